@@ -1,0 +1,152 @@
+//! Stores: where lock rows live. [`Store`] is all that a lock needs of one; its contract is in its documentation, and
+//! the `conformance` module checks it.
+
+#[cfg(feature = "dynamodb")]
+pub(crate) mod dynamodb;
+pub(crate) mod memory;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+#[cfg(feature = "config")]
+mod url;
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub use dynamo_lock_protocol::{
+    Change, Condition, LockName, Number, Op, Outcome, Row, ServiceDate, Value, Verdict, apply, attr,
+};
+
+#[cfg(feature = "config")]
+pub use self::url::{OpenError, open};
+
+/// A boxed future, so that [`Store`] and [`crate::Clock`] stay object-safe.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where lock rows live: any store with linearizable conditional writes on single rows.
+///
+/// # Contract
+///
+/// - **Writes**: [`write`](Store::write) takes effect exactly as [`apply`] says, atomically, at one instant between call
+///   and answer, or not at all. Where it may have taken effect but that is not known, the answer is
+///   [`StoreErrorKind::Unanswered`], never a conflict. One call sends one request: no retries inside.
+/// - **Answers**: `Applied` brings the row as the write left it; `Conflict` the row as it stood when the condition
+///   failed, read together with it.
+/// - **Reads**: with [`Consistency::Strong`] a read sees every write that was answered before it began. With
+///   [`Consistency::Eventual`] it may be stale, but shows some state that the row was in.
+/// - **Attributes** that an op does not name stay as they are, whatever their type.
+/// - **Dates**: an answer's `date` comes from the service itself, on this very answer. If in doubt there is none.
+/// - **Futures** may be dropped at any time; a dropped write may or may not take effect. They never block the thread.
+/// - **Names**: any [`LockName`] is a row of its own, compared by bytes.
+pub trait Store: Any + fmt::Debug + Send + Sync {
+    /// Reads one row.
+    fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>>;
+
+    /// Performs one op: `Ok` with [`Outcome::Applied`] or [`Outcome::Conflict`], else the error that says why not.
+    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>>;
+
+    /// One page of all rows, eventually consistent, in any order: those that follow `after`, the cursor of the page
+    /// before.
+    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>>;
+
+    /// Whether answers carry the service's `Date`, so that the end of a lease can be told by it.
+    fn service_clock(&self) -> bool {
+        false
+    }
+}
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Consistency {
+    /// Sees every write that was answered before the read began.
+    Strong,
+    /// May be stale. Half the price on DynamoDB, and enough for a waiter.
+    Eventual,
+}
+
+/// A store's answer to one request.
+#[derive(Clone, Debug)]
+pub struct Answer<T> {
+    /// What it says, or why it says nothing.
+    pub result: Result<T, StoreError>,
+    /// The service's `Date` on this very answer.
+    pub date: Option<ServiceDate>,
+}
+
+impl<T> From<Result<T, StoreError>> for Answer<T> {
+    /// An answer without a date.
+    fn from(result: Result<T, StoreError>) -> Self {
+        Self { result, date: None }
+    }
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Names and rows. Names are whatever is in the table, so plain text.
+    pub rows: Vec<(String, Row)>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Why a store did not do what it was asked: one line that says what to do.
+#[derive(Clone, Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    message: String,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// What a caller can do about a [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// No answer, or none that tells: a write may have taken effect. Retried.
+    Unanswered,
+    /// Too many requests: it certainly took no effect. Retried.
+    Throttled,
+    /// Not allowed: a permission is missing.
+    AccessDenied,
+    /// Configuration: no such table, wrong key schema, no region, no credentials, not a database of ours.
+    Misconfigured,
+    /// Refused for another reason; asking again will not help.
+    Refused,
+}
+
+impl StoreError {
+    /// An error of this kind; the message says what happened and what to do, in one line.
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    /// With the error that caused it.
+    pub fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// What can be done about it.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Unanswered | StoreErrorKind::Throttled)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,508 @@
+use std::time::Duration;
+
+use crate::held::{Won, ends, own_stamp};
+use crate::op::{attr, millis};
+use crate::time::Pause;
+use crate::{
+    Beat, Deadline, FencingToken, Guid, Heartbeat, Held, HeldRow, Lease, LegacyRow, LockName, Moment, Now, Op, OpKind,
+    Outcome, ReceivedAt, Reign, Release, Row, RowFault, SentAt, ServiceDate, Standing, Timing,
+};
+
+const ABANDONED_MAX: usize = 16;
+/// So many beginnings in a row, without a pause, are natural.
+const RESTARTS_MAX: u32 = 3;
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    /// The lock.
+    pub name: LockName,
+    /// Who, for people.
+    pub owner: String,
+    /// The durations.
+    pub timing: Timing,
+    /// Who will renew it.
+    pub heartbeat: Heartbeat,
+    /// How long it may be held at most.
+    pub max_hold: Option<Duration>,
+    /// A payload for the row.
+    pub data: Option<String>,
+    /// The embedded store's client number.
+    pub live: Option<u64>,
+    /// Whether to wait for the lock.
+    pub patience: Patience,
+}
+
+/// Whether to wait for a lock that somebody else holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Patience {
+    /// Say at once who holds it.
+    Try,
+    /// Wait.
+    Wait,
+}
+
+/// Who holds a lock, as far as its row says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Holder {
+    /// The owner text. Somebody else's words: escape before printing.
+    pub owner: Option<String>,
+    /// Its fencing token.
+    pub token: Option<FencingToken>,
+    /// Since when, on its own wall clock, epoch ms.
+    pub since_ms: Option<u64>,
+    /// Its lease.
+    pub lease: Option<Duration>,
+    /// Its payload. Somebody else's words.
+    pub data: Option<String>,
+}
+
+impl Holder {
+    /// What a row says of its holder.
+    pub fn of(row: &Row) -> Self {
+        Self {
+            owner: row.text(attr::OWNER).map(str::to_owned),
+            token: row.token(),
+            since_ms: row.whole(attr::ACQUIRED_ON),
+            lease: row.whole(attr::LEASE_MS).map(Duration::from_millis),
+            data: row.text(attr::DATA).map(str::to_owned),
+        }
+    }
+}
+
+/// A held row under observation. Kept by a client between acquisitions, so that repeated short attempts add up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Watch {
+    guid: Guid,
+    token: Option<FencingToken>,
+    /// R2: the lease of the row, never our own. A legacy row has none.
+    lease: Option<Duration>,
+    /// R2: after the answer that first showed this guid.
+    since: ReceivedAt,
+    /// While the row has no token: the service's second by which it surely had none already.
+    tokenless_since: Option<u64>,
+    holder: Holder,
+}
+
+impl Watch {
+    /// Who holds it.
+    pub fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
+    /// R2: how long until exactly this version may be taken over, if it does not change.
+    fn over_in(&self, at: Moment) -> Option<Duration> {
+        let lease = self.lease?;
+        Some(lease.saturating_sub(at.waiter_elapsed_since(self.since.0)))
+    }
+}
+
+/// What to do next to get a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Read the row (strongly consistent if `strong`); feed it to [`Acquire::handle_row`] or, if no answer came, to
+    /// [`Acquire::handle_unread`].
+    Read {
+        /// A stale answer would be a wrong one.
+        strong: bool,
+    },
+    /// Send this, once; feed the answer, or its absence, to [`Acquire::handle_outcome`].
+    Write(Op),
+    /// Wait so long.
+    Pause(Duration),
+    /// Hand this to the background: an operation that was given up may have left a row behind. Then ask again.
+    CleanUp(Release),
+    /// Held.
+    Acquired(Box<Held>),
+    /// Somebody else holds it, and we do not wait.
+    Contended(Holder),
+    /// The row is not one that we may touch.
+    Faulty(RowFault),
+    /// No request was answered for a whole lease.
+    Unanswered,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Begin,
+    Read,
+    Pausing(Pause),
+    Write(Operation),
+    TakeOver,
+    Won(Box<Held>),
+    Contended(Holder),
+    Faulty(RowFault),
+    Unanswered,
+}
+
+/// One acquire or takeover, with the nonce that belongs to it alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Operation {
+    op: Op,
+    reign: Reign,
+    /// R1: before the first byte of its first try.
+    sent_at: SentAt,
+    /// A try of it went unanswered: it may have landed, or may yet.
+    ambiguous: bool,
+    retry: Option<Pause>,
+}
+
+/// Whether a held row can be taken.
+enum Ripe {
+    /// Its lease is over.
+    Now,
+    /// Nobody holds it any more, but a token above all earlier ones is not to be had for some seconds.
+    Soon,
+    /// Not before something changes or time passes.
+    Later,
+}
+
+/// Gets a lock: what to send, when to look, when a lease is over, and whether what came back is ours.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Acquire {
+    request: Request,
+    phase: Phase,
+    watch: Option<Watch>,
+    abandoned: Vec<Reign>,
+    clean_up: Option<Release>,
+    pause: Option<Pause>,
+    restarts: u32,
+    unread_since: Option<Moment>,
+}
+
+impl Acquire {
+    /// Begins. `watch` is what the client saw of this lock before: if it was held then, the first request is a read.
+    pub fn new(request: Request, watch: Option<Watch>) -> Self {
+        Self {
+            phase: if watch.is_some() { Phase::Read } else { Phase::Begin },
+            request,
+            watch,
+            abandoned: Vec::new(),
+            clean_up: None,
+            pause: None,
+            restarts: 0,
+            unread_since: None,
+        }
+    }
+
+    /// Begins with a read even so: its answer tells the service's time, and the first write bears a stamp.
+    pub fn reading_first(mut self) -> Self {
+        self.phase = Phase::Read;
+        self
+    }
+
+    /// What has been seen of a holder, to be kept for the next attempt.
+    pub fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
+    }
+
+    /// How long one try of a request may take.
+    pub fn attempt_timeout(&self) -> Duration {
+        self.request.timing.attempt_timeout()
+    }
+
+    /// What to do next.
+    pub fn next(&mut self, now: &Now<'_>) -> Step {
+        if let Some(release) = self.clean_up.take() {
+            return Step::CleanUp(release);
+        }
+        match &mut self.phase {
+            Phase::Read => match self.r2_takeover(now) {
+                true => self.begin(now, true),
+                false => Step::Read { strong: self.request.patience == Patience::Try },
+            },
+            Phase::Begin => self.begin(now, false),
+            Phase::TakeOver => self.begin(now, true),
+            Phase::Pausing(pause) => match pause.left(now.at) {
+                Some(left) => Step::Pause(self.until_takeover(now).map_or(left, |over| over.min(left))),
+                None => {
+                    self.phase = Phase::Read;
+                    self.next(now)
+                }
+            },
+            Phase::Write(operation) => {
+                if let Some(left) = operation.retry.and_then(|pause| pause.left(now.at)) {
+                    return Step::Pause(left);
+                }
+                if operation.belief(&self.request.timing).passed(now.at) {
+                    self.abandon(now);
+                    self.phase = Phase::Unanswered;
+                    return self.next(now);
+                }
+                Step::Write(operation.op.clone())
+            }
+            Phase::Won(held) => match held.next(now) {
+                Beat::Lost(_) => {
+                    self.clean_up = Some(Release::of(held, now));
+                    self.restart(now);
+                    self.next(now)
+                }
+                Beat::Write(op) if !held.is_confirmed() => Step::Write(op),
+                Beat::Sleep(length) if !held.is_confirmed() => Step::Pause(length),
+                // R5: live now, after all waiting.
+                _ => {
+                    self.watch = None;
+                    Step::Acquired(held.clone())
+                }
+            },
+            Phase::Contended(holder) => Step::Contended(holder.clone()),
+            Phase::Faulty(fault) => Step::Faulty(fault.clone()),
+            Phase::Unanswered => Step::Unanswered,
+        }
+    }
+
+    /// Ends the attempt from outside: what has to be cleaned up, if an operation may have taken effect.
+    pub fn give_up(&mut self, now: &Now<'_>) -> Option<Release> {
+        match &self.phase {
+            Phase::Won(held) => self.clean_up = Some(Release::of(held, now)),
+            Phase::Write(_) => self.abandon(now),
+            _ => {}
+        }
+        self.clean_up.take()
+    }
+
+    /// Whether the lock is ours: the next step says so.
+    pub fn has_won(&self) -> bool {
+        matches!(&self.phase, Phase::Won(held) if held.is_confirmed())
+    }
+
+    /// A read was answered: `now` is when.
+    pub fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>, date: Option<ServiceDate>) {
+        self.unread_since = None;
+        if !matches!(self.phase, Phase::Read) {
+            return;
+        }
+        match row {
+            None => {
+                self.watch = None;
+                self.phase = Phase::Begin;
+            }
+            Some(row) => self.observe(now, row, date),
+        }
+    }
+
+    /// A read was not answered.
+    pub fn handle_unread(&mut self, now: &Now<'_>) {
+        let since = *self.unread_since.get_or_insert(now.at);
+        if now.at.holder_elapsed_since(since) >= self.request.timing.lease() {
+            self.phase = Phase::Unanswered;
+        } else {
+            self.pause(now);
+        }
+    }
+
+    /// The answer to the write in flight: `now` is when it was received, `sent_at` when its try was sent.
+    pub fn handle_outcome(&mut self, now: &Now<'_>, sent_at: SentAt, outcome: &Outcome, date: Option<ServiceDate>) {
+        let operation = match &mut self.phase {
+            Phase::Write(operation) => operation,
+            Phase::Won(held) => return held.handle_outcome(now, sent_at, outcome, date),
+            _ => return,
+        };
+        match outcome {
+            Outcome::Applied(row) => self.win(now, row, sent_at, date),
+            Outcome::Conflict(Some(row)) if row.is_reign(&operation.reign) && !row.says_free() => {
+                // An earlier try of this operation landed.
+                self.win(now, row, sent_at, date);
+            }
+            Outcome::Conflict(row) => {
+                let spent = row.as_ref().is_some_and(|row| row.is_reign(&operation.reign));
+                if operation.ambiguous {
+                    // That try may still be on its way: whatever it leaves is not ours.
+                    let reign = operation.reign.clone();
+                    self.forsake(reign);
+                }
+                match row {
+                    Some(row) if !spent => self.observe(now, row, date),
+                    _ => self.restart(now),
+                }
+            }
+            Outcome::Unknown | Outcome::Throttled => {
+                operation.ambiguous |= *outcome == Outcome::Unknown;
+                let (base, cap) = (Duration::from_millis(25), self.request.timing.attempt_timeout());
+                operation.retry = Some(Pause::after(operation.retry, base, cap, now));
+            }
+        }
+    }
+
+    fn win(&mut self, now: &Now<'_>, row: &Row, sent_at: SentAt, date: Option<ServiceDate>) {
+        let Phase::Write(operation) = &self.phase else { return };
+        let Some(token) = row.token() else {
+            self.phase = Phase::Faulty(RowFault::Malformed { attribute: attr::TOKEN, expected: "a whole number" });
+            return;
+        };
+        if operation.belief(&self.request.timing).passed(now.at) {
+            // Landed after its belief would have ended: released, not reported.
+            self.abandon(now);
+            return self.restart(now);
+        }
+        let won = Won {
+            name: self.request.name.clone(),
+            reign: operation.reign.clone(),
+            token,
+            sent_at: operation.sent_at,
+            row,
+            stamp: own_stamp(row, date, sent_at),
+        };
+        let Request { timing, heartbeat, max_hold, .. } = &self.request;
+        self.phase = Phase::Won(Box::new(Held::new(won, timing.clone(), *heartbeat, *max_hold, now)));
+    }
+
+    /// A row that is not ours was shown: whether it can be taken, and else since when it is watched.
+    fn observe(&mut self, now: &Now<'_>, row: &Row, date: Option<ServiceDate>) {
+        let ripe = match row.standing() {
+            Err(fault) => {
+                self.phase = Phase::Faulty(fault);
+                return;
+            }
+            Ok(Standing::Free) => {
+                self.watch = None;
+                return self.restart(now);
+            }
+            Ok(Standing::Held(held)) => {
+                self.watch_row(now, row, &held.guid, Some(held.token), Some(held.lease));
+                match self.abandoned.contains(&held.reign) || is_long_dead(&held, date) || self.r2_takeover(now) {
+                    true => Ripe::Now,
+                    false => Ripe::Later,
+                }
+            }
+            Ok(Standing::Legacy(legacy)) => {
+                self.watch_row(now, row, &legacy.guid, legacy.token, None);
+                self.legacy_is_over(now, &legacy, date)
+            }
+        };
+        match ripe {
+            Ripe::Now => self.phase = Phase::TakeOver,
+            Ripe::Later if self.request.patience == Patience::Try => self.phase = Phase::Contended(Holder::of(row)),
+            Ripe::Soon | Ripe::Later => self.pause(now),
+        }
+    }
+
+    fn watch_row(
+        &mut self,
+        now: &Now<'_>,
+        row: &Row,
+        guid: &Guid,
+        token: Option<FencingToken>,
+        lease: Option<Duration>,
+    ) {
+        if self.watch.as_ref().is_some_and(|watch| watch.guid == *guid && watch.token == token) {
+            return;
+        }
+        // "Since when without a token" outlives changes of the version, as long as there is none.
+        let tokenless_since = match (token, self.watch.take()) {
+            (Some(_), _) => None,
+            (None, Some(Watch { tokenless_since: Some(since), .. })) => Some(since),
+            (None, _) => self.service_or_wall(now).map(|(_, upper)| upper.div_ceil(1000)),
+        };
+        self.watch = Some(Watch {
+            guid: guid.clone(),
+            token,
+            lease,
+            since: ReceivedAt(now.at),
+            tokenless_since,
+            holder: Holder::of(row),
+        });
+    }
+
+    /// Bounds of service time, ms; where the store has no service clock, its stand-in is our own wall clock.
+    fn service_or_wall(&self, now: &Now<'_>) -> Option<(u64, u64)> {
+        match now.service {
+            Some(_) => now.service_interval(),
+            None => Some((now.at.wall_ms, now.at.wall_ms)),
+        }
+    }
+
+    /// §5: a legacy row is over when service time is past its `expiresOn`, the most that its own protocol can mean. Not
+    /// taken before it is sure that a fresh seed is above every token that was ever given.
+    fn legacy_is_over(&self, now: &Now<'_>, legacy: &LegacyRow, date: Option<ServiceDate>) -> Ripe {
+        let time = match (now.service, date) {
+            (None, _) => now.at.wall_ms,
+            (Some(_), Some(date)) => date.lower_when_received(),
+            (Some(_), None) => return Ripe::Later,
+        };
+        let skew = millis(self.request.timing.legacy_skew());
+        let over = i128::from(time) > i128::from(legacy.expires_on) + i128::from(skew);
+        let lower = self.service_or_wall(now).map(|(lower, _)| lower / 1000);
+        let since = self.watch.as_ref().and_then(|watch| watch.tokenless_since);
+        let seed_is_above = || lower.zip(since).is_some_and(|(lower, since)| lower >= since + 2);
+        match over {
+            false => Ripe::Later,
+            true if legacy.token.is_some() || seed_is_above() => Ripe::Now,
+            true => Ripe::Soon,
+        }
+    }
+
+    fn r2_takeover(&self, now: &Now<'_>) -> bool {
+        self.until_takeover(now).is_some_and(|over| over.is_zero())
+    }
+
+    fn until_takeover(&self, now: &Now<'_>) -> Option<Duration> {
+        self.watch.as_ref().and_then(|watch| watch.over_in(now.at))
+    }
+
+    fn pause(&mut self, now: &Now<'_>) {
+        let (base, cap) = self.request.timing.poll_range();
+        let pause = Pause::after(self.pause, base, cap, now);
+        (self.pause, self.restarts) = (Some(pause), 0);
+        self.phase = Phase::Pausing(pause);
+    }
+
+    fn restart(&mut self, now: &Now<'_>) {
+        self.restarts += 1;
+        if self.restarts > RESTARTS_MAX { self.pause(now) } else { self.phase = Phase::Begin }
+    }
+
+    /// Gives up the operation at hand: what it may leave is foreign from now on, and released in the background.
+    fn abandon(&mut self, now: &Now<'_>) {
+        if let Phase::Write(operation) = &self.phase {
+            let reign = operation.reign.clone();
+            let until = operation.belief(&self.request.timing);
+            self.clean_up = Some(Release::clean_up(self.request.name.clone(), reign.clone(), until, now));
+            self.forsake(reign);
+        }
+    }
+
+    fn forsake(&mut self, reign: Reign) {
+        if self.abandoned.len() == ABANDONED_MAX {
+            self.abandoned.remove(0);
+        }
+        self.abandoned.push(reign);
+    }
+
+    /// Begins an operation: R1, `sent_at` is now, before its first byte.
+    fn begin(&mut self, now: &Now<'_>, take_over: bool) -> Step {
+        let timing = &self.request.timing;
+        let reign = Reign::from_random(now.fresh.reign);
+        let second = now.service_interval().map_or(now.at.wall_ms, |(lower, _)| lower) / 1000;
+        let lease = Lease {
+            reign: reign.clone(),
+            seed: FencingToken::seed(second),
+            lease_ms: millis(timing.lease()),
+            ends: ends(timing.lease(), now),
+            owner: self.request.owner.clone(),
+            acquired_on: now.at.wall_ms,
+            data: self.request.data.clone(),
+            live: self.request.live,
+        };
+        let kind = match &self.watch {
+            Some(watch) if take_over => OpKind::TakeOver { lease, seen: watch.guid.clone(), seen_token: watch.token },
+            _ => OpKind::Acquire(lease),
+        };
+        let op = Op { name: self.request.name.clone(), guid: Guid::from_random(now.fresh.guid), kind };
+        self.phase =
+            Phase::Write(Operation { op: op.clone(), reign, sent_at: SentAt(now.at), ambiguous: false, retry: None });
+        Step::Write(op)
+    }
+}
+
+impl Operation {
+    fn belief(&self, timing: &Timing) -> Deadline {
+        Deadline::new(self.sent_at, Timing::belief(timing.lease()))
+    }
+}
+
+/// §5: over on the service clock, by the lower bound that this answer gives.
+fn is_long_dead(held: &HeldRow, date: Option<ServiceDate>) -> bool {
+    held.stamped && date.is_some_and(|date| date.lower_when_received() > held.expires_on)
+}

@@ -1,0 +1,36 @@
+//! The lease protocol of dynamo-lock, pure.
+//!
+//! One row per lock. Every change of it is an [`Op`]: one conditional write, whose meaning is the function [`apply`].
+//! The machines decide what to send and what may be believed: [`Acquire`] until a lock is held, [`Held`] while it is,
+//! [`Release`] at its end, [`Revoke`] from outside. They are fed with what happened and when, and answer with what to
+//! do next; time and luck come in as arguments ([`Now`]), so a test, a simulator or a model checker can drive them.
+//!
+//! The rules R1 to R6 that comments name are those of `docs/protocol.md`.
+//!
+//! Deliberately absent: clocks, random sources, I/O, hash maps, dependencies.
+
+mod acquire;
+mod config;
+mod held;
+mod name;
+mod number;
+mod op;
+mod release;
+mod row;
+mod service_clock;
+mod time;
+mod token;
+
+pub use acquire::{Acquire, Holder, Patience, Request, Step, Watch};
+pub use config::{
+    ConfigError, DATA_MAX, DRIFT_PER_MILLE, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, PURGE_AFTER, STAMP_PAD, Timing,
+};
+pub use held::{Beat, Heartbeat, Held, Loss};
+pub use name::{LockName, NAME_MAX, NameError};
+pub use number::Number;
+pub use op::{Change, Condition, Ends, Lease, Op, OpKind, Outcome, Target, Verdict, apply, attr, holds};
+pub use release::{Release, ReleaseEnd, ReleaseStep, Revoke, RevokeEnd, RevokeStep};
+pub use row::{HeldRow, LegacyRow, Row, RowFault, Standing, Value};
+pub use service_clock::{DELTA, ServiceClock, ServiceDate};
+pub use time::{Deadline, Fresh, Moment, Now, ReceivedAt, SentAt};
+pub use token::{FencingToken, Guid, Reign};

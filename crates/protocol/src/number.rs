@@ -1,0 +1,63 @@
+use std::cmp::Ordering;
+use std::fmt;
+
+/// A number as the row has it: decimal text, since legacy rows may carry fractions and more digits than a `u64`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Number(String);
+
+impl Number {
+    /// From decimal text; `None` if it is no number.
+    pub fn parse(text: &str) -> Option<Self> {
+        let finite = text.parse::<f64>().is_ok_and(f64::is_finite);
+        let digits = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+        (finite && digits).then(|| Self(text.to_owned()))
+    }
+
+    /// The decimal text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value, if it is a whole number from 0 to 2^64 − 1.
+    pub fn whole(&self) -> Option<u64> {
+        self.0.parse().ok()
+    }
+
+    /// What JavaScript's `parseInt` makes of the text, which is how the original client reads it: an optional sign and
+    /// the leading digits; `None` for not-a-number. Saturates.
+    pub fn parse_int(&self) -> Option<i64> {
+        let (negative, digits) = match self.0.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, self.0.strip_prefix('+').unwrap_or(&self.0)),
+        };
+        let end = digits.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
+        if end == 0 {
+            return None;
+        }
+        let value = digits[..end].parse::<i64>().unwrap_or(i64::MAX);
+        Some(if negative { -value } else { value })
+    }
+
+    /// Compares with a whole number.
+    pub fn compare(&self, other: u64) -> Ordering {
+        match self.0.parse::<i128>() {
+            Ok(whole) => whole.cmp(&i128::from(other)),
+            Err(_) => {
+                let value = self.0.parse::<f64>().unwrap_or(f64::NAN);
+                value.partial_cmp(&(other as f64)).unwrap_or(Ordering::Less)
+            }
+        }
+    }
+}
+
+impl From<u64> for Number {
+    fn from(value: u64) -> Self {
+        Self(value.to_string())
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

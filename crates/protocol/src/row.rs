@@ -1,0 +1,244 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::config::HOLD_MAX;
+use crate::op::attr;
+use crate::{FencingToken, Guid, Number, Reign};
+
+/// One attribute's value. Only strings and numbers mean anything to the protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Value {
+    /// A string.
+    S(String),
+    /// A number.
+    N(Number),
+    /// Any other type, as its JSON in DynamoDB's notation; carried along and never looked into.
+    Other(String),
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self::N(value.into())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::S(value.to_owned())
+    }
+}
+
+/// A lock's row as it stands in a store: its attributes without the key. Anything can be in it, since others may write
+/// to the same table; [`Row::standing`] says what it means.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Row {
+    attributes: BTreeMap<String, Value>,
+}
+
+/// What a readable row means.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Ours, and nobody's.
+    Free,
+    /// Ours, and held.
+    Held(HeldRow),
+    /// Written by the original npm `dynamo-lock`, or by someone who speaks its format.
+    Legacy(LegacyRow),
+}
+
+/// A held native row, typed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HeldRow {
+    /// The record version.
+    pub guid: Guid,
+    /// Who began this reign.
+    pub reign: Reign,
+    /// Its fencing token.
+    pub token: FencingToken,
+    /// The holder's lease.
+    pub lease: Duration,
+    /// Epoch ms; with `stamped` an upper bound of the lease's end on the service clock.
+    pub expires_on: u64,
+    /// Whether `expires_on` may be compared with service time.
+    pub stamped: bool,
+}
+
+/// A legacy row, typed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LegacyRow {
+    /// The record version.
+    pub guid: Guid,
+    /// A token that an earlier native row left, if its writer carried it on.
+    pub token: Option<FencingToken>,
+    /// When its lock is over on its writer's wall clock, epoch ms; 0 where it does not say.
+    pub expires_on: i64,
+}
+
+impl Row {
+    /// From attributes, the key not among them.
+    pub fn new(attributes: impl IntoIterator<Item = (String, Value)>) -> Self {
+        Self { attributes: attributes.into_iter().collect() }
+    }
+
+    /// All attributes, in order of their names.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.attributes.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// One attribute.
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        self.attributes.get(name)
+    }
+
+    /// Sets one attribute.
+    pub fn set(&mut self, name: &str, value: Value) {
+        self.attributes.insert(name.to_owned(), value);
+    }
+
+    /// Removes one attribute.
+    pub fn remove(&mut self, name: &str) {
+        self.attributes.remove(name);
+    }
+
+    /// One attribute, if it is a string.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.get(name) {
+            Some(Value::S(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// One attribute, if it is a number.
+    pub fn number(&self, name: &str) -> Option<&Number> {
+        match self.get(name) {
+            Some(Value::N(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// One attribute, if it is a whole number.
+    pub fn whole(&self, name: &str) -> Option<u64> {
+        self.number(name).and_then(Number::whole)
+    }
+
+    /// The fencing token, if there is a readable one.
+    pub fn token(&self) -> Option<FencingToken> {
+        self.whole(attr::TOKEN).map(FencingToken::new)
+    }
+
+    /// The record version, if there is one.
+    pub fn guid(&self) -> Option<Guid> {
+        self.text(attr::GUID).map(Guid::from)
+    }
+
+    /// Whether this is the reign named `reign`, held.
+    pub(crate) fn is_reign(&self, reign: &Reign) -> bool {
+        self.text(attr::REIGN) == Some(reign.as_str()) && self.whole(attr::V) == Some(1)
+    }
+
+    /// Whether a native row says free.
+    pub(crate) fn says_free(&self) -> bool {
+        self.whole(attr::EXPIRES_ON) == Some(0)
+    }
+
+    /// What the row means.
+    ///
+    /// # Errors
+    /// [`RowFault`] if it is not a row that we may touch.
+    pub fn standing(&self) -> Result<Standing, RowFault> {
+        let guid = self.guid().ok_or(RowFault::NotALock)?;
+        match self.get(attr::V) {
+            None => return self.legacy(guid).map(Standing::Legacy),
+            Some(Value::N(v)) if v.whole() == Some(1) => {}
+            Some(v) => return Err(RowFault::UnknownVersion { v: show(v) }),
+        }
+        if let Some(kind) = self.get(attr::KIND) {
+            return Err(RowFault::UnknownKind { kind: show(kind) });
+        }
+        let reign = self.text(attr::REIGN).ok_or(malformed(attr::REIGN, "a string"))?;
+        let token = self.token().filter(|t| t.get() > 0).ok_or(malformed(attr::TOKEN, "a whole number above 0"))?;
+        let expires_on = self.whole(attr::EXPIRES_ON).ok_or(malformed(attr::EXPIRES_ON, "a whole number"))?;
+        if expires_on == 0 {
+            return Ok(Standing::Free);
+        }
+        let lease = self.whole(attr::LEASE_MS).map(Duration::from_millis);
+        let lease = lease.filter(|l| !l.is_zero() && *l <= HOLD_MAX);
+        let lease = lease.ok_or(malformed(attr::LEASE_MS, "from 1 to 2592000000 (30 days)"))?;
+        let stamped = self.text(attr::STAMP) == Some(attr::STAMP_SERVICE);
+        Ok(Standing::Held(HeldRow { guid, reign: reign.into(), token, lease, expires_on, stamped }))
+    }
+
+    fn legacy(&self, guid: Guid) -> Result<LegacyRow, RowFault> {
+        let token = match self.get(attr::TOKEN) {
+            None => None,
+            Some(_) => Some(self.token().ok_or(malformed(attr::TOKEN, "a whole number"))?),
+        };
+        let expires_on = self.number(attr::EXPIRES_ON).and_then(Number::parse_int).unwrap_or(0);
+        Ok(LegacyRow { guid, token, expires_on })
+    }
+}
+
+fn malformed(attribute: &'static str, expected: &'static str) -> RowFault {
+    RowFault::Malformed { attribute, expected }
+}
+
+fn show(value: &Value) -> String {
+    match value {
+        Value::S(text) => format!("{text:?}"),
+        Value::N(number) => number.to_string(),
+        Value::Other(json) => json.clone(),
+    }
+}
+
+/// Why a row is refused. It is never touched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RowFault {
+    /// There is a row of that name without `guid`: somebody's data.
+    NotALock,
+    /// The row's format is not one that this version knows.
+    UnknownVersion {
+        /// What its `v` says.
+        v: String,
+    },
+    /// The row belongs to a primitive that this version does not know.
+    UnknownKind {
+        /// What its `kind` says.
+        kind: String,
+    },
+    /// An attribute that the protocol needs is missing, or is not what it must be.
+    Malformed {
+        /// Its name.
+        attribute: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+}
+
+impl fmt::Display for RowFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotALock => write!(
+                f,
+                "the row of this name has no `guid`, so it is not a lock but other data: \
+                 use another lock name or a table of its own"
+            ),
+            Self::UnknownVersion { v } => {
+                write!(f, "the row has format `v` = {v}, and this version knows 1: upgrade dynamo-lock here")
+            }
+            Self::UnknownKind { kind } => {
+                write!(
+                    f,
+                    "the row is of `kind` {kind}, and this version knows only plain locks: upgrade dynamo-lock here"
+                )
+            }
+            Self::Malformed { attribute, expected } => write!(
+                f,
+                "the row's `{attribute}` must be {expected}: somebody else wrote it; mend it, or delete the row while nobody holds the lock"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for RowFault {}
