@@ -1,7 +1,54 @@
-//! dynamo-lock
-pub mod clock;
+//! Shared locks on a DynamoDB table, and on an embedded store: one thing at a time on many machines.
+//!
+//! A [`Client`] makes [`Lock`]s; acquiring one gives a [`Guard`]; a guard has a [`FencingToken`] and tells when it is
+//! lost.
+//!
+//! ```
+//! # async fn rebuild(token: dynamo_lock::FencingToken) -> Result<(), std::io::Error> { Ok(()) }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use dynamo_lock::{Client, Memory};
+//! use std::time::Duration;
+//!
+//! let client = Client::builder(Memory::new()).owner("worker-7").lease(Duration::from_secs(20)).build()?;
+//! let lock = client.lock("orders/rebuild")?; // a handle; nothing happens
+//! let guard = lock.acquire().await?; // waits
+//! guard.run(rebuild(guard.token())).await??; // dropped at its next await if the lease is lost
+//! guard.release().await?; // dropping it does it too, but cannot tell you that it failed
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! At any instant at most one guard of a lock says [`is_live`](Guard::is_live). What a paused process does after it has
+//! asked is another matter: effects are exclusive only where the resource checks the [`token`](Guard::token), or where
+//! the write travels in one DynamoDB transaction with `Guard::condition_check`. The defences, strongest first: token or
+//! condition check; `is_live` just before acting; [`run`](Guard::run) and [`lost`](Guard::lost).
+//!
+//! # Deliberately absent
+//!
+//! Reentrancy: two guards exclude each other, in one process too. A bare "is it locked": see [`Lock::inspect`].
+
+mod client;
+mod clock;
+mod drive;
+mod error;
+mod guard;
+mod inspect;
+mod lock;
+mod observer;
 pub mod store;
+
+pub use client::{Client, ClientBuilder, List, Listed};
 pub use clock::{Clock, Random, SystemClock, SystemRandom};
-pub use dynamo_lock_protocol::*;
+pub use dynamo_lock_protocol::{
+    ConfigError, FencingToken, Heartbeat, Holder, LockName, Loss, Moment, NameError, RowFault,
+};
+pub use error::{AcquireError, HoldError, InspectError, Lost, NotDynamoDb, ReleaseError, RevokeError, WithError};
+pub use guard::{Guard, UpdateError};
+pub use inspect::Inspection;
+pub use lock::{Lock, LockOptions};
+pub use observer::{Event, Observer};
 pub use store::memory::Memory;
 pub use store::{Answer, Consistency, Store, StoreError, StoreErrorKind};

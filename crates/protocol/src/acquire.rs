@@ -54,6 +54,8 @@ pub struct Holder {
     pub since_ms: Option<u64>,
     /// Its lease.
     pub lease: Option<Duration>,
+    /// When its row says that it ends, epoch ms: for people, not to be compared with any clock.
+    pub expires_ms: Option<u64>,
     /// Its payload. Somebody else's words.
     pub data: Option<String>,
 }
@@ -66,6 +68,7 @@ impl Holder {
             token: row.token(),
             since_ms: row.whole(attr::ACQUIRED_ON),
             lease: row.whole(attr::LEASE_MS).map(Duration::from_millis),
+            expires_ms: row.whole(attr::EXPIRES_ON),
             data: row.text(attr::DATA).map(str::to_owned),
         }
     }
@@ -197,6 +200,11 @@ impl Acquire {
         self.watch.as_ref()
     }
 
+    /// The lock.
+    pub fn name(&self) -> &LockName {
+        &self.request.name
+    }
+
     /// How long one try of a request may take.
     pub fn attempt_timeout(&self) -> Duration {
         self.request.timing.attempt_timeout()
@@ -214,13 +222,16 @@ impl Acquire {
             },
             Phase::Begin => self.begin(now, false),
             Phase::TakeOver => self.begin(now, true),
-            Phase::Pausing(pause) => match pause.left(now.at) {
-                Some(left) => Step::Pause(self.until_takeover(now).map_or(left, |over| over.min(left))),
-                None => {
-                    self.phase = Phase::Read;
-                    self.next(now)
+            Phase::Pausing(pause) => {
+                let over = self.watch.as_ref().and_then(|watch| watch.over_in(now.at));
+                match pause.left(now.at).map(|left| over.map_or(left, |over| over.min(left))) {
+                    Some(left) if !left.is_zero() => Step::Pause(left),
+                    _ => {
+                        self.phase = Phase::Read;
+                        self.next(now)
+                    }
                 }
-            },
+            }
             Phase::Write(operation) => {
                 if let Some(left) = operation.retry.and_then(|pause| pause.left(now.at)) {
                     return Step::Pause(left);
@@ -434,11 +445,7 @@ impl Acquire {
     }
 
     fn r2_takeover(&self, now: &Now<'_>) -> bool {
-        self.until_takeover(now).is_some_and(|over| over.is_zero())
-    }
-
-    fn until_takeover(&self, now: &Now<'_>) -> Option<Duration> {
-        self.watch.as_ref().and_then(|watch| watch.over_in(now.at))
+        self.watch.as_ref().and_then(|watch| watch.over_in(now.at)).is_some_and(|over| over.is_zero())
     }
 
     fn pause(&mut self, now: &Now<'_>) {

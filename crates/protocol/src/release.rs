@@ -202,7 +202,7 @@ impl Revoke {
         self.end = match outcome {
             Outcome::Applied(_) => Some(RevokeEnd::Done),
             Outcome::Conflict(Some(row)) if row.guid().as_ref() == Some(&self.op.guid) => Some(RevokeEnd::Done),
-            // An earlier try landed, and others have gone on since.
+            // An earlier try landed, or somebody else was faster.
             Outcome::Conflict(Some(row)) if self.revoked(row) => Some(RevokeEnd::Done),
             Outcome::Conflict(row) => Some(RevokeEnd::Ended(row.clone())),
             Outcome::Unknown | Outcome::Throttled => {
@@ -212,8 +212,13 @@ impl Revoke {
         };
     }
 
+    /// Whether the row says that what was asked for has been done.
     fn revoked(&self, row: &Row) -> bool {
-        let (OpKind::Revoke { target, .. } | OpKind::ForceFree { target, .. }) = &self.op.kind else { return false };
-        matches!(target, Target::Token(token) if row.whole(attr::REVOKED) == Some(token.get()))
+        let of = |target: &Target| matches!(target, Target::Token(t) if row.whole(attr::REVOKED) == Some(t.get()));
+        match &self.op.kind {
+            OpKind::Revoke { target, .. } => of(target),
+            OpKind::ForceFree { target, .. } => of(target) && row.says_free(),
+            _ => false,
+        }
     }
 }

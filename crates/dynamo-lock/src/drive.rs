@@ -1,0 +1,373 @@
+//! The only loop between the protocol and I/O: *machine says what to do → store or clock does it → machine is told*.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dynamo_lock_protocol::{
+    Acquire, Beat, Fresh, Held, Holder, LockName, Now, Op, Outcome, ReceivedAt, Release, ReleaseEnd, ReleaseStep,
+    Revoke, RevokeEnd, RevokeStep, Row, SentAt, ServiceClock, ServiceDate, Step, Timing, Watch,
+};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Random};
+use crate::error::AcquireError;
+use crate::guard::Holding;
+use crate::observer::{Event, Observer};
+use crate::store::{Answer, BoxFuture, Consistency, Store, StoreError, StoreErrorKind};
+
+/// Timers that must fire after the host resumes sleep in slices of this length (R4).
+const SLICE: Duration = Duration::from_millis(250);
+/// So many held locks are remembered between acquisitions.
+const WATCHES_MAX: usize = 1024;
+
+/// What a client's handles share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) owner: String,
+    pub(crate) timing: Timing,
+    /// What answers have told of the service's time; `None` if the store has no clock.
+    pub(crate) service: Option<Mutex<ServiceClock>>,
+    /// Held locks under observation, so that repeated short attempts add up.
+    pub(crate) watches: Mutex<BTreeMap<LockName, Watch>>,
+    /// Clean-ups and releases in the background.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// A write's answer, with its times.
+pub(crate) struct Reply {
+    sent_at: SentAt,
+    outcome: Result<Outcome, StoreError>,
+    date: Option<ServiceDate>,
+    error: Option<StoreError>,
+}
+
+/// How an acquisition ended, errors aside.
+pub(crate) enum Acquired {
+    Held(Box<Held>),
+    Contended(Holder),
+}
+
+impl Core {
+    /// Calls a machine with the time now and fresh luck.
+    pub(crate) fn now<T>(&self, f: impl FnOnce(&Now<'_>) -> T) -> T {
+        let fresh = Fresh { guid: self.random.bits(), reign: self.random.bits(), jitter: self.random.bits() as u64 };
+        let service = self.service.as_ref().map(lock);
+        f(&Now { at: self.clock.now(), service: service.as_deref(), fresh })
+    }
+
+    /// One request: timed, bounded, and its `Date` heard.
+    async fn ask<T>(&self, timeout: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
+        let sent_at = SentAt(self.clock.now()); // R1: before the first byte
+        let mut answer = tokio::select! {
+            biased;
+            answer = request => answer,
+            () = self.clock.sleep(timeout) => Err(unanswered(timeout)).into(),
+        };
+        match &self.service {
+            None => answer.date = None,
+            Some(service) => {
+                if let Some(date) = answer.date {
+                    lock(service).observe(date, sent_at, ReceivedAt(self.clock.now())); // R2: after the answer
+                }
+            }
+        }
+        (sent_at, answer)
+    }
+
+    pub(crate) async fn read(
+        &self,
+        name: &LockName,
+        consistency: Consistency,
+        timeout: Duration,
+    ) -> Answer<Option<Row>> {
+        self.ask(timeout, self.store.read(name, consistency)).await.1
+    }
+
+    pub(crate) async fn list(&self, after: Option<&str>) -> Answer<crate::store::Page> {
+        self.ask(self.timing.attempt_timeout(), self.store.list(after)).await.1
+    }
+
+    /// One try of a write, as a future of its own: it can go on when the one who asked is gone.
+    fn write(self: &Arc<Self>, op: Op, timeout: Duration) -> BoxFuture<'static, Reply> {
+        let core = self.clone();
+        Box::pin(async move {
+            let (sent_at, answer) = core.ask(timeout, core.store.write(&op)).await;
+            let error = answer.result.as_ref().err().cloned();
+            let outcome = match answer.result {
+                Err(error) if error.kind() == StoreErrorKind::Unanswered => Ok(Outcome::Unknown),
+                Err(error) if error.kind() == StoreErrorKind::Throttled => Ok(Outcome::Throttled),
+                other => other,
+            };
+            if let Some(error) = &error {
+                core.observer.event(Event::RequestFailed { name: &op.name, error });
+            }
+            Reply { sent_at, outcome, date: answer.date, error }
+        })
+    }
+
+    /// Runs a clean-up or a release to its end, whoever waits for it.
+    pub(crate) fn in_background(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(work, runtime);
+    }
+
+    /// Acquires, or says who holds the lock if the machine does not wait; at most `limit` if there is one.
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        machine: Acquire,
+        name: &LockName,
+        limit: Option<Duration>,
+    ) -> Result<Acquired, AcquireError> {
+        let mut attempt = Attempt::new(self.clone(), machine);
+        let began = self.clock.now();
+        loop {
+            let waited = self.clock.now().holder_elapsed_since(began);
+            let left = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(waited));
+            if left.is_zero() && !attempt.machine.has_won() && attempt.has_looked {
+                return attempt.time_out(waited).await;
+            }
+            match self.now(|now| attempt.machine.next(now)) {
+                Step::Write(op) => attempt.write(op).await?,
+                Step::Read { strong } => attempt.read(name, strong, left).await?,
+                Step::Pause(length) => self.clock.sleep(length.min(left)).await,
+                Step::CleanUp(release) => attempt.clean_up(release),
+                Step::Acquired(held) => {
+                    attempt.finished = true;
+                    lock(&self.watches).remove(name);
+                    return Ok(Acquired::Held(held));
+                }
+                Step::Contended(holder) => return Ok(Acquired::Contended(holder)),
+                Step::Faulty(fault) => return Err(AcquireError::Row { name: name.clone(), fault }),
+                Step::Unanswered => return Err(attempt.last_error.take().unwrap_or_else(no_answer).into()),
+            }
+        }
+    }
+
+    /// Renews a held lock and watches its deadline, until it is lost or ended.
+    pub(crate) async fn keep(self: Arc<Self>, holding: Arc<Holding>) {
+        loop {
+            match self.now(|now| holding.held().next(now)) {
+                Beat::Lost(loss) => return holding.signal(loss),
+                Beat::Sleep(length) => tokio::select! {
+                    biased;
+                    () = holding.ended() => return,
+                    () = holding.asked() => {}
+                    () = self.clock.sleep(length.min(SLICE)) => {}
+                },
+                Beat::Write(op) => {
+                    let timeout = holding.held().attempt_timeout();
+                    tokio::select! {
+                        biased;
+                        () = holding.ended() => return,
+                        // The deadline is a local timer; it does not wait for any request.
+                        loss = self.until_lost(&holding) => return holding.signal(loss),
+                        reply = self.write(op, timeout) => holding.handle(reply),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until a held lock is lost.
+    pub(crate) async fn until_lost(&self, holding: &Holding) -> dynamo_lock_protocol::Loss {
+        loop {
+            let at = self.clock.now();
+            let left = {
+                let mut held = holding.held();
+                match held.check(at) {
+                    Some(loss) => return loss,
+                    None => held.time_left(at),
+                }
+            };
+            self.clock.sleep(left.min(SLICE)).await;
+        }
+    }
+
+    /// Sends a renewal that was asked for, and waits until it has landed or the lock is lost.
+    pub(crate) async fn settle(self: &Arc<Self>, held: &mut Held) -> Result<(), dynamo_lock_protocol::Loss> {
+        let before = held.landed();
+        while held.landed() == before {
+            match self.now(|now| held.next(now)) {
+                Beat::Lost(loss) => return Err(loss),
+                Beat::Sleep(length) => self.clock.sleep(length.min(SLICE)).await,
+                Beat::Write(op) => {
+                    let reply = self.write(op, held.attempt_timeout()).await;
+                    self.now(|now| held.handle_outcome(now, reply.sent_at, &reply.known(), reply.date));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a release until it is answered, or its answer would not help any more.
+    pub(crate) async fn release(
+        self: &Arc<Self>,
+        mut release: Release,
+        timeout: Duration,
+    ) -> Result<ReleaseEnd, StoreError> {
+        loop {
+            match self.now(|now| release.next(now)) {
+                ReleaseStep::Done(end) => return Ok(end),
+                ReleaseStep::Pause(length) => self.clock.sleep(length).await,
+                ReleaseStep::Write(op) => {
+                    let outcome = self.write(op, timeout).await.outcome?;
+                    self.now(|now| release.handle_outcome(now, &outcome));
+                }
+            }
+        }
+    }
+
+    /// Sends a revocation until it is answered.
+    pub(crate) async fn revoke(self: &Arc<Self>, mut revoke: Revoke) -> Result<RevokeEnd, StoreError> {
+        loop {
+            match self.now(|now| revoke.next(now)) {
+                RevokeStep::Done(end) => return Ok(end),
+                RevokeStep::Pause(length) => self.clock.sleep(length).await,
+                RevokeStep::Write(op) => {
+                    let outcome = self.write(op, self.timing.attempt_timeout()).await.outcome?;
+                    self.now(|now| revoke.handle_outcome(now, &outcome));
+                }
+            }
+        }
+    }
+}
+
+impl Reply {
+    /// For a holder a refusal is one more failure: its lease goes on until the deadline.
+    fn known(&self) -> Outcome {
+        self.outcome.clone().unwrap_or(Outcome::Throttled)
+    }
+
+    /// Feeds a held lock with the answer, and says what the store said if it failed.
+    pub(crate) fn feed(self, core: &Core, held: &Mutex<Held>) -> Option<StoreError> {
+        core.now(|now| lock(held).handle_outcome(now, self.sent_at, &self.known(), self.date));
+        self.error
+    }
+}
+
+/// One acquisition under way. Dropped at any await, it leaves nothing behind: the background waits for the try in
+/// flight, and then releases under its nonce.
+struct Attempt {
+    core: Arc<Core>,
+    machine: Acquire,
+    runtime: Handle,
+    in_flight: Option<BoxFuture<'static, Reply>>,
+    last_error: Option<StoreError>,
+    /// The row has been seen at least once: a time limit of zero still means one attempt.
+    has_looked: bool,
+    finished: bool,
+}
+
+impl Attempt {
+    fn new(core: Arc<Core>, machine: Acquire) -> Self {
+        let runtime = Handle::current();
+        Self { core, machine, runtime, in_flight: None, last_error: None, has_looked: false, finished: false }
+    }
+
+    async fn write(&mut self, op: Op) -> Result<(), StoreError> {
+        let flight = self.in_flight.insert(self.core.write(op, self.machine.attempt_timeout()));
+        let reply = flight.await;
+        self.in_flight = None;
+        self.has_looked = true;
+        self.last_error = reply.error.clone();
+        let outcome = reply.outcome?;
+        self.core.now(|now| self.machine.handle_outcome(now, reply.sent_at, &outcome, reply.date));
+        self.remember();
+        Ok(())
+    }
+
+    async fn read(&mut self, name: &LockName, strong: bool, left: Duration) -> Result<(), StoreError> {
+        let consistency = if strong { Consistency::Strong } else { Consistency::Eventual };
+        let timeout = self.machine.attempt_timeout();
+        let timeout = if self.has_looked { timeout.min(left) } else { timeout };
+        let answer = self.core.read(name, consistency, timeout).await;
+        self.has_looked = true;
+        match answer.result {
+            Ok(row) => self.core.now(|now| self.machine.handle_row(now, row.as_ref(), answer.date)),
+            Err(error) if error.is_retryable() => {
+                self.core.observer.event(Event::RequestFailed { name, error: &error });
+                self.last_error = Some(error);
+                self.core.now(|now| self.machine.handle_unread(now));
+            }
+            Err(error) => return Err(error),
+        }
+        self.remember();
+        Ok(())
+    }
+
+    fn remember(&self) {
+        let Some(watch) = self.machine.watch() else { return };
+        let mut watches = lock(&self.core.watches);
+        if watches.len() >= WATCHES_MAX && !watches.contains_key(self.machine.name()) {
+            watches.pop_first();
+        }
+        watches.insert(self.machine.name().clone(), watch.clone());
+    }
+
+    fn clean_up(&self, release: Release) {
+        let (core, timeout) = (self.core.clone(), self.machine.attempt_timeout());
+        self.core.in_background(&self.runtime, async move {
+            if let Err(error) = core.release(release, timeout).await {
+                tracing::warn!(%error, "an abandoned acquire could not be cleaned up; it is over within its lease");
+            }
+        });
+    }
+
+    /// The limit has passed. What an unanswered try may have taken is given back before that is said.
+    async fn time_out(mut self, waited: Duration) -> Result<Acquired, AcquireError> {
+        let holder = self.machine.watch().map(|watch| watch.holder().clone());
+        if let Some(mut release) = self.core.now(|now| self.machine.give_up(now)) {
+            if let ReleaseStep::Write(op) = self.core.now(|now| release.next(now)) {
+                let flight = self.core.write(op, self.machine.attempt_timeout()).await;
+                self.core.now(|now| release.handle_outcome(now, &flight.known()));
+            }
+            if !matches!(self.core.now(|now| release.next(now)), ReleaseStep::Done(_)) {
+                self.clean_up(release);
+            }
+        }
+        Err(AcquireError::TimedOut { holder, waited })
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let (core, timeout) = (self.core.clone(), self.machine.attempt_timeout());
+        let Some(flight) = self.in_flight.take() else {
+            if let Some(release) = core.now(|now| self.machine.give_up(now)) {
+                self.clean_up(release);
+            }
+            return;
+        };
+        let mut machine = self.machine.clone();
+        self.core.in_background(&self.runtime, async move {
+            let reply = flight.await;
+            core.now(|now| machine.handle_outcome(now, reply.sent_at, &reply.known(), reply.date));
+            if let Some(release) = core.now(|now| machine.give_up(now)) {
+                let _over_within_its_lease = core.release(release, timeout).await;
+            }
+        });
+    }
+}
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unanswered(timeout: Duration) -> StoreError {
+    let message = format!("the store did not answer within {timeout:?}: look at the network, or use a longer lease");
+    StoreError::new(StoreErrorKind::Unanswered, message)
+}
+
+fn no_answer() -> StoreError {
+    let message = "the store did not answer for a whole lease: look at the network and its status, then try again";
+    StoreError::new(StoreErrorKind::Unanswered, message)
+}

@@ -1,0 +1,185 @@
+//! Errors: a narrow enum per operation, a variant only where a caller would act differently.
+
+use std::error::Error;
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, Loss, RowFault};
+
+use crate::store::StoreError;
+
+/// Why a lock was not acquired.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// Somebody else held it for as long as we were to wait.
+    #[error("not acquired within {waited:?}: somebody else holds the lock; wait longer or look who with `inspect`")]
+    TimedOut {
+        /// Who held it when we last looked. Somebody else's words: escape before printing.
+        holder: Option<Holder>,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The store said no, or nothing for a whole lease.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The row of this name is not one that we may touch.
+    #[error("lock {name:?}: {fault}", name = name.as_str())]
+    Row {
+        /// The lock.
+        name: LockName,
+        /// What is wrong with its row.
+        fault: RowFault,
+    },
+    /// The options of this acquisition cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl AcquireError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::TimedOut { .. } => true,
+            Self::Store(error) => error.is_retryable(),
+            Self::Row { .. } | Self::Config(_) => false,
+        }
+    }
+}
+
+/// Why a lock was not put on hold.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HoldError {
+    /// Somebody else holds it.
+    #[error("somebody else holds the lock: try again later or look who with `inspect`")]
+    Held {
+        /// Who. Somebody else's words: escape before printing.
+        by: Box<Holder>,
+        /// Until when, as far as the row says.
+        until: Option<SystemTime>,
+    },
+    /// It was acquired, but could not be made to last; it was given up again.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// It could not be acquired.
+    #[error(transparent)]
+    Acquire(#[from] AcquireError),
+}
+
+/// A lock that was held is no longer to be trusted.
+#[derive(Clone, Debug)]
+pub struct Lost<T = ()> {
+    /// Why.
+    pub loss: Loss,
+    /// Which lock.
+    pub name: LockName,
+    /// The token that it had: a resource that has seen a larger one refuses it.
+    pub token: FencingToken,
+    /// What the work gave, if it had finished when the loss was noticed.
+    pub output: Option<T>,
+    /// What the store last said, if that was an error: it tells "taken" from "unreachable".
+    pub last_error: Option<StoreError>,
+}
+
+impl<T> fmt::Display for Lost<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.loss {
+            Loss::Expired => "no renewal landed in time: look at the store and the network",
+            Loss::TakenOver => "somebody else has taken it over: the lease may be too short for this host",
+            Loss::Revoked => "an operator revoked it",
+            Loss::RowGone => "its row was deleted: nobody may delete rows of held locks",
+            Loss::MaxHold => "it was held for as long as it may be: allow more, or do less at a time",
+            Loss::Suspended => {
+                "the host slept or its clock jumped past the end of the lease, or the process was forked"
+            }
+            _ => "it is not to be trusted any more",
+        };
+        write!(f, "lock {:?} with token {} is lost: {why}", self.name.as_str(), self.token)?;
+        match &self.last_error {
+            Some(error) => write!(f, " (the store last said: {error})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<T: fmt::Debug> Error for Lost<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.last_error.as_ref().map(|error| error as _)
+    }
+}
+
+/// Why a release is not known to have released.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// The lock had been lost before: others may have been in since.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// No answer told. If the lock is still held, it is over within its lease.
+    #[error("the release was not answered: if the lock is still held, it is over within its lease")]
+    Unknown,
+    /// The store said no; the lock is over within its lease.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why work under a lock, or the lock around it, failed. Nothing is swallowed: what the work gave is kept.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WithError<T: fmt::Debug> {
+    /// The lock was not acquired; the work did not begin.
+    #[error(transparent)]
+    Acquire(#[from] AcquireError),
+    /// The lock was lost while the work went on; it was dropped, unless it had finished.
+    #[error(transparent)]
+    Lost(Lost<T>),
+    /// The work finished, and the release did not.
+    #[error("the work is done, but: {error}")]
+    Release {
+        /// What the work gave.
+        output: T,
+        /// Why the release failed.
+        error: ReleaseError,
+    },
+}
+
+/// Why a reign was not revoked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevokeError {
+    /// That reign had ended before, by itself.
+    #[error("no reign with token {token} holds the lock: it has ended, look again with `inspect`")]
+    Ended {
+        /// The token that was asked for.
+        token: FencingToken,
+        /// Who holds the lock now, if anybody.
+        holder: Option<Box<Holder>>,
+    },
+    /// No answer told.
+    #[error("the revocation was not answered: look again with `inspect`")]
+    Unknown,
+    /// The row of this name is not one that we may touch.
+    #[error(transparent)]
+    Row(RowFault),
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a lock could not be inspected.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// The row of this name is not one that we can read.
+    #[error(transparent)]
+    Row(#[from] RowFault),
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The lock does not live on DynamoDB, so there is no transaction to guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this lock's store is not DynamoDB: compare the fencing token in your resource instead")]
+pub struct NotDynamoDb;

@@ -1,0 +1,336 @@
+//! [`Guard`]: a held lock.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use dynamo_lock_protocol::{DATA_MAX, FencingToken, Held, LockName, Loss, Release, ReleaseEnd};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::drive::{Core, Reply, lock};
+use crate::error::{Lost, ReleaseError};
+use crate::observer::Event;
+use crate::store::StoreError;
+
+/// What a guard shares with the task that keeps its lock.
+pub(crate) struct Holding {
+    core: Arc<Core>,
+    name: LockName,
+    token: FencingToken,
+    held: Mutex<Held>,
+    last_error: Mutex<Option<StoreError>>,
+    /// For the keeper: look again, something was asked for.
+    wake: Notify,
+    /// For whoever waits for a renewal to land.
+    changed: Notify,
+    /// The user's word for stop: the lock is lost, or given up.
+    stop: CancellationToken,
+    ended: CancellationToken,
+}
+
+impl Holding {
+    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
+        lock(&self.held)
+    }
+
+    /// The guard is gone.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// The guard asked for something.
+    pub(crate) async fn asked(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(crate) fn handle(&self, reply: Reply) {
+        *lock(&self.last_error) = reply.feed(&self.core, &self.held);
+        self.changed.notify_waiters();
+    }
+
+    /// Says once that the lock is lost.
+    pub(crate) fn signal(&self, loss: Loss) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        self.stop.cancel();
+        let last_error = lock(&self.last_error).clone();
+        let (name, token) = (&self.name, self.token);
+        self.core.observer.event(Event::Lost { name, token, loss, last_error: last_error.as_ref() });
+        self.changed.notify_waiters();
+    }
+
+    fn lost<T>(&self, loss: Loss, output: Option<T>) -> Lost<T> {
+        let last_error = lock(&self.last_error).clone();
+        Lost { loss, name: self.name.clone(), token: self.token, output, last_error }
+    }
+}
+
+/// A held lock. While [`is_live`](Guard::is_live) says yes, no other guard of it does, anywhere.
+///
+/// In order of strength, protect what you do by the [`token`](Guard::token) or [`condition_check`](Guard::condition_check)
+/// that the resource itself checks; by asking [`is_live`](Guard::is_live) just before acting; by [`run`](Guard::run) or
+/// [`lost`](Guard::lost).
+///
+/// Dropping it releases the lock in the background; [`release`](Guard::release) does the same and tells how that went.
+#[must_use = "the lock is released when its guard is dropped"]
+pub struct Guard {
+    holding: Arc<Holding>,
+    runtime: Handle,
+    timeout: Duration,
+    pid: u32,
+    released: bool,
+}
+
+impl Guard {
+    pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
+        let (name, token, timeout) = (held.name().clone(), held.token(), held.attempt_timeout());
+        let holding = Arc::new(Holding {
+            name,
+            token,
+            held: Mutex::new(held),
+            last_error: Mutex::default(),
+            wake: Notify::new(),
+            changed: Notify::new(),
+            stop: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            core: core.clone(),
+        });
+        let runtime = Handle::current();
+        // The keeper ends with the guard: its owner.
+        runtime.spawn(core.keep(holding.clone()));
+        Self { holding, runtime, timeout, pid: std::process::id(), released: false }
+    }
+
+    fn core(&self) -> &Arc<Core> {
+        &self.holding.core
+    }
+
+    /// The lock's name.
+    pub fn name(&self) -> &LockName {
+        &self.holding.name
+    }
+
+    /// The fencing token: larger than that of every earlier holder. Send it along with what you do, and have the
+    /// resource refuse smaller ones than it has seen.
+    pub fn token(&self) -> FencingToken {
+        self.holding.token
+    }
+
+    /// Whether the lock may be believed in, computed now from this host's clocks (R3): right also after a pause, and
+    /// without asking anybody. Once false, for ever. False in a forked child.
+    ///
+    /// It says nothing about what happens after it has answered: use the token for that.
+    pub fn is_live(&self) -> bool {
+        self.loss().is_none()
+    }
+
+    fn loss(&self) -> Option<Loss> {
+        if self.pid != std::process::id() {
+            self.holding.held().lose(Loss::Suspended);
+            return Some(Loss::Suspended);
+        }
+        let at = self.core().clock.now();
+        let loss = self.holding.held().check(at);
+        if let Some(loss) = loss {
+            self.holding.signal(loss);
+        }
+        loss
+    }
+
+    /// How long the lock may be believed in if no renewal lands any more; zero once it is lost.
+    pub fn time_left(&self) -> Duration {
+        match self.loss() {
+            Some(_) => Duration::ZERO,
+            None => self.holding.held().time_left(self.core().clock.now()),
+        }
+    }
+
+    /// That the lock may be believed in for at least `min` from now, whatever requests do.
+    ///
+    /// # Errors
+    /// [`Lost`] if it may not, also while it is still live for less: who needs `min` must not begin.
+    pub fn ensure(&self, min: Duration) -> Result<(), Lost> {
+        match self.loss() {
+            Some(loss) => Err(self.holding.lost(loss, None)),
+            None if self.time_left() < min => Err(self.holding.lost(Loss::Expired, None)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the lock is lost, and tells why. It fires by a local timer at the deadline, whatever requests do.
+    ///
+    /// # Cancel safety
+    /// Safe: it only waits.
+    pub async fn lost(&self) -> Loss {
+        let loss = self.core().until_lost(&self.holding).await;
+        self.holding.signal(loss);
+        loss
+    }
+
+    /// Is cancelled when the lock is lost, and when this guard is dropped or released: what must not go on without the
+    /// lock listens to it.
+    pub fn cancellation(&self) -> CancellationToken {
+        self.holding.stop.clone()
+    }
+
+    /// Runs `work` for as long as the lock is held: it is dropped at its next await once the lock is lost.
+    ///
+    /// # Errors
+    /// [`Lost`], with the output of the work if it had finished when the loss was noticed.
+    ///
+    /// # Cancel safety
+    /// As safe as `work`: dropping this drops it. The lock stays held.
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost<T>> {
+        let output = tokio::select! {
+            biased;
+            loss = self.lost() => return Err(self.holding.lost(loss, None)),
+            output = work => output,
+        };
+        match self.loss() {
+            Some(loss) => Err(self.holding.lost(loss, Some(output))),
+            None => Ok(output),
+        }
+    }
+
+    /// Renews now, and waits until a renewal has landed: for `Heartbeat::Manual`, and before something long.
+    ///
+    /// # Errors
+    /// [`Lost`] if the lock is lost before one lands.
+    ///
+    /// # Cancel safety
+    /// Safe: the renewal goes on in the background.
+    pub async fn renew(&self) -> Result<(), Lost> {
+        let before = self.holding.held().landed();
+        self.ask_and_wait(|held| held.ask(), |held| held.landed() > before).await
+    }
+
+    /// Replaces the payload in the row, and waits until a renewal that carries it has landed.
+    ///
+    /// # Errors
+    /// [`UpdateError::Lost`] if the lock is lost before one lands; [`UpdateError::Data`] for more than 4 KiB.
+    ///
+    /// # Cancel safety
+    /// Safe: the payload stays pending, and travels with every renewal until one has landed.
+    pub async fn update_data(&self, data: impl Into<String>) -> Result<(), UpdateError> {
+        let data = data.into();
+        if data.len() > DATA_MAX {
+            return Err(UpdateError::Data { bytes: data.len() });
+        }
+        Ok(self.ask_and_wait(|held| held.ask_data(data), |held| !held.has_pending_data()).await?)
+    }
+
+    async fn ask_and_wait(&self, ask: impl FnOnce(&mut Held), mut done: impl FnMut(&Held) -> bool) -> Result<(), Lost> {
+        ask(&mut self.holding.held());
+        loop {
+            let changed = self.holding.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(loss) = self.loss() {
+                return Err(self.holding.lost(loss, None));
+            }
+            if done(&self.holding.held()) {
+                return Ok(());
+            }
+            self.holding.wake.notify_one();
+            tokio::select! {
+                biased;
+                () = changed => {}
+                _ = self.lost() => {}
+            }
+        }
+    }
+
+    /// That this guard's reign still holds the lock, for your own `TransactWriteItems`: the writes beside it take effect
+    /// only if it does. It stays true while renewals land, and is false for ever after the release.
+    ///
+    /// # Errors
+    /// [`crate::NotDynamoDb`] on another store.
+    #[cfg(any())]
+    pub fn condition_check(&self) -> Result<aws_sdk_dynamodb::types::ConditionCheck, crate::error::NotDynamoDb> {
+        let store: &dyn std::any::Any = &*self.core().store;
+        let store = store.downcast_ref::<crate::DynamoDb>().ok_or(crate::error::NotDynamoDb)?;
+        Ok(store.condition_check(self.name(), &self.holding.held().condition()))
+    }
+
+    /// Gives the lock up, and tells how that went.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Lost`] if it was lost before, [`ReleaseError::Unknown`] if no answer told,
+    /// [`ReleaseError::Store`] if the store refused. In each case the lock is over within its lease.
+    ///
+    /// # Cancel safety
+    /// Safe: the release goes on in the background.
+    pub async fn release(mut self) -> Result<(), ReleaseError> {
+        if self.pid != std::process::id() {
+            // A forked child's copy must not touch the parent's lock.
+            return Err(self.holding.lost(Loss::Suspended, None).into());
+        }
+        let (done, end) = tokio::sync::oneshot::channel();
+        self.begin_release(move |result| {
+            let _nobody_waits = done.send(result);
+        });
+        let holding = self.holding.clone();
+        match end.await {
+            Err(_) | Ok(Ok(ReleaseEnd::Unknown)) => Err(ReleaseError::Unknown),
+            Ok(Ok(ReleaseEnd::Released)) => Ok(()),
+            Ok(Ok(ReleaseEnd::Lost(loss))) => Err(holding.lost(loss, None).into()),
+            Ok(Ok(_)) => Err(ReleaseError::Unknown),
+            Ok(Err(error)) => Err(error.into()),
+        }
+    }
+
+    fn begin_release(&mut self, tell: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
+        self.released = true;
+        // Belief ends before the release is sent.
+        self.holding.ended.cancel();
+        let _found_out = self.loss();
+        let core = self.core().clone();
+        let release = core.now(|now| Release::of(&self.holding.held(), now));
+        self.holding.stop.cancel();
+        let (timeout, holding) = (self.timeout, self.holding.clone());
+        core.clone().in_background(&self.runtime, async move {
+            let result = core.release(release, timeout).await;
+            if matches!(result, Ok(ReleaseEnd::Released)) {
+                core.observer.event(Event::Released { name: &holding.name, token: holding.token });
+            }
+            tell(result);
+        });
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.released && self.pid == std::process::id() {
+            self.begin_release(|result| match result {
+                Ok(ReleaseEnd::Released) => {}
+                Ok(end) => tracing::warn!(?end, "a dropped guard's release"),
+                Err(error) => tracing::warn!(%error, "a dropped guard's release"),
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("name", self.name()).field("token", &self.token()).finish_non_exhaustive()
+    }
+}
+
+/// Why a payload was not replaced.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// The lock was lost before a renewal that carries the payload had landed.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The payload is too long.
+    #[error("a payload has at most {DATA_MAX} bytes, this one has {bytes}: store it elsewhere and name it")]
+    Data {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+}

@@ -1,0 +1,87 @@
+//! What can be known of a lock from outside.
+
+use std::ops::RangeInclusive;
+use std::time::{Duration, SystemTime};
+
+use dynamo_lock_protocol::{FencingToken, Holder, Row, RowFault, ServiceDate, Standing};
+
+use crate::drive::{Core, lock};
+
+/// What is known of a lock. Never a bare yes or no: a holder may have given up or been lost since, and only a store
+/// with a service clock can say that a lease is surely over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Inspection {
+    /// Nobody held it.
+    Free {
+        /// The token of the last reign, if there ever was one.
+        token: Option<FencingToken>,
+        /// The payload that it left. Somebody else's words.
+        data: Option<String>,
+    },
+    /// Somebody holds it, or did until shortly.
+    Held {
+        /// Who. Somebody else's words: escape before printing.
+        by: Holder,
+        /// Its token; a legacy row may have none.
+        token: Option<FencingToken>,
+        /// Since when, on the holder's wall clock.
+        since: Option<SystemTime>,
+        /// If it is never heard of again, others may follow after a time from now within these bounds.
+        may_end: RangeInclusive<Duration>,
+    },
+    /// Its lease is over on the service's clock, and nobody has taken it since.
+    SurelyOver {
+        /// Who held it. Somebody else's words.
+        by: Holder,
+        /// The token that it had.
+        token: Option<FencingToken>,
+    },
+}
+
+impl Core {
+    /// What a row says, read just now by an answer with this date.
+    pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowFault> {
+        let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None }) };
+        let by = Holder::of(row);
+        let since = by.since_ms.map(system_time);
+        let now = self.clock.now();
+        let interval = self.service.as_ref().and_then(|service| lock(service).interval(now));
+        let lower = date.filter(|_| self.service.is_some()).map(ServiceDate::lower_when_received);
+        let until = |ends: u64, at: u64| Duration::from_millis(ends.saturating_sub(at));
+        match row.standing()? {
+            Standing::Free => Ok(Inspection::Free { token: by.token, data: by.data }),
+            Standing::Held(held) if held.stamped => match lower {
+                Some(lower) if lower > held.expires_on => Ok(Inspection::SurelyOver { token: Some(held.token), by }),
+                _ => {
+                    // At the latest by its stamp, or one quiet lease from now, whichever comes first.
+                    let (earliest, latest) = interval.map_or((Duration::ZERO, held.lease), |(lower, upper)| {
+                        (until(held.expires_on, upper), until(held.expires_on, lower).min(held.lease))
+                    });
+                    let may_end = earliest.min(latest)..=latest;
+                    Ok(Inspection::Held { token: Some(held.token), since, by, may_end })
+                }
+            },
+            Standing::Held(held) => {
+                Ok(Inspection::Held { token: Some(held.token), since, by, may_end: Duration::ZERO..=held.lease })
+            }
+            Standing::Legacy(legacy) => {
+                let skew = self.timing.legacy_skew();
+                let ends = u64::try_from(legacy.expires_on).unwrap_or(0);
+                let over_after = ends.saturating_add(skew.as_millis() as u64);
+                let (earliest, latest) = interval.unwrap_or((now.wall_ms, now.wall_ms));
+                if lower.unwrap_or(now.wall_ms) > over_after {
+                    return Ok(Inspection::SurelyOver { token: legacy.token, by });
+                }
+                let may_end = until(ends, latest)..=until(over_after, earliest);
+                Ok(Inspection::Held { token: legacy.token, since, by, may_end })
+            }
+        }
+    }
+}
+
+/// Epoch ms as the platform's time.
+pub(crate) fn system_time(ms: u64) -> SystemTime {
+    // Far beyond what any platform can represent counts as its edge.
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms)).unwrap_or(SystemTime::UNIX_EPOCH)
+}

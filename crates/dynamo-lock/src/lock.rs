@@ -1,0 +1,319 @@
+//! [`Lock`]: a handle to one named lock, and the options of one acquisition.
+
+use std::fmt;
+use std::time::Duration;
+
+use dynamo_lock_protocol::{
+    Acquire, ConfigError, DATA_MAX, FencingToken, Heartbeat, Held, Holder, LEASE_MIN, LockName, Patience, Release,
+    Request, Revoke, RevokeEnd, Standing, Target, Timing,
+};
+
+use crate::client::Client;
+use crate::drive::{Acquired, lock};
+use crate::error::{AcquireError, HoldError, InspectError, Lost, RevokeError, WithError};
+use crate::guard::Guard;
+use crate::inspect::{Inspection, system_time};
+use crate::observer::Event;
+use crate::store::Consistency;
+
+/// One named lock. A handle: making it does nothing, and it may be kept, cloned and used again.
+#[derive(Clone, Debug)]
+pub struct Lock {
+    client: Client,
+    name: LockName,
+}
+
+impl Lock {
+    pub(crate) fn new(client: Client, name: LockName) -> Self {
+        Self { client, name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &LockName {
+        &self.name
+    }
+
+    /// Options for one acquisition.
+    pub fn options(&self) -> LockOptions {
+        LockOptions { lock: self.clone(), lease: None, heartbeat: Heartbeat::Background, max_hold: None, data: None }
+    }
+
+    /// Waits until the lock is ours. The library renews it until its [`Guard`] is dropped or released.
+    ///
+    /// # Errors
+    /// [`AcquireError`]; never `TimedOut`: it waits as long as others hold the lock. A store that has answered nothing
+    /// for a whole lease is an error.
+    ///
+    /// # Cancel safety
+    /// Safe: dropped at any await, it leaves nothing behind. The background waits for the request in flight, and gives
+    /// back what it may have taken; [`Client::close`] waits for that.
+    pub async fn acquire(&self) -> Result<Guard, AcquireError> {
+        self.options().acquire().await
+    }
+
+    /// Like [`acquire`](Lock::acquire), for at most `limit`, and one request.
+    ///
+    /// # Errors
+    /// [`AcquireError::TimedOut`], never while holding: a request in flight at the limit is waited for, at most a
+    /// quarter of the lease.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Lock::acquire).
+    pub async fn acquire_within(&self, limit: Duration) -> Result<Guard, AcquireError> {
+        self.options().acquire_within(limit).await
+    }
+
+    /// Takes the lock if it can be had now: `None` if somebody else holds it.
+    ///
+    /// # Errors
+    /// [`AcquireError`], never for contention.
+    ///
+    /// # Cancel safety
+    /// As [`acquire`](Lock::acquire).
+    pub async fn try_acquire(&self) -> Result<Option<Guard>, AcquireError> {
+        self.options().try_acquire().await
+    }
+
+    /// Acquires, works, releases. The work is dropped at its next await if the lock is lost.
+    ///
+    /// # Errors
+    /// [`WithError`]: nothing is swallowed, neither the output of the work nor the error of the release.
+    ///
+    /// # Cancel safety
+    /// As safe as the work: dropping this drops it, and releases in the background.
+    pub async fn with<T: fmt::Debug>(&self, work: impl AsyncFnOnce(&Guard) -> T) -> Result<T, WithError<T>> {
+        self.options().with(work).await
+    }
+
+    /// Takes the lock for `duration`, 1 s to 30 days: nothing renews it, nothing releases it, and it outlives the
+    /// process. What `getLock` of the original meant, made safe.
+    ///
+    /// # Errors
+    /// [`HoldError::Held`] if somebody else holds it; it does not wait.
+    ///
+    /// # Cancel safety
+    /// Dropped before the lock is acquired: as [`acquire`](Lock::acquire). After: it is over within the client's lease.
+    pub async fn hold(&self, duration: Duration) -> Result<FencingToken, HoldError> {
+        let core = &self.client.core;
+        let timing = Timing::for_hold(duration).map_err(AcquireError::Config)?;
+        let mut options = self.options();
+        options.heartbeat = Heartbeat::Off;
+        // A ghost of this acquire lasts at most the client's lease.
+        let timing = if duration > core.timing.lease() { core.timing.clone() } else { timing };
+        let mut machine = Acquire::new(options.request(timing, Patience::Try), self.watch());
+        if core.service.as_ref().is_some_and(|service| lock(service).interval(core.clock.now()).is_none()) {
+            machine = machine.reading_first();
+        }
+        let mut held = match core.acquire(machine, &self.name, None).await? {
+            Acquired::Held(held) => held,
+            Acquired::Contended(by) => {
+                let until = by.expires_ms.map(system_time);
+                return Err(HoldError::Held { by: Box::new(by), until });
+            }
+        };
+        held.ask_lease(duration);
+        if duration > core.timing.lease() {
+            if let Err(loss) = core.settle(&mut held).await {
+                let release = core.now(|now| Release::of(&held, now));
+                let last_error = core.release(release, held.attempt_timeout()).await.err();
+                let (name, token) = (self.name.clone(), held.token());
+                return Err(Lost { loss, name, token, output: None, last_error }.into());
+            }
+        }
+        Ok(held.token())
+    }
+
+    /// What can be known of the lock from outside, by one strongly consistent read.
+    ///
+    /// # Errors
+    /// [`InspectError`] if the row is not a lock's, or could not be read.
+    ///
+    /// # Cancel safety
+    /// Safe: it only reads.
+    pub async fn inspect(&self) -> Result<Inspection, InspectError> {
+        let core = &self.client.core;
+        let answer = core.read(&self.name, Consistency::Strong, core.timing.attempt_timeout()).await;
+        Ok(core.inspection(answer.result?.as_ref(), answer.date)?)
+    }
+
+    /// Revokes exactly the reign with this token: its holder's renewals fail, and others wait its lease out, so that
+    /// nobody is in before its holder has stopped believing.
+    ///
+    /// # Errors
+    /// [`RevokeError::Ended`] if that reign has ended before.
+    ///
+    /// # Cancel safety
+    /// Dropped, the revocation may or may not take effect.
+    pub async fn revoke(&self, token: FencingToken) -> Result<(), RevokeError> {
+        self.take_away(token, false).await
+    }
+
+    /// Like [`revoke`](Lock::revoke), but the lock is free at once. **Unsafe if the holder lives**: it goes on until its
+    /// next renewal fails, and others may be in meanwhile; only a resource that checks tokens is safe then.
+    ///
+    /// # Errors
+    /// As [`revoke`](Lock::revoke).
+    ///
+    /// # Cancel safety
+    /// As [`revoke`](Lock::revoke).
+    pub async fn force_free(&self, token: FencingToken) -> Result<(), RevokeError> {
+        self.take_away(token, true).await
+    }
+
+    async fn take_away(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
+        let core = &self.client.core;
+        let revoke = core.now(|now| Revoke::new(self.name.clone(), Target::Token(token), force, now));
+        match core.revoke(revoke).await? {
+            RevokeEnd::Done => Ok(()),
+            RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),
+            RevokeEnd::Ended(Some(row)) => match row.standing() {
+                Err(fault) => Err(RevokeError::Row(fault)),
+                Ok(Standing::Free) => Err(RevokeError::Ended { token, holder: None }),
+                Ok(_) => Err(RevokeError::Ended { token, holder: Some(Box::new(Holder::of(&row))) }),
+            },
+            _ => Err(RevokeError::Unknown),
+        }
+    }
+
+    fn watch(&self) -> Option<dynamo_lock_protocol::Watch> {
+        lock(&self.client.core.watches).get(&self.name).cloned()
+    }
+}
+
+/// Options of one acquisition, and the ways to acquire with them.
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until something is acquired with them"]
+pub struct LockOptions {
+    lock: Lock,
+    lease: Option<Duration>,
+    heartbeat: Heartbeat,
+    max_hold: Option<Duration>,
+    data: Option<String>,
+}
+
+impl LockOptions {
+    /// Another lease than the client's, 1 s to 1 h. The heartbeat follows it.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Who renews the lock: the library by default.
+    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
+
+    /// How long it may be held at most, 1 s or more: it is lost by then, however well renewals go.
+    pub fn max_hold(mut self, max_hold: Duration) -> Self {
+        self.max_hold = Some(max_hold);
+        self
+    }
+
+    /// A payload for the row, at most 4 KiB. It survives the release until it is replaced.
+    pub fn data(mut self, data: impl Into<String>) -> Self {
+        self.data = Some(data.into());
+        self
+    }
+
+    /// As [`Lock::acquire`].
+    ///
+    /// # Errors
+    /// As [`Lock::acquire`], and [`AcquireError::Config`] if the options cannot be.
+    ///
+    /// # Cancel safety
+    /// As [`Lock::acquire`].
+    pub async fn acquire(self) -> Result<Guard, AcquireError> {
+        self.wait(None).await
+    }
+
+    /// As [`Lock::acquire_within`].
+    ///
+    /// # Errors
+    /// As [`Lock::acquire_within`], and [`AcquireError::Config`] if the options cannot be.
+    ///
+    /// # Cancel safety
+    /// As [`Lock::acquire`].
+    pub async fn acquire_within(self, limit: Duration) -> Result<Guard, AcquireError> {
+        self.wait(Some(limit)).await
+    }
+
+    /// As [`Lock::try_acquire`].
+    ///
+    /// # Errors
+    /// As [`Lock::try_acquire`], and [`AcquireError::Config`] if the options cannot be.
+    ///
+    /// # Cancel safety
+    /// As [`Lock::acquire`].
+    pub async fn try_acquire(self) -> Result<Option<Guard>, AcquireError> {
+        match self.drive(Patience::Try, None).await? {
+            Acquired::Held(held) => Ok(Some(self.guard(*held))),
+            Acquired::Contended(_) => Ok(None),
+        }
+    }
+
+    /// As [`Lock::with`].
+    ///
+    /// # Errors
+    /// As [`Lock::with`], and [`AcquireError::Config`] if the options cannot be.
+    ///
+    /// # Cancel safety
+    /// As [`Lock::with`].
+    pub async fn with<T: fmt::Debug>(self, work: impl AsyncFnOnce(&Guard) -> T) -> Result<T, WithError<T>> {
+        let guard = self.acquire().await?;
+        let output = guard.run(work(&guard)).await.map_err(WithError::Lost)?;
+        match guard.release().await {
+            Ok(()) => Ok(output),
+            Err(error) => Err(WithError::Release { output, error }),
+        }
+    }
+
+    async fn wait(self, limit: Option<Duration>) -> Result<Guard, AcquireError> {
+        match self.drive(Patience::Wait, limit).await? {
+            Acquired::Held(held) => Ok(self.guard(*held)),
+            // A machine that waits does not say so.
+            Acquired::Contended(holder) => {
+                Err(AcquireError::TimedOut { holder: Some(holder), waited: limit.unwrap_or_default() })
+            }
+        }
+    }
+
+    async fn drive(&self, patience: Patience, limit: Option<Duration>) -> Result<Acquired, AcquireError> {
+        let core = &self.lock.client.core;
+        let timing = match self.lease {
+            Some(lease) => core.timing.with_lease(lease)?,
+            None => core.timing.clone(),
+        };
+        if let Some(max_hold) = self.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
+            return Err(ConfigError::MaxHold { max_hold }.into());
+        }
+        if let Some(bytes) = self.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
+            return Err(ConfigError::Data { bytes }.into());
+        }
+        let machine = Acquire::new(self.request(timing, patience), self.lock.watch());
+        let began = core.clock.now();
+        let acquired = core.acquire(machine, &self.lock.name, limit).await?;
+        if let Acquired::Held(held) = &acquired {
+            let waited = core.clock.now().holder_elapsed_since(began);
+            core.observer.event(Event::Acquired { name: held.name(), token: held.token(), waited });
+        }
+        Ok(acquired)
+    }
+
+    fn request(&self, timing: Timing, patience: Patience) -> Request {
+        Request {
+            name: self.lock.name.clone(),
+            owner: self.lock.client.core.owner.clone(),
+            timing,
+            heartbeat: self.heartbeat,
+            max_hold: self.max_hold,
+            data: self.data.clone(),
+            live: None,
+            patience,
+        }
+    }
+
+    fn guard(&self, held: Held) -> Guard {
+        Guard::new(self.lock.client.core.clone(), held)
+    }
+}
