@@ -50,5 +50,7 @@ pub use guard::{Guard, UpdateError};
 pub use inspect::Inspection;
 pub use lock::{Lock, LockOptions};
 pub use observer::{Event, Observer};
+#[cfg(feature = "dynamodb")]
+pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableFault, TableOptions};
 pub use store::memory::Memory;
 pub use store::{Answer, Consistency, Store, StoreError, StoreErrorKind};

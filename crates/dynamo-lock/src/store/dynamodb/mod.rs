@@ -1,1 +1,264 @@
-//! The DynamoDB store.
+//! The DynamoDB store: ops as conditional updates over the official SDK.
+
+mod answer;
+mod expression;
+mod fence;
+mod item;
+mod table;
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{Config, ConfigBag, Intercept};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, ConditionCheck, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure,
+};
+use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
+use aws_types::endpoint_config::EndpointUrl;
+use dynamo_lock_protocol::{Condition, LockName, Op, Outcome, Row, attr, holds};
+
+use self::answer::{Asked, DateReader};
+use self::expression::Expression;
+pub use self::fence::FenceExpression;
+pub use self::table::{TableError, TableFault, TableOptions};
+use super::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind};
+
+/// How long one request may take, if nothing else is said.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Locks in a DynamoDB table. Cheap to clone; clones share their connections.
+///
+/// It copies the client's configuration once: region, credentials, endpoint, HTTP client, interceptors. Retries are off
+/// and each request has a timeout, since the protocol repeats requests itself and must know when each was sent.
+#[derive(Clone, Debug)]
+pub struct DynamoDb {
+    client: aws_sdk_dynamodb::Client,
+    table: Arc<str>,
+    key: Arc<str>,
+    service_clock: bool,
+}
+
+impl DynamoDb {
+    /// A store in this table, given by its name or ARN. Nothing is sent yet.
+    ///
+    /// The service clock is on unless the client has an endpoint of its own.
+    pub fn new(client: aws_sdk_dynamodb::Client, table_name_or_arn: impl Into<String>) -> Self {
+        let service_clock = has_aws_endpoint(client.config());
+        let client = with_timeout(client.config(), ATTEMPT_TIMEOUT);
+        Self { client, table: table_name_or_arn.into().into(), key: attr::NAME.into(), service_clock }
+    }
+
+    /// The name of the table's partition key, where it is not `name`.
+    #[must_use]
+    pub fn partition_key(mut self, name: impl Into<String>) -> Self {
+        self.key = name.into().into();
+        self
+    }
+
+    /// Whether the `Date` of answers is the service's clock: whether the hosts that answer keep their clocks within 2 s
+    /// of each other, as AWS does.
+    #[must_use]
+    pub fn service_clock(mut self, on: bool) -> Self {
+        self.service_clock = on;
+        self
+    }
+
+    /// How long one request may take before it counts as unanswered: 5 s if nothing is said. More than a quarter of the
+    /// lease leaves a holder too few tries.
+    #[must_use]
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.client = with_timeout(self.client.config(), timeout);
+        self
+    }
+
+    /// The table's name or ARN.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The name of the table's partition key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// A condition on a lock's row, for a transaction of the user's own.
+    pub fn condition_check(&self, name: &LockName, condition: &Condition) -> ConditionCheck {
+        let mut expression = Expression::new(&self.key);
+        let condition = expression.condition(condition);
+        #[allow(clippy::expect_used)]
+        ConditionCheck::builder()
+            .table_name(&*self.table)
+            .set_key(Some(self.item_key(name.as_str())))
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(expression.names()))
+            .set_expression_attribute_values(Some(expression.values()).filter(|values| !values.is_empty()))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .build()
+            .expect("table, key and condition are set")
+    }
+
+    fn item_key(&self, name: &str) -> HashMap<String, AttributeValue> {
+        HashMap::from([(self.key.to_string(), AttributeValue::S(name.to_owned()))])
+    }
+
+    fn asked(&self, action: &'static str) -> Asked<'_> {
+        let region = self.client.config().region().map(AsRef::as_ref);
+        Asked { action, table: &self.table, key: &self.key, region }
+    }
+
+    fn answer<T>(&self, dates: &DateReader, result: Result<T, StoreError>) -> Answer<T> {
+        Answer { result, date: dates.date().filter(|_| self.service_clock) }
+    }
+
+    async fn update(&self, op: &Op, dates: &DateReader) -> Result<Outcome, StoreError> {
+        let mut expression = Expression::new(&self.key);
+        let condition = op.condition();
+        let request = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(self.item_key(op.name.as_str())))
+            .condition_expression(expression.condition(&condition))
+            .update_expression(expression.update(&op.changes()))
+            .set_expression_attribute_names(Some(expression.names()))
+            .set_expression_attribute_values(Some(expression.values()))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(OnFailure::AllOld);
+        let asked = self.asked("UpdateItem");
+        match request.customize().interceptor(dates.clone()).send().await {
+            Ok(output) => match output.attributes {
+                Some(item) => Ok(Outcome::Applied(item::row(item, &self.key))),
+                None => {
+                    let (kind, message) = asked.unreadable();
+                    Err(StoreError::new(kind, message))
+                }
+            },
+            Err(error) if answer::code(&error) == Some("ConditionalCheckFailedException") => {
+                let item = match error.into_service_error() {
+                    UpdateItemError::ConditionalCheckFailedException(failed) => failed.item,
+                    _ => None,
+                };
+                self.conflict(&condition, item.map(|item| item::row(item, &self.key)))
+            }
+            Err(error) => Err(asked.error(error)),
+        }
+    }
+
+    fn conflict(&self, condition: &Condition, row: Option<Row>) -> Result<Outcome, StoreError> {
+        // A server that does not know ALL_OLD on failure would look like one whose rows keep vanishing.
+        if row.is_none() && holds(None, condition) {
+            let message = format!(
+                "the server of table {} does not bring back the row of a failed condition: it must support \
+                 ReturnValuesOnConditionCheckFailure, as DynamoDB does; upgrade it",
+                self.table
+            );
+            return Err(StoreError::new(StoreErrorKind::Refused, message));
+        }
+        Ok(Outcome::Conflict(row))
+    }
+
+    async fn get(&self, name: &str, strong: bool, dates: &DateReader) -> Result<Option<Row>, StoreError> {
+        let key = Some(self.item_key(name));
+        let request = self.client.get_item().table_name(&*self.table).set_key(key).consistent_read(strong);
+        match request.customize().interceptor(dates.clone()).send().await {
+            Ok(output) => Ok(output.item.map(|item| item::row(item, &self.key))),
+            Err(error) => Err(self.asked("GetItem").error(error)),
+        }
+    }
+
+    async fn scan(&self, after: Option<&str>, dates: &DateReader) -> Result<Page, StoreError> {
+        let start = after.map(|after| self.item_key(after));
+        let request = self.client.scan().table_name(&*self.table).set_exclusive_start_key(start);
+        let output = request.customize().interceptor(dates.clone()).send().await;
+        let output = output.map_err(|error| self.asked("Scan").error(error))?;
+        let name = |item: &HashMap<String, AttributeValue>| item.get(&*self.key)?.as_s().ok().cloned();
+        let next = output.last_evaluated_key.as_ref().and_then(name);
+        let rows = output.items.unwrap_or_default().into_iter();
+        let rows = rows.filter_map(|item| Some((name(&item)?, item::row(item, &self.key)))).collect();
+        Ok(Page { rows, next })
+    }
+}
+
+impl Store for DynamoDb {
+    fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
+        Box::pin(async move {
+            let dates = DateReader::default();
+            let result = self.get(name.as_str(), consistency == Consistency::Strong, &dates).await;
+            self.answer(&dates, result)
+        })
+    }
+
+    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
+        Box::pin(async move {
+            let dates = DateReader::default();
+            let result = self.update(op, &dates).await;
+            self.answer(&dates, result)
+        })
+    }
+
+    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
+        Box::pin(async move {
+            let dates = DateReader::default();
+            let result = self.scan(after, &dates).await;
+            self.answer(&dates, result)
+        })
+    }
+
+    fn service_clock(&self) -> bool {
+        self.service_clock
+    }
+}
+
+/// The same client with our timeout and without retries.
+fn with_timeout(config: &Config, timeout: Duration) -> aws_sdk_dynamodb::Client {
+    let timeouts = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+    let timeouts = timeouts.operation_attempt_timeout(timeout).build();
+    let config = config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+/// Whether requests go to AWS. The SDK does not show a client's endpoint, only the interceptors of a request see it. So
+/// this begins a request, and stops it before it is even serialized. In doubt, no.
+fn has_aws_endpoint(config: &Config) -> bool {
+    #[derive(Clone, Debug, Default)]
+    struct Probe(Arc<OnceLock<bool>>);
+
+    impl Intercept for Probe {
+        fn name(&self) -> &'static str {
+            "dynamo-lock endpoint"
+        }
+
+        fn read_before_execution(
+            &self,
+            _: &BeforeSerializationInterceptorContextRef<'_>,
+            cfg: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            let _ = self.0.set(cfg.load::<EndpointUrl>().is_none_or(|url| is_aws(&url.0)));
+            Err("the endpoint is known".into())
+        }
+    }
+
+    let probe = Probe::default();
+    // No timers, since there may be no runtime yet, and nobody else's interceptors.
+    let mut quiet = config.to_builder().timeout_config(TimeoutConfig::disabled());
+    quiet.set_interceptors([]);
+    let client = aws_sdk_dynamodb::Client::from_conf(quiet.build());
+    let request = client.list_tables().customize().interceptor(probe.clone()).send();
+    let _ = pin!(request).poll(&mut Context::from_waker(Waker::noop()));
+    probe.0.get().copied().unwrap_or(false)
+}
+
+/// Whether a custom endpoint is AWS all the same, as a VPC endpoint is.
+fn is_aws(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| host.ends_with(end))
+}

@@ -1,0 +1,206 @@
+//! Conditions and changes as DynamoDB writes them. Their meaning is [`dynamo_lock_protocol::apply`]; this is only its
+//! translation. Nothing from users enters an expression: every name and value goes through a placeholder.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use dynamo_lock_protocol::{Change, Condition, Value, attr};
+
+use super::item;
+
+/// The placeholders of one request.
+#[derive(Debug)]
+pub(super) struct Expression<'a> {
+    key: &'a str,
+    names: BTreeMap<String, String>,
+    values: Vec<AttributeValue>,
+}
+
+impl<'a> Expression<'a> {
+    pub(super) fn new(key: &'a str) -> Self {
+        Self { key, names: BTreeMap::new(), values: Vec::new() }
+    }
+
+    /// What the name placeholders stand for.
+    pub(super) fn names(&self) -> HashMap<String, String> {
+        self.names.clone().into_iter().collect()
+    }
+
+    /// What the value placeholders stand for.
+    pub(super) fn values(&self) -> HashMap<String, AttributeValue> {
+        self.values.iter().enumerate().map(|(at, value)| (format!(":{at}"), value.clone())).collect()
+    }
+
+    /// A condition expression.
+    pub(super) fn condition(&mut self, condition: &Condition) -> String {
+        match condition {
+            Condition::Missing(name) => format!("attribute_not_exists({})", self.name(name)),
+            Condition::Equals(name, value) => self.compare(name, "=", value),
+            // `<>` holds for an attribute that is not there.
+            Condition::Differs(name, value) => {
+                format!("attribute_exists({}) AND {}", self.name(name), self.compare(name, "<>", value))
+            }
+            Condition::Below(name, to) => self.compare(name, "<", &(*to).into()),
+            Condition::Above(name, to) => self.compare(name, ">", &(*to).into()),
+            Condition::All(all) if all.is_empty() => self.always("OR"),
+            Condition::Any(any) if any.is_empty() => self.always("AND"),
+            Condition::All(all) => {
+                let parts: Vec<_> = all.iter().map(|part| self.part(part, is_alternative(part))).collect();
+                parts.join(" AND ")
+            }
+            Condition::Any(any) => {
+                let parts: Vec<_> =
+                    any.iter().map(|part| self.part(part, any.len() > 1 && is_sequence(part))).collect();
+                parts.join(" OR ")
+            }
+        }
+    }
+
+    /// An update expression.
+    pub(super) fn update(&mut self, changes: &[Change]) -> String {
+        let (mut set, mut remove) = (Vec::new(), Vec::new());
+        for change in changes {
+            match change {
+                Change::Set(name, value) => set.push(self.compare(name, "=", value)),
+                Change::Next(name, seed) => {
+                    let (name, seed, one) = (self.name(name), self.value(&(*seed).into()), self.value(&1.into()));
+                    set.push(format!("{name} = if_not_exists({name}, {seed}) + {one}"));
+                }
+                Change::Remove(name) => remove.push(self.name(name)),
+            }
+        }
+        let clauses = [("SET", set), ("REMOVE", remove)];
+        let clauses = clauses.into_iter().filter(|(_, actions)| !actions.is_empty());
+        clauses.map(|(verb, actions)| format!("{verb} {}", actions.join(", "))).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Within another condition. DynamoDB refuses redundant parentheses, so there are only those that are needed.
+    fn part(&mut self, condition: &Condition, parentheses: bool) -> String {
+        let text = self.condition(condition);
+        if parentheses { format!("({text})") } else { text }
+    }
+
+    /// Always true with `OR`, never with `AND`.
+    fn always(&mut self, operator: &str) -> String {
+        let key = self.name(attr::NAME);
+        format!("attribute_exists({key}) {operator} attribute_not_exists({key})")
+    }
+
+    fn compare(&mut self, name: &str, operator: &str, value: &Value) -> String {
+        format!("{} {operator} {}", self.name(name), self.value(value))
+    }
+
+    fn name(&mut self, name: &str) -> String {
+        let placeholder = format!("#{name}");
+        let name = if name == attr::NAME { self.key } else { name };
+        self.names.insert(placeholder.clone(), name.to_owned());
+        placeholder
+    }
+
+    fn value(&mut self, value: &Value) -> String {
+        let value = item::attribute(value);
+        let at = self.values.iter().position(|there| *there == value).unwrap_or_else(|| {
+            self.values.push(value);
+            self.values.len() - 1
+        });
+        format!(":{at}")
+    }
+}
+
+/// Whether the text has an OR outside parentheses.
+fn is_alternative(condition: &Condition) -> bool {
+    match condition {
+        Condition::Any(any) => any.len() > 1 || any.iter().any(is_alternative),
+        Condition::All(all) => all.is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether the text has an AND outside parentheses. It binds tighter than OR; the parentheses are for readers.
+fn is_sequence(condition: &Condition) -> bool {
+    match condition {
+        Condition::All(all) => all.len() > 1 || all.iter().any(is_sequence),
+        Condition::Any(any) => any.is_empty() || (any.len() == 1 && is_sequence(&any[0])),
+        Condition::Differs(..) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Condition::{All, Any, Differs, Equals, Missing};
+    use dynamo_lock_protocol::{Ends, FencingToken, Lease, LockName, Op, OpKind};
+
+    fn text(condition: &Condition) -> String {
+        Expression::new("key").condition(condition)
+    }
+
+    fn acquire() -> Op {
+        let ends = Ends { expires_on: 5_000, stamped: false, purge_on: 9 };
+        let lease = Lease {
+            reign: "reign".into(),
+            seed: FencingToken::new(7),
+            lease_ms: 1_000,
+            ends,
+            owner: "me".into(),
+            acquired_on: 4_000,
+            data: None,
+            live: None,
+        };
+        let name = LockName::new("lock").expect("a name");
+        Op { name, guid: "guid".into(), kind: OpKind::Acquire(lease) }
+    }
+
+    #[test]
+    fn an_acquire_reads_as_the_protocol_says() {
+        let mut expression = Expression::new("key");
+        let op = acquire();
+        assert_eq!(
+            expression.condition(&op.condition()),
+            "attribute_not_exists(#name) OR (#v = :0 AND attribute_not_exists(#kind) AND attribute_exists(#guid) AND \
+             #guid <> :1 AND #expiresOn = :2 AND #token > :2 AND attribute_exists(#reign) AND #reign <> :3)"
+        );
+        assert_eq!(
+            expression.update(&op.changes()),
+            "SET #guid = :1, #v = :0, #reign = :3, #token = if_not_exists(#token, :4) + :0, #beat = :2, \
+             #leaseMs = :5, #owner = :6, #acquiredOn = :7, #expiresOn = :8, #purgeOn = :9 \
+             REMOVE #stamp, #live, #revoked"
+        );
+        assert_eq!(expression.names()["#name"], "key", "the partition key under the table's own name");
+        assert_eq!(expression.names()["#token"], "token");
+        assert_eq!(expression.values()[":4"], AttributeValue::N("7".to_owned()));
+        assert_eq!(expression.values().len(), 10);
+    }
+
+    #[test]
+    fn the_same_op_gives_the_same_text() {
+        let text = || {
+            let mut expression = Expression::new("name");
+            let condition = expression.condition(&acquire().condition());
+            (condition, expression.update(&acquire().changes()), expression.values())
+        };
+        assert_eq!(text(), text());
+    }
+
+    #[test]
+    fn differing_asks_for_the_attribute_to_be_there() {
+        assert_eq!(text(&Differs("guid", "x".into())), "attribute_exists(#guid) AND #guid <> :0");
+    }
+
+    #[test]
+    fn an_alternative_within_a_sequence_is_in_parentheses_once() {
+        let either = || Any(vec![Missing("v"), Equals("v", 1.into())]);
+        let expected = "(attribute_not_exists(#v) OR #v = :0) AND attribute_not_exists(#kind)";
+        assert_eq!(text(&All(vec![either(), Missing("kind")])), expected);
+        assert_eq!(text(&All(vec![All(vec![either()]), Missing("kind")])), expected);
+        assert_eq!(text(&All(vec![Any(vec![either()]), Missing("kind")])), expected);
+        assert_eq!(text(&Any(vec![either()])), "attribute_not_exists(#v) OR #v = :0");
+    }
+
+    #[test]
+    fn nothing_to_ask_is_always_true_and_no_alternative_never() {
+        assert_eq!(text(&All(vec![])), "attribute_exists(#name) OR attribute_not_exists(#name)");
+        assert_eq!(text(&Any(vec![])), "attribute_exists(#name) AND attribute_not_exists(#name)");
+    }
+}

@@ -1,0 +1,99 @@
+//! Rows as items. The key attribute is not in a row.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_types::base64;
+use dynamo_lock_protocol::{Number, Row, Value};
+use serde_json::{Value as Json, json};
+
+/// A row from an item's attributes, without its key.
+pub(super) fn row(mut item: HashMap<String, AttributeValue>, key: &str) -> Row {
+    item.remove(key);
+    Row::new(item.into_iter().map(|(name, attribute)| (name, value(attribute))))
+}
+
+/// A value from an attribute.
+fn value(attribute: AttributeValue) -> Value {
+    match attribute {
+        AttributeValue::S(text) => Value::S(text),
+        AttributeValue::N(number) => {
+            Number::parse(&number).map_or_else(|| Value::Other(json!({ "N": number }).to_string()), Value::N)
+        }
+        other => Value::Other(json(&other).to_string()),
+    }
+}
+
+/// An attribute from a value. Text that is not DynamoDB's JSON stays text: no op of ours has such a value.
+pub(super) fn attribute(value: &Value) -> AttributeValue {
+    match value {
+        Value::S(text) => AttributeValue::S(text.clone()),
+        Value::N(number) => AttributeValue::N(number.to_string()),
+        Value::Other(text) => serde_json::from_str(text)
+            .ok()
+            .and_then(|json| from_json(&json))
+            .unwrap_or_else(|| AttributeValue::S(text.clone())),
+    }
+}
+
+fn json(attribute: &AttributeValue) -> Json {
+    let blob = |blob: &Blob| base64::encode(blob.as_ref());
+    match attribute {
+        AttributeValue::S(text) => json!({ "S": text }),
+        AttributeValue::N(number) => json!({ "N": number }),
+        AttributeValue::B(bytes) => json!({ "B": blob(bytes) }),
+        AttributeValue::Bool(bool) => json!({ "BOOL": bool }),
+        AttributeValue::Null(null) => json!({ "NULL": *null }),
+        AttributeValue::Ss(set) => json!({ "SS": set }),
+        AttributeValue::Ns(set) => json!({ "NS": set }),
+        AttributeValue::Bs(set) => json!({ "BS": set.iter().map(blob).collect::<Vec<_>>() }),
+        AttributeValue::L(list) => json!({ "L": list.iter().map(json).collect::<Vec<_>>() }),
+        AttributeValue::M(map) => {
+            json!({ "M": map.iter().map(|(name, value)| (name.clone(), json(value))).collect::<serde_json::Map<_, _>>() })
+        }
+        unknown => json!(format!("{unknown:?}")),
+    }
+}
+
+fn from_json(json: &Json) -> Option<AttributeValue> {
+    let [(kind, json)] = json.as_object()?.iter().collect::<Vec<_>>()[..] else { return None };
+    let text = |json: &Json| json.as_str().map(str::to_owned);
+    let blob = |json: &Json| base64::decode(json.as_str()?).ok().map(Blob::new);
+    Some(match kind.as_str() {
+        "S" => AttributeValue::S(text(json)?),
+        "N" => AttributeValue::N(text(json)?),
+        "B" => AttributeValue::B(blob(json)?),
+        "BOOL" => AttributeValue::Bool(json.as_bool()?),
+        "NULL" => AttributeValue::Null(json.as_bool()?),
+        "SS" => AttributeValue::Ss(json.as_array()?.iter().map(text).collect::<Option<_>>()?),
+        "NS" => AttributeValue::Ns(json.as_array()?.iter().map(text).collect::<Option<_>>()?),
+        "BS" => AttributeValue::Bs(json.as_array()?.iter().map(blob).collect::<Option<_>>()?),
+        "L" => AttributeValue::L(json.as_array()?.iter().map(from_json).collect::<Option<_>>()?),
+        "M" => {
+            let fields = json.as_object()?.iter().map(|(name, json)| Some((name.clone(), from_json(json)?)));
+            AttributeValue::M(fields.collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_survives_a_row() {
+        let json = r#"{"M":{"a":{"L":[{"BOOL":true},{"NULL":true},{"B":"AQI="}]},"b":{"SS":["x"]},"c":{"NS":["1"]},"d":{"BS":["AQI="]},"e":{"S":"s"},"f":{"N":"1"}}}"#;
+        let there = Value::Other(json.to_owned());
+        assert_eq!(value(attribute(&there)), there);
+        assert!(matches!(attribute(&there), AttributeValue::M(map) if map.len() == 6));
+    }
+
+    #[test]
+    fn a_row_has_no_key() {
+        let item =
+            [("key", "lock"), ("guid", "g")].map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned())));
+        assert_eq!(row(item.into(), "key"), Row::new([("guid".to_owned(), "g".into())]));
+    }
+}
