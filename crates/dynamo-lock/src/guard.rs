@@ -249,7 +249,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`crate::NotDynamoDb`] on another store.
-    #[cfg(any())]
+    #[cfg(feature = "dynamodb")]
     pub fn condition_check(&self) -> Result<aws_sdk_dynamodb::types::ConditionCheck, crate::error::NotDynamoDb> {
         let store: &dyn std::any::Any = &*self.core().store;
         let store = store.downcast_ref::<crate::DynamoDb>().ok_or(crate::error::NotDynamoDb)?;

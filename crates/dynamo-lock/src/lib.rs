@@ -53,4 +53,6 @@ pub use observer::{Event, Observer};
 #[cfg(feature = "dynamodb")]
 pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableFault, TableOptions};
 pub use store::memory::Memory;
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::Sqlite;
 pub use store::{Answer, Consistency, Store, StoreError, StoreErrorKind};

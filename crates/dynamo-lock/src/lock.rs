@@ -112,13 +112,13 @@ impl Lock {
             }
         };
         held.ask_lease(duration);
-        if duration > core.timing.lease() {
-            if let Err(loss) = core.settle(&mut held).await {
-                let release = core.now(|now| Release::of(&held, now));
-                let last_error = core.release(release, held.attempt_timeout()).await.err();
-                let (name, token) = (self.name.clone(), held.token());
-                return Err(Lost { loss, name, token, output: None, last_error }.into());
-            }
+        if duration > core.timing.lease()
+            && let Err(loss) = core.settle(&mut held).await
+        {
+            let release = core.now(|now| Release::of(&held, now));
+            let last_error = core.release(release, held.attempt_timeout()).await.err();
+            let (name, token) = (self.name.clone(), held.token());
+            return Err(Lost { loss, name, token, output: None, last_error }.into());
         }
         Ok(held.token())
     }

@@ -1,4 +1,5 @@
 //! What a user of guards sees, in virtual time.
+#![allow(clippy::disallowed_methods)] // tokio's time is paused here
 
 #[path = "support/world.rs"]
 mod world;

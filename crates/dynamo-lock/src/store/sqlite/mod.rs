@@ -1,1 +1,132 @@
-//! The embedded store.
+//! The embedded store: one SQLite file, many processes of one machine.
+//!
+//! A handle has one thread ([`thread`]) with one connection ([`schema`]); the file and its surroundings are checked
+//! before SQLite sees them ([`place`]); each write is one transaction around the specification itself ([`rows`]).
+
+mod codec;
+mod fault;
+mod place;
+mod rows;
+mod schema;
+mod thread;
+
+use std::env;
+use std::fs::DirBuilder;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use self::fault::misconfigured;
+use self::place::{Place, default_path};
+use self::thread::Thread;
+use super::{Answer, BoxFuture, Consistency, Page, Store, StoreError};
+use dynamo_lock_protocol::{LockName, Op, Outcome, Row};
+
+/// Locks in one SQLite file, shared by the processes of one machine.
+///
+/// Every write is on the disk before it is answered (`synchronous=FULL`): a token that somebody has seen must not be
+/// given out again after a power failure. Clones share one thread and one connection; the last one dropped ends both.
+/// While another process writes, a write waits for at most five seconds and then says
+/// [`Throttled`](super::StoreErrorKind::Throttled); only this store's own thread waits, never the runtime's.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    thread: Thread,
+    path: PathBuf,
+    created: bool,
+}
+
+impl Sqlite {
+    /// Opens the database at `path`, and creates it (mode 0600) if there is none; the directory must be there. It may
+    /// wait for up to five seconds while another process is creating the same database, so call it before the runtime
+    /// is busy, or on a thread that may block.
+    ///
+    /// # Errors
+    /// A [`Misconfigured`](super::StoreErrorKind::Misconfigured) error, in one line with the mend, for whatever is
+    /// not a database of ours that is safe to use: another program's file, a newer format, a symbolic link, a
+    /// directory that anybody may change, a network file system, missing permissions. Nothing is written then.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_at(Place::check(path.as_ref(), place::FileSystems::Local)?)
+    }
+
+    /// As [`open`](Sqlite::open), on any file system. SQLite's locks do not work on most network and FUSE file systems:
+    /// two processes may then hold one lock, and the file may be destroyed.
+    ///
+    /// # Errors
+    /// As [`open`](Sqlite::open).
+    pub fn open_danger_any_file_system(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_at(Place::check(path.as_ref(), place::FileSystems::Any)?)
+    }
+
+    /// Opens the database of this user on this machine, at [`default_path`](Sqlite::default_path), and creates it and
+    /// its directories (mode 0700) if they are missing.
+    ///
+    /// # Errors
+    /// As [`open`](Sqlite::open) and [`default_path`](Sqlite::default_path).
+    pub fn open_default() -> Result<Self, StoreError> {
+        let path = Self::default_path()?;
+        if let Some(directory) = path.parent() {
+            create_private(directory)?;
+        }
+        Self::open(path)
+    }
+
+    /// `$XDG_STATE_HOME/dynamo-lock/locks.db`, else `~/.local/state/dynamo-lock/locks.db`.
+    ///
+    /// # Errors
+    /// Misconfigured if there is neither `XDG_STATE_HOME` nor `HOME`.
+    pub fn default_path() -> Result<PathBuf, StoreError> {
+        default_path(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))
+    }
+
+    /// Whether this handle found no database and created it. Of several that open at once, exactly one says so.
+    pub fn created(&self) -> bool {
+        self.inner.created
+    }
+
+    /// Where the database is, with its directory's symbolic links resolved.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    fn open_at(place: Place) -> Result<Self, StoreError> {
+        let (database, created) = schema::open(place)?;
+        let path = database.path().to_owned();
+        let thread = Thread::start(database)?;
+        Ok(Self { inner: Arc::new(Inner { thread, path, created }) })
+    }
+}
+
+/// Creates a directory for this user alone; one that is there stays as it is.
+fn create_private(directory: &Path) -> Result<(), StoreError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory).map_err(|error| {
+        misconfigured(format!(
+            "cannot create the directory {directory:?} for the lock database: {error}; create it, or name another place"
+        ))
+        .with_source(error)
+    })
+}
+
+impl Store for Sqlite {
+    fn read<'a>(&'a self, name: &'a LockName, _: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
+        let name = name.clone();
+        Box::pin(async move { self.inner.thread.ask(move |database| rows::read(database, &name)).await.into() })
+    }
+
+    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
+        let op = op.clone();
+        Box::pin(async move { self.inner.thread.ask(move |database| rows::write(database, &op)).await.into() })
+    }
+
+    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
+        let after = after.unwrap_or_default().to_owned();
+        Box::pin(async move { self.inner.thread.ask(move |database| rows::list(database, &after)).await.into() })
+    }
+}
