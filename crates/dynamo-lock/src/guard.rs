@@ -172,9 +172,9 @@ impl Guard {
     }
 
     /// Is cancelled when the lock is lost, and when this guard is dropped or released: what must not go on without the
-    /// lock listens to it.
+    /// lock listens to it. Cancelling it yourself stops only those who listen to this one.
     pub fn cancellation(&self) -> CancellationToken {
-        self.holding.stop.clone()
+        self.holding.stop.child_token()
     }
 
     /// Runs `work` for as long as the lock is held: it is dropped at its next await once the lock is lost.
@@ -254,6 +254,12 @@ impl Guard {
         let store: &dyn std::any::Any = &*self.core().store;
         let store = store.downcast_ref::<crate::DynamoDb>().ok_or(crate::error::NotDynamoDb)?;
         Ok(store.condition_check(self.name(), &self.holding.held().condition()))
+    }
+
+    /// For writes to rows of your own that remember the largest token: a smaller one is refused.
+    #[cfg(feature = "dynamodb")]
+    pub fn fence(&self) -> crate::FenceExpression {
+        crate::FenceExpression::new(self.token())
     }
 
     /// Gives the lock up, and tells how that went.
