@@ -56,10 +56,7 @@ fn guarded_put(guard: &Guard, state: &str) -> Result<Vec<TransactWriteItem>, Box
         .item("state", AttributeValue::S(state.into()))
         .build()?;
     let check = guard.condition_check()?;
-    Ok(vec![
-        TransactWriteItem::builder().condition_check(check).build(),
-        TransactWriteItem::builder().put(put).build(),
-    ])
+    Ok(vec![TransactWriteItem::builder().condition_check(check).build(), TransactWriteItem::builder().put(put).build()])
 }
 
 async fn in_a_transaction(aws: &Aws, guard: &Guard, state: &str) -> Result<(), Box<dyn Error>> {

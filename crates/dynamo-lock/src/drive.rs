@@ -368,6 +368,7 @@ fn unanswered(timeout: Duration) -> StoreError {
 }
 
 fn no_answer() -> StoreError {
-    let message = "the store did not answer for a whole lease: look at the network and its status, then try again";
+    let message = "the store gave no answer that counts for a whole lease: look at the network and its status, or, where \
+                   answers carry no `Date` of their own, turn `service_clock` off";
     StoreError::new(StoreErrorKind::Unanswered, message)
 }

@@ -192,7 +192,7 @@ pub struct LockOptions {
 }
 
 impl LockOptions {
-    /// Another lease than the client's, 1 s to 1 h. The heartbeat follows it.
+    /// Another lease than the client's, 1 s to 1 h. Heartbeat and polls follow it.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self

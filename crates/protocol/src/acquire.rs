@@ -3,9 +3,10 @@ use std::time::Duration;
 use crate::held::{Won, ends, own_stamp};
 use crate::op::{attr, millis};
 use crate::time::Pause;
+use crate::watch::{Holder, Watch};
 use crate::{
-    Beat, Deadline, FencingToken, Guid, Heartbeat, Held, HeldRow, Lease, LegacyRow, LockName, Moment, Now, Op, OpKind,
-    Outcome, ReceivedAt, Reign, Release, Row, RowFault, SentAt, ServiceDate, Standing, Timing,
+    Beat, Deadline, FencingToken, Guid, Heartbeat, Held, HeldRow, Lease, LegacyRow, LockName, Loss, Moment, Now, Op,
+    OpKind, Outcome, ReceivedAt, Reign, Release, Row, RowFault, SentAt, ServiceDate, Standing, Timing,
 };
 
 const ABANDONED_MAX: usize = 16;
@@ -41,64 +42,6 @@ pub enum Patience {
     Try,
     /// Wait.
     Wait,
-}
-
-/// Who holds a lock, as far as its row says.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Holder {
-    /// The owner text. Somebody else's words: escape before printing.
-    pub owner: Option<String>,
-    /// Its fencing token.
-    pub token: Option<FencingToken>,
-    /// Since when, on its own wall clock, epoch ms.
-    pub since_ms: Option<u64>,
-    /// Its lease.
-    pub lease: Option<Duration>,
-    /// When its row says that it ends, epoch ms: for people, not to be compared with any clock.
-    pub expires_ms: Option<u64>,
-    /// Its payload. Somebody else's words.
-    pub data: Option<String>,
-}
-
-impl Holder {
-    /// What a row says of its holder.
-    pub fn of(row: &Row) -> Self {
-        Self {
-            owner: row.text(attr::OWNER).map(str::to_owned),
-            token: row.token(),
-            since_ms: row.whole(attr::ACQUIRED_ON),
-            lease: row.whole(attr::LEASE_MS).map(Duration::from_millis),
-            expires_ms: row.whole(attr::EXPIRES_ON),
-            data: row.text(attr::DATA).map(str::to_owned),
-        }
-    }
-}
-
-/// A held row under observation. Kept by a client between acquisitions, so that repeated short attempts add up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Watch {
-    guid: Guid,
-    token: Option<FencingToken>,
-    /// R2: the lease of the row, never our own. A legacy row has none.
-    lease: Option<Duration>,
-    /// R2: after the answer that first showed this guid.
-    since: ReceivedAt,
-    /// While the row has no token: the service's second by which it surely had none already.
-    tokenless_since: Option<u64>,
-    holder: Holder,
-}
-
-impl Watch {
-    /// Who holds it.
-    pub fn holder(&self) -> &Holder {
-        &self.holder
-    }
-
-    /// R2: how long until exactly this version may be taken over, if it does not change.
-    fn over_in(&self, at: Moment) -> Option<Duration> {
-        let lease = self.lease?;
-        Some(lease.saturating_sub(at.waiter_elapsed_since(self.since.0)))
-    }
 }
 
 /// What to do next to get a lock.
@@ -244,9 +187,13 @@ impl Acquire {
                 Step::Write(operation.op.clone())
             }
             Phase::Won(held) => match held.next(now) {
-                Beat::Lost(_) => {
+                Beat::Lost(loss) => {
                     self.clean_up = Some(Release::of(held, now));
-                    self.restart(now);
+                    // Never confirmed for a whole lease: no renewal was answered, or none with the service's time.
+                    match loss == Loss::Expired && !held.is_confirmed() {
+                        true => self.phase = Phase::Unanswered,
+                        false => self.restart(now),
+                    }
                     self.next(now)
                 }
                 Beat::Write(op) if !held.is_confirmed() => Step::Write(op),
@@ -383,7 +330,12 @@ impl Acquire {
             }
         };
         match ripe {
-            Ripe::Now => self.phase = Phase::TakeOver,
+            Ripe::Now => {
+                self.restart(now);
+                if matches!(self.phase, Phase::Begin) {
+                    self.phase = Phase::TakeOver;
+                }
+            }
             Ripe::Later if self.request.patience == Patience::Try => self.phase = Phase::Contended(Holder::of(row)),
             Ripe::Soon | Ripe::Later => self.pause(now),
         }
@@ -400,12 +352,9 @@ impl Acquire {
         if self.watch.as_ref().is_some_and(|watch| watch.guid == *guid && watch.token == token) {
             return;
         }
-        // "Since when without a token" outlives changes of the version, as long as there is none.
-        let tokenless_since = match (token, self.watch.take()) {
-            (Some(_), _) => None,
-            (None, Some(Watch { tokenless_since: Some(since), .. })) => Some(since),
-            (None, _) => self.service_or_wall(now).map(|(_, upper)| upper.div_ceil(1000)),
-        };
+        // Of exactly this version: another one may have followed on tokens that we never saw.
+        let upper = self.service_or_wall(now).map(|(_, upper)| upper.div_ceil(1000));
+        let tokenless_since = upper.filter(|_| token.is_none());
         self.watch = Some(Watch {
             guid: guid.clone(),
             token,
@@ -455,16 +404,23 @@ impl Acquire {
         self.phase = Phase::Pausing(pause);
     }
 
+    /// Begins anew, a few times at once; after that it is a race that others win, and a poll is sat out.
     fn restart(&mut self, now: &Now<'_>) {
         self.restarts += 1;
-        if self.restarts > RESTARTS_MAX { self.pause(now) } else { self.phase = Phase::Begin }
+        match (self.restarts > RESTARTS_MAX, self.request.patience) {
+            (false, _) => self.phase = Phase::Begin,
+            (true, Patience::Wait) => self.pause(now),
+            (true, Patience::Try) => {
+                self.phase = Phase::Contended(self.watch.as_ref().map(|w| w.holder().clone()).unwrap_or_default());
+            }
+        }
     }
 
     /// Gives up the operation at hand: what it may leave is foreign from now on, and released in the background.
     fn abandon(&mut self, now: &Now<'_>) {
         if let Phase::Write(operation) = &self.phase {
             let reign = operation.reign.clone();
-            let until = operation.belief(&self.request.timing);
+            let until = Deadline::new(SentAt(now.at), self.request.timing.lease());
             self.clean_up = Some(Release::clean_up(self.request.name.clone(), reign.clone(), until, now));
             self.forsake(reign);
         }

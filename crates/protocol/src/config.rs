@@ -20,6 +20,8 @@ pub const DATA_MAX: usize = 4096;
 
 /// The longest heartbeat: so often the service clock is heard of, whatever the lease.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
+/// The longest that one try may take, however long the lease.
+const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 const SCHEDULING_SLACK: Duration = Duration::from_millis(10);
 const POLL_MIN: Duration = Duration::from_millis(25);
 const POLL_MAX: Duration = Duration::from_secs(1);
@@ -66,7 +68,7 @@ impl Timing {
         Self { lease, heartbeat, poll_min: POLL_MIN.min(poll_max), poll_max, legacy_skew: LEGACY_SKEW }
     }
 
-    /// With another lease, and all that follows from it.
+    /// With another lease; heartbeat and polls follow from it.
     ///
     /// # Errors
     /// [`ConfigError`] if the lease is out of range.
@@ -120,9 +122,9 @@ impl Timing {
         self.legacy_skew
     }
 
-    /// How long one try may take: an attempt that takes longer counts as unanswered.
+    /// How long one try may take, a quarter of the lease and at most 10 s: an attempt that takes longer counts as unanswered.
     pub fn attempt_timeout(&self) -> Duration {
-        (LEASE_MAX / 4).min(self.lease / 4)
+        ATTEMPT_MAX.min(self.lease / 4)
     }
 
     pub(crate) fn poll_range(&self) -> (Duration, Duration) {

@@ -134,7 +134,7 @@ impl Held {
         let Won { name, reign, token, sent_at, row, stamp } = won;
         let lease = timing.lease();
         let stamped = is_stamped(row);
-        let unknown = now.service.is_some() && stamped && stamp.is_none();
+        let unknown = now.service.is_some() && stamp.is_none();
         Self {
             name,
             reign,
@@ -166,7 +166,7 @@ impl Held {
         self.token
     }
 
-    /// How many renewals are known to have landed.
+    /// How many renewals are known to have landed, and moved the belief.
     pub fn landed(&self) -> u64 {
         self.landed
     }
@@ -328,14 +328,13 @@ impl Held {
 
     fn land(&mut self, renewal: Renewal, row: &Row, sent_at: SentAt, date: Option<ServiceDate>, now: &Now<'_>) {
         let OpKind::Renew { lease_ms, data, .. } = renewal.op.kind else { return };
-        self.landed += 1;
         if self.data == data {
             self.data = None;
         }
         self.asked = self.data.is_some() || lease_ms < millis(self.lease);
         self.stamped = is_stamped(row);
         let stamp = own_stamp(row, date, sent_at);
-        let unknown = now.service.is_some() && self.stamped && stamp.is_none();
+        let unknown = now.service.is_some() && stamp.is_none();
         if unknown || stamp.is_some_and(|d| d.passed(now.at)) && self.unconfirmed {
             // No bound on service time came with it: the old belief stands, and the next renewal comes soon.
             return self.pause_retry_landed(now);
@@ -343,6 +342,7 @@ impl Held {
         let lease = Duration::from_millis(lease_ms);
         let sent = Deadline::new(renewal.sent_at, Timing::belief(lease));
         self.belief = Belief { sent: self.belief.sent.later(sent, now.at), stamp };
+        self.landed += 1;
         self.unconfirmed = false;
         self.pause = None;
     }

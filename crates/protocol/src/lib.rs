@@ -20,8 +20,9 @@ mod row;
 mod service_clock;
 mod time;
 mod token;
+mod watch;
 
-pub use acquire::{Acquire, Holder, Patience, Request, Step, Watch};
+pub use acquire::{Acquire, Patience, Request, Step};
 pub use config::{
     ConfigError, DATA_MAX, DRIFT_PER_MILLE, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, PURGE_AFTER, STAMP_PAD, Timing,
 };
@@ -34,3 +35,4 @@ pub use row::{HeldRow, LegacyRow, Row, RowFault, Standing, Value};
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};
 pub use time::{Deadline, Fresh, Moment, Now, ReceivedAt, SentAt};
 pub use token::{FencingToken, Guid, Reign};
+pub use watch::{Holder, Watch};

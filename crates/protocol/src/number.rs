@@ -38,11 +38,20 @@ impl Number {
         Some(if negative { -value } else { value })
     }
 
-    /// Compares with a whole number.
+    /// Compares with a whole number, exactly; only a number in exponent notation is compared as a float.
     pub fn compare(&self, other: u64) -> Ordering {
-        match self.0.parse::<i128>() {
-            Ok(whole) => whole.cmp(&i128::from(other)),
-            Err(_) => {
+        let (whole, fraction) = self.0.split_once('.').unwrap_or((&self.0, ""));
+        match (whole.parse::<i128>(), fraction.bytes().all(|b| b.is_ascii_digit())) {
+            (Ok(whole), true) => {
+                let more = fraction.bytes().any(|b| b != b'0');
+                let beyond = match (more, self.0.starts_with('-')) {
+                    (false, _) => Ordering::Equal,
+                    (true, false) => Ordering::Greater,
+                    (true, true) => Ordering::Less,
+                };
+                whole.cmp(&i128::from(other)).then(beyond)
+            }
+            _ => {
                 let value = self.0.parse::<f64>().unwrap_or(f64::NAN);
                 value.partial_cmp(&(other as f64)).unwrap_or(Ordering::Less)
             }

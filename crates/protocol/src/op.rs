@@ -212,6 +212,7 @@ impl Op {
                     self.is_a_lock(),
                     Equals(attr::EXPIRES_ON, 0.into()),
                     Above(attr::TOKEN, 0),
+                    Below(attr::TOKEN, FencingToken::MAX.get()),
                     Differs(attr::REIGN, lease.reign.as_str().into()),
                 ]),
             ]),
@@ -331,9 +332,9 @@ pub fn apply(row: Option<&Row>, op: &Op) -> Verdict {
             Set(name, value) => next.set(name, value),
             Remove(name) => next.remove(name),
             Next(name, seed) => match (next.get(name), next.whole(name)) {
-                (None, _) => next.set(name, (seed + 1).into()),
-                (Some(_), Some(value)) => next.set(name, (value + 1).into()),
-                (Some(_), None) => {
+                (None, _) => next.set(name, seed.saturating_add(1).into()),
+                (Some(_), Some(value)) if value < u64::MAX => next.set(name, (value + 1).into()),
+                (Some(_), _) => {
                     return Verdict::Refused(RowFault::Malformed { attribute: name, expected: "a whole number" });
                 }
             },

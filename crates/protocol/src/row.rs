@@ -124,7 +124,7 @@ impl Row {
 
     /// The fencing token, if there is a readable one.
     pub fn token(&self) -> Option<FencingToken> {
-        self.whole(attr::TOKEN).map(FencingToken::new)
+        self.whole(attr::TOKEN).map(FencingToken::new).filter(|token| *token <= FencingToken::MAX)
     }
 
     /// The record version, if there is one.
@@ -148,16 +148,20 @@ impl Row {
     /// [`RowFault`] if it is not a row that we may touch.
     pub fn standing(&self) -> Result<Standing, RowFault> {
         let guid = self.guid().ok_or(RowFault::NotALock)?;
-        match self.get(attr::V) {
-            None => return self.legacy(guid).map(Standing::Legacy),
-            Some(Value::N(v)) if v.whole() == Some(1) => {}
+        let legacy = match self.get(attr::V) {
+            None => true,
+            Some(Value::N(v)) if v.whole() == Some(1) => false,
             Some(v) => return Err(RowFault::UnknownVersion { v: show(v) }),
-        }
+        };
         if let Some(kind) = self.get(attr::KIND) {
             return Err(RowFault::UnknownKind { kind: show(kind) });
         }
+        if legacy {
+            return self.legacy(guid).map(Standing::Legacy);
+        }
         let reign = self.text(attr::REIGN).ok_or(malformed(attr::REIGN, "a string"))?;
-        let token = self.token().filter(|t| t.get() > 0).ok_or(malformed(attr::TOKEN, "a whole number above 0"))?;
+        let token =
+            self.token().filter(|t| t.get() > 0).ok_or(malformed(attr::TOKEN, "a whole number from 1 to 2^53 - 1"))?;
         let expires_on = self.whole(attr::EXPIRES_ON).ok_or(malformed(attr::EXPIRES_ON, "a whole number"))?;
         if expires_on == 0 {
             return Ok(Standing::Free);
@@ -172,7 +176,7 @@ impl Row {
     fn legacy(&self, guid: Guid) -> Result<LegacyRow, RowFault> {
         let token = match self.get(attr::TOKEN) {
             None => None,
-            Some(_) => Some(self.token().ok_or(malformed(attr::TOKEN, "a whole number"))?),
+            Some(_) => Some(self.token().ok_or(malformed(attr::TOKEN, "a whole number from 1 to 2^53 - 1"))?),
         };
         let expires_on = self.number(attr::EXPIRES_ON).and_then(Number::parse_int).unwrap_or(0);
         Ok(LegacyRow { guid, token, expires_on })

@@ -8,6 +8,9 @@ use std::str::FromStr;
 pub struct FencingToken(u64);
 
 impl FencingToken {
+    /// The largest that a row may have: 2^53 − 1. A larger one was not written by this protocol, and is refused.
+    pub const MAX: Self = Self((1 << 53) - 1);
+
     /// A token of this value: for one that was stored or sent before.
     pub const fn new(value: u64) -> Self {
         Self(value)
@@ -21,11 +24,11 @@ impl FencingToken {
     /// What a first token follows on: whole seconds × 2^20, so that a row created anew counts on above the old one
     /// unless that was acquired more than a million times a second.
     pub(crate) const fn seed(seconds: u64) -> Self {
-        Self(seconds << 20)
+        Self(seconds.saturating_mul(1 << 20))
     }
 
     pub(crate) const fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 
