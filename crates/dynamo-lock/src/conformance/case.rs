@@ -141,13 +141,14 @@ impl Case {
 
 impl Dice {
     fn row(&mut self, unreadable: bool) -> Option<Row> {
-        let mut row = match self.below(8) {
+        let mut row = match self.below(if unreadable { 11 } else { 9 }) {
             0 => return None,
             1 | 2 => self.free(),
             3 | 4 => self.held(),
             5 => self.revoked(),
-            6 => self.legacy(),
-            _ => self.damaged(unreadable),
+            6 | 7 => self.legacy(),
+            8 => self.damaged(),
+            _ => self.unreadable(),
         };
         for _ in 0..self.below(4) {
             let (name, value) = self.one_of(&foreign());
@@ -210,16 +211,18 @@ impl Dice {
         row
     }
 
-    fn damaged(&mut self, unreadable: bool) -> Row {
+    fn damaged(&mut self) -> Row {
         let mut row = if self.once_in(2) { self.held() } else { self.free() };
-        if unreadable && self.once_in(3) {
-            row.set("token", number(self.one_of(&["1.5", "18446744073709551616", HUGE])));
-            return row;
-        }
         match self.one_of(&damage()) {
             (name, Some(value)) => row.set(name, value),
             (name, None) => row.remove(name),
         }
+        row
+    }
+
+    fn unreadable(&mut self) -> Row {
+        let mut row = if self.once_in(4) { self.held() } else { self.free() };
+        row.set("token", number(self.one_of(&["1.5", "18446744073709551616", HUGE])));
         row
     }
 
@@ -261,18 +264,30 @@ impl Dice {
         // Fresh: not of the pool.
         let guid = Guid::from_random(1_001 + nth as u128);
         let reign = Reign::from_random(2_001 + nth as u128);
-        let kind = match self.below(6) {
-            0 => OpKind::Acquire(self.lease(reign, row)),
+        let over = row.is_none_or(|row| row.whole("expiresOn") == Some(0));
+        let kind = match self.below(8) {
+            // Twice as often what suits the row.
+            side @ (0 | 6 | 7) if side == 0 || over => OpKind::Acquire(self.lease(reign, row)),
+            6 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(reign, row),
+            6 => self.renew(row),
+            7 => self.take_over(reign, row),
             1 => self.take_over(reign, row),
             2 => self.renew(row),
             3 => {
                 let token = (!self.once_in(3)).then(|| self.seen_token(row));
                 OpKind::Release { reign: self.seen_reign(row), token, purge_on: 1_800_000_002 }
             }
-            4 => OpKind::Revoke { target: self.target(row), reign },
-            _ => OpKind::ForceFree { target: self.target(row), reign, purge_on: 1_800_000_003 },
+            _ => self.revoke(reign, row),
         };
         Op { name: name.clone(), guid, kind }
+    }
+
+    fn revoke(&mut self, reign: Reign, row: Option<&Row>) -> OpKind {
+        let target = self.target(row);
+        match self.below(2) {
+            0 => OpKind::Revoke { target, reign },
+            _ => OpKind::ForceFree { target, reign, purge_on: 1_800_000_003 },
+        }
     }
 
     fn take_over(&mut self, reign: Reign, row: Option<&Row>) -> OpKind {
