@@ -38,6 +38,8 @@ mod guard;
 mod inspect;
 mod lock;
 mod observer;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod store;
 
 pub use client::{Client, ClientBuilder, List, Listed};

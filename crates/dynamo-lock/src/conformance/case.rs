@@ -1,0 +1,347 @@
+use crate::store::{LockName, Number, Op, Row, Value, Verdict, apply};
+use crate::{FencingToken, Guid, Lease, OpKind, Reign, Target};
+use dynamo_lock_protocol::Ends;
+
+/// The most ops in a case.
+const OPS_MAX: u32 = 6;
+
+/// A row as somebody may have left it, and ops to write on it, one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The row at first.
+    pub row: Option<Row>,
+    /// The ops, all on one name.
+    pub ops: Vec<Op>,
+}
+
+/// Where choices come from: a seed, or a list that a test can make shorter and smaller. A smaller choice is always a
+/// simpler one, so that what shrinks is simpler too.
+#[derive(Clone, Debug)]
+pub struct Dice(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    Seed(u64),
+    Choices(std::vec::IntoIter<u32>),
+}
+
+impl Dice {
+    /// Without end.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(Source::Seed(seed))
+    }
+
+    /// These choices; then always the simplest.
+    pub fn from_choices(choices: Vec<u32>) -> Self {
+        Self(Source::Choices(choices.into_iter()))
+    }
+
+    /// A number below `n`.
+    fn below(&mut self, n: u32) -> u32 {
+        let roll = match &mut self.0 {
+            // SplitMix64: small, well spread, and the same for ever.
+            Source::Seed(state) => {
+                *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let mut z = *state;
+                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                ((z ^ (z >> 31)) >> 32) as u32
+            }
+            Source::Choices(rest) => rest.next().unwrap_or(0),
+        };
+        roll % n.max(1)
+    }
+
+    /// True once in `n`.
+    fn once_in(&mut self, n: u32) -> bool {
+        self.below(n) == n - 1
+    }
+
+    fn one_of<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u32) as usize].clone()
+    }
+}
+
+/// Attributes of other people, of every type, as DynamoDB gives them back.
+fn foreign() -> [(&'static str, Value); 12] {
+    let other = |json: &str| Value::Other(json.to_owned());
+    [
+        ("note", Value::from("it's \"here\" % _ \\ \u{1F512}")),
+        ("count", number("12345678901234567890.5")),
+        ("map", other(r#"{"M":{"a":{"N":"1"}}}"#)),
+        ("list", other(r#"{"L":[{"S":"x"},{"NULL":true}]}"#)),
+        ("flag", other(r#"{"BOOL":true}"#)),
+        ("nothing", other(r#"{"NULL":true}"#)),
+        ("texts", other(r#"{"SS":["a","b"]}"#)),
+        ("numbers", other(r#"{"NS":["7"]}"#)),
+        ("bytes", other(r#"{"B":"AQID"}"#)),
+        ("Guid", Value::from("not the guid")),
+        ("a.b[0] #x :y", Value::from("")),
+        ("wanted", 0.into()),
+    ]
+}
+
+/// What others may have made of an attribute of ours; `None` removes it.
+fn damage() -> Vec<(&'static str, Option<Value>)> {
+    let other = |json: &str| Some(Value::Other(json.to_owned()));
+    vec![
+        ("reign", None),
+        ("guid", None),
+        ("beat", None),
+        ("token", None),
+        ("expiresOn", None),
+        ("v", Some(2.into())),
+        ("v", Some("1".into())),
+        ("v", Some(number("1.5"))),
+        ("kind", Some("semaphore".into())),
+        ("kind", other(r#"{"NULL":true}"#)),
+        ("guid", Some(7.into())),
+        ("reign", Some(7.into())),
+        ("reign", other(r#"{"SS":["a"]}"#)),
+        ("token", Some("5".into())),
+        ("token", Some(0.into())),
+        ("token", Some(number("-5"))),
+        ("token", other(r#"{"L":[]}"#)),
+        ("beat", Some("1".into())),
+        ("beat", Some(number("1.5"))),
+        ("expiresOn", Some("1700000000000".into())),
+        ("expiresOn", Some(number("0.5"))),
+        ("expiresOn", Some(number("-1"))),
+        ("expiresOn", Some(number(HUGE))),
+        ("leaseMs", Some(number(HUGE))),
+        ("stamp", Some("sundial".into())),
+    ]
+}
+
+const HUGE: &str = "99999999999999999999999999999999999999";
+
+fn number(text: &str) -> Value {
+    // Constants of this file: each is a number.
+    Value::N(Number::parse(text).unwrap_or_else(|| 0.into()))
+}
+
+impl Case {
+    /// A case on this name. With `unreadable` some rows have a token that nothing can be added to.
+    pub fn generate(name: &LockName, dice: &mut Dice, unreadable: bool) -> Self {
+        let row = dice.row(unreadable);
+        let mut ops: Vec<Op> = Vec::new();
+        let mut now = row.clone();
+        for _ in 0..=dice.below(OPS_MAX) {
+            let again = !ops.is_empty() && dice.once_in(4);
+            // A duplicate: of the last op or of an older one.
+            let op = if again { dice.one_of(&ops) } else { dice.op(name, ops.len(), now.as_ref()) };
+            if let Verdict::Applied(next) = apply(now.as_ref(), &op) {
+                now = Some(next);
+            }
+            ops.push(op);
+        }
+        Self { row, ops }
+    }
+}
+
+impl Dice {
+    fn row(&mut self, unreadable: bool) -> Option<Row> {
+        let mut row = match self.below(if unreadable { 11 } else { 9 }) {
+            0 => return None,
+            1 | 2 => self.free(),
+            3 | 4 => self.held(),
+            5 => self.revoked(),
+            6 | 7 => self.legacy(),
+            8 => self.damaged(),
+            _ => self.unreadable(),
+        };
+        for _ in 0..self.below(4) {
+            let (name, value) = self.one_of(&foreign());
+            row.set(name, value);
+        }
+        Some(row)
+    }
+
+    fn free(&mut self) -> Row {
+        let mut row = Row::default();
+        row.set("v", 1.into());
+        row.set("guid", self.guid().as_str().into());
+        row.set("reign", self.reign().as_str().into());
+        row.set("token", self.token().into());
+        row.set("expiresOn", 0.into());
+        row.set("purgeOn", 1_800_000_000.into());
+        if self.once_in(3) {
+            row.set("data", "what the last one left".into());
+        }
+        row
+    }
+
+    fn held(&mut self) -> Row {
+        let mut row = self.free();
+        row.set("expiresOn", self.one_of(&[1_700_000_000_000u64, 1]).into());
+        row.set("beat", self.one_of(&[0u64, 1, 2, 9]).into());
+        row.set("leaseMs", self.one_of(&[20_000u64, 1_000]).into());
+        row.set("owner", "worker-7".into());
+        row.set("acquiredOn", 1_699_999_990_000.into());
+        if self.once_in(2) {
+            row.set("stamp", "service".into());
+        }
+        if self.once_in(3) {
+            row.set("live", 3.into());
+        }
+        row
+    }
+
+    fn revoked(&mut self) -> Row {
+        let mut row = if self.once_in(3) { self.free() } else { self.held() };
+        row.set("revoked", 1.into());
+        row
+    }
+
+    fn legacy(&mut self) -> Row {
+        let mut row = Row::default();
+        row.set("guid", self.one_of(&["6f1c9c1e-1f0c-4cf1-8c7d-000000000001", "x", ""]).into());
+        let times = ["1700000000000", "1700000000000.25", HUGE, "0", "-5", "1"];
+        match self.below(times.len() as u32 + 2) as usize {
+            at if at < times.len() => row.set("expiresOn", number(times[at])),
+            at if at == times.len() => row.set("expiresOn", "1700000000000".into()),
+            _ => {}
+        }
+        if self.once_in(3) {
+            row.set("token", self.token().into());
+        }
+        if self.once_in(3) {
+            row.set("data", "".into());
+        }
+        row
+    }
+
+    fn damaged(&mut self) -> Row {
+        let mut row = if self.once_in(2) { self.held() } else { self.free() };
+        match self.one_of(&damage()) {
+            (name, Some(value)) => row.set(name, value),
+            (name, None) => row.remove(name),
+        }
+        row
+    }
+
+    fn unreadable(&mut self) -> Row {
+        let mut row = if self.once_in(4) { self.held() } else { self.free() };
+        row.set("token", number(self.one_of(&["1.5", "18446744073709551616", HUGE])));
+        row
+    }
+
+    /// Of a small pool, so that strangers meet.
+    fn guid(&mut self) -> Guid {
+        Guid::from_random(1 + u128::from(self.below(3)))
+    }
+
+    fn reign(&mut self) -> Reign {
+        Reign::from_random(101 + u128::from(self.below(3)))
+    }
+
+    fn token(&mut self) -> u64 {
+        self.one_of(&[5, 1, 1_700_000_000 << 20, (1 << 53) - 1])
+    }
+
+    /// Mostly the version that is there.
+    fn seen_guid(&mut self, row: Option<&Row>) -> Guid {
+        let stale = self.once_in(5);
+        row.and_then(Row::guid).filter(|_| !stale).unwrap_or_else(|| self.guid())
+    }
+
+    /// Mostly the reign that is there.
+    fn seen_reign(&mut self, row: Option<&Row>) -> Reign {
+        let stale = self.once_in(5);
+        row.and_then(|row| row.text("reign")).filter(|_| !stale).map_or_else(|| self.reign(), Reign::from)
+    }
+
+    /// Mostly the token that is there.
+    fn seen_token(&mut self, row: Option<&Row>) -> FencingToken {
+        match (row.and_then(Row::token), self.below(6)) {
+            (Some(token), 0..=3) => token,
+            (Some(token), 4) => FencingToken::new(token.get() + 1),
+            _ => FencingToken::new(self.token()),
+        }
+    }
+
+    fn op(&mut self, name: &LockName, nth: usize, row: Option<&Row>) -> Op {
+        // Fresh: not of the pool.
+        let guid = Guid::from_random(1_001 + nth as u128);
+        let reign = Reign::from_random(2_001 + nth as u128);
+        let over = row.is_none_or(|row| row.whole("expiresOn") == Some(0));
+        let kind = match self.below(8) {
+            // Twice as often what suits the row.
+            side @ (0 | 6 | 7) if side == 0 || over => OpKind::Acquire(self.lease(reign, row)),
+            6 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(reign, row),
+            6 => self.renew(row),
+            7 => self.take_over(reign, row),
+            1 => self.take_over(reign, row),
+            2 => self.renew(row),
+            3 => {
+                let token = (!self.once_in(3)).then(|| self.seen_token(row));
+                OpKind::Release { reign: self.seen_reign(row), token, purge_on: 1_800_000_002 }
+            }
+            _ => self.revoke(reign, row),
+        };
+        Op { name: name.clone(), guid, kind }
+    }
+
+    fn revoke(&mut self, reign: Reign, row: Option<&Row>) -> OpKind {
+        let target = self.target(row);
+        match self.below(2) {
+            0 => OpKind::Revoke { target, reign },
+            _ => OpKind::ForceFree { target, reign, purge_on: 1_800_000_003 },
+        }
+    }
+
+    fn take_over(&mut self, reign: Reign, row: Option<&Row>) -> OpKind {
+        let stale = self.once_in(5);
+        let seen_token = if stale { Some(self.seen_token(row)) } else { row.and_then(Row::token) };
+        OpKind::TakeOver { lease: self.lease(reign, row), seen: self.seen_guid(row), seen_token }
+    }
+
+    fn lease(&mut self, fresh: Reign, row: Option<&Row>) -> Lease {
+        Lease {
+            // A spent nonce now and then.
+            reign: if self.once_in(5) { self.seen_reign(row) } else { fresh },
+            seed: FencingToken::new(self.one_of(&[1_700_000_001 << 20, 0])),
+            lease_ms: self.one_of(&[20_000, 1_000, 2_592_000_000]),
+            ends: self.ends(),
+            owner: self.one_of(&["worker-8", "", "o'brien \u{1F512}"]).to_owned(),
+            acquired_on: 1_700_000_000_000,
+            data: self.data(),
+            live: self.once_in(3).then_some(4),
+        }
+    }
+
+    fn renew(&mut self, row: Option<&Row>) -> OpKind {
+        let beat = row.and_then(|row| row.whole("beat")).unwrap_or(0);
+        OpKind::Renew {
+            reign: self.seen_reign(row),
+            token: self.seen_token(row),
+            beat: self.one_of(&[beat + 1, beat + 7, beat, beat.saturating_sub(1)]),
+            lease_ms: self.one_of(&[20_000, 1_000]),
+            ends: self.ends(),
+            data: self.data(),
+        }
+    }
+
+    fn ends(&mut self) -> Ends {
+        let expires_on = self.one_of(&[1_700_000_060_000, 1, u64::from(u32::MAX) + 1]);
+        Ends { expires_on, stamped: self.once_in(2), purge_on: 1_800_000_001 }
+    }
+
+    fn data(&mut self) -> Option<String> {
+        self.one_of(&[None, Some("payload"), Some("")]).map(str::to_owned)
+    }
+
+    fn target(&mut self, row: Option<&Row>) -> Target {
+        let by_token = match row {
+            Some(row) if row.get("token").is_none() => self.once_in(5),
+            _ => !self.once_in(5),
+        };
+        if by_token {
+            return Target::Token(self.seen_token(row));
+        }
+        let seen = row.and_then(|row| row.number("expiresOn")).cloned();
+        let stale = self.once_in(5);
+        let expires_on = seen.filter(|_| !stale).unwrap_or_else(|| 1_700_000_000_001.into());
+        Target::Version { guid: self.seen_guid(row), expires_on }
+    }
+}

@@ -1,0 +1,229 @@
+//! A store and its subject, as the checks use them: every request bounded, every failure a line of text.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Options, Subject};
+use crate::store::{Answer, BoxFuture, LockName, Op, Outcome, Page, Row, Value, Verdict};
+use crate::{Clock, Consistency, FencingToken, Guid, Lease, OpKind, Reign, Store, StoreErrorKind, SystemClock};
+use dynamo_lock_protocol::Ends;
+
+/// Tries of a throttled request; the pauses between them sum up to ten seconds.
+const TRIES: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// What a check says: nothing, or what was wrong.
+pub(super) type Passed = Result<(), String>;
+
+/// What a store answered to a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Applied(Row),
+    Conflict(Option<Row>),
+    Refused(String),
+}
+
+/// One handle to the store.
+#[derive(Clone, Debug)]
+pub(super) struct Handle {
+    store: Arc<dyn Store>,
+    patience: Duration,
+    which: &'static str,
+}
+
+pub(super) struct Exam<'a> {
+    pub subject: &'a dyn Subject,
+    pub options: &'a Options,
+    pub handles: [Handle; 2],
+}
+
+impl<'a> Exam<'a> {
+    pub fn new(subject: &'a dyn Subject, options: &'a Options) -> Self {
+        let handle = |store, which| Handle { store, patience: options.patience, which };
+        let handles = [handle(subject.store(), "the first handle"), handle(subject.other(), "the second handle")];
+        Self { subject, options, handles }
+    }
+
+    /// A name under the prefix.
+    pub fn name(&self, rest: &str) -> Result<LockName, String> {
+        LockName::new(format!("{}{rest}", self.options.prefix)).map_err(|e| format!("the prefix leaves no name: {e}"))
+    }
+
+    pub async fn plant(&self, name: &LockName, row: Option<Row>) -> Passed {
+        let planted = bounded(self.options.patience, self.subject.plant(name, row)).await;
+        planted.ok_or("planting a row took too long")?.map_err(|e| format!("a row could not be planted: {e}"))
+    }
+
+    /// Both handles in turn: the `i`th request goes through this one.
+    pub fn handle(&self, i: usize) -> &Handle {
+        &self.handles[i % 2]
+    }
+
+    /// Reads strongly through both handles.
+    pub async fn expect_row(&self, name: &LockName, expected: Option<&Row>, when: &str) -> Passed {
+        for handle in &self.handles {
+            let row = handle.read(name, Consistency::Strong).await?;
+            if row.as_ref() != expected {
+                return Err(format!(
+                    "{when}, a strong read through {} differs: {}",
+                    handle.which,
+                    difference(expected, row.as_ref())
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Handle {
+    pub async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<Row>, String> {
+        match self.ask("read", || self.store.read(name, consistency)).await? {
+            Ok(row) => Ok(row),
+            Err(refusal) => Err(format!("a read was refused: {refusal}")),
+        }
+    }
+
+    pub async fn list(&self, after: Option<&str>) -> Result<Page, String> {
+        match self.ask("list", || self.store.list(after)).await? {
+            Ok(page) => Ok(page),
+            Err(refusal) => Err(format!("a list was refused: {refusal}")),
+        }
+    }
+
+    pub async fn write(&self, op: &Op) -> Result<Written, String> {
+        match self.ask("write", || self.store.write(op)).await? {
+            Ok(Outcome::Applied(row)) => Ok(Written::Applied(row)),
+            Ok(Outcome::Conflict(row)) => Ok(Written::Conflict(row)),
+            Ok(odd) => Err(format!("a write was answered Ok({odd:?}): say that with a StoreError")),
+            Err(refusal) => Ok(Written::Refused(refusal)),
+        }
+    }
+
+    /// The inner error is a refusal.
+    async fn ask<'a, T>(
+        &'a self,
+        what: &str,
+        request: impl Fn() -> BoxFuture<'a, Answer<T>>,
+    ) -> Result<Result<T, String>, String> {
+        for attempt in 0..TRIES {
+            let Some(answer) = bounded(self.patience, request()).await else {
+                return Err(format!("a {what} took longer than {:?}", self.patience));
+            };
+            let error = match answer.result {
+                Ok(said) => return Ok(Ok(said)),
+                Err(error) => error,
+            };
+            match error.kind() {
+                StoreErrorKind::Throttled => SystemClock.sleep(FIRST_PAUSE * (1 << attempt)).await,
+                StoreErrorKind::Refused | StoreErrorKind::Misconfigured => return Ok(Err(error.to_string())),
+                StoreErrorKind::Unanswered => return Err(format!("a {what} was not answered: {error}")),
+                StoreErrorKind::AccessDenied => return Err(format!("a {what} was not allowed: {error}")),
+            }
+        }
+        Err(format!("a {what} was throttled {TRIES} times in a row"))
+    }
+}
+
+/// `None` if it took longer.
+async fn bounded<T>(patience: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = future => Some(done),
+        () = SystemClock.sleep(patience) => None,
+    }
+}
+
+/// Whether a store's answer is the specification's.
+pub(super) fn agree(verdict: &Verdict, written: &Written) -> Passed {
+    match (verdict, written) {
+        (Verdict::Refused(_), Written::Refused(_)) => Ok(()),
+        (Verdict::Applied(expected), Written::Applied(row)) if expected == row => Ok(()),
+        (Verdict::Applied(expected), Written::Applied(row)) => {
+            Err(format!("it was applied, with another row: {}", difference(Some(expected), Some(row))))
+        }
+        (Verdict::Conflict(expected), Written::Conflict(row)) if expected == row => Ok(()),
+        (Verdict::Conflict(expected), Written::Conflict(row)) => {
+            Err(format!("it is a conflict, with another row: {}", difference(expected.as_ref(), row.as_ref())))
+        }
+        (verdict, written) => Err(format!("it must be {verdict:?}, and was {written:?}")),
+    }
+}
+
+/// Where two rows differ, in a few words.
+pub(super) fn difference(expected: Option<&Row>, found: Option<&Row>) -> String {
+    let (expected, found) = match (expected, found) {
+        (Some(expected), Some(found)) => (expected, found),
+        (Some(_), None) => return "there is no row, and there must be one".to_owned(),
+        (None, Some(_)) => return "there is a row, and there must be none".to_owned(),
+        (None, None) => return "none".to_owned(),
+    };
+    let show = |value: Option<&Value>| value.map_or("missing".to_owned(), |value| format!("{value:?}"));
+    let mut names: Vec<_> = expected.attributes().chain(found.attributes()).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let differing = names.into_iter().filter(|name| expected.get(name) != found.get(name));
+    let differing =
+        differing.map(|name| format!("{name:?} is {}, not {}", show(found.get(name)), show(expected.get(name))));
+    differing.collect::<Vec<_>>().join("; ")
+}
+
+/// A free native row, with this token.
+pub(super) fn free_row(token: u64) -> Row {
+    Row::new([
+        ("v".to_owned(), 1.into()),
+        ("guid".to_owned(), Value::from(Guid::from_random(1).as_str())),
+        ("reign".to_owned(), Value::from(Reign::from_random(1).as_str())),
+        ("token".to_owned(), token.into()),
+        ("expiresOn".to_owned(), 0.into()),
+        ("purgeOn".to_owned(), 1_800_000_000.into()),
+    ])
+}
+
+/// A held native row: what [`lease`] with this nonce writes on [`free_row`].
+pub(super) fn held_row(nonce: u128, token: u64) -> Row {
+    let mut row = free_row(token);
+    row.set("reign", Reign::from_random(nonce).as_str().into());
+    row.set("beat", 0.into());
+    row.set("leaseMs", 20_000.into());
+    row.set("owner", "somebody".into());
+    row.set("acquiredOn", 1_700_000_000_000.into());
+    row.set("expiresOn", 1_700_000_023_000.into());
+    row
+}
+
+pub(super) fn ends() -> Ends {
+    Ends { expires_on: 1_700_000_060_000, stamped: false, purge_on: 1_800_000_001 }
+}
+
+/// A lease of the reign that has this nonce.
+pub(super) fn lease(nonce: u128) -> Lease {
+    Lease {
+        reign: Reign::from_random(nonce),
+        seed: FencingToken::new(1_000),
+        lease_ms: 20_000,
+        ends: ends(),
+        owner: format!("writer {nonce}"),
+        acquired_on: 1_700_000_040_000,
+        data: None,
+        live: None,
+    }
+}
+
+/// An op whose record version has this nonce.
+pub(super) fn op(name: &LockName, nonce: u128, kind: OpKind) -> Op {
+    Op { name: name.clone(), guid: Guid::from_random(nonce), kind }
+}
+
+pub(super) fn acquire(name: &LockName, nonce: u128) -> Op {
+    op(name, nonce, OpKind::Acquire(lease(nonce)))
+}
+
+pub(super) fn renew(name: &LockName, nonce: u128, reign: u128, token: u64, beat: u64) -> Op {
+    let (reign, token) = (Reign::from_random(reign), FencingToken::new(token));
+    op(name, nonce, OpKind::Renew { reign, token, beat, lease_ms: 20_000, ends: ends(), data: None })
+}
+
+pub(super) fn release(name: &LockName, nonce: u128, reign: u128, token: u64) -> Op {
+    let (reign, token) = (Reign::from_random(reign), Some(FencingToken::new(token)));
+    op(name, nonce, OpKind::Release { reign, token, purge_on: 1_800_000_002 })
+}

@@ -1,0 +1,98 @@
+//! The cases of `dynamo_lock::conformance`, found by a test that makes them smaller.
+
+use dynamo_lock::conformance::{Case, Coverage, Dice, Feat, Said};
+use dynamo_lock::{LockName, Memory, Op, Outcome, Row, Store, StoreErrorKind, Verdict, apply};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
+
+fn name() -> LockName {
+    LockName::new("generated").expect("a name")
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    prop::collection::vec(any::<u32>(), 0..80)
+        .prop_map(|choices| Case::generate(&name(), &mut Dice::from_choices(choices), true))
+}
+
+/// Writes the ops of a case on `Memory`, and compares with `meaning`.
+fn check(case: &Case, meaning: impl Fn(Option<&Row>, &Op) -> Verdict) -> Result<(), TestCaseError> {
+    let memory = Memory::new();
+    memory.plant(&name(), case.row.clone());
+    let mut row = case.row.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    for op in &case.ops {
+        let verdict = meaning(row.as_ref(), op);
+        let answer = runtime.block_on(memory.write(op)).result;
+        match (&verdict, answer) {
+            (Verdict::Applied(expected), Ok(Outcome::Applied(found))) => prop_assert_eq!(expected, &found),
+            (Verdict::Conflict(expected), Ok(Outcome::Conflict(found))) => prop_assert_eq!(expected, &found),
+            (Verdict::Refused(_), Err(error)) => prop_assert_eq!(error.kind(), StoreErrorKind::Refused),
+            (verdict, answer) => prop_assert!(false, "{:?}, and it was {:?}", verdict, answer),
+        }
+        if let Verdict::Applied(next) = verdict {
+            row = Some(next);
+        }
+    }
+    Ok(())
+}
+
+fn runner() -> TestRunner {
+    TestRunner::new_with_rng(
+        Config { cases: 2_000, failure_persistence: None, ..Config::default() },
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+    )
+}
+
+#[test]
+fn memory_does_what_apply_says() {
+    runner().run(&cases(), |case| check(&case, apply)).expect("Memory agrees");
+}
+
+#[test]
+fn a_difference_is_found_and_made_small() {
+    // Wrong about renewals only: the smallest case is one held row and one op.
+    let wrong = |row: Option<&Row>, op: &Op| match (Feat::of(op), apply(row, op)) {
+        (Feat::Renew, Verdict::Applied(_)) => Verdict::Conflict(row.cloned()),
+        (_, verdict) => verdict,
+    };
+    let Err(TestError::Fail(_, smallest)) = runner().run(&cases(), |case| check(&case, wrong)) else {
+        panic!("the difference was not found");
+    };
+    assert!(smallest.ops.len() <= 2, "{smallest:?}");
+}
+
+#[test]
+fn every_seed_reaches_every_answer() {
+    for seed in 0..50 {
+        let (mut dice, mut coverage) = (Dice::from_seed(seed), Coverage::new(true));
+        for _ in 0..500 {
+            let case = Case::generate(&name(), &mut dice, true);
+            let mut row = case.row;
+            for op in &case.ops {
+                let verdict = apply(row.as_ref(), op);
+                coverage.count(op, &verdict);
+                if let Verdict::Applied(next) = verdict {
+                    row = Some(next);
+                }
+            }
+        }
+        coverage.complete().unwrap_or_else(|missed| panic!("seed {seed}: {missed}"));
+        assert!(coverage.reachable().all(|(feat, said)| coverage.times(feat, said) >= 3), "seed {seed}: {coverage:?}");
+    }
+}
+
+#[test]
+fn only_an_acquisition_is_refused() {
+    let mut dice = Dice::from_seed(7);
+    let mut refused = 0;
+    for _ in 0..5_000 {
+        let case = Case::generate(&name(), &mut dice, true);
+        for op in &case.ops {
+            if Said::of(&apply(case.row.as_ref(), op)) == Said::Refused {
+                assert_eq!(Feat::of(op), Feat::Acquire, "{op:?}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0);
+}
