@@ -179,18 +179,22 @@ fn store_threads() -> usize {
 fn threads(path: &Path) {
     let handles: Vec<_> = (0..3).map(|_| Sqlite::open(path).expect("opens")).collect();
     let clones = handles.clone();
-    say(store_threads());
+    say(settled(3));
     drop(handles);
-    say(store_threads());
+    say(settled(3));
     drop(clones);
-    // A thread ends on its own; the test above it would wait for ever otherwise, so bounded.
+    say(settled(0));
+}
+
+/// How many threads there are, after a bounded while for threads to begin or end, which they do on their own.
+fn settled(expected: usize) -> usize {
     for _ in 0..1000 {
-        if store_threads() == 0 {
+        if store_threads() == expected {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
-    say(store_threads());
+    store_threads()
 }
 
 fn hold(path: &Path) {
