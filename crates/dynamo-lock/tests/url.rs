@@ -160,3 +160,43 @@ async fn opening_says_what_is_wrong() {
         other => panic!("{other:?}"),
     }
 }
+
+const URL: &str = "DYNAMO_LOCK_TEST_URL";
+
+/// Not a check: a process with an environment of its own begins here.
+#[tokio::test]
+async fn second_process() {
+    if let Ok(url) = std::env::var(URL) {
+        match open(&url).await {
+            Ok(store) => println!("answer: {store:?}"),
+            Err(error) => println!("answer: {error}"),
+        }
+    }
+}
+
+/// What somebody sees whose environment is just this.
+fn in_environment(url: &str, variables: &[(&str, &str)]) -> String {
+    let mut command = std::process::Command::new(std::env::current_exe().expect("this test binary"));
+    command.args(["second_process", "--exact", "--nocapture"]).env_clear().env(URL, url);
+    let output = command.envs(variables.iter().copied()).output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let answer = text.lines().find_map(|line| line.split_once("answer: "));
+    answer.unwrap_or_else(|| panic!("no answer: {text}")).1.to_owned()
+}
+
+#[test]
+fn a_newcomer_without_a_region_is_told_where_to_put_one() {
+    let message = in_environment("dynamodb://Lock", &[("HOME", "/nowhere")]);
+    let mends = ["no AWS Region", "AWS_REGION", "profile", "?region="];
+    assert!(mends.iter().all(|mend| message.contains(mend)), "{message}");
+    // Control: with one, from wherever, that is not what is said.
+    let region = ("AWS_REGION", "eu-west-1");
+    for (url, variables) in [
+        ("dynamodb://Lock", vec![region]),
+        ("dynamodb://Lock?region=eu-west-1", vec![]),
+        (&format!("dynamodb://{ARN}"), vec![]),
+    ] {
+        let message = in_environment(url, &variables);
+        assert!(!message.contains("no AWS Region"), "{url}: {message}");
+    }
+}
