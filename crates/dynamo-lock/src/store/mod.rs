@@ -21,7 +21,7 @@ pub use dynamo_lock_protocol::{
 };
 
 #[cfg(feature = "config")]
-pub use self::url::{OpenError, open};
+pub use self::url::{DynamoDbUrl, OpenError, StoreUrl, UrlError, open};
 
 /// A boxed future, so that [`Store`] and [`crate::Clock`] stay object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -21,6 +21,7 @@ pub(super) fn read(database: &Database, name: &LockName) -> Result<Option<Row>, 
 pub(super) fn write(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
     let connection = database.connection();
     let sql = |error| without_effect(database.path(), error);
+    database.still_there()?; // said before SQLite says it in its own words
     // Immediate: the right to write comes before the read, so nothing changes between the read and the write.
     connection.execute_batch("BEGIN IMMEDIATE").map_err(sql)?;
     let verdict = database.still_there().and_then(|()| prepare(database, op));

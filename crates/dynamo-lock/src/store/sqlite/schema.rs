@@ -91,11 +91,15 @@ enum Whose {
 
 /// Makes sure that the database is ours: creates it if it is empty, says whether it did.
 fn adopt(database: &Database) -> Result<bool, StoreError> {
-    if let Whose::Ours = whose(database)? {
-        return Ok(false);
-    }
     let sql = |error| without_effect(database.path(), error);
     let connection = database.connection();
+    // One view of it all: another process may be creating it between two looks.
+    connection.execute_batch("BEGIN").map_err(sql)?;
+    let found = whose(database);
+    connection.execute_batch("ROLLBACK").map_err(sql)?;
+    if let Whose::Ours = found? {
+        return Ok(false);
+    }
     connection.execute_batch("BEGIN IMMEDIATE").map_err(sql)?;
     // Another process may have been quicker.
     let created = whose(database).and_then(|whose| match whose {
@@ -144,7 +148,9 @@ fn configure(database: &Database) -> Result<(), StoreError> {
     // somebody has seen already.
     let settings =
         format!("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = {LOG_LIMIT}");
-    connection.execute_batch(&settings).map_err(sql)
+    connection.execute_batch(&settings).map_err(sql)?;
+    // The first look through the log creates it, so that it can be checked.
+    connection.query_row("SELECT count(*) FROM (SELECT 1 FROM lock LIMIT 1)", [], |_| Ok(())).map_err(sql)
 }
 
 /// Readers and a writer do not hold each other up with a write-ahead log.

@@ -1,0 +1,232 @@
+//! By hand, since an ARN has colons and slashes where a URL has its host.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::{DynamoDbUrl, StoreUrl, UrlError};
+
+const DYNAMODB_KEYS: &str = "`region`, `endpoint`, `profile`, `partition_key` and `service_clock`";
+const NO_KEYS: &str = "none";
+
+pub(super) fn parse(url: &str) -> Result<StoreUrl, UrlError> {
+    if url.contains('#') {
+        return Err(UrlError::Fragment);
+    }
+    let (address, query) = match url.split_once('?') {
+        Some((address, query)) => (address, Some(query)),
+        None => (url, None),
+    };
+    if let Some(rest) = address.strip_prefix("sqlite:") {
+        no_query(query)?;
+        return sqlite(rest);
+    }
+    if let Some(rest) = address.strip_prefix("memory:") {
+        no_query(query)?;
+        return if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) };
+    }
+    match address.strip_prefix("dynamodb://") {
+        Some(table) => dynamodb(table, query).map(StoreUrl::DynamoDb),
+        // Without the slashes it is the same scheme, and lacks its table.
+        None if address.starts_with("dynamodb:") => Err(UrlError::NoTable),
+        None => Err(UrlError::UnknownScheme { found: scheme(address) }),
+    }
+}
+
+/// The scheme of a URL that is not ours, and nothing that follows it.
+fn scheme(address: &str) -> String {
+    match address.split_once(':') {
+        Some((scheme, _)) => format!("{}:", scheme.chars().take(32).collect::<String>()),
+        None => "no scheme".to_owned(),
+    }
+}
+
+fn no_query(query: Option<&str>) -> Result<(), UrlError> {
+    let Some(query) = query else { return Ok(()) };
+    let key = query.split(['=', '&']).next().unwrap_or_default();
+    Err(unknown_key(key, NO_KEYS))
+}
+
+/// Not more of the key than tells which it is: it may be a secret in the wrong place.
+fn unknown_key(key: &str, allowed: &'static str) -> UrlError {
+    UrlError::UnknownKey { key: key.chars().take(24).collect(), allowed }
+}
+
+fn sqlite(rest: &str) -> Result<StoreUrl, UrlError> {
+    let path = rest.strip_prefix("//").filter(|path| path.starts_with('/') && path.len() > 1);
+    let path = unescape(path.ok_or(UrlError::NoPath)?)?;
+    if path.contains(&0) {
+        return Err(UrlError::BadEscape);
+    }
+    Ok(StoreUrl::Sqlite { path: path_of(path)? })
+}
+
+#[cfg(unix)]
+fn path_of(bytes: Vec<u8>) -> Result<PathBuf, UrlError> {
+    use std::os::unix::ffi::OsStringExt;
+    Ok(std::ffi::OsString::from_vec(bytes).into())
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: Vec<u8>) -> Result<PathBuf, UrlError> {
+    String::from_utf8(bytes).map(PathBuf::from).map_err(|_| UrlError::BadEscape)
+}
+
+fn dynamodb(table: &str, query: Option<&str>) -> Result<DynamoDbUrl, UrlError> {
+    if table.contains('@') {
+        return Err(UrlError::Credentials);
+    }
+    let mut url = DynamoDbUrl { table: unescape_text(table)?, ..DynamoDbUrl::default() };
+    if url.table.is_empty() {
+        return Err(UrlError::NoTable);
+    }
+    if !is_table(&url.table) {
+        return Err(UrlError::BadTable);
+    }
+    for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        set(&mut url, key, unescape_text(value)?)?;
+    }
+    match (arn_region(&url.table), &url.region) {
+        (Some(arn), Some(query)) if arn != query => {
+            Err(UrlError::TwoRegions { arn: arn.to_owned(), query: query.clone() })
+        }
+        _ => Ok(url),
+    }
+}
+
+fn set(url: &mut DynamoDbUrl, key: &str, value: String) -> Result<(), UrlError> {
+    match key {
+        "region" => {
+            let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            let right = !value.is_empty() && value.chars().all(name);
+            once("region", &mut url.region, right.then_some(value), "a Region's name, as eu-central-1")
+        }
+        "endpoint" => {
+            let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
+            if host.is_some_and(|host| host.contains('@')) {
+                return Err(UrlError::Credentials);
+            }
+            let clean = |host: &str| {
+                host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+                    && !host.contains(|c: char| c.is_whitespace() || c.is_control())
+            };
+            let right = host.is_some_and(clean);
+            once("endpoint", &mut url.endpoint, right.then_some(value), "an http:// or https:// address")
+        }
+        "profile" => {
+            let right = !value.is_empty() && !value.contains(char::is_control);
+            once("profile", &mut url.profile, right.then_some(value), "a profile's name")
+        }
+        "partition_key" => {
+            let right = (1..=255).contains(&value.len());
+            once(
+                "partition_key",
+                &mut url.partition_key,
+                right.then_some(value),
+                "an attribute's name of 1 to 255 bytes",
+            )
+        }
+        "service_clock" => {
+            let value = match value.as_str() {
+                "on" => Some(true),
+                "off" => Some(false),
+                _ => None,
+            };
+            once("service_clock", &mut url.service_clock, value, "`on` or `off`")
+        }
+        other => Err(unknown_key(other, DYNAMODB_KEYS)),
+    }
+}
+
+fn once<T>(key: &'static str, slot: &mut Option<T>, value: Option<T>, expected: &'static str) -> Result<(), UrlError> {
+    if slot.is_some() {
+        return Err(UrlError::DuplicateKey { key });
+    }
+    *slot = Some(value.ok_or(UrlError::BadValue { key, expected })?);
+    Ok(())
+}
+
+/// Whether this is a table's name or ARN.
+fn is_table(table: &str) -> bool {
+    let name = if table.starts_with("arn:") {
+        let Some(name) = arn(table).map(|(_, name)| name) else { return false };
+        name
+    } else {
+        table
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+    (3..=255).contains(&name.len()) && name.chars().all(allowed)
+}
+
+/// The Region in a table's ARN; `None` if it is a plain name.
+pub(super) fn arn_region(table: &str) -> Option<&str> {
+    arn(table).map(|(region, _)| region)
+}
+
+/// `arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME`
+fn arn(table: &str) -> Option<(&str, &str)> {
+    let parts: Vec<&str> = table.split(':').collect();
+    let ["arn", partition, "dynamodb", region, account, resource] = parts[..] else { return None };
+    let there = !partition.is_empty() && !region.is_empty() && !account.is_empty();
+    resource.strip_prefix("table/").filter(|_| there).map(|name| (region, name))
+}
+
+fn unescape_text(text: &str) -> Result<String, UrlError> {
+    String::from_utf8(unescape(text)?).map_err(|_| UrlError::BadEscape)
+}
+
+/// Percent-decoding; `+` stays as it is.
+fn unescape(text: &str) -> Result<Vec<u8>, UrlError> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|b| (b as char).to_digit(16)).ok_or(UrlError::BadEscape);
+        let value = digit()? * 16 + digit()?;
+        out.push(value as u8);
+    }
+    Ok(out)
+}
+
+/// Writes what [`parse`] reads.
+pub(super) fn display(url: &StoreUrl, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match url {
+        StoreUrl::Memory => f.write_str("memory:"),
+        StoreUrl::Sqlite { path } => {
+            f.write_str("sqlite://")?;
+            escape(path.as_os_str().as_encoded_bytes(), f)
+        }
+        StoreUrl::DynamoDb(url) => {
+            write!(f, "dynamodb://")?;
+            escape(url.table.as_bytes(), f)?;
+            let clock = url.service_clock.map(|on| if on { "on" } else { "off" });
+            let query = [
+                ("region", url.region.as_deref()),
+                ("endpoint", url.endpoint.as_deref()),
+                ("profile", url.profile.as_deref()),
+                ("partition_key", url.partition_key.as_deref()),
+                ("service_clock", clock),
+            ];
+            let given = query.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
+            for (at, (key, value)) in given.enumerate() {
+                write!(f, "{}{key}=", if at == 0 { '?' } else { '&' })?;
+                escape(value.as_bytes(), f)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for &byte in bytes {
+        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
+            write!(f, "{}", byte as char)?;
+        } else {
+            write!(f, "%{byte:02X}")?;
+        }
+    }
+    Ok(())
+}
