@@ -94,7 +94,10 @@ struct Inner {
 
 /// What is to go wrong.
 #[derive(Clone, Default)]
-pub struct Faults(Arc<Mutex<(VecDeque<(Option<String>, Fault)>, Option<Decide>)>>);
+pub struct Faults(Arc<Mutex<Plan>>);
+
+/// Queued faults with the operations that they wait for, and what decides about the rest.
+type Plan = (VecDeque<(Option<String>, Fault)>, Option<Decide>);
 
 impl Faults {
     /// With the next request.
