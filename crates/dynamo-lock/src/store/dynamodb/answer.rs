@@ -144,54 +144,30 @@ impl Asked<'_> {
             "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "UnauthorizedOperation" => (
                 AccessDenied,
                 format!(
-                    "access denied: allow dynamodb:{action} on {place} in the IAM policy of these credentials ({said})"
+                    "access denied: allow dynamodb:{action} on {place} in the IAM policy of these \
+                    credentials ({said})"
                 ),
             ),
             "ResourceNotFoundException" | "TableNotFoundException" => (
                 Misconfigured,
                 format!(
-                    "there is no {place}: create it with `dynamo-lock table create` or DynamoDb::create_table, or check name, region and endpoint"
-                ),
-            ),
-            "ExpiredTokenException" | "ExpiredToken" => {
-                (Misconfigured, "the AWS credentials have expired: renew them, for SSO with `aws sso login`".to_owned())
-            }
-            "RequestTimeTooSkewed" | "RequestExpired" => self.clock(&said),
-            "InvalidSignatureException" | "SignatureDoesNotMatch"
-                if said.contains("expired") || said.contains("not yet current") =>
-            {
-                self.clock(&said)
-            }
-            "UnrecognizedClientException"
-            | "InvalidClientTokenId"
-            | "InvalidSignatureException"
-            | "SignatureDoesNotMatch"
-            | "IncompleteSignature"
-            | "IncompleteSignatureException"
-            | "MissingAuthenticationToken"
-            | "MissingAuthenticationTokenException"
-            | "OptInRequired" => (
-                Misconfigured,
-                format!(
-                    "DynamoDB does not accept these AWS credentials: check the access key, its secret and the region ({said})"
+                    "there is no {place}: create it with `dynamo-lock table create` or \
+                    DynamoDb::create_table, or check name, region and endpoint"
                 ),
             ),
             "ValidationException" if is_about_the_key(&said) => (
                 Misconfigured,
                 format!(
-                    "{place} has another key: it needs the partition key `{}` of type S and no sort key; name yours with `partition_key`, or create a table of its own ({said})",
+                    "{place} has another key: it needs the partition key `{}` of type S and no sort key; \
+                    name yours with `partition_key`, or create a table of its own ({said})",
                     self.key
                 ),
             ),
-            _ => (Refused, format!("DynamoDB refuses {action} on {place}: {code}: {said}")),
+            _ => match about_credentials(code, &said) {
+                Some(message) => (Misconfigured, message),
+                None => (Refused, format!("DynamoDB refuses {action} on {place}: {code}: {said}")),
+            },
         }
-    }
-
-    fn clock(self, said: &str) -> (StoreErrorKind, String) {
-        let message = format!(
-            "this host's clock is wrong by minutes, so AWS refuses its signatures: set it, for good with NTP ({said})"
-        );
-        (StoreErrorKind::Misconfigured, message)
     }
 
     /// An error before there was an answer: of configuration, credentials or the connection.
@@ -207,7 +183,8 @@ impl Asked<'_> {
             misconfigured("the AWS credentials have expired: renew them")
         } else if has(&["credential", "identity", "no auth options", "auth scheme"]) {
             misconfigured(
-                "no usable AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this host a role",
+                "no usable AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+                or give this host a role",
             )
         } else if has(&["certificate", "unknownissuer", "tls", "handshake"]) {
             self.unanswered(
@@ -226,6 +203,34 @@ impl Asked<'_> {
             self.unanswered(&one_line(why), "check the network, the endpoint and the AWS configuration")
         }
     }
+}
+
+/// What to do about credentials that DynamoDB does not accept, if this is that.
+fn about_credentials(code: &str, said: &str) -> Option<String> {
+    let is_clock = said.contains("expired") || said.contains("not yet current");
+    Some(match code {
+        "ExpiredTokenException" | "ExpiredToken" => {
+            "the AWS credentials have expired: renew them, for SSO with `aws sso login`".to_owned()
+        }
+        "RequestTimeTooSkewed" | "RequestExpired" => wrong_clock(said),
+        "InvalidSignatureException" | "SignatureDoesNotMatch" if is_clock => wrong_clock(said),
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "OptInRequired" => format!(
+            "DynamoDB does not accept these AWS credentials: check the access key, its secret and the region ({said})"
+        ),
+        _ => return None,
+    })
+}
+
+fn wrong_clock(said: &str) -> String {
+    format!("this host's clock is wrong by minutes, so AWS refuses its signatures: set it, for good with NTP ({said})")
 }
 
 /// Whether a validation error is about the table's key.

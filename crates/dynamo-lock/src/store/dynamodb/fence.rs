@@ -12,14 +12,14 @@ use dynamo_lock_protocol::FencingToken;
 /// ```
 /// # use dynamo_lock::{FenceExpression, FencingToken};
 /// let fence = FenceExpression::new(FencingToken::new(7));
-/// let update = format!("SET total = :total, {}", fence.set());
-/// # assert_eq!(update, "SET total = :total, #dynamoLockFence = :dynamoLockFence");
+/// let update = format!("SET balance = :balance, {}", fence.set());
+/// # assert_eq!(update, "SET balance = :balance, #dynamoLockFence = :dynamoLockFence");
 /// // client.update_item()…
 /// //     .update_expression(update)
 /// //     .condition_expression(fence.condition())
 /// //     .set_expression_attribute_names(Some(fence.names()))
 /// //     .set_expression_attribute_values(Some(fence.values()))
-/// //     .expression_attribute_values(":total", …)
+/// //     .expression_attribute_values(":balance", …)
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FenceExpression {

@@ -146,20 +146,23 @@ impl fmt::Display for TableFault {
             Self::Missing { table } => {
                 write!(
                     f,
-                    "there is no table {table}: create it with `dynamo-lock table create`, or check name, region and endpoint"
+                    "there is no table {table}: create it with `dynamo-lock table create`, or check name, \
+                    region and endpoint"
                 )
             }
             Self::NotActive { status } => write!(f, "the table is {status}: wait until it is ACTIVE"),
             Self::KeyName { found, expected } => {
                 write!(
                     f,
-                    "the partition key is `{found}`, not `{expected}`: tell the store with `partition_key`, or use another table"
+                    "the partition key is `{found}`, not `{expected}`: tell the store with `partition_key`, \
+                    or use another table"
                 )
             }
             Self::KeyType { key, found } => {
                 write!(
                     f,
-                    "the partition key `{key}` is of type {found}, and lock names are strings: use a table whose key is of type S"
+                    "the partition key `{key}` is of type {found}, and lock names are strings: use a table \
+                    whose key is of type S"
                 )
             }
             Self::SortKey { name } => {
@@ -177,12 +180,14 @@ impl fmt::Display for TableFault {
             }
             Self::WrongTtl { attribute } => write!(
                 f,
-                "time to live is on `{attribute}`, which deletes rows that are in use: disable it there and enable it on `{}`",
+                "time to live is on `{attribute}`, which deletes rows that are in use: disable it there and \
+                enable it on `{}`",
                 attr::PURGE_ON
             ),
             Self::EventualReplicas { regions } => write!(
                 f,
-                "the table is replicated to {} and the last writer wins, so two Regions can hold one lock: use a table in one Region, or a global table with strong consistency",
+                "the table is replicated to {} and the last writer wins, so two Regions can hold one lock: \
+                use a table in one Region, or a global table with strong consistency",
                 regions.join(", ")
             ),
         }
