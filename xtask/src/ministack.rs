@@ -5,7 +5,7 @@ use crate::sh;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 const REQUIREMENTS: &str = include_str!("../ministack-requirements.txt");
@@ -31,6 +31,8 @@ struct Python {
 /// A server that answers; dropping it ends it.
 pub struct Server {
     child: Child,
+    /// Our end of its standard input. Out of `child`, whose `wait` would close it.
+    _lifeline: Option<ChildStdin>,
     scratch: PathBuf,
     url: String,
 }
@@ -63,7 +65,7 @@ impl Server {
             .and_then(|()| std::fs::File::create(&log))
             .and_then(|file| Ok((file.try_clone()?, file)))
             .map_err(|error| format!("cannot write {}: {error}", log.display()))?;
-        let mut command = launcher(python.program, packages);
+        let mut command = launcher(python.program, packages, &scratch);
         command
             .env("BIND_HOST", address.ip().to_string())
             .env("GATEWAY_PORT", address.port().to_string())
@@ -73,8 +75,8 @@ impl Server {
             .env("TMPDIR", &scratch)
             .stdout(file.0)
             .stderr(file.1);
-        let child = command.spawn().map_err(|error| sh::cannot_start(&command, &error))?;
-        let mut server = Server { child, scratch, url: format!("http://{address}") };
+        let mut child = command.spawn().map_err(|error| sh::cannot_start(&command, &error))?;
+        let mut server = Server { _lifeline: child.stdin.take(), child, scratch, url: format!("http://{address}") };
         match server.wait(address) {
             Ok(()) => Ok(server),
             Err(error) => {
@@ -119,10 +121,10 @@ pub fn by_hand() -> Result<bool, String> {
 
 /// The server's process. Its standard input is a pipe that we alone hold and never write to: when we end, also by
 /// kill -9, the pipe ends and the server with it.
-fn launcher(python: &str, packages: &Path) -> Command {
+fn launcher(python: &str, packages: &Path, scratch: &Path) -> Command {
     let mut command = Command::new(python);
     // -I: nobody's own packages or settings.
-    command.args(["-I", "-c", LAUNCHER]).arg(packages).stdin(Stdio::piped());
+    command.args(["-I", "-c", LAUNCHER]).args([packages, scratch]).stdin(Stdio::piped());
     command
 }
 
@@ -261,16 +263,20 @@ mod tests {
             let _ = writeln!(std::io::stdout(), "{}the_server_ends_with_its_pipe: no Python", crate::tally::SKIP_MARK);
             return;
         };
-        let packages = std::env::temp_dir().join(format!("dynamo-lock-xtask-{}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("dynamo-lock-xtask-{}", std::process::id()));
+        let (packages, scratch) = (directory.join("packages"), directory.join("scratch"));
         std::fs::create_dir_all(packages.join("ministack")).expect("a directory");
+        std::fs::create_dir(&scratch).expect("a directory");
         let app = "import time\ndef main():\n    print('up', flush=True)\n    time.sleep(3600)\n";
         std::fs::write(packages.join("ministack/app.py"), app).expect("a stand-in");
-        let mut child = launcher(python.program, &packages).stdout(Stdio::piped()).spawn().expect("a process");
+        let mut command = launcher(python.program, &packages, &scratch);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("a process");
         let mut up = [0; 2];
         child.stdout.as_mut().expect("a pipe").read_exact(&mut up).expect("it runs");
         assert!(child.try_wait().expect("a state").is_none(), "it runs while the pipe is held");
         drop(child.stdin.take());
         assert!(child.wait().expect("an end").success());
-        let _ = std::fs::remove_dir_all(packages);
+        assert!(!scratch.exists() && packages.exists());
+        std::fs::remove_dir_all(directory).expect("it is ours");
     }
 }
