@@ -23,10 +23,21 @@ pub fn run(filter: Option<&str>) -> Result<bool, String> {
 pub fn all(filter: Option<&str>, tally: &mut Tally) -> Result<(), String> {
     for (name, check) in list()? {
         if filter.is_none_or(|part| name.contains(part)) {
+            let started = now();
             tally.check(&name, check().unwrap_or_else(Verdict::Failed));
+            let seconds = started.elapsed().as_secs();
+            if seconds > 0 {
+                println!("      ({seconds} s)");
+            }
         }
     }
     Ok(())
+}
+
+/// For people who wonder where the time goes; nothing is decided by it.
+#[allow(clippy::disallowed_methods)]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 fn list() -> Result<Vec<Check>, String> {
