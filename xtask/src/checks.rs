@@ -140,13 +140,16 @@ fn warns(stderr: &str) -> bool {
     stderr.lines().any(|line| line.trim_start().starts_with("--> crates"))
 }
 
+/// Libraries and programs apart: our program and our library share a name, and so the files of their documentation.
 fn documentation() -> Result<Verdict, String> {
-    let mut command = cargo("doc --quiet --locked --workspace --no-deps");
-    let printed = sh::output(command.env("RUSTDOCFLAGS", "-D warnings"))?;
-    Ok(match printed.ok {
-        true => Verdict::Passed,
-        false => Verdict::Failed(sh::tail(&printed.stderr, 60)),
-    })
+    for kind in ["--lib", "--bins"] {
+        let mut command = cargo("doc --quiet --locked --workspace --no-deps");
+        let printed = sh::output(command.arg(kind).env("RUSTDOCFLAGS", "-D warnings"))?;
+        if !printed.ok {
+            return Ok(Verdict::Failed(sh::tail(&printed.stderr, 60)));
+        }
+    }
+    Ok(Verdict::Passed)
 }
 
 /// Nothing found is good; else the list and what to do about it.

@@ -10,10 +10,13 @@ use std::process::{Command, Stdio};
 const ENDPOINT: &str = "DYNAMO_LOCK_TEST_ENDPOINT";
 
 /// What the SDK needs to sign anything at all; a local server takes every key.
-const DUMMIES: [(&str, &str); 4] = [
+const DUMMIES: [(&str, &str); 6] = [
     ("AWS_ACCESS_KEY_ID", "test"),
     ("AWS_SECRET_ACCESS_KEY", "test"),
     ("AWS_REGION", "us-east-1"),
+    // Nobody's own settings, which may name another endpoint.
+    ("AWS_CONFIG_FILE", "/dev/null"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
     // Nobody's instance is asked for credentials.
     ("AWS_EC2_METADATA_DISABLED", "true"),
 ];
