@@ -1,2 +1,116 @@
-//! x
-fn main() {}
+//! What a person or the CI runs, in one place: `cargo xtask test`, `check`, `ministack`.
+//!
+//! Standard library only: everything waits for this crate to compile.
+
+mod checks;
+mod features;
+mod leaks;
+mod ministack;
+mod scan;
+mod sh;
+mod tally;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [--endpoint URL] [FILTER]   everything: the checks, a DynamoDB server, all tests; one summary line at the end
+  check [FILTER]                   the checks alone
+  ministack                        a DynamoDB server for working by hand; ends with ctrl-C
+
+  --endpoint URL   run the tests against this DynamoDB instead of starting ministack
+  FILTER           only checks and tests whose name contains it";
+
+/// A command line as it was meant.
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Test { endpoint: Option<String>, filter: Option<String> },
+    Check { filter: Option<String> },
+    Ministack,
+    Help,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match parse(&args) {
+        Ok(Command::Test { endpoint, filter }) => test::run(endpoint, filter.as_deref()),
+        Ok(Command::Check { filter }) => checks::run(filter.as_deref()),
+        Ok(Command::Ministack) => ministack::by_hand(),
+        Ok(Command::Help) => {
+            println!("{USAGE}");
+            Ok(true)
+        }
+        Err(wrong) => {
+            eprintln!("xtask: {wrong}\n\n{USAGE}");
+            return ExitCode::from(64);
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: &[String]) -> Result<Command, String> {
+    let Some((name, rest)) = args.split_first() else { return Ok(Command::Help) };
+    let (mut endpoint, mut filter) = (None, None);
+    let mut rest = rest.iter();
+    while let Some(arg) = rest.next() {
+        match arg.as_str() {
+            "-h" | "--help" => return Ok(Command::Help),
+            "--endpoint" if name == "test" => {
+                endpoint = Some(rest.next().ok_or("--endpoint needs a URL")?.clone());
+            }
+            flag if flag.starts_with('-') => return Err(format!("`{name}` knows no option `{flag}`")),
+            _ if filter.is_none() => filter = Some(arg.clone()),
+            more => return Err(format!("one filter is enough, `{more}` is a second")),
+        }
+    }
+    if let Some(url) = endpoint.as_deref().filter(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+        return Err(format!("--endpoint needs a URL that starts with http:// or https://, not `{url}`"));
+    }
+    match name.as_str() {
+        "test" => Ok(Command::Test { endpoint, filter }),
+        "check" => Ok(Command::Check { filter }),
+        "ministack" if filter.is_none() => Ok(Command::Ministack),
+        "ministack" => Err("`ministack` takes no filter".into()),
+        "-h" | "--help" | "help" => Ok(Command::Help),
+        other => Err(format!("there is no command `{other}`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(line: &str) -> Result<Command, String> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_test_run_takes_an_endpoint_and_a_filter_in_any_order() {
+        let meant = Ok(Command::Test { endpoint: Some("http://localhost:1".into()), filter: Some("waiter".into()) });
+        assert_eq!(typed("test --endpoint http://localhost:1 waiter"), meant);
+        assert_eq!(typed("test waiter --endpoint http://localhost:1"), meant);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        for line in ["tset", "test --endpoint", "test --endpoint here", "check --endpoint http://x", "test a b"] {
+            assert!(typed(line).is_err(), "{line}");
+        }
+        assert!(typed("ministack now").is_err());
+    }
+
+    #[test]
+    fn nothing_asks_for_help() {
+        assert_eq!(typed(""), Ok(Command::Help));
+        assert_eq!(typed("test --help"), Ok(Command::Help));
+    }
+}

@@ -1,0 +1,59 @@
+//! Running other programs, from the root of the repository.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The root of the repository: this crate's parent directory.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// The cargo that runs us, with `arguments` that stand apart at blanks.
+pub fn cargo(arguments: &str) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments.split_whitespace()).current_dir(root()).stdin(Stdio::null());
+    command
+}
+
+/// What a program that has ended printed.
+pub struct Printed {
+    pub ok: bool,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs `command` to its end and collects what it prints.
+pub fn output(command: &mut Command) -> Result<Printed, String> {
+    let output = command.output().map_err(|error| cannot_start(command, &error))?;
+    Ok(Printed {
+        ok: output.status.success(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// One line on a program that did not start.
+pub fn cannot_start(command: &Command, error: &std::io::Error) -> String {
+    format!("cannot start `{}`: {error}; is it installed?", command.get_program().to_string_lossy())
+}
+
+/// The last lines of `text`, at most `lines` of them, indented.
+pub fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].iter().map(|line| format!("    {line}\n")).collect()
+}
+
+/// Where things live that outlast a clone and a `cargo clean`: `$XDG_CACHE_HOME/dynamo-lock`, else `~/.cache/…`.
+pub fn cache() -> Result<PathBuf, String> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_CACHE_HOME")
+        .filter(|path| path.is_absolute())
+        .or_else(|| set("HOME").map(|home| home.join(".cache")))
+        .map(|path| path.join("dynamo-lock"))
+        .ok_or_else(|| "neither XDG_CACHE_HOME nor HOME is set: set one, the test server is installed there".into())
+}
+
+/// Whether this is the CI, where nothing may be left out quietly.
+pub fn ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+}
