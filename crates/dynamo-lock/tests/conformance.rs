@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use dynamo_lock::conformance::{Feat, Options, PlantError, Report, Said, Subject, run};
 use dynamo_lock::store::BoxFuture;
-use dynamo_lock::{LockName, Memory, Row, Store};
+use dynamo_lock::{LockName, Memory, Store};
+use dynamo_lock_protocol::Row;
 
 /// Two handles, and a way to put rows there: all that a store needs to be examined here.
 struct Rows<P> {

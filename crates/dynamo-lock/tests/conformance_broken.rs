@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use dynamo_lock::conformance::{Options, PlantError, Report, Subject, run};
 use dynamo_lock::store::{BoxFuture, Change, Condition, Page, Value, Verdict, apply, attr};
-use dynamo_lock::{Answer, Consistency, LockName, Memory, Op, Outcome, Row, Store, StoreError, StoreErrorKind, holds};
+use dynamo_lock::{Answer, Consistency, LockName, Memory, Store, StoreError, StoreErrorKind};
+use dynamo_lock_protocol::{Op, Outcome, Row, holds};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -123,7 +124,7 @@ impl Broken {
         match self.fault {
             Fault::WritesOnAnOldCopy => seen = before.unwrap_or(seen),
             Fault::YieldsBetweenReadAndWrite => tokio::task::yield_now().await,
-            Fault::YieldsBeforeARenewalLands if matches!(op.kind, dynamo_lock::OpKind::Renew { .. }) => {
+            Fault::YieldsBeforeARenewalLands if matches!(op.kind, dynamo_lock_protocol::OpKind::Renew { .. }) => {
                 tokio::task::yield_now().await;
             }
             _ => {}

@@ -1,7 +1,8 @@
 //! The cases of `dynamo_lock::conformance`, found by a test that makes them smaller.
 
 use dynamo_lock::conformance::{Case, Coverage, Dice, Feat, Said};
-use dynamo_lock::{LockName, Memory, Op, Outcome, Row, Store, StoreErrorKind, Verdict, apply};
+use dynamo_lock::{LockName, Memory, Store, StoreErrorKind};
+use dynamo_lock_protocol::{Op, Outcome, Row, Verdict, apply};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 

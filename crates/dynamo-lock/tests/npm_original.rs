@@ -25,7 +25,9 @@ const LEASE: Duration = Duration::from_secs(2);
 fn modules() -> Option<PathBuf> {
     let modules = std::env::var_os("DYNAMO_LOCK_TEST_NPM").map(|dir| PathBuf::from(dir).join("node_modules"));
     if modules.is_none() {
-        eprintln!("skipped: DYNAMO_LOCK_TEST_NPM does not say where the original npm package is; `cargo xtask test` does");
+        eprintln!(
+            "skipped: DYNAMO_LOCK_TEST_NPM does not say where the original npm package is; `cargo xtask test` does"
+        );
     }
     modules
 }
@@ -141,7 +143,7 @@ async fn and_it_does_overwrite_a_row_whose_version_never_changed() {
 async fn lesson_30_two_of_our_guards_never_overlap_whatever_the_original_does_between() {
     let Some(modules) = modules() else { return };
     let (mut overwrites, mut handovers) = (0, 0);
-    for ahead in [-86_400_000, -1_000, 0, 1_000, 4_000, 6_000, 86_400_000] {
+    for ahead in [-86_400_000, 1_000, 9_000, 12_000, 86_400_000] {
         for ms in [1_u64, 3_000] {
             for pause in [Duration::ZERO, LEASE * 3] {
                 let world = World::new();

@@ -286,6 +286,7 @@ impl Acquire {
     fn win(&mut self, now: &Now<'_>, row: &Row, sent_at: SentAt, date: Option<ServiceDate>) {
         let Phase::Write(operation) = &self.phase else { return };
         let Some(token) = row.token() else {
+            self.abandon(now);
             self.phase = Phase::Faulty(RowFault::Malformed { attribute: attr::TOKEN, expected: "a whole number" });
             return;
         };

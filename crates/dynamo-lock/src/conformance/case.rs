@@ -1,6 +1,7 @@
+use crate::FencingToken;
 use crate::store::{LockName, Number, Op, Row, Value, Verdict, apply};
-use crate::{FencingToken, Guid, Lease, OpKind, Reign, Target};
 use dynamo_lock_protocol::Ends;
+use dynamo_lock_protocol::{Guid, Lease, OpKind, Reign, Target};
 
 /// The most ops in a case.
 const OPS_MAX: u32 = 6;

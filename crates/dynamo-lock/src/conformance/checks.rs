@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::exam::{Exam, Passed, Written, acquire, agree, difference, free_row, held_row, release, renew};
 use super::{Case, Coverage, Dice};
 use crate::store::{Number, Row, Value, Verdict, apply};
-use crate::{Clock, Consistency, Guid, LockName, NAME_MAX, Op, SystemClock};
+use crate::{Clock, Consistency, LockName, SystemClock};
+use dynamo_lock_protocol::NAME_MAX;
+use dynamo_lock_protocol::{Guid, Op};
 
 /// Pages of a listing, after which it is given up.
 const PAGES_MAX: usize = 2_000;

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::store::{Op, Verdict};
-use crate::{OpKind, Target};
+use dynamo_lock_protocol::{OpKind, Target};
 
 /// What an op does, without its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

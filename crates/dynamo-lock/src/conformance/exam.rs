@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::{Options, Subject};
 use crate::store::{Answer, BoxFuture, LockName, Op, Outcome, Page, Row, Value, Verdict};
-use crate::{Clock, Consistency, FencingToken, Guid, Lease, OpKind, Reign, Store, StoreErrorKind, SystemClock};
+use crate::{Clock, Consistency, FencingToken, Store, StoreErrorKind, SystemClock};
 use dynamo_lock_protocol::Ends;
+use dynamo_lock_protocol::{Guid, Lease, OpKind, Reign};
 
 /// Tries of a throttled request; the pauses between them sum up to ten seconds.
 const TRIES: u32 = 10;

@@ -6,7 +6,8 @@ mod open;
 mod processes;
 
 use dynamo_lock::store::{Value, apply};
-use dynamo_lock::{Consistency, LockName, Memory, Op, Outcome, Row, Sqlite, Store, StoreErrorKind, Verdict};
+use dynamo_lock::{Consistency, LockName, Memory, Sqlite, Store, StoreErrorKind};
+use dynamo_lock_protocol::{Op, Outcome, Row, Verdict};
 use helper::{Child, acquire, lock_name, release, take_over, token};
 use std::cell::RefCell;
 use std::future::Future;
@@ -73,7 +74,7 @@ async fn every_answer_is_that_of_the_specification() {
         r#"{"v":{"N":"1"},"guid":{"S":"g"},"reign":{"S":"r"},"token":{"N":"7"},"expiresOn":{"N":"0"},"kind":{"S":"queue"}}"#,
         r#"{"v":{"N":"2"},"guid":{"S":"g"},"expiresOn":{"N":"0"},"token":{"N":"18446744073709551616"}}"#,
     ];
-    let (mut applied, mut refused) = (0, 0);
+    let mut applied = 0;
     for (at, text) in rows.iter().enumerate() {
         let name = lock_name(&format!("row {at}"));
         plant(store.path(), name.as_str(), text);
@@ -89,16 +90,12 @@ async fn every_answer_is_that_of_the_specification() {
                     (row, applied) = (Some(next), applied + 1);
                 }
                 (Verdict::Conflict(stays), Ok(Outcome::Conflict(there))) => assert_eq!(there, stays, "{op:?}"),
-                (Verdict::Refused(_), Err(error)) => {
-                    assert_eq!(error.kind(), StoreErrorKind::Refused, "{error}");
-                    refused += 1;
-                }
                 (expected, answer) => panic!("{text}, {op:?}: {expected:?} but {answer:?}"),
             }
             assert_eq!(read(&store, &name).await, row, "{op:?}");
         }
     }
-    assert!(applied >= 3, "the rows must reach the interesting answers: {applied} applied, {refused} refused");
+    assert!(applied >= 3, "the rows must reach the interesting answers: {applied} applied");
 }
 
 #[tokio::test]

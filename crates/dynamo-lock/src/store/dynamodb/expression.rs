@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(
             expression.condition(&op.condition()),
             "attribute_not_exists(#name) OR (#v = :0 AND attribute_not_exists(#kind) AND attribute_exists(#guid) AND \
-             #guid <> :1 AND #expiresOn = :2 AND #token > :2 AND attribute_exists(#reign) AND #reign <> :3)"
+             #guid <> :1 AND #expiresOn = :2 AND #token > :2 AND #token < :3 AND attribute_exists(#reign) AND #reign <> :4)"
         );
         assert_eq!(
             expression.update(&op.changes()),
