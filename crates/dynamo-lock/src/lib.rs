@@ -32,14 +32,14 @@
 
 mod client;
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod drive;
 mod error;
 mod guard;
 mod inspect;
 mod lock;
 mod observer;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 pub mod store;
 
 pub use client::{Client, ClientBuilder, List, Listed};

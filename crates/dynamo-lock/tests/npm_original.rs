@@ -25,7 +25,9 @@ const LEASE: Duration = Duration::from_secs(2);
 fn modules() -> Option<PathBuf> {
     let modules = std::env::var_os("DYNAMO_LOCK_TEST_NPM").map(|dir| PathBuf::from(dir).join("node_modules"));
     if modules.is_none() {
-        eprintln!("skipped: DYNAMO_LOCK_TEST_NPM does not say where the original npm package is; `cargo xtask test` does");
+        eprintln!(
+            "skipped: DYNAMO_LOCK_TEST_NPM does not say where the original npm package is; `cargo xtask test` does"
+        );
     }
     modules
 }
