@@ -82,9 +82,9 @@ pub struct RunArgs {
     /// If somebody else holds the lock, exit 0 without running: for cron. Waits only with -w
     #[arg(long, conflicts_with = "conflict_exit_code")]
     pub skip: bool,
-    /// How long others wait if this host crashes: 1 s to 1 h, by default 20 s
-    #[arg(long, value_name = "DUR", value_parser = duration)]
-    pub lease: Option<Duration>,
+    /// How long others wait if this host crashes: 1 s to 1 h
+    #[arg(long, value_name = "DUR", value_parser = duration, default_value = "20s")]
+    pub lease: Duration,
     /// End the command before it has held the lock for this long
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub max_hold: Option<Duration>,

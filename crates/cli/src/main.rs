@@ -28,7 +28,7 @@ fn main() -> std::process::ExitCode {
         Ok(args) => args,
         Err(error) => return exit::not_parsed(&error),
     };
-    let end = plan::plan(args, |key| std::env::var(key).ok()).and_then(|plan| {
+    let end = plan::plan(args, variable).and_then(|plan| {
         // One thread: the embedded store has its own, and the child's parent-death signal is bound to this one.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| {
@@ -40,6 +40,11 @@ fn main() -> std::process::ExitCode {
         end
     });
     exit::finish(end)
+}
+
+/// A variable of the environment. What is no text is no valid value of any that is asked for, and stays so.
+fn variable(key: &str) -> Option<String> {
+    std::env::var_os(key).map(|value| value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned()))
 }
 
 async fn act(plan: Plan) -> Result<End, Failure> {

@@ -48,7 +48,7 @@ pub struct RunTask {
     pub patience: Patience,
     /// The exit code if the lock is not acquired.
     pub conflict: u8,
-    pub lease: Option<Duration>,
+    pub lease: Duration,
     pub max_hold: Option<Duration>,
     pub owner: String,
     pub quiet: bool,

@@ -24,15 +24,10 @@ const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// Runs a command under a lock.
 pub async fn run(store: &Open, task: &RunTask) -> Result<End, Failure> {
-    let mut builder = store.client().owner(&task.owner);
-    if let Some(lease) = task.lease {
-        builder = builder.lease(lease);
-    }
-    let client = builder.build()?;
+    let client = store.client().owner(&task.owner).lease(task.lease).build()?;
     let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
     let mut signals = Signals::listen()?;
-    let turn = turn::take(store, &lock, task, &mut signals).await;
-    match turn {
+    match turn::take(store, &lock, task, &mut signals).await {
         Ok(Turn::Ours(guard)) => work(store, task, guard, &mut signals).await,
         Ok(Turn::Contended(message)) => {
             let message = Some(message).filter(|_| !task.quiet);
@@ -63,31 +58,41 @@ async fn work(store: &Open, task: &RunTask, guard: Guard, signals: &mut Signals)
     let mut child = match Child::spawn(store, task, guard.token()) {
         Ok(child) => child,
         Err(failure) => {
-            release(guard).await;
+            release(guard, signals).await;
             return Err(failure);
         }
     };
     let watched = watch::watch(&mut child, &guard, signals, task).await;
     let watched = watched
         .map_err(|error| Failure::new(Kind::Internal, format!("cannot wait for the command: {error}; look for it")))?;
+    let lost = release(guard, signals).await;
     let name = task.name.as_str();
-    // Computed now: the loss may be unnoticed yet.
-    let was_live = guard.is_live();
-    let lost = release(guard).await;
-    if watched.stopped {
-        let why = lost.unwrap_or_else(|| format!("lock {name:?} was about to be lost: its renewals stopped"));
-        return Ok(End::Lost(format!("{why}; the command was ended")));
-    }
-    match lost {
-        Some(why) => Ok(End::Lost(format!("{why}; the command ended by itself ({})", watched.status))),
-        None if !was_live => Ok(End::Lost(format!("lock {name:?} was lost; the command ended by itself"))),
-        None => Ok(End::Child(watched.status)),
-    }
+    Ok(match (lost, watched.stopped, task.max_hold) {
+        (Some(why), true, _) => End::Lost(format!("{why}; the command was ended")),
+        (Some(why), false, _) => End::Lost(format!("{why}; the command had ended by itself ({})", watched.status)),
+        (None, true, None) => {
+            End::Lost(format!("lock {name:?} was about to be lost, no renewal landed in time; the command was ended"))
+        }
+        (None, true, Some(_)) => {
+            End::Lost(format!("lock {name:?} was held for nearly as long as --max-hold allows; the command was ended"))
+        }
+        (None, false, _) => End::Child(watched.status),
+    })
 }
 
-/// Gives the lock up; why it had been lost before, if it had.
-async fn release(guard: Guard) -> Option<String> {
-    match guard.release().await {
+/// Gives the lock up; why it had been lost before, if it had. Two more signals end the wait for the answer: one may be
+/// left from the child's end.
+async fn release(guard: Guard, signals: &mut Signals) -> Option<String> {
+    let impatience = async {
+        signals.next().await;
+        signals.next().await;
+    };
+    let released = tokio::select! {
+        biased;
+        released = guard.release() => released,
+        () = impatience => Err(ReleaseError::Unknown),
+    };
+    match released {
         Ok(()) => None,
         Err(ReleaseError::Lost(lost)) => Some(lost.to_string()),
         // The command's own code still says what matters.

@@ -14,8 +14,6 @@ use crate::plan::RunTask;
 
 /// The longest grace: taken from the end of the lease, not added to it.
 const GRACE_MAX: Duration = Duration::from_secs(5);
-/// The library's lease, if none is asked for.
-const LEASE: Duration = Duration::from_secs(20);
 /// Clocks are looked at this often (R4): a timer does not count a suspension.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -71,8 +69,7 @@ fn stop_together(child: &Child, guard: &Guard, ending: &Ending) {
 }
 
 fn grace(task: &RunTask) -> Duration {
-    let lease = task.lease.unwrap_or(LEASE);
-    (task.max_hold.unwrap_or(lease).min(lease) / 4).min(GRACE_MAX)
+    (task.max_hold.unwrap_or(task.lease).min(task.lease) / 4).min(GRACE_MAX)
 }
 
 /// What has been done to end the child.
