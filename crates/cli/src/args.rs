@@ -1,0 +1,178 @@
+//! The command line as typed.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+
+use crate::exit;
+
+/// One thing at a time, on one machine or on many: run a command under a shared lock
+#[derive(Debug, Parser)]
+#[command(name = "dynamo-lock", version, after_help = exit::HELP, infer_long_args = false)]
+pub struct Args {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the locks live.
+#[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Where the locks live")]
+pub struct StoreArgs {
+    /// sqlite:///path/locks.db or dynamodb://TABLE[?region=…&endpoint=…&profile=…&partition_key=…&service_clock=on|off];
+    /// without it DYNAMO_LOCK_STORE, else a file that guards this user on this machine
+    #[arg(long, global = true, value_name = "URL")]
+    pub store: Option<String>,
+    /// A DynamoDB table: short for --store dynamodb://NAME
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "store")]
+    pub table: Option<String>,
+    /// The table's AWS Region
+    #[arg(long, global = true, value_name = "NAME")]
+    pub region: Option<String>,
+    /// A profile of the AWS configuration files
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Where DynamoDB is, if not at AWS
+    #[arg(long, global = true, value_name = "URL")]
+    pub endpoint_url: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a command while holding a lock
+    Run(RunArgs),
+    /// Take a lock for a fixed time: nothing renews or releases it. Prints its token
+    Hold {
+        /// The lock
+        name: String,
+        /// For how long: 1 s to 30 days
+        #[arg(value_name = "DUR", value_parser = duration)]
+        duration: Duration,
+        /// Who asks, for people
+        #[arg(long, value_name = "TEXT")]
+        owner: Option<String>,
+    },
+    /// Tell what is known of a lock
+    Show {
+        /// The lock
+        name: String,
+        /// One JSON object on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Create, delete or check the DynamoDB table
+    #[command(subcommand)]
+    Table(TableCommand),
+}
+
+#[derive(Debug, ClapArgs)]
+#[command(after_help = exit::HELP)]
+pub struct RunArgs {
+    /// Do not wait
+    #[arg(short = 'n', long = "nonblock", visible_alias = "nb", conflicts_with = "wait")]
+    pub nonblock: bool,
+    /// Wait this long at most: seconds, or as 1m30s; 0 is -n. Without it, for ever
+    #[arg(short, long, visible_alias = "timeout", value_name = "DUR", value_parser = duration)]
+    pub wait: Option<Duration>,
+    /// Exit code if the lock was not acquired, in place of 75
+    #[arg(short = 'E', long, value_name = "CODE")]
+    pub conflict_exit_code: Option<u8>,
+    /// If somebody else holds the lock, exit 0 without running: for cron. Waits only with -w
+    #[arg(long, conflicts_with = "conflict_exit_code")]
+    pub skip: bool,
+    /// How long others wait if this host crashes: 1 s to 1 h
+    #[arg(long, value_name = "DUR", value_parser = duration, default_value = "20s")]
+    pub lease: Duration,
+    /// End the command before it has held the lock for this long
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub max_hold: Option<Duration>,
+    /// Who asks, for people
+    #[arg(long, value_name = "TEXT")]
+    pub owner: Option<String>,
+    /// Say nothing of waiting, nor of not getting the lock
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// A line for $SHELL (else /bin/sh) to run, in place of CMD
+    #[arg(short, long = "command", value_name = "LINE", conflicts_with = "argv")]
+    pub command: Option<OsString>,
+    /// The lock
+    pub name: String,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", trailing_var_arg = true, required_unless_present = "command")]
+    pub argv: Vec<OsString>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TableCommand {
+    /// Create it, paid by request unless --provisioned
+    Create {
+        /// Fixed capacity in read and write units
+        #[arg(long, value_name = "R,W", value_parser = units)]
+        provisioned: Option<(u32, u32)>,
+    },
+    /// Delete it with all its locks
+    Delete {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Tell whether locks can rest on it, and what to mend
+    Check,
+}
+
+/// Plain seconds as in flock(1), fractions too, or `1m30s`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
+    let parsed = if plain {
+        text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+    } else {
+        humantime::parse_duration(text).ok()
+    };
+    parsed.ok_or_else(|| "write seconds, as 90 or 0.5, or units, as 1m30s or 250ms".to_owned())
+}
+
+fn units(text: &str) -> Result<(u32, u32), String> {
+    let unit = |text: &str| text.trim().parse().ok().filter(|units| *units > 0);
+    let both = text.split_once(',').and_then(|(read, write)| Some((unit(read)?, unit(write)?)));
+    both.ok_or_else(|| "write read and write units, as 1,1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_seconds_or_have_units() {
+        let ms = |text: &str| duration(text).map(|duration| duration.as_millis()).ok();
+        assert_eq!(ms("90"), Some(90_000));
+        assert_eq!(ms("0.25"), Some(250));
+        assert_eq!(ms("0"), Some(0));
+        assert_eq!(ms("1m30s"), Some(90_000));
+        assert_eq!(ms("250ms"), Some(250));
+        for wrong in ["", "-1", "1.2.3", ".", "inf", "nan", "1e3", "five", "10 parsecs", "99999999999999999999999"] {
+            assert_eq!(ms(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_follows_the_command_is_its_own() {
+        let args = Args::try_parse_from(["dynamo-lock", "run", "-n", "a", "ls", "-n", "--store", "x", "--", "-c"]);
+        let Command::Run(run) = args.as_ref().expect("it parses").command_ref() else { panic!("not run") };
+        assert_eq!(run.argv, ["ls", "-n", "--store", "x", "--", "-c"]);
+        assert!(run.nonblock && run.command.is_none());
+    }
+
+    impl Args {
+        fn command_ref(&self) -> &Command {
+            &self.command
+        }
+    }
+}

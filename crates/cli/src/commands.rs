@@ -1,0 +1,76 @@
+//! The commands that are a call or two of the library.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::Duration;
+
+use dynamo_lock::{HoldError, TableOptions};
+
+use crate::args::TableCommand;
+use crate::exit::{End, Failure, NOT_ACQUIRED};
+use crate::print;
+use crate::store::Open;
+
+/// Takes a lock for a fixed time.
+pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -> Result<End, Failure> {
+    let client = store.client().owner(owner).build()?;
+    match client.lock(name).map_err(Failure::usage)?.hold(duration).await {
+        Ok(token) => {
+            print::answer(&token.to_string());
+            Ok(End::Done)
+        }
+        Err(HoldError::Held { by, .. }) => {
+            let message = format!("lock {name:?} is held by {}", print::holder(by.owner.as_deref(), by.since_ms));
+            Ok(End::NotAcquired { code: NOT_ACQUIRED, message: Some(message) })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Tells what is known of a lock.
+pub async fn show(store: &Open, name: &str, json: bool) -> Result<End, Failure> {
+    let client = store.client().build()?;
+    let inspection = client.lock(name).map_err(Failure::usage)?.inspect().await?;
+    let text = if json { print::inspection_json(name, &inspection) } else { print::inspection(name, &inspection) };
+    print::answer(&text);
+    Ok(End::Done)
+}
+
+/// Creates, deletes or checks the table.
+pub async fn table(store: &Open, command: TableCommand) -> Result<End, Failure> {
+    let table = store.table()?;
+    match command {
+        TableCommand::Create { provisioned } => {
+            let options = TableOptions::default();
+            let options = match provisioned {
+                Some((read, write)) => options.provisioned(read, write),
+                None => options,
+            };
+            table.create_table(options).await?;
+            Ok(End::Done)
+        }
+        TableCommand::Delete { yes } => {
+            if !yes && !confirmed(&format!("Delete the table of {} with all its locks?", store.url))? {
+                return Err(Failure::usage("nothing was deleted"));
+            }
+            table.delete_table().await?;
+            Ok(End::Done)
+        }
+        TableCommand::Check => {
+            let faults = table.check_table().await?;
+            faults.iter().for_each(|fault| print::line(&fault.to_string()));
+            Ok(if faults.iter().all(|fault| fault.is_warning()) { End::Done } else { End::Faulty })
+        }
+    }
+}
+
+/// Asks on a terminal; elsewhere only `--yes` is an answer.
+fn confirmed(question: &str) -> Result<bool, Failure> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Failure::usage("this deletes the table with all its locks: say --yes if you mean it"));
+    }
+    let _closed = write!(std::io::stderr(), "{} [y/N] ", print::escape(question));
+    let mut answer = String::new();
+    let _closed = stdin.lock().read_line(&mut answer);
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

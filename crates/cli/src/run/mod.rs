@@ -1,0 +1,112 @@
+//! `run`: the lock, the child, and what becomes of one if the other ends.
+
+mod child;
+mod parent_death;
+mod signals;
+mod turn;
+mod watch;
+
+use std::time::Duration;
+
+use dynamo_lock::{Client, Guard, ReleaseError, SystemClock};
+use dynamo_lock::{Clock, Lock};
+
+use self::child::Child;
+use self::signals::Signals;
+use self::turn::Turn;
+use crate::exit::{End, Failure, Kind};
+use crate::plan::RunTask;
+use crate::print;
+use crate::store::Open;
+
+/// How long an abandoned wait may take to clean up behind itself. What is not done by then is over within its lease.
+const CLEAN_UP: Duration = Duration::from_secs(1);
+
+/// Runs a command under a lock.
+pub async fn run(store: &Open, task: &RunTask) -> Result<End, Failure> {
+    let client = store.client().owner(&task.owner).lease(task.lease).build()?;
+    let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
+    let mut signals = Signals::listen()?;
+    match turn::take(store, &lock, task, &mut signals).await {
+        Ok(Turn::Ours(guard)) => work(store, task, guard, &mut signals).await,
+        Ok(Turn::Contended(message)) => {
+            let message = Some(message).filter(|_| !task.quiet);
+            Ok(End::NotAcquired { code: task.conflict, message })
+        }
+        Ok(Turn::Interrupted(signal)) => {
+            clean_up(&client, &mut signals).await;
+            Ok(End::Signal(signal as i32))
+        }
+        Err(failure) => {
+            clean_up(&client, &mut signals).await;
+            Err(failure)
+        }
+    }
+}
+
+/// Waits for what an abandoned acquire gives back; a second signal ends this too.
+async fn clean_up(client: &Client, signals: &mut Signals) {
+    tokio::select! {
+        biased;
+        _ = signals.next() => {}
+        () = client.close() => {}
+        () = SystemClock.sleep(CLEAN_UP) => {}
+    }
+}
+
+async fn work(store: &Open, task: &RunTask, guard: Guard, signals: &mut Signals) -> Result<End, Failure> {
+    let mut child = match Child::spawn(store, task, guard.token()) {
+        Ok(child) => child,
+        Err(failure) => {
+            release(guard, signals).await;
+            return Err(failure);
+        }
+    };
+    let watched = watch::watch(&mut child, &guard, signals, task).await;
+    let watched = watched
+        .map_err(|error| Failure::new(Kind::Internal, format!("cannot wait for the command: {error}; look for it")))?;
+    let lost = release(guard, signals).await;
+    let name = task.name.as_str();
+    Ok(match (lost, watched.stopped, task.max_hold) {
+        (Some(why), true, _) => End::Lost(format!("{why}; the command was ended")),
+        (Some(why), false, _) => End::Lost(format!("{why}; the command had ended by itself ({})", watched.status)),
+        (None, true, None) => {
+            End::Lost(format!("lock {name:?} was about to be lost, no renewal landed in time; the command was ended"))
+        }
+        (None, true, Some(_)) => {
+            End::Lost(format!("lock {name:?} was held for nearly as long as --max-hold allows; the command was ended"))
+        }
+        (None, false, _) => End::Child(watched.status),
+    })
+}
+
+/// Gives the lock up; why it had been lost before, if it had. Two more signals end the wait for the answer: one may be
+/// left from the child's end.
+async fn release(guard: Guard, signals: &mut Signals) -> Option<String> {
+    let impatience = async {
+        signals.next().await;
+        signals.next().await;
+    };
+    let released = tokio::select! {
+        biased;
+        released = guard.release() => released,
+        () = impatience => Err(ReleaseError::Unknown),
+    };
+    match released {
+        Ok(()) => None,
+        Err(ReleaseError::Lost(lost)) => Some(lost.to_string()),
+        // The command's own code still says what matters.
+        Err(error) => {
+            print::line(&error.to_string());
+            None
+        }
+    }
+}
+
+/// What `show` would say of who holds the lock; `None` if nobody does, or nothing can be known.
+async fn who(lock: &Lock) -> Option<String> {
+    match lock.inspect().await {
+        Ok(dynamo_lock::Inspection::Held { by, .. }) => Some(print::holder(by.owner.as_deref(), by.since_ms)),
+        _ => None,
+    }
+}

@@ -1,0 +1,117 @@
+//! Taking the lock: in turn, in time, or not at all.
+
+use std::convert::Infallible;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use dynamo_lock::{AcquireError, Clock, Guard, Inspection, Lock, SystemClock};
+use nix::sys::signal::Signal;
+
+use super::signals::Signals;
+use super::who;
+use crate::exit::Failure;
+use crate::plan::{Patience, RunTask};
+use crate::print;
+use crate::store::Open;
+
+/// Before the first word about waiting.
+const FIRST: Duration = Duration::from_secs(1);
+/// Between two looks at who holds the lock, each of which is a read: on a terminal, and elsewhere.
+const ON_TERMINAL: Duration = Duration::from_secs(10);
+const ELSEWHERE: Duration = Duration::from_secs(60);
+
+/// How the wait ended.
+pub enum Turn {
+    Ours(Guard),
+    /// Somebody else holds it, as the message says.
+    Contended(String),
+    Interrupted(Signal),
+}
+
+/// Takes the lock as patiently as asked; a signal ends the wait at once.
+pub async fn take(store: &Open, lock: &Lock, task: &RunTask, signals: &mut Signals) -> Result<Turn, Failure> {
+    if is_held_around_us(store, lock, task).await? {
+        return Ok(Turn::Contended(format!(
+            "lock {:?} is held by the `dynamo-lock run` around this one, which it would wait for without end: \
+             use another name inside",
+            task.name.as_str()
+        )));
+    }
+    tokio::select! {
+        biased;
+        signal = signals.next() => Ok(Turn::Interrupted(signal)),
+        turn = acquire(lock, task) => turn,
+        never = tell(lock, task.quiet) => match never {},
+    }
+}
+
+async fn acquire(lock: &Lock, task: &RunTask) -> Result<Turn, Failure> {
+    let mut options = lock.options();
+    if let Some(max_hold) = task.max_hold {
+        options = options.max_hold(max_hold);
+    }
+    let acquired = match task.patience {
+        Patience::None => options.try_acquire().await?,
+        Patience::Endless => Some(options.acquire().await?),
+        Patience::AtMost(limit) => match options.acquire_within(limit).await {
+            Ok(guard) => Some(guard),
+            Err(AcquireError::TimedOut { .. }) => None,
+            Err(error) => return Err(error.into()),
+        },
+    };
+    match acquired {
+        Some(guard) => Ok(Turn::Ours(guard)),
+        None if task.quiet => Ok(Turn::Contended(String::new())),
+        None => {
+            let holder = who(lock).await.unwrap_or_else(|| "somebody who has just left".to_owned());
+            let name = task.name.as_str();
+            Ok(Turn::Contended(format!("lock {name:?} is held by {holder}; try again later, or wait with -w")))
+        }
+    }
+}
+
+/// Whether the lock is held by a run that this process is part of. The environment alone does not tell: it may be that
+/// of a run that ended long ago.
+async fn is_held_around_us(store: &Open, lock: &Lock, task: &RunTask) -> Result<bool, Failure> {
+    let Some(outer) = &task.outer else { return Ok(false) };
+    if outer.name != task.name.as_str() || outer.store != store.url {
+        return Ok(false);
+    }
+    match lock.inspect().await? {
+        Inspection::Held { token: Some(token), .. } => Ok(token.get() == outer.token),
+        _ => Ok(false),
+    }
+}
+
+/// Says who is waited for, now and then, until it is dropped.
+async fn tell(lock: &Lock, quiet: bool) -> Infallible {
+    if quiet {
+        return std::future::pending().await;
+    }
+    let terminal = std::io::stderr().is_terminal();
+    let mut erase = Erase(false);
+    SystemClock.sleep(FIRST).await;
+    loop {
+        if let Some(holder) = who(lock).await {
+            let text = format!("waiting for lock {:?}, held by {holder}", lock.name().as_str());
+            if terminal {
+                erase.0 = true;
+                let _closed = write!(std::io::stderr(), "\r\x1b[Kdynamo-lock: {}", print::escape(&text));
+            } else {
+                print::line(&text);
+            }
+        }
+        SystemClock.sleep(if terminal { ON_TERMINAL } else { ELSEWHERE }).await;
+    }
+}
+
+/// Takes the waiting line off the terminal.
+struct Erase(bool);
+
+impl Drop for Erase {
+    fn drop(&mut self) {
+        if self.0 {
+            let _closed = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

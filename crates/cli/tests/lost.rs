@@ -1,0 +1,127 @@
+//! The lock is never free while the child lives: what happens to the child when the lock goes, or the wrapper.
+
+mod support;
+
+use dynamo_lock::{Client, FencingToken, Inspection, Sqlite};
+use support::{Place, Ran, Running, state, until};
+
+fn pid(place: &Place) -> i32 {
+    place.read("ready").trim().parse().expect("the child wrote its process number")
+}
+
+/// Starts a run of lock `a` whose child notes its number in `ready` and every TERM in `asked`, and ends by neither.
+fn start_stubborn(place: &Place, flags: &[&str]) -> Running {
+    let script = "trap 'echo TERM >> asked' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
+    place.start(&[&["run"], flags, &["a", "-c", script]].concat())
+}
+
+fn ended_for_the_locks_sake(place: &Place, ran: Ran, child: i32) {
+    let ran = ran.ends_with(76);
+    assert!(ran.stderr.contains("the command was ended"), "{ran:?}");
+    assert_eq!(state(child), None);
+    let _ = place;
+}
+
+#[test]
+fn a_child_is_asked_and_then_killed_before_the_lease_ends_while_the_store_hangs() {
+    let place = Place::new();
+    let running = start_stubborn(&place, &["--lease", "8"]);
+    let child = pid(&place);
+    let database = rusqlite::Connection::open(place.path("locks.db")).expect("the database");
+    database.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes for long");
+    // While nobody can write, nobody can take the lock over: what is shown here is that no request is waited for.
+    until("the child is ended", || state(child).is_none());
+    assert_eq!(place.read("asked"), "TERM\n");
+    ended_for_the_locks_sake(&place, running.end(), child);
+}
+
+#[test]
+fn a_child_that_obeys_ends_by_term_alone() {
+    let place = Place::new();
+    let script = "trap 'echo TERM >> asked; exit 0' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
+    let running = place.start(&["run", "--max-hold", "6", "a", "-c", script]);
+    let child = pid(&place);
+    let ran = running.end();
+    assert!(ran.stderr.contains("--max-hold"), "{ran:?}");
+    ended_for_the_locks_sake(&place, ran, child);
+    assert_eq!(place.read("asked"), "TERM\n");
+}
+
+#[test]
+fn the_longest_holding_time_ends_a_stubborn_child_too() {
+    let place = Place::new();
+    let running = start_stubborn(&place, &["--max-hold", "4"]);
+    let child = pid(&place);
+    ended_for_the_locks_sake(&place, running.end(), child);
+    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+}
+
+#[test]
+fn a_revoked_reign_ends_the_child_before_anybody_else_is_in() {
+    let place = Place::new();
+    let running = start_stubborn(&place, &["--lease", "4"]);
+    let child = pid(&place);
+    revoke(&place);
+    place
+        .run(&["run", "a", "-c", &format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status")])
+        .ends_with(0);
+    let ran = running.end();
+    assert!(ran.stderr.contains("revoked"), "{ran:?}");
+    ended_for_the_locks_sake(&place, ran, child);
+}
+
+/// Revokes the reign that holds lock `a`.
+fn revoke(place: &Place) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let store = Sqlite::open(place.path("locks.db")).expect("the database");
+        let lock =
+            Client::builder(store).build().and_then(|client| Ok(client.lock("a"))).expect("valid").expect("valid");
+        let Ok(Inspection::Held { token: Some(token), .. }) = lock.inspect().await else { panic!("not held") };
+        let token: FencingToken = token;
+        lock.revoke(token).await.expect("it is held");
+    });
+}
+
+#[test]
+fn kill_9_of_the_wrapper_takes_the_child_along() {
+    let place = Place::new();
+    let running = start_stubborn(&place, &[]);
+    let child = pid(&place);
+    assert!(state(child).is_some());
+    running.signal("KILL");
+    until("the child is gone", || state(child).is_none());
+    assert_eq!(running.end().code, None);
+}
+
+#[test]
+fn stopped_from_the_terminal_both_stop_and_both_go_on() {
+    let place = Place::new();
+    let running = start_stubborn(&place, &[]);
+    let child = pid(&place);
+    until("it listens", || {
+        running.signal("TSTP");
+        state(running.pid()) == Some('T')
+    });
+    until("the child is stopped", || state(child) == Some('T'));
+    running.signal("CONT");
+    until("both go on", || state(running.pid()) != Some('T') && state(child) != Some('T'));
+    running.signal("TERM");
+    until("the signal is passed on", || place.read("asked") == "TERM\n");
+    running.signal("KILL");
+}
+
+#[test]
+fn stopped_for_longer_than_its_lease_the_child_does_not_go_on() {
+    let place = Place::new();
+    let running = start_stubborn(&place, &["--lease", "2"]);
+    let child = pid(&place);
+    until("it listens", || {
+        running.signal("TSTP");
+        state(running.pid()) == Some('T')
+    });
+    // Once somebody else has had it, the lease was over.
+    place.run(&["run", "a", "true"]).ends_with(0);
+    running.signal("CONT");
+    ended_for_the_locks_sake(&place, running.end(), child);
+}

@@ -1,0 +1,202 @@
+//! `dynamo-lock run`: who runs, what the child sees, and how it ends.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use support::{PROGRAM, Place, Running, until};
+
+/// Holds the lock `a` until it is killed.
+const HOLD: &[&str] = &["run", "a", "-c", "touch ready; sleep 100"];
+
+#[test]
+fn the_childs_code_is_ours() {
+    let place = Place::new();
+    for code in [0, 1, 3, 75, 255] {
+        place.run(&["run", "a", "-c", &format!("exit {code}")]).ends_with(code);
+    }
+}
+
+#[test]
+fn a_signal_that_ends_the_child_is_told_as_128_and_its_number() {
+    let place = Place::new();
+    place.run(&["run", "a", "-c", "kill -s KILL $$"]).ends_with(137);
+    place.run(&["run", "a", "-c", "kill -s TERM $$"]).ends_with(143);
+}
+
+#[test]
+fn a_command_that_is_missing_or_no_program_is_told_as_env_does_and_gives_the_lock_back() {
+    let place = Place::new();
+    std::fs::write(place.path("plain"), "no program").expect("a file");
+    let ran = place.run(&["run", "a", "no-such-command"]).ends_with(127);
+    assert!(ran.stderr.contains("no-such-command") && ran.stderr.lines().count() == 1, "{ran:?}");
+    place.run(&["run", "-n", "a", "./plain"]).ends_with(126);
+    place.run(&["run", "-n", "a", "/"]).ends_with(126);
+    let mut mode = std::fs::metadata(place.path("plain")).expect("it is there").permissions();
+    mode.set_mode(0o755);
+    std::fs::write(place.path("plain"), "#!/bin/sh\nexit 4\n").expect("a file");
+    std::fs::set_permissions(place.path("plain"), mode).expect("ours");
+    place.run(&["run", "-n", "a", "./plain"]).ends_with(4);
+}
+
+#[test]
+fn the_command_may_follow_two_dashes_or_not_and_keeps_its_own_flags() {
+    let place = Place::new();
+    for arguments in [&["run", "a", "--", "echo", "-n", "x"][..], &["run", "a", "echo", "-n", "x"]] {
+        assert_eq!(place.run(arguments).ends_with(0).stdout, "x");
+    }
+    assert_eq!(place.run(&["run", "a", "--command", "echo $((1+1))"]).ends_with(0).stdout, "2\n");
+    assert_eq!(place.run(&["run", "-c", "echo line", "a"]).ends_with(0).stdout, "line\n");
+}
+
+#[test]
+fn the_child_sees_its_lock_and_its_input_is_its_own() {
+    let place = Place::new();
+    let script = "cat; echo \"$DYNAMO_LOCK_NAME|$DYNAMO_LOCK_OWNER|$DYNAMO_LOCK_STORE|$DYNAMO_LOCK_TOKEN\"";
+    let mut command = place.command(&["run", "--owner", "me", "a b", "-c", script]);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("it runs");
+    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"typed\n").expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (typed, variables) = stdout.split_once('\n').expect("two lines");
+    assert_eq!(typed, "typed");
+    let (rest, token) = variables.trim().rsplit_once('|').expect("four variables");
+    assert_eq!(rest, format!("a b|me|{}", place.store()));
+    assert!(token.parse::<u64>().is_ok_and(|token| token > 0), "{token}");
+}
+
+#[test]
+fn owner_and_lease_are_in_the_row_while_the_child_runs() {
+    let place = Place::new();
+    let show = &["run", "--owner", "me", "--lease", "30", "a", "--", PROGRAM, "show", "a", "--json"];
+    let ran = place.run(show).ends_with(0);
+    let row: serde_json::Value = serde_json::from_str(&ran.stdout).expect("one JSON object");
+    assert_eq!(row["state"], "held");
+    assert_eq!(row["leaseMs"], 30_000);
+    assert!(row["owner"].as_str().is_some_and(|owner| owner.starts_with("me (")), "{row}");
+    let after = place.run(&["show", "a", "--json"]).ends_with(0);
+    assert!(after.stdout.contains("\"state\":\"free\""), "{after:?}");
+}
+
+#[test]
+fn who_does_not_wait_is_told_who_holds_the_lock() {
+    let place = Place::new();
+    let holder = place.start(HOLD);
+    for flags in [&["-n"][..], &["--nb"], &["--nonblock"], &["-w", "0"], &["-w", "0.2"], &["--wait", "200ms"]] {
+        let ran = place.run(&[&["run"], flags, &["a", "touch", "ran"]].concat()).ends_with(75);
+        assert!(ran.stderr.contains("held by tester (") && ran.stderr.lines().count() == 1, "{ran:?}");
+    }
+    place.run(&["run", "--timeout", "0", "a", "touch", "ran"]).ends_with(75);
+    assert!(!place.path("ran").exists());
+    // The control: another lock is free.
+    place.run(&["run", "-n", "b", "touch", "ran"]).ends_with(0);
+    assert!(place.path("ran").exists());
+    drop(holder);
+}
+
+#[test]
+fn the_code_for_a_held_lock_can_be_chosen_and_the_run_skipped() {
+    let place = Place::new();
+    let _holder = place.start(HOLD);
+    place.run(&["run", "-n", "-E", "9", "a", "true"]).ends_with(9);
+    place.run(&["run", "-n", "--conflict-exit-code", "0", "a", "false"]).ends_with(0);
+    for arguments in [&["run", "--skip", "a", "touch", "ran"][..], &["run", "--skip", "-w", "0.1", "a", "touch", "ran"]]
+    {
+        let ran = place.run(arguments).ends_with(0);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+    }
+    assert_eq!(place.run(&["run", "-q", "-n", "a", "true"]).ends_with(75).stderr, "");
+    assert!(!place.path("ran").exists());
+    // The control: --skip runs what nobody else holds.
+    place.run(&["run", "--skip", "b", "-c", "exit 5"]).ends_with(5);
+}
+
+#[test]
+fn two_runs_of_one_lock_exclude_each_other_and_the_second_says_for_whom_it_waits() {
+    let place = Place::new();
+    let first = place.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done; echo 1 >> log"]);
+    let second = Running::of(place.command(&["run", "--owner", "second", "a", "-c", "echo 2 >> log"]));
+    let quiet = Running::of(place.command(&["run", "-q", "a", "-c", "echo 3 >> quiet"]));
+    std::thread::sleep(std::time::Duration::from_secs(2)); // long enough to say so; nothing is decided by it
+    assert_eq!((place.read("log"), place.read("quiet")), (String::new(), String::new()));
+    std::fs::write(place.path("go"), "").expect("a file");
+    first.end().ends_with(0);
+    let second = second.end().ends_with(0);
+    assert!(second.stderr.contains("waiting for lock \"a\", held by tester ("), "{second:?}");
+    assert_eq!(quiet.end().ends_with(0).stderr, "");
+    assert_eq!(place.read("log"), "1\n2\n");
+}
+
+#[test]
+fn a_nested_run_of_the_same_lock_is_told_so_and_one_of_another_sees_its_own() {
+    let place = Place::new();
+    let ran = place.run(&["run", "a", "--", PROGRAM, "run", "a", "touch", "ran"]).ends_with(75);
+    assert!(ran.stderr.contains("around this one"), "{ran:?}");
+    place.run(&["run", "a", "--", PROGRAM, "run", "-E", "9", "a", "touch", "ran"]).ends_with(9);
+    assert!(!place.path("ran").exists());
+    let inner = ["run", "a", "--", PROGRAM, "run", "b", "-c", "echo $DYNAMO_LOCK_NAME"];
+    assert_eq!(place.run(&inner).ends_with(0).stdout, "b\n");
+    // Another store has another lock of that name, and that is the store the child sees.
+    let store = format!("{}2", place.store());
+    let inner = ["run", "a", "--", PROGRAM, "--store", &store, "run", "a", "-c", "echo $DYNAMO_LOCK_STORE"];
+    assert_eq!(place.run(&inner).ends_with(0).stdout, format!("{store}\n"));
+}
+
+#[test]
+fn variables_of_a_run_that_has_ended_do_not_make_a_nested_one() {
+    let place = Place::new();
+    let token = place.run(&["run", "a", "-c", "echo $DYNAMO_LOCK_TOKEN"]).ends_with(0).stdout;
+    let mut command = place.command(&["run", "a", "-c", "exit 6"]);
+    command.env("DYNAMO_LOCK_NAME", "a").env("DYNAMO_LOCK_TOKEN", token.trim());
+    Running::of(command).end().ends_with(6);
+}
+
+#[test]
+fn every_signal_reaches_the_child_and_release_waits_for_its_end() {
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
+        let place = Place::new();
+        let running = place.start(HOLD);
+        running.signal(signal);
+        running.end().ends_with(code);
+        place.run(&["run", "-n", "a", "true"]).ends_with(0);
+    }
+    let place = Place::new();
+    let slow = "trap 'until [ -e go ]; do sleep 0.05; done; exit 7' TERM; touch ready; while :; do sleep 0.05; done";
+    let running = place.start(&["run", "a", "-c", slow]);
+    running.signal("TERM");
+    place.run(&["run", "-w", "0.5", "a", "true"]).ends_with(75);
+    std::fs::write(place.path("go"), "").expect("a file");
+    running.end().ends_with(7);
+}
+
+#[test]
+fn a_signal_ends_the_wait_and_leaves_nothing_behind() {
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
+        let place = Place::new();
+        let holder = place.start(HOLD);
+        let waiter = Running::of(place.command(&["run", "a", "touch", "ran"]));
+        // Once it listens it has told whom it waits for, so wait for that many.
+        until("it catches the signal", || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", waiter.pid())).unwrap_or_default();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            // The last of those that it listens to is QUIT, number 3.
+            caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 0b100 != 0)
+        });
+        waiter.signal(signal);
+        waiter.end().ends_with(code);
+        assert!(!place.path("ran").exists());
+        holder.signal("TERM");
+        holder.end().ends_with(143);
+        place.run(&["run", "-n", "a", "true"]).ends_with(0);
+    }
+}
+
+#[test]
+fn a_hangup_that_was_ignored_stays_so_for_the_child() {
+    let place = Place::new();
+    let script = "trap '' HUP; exec \"$PROGRAM\" run a -c 'kill -s HUP $PPID; kill -s HUP $$; echo alive'";
+    let ran = Running::of(place.within("sh", &["-c", script])).end().ends_with(0);
+    assert_eq!(ran.stdout, "alive\n");
+    // The control: without nohup it ends the child.
+    place.run(&["run", "a", "-c", "kill -s HUP $$; echo alive"]).ends_with(129);
+}

@@ -1,0 +1,157 @@
+//! The program under test, with a store of its own in a directory that goes away.
+#![allow(dead_code, clippy::disallowed_methods)] // each test file uses its part; waits here are bounded by real time
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_dynamo-lock");
+
+pub struct Place {
+    directory: tempfile::TempDir,
+    store: String,
+}
+
+impl Place {
+    /// With an embedded store.
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().canonicalize().expect("it is there");
+        Self { store: format!("sqlite://{}/locks.db", path.display()), directory }
+    }
+
+    /// With another store.
+    pub fn with_store(store: &str) -> Self {
+        Self { store: store.to_owned(), ..Self::new() }
+    }
+
+    pub fn store(&self) -> &str {
+        &self.store
+    }
+
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join(file)
+    }
+
+    pub fn read(&self, file: &str) -> String {
+        std::fs::read_to_string(self.path(file)).unwrap_or_default()
+    }
+
+    /// The program with these arguments: in the directory, without a terminal, and with nothing of ours around it in
+    /// the environment.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.within(PROGRAM, arguments)
+    }
+
+    /// Any program in the same surroundings.
+    pub fn within(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(self.directory.path());
+        for key in ["NAME", "TOKEN", "OWNER"] {
+            command.env_remove(format!("DYNAMO_LOCK_{key}"));
+        }
+        command.env("DYNAMO_LOCK_STORE", &self.store).env("PROGRAM", PROGRAM).env("USER", "tester");
+        command.env("SHELL", "/bin/sh").env("HOME", self.directory.path()).env_remove("XDG_STATE_HOME");
+        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
+        command.env("AWS_EC2_METADATA_DISABLED", "true");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments).output().expect("the program runs"))
+    }
+
+    /// Starts it and waits until the child has made the file `ready`.
+    pub fn start(&self, arguments: &[&str]) -> Running {
+        let running = Running(Some(self.command(arguments).spawn().expect("the program runs")));
+        until("the child is ready", || self.path("ready").exists());
+        running
+    }
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; `None` if a signal ended the program itself.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    #[track_caller]
+    pub fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+}
+
+/// A program that runs. It is killed if the test ends before it.
+pub struct Running(Option<Child>);
+
+impl Running {
+    pub fn of(mut command: Command) -> Self {
+        Self(Some(command.spawn().expect("the program runs")))
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.0.as_ref().map_or(0, |child| child.id() as i32)
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send {signal}");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Waits for its end, bounded.
+    pub fn end(mut self) -> Ran {
+        until("the program ends", || !self.is_running());
+        let child = self.0.take().expect("it was not taken");
+        Ran::of(child.wait_with_output().expect("its output"))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _gone = child.kill();
+            let _gone = child.wait();
+        }
+    }
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !so() {
+        assert!(began.elapsed() < PATIENCE, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The state of a process as the kernel tells it: `R`, `S`, `T` when stopped; `None` once it is gone or a zombie.
+pub fn state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(") ").next()?.chars().next().filter(|state| !matches!(state, 'Z' | 'X'))
+}
+
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
