@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dynamo_lock::conformance::{Feat, Options, PlantError, Report, Said, Subject, run};
+use dynamo_lock::conformance::{Options, PlantError, Report, Subject, run};
 use dynamo_lock::store::BoxFuture;
 use dynamo_lock::{LockName, Memory, Store};
 use dynamo_lock_protocol::Row;
@@ -65,12 +65,4 @@ async fn one_seed_gives_one_examination() {
 async fn too_few_cases_are_not_taken_for_enough() {
     let report = examine_memory(Options { cases: 3, ..Options::default() }).await;
     assert_eq!(report.failed(), ["the generated ops reach every answer"]);
-}
-
-#[tokio::test]
-async fn refusals_are_left_out_on_demand() {
-    let report = examine_memory(Options { refusals: false, ..Options::default() }).await;
-    report.assert_passed();
-    assert_eq!(report.coverage().times(Feat::Acquire, Said::Refused), 0);
-    assert!(report.checks().iter().all(|check| check.name != "a refused write changes nothing"));
 }
