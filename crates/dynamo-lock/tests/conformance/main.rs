@@ -1,5 +1,15 @@
 //! Every store of ours passes the checks that `dynamo_lock::conformance` has for everybody's.
 
+mod dynamodb;
+#[cfg(unix)]
+mod process;
+#[cfg(unix)]
+mod sqlite;
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(unix)]
+mod wire;
+
 use std::sync::Arc;
 
 use dynamo_lock::conformance::{Options, PlantError, Report, Subject, run};
@@ -39,6 +49,13 @@ async fn examine_memory(options: Options) -> Report {
         Box::pin(async { Ok(()) })
     };
     run(&Rows { store: Arc::new(memory.clone()), other: Arc::new(memory), plant }, options).await
+}
+
+/// Not a check: where a second process begins.
+#[cfg(unix)]
+#[test]
+fn second_process() {
+    process::serve_if_child();
 }
 
 #[tokio::test]
