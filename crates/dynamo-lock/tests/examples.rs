@@ -2,6 +2,7 @@
 
 #[path = "support/dynoxide.rs"]
 mod dynoxide;
+#[allow(dead_code)] // its main takes credentials from the environment; here only what it calls runs
 #[path = "../examples/fenced_write.rs"]
 mod fenced_write;
 #[path = "../examples/lock.rs"]

@@ -1,7 +1,7 @@
 //! A DynamoDB in this process, behind the SDK's HTTP connector: no sockets, no threads, no real time, so that it works
 //! under tokio's paused clock. It keeps a record of its requests, and goes wrong as it is told.
 
-#![allow(dead_code)] // each test uses what it needs
+#![allow(dead_code, clippy::disallowed_methods)] // each test uses what it needs; its date and delays are real time's
 
 use std::collections::VecDeque;
 use std::fmt;
