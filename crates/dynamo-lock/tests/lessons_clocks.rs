@@ -111,7 +111,7 @@ fn lesson_41_if_somebody_took_it_meanwhile_that_renewal_says_so() {
 async fn lesson_43_a_holder_whose_clock_is_slewed_slow_ends_its_belief_in_time() {
     let world = World::without_dates();
     let host = world.host();
-    host.clock.slew_boot(-80);
+    host.clock.slew(-80);
     let guard = acquired(&host.client()).await;
     host.link.all(Fault::Hang);
     guard.lost().await;
@@ -125,7 +125,7 @@ async fn lesson_43_a_waiter_whose_clock_is_slewed_fast_waits_a_whole_lease() {
     let _guard = acquired(&host.client()).await;
     host.link.all(Fault::Hang);
     let waiter = world.host();
-    waiter.clock.slew_boot(80);
+    waiter.clock.slew(80);
     let _next = acquired(&waiter.client()).await;
     assert!(world.time() >= ms(10_000), "{:?}", world.time());
 }

@@ -23,6 +23,18 @@ async fn acquired(client: &Client) -> Guard {
     client.lock("a").unwrap().acquire().await.unwrap()
 }
 
+/// An attempt that must not try again and again.
+async fn refused(client: &Client, wait: bool) -> AcquireError {
+    let lock = client.lock("a").unwrap();
+    let attempt = async {
+        match wait {
+            true => lock.acquire().await.map(|_| ()),
+            false => lock.try_acquire().await.map(|_| ()),
+        }
+    };
+    tokio::time::timeout(ms(100), attempt).await.expect("it says so at once").unwrap_err()
+}
+
 fn row(attributes: &[(&str, Value)]) -> Row {
     Row::new(attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())))
 }
@@ -80,7 +92,7 @@ async fn lesson_26_a_missing_table_is_one_clear_line_at_once() {
     let world = World::new();
     let host = world.host();
     host.link.all(Fault::Refuse(StoreErrorKind::Misconfigured));
-    let error = host.client().lock("a").unwrap().acquire().await.unwrap_err();
+    let error = refused(&host.client(), true).await;
     assert!(matches!(&error, AcquireError::Store(e) if e.kind() == StoreErrorKind::Misconfigured), "{error:?}");
     assert!(!error.is_retryable());
     assert_eq!(error.to_string().lines().count(), 1);
@@ -131,7 +143,7 @@ async fn lesson_29_rows_of_the_next_format_are_refused_by_name_and_not_touched()
         next.set(attribute, value);
         world.plant("a", Some(next.clone()));
         let lock = host.client().lock("a").unwrap();
-        let error = lock.try_acquire().await.unwrap_err();
+        let error = refused(&host.client(), false).await;
         let AcquireError::Row { name, fault } = &error else { panic!("{error}") };
         assert_eq!(name.as_str(), "a");
         assert!(matches!(fault, RowFault::UnknownVersion { .. } | RowFault::UnknownKind { .. }), "{fault}");
@@ -155,10 +167,10 @@ async fn lesson_34_a_row_of_the_users_own_is_refused_by_name_and_unchanged() {
     for theirs in theirs {
         world.plant("a", Some(theirs.clone()));
         let lock = host.client().lock("a").unwrap();
-        let error = lock.try_acquire().await.unwrap_err();
+        let error = refused(&host.client(), false).await;
         assert!(matches!(&error, AcquireError::Row { fault: RowFault::NotALock, .. }), "{error}");
         assert!(error.to_string().contains("\"a\""), "{error}");
-        assert!(matches!(lock.acquire().await, Err(AcquireError::Row { .. })));
+        assert!(matches!(refused(&host.client(), true).await, AcquireError::Row { .. }));
         lock.force_free(dynamo_lock::FencingToken::new(7)).await.unwrap_err();
         assert_eq!(world.row("a").await, Some(theirs));
     }

@@ -118,7 +118,7 @@ pub struct HostClock {
 struct Skew {
     boot_ahead: Duration,
     raw_ahead: Duration,
-    boot_slew_per_mille: i64,
+    slew_per_mille: i64,
     stopped: bool,
     wall_ms: i64,
 }
@@ -136,9 +136,10 @@ impl HostClock {
         self.state.lock().unwrap().wall_ms += ms;
     }
 
-    /// Slews CLOCK_BOOTTIME since the world began: fast by so many thousandths, slow if negative.
-    pub fn slew_boot(&self, per_mille: i64) {
-        self.state.lock().unwrap().boot_slew_per_mille = per_mille;
+    /// Slews CLOCK_BOOTTIME and the wall clock since the world began, as chrony does: fast by so many thousandths, slow
+    /// if negative.
+    pub fn slew(&self, per_mille: i64) {
+        self.state.lock().unwrap().slew_per_mille = per_mille;
     }
 
     /// Stops the process, as SIGSTOP does: clocks go on, and no timer of it fires before [`go_on`](HostClock::go_on).
@@ -156,11 +157,11 @@ impl Clock for HostClock {
     fn now(&self) -> Moment {
         let skew = *self.state.lock().unwrap();
         let time = self.world.time().as_nanos() as u64;
+        let slewed = time as i64 / 1000 * skew.slew_per_mille;
         Moment {
-            boot_ns: time.saturating_add_signed(time as i64 / 1000 * skew.boot_slew_per_mille)
-                + skew.boot_ahead.as_nanos() as u64,
+            boot_ns: time.saturating_add_signed(slewed) + skew.boot_ahead.as_nanos() as u64,
             raw_ns: time + skew.raw_ahead.as_nanos() as u64,
-            wall_ms: self.world.epoch_ms().saturating_add_signed(skew.wall_ms),
+            wall_ms: self.world.epoch_ms().saturating_add_signed(skew.wall_ms + slewed / 1_000_000),
         }
     }
 
