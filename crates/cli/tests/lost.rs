@@ -76,7 +76,7 @@ fn revoke(place: &Place) {
     runtime.block_on(async {
         let store = Sqlite::open(place.path("locks.db")).expect("the database");
         let lock =
-            Client::builder(store).build().and_then(|client| Ok(client.lock("a"))).expect("valid").expect("valid");
+            Client::builder(store).build().map(|client| client.lock("a")).expect("valid").expect("valid");
         let Ok(Inspection::Held { token: Some(token), .. }) = lock.inspect().await else { panic!("not held") };
         let token: FencingToken = token;
         lock.revoke(token).await.expect("it is held");

@@ -100,6 +100,5 @@ pub fn write(row: &mut Option<Row>, op: &Op) -> Outcome {
             Outcome::Applied(next)
         }
         Verdict::Conflict(row) => Outcome::Conflict(row),
-        Verdict::Refused(fault) => panic!("{fault}"),
     }
 }
