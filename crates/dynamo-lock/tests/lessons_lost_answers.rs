@@ -78,7 +78,7 @@ async fn lesson_02_half_of_all_renewal_answers_lost_for_ten_leases_lose_no_lock(
         let host = world.host();
         let mut luck = dice(seed);
         host.link.rule(move |call| match call.kind() {
-            "renew" if luck() % 2 == 0 => Fault::LoseAnswer,
+            "renew" if luck().is_multiple_of(2) => Fault::LoseAnswer,
             _ => Fault::None,
         });
         let guard = host.client().lock("a").unwrap().acquire().await.unwrap();

@@ -89,7 +89,7 @@ async fn lesson_18_a_client_that_tries_again_and_again_reads_before_it_writes() 
 /// Nine in ten requests are throttled.
 fn throttle(host: &Host, seed: u64) {
     let mut luck = dice(seed);
-    host.link.rule(move |_| if luck() % 10 == 0 { Fault::None } else { Fault::Throttle });
+    host.link.rule(move |_| if luck().is_multiple_of(10) { Fault::None } else { Fault::Throttle });
 }
 
 #[tokio::test(start_paused = true)]
