@@ -6,6 +6,7 @@ mod checks;
 mod features;
 mod leaks;
 mod ministack;
+mod npm;
 mod scan;
 mod sh;
 mod tally;

@@ -173,38 +173,24 @@ fn python_tag(said: &str) -> Option<String> {
 /// The directory with the server's packages, made if it is not there. Its name carries the pinned list and the
 /// Python, so that a new list never meets old files.
 fn install(python: &Python) -> Result<PathBuf, String> {
-    let directory = sh::cache()?.join(format!("ministack-{}-{:016x}", python.tag, fnv(REQUIREMENTS.as_bytes())));
-    if directory.exists() {
-        return Ok(directory);
-    }
-    println!("installing ministack (once) into {}", directory.display());
-    // Beside it first, then renamed: nobody sees half an installation.
-    let half = directory.with_extension(format!("{}.half", std::process::id()));
+    let name = format!("ministack-{}-{:016x}", python.tag, sh::fnv(REQUIREMENTS.as_bytes()));
     let list = sh::root().join("xtask/ministack-requirements.txt");
-    // --target and not a virtual environment: Debian's Python has no ensurepip. Wheels only: nothing is run to install.
-    let mut pip = Command::new(python.program);
-    pip.args("-I -m pip install --quiet --disable-pip-version-check --no-input --no-warn-conflicts".split(' '))
-        .args("--root-user-action ignore --require-hashes --no-deps --only-binary :all:".split(' '))
-        .arg("--target")
-        .arg(&half)
-        .arg("--requirement")
-        .arg(list)
-        .stdin(Stdio::null());
-    let installed = sh::output(&mut pip).and_then(|printed| match printed.ok {
-        true => Ok(()),
-        false => Err(format!("pip could not install ministack:\n{}", sh::tail(&printed.stderr, 20))),
-    });
-    let moved = installed.and_then(|()| match std::fs::rename(&half, &directory) {
-        Err(error) if !directory.exists() => Err(format!("cannot make {}: {error}", directory.display())),
-        _ => Ok(()), // by us, or by another run at the same time
-    });
-    let _ = std::fs::remove_dir_all(&half);
-    moved.map(|()| directory)
-}
-
-/// FNV-1a, 64 bits: a name for a list, the same with each compiler.
-fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    sh::once("ministack", &name, |half| {
+        // --target and not a virtual environment: Debian's Python has no ensurepip. Wheels only: nothing is run to
+        // install.
+        let mut pip = Command::new(python.program);
+        pip.args("-I -m pip install --quiet --disable-pip-version-check --no-input --no-warn-conflicts".split(' '))
+            .args("--root-user-action ignore --require-hashes --no-deps --only-binary :all:".split(' '))
+            .arg("--target")
+            .arg(half)
+            .arg("--requirement")
+            .arg(list)
+            .stdin(Stdio::null());
+        match sh::output(&mut pip)? {
+            printed if printed.ok => Ok(()),
+            printed => Err(format!("pip could not install ministack:\n{}", sh::tail(&printed.stderr, 20))),
+        }
+    })
 }
 
 #[cfg(test)]

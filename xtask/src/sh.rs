@@ -53,6 +53,28 @@ pub fn cache() -> Result<PathBuf, String> {
         .ok_or_else(|| "neither XDG_CACHE_HOME nor HOME is set: set one, the test server is installed there".into())
 }
 
+/// The directory of this name in the cache, made once by `make`: beside its place first, then renamed, so that nobody
+/// sees half of it, two runs at once neither.
+pub fn once(what: &str, name: &str, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
+    let directory = cache()?.join(name);
+    if directory.exists() {
+        return Ok(directory);
+    }
+    println!("installing {what} (once) into {}", directory.display());
+    let half = directory.with_extension(format!("{}.half", std::process::id()));
+    let moved = make(&half).and_then(|()| match std::fs::rename(&half, &directory) {
+        Err(error) if !directory.exists() => Err(format!("cannot make {}: {error}", directory.display())),
+        _ => Ok(()), // by us, or by another run at the same time
+    });
+    let _ = std::fs::remove_dir_all(&half);
+    moved.map(|()| directory)
+}
+
+/// FNV-1a, 64 bits: a name for a list, the same with each compiler.
+pub fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
 /// Whether this is the CI, where nothing may be left out quietly.
 pub fn ci() -> bool {
     std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))

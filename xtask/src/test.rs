@@ -2,12 +2,15 @@
 
 use crate::ministack::Server;
 use crate::tally::{Tally, Verdict};
-use crate::{checks, sh};
+use crate::{checks, npm, sh};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 /// Where tests look for a DynamoDB over HTTP.
 const ENDPOINT: &str = "DYNAMO_LOCK_TEST_ENDPOINT";
+
+/// Where a test looks for the original npm client.
+const NPM: &str = "DYNAMO_LOCK_TEST_NPM";
 
 /// What the SDK needs to sign anything at all; a local server takes every key.
 const DUMMIES: [(&str, &str); 6] = [
@@ -45,11 +48,14 @@ pub fn run(endpoint: Option<String>, filter: Option<&str>) -> Result<bool, Strin
             cargo.env(ENDPOINT, url);
             None
         }
-        None => started(&mut tally, Server::start(), sh::ci()),
+        None => there(&mut tally, SERVER, Server::start(), sh::ci()),
     };
     if let Some(server) = &server {
         UNSET.iter().for_each(|name| _ = cargo.env_remove(name));
         cargo.envs(DUMMIES).env(ENDPOINT, server.url());
+    }
+    if let Some(original) = there(&mut tally, ORIGINAL, npm::install(), sh::ci()) {
+        cargo.env(NPM, original);
     }
     tests(&mut cargo, &mut tally)?;
     drop(server);
@@ -63,17 +69,19 @@ pub fn run(endpoint: Option<String>, filter: Option<&str>) -> Result<bool, Strin
     Ok(tally.good())
 }
 
-/// Counts the server as a check. Without it the tests over HTTP do not run: that is a failure in the CI, where
-/// nobody reads what was left out.
-fn started(tally: &mut Tally, server: Result<Server, String>, ci: bool) -> Option<Server> {
-    const NAME: &str = "a DynamoDB server for the tests over HTTP starts";
-    let (server, verdict) = match server {
-        Ok(server) => (Some(server), Verdict::Passed),
+const SERVER: &str = "a DynamoDB server for the tests over HTTP starts (--endpoint URL takes another)";
+const ORIGINAL: &str = "the original npm client for the test that pauses it is installed";
+
+/// Counts something that tests need as a check. Without it they do not run: that is a failure in the CI, where nobody
+/// reads what was left out.
+fn there<T>(tally: &mut Tally, name: &str, needed: Result<T, String>, ci: bool) -> Option<T> {
+    let (needed, verdict) = match needed {
+        Ok(needed) => (Some(needed), Verdict::Passed),
         Err(why) if ci => (None, Verdict::Failed(why)),
-        Err(why) => (None, Verdict::Skipped(format!("{why}; --endpoint URL takes another server"))),
+        Err(why) => (None, Verdict::Skipped(why)),
     };
-    tally.check(NAME, verdict);
-    server
+    tally.check(name, verdict);
+    needed
 }
 
 /// Runs `cargo test`, passes its output through and counts.
@@ -119,7 +127,7 @@ mod tests {
     fn a_server_that_does_not_start_is_a_failure_in_the_ci_and_a_skip_elsewhere() {
         for (ci, sum) in [(true, "0 passed, 1 failed, 0 skipped"), (false, "0 passed, 0 failed, 1 skipped")] {
             let mut tally = Tally::default();
-            assert!(started(&mut tally, Err("no Python".into()), ci).is_none());
+            assert_eq!(there::<()>(&mut tally, SERVER, Err("no Python".into()), ci), None);
             assert_eq!(tally.to_string(), sum);
         }
     }

@@ -12,12 +12,14 @@ use dynamo_lock::{Client, DynamoDb, Guard, TableOptions};
 
 const ORDERS: &str = "dynamo-lock-example-orders";
 
+/// With AWS's own ways to find credentials, a Region and an endpoint.
 #[tokio::main(flavor = "current_thread")]
 pub async fn main() -> Result<(), Box<dyn Error>> {
     let config = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     fenced_writes(Aws::new(&config)).await
 }
 
+/// The example itself, on any DynamoDB.
 pub async fn fenced_writes(aws: Aws) -> Result<(), Box<dyn Error>> {
     let store = DynamoDb::new(aws.clone(), "dynamo-lock-example");
     let orders = DynamoDb::new(aws.clone(), ORDERS);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use dynamo_lock::{Client, Sqlite};
 
+/// The example itself.
 #[tokio::main(flavor = "current_thread")]
 pub async fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::temp_dir().join(format!("dynamo-lock-example-{}", nix::unistd::getuid()));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use dynamo_lock::{Client, Memory};
 use tokio_util::sync::CancellationToken;
 
+/// The example itself.
 #[tokio::main(flavor = "current_thread")]
 pub async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::builder(Memory::new()).owner("the shutdown example").lease(Duration::from_secs(5)).build()?;

@@ -129,10 +129,12 @@ impl Core {
         loop {
             let waited = self.clock.now().holder_elapsed_since(began);
             let left = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(waited));
-            if left.is_zero() && !attempt.machine.has_won() && attempt.has_looked {
+            let step = self.now(|now| attempt.machine.next(now));
+            // At the limit nothing is waited for any more; what can be had at once still is.
+            if left.is_zero() && attempt.has_looked && matches!(step, Step::Pause(_) | Step::Read { .. }) {
                 return attempt.time_out(waited).await;
             }
-            match self.now(|now| attempt.machine.next(now)) {
+            match step {
                 Step::Write(op) => attempt.write(op).await?,
                 Step::Read { strong } => attempt.read(name, strong, left).await?,
                 Step::Pause(length) => self.clock.sleep(length.min(left)).await,

@@ -58,3 +58,8 @@ pub use store::memory::Memory;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::Sqlite;
 pub use store::{Answer, Consistency, Store, StoreError, StoreErrorKind};
+
+/// The README's code compiles.
+#[cfg(all(doctest, feature = "config", feature = "dynamodb"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -246,9 +246,20 @@ impl LockOptions {
     /// # Cancel safety
     /// As [`Lock::acquire`].
     pub async fn try_acquire(self) -> Result<Option<Guard>, AcquireError> {
+        Ok(self.try_acquire_or_holder().await?.ok())
+    }
+
+    /// As [`Lock::try_acquire`], and says who holds the lock otherwise, as the same answer told it: no further request.
+    ///
+    /// # Errors
+    /// As [`Lock::try_acquire`], and [`AcquireError::Config`] if the options cannot be.
+    ///
+    /// # Cancel safety
+    /// As [`Lock::acquire`].
+    pub async fn try_acquire_or_holder(self) -> Result<Result<Guard, Holder>, AcquireError> {
         match self.drive(Patience::Try, None).await? {
-            Acquired::Held(held) => Ok(Some(self.guard(*held))),
-            Acquired::Contended(_) => Ok(None),
+            Acquired::Held(held) => Ok(Ok(self.guard(*held))),
+            Acquired::Contended(holder) => Ok(Err(holder)),
         }
     }
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use dynamo_lock::conformance::{Options, PlantError, Report, Subject, run};
 use dynamo_lock::store::{BoxFuture, Change, Condition, Page, Value, Verdict, apply, attr};
-use dynamo_lock::{Answer, Consistency, LockName, Memory, Op, Outcome, Row, Store, StoreError, StoreErrorKind, holds};
+use dynamo_lock::{Answer, Consistency, LockName, Memory, Store, StoreError, StoreErrorKind};
+use dynamo_lock_protocol::{Op, Outcome, Row, holds};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -33,8 +34,8 @@ enum Fault {
     ListsWithoutAttributes,
     AppliesWithoutWriting,
     WritesOnConflict,
-    WritesWhatItRefuses,
-    CallsARefusalAConflict,
+    RefusesAFraction,
+    DropsTheFraction,
     NeverAnswers,
     Hangs,
     ThrottlesAlways,
@@ -109,7 +110,10 @@ impl Broken {
                 let kept = row.attributes().filter(|(_, value)| !matches!(value, Value::Other(_)));
                 Verdict::Applied(Row::new(kept.map(|(name, value)| (name.to_owned(), value.clone()))))
             }
-            (Fault::CallsARefusalAConflict, Verdict::Refused(_)) => Verdict::Conflict(row.cloned()),
+            (Fault::DropsTheFraction, Verdict::Applied(mut row)) if is_fraction(&row) => {
+                row.set(attr::TOKEN, 2.into());
+                Verdict::Applied(row)
+            }
             (_, verdict) => verdict,
         }
     }
@@ -123,12 +127,15 @@ impl Broken {
         match self.fault {
             Fault::WritesOnAnOldCopy => seen = before.unwrap_or(seen),
             Fault::YieldsBetweenReadAndWrite => tokio::task::yield_now().await,
-            Fault::YieldsBeforeARenewalLands if matches!(op.kind, dynamo_lock::OpKind::Renew { .. }) => {
+            Fault::YieldsBeforeARenewalLands if matches!(op.kind, dynamo_lock_protocol::OpKind::Renew { .. }) => {
                 tokio::task::yield_now().await;
             }
             _ => {}
         }
         match self.verdict(seen.as_ref(), op) {
+            Verdict::Applied(row) if self.fault == Fault::RefusesAFraction && is_fraction(&row) => {
+                Err(StoreError::new(StoreErrorKind::Refused, "the token is no whole number"))
+            }
             Verdict::Applied(row) => {
                 if self.fault != Fault::AppliesWithoutWriting {
                     self.rows.plant(&name, Some(row.clone()));
@@ -144,12 +151,6 @@ impl Broken {
                     self.rows.plant(&name, Some(forced(row.as_ref(), op)));
                 }
                 Ok(Outcome::Conflict(if self.fault == Fault::DropsTheConflictingRow { None } else { row }))
-            }
-            Verdict::Refused(fault) => {
-                if self.fault == Fault::WritesWhatItRefuses {
-                    self.rows.plant(&name, None);
-                }
-                Err(StoreError::new(StoreErrorKind::Refused, fault.to_string()))
             }
         }
     }
@@ -221,6 +222,10 @@ impl Subject for Broken {
         }
         Box::pin(async { Ok(()) })
     }
+}
+
+fn is_fraction(row: &Row) -> bool {
+    row.number(attr::TOKEN).is_some_and(|token| token.as_str().contains('.'))
 }
 
 /// What the op leaves, whether its condition holds or not.
@@ -309,8 +314,8 @@ finds! {
     a_list_must_bring_attributes: ListsWithoutAttributes, "a list shows every row once, as it is", "otherwise";
     applied_must_mean_written: AppliesWithoutWriting, "a strong read sees every write that was answered", "beat";
     a_conflict_must_not_write: WritesOnConflict, "a conflict changes nothing", "after a conflict";
-    a_refusal_must_not_write: WritesWhatItRefuses, "a refused write changes nothing", "after it was refused";
-    a_refusal_must_not_be_a_conflict: CallsARefusalAConflict, "a refused write changes nothing", "Conflict";
+    a_fraction_must_not_be_refused: RefusesAFraction, "writes do what the specification says", "was refused";
+    a_fraction_must_not_be_dropped: DropsTheFraction, "writes do what the specification says", "\"token\" is";
     no_answer_is_a_failure: NeverAnswers, "one write takes effect once", "was not answered";
     a_request_must_end: Hangs, "one write takes effect once", "longer than 30s";
     throttling_must_end: ThrottlesAlways, "one write takes effect once", "throttled 10 times";

@@ -5,7 +5,8 @@ mod support;
 use std::time::Duration;
 
 use dynamo_lock::store::ServiceDate;
-use dynamo_lock::{Answer as Reply, Consistency, DynamoDb, LockName, Op, OpKind, Outcome, Row, Store, StoreErrorKind};
+use dynamo_lock::{Answer as Reply, Consistency, DynamoDb, LockName, Store, StoreErrorKind};
+use dynamo_lock_protocol::{Op, OpKind, Outcome, Row};
 use support::dynoxide::{Answer, Dynoxide, Fault};
 
 const TABLE: &str = "Lock";

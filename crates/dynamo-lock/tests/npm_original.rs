@@ -22,12 +22,10 @@ use world::{Host, World};
 const LEASE: Duration = Duration::from_secs(2);
 
 /// Where `npm ci` has put the original; the test command says so.
-fn modules() -> Option<PathBuf> {
+fn modules(test: &str) -> Option<PathBuf> {
     let modules = std::env::var_os("DYNAMO_LOCK_TEST_NPM").map(|dir| PathBuf::from(dir).join("node_modules"));
     if modules.is_none() {
-        eprintln!(
-            "skipped: DYNAMO_LOCK_TEST_NPM does not say where the original npm package is; `cargo xtask test` does"
-        );
+        let _ = writeln!(std::io::stdout(), "SKIPPED: {test}: `cargo xtask test` installs the original npm package");
     }
     modules
 }
@@ -110,7 +108,9 @@ async fn acquire(client: &Client) -> Guard {
 
 #[tokio::test(start_paused = true)]
 async fn lesson_30_the_original_paused_three_leases_cannot_overwrite_a_renewed_lock() {
-    let Some(modules) = modules() else { return };
+    let Some(modules) = modules("lesson_30_the_original_paused_three_leases_cannot_overwrite_a_renewed_lock") else {
+        return;
+    };
     let world = World::new();
     let (dynoxide, store) = table(&world).await;
     let guard = acquire(&client(&world.host(), &store)).await;
@@ -126,7 +126,7 @@ async fn lesson_30_the_original_paused_three_leases_cannot_overwrite_a_renewed_l
 #[tokio::test(start_paused = true)]
 async fn and_it_does_overwrite_a_row_whose_version_never_changed() {
     // The control: the same schedule, on the row of a client that writes its version once.
-    let Some(modules) = modules() else { return };
+    let Some(modules) = modules("and_it_does_overwrite_a_row_whose_version_never_changed") else { return };
     let world = World::new();
     let (dynoxide, _store) = table(&world).await;
     let held = [
@@ -141,9 +141,11 @@ async fn and_it_does_overwrite_a_row_whose_version_never_changed() {
 
 #[tokio::test(start_paused = true)]
 async fn lesson_30_two_of_our_guards_never_overlap_whatever_the_original_does_between() {
-    let Some(modules) = modules() else { return };
+    let Some(modules) = modules("lesson_30_two_of_our_guards_never_overlap_whatever_the_original_does_between") else {
+        return;
+    };
     let (mut overwrites, mut handovers) = (0, 0);
-    for ahead in [-86_400_000, -1_000, 0, 1_000, 4_000, 6_000, 86_400_000] {
+    for ahead in [-86_400_000, 1_000, 9_000, 12_000, 86_400_000] {
         for ms in [1_u64, 3_000] {
             for pause in [Duration::ZERO, LEASE * 3] {
                 let world = World::new();

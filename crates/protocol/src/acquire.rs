@@ -220,11 +220,6 @@ impl Acquire {
         self.clean_up.take()
     }
 
-    /// Whether the lock is ours: the next step says so.
-    pub fn has_won(&self) -> bool {
-        matches!(&self.phase, Phase::Won(held) if held.is_confirmed())
-    }
-
     /// A read was answered: `now` is when.
     pub fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>, date: Option<ServiceDate>) {
         self.unread_since = None;
@@ -286,6 +281,7 @@ impl Acquire {
     fn win(&mut self, now: &Now<'_>, row: &Row, sent_at: SentAt, date: Option<ServiceDate>) {
         let Phase::Write(operation) = &self.phase else { return };
         let Some(token) = row.token() else {
+            self.abandon(now);
             self.phase = Phase::Faulty(RowFault::Malformed { attribute: attr::TOKEN, expected: "a whole number" });
             return;
         };

@@ -38,6 +38,12 @@ impl Number {
         Some(if negative { -value } else { value })
     }
 
+    /// One more; the digits after the point stay. For numbers from 0 that are written without an exponent.
+    pub(crate) fn plus_one(&self) -> Self {
+        let (whole, rest) = self.0.split_at(self.0.find('.').unwrap_or(self.0.len()));
+        Self(format!("{}{rest}", whole.parse::<u128>().unwrap_or(0).saturating_add(1)))
+    }
+
     /// Compares with a whole number, exactly; only a number in exponent notation is compared as a float.
     pub fn compare(&self, other: u64) -> Ordering {
         let (whole, fraction) = self.0.split_once('.').unwrap_or((&self.0, ""));

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use crate::{FencingToken, Guid, LockName, Number, Reign, Row, RowFault, Value};
+use crate::{FencingToken, Guid, LockName, Number, Reign, Row, Value};
 
 /// Names of the row's attributes.
 pub mod attr {
@@ -193,8 +193,6 @@ pub enum Verdict {
     Applied(Row),
     /// Its condition does not hold.
     Conflict(Option<Row>),
-    /// It cannot be computed on this row; nothing changes.
-    Refused(RowFault),
 }
 
 use Change::{Next, Remove, Set};
@@ -331,12 +329,14 @@ pub fn apply(row: Option<&Row>, op: &Op) -> Verdict {
         match change {
             Set(name, value) => next.set(name, value),
             Remove(name) => next.remove(name),
-            Next(name, seed) => match (next.get(name), next.whole(name)) {
-                (None, _) => next.set(name, seed.saturating_add(1).into()),
-                (Some(_), Some(value)) if value < u64::MAX => next.set(name, (value + 1).into()),
-                (Some(_), _) => {
-                    return Verdict::Refused(RowFault::Malformed { attribute: name, expected: "a whole number" });
+            Next(name, seed) => match next.get(name) {
+                None => next.set(name, seed.saturating_add(1).into()),
+                Some(Value::N(number)) => {
+                    let number = number.plus_one();
+                    next.set(name, Value::N(number));
                 }
+                // No condition that comes before a `Next` holds on another type.
+                Some(_) => return Verdict::Conflict(row.cloned()),
             },
         }
     }

@@ -50,24 +50,25 @@ async fn acquire(lock: &Lock, task: &RunTask) -> Result<Turn, Failure> {
     if let Some(max_hold) = task.max_hold {
         options = options.max_hold(max_hold);
     }
-    let acquired = match task.patience {
-        Patience::None => options.try_acquire().await?,
-        Patience::Endless => Some(options.acquire().await?),
+    // The answer that says "held" says by whom: no further request.
+    let holder = match task.patience {
+        Patience::None => match options.try_acquire_or_holder().await? {
+            Ok(guard) => return Ok(Turn::Ours(guard)),
+            Err(holder) => Some(holder),
+        },
+        Patience::Endless => return Ok(Turn::Ours(options.acquire().await?)),
         Patience::AtMost(limit) => match options.acquire_within(limit).await {
-            Ok(guard) => Some(guard),
-            Err(AcquireError::TimedOut { .. }) => None,
+            Ok(guard) => return Ok(Turn::Ours(guard)),
+            Err(AcquireError::TimedOut { holder, .. }) => holder,
             Err(error) => return Err(error.into()),
         },
     };
-    match acquired {
-        Some(guard) => Ok(Turn::Ours(guard)),
-        None if task.quiet => Ok(Turn::Contended(String::new())),
-        None => {
-            let holder = who(lock).await.unwrap_or_else(|| "somebody who has just left".to_owned());
-            let name = task.name.as_str();
-            Ok(Turn::Contended(format!("lock {name:?} is held by {holder}; try again later, or wait with -w")))
-        }
-    }
+    let holder = match holder {
+        Some(holder) => print::holder(holder.owner.as_deref(), holder.since_ms),
+        None => "somebody who has just left".to_owned(),
+    };
+    let name = task.name.as_str();
+    Ok(Turn::Contended(format!("lock {name:?} is held by {holder}; try again later, or wait with -w")))
 }
 
 /// Whether the lock is held by a run that this process is part of. The environment alone does not tell: it may be that

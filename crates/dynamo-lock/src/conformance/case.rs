@@ -1,6 +1,5 @@
-use crate::store::{LockName, Number, Op, Row, Value, Verdict, apply};
-use crate::{FencingToken, Guid, Lease, OpKind, Reign, Target};
-use dynamo_lock_protocol::Ends;
+use crate::FencingToken;
+use crate::store::{Ends, Guid, Lease, LockName, Number, Op, OpKind, Reign, Row, Target, Value, Verdict, apply};
 
 /// The most ops in a case.
 const OPS_MAX: u32 = 6;
@@ -121,9 +120,9 @@ fn number(text: &str) -> Value {
 }
 
 impl Case {
-    /// A case on this name. With `unreadable` some rows have a token that nothing can be added to.
-    pub fn generate(name: &LockName, dice: &mut Dice, unreadable: bool) -> Self {
-        let row = dice.row(unreadable);
+    /// A case on this name.
+    pub fn generate(name: &LockName, dice: &mut Dice) -> Self {
+        let row = dice.row();
         let mut ops: Vec<Op> = Vec::new();
         let mut now = row.clone();
         for _ in 0..=dice.below(OPS_MAX) {
@@ -140,15 +139,15 @@ impl Case {
 }
 
 impl Dice {
-    fn row(&mut self, unreadable: bool) -> Option<Row> {
-        let mut row = match self.below(if unreadable { 11 } else { 9 }) {
+    fn row(&mut self) -> Option<Row> {
+        let mut row = match self.below(11) {
             0 => return None,
             1 | 2 => self.free(),
             3 | 4 => self.held(),
             5 => self.revoked(),
             6 | 7 => self.legacy(),
             8 => self.damaged(),
-            _ => self.unreadable(),
+            _ => self.odd_token(),
         };
         for _ in 0..self.below(4) {
             let (name, value) = self.one_of(&foreign());
@@ -220,9 +219,12 @@ impl Dice {
         row
     }
 
-    fn unreadable(&mut self) -> Row {
+    /// A token that this protocol did not write. To a fraction one can be added; what is 2^53 or more, or is text, is
+    /// kept out by the conditions.
+    fn odd_token(&mut self) -> Row {
         let mut row = if self.once_in(4) { self.held() } else { self.free() };
-        row.set("token", number(self.one_of(&["1.5", "18446744073709551616", HUGE])));
+        let numbers = ["1.5", "9007199254740990.5", "9007199254740992", "18446744073709551615", HUGE];
+        row.set("token", if self.once_in(6) { "5".into() } else { number(self.one_of(&numbers)) });
         row
     }
 

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::store::{Op, Verdict};
-use crate::{OpKind, Target};
+use crate::store::{Op, OpKind, Target, Verdict};
 
 /// What an op does, without its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,8 +59,6 @@ pub enum Said {
     Applied,
     /// [`Verdict::Conflict`].
     Conflict,
-    /// [`Verdict::Refused`].
-    Refused,
 }
 
 impl Said {
@@ -70,24 +67,17 @@ impl Said {
         match verdict {
             Verdict::Applied(_) => Said::Applied,
             Verdict::Conflict(_) => Said::Conflict,
-            Verdict::Refused(_) => Said::Refused,
         }
     }
 }
 
 /// How often each kind of op met each verdict: a generator that misses one checks nothing there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
     counts: BTreeMap<(Feat, Said), u64>,
-    refusals: bool,
 }
 
 impl Coverage {
-    /// Nothing yet; whether refusals are among what is to be met.
-    pub fn new(refusals: bool) -> Self {
-        Self { counts: BTreeMap::new(), refusals }
-    }
-
     /// Counts one op.
     pub fn count(&mut self, op: &Op, verdict: &Verdict) {
         *self.counts.entry((Feat::of(op), Said::of(verdict))).or_default() += 1;
@@ -98,11 +88,9 @@ impl Coverage {
         self.counts.get(&(feat, said)).copied().unwrap_or(0)
     }
 
-    /// What can be met at all: only an acquisition that meets an unreadable token is refused, since every other op
-    /// names the token that it expects.
-    pub fn reachable(&self) -> impl Iterator<Item = (Feat, Said)> {
-        let both = Feat::ALL.into_iter().flat_map(|feat| [(feat, Said::Applied), (feat, Said::Conflict)]);
-        both.chain(self.refusals.then_some((Feat::Acquire, Said::Refused)))
+    /// What can be met at all: every kind of op meets both.
+    pub fn reachable() -> impl Iterator<Item = (Feat, Said)> {
+        Feat::ALL.into_iter().flat_map(|feat| [(feat, Said::Applied), (feat, Said::Conflict)])
     }
 
     /// Whether all that is reachable was met.
@@ -110,7 +98,7 @@ impl Coverage {
     /// # Errors
     /// What was not.
     pub fn complete(&self) -> Result<(), String> {
-        let missed: Vec<_> = self.reachable().filter(|(feat, said)| self.times(*feat, *said) == 0).collect();
+        let missed: Vec<_> = Self::reachable().filter(|(feat, said)| self.times(*feat, *said) == 0).collect();
         if missed.is_empty() {
             return Ok(());
         }

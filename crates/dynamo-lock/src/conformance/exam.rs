@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Options, Subject};
-use crate::store::{Answer, BoxFuture, LockName, Op, Outcome, Page, Row, Value, Verdict};
-use crate::{Clock, Consistency, FencingToken, Guid, Lease, OpKind, Reign, Store, StoreErrorKind, SystemClock};
-use dynamo_lock_protocol::Ends;
+use crate::store::{
+    Answer, BoxFuture, Ends, Guid, Lease, LockName, Op, OpKind, Outcome, Page, Reign, Row, Value, Verdict,
+};
+use crate::{Clock, Consistency, FencingToken, Store, StoreErrorKind, SystemClock};
 
 /// Tries of a throttled request; the pauses between them sum up to ten seconds.
 const TRIES: u32 = 10;
@@ -20,7 +21,6 @@ pub(super) type Passed = Result<(), String>;
 pub(super) enum Written {
     Applied(Row),
     Conflict(Option<Row>),
-    Refused(String),
 }
 
 /// One handle to the store.
@@ -77,45 +77,35 @@ impl<'a> Exam<'a> {
 
 impl Handle {
     pub async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<Row>, String> {
-        match self.ask("read", || self.store.read(name, consistency)).await? {
-            Ok(row) => Ok(row),
-            Err(refusal) => Err(format!("a read was refused: {refusal}")),
-        }
+        self.ask("read", || self.store.read(name, consistency)).await
     }
 
     pub async fn list(&self, after: Option<&str>) -> Result<Page, String> {
-        match self.ask("list", || self.store.list(after)).await? {
-            Ok(page) => Ok(page),
-            Err(refusal) => Err(format!("a list was refused: {refusal}")),
-        }
+        self.ask("list", || self.store.list(after)).await
     }
 
     pub async fn write(&self, op: &Op) -> Result<Written, String> {
         match self.ask("write", || self.store.write(op)).await? {
-            Ok(Outcome::Applied(row)) => Ok(Written::Applied(row)),
-            Ok(Outcome::Conflict(row)) => Ok(Written::Conflict(row)),
-            Ok(odd) => Err(format!("a write was answered Ok({odd:?}): say that with a StoreError")),
-            Err(refusal) => Ok(Written::Refused(refusal)),
+            Outcome::Applied(row) => Ok(Written::Applied(row)),
+            Outcome::Conflict(row) => Ok(Written::Conflict(row)),
+            odd => Err(format!("a write was answered Ok({odd:?}): say that with a StoreError")),
         }
     }
 
-    /// The inner error is a refusal.
-    async fn ask<'a, T>(
-        &'a self,
-        what: &str,
-        request: impl Fn() -> BoxFuture<'a, Answer<T>>,
-    ) -> Result<Result<T, String>, String> {
+    async fn ask<'a, T>(&'a self, what: &str, request: impl Fn() -> BoxFuture<'a, Answer<T>>) -> Result<T, String> {
         for attempt in 0..TRIES {
             let Some(answer) = bounded(self.patience, request()).await else {
                 return Err(format!("a {what} took longer than {:?}", self.patience));
             };
             let error = match answer.result {
-                Ok(said) => return Ok(Ok(said)),
+                Ok(said) => return Ok(said),
                 Err(error) => error,
             };
             match error.kind() {
                 StoreErrorKind::Throttled => SystemClock.sleep(FIRST_PAUSE * (1 << attempt)).await,
-                StoreErrorKind::Refused | StoreErrorKind::Misconfigured => return Ok(Err(error.to_string())),
+                StoreErrorKind::Refused | StoreErrorKind::Misconfigured => {
+                    return Err(format!("a {what} was refused: {error}"));
+                }
                 StoreErrorKind::Unanswered => return Err(format!("a {what} was not answered: {error}")),
                 StoreErrorKind::AccessDenied => return Err(format!("a {what} was not allowed: {error}")),
             }
@@ -136,7 +126,6 @@ async fn bounded<T>(patience: Duration, future: impl Future<Output = T>) -> Opti
 /// Whether a store's answer is the specification's.
 pub(super) fn agree(verdict: &Verdict, written: &Written) -> Passed {
     match (verdict, written) {
-        (Verdict::Refused(_), Written::Refused(_)) => Ok(()),
         (Verdict::Applied(expected), Written::Applied(row)) if expected == row => Ok(()),
         (Verdict::Applied(expected), Written::Applied(row)) => {
             Err(format!("it was applied, with another row: {}", difference(Some(expected), Some(row))))

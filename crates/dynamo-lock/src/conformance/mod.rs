@@ -5,8 +5,8 @@
 //! ```
 //! use std::sync::Arc;
 //! use dynamo_lock::conformance::{Options, PlantError, Subject, run};
-//! use dynamo_lock::store::BoxFuture;
-//! use dynamo_lock::{LockName, Memory, Row, Store};
+//! use dynamo_lock::store::{BoxFuture, LockName, Row, Store};
+//! use dynamo_lock::Memory;
 //!
 //! struct InMemory(Memory);
 //!
@@ -28,7 +28,7 @@
 //! # }
 //! ```
 //!
-//! The specification is [`apply`](crate::apply): the checks write generated ops on generated rows and compare the
+//! The specification is [`apply`](crate::store::apply): the checks write generated ops on generated rows and compare the
 //! answer, and the row that is there afterwards, with what it says. Further checks are about what only shows with two
 //! handles, with many writers at once, or with many rows. All that is generated follows from [`Options::seed`].
 //!
@@ -86,9 +86,6 @@ pub struct Options {
     pub listed: u32,
     /// What the names of all rows begin with. They are removed at the end, except after a failure.
     pub prefix: String,
-    /// Whether [`Verdict::Refused`](crate::Verdict::Refused) is checked, which takes rows with a token that is no
-    /// whole number below 2^64. Off for a store that adds one to any number, as DynamoDB does.
-    pub refusals: bool,
     /// The longest that one request may take.
     pub patience: Duration,
 }
@@ -102,7 +99,6 @@ impl Default for Options {
             writers: 8,
             listed: 250,
             prefix: "conformance/".to_owned(),
-            refusals: true,
             patience: Duration::from_secs(30),
         }
     }
@@ -123,7 +119,7 @@ pub async fn run(subject: &dyn Subject, options: Options) -> Report {
     let exam = Exam::new(subject, &options);
     let mut report = Report::new(options.seed);
     report.add("a planted row is read as it is", checks::planted(&exam).await);
-    let mut coverage = Coverage::new(options.refusals);
+    let mut coverage = Coverage::default();
     report.add("writes do what the specification says", checks::generated(&exam, &mut coverage).await);
     report.add("the generated ops reach every answer", coverage.complete());
     report.coverage = coverage;
@@ -133,9 +129,6 @@ pub async fn run(subject: &dyn Subject, options: Options) -> Report {
     report.add("attributes that an op does not name stay as they are", checks::foreign_attributes(&exam).await);
     report.add("a comparison with a missing attribute does not hold", checks::missing_attribute(&exam).await);
     report.add("one write takes effect once", checks::once(&exam).await);
-    if options.refusals {
-        report.add("a refused write changes nothing", checks::refused(&exam).await);
-    }
     report.add("a strong read sees every write that was answered", checks::strong_reads(&exam).await);
     report.add("an eventual read shows some state that the row was in", checks::eventual_reads(&exam).await);
     report.add("names are compared by bytes", checks::names(&exam).await);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use tokio::task::JoinSet;
 
 use super::exam::{Exam, Passed, Written, acquire, free_row, held_row, lease, op, release, renew};
-use crate::store::{LockName, Op, Row};
-use crate::{Consistency, FencingToken, Guid, OpKind};
+use crate::store::{Guid, LockName, Op, OpKind, Row};
+use crate::{Consistency, FencingToken};
 
 /// Sends these at once; the answers beside the op, in any order.
 async fn race(exam: &Exam<'_>, ops: Vec<Op>) -> Result<Vec<(Op, Written)>, String> {

@@ -22,7 +22,7 @@ pub struct Report {
 
 impl Report {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, checks: Vec::new(), coverage: Coverage::new(false) }
+        Self { seed, checks: Vec::new(), coverage: Coverage::default() }
     }
 
     pub(super) fn add(&mut self, name: &'static str, outcome: Result<(), String>) {

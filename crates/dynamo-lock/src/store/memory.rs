@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind};
+use super::{Answer, BoxFuture, Consistency, Page, Store};
 use dynamo_lock_protocol::{LockName, Op, Outcome, Row, Verdict, apply};
 
 /// Locks in this process's memory: for tests, and for tasks of one process. Clones share their rows.
@@ -37,15 +37,14 @@ impl Store for Memory {
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
-            self.with(|rows| match apply(rows.get(op.name.as_str()), op) {
+            let outcome = self.with(|rows| match apply(rows.get(op.name.as_str()), op) {
                 Verdict::Applied(row) => {
                     rows.insert(op.name.to_string(), row.clone());
-                    Ok(Outcome::Applied(row))
+                    Outcome::Applied(row)
                 }
-                Verdict::Conflict(row) => Ok(Outcome::Conflict(row)),
-                Verdict::Refused(fault) => Err(StoreError::new(StoreErrorKind::Refused, fault.to_string())),
-            })
-            .into()
+                Verdict::Conflict(row) => Outcome::Conflict(row),
+            });
+            Ok(outcome).into()
         })
     }
 

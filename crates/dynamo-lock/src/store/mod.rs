@@ -17,7 +17,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use dynamo_lock_protocol::{
-    Change, Condition, LockName, Number, Op, Outcome, Row, ServiceDate, Value, Verdict, apply, attr,
+    Change, Condition, Ends, FencingToken, Guid, Lease, LockName, NAME_MAX, Number, Op, OpKind, Outcome, Reign, Row,
+    ServiceDate, Target, Value, Verdict, apply, attr, holds,
 };
 
 #[cfg(feature = "config")]

@@ -191,6 +191,7 @@ use self::aws::open_dynamodb;
 #[cfg(feature = "dynamodb")]
 mod aws {
     use super::{DynamoDbUrl, misconfigured, parse};
+    use crate::DynamoDb;
     use crate::clock::{Clock, SystemClock};
     use crate::store::{Store, StoreError};
     use aws_config::default_provider::region::DefaultRegionChain;
@@ -218,7 +219,7 @@ mod aws {
             // For the table alone: the services that give credentials stay where they are.
             config = config.endpoint_url(endpoint);
         }
-        store(aws_sdk_dynamodb::Client::from_conf(config.build()), url)
+        Ok(store(aws_sdk_dynamodb::Client::from_conf(config.build()), url))
     }
 
     async fn find_region(profile: Option<&str>) -> Result<Region, StoreError> {
@@ -240,7 +241,14 @@ mod aws {
     }
 
     /// The table's store over a client.
-    fn store(_client: aws_sdk_dynamodb::Client, _url: &DynamoDbUrl) -> Result<Arc<dyn Store>, StoreError> {
-        Err(misconfigured("this version cannot open a DynamoDB table yet: use sqlite:///path/locks.db"))
+    fn store(client: aws_sdk_dynamodb::Client, url: &DynamoDbUrl) -> Arc<dyn Store> {
+        let mut store = DynamoDb::new(client, &url.table);
+        if let Some(key) = &url.partition_key {
+            store = store.partition_key(key);
+        }
+        if let Some(on) = url.service_clock {
+            store = store.service_clock(on);
+        }
+        Arc::new(store)
     }
 }

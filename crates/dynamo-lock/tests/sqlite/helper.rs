@@ -2,9 +2,8 @@
 //! told by its environment what to be.
 
 use dynamo_lock::store::attr;
-use dynamo_lock::{
-    Consistency, Ends, FencingToken, Guid, Lease, LockName, Op, OpKind, Outcome, Reign, Row, Sqlite, Store,
-};
+use dynamo_lock::{Consistency, FencingToken, LockName, Sqlite, Store};
+use dynamo_lock_protocol::{Ends, Guid, Lease, Op, OpKind, Outcome, Reign, Row};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};

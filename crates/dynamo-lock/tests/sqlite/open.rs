@@ -41,7 +41,7 @@ fn foreign(path: &Path, sql: &str) {
 }
 
 #[test]
-fn a_missing_database_is_created_for_this_user_alone() {
+fn lesson_38_a_missing_database_is_created_for_this_user_alone() {
     let (directory, path) = temporary();
     let store = Sqlite::open(&path).expect("opens");
     assert!(store.created());
@@ -135,7 +135,7 @@ fn a_pipe_is_refused_and_does_not_hang() {
 }
 
 #[test]
-fn symbolic_links_are_refused_for_the_database_and_its_log() {
+fn lesson_38_symbolic_links_are_refused_for_the_database_and_its_log() {
     let (directory, path) = temporary();
     let target = directory.path().join("target");
     symlink(&target, &path).expect("links");
@@ -162,7 +162,7 @@ fn a_second_name_for_the_file_is_refused() {
 }
 
 #[test]
-fn a_place_that_anybody_may_change_is_refused() {
+fn lesson_38_a_place_that_anybody_may_change_is_refused() {
     let (directory, path) = temporary();
     mode(directory.path(), 0o777);
     refused(directory.path(), &path, &["everybody may replace", "chmod o-w"]);
@@ -178,7 +178,7 @@ fn refused_while_open(path: &Path, part: &str) {
 }
 
 #[test]
-fn a_file_that_somebody_else_put_into_a_shared_directory_is_refused() {
+fn lesson_38_a_file_that_somebody_else_put_into_a_shared_directory_is_refused() {
     // Only root can give files away; everybody else sees the rule from the other side, with a file of root's.
     if !nix::unistd::geteuid().is_root() {
         return;
@@ -237,7 +237,7 @@ fn a_path_is_a_path_and_not_a_uri() {
 }
 
 #[test]
-fn the_default_database_is_created_with_its_directories() {
+fn lesson_38_the_default_database_is_created_with_its_directories() {
     let (directory, _) = temporary();
     let home = directory.path().canonicalize().expect("resolves");
     let open = |state: Option<&Path>, home: Option<&Path>| {

@@ -1,6 +1,8 @@
 //! A DynamoDB in this process, behind the SDK's HTTP connector: no sockets, no threads, no real time, so that it works
 //! under tokio's paused clock. It keeps a record of its requests, and goes wrong as it is told.
 
+#![allow(dead_code, clippy::disallowed_methods)] // each test uses what it needs; its date and delays are real time's
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +20,8 @@ use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::date_time::Format;
-use dynamo_lock::{DynamoDb, Row, TableOptions, Value, attr};
+use dynamo_lock::{DynamoDb, TableOptions};
+use dynamo_lock_protocol::{Row, Value, attr};
 use dynoxide::{Database, DynoxideError};
 use serde_json::{Value as Json, json};
 

@@ -118,7 +118,8 @@ pub struct HostClock {
 struct Skew {
     boot_ahead: Duration,
     raw_ahead: Duration,
-    boot_slew_per_mille: u64,
+    slew_per_mille: i64,
+    stopped: bool,
     wall_ms: i64,
 }
 
@@ -135,9 +136,20 @@ impl HostClock {
         self.state.lock().unwrap().wall_ms += ms;
     }
 
-    /// Slews CLOCK_BOOTTIME, from now on: fast by so many thousandths.
-    pub fn slew_boot(&self, per_mille: u64) {
-        self.state.lock().unwrap().boot_slew_per_mille = per_mille;
+    /// Slews CLOCK_BOOTTIME and the wall clock since the world began, as chrony does: fast by so many thousandths, slow
+    /// if negative.
+    pub fn slew(&self, per_mille: i64) {
+        self.state.lock().unwrap().slew_per_mille = per_mille;
+    }
+
+    /// Stops the process, as SIGSTOP does: clocks go on, and no timer of it fires before [`go_on`](HostClock::go_on).
+    pub fn stop(&self) {
+        self.state.lock().unwrap().stopped = true;
+    }
+
+    /// Ends the stop.
+    pub fn go_on(&self) {
+        self.state.lock().unwrap().stopped = false;
     }
 }
 
@@ -145,15 +157,22 @@ impl Clock for HostClock {
     fn now(&self) -> Moment {
         let skew = *self.state.lock().unwrap();
         let time = self.world.time().as_nanos() as u64;
+        let slewed = time as i64 / 1000 * skew.slew_per_mille;
         Moment {
-            boot_ns: time + time / 1000 * skew.boot_slew_per_mille + skew.boot_ahead.as_nanos() as u64,
+            boot_ns: time.saturating_add_signed(slewed) + skew.boot_ahead.as_nanos() as u64,
             raw_ns: time + skew.raw_ahead.as_nanos() as u64,
-            wall_ms: self.world.epoch_ms().saturating_add_signed(skew.wall_ms),
+            wall_ms: self.world.epoch_ms().saturating_add_signed(skew.wall_ms + slewed / 1_000_000),
         }
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(sleep(duration))
+        let state = self.state.clone();
+        Box::pin(async move {
+            sleep(duration).await;
+            while state.lock().unwrap().stopped {
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
     }
 }
 
@@ -384,6 +403,17 @@ impl Store for Link {
 
     fn service_clock(&self) -> bool {
         self.world.dates
+    }
+}
+
+/// A small generator (splitmix64), so that a failure names its seed.
+pub fn dice(seed: u64) -> impl FnMut() -> u64 + Send {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
     }
 }
 

@@ -159,18 +159,18 @@ mod tests {
         assert_eq!(
             expression.condition(&op.condition()),
             "attribute_not_exists(#name) OR (#v = :0 AND attribute_not_exists(#kind) AND attribute_exists(#guid) AND \
-             #guid <> :1 AND #expiresOn = :2 AND #token > :2 AND attribute_exists(#reign) AND #reign <> :3)"
+             #guid <> :1 AND #expiresOn = :2 AND #token > :2 AND #token < :3 AND attribute_exists(#reign) AND #reign <> :4)"
         );
         assert_eq!(
             expression.update(&op.changes()),
-            "SET #guid = :1, #v = :0, #reign = :3, #token = if_not_exists(#token, :4) + :0, #beat = :2, \
-             #leaseMs = :5, #owner = :6, #acquiredOn = :7, #expiresOn = :8, #purgeOn = :9 \
+            "SET #guid = :1, #v = :0, #reign = :4, #token = if_not_exists(#token, :5) + :0, #beat = :2, \
+             #leaseMs = :6, #owner = :7, #acquiredOn = :8, #expiresOn = :9, #purgeOn = :10 \
              REMOVE #stamp, #live, #revoked"
         );
         assert_eq!(expression.names()["#name"], "key", "the partition key under the table's own name");
         assert_eq!(expression.names()["#token"], "token");
-        assert_eq!(expression.values()[":4"], AttributeValue::N("7".to_owned()));
-        assert_eq!(expression.values().len(), 10);
+        assert_eq!(expression.values()[":5"], AttributeValue::N("7".to_owned()));
+        assert_eq!(expression.values().len(), 11);
     }
 
     #[test]

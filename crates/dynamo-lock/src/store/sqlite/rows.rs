@@ -44,7 +44,6 @@ fn prepare(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
     let after = match apply(before.as_ref(), op) {
         Verdict::Applied(row) => row,
         Verdict::Conflict(row) => return Ok(Outcome::Conflict(row)),
-        Verdict::Refused(fault) => return Err(refused(fault.to_string())),
     };
     let text = codec::encode(&after)
         .map_err(|why| refused(format!("the row of lock {:?} cannot be written ({why}): mend it", op.name.as_str())))?;

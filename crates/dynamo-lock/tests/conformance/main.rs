@@ -1,10 +1,21 @@
 //! Every store of ours passes the checks that `dynamo_lock::conformance` has for everybody's.
 
+mod dynamodb;
+#[cfg(unix)]
+mod process;
+#[cfg(unix)]
+mod sqlite;
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(unix)]
+mod wire;
+
 use std::sync::Arc;
 
-use dynamo_lock::conformance::{Feat, Options, PlantError, Report, Said, Subject, run};
+use dynamo_lock::conformance::{Options, PlantError, Report, Subject, run};
 use dynamo_lock::store::BoxFuture;
-use dynamo_lock::{LockName, Memory, Row, Store};
+use dynamo_lock::{LockName, Memory, Store};
+use dynamo_lock_protocol::Row;
 
 /// Two handles, and a way to put rows there: all that a store needs to be examined here.
 struct Rows<P> {
@@ -40,6 +51,13 @@ async fn examine_memory(options: Options) -> Report {
     run(&Rows { store: Arc::new(memory.clone()), other: Arc::new(memory), plant }, options).await
 }
 
+/// Not a check: where a second process begins.
+#[cfg(unix)]
+#[test]
+fn second_process() {
+    process::serve_if_child();
+}
+
 #[tokio::test]
 async fn memory_conforms() {
     examine_memory(Options::default()).await.assert_passed();
@@ -64,12 +82,4 @@ async fn one_seed_gives_one_examination() {
 async fn too_few_cases_are_not_taken_for_enough() {
     let report = examine_memory(Options { cases: 3, ..Options::default() }).await;
     assert_eq!(report.failed(), ["the generated ops reach every answer"]);
-}
-
-#[tokio::test]
-async fn refusals_are_left_out_on_demand() {
-    let report = examine_memory(Options { refusals: false, ..Options::default() }).await;
-    report.assert_passed();
-    assert_eq!(report.coverage().times(Feat::Acquire, Said::Refused), 0);
-    assert!(report.checks().iter().all(|check| check.name != "a refused write changes nothing"));
 }

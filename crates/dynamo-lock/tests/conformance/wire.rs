@@ -1,0 +1,197 @@
+//! Ops, rows and answers as JSON, for the pipe to another process. Every field of them.
+
+use dynamo_lock::store::Page;
+use dynamo_lock::{FencingToken, LockName, StoreError, StoreErrorKind};
+use dynamo_lock_protocol::{Ends, Lease, Number, Op, OpKind, Outcome, Row, Target, Value};
+use serde_json::{Value as Json, json};
+
+const KINDS: [StoreErrorKind; 5] = [
+    StoreErrorKind::Unanswered,
+    StoreErrorKind::Throttled,
+    StoreErrorKind::AccessDenied,
+    StoreErrorKind::Misconfigured,
+    StoreErrorKind::Refused,
+];
+
+fn text(json: &Json) -> &str {
+    json.as_str().expect("text")
+}
+
+fn whole(json: &Json) -> u64 {
+    json.as_u64().expect("a whole number")
+}
+
+fn maybe_text(json: &Json) -> Option<String> {
+    json.as_str().map(str::to_owned)
+}
+
+pub fn name_of(json: &Json) -> LockName {
+    LockName::new(text(json)).expect("a lock name")
+}
+
+pub fn error(error: &StoreError) -> Json {
+    json!([format!("{:?}", error.kind()), error.to_string()])
+}
+
+pub fn error_of(json: &Json) -> StoreError {
+    let kind = KINDS.into_iter().find(|kind| format!("{kind:?}") == text(&json[0]));
+    StoreError::new(kind.expect("a kind of error"), text(&json[1]))
+}
+
+pub fn row(row: &Row) -> Json {
+    let value = |value: &Value| match value {
+        Value::S(text) => json!(["S", text]),
+        Value::N(number) => json!(["N", number.as_str()]),
+        Value::Other(text) => json!(["other", text]),
+    };
+    row.attributes().map(|(name, there)| (name.to_owned(), value(there))).collect::<serde_json::Map<_, _>>().into()
+}
+
+pub fn row_of(json: &Json) -> Row {
+    let value = |json: &Json| match (text(&json[0]), text(&json[1])) {
+        ("S", text) => Value::from(text),
+        ("N", number) => Value::N(Number::parse(number).expect("a number")),
+        (_, text) => Value::Other(text.to_owned()),
+    };
+    Row::new(json.as_object().expect("a row").iter().map(|(name, there)| (name.clone(), value(there))))
+}
+
+pub fn maybe_row(there: Option<&Row>) -> Json {
+    there.map_or(Json::Null, row)
+}
+
+pub fn maybe_row_of(json: &Json) -> Option<Row> {
+    (!json.is_null()).then(|| row_of(json))
+}
+
+pub fn outcome(outcome: &Outcome) -> Json {
+    match outcome {
+        Outcome::Applied(there) => json!({ "applied": row(there) }),
+        Outcome::Conflict(there) => json!({ "conflict": maybe_row(there.as_ref()) }),
+        odd => panic!("no store answers Ok({odd:?})"),
+    }
+}
+
+pub fn outcome_of(json: &Json) -> Outcome {
+    match (json.get("applied"), json.get("conflict")) {
+        (Some(there), None) => Outcome::Applied(row_of(there)),
+        (None, Some(there)) => Outcome::Conflict(maybe_row_of(there)),
+        _ => panic!("no outcome: {json}"),
+    }
+}
+
+pub fn page(page: &Page) -> Json {
+    let rows: Vec<_> = page.rows.iter().map(|(name, there)| json!([name, row(there)])).collect();
+    json!({ "rows": rows, "next": page.next })
+}
+
+pub fn page_of(json: &Json) -> Page {
+    let rows = json["rows"].as_array().expect("rows").iter();
+    let rows = rows.map(|pair| (text(&pair[0]).to_owned(), row_of(&pair[1]))).collect();
+    Page { rows, next: maybe_text(&json["next"]) }
+}
+
+pub fn op(op: &Op) -> Json {
+    let kind = match &op.kind {
+        OpKind::Acquire(new) => json!({ "is": "acquire", "lease": lease(new) }),
+        OpKind::TakeOver { lease: new, seen, seen_token } => {
+            let seen_token = seen_token.map(FencingToken::get);
+            json!({ "is": "take over", "lease": lease(new), "seen": seen.as_str(), "seenToken": seen_token })
+        }
+        OpKind::Renew { reign, token, beat, lease_ms, ends: new, data } => json!({
+            "is": "renew", "reign": reign.as_str(), "token": token.get(), "beat": beat, "leaseMs": lease_ms,
+            "ends": ends(new), "data": data,
+        }),
+        OpKind::Release { reign, token, purge_on } => {
+            let token = token.map(FencingToken::get);
+            json!({ "is": "release", "reign": reign.as_str(), "token": token, "purgeOn": purge_on })
+        }
+        OpKind::Revoke { target: of, reign } => {
+            json!({ "is": "revoke", "target": target(of), "reign": reign.as_str() })
+        }
+        OpKind::ForceFree { target: of, reign, purge_on } => {
+            json!({ "is": "force free", "target": target(of), "reign": reign.as_str(), "purgeOn": purge_on })
+        }
+    };
+    json!({ "name": op.name.as_str(), "guid": op.guid.as_str(), "kind": kind })
+}
+
+pub fn op_of(json: &Json) -> Op {
+    let kind = &json["kind"];
+    let reign = || text(&kind["reign"]).into();
+    let maybe_token = |json: &Json| json.as_u64().map(FencingToken::new);
+    let kind = match text(&kind["is"]) {
+        "acquire" => OpKind::Acquire(lease_of(&kind["lease"])),
+        "take over" => OpKind::TakeOver {
+            lease: lease_of(&kind["lease"]),
+            seen: text(&kind["seen"]).into(),
+            seen_token: maybe_token(&kind["seenToken"]),
+        },
+        "renew" => OpKind::Renew {
+            reign: reign(),
+            token: FencingToken::new(whole(&kind["token"])),
+            beat: whole(&kind["beat"]),
+            lease_ms: whole(&kind["leaseMs"]),
+            ends: ends_of(&kind["ends"]),
+            data: maybe_text(&kind["data"]),
+        },
+        "release" => {
+            let token = maybe_token(&kind["token"]);
+            OpKind::Release { reign: reign(), token, purge_on: whole(&kind["purgeOn"]) }
+        }
+        "revoke" => OpKind::Revoke { target: target_of(&kind["target"]), reign: reign() },
+        "force free" => {
+            let target = target_of(&kind["target"]);
+            OpKind::ForceFree { target, reign: reign(), purge_on: whole(&kind["purgeOn"]) }
+        }
+        odd => panic!("no such op: {odd}"),
+    };
+    Op { name: name_of(&json["name"]), guid: text(&json["guid"]).into(), kind }
+}
+
+fn lease(lease: &Lease) -> Json {
+    let Lease { reign, seed, lease_ms, ends: new, owner, acquired_on, data, live } = lease;
+    json!({
+        "reign": reign.as_str(), "seed": seed.get(), "leaseMs": lease_ms, "ends": ends(new), "owner": owner,
+        "acquiredOn": acquired_on, "data": data, "live": live,
+    })
+}
+
+fn lease_of(json: &Json) -> Lease {
+    Lease {
+        reign: text(&json["reign"]).into(),
+        seed: FencingToken::new(whole(&json["seed"])),
+        lease_ms: whole(&json["leaseMs"]),
+        ends: ends_of(&json["ends"]),
+        owner: text(&json["owner"]).to_owned(),
+        acquired_on: whole(&json["acquiredOn"]),
+        data: maybe_text(&json["data"]),
+        live: json["live"].as_u64(),
+    }
+}
+
+fn ends(ends: &Ends) -> Json {
+    let Ends { expires_on, stamped, purge_on } = ends;
+    json!([expires_on, stamped, purge_on])
+}
+
+fn ends_of(json: &Json) -> Ends {
+    Ends { expires_on: whole(&json[0]), stamped: json[1] == json!(true), purge_on: whole(&json[2]) }
+}
+
+fn target(target: &Target) -> Json {
+    match target {
+        Target::Token(token) => json!([token.get()]),
+        Target::Version { guid, expires_on } => json!([guid.as_str(), expires_on.as_str()]),
+    }
+}
+
+fn target_of(json: &Json) -> Target {
+    match json[0].as_u64() {
+        Some(token) => Target::Token(FencingToken::new(token)),
+        None => Target::Version {
+            guid: text(&json[0]).into(),
+            expires_on: Number::parse(text(&json[1])).expect("a number"),
+        },
+    }
+}

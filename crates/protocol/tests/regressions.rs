@@ -1,0 +1,247 @@
+//! Faults that were found in this crate, a test each. `docs/track-record.md` tells their stories.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use dynamo_lock_protocol::{
+    Acquire, Beat, FencingToken, Fresh, Heartbeat, Held, LockName, Moment, Now, Number, Op, OpKind, Outcome, Patience,
+    ReceivedAt, Release, ReleaseEnd, ReleaseStep, Request, Revoke, RevokeStep, Row, RowFault, SentAt, ServiceClock,
+    ServiceDate, Step, Target, Timing, Value, Verdict, apply, attr,
+};
+
+const EPOCH_MS: u64 = 1_800_000_000_000;
+
+fn at(ms: u64) -> Moment {
+    Moment { boot_ns: ms * 1_000_000, raw_ns: ms * 1_000_000, wall_ms: EPOCH_MS + ms }
+}
+
+/// The time of a host without a service clock; luck that always gives the longest pause.
+fn now(ms: u64) -> Now<'static> {
+    let luck = u128::from(ms) + 1;
+    Now { at: at(ms), service: None, fresh: Fresh { guid: luck << 8, reign: luck << 64, jitter: u64::MAX - 1 } }
+}
+
+fn with<'a>(service: &'a ServiceClock, ms: u64) -> Now<'a> {
+    Now { service: Some(service), ..now(ms) }
+}
+
+fn request(lease_s: u64, patience: Patience) -> Request {
+    Request {
+        name: LockName::new("a").unwrap(),
+        owner: "test".into(),
+        timing: Timing::new(Duration::from_secs(lease_s)).unwrap(),
+        heartbeat: Heartbeat::Background,
+        max_hold: None,
+        data: None,
+        live: None,
+        patience,
+    }
+}
+
+fn row(attributes: &[(&str, Value)]) -> Row {
+    Row::new(attributes.iter().map(|(name, value)| (name.to_string(), value.clone())))
+}
+
+fn held(lease_ms: u64) -> Row {
+    row(&[
+        (attr::V, 1.into()),
+        (attr::GUID, "g".into()),
+        (attr::REIGN, "r".into()),
+        (attr::TOKEN, 7.into()),
+        (attr::EXPIRES_ON, (EPOCH_MS + lease_ms).into()),
+        (attr::LEASE_MS, lease_ms.into()),
+    ])
+}
+
+fn write(step: Step) -> Op {
+    match step {
+        Step::Write(op) => op,
+        other => panic!("not a write: {other:?}"),
+    }
+}
+
+/// An uncontended acquisition at 0 ms, on a store without a clock.
+fn acquired(lease_s: u64) -> (Held, Row) {
+    let mut machine = Acquire::new(request(lease_s, Patience::Wait), None);
+    let op = write(machine.next(&now(0)));
+    let Verdict::Applied(row) = apply(None, &op) else { panic!() };
+    machine.handle_outcome(&now(10), SentAt(at(0)), &Outcome::Applied(row.clone()), None);
+    match machine.next(&now(10)) {
+        Step::Acquired(held) => (*held, row),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_poll_that_outlasts_the_rows_lease_does_not_delay_its_takeover() {
+    let mut machine = Acquire::new(request(20, Patience::Wait), None);
+    let _acquire = write(machine.next(&now(0)));
+    machine.handle_outcome(&now(1), SentAt(at(0)), &Outcome::Conflict(Some(held(1_000))), None);
+    // Pauses and reads until the lease of the row is over; each step must move time, or end the wait.
+    let mut ms = 1;
+    for _ in 0..1_000 {
+        match machine.next(&now(ms)) {
+            Step::Pause(length) => {
+                assert!(!length.is_zero(), "a pause of nothing at {ms} ms");
+                ms += length.as_millis().max(1) as u64;
+            }
+            Step::Read { .. } => machine.handle_row(&now(ms), Some(&held(1_000)), None),
+            Step::Write(op) => {
+                assert!(matches!(op.kind, OpKind::TakeOver { .. }));
+                assert_eq!(ms, 1_001, "not before the lease is over, and not after");
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("never taken over");
+}
+
+#[test]
+fn the_wait_for_a_safe_seed_begins_anew_with_each_version_of_a_row_without_a_token() {
+    let legacy = |guid: &str| row(&[(attr::GUID, guid.into()), (attr::EXPIRES_ON, 1.into())]);
+    let mut machine = Acquire::new(request(20, Patience::Wait), None).reading_first();
+    let mut service = ServiceClock::default();
+    let mut ms = 0;
+    let mut versions = 0;
+    let mut first_seen = 0;
+    for _ in 0..10_000 {
+        let date = ServiceDate((EPOCH_MS + ms) / 1000);
+        match machine.next(&with(&service, ms)) {
+            Step::Pause(length) => ms += length.as_millis().max(1) as u64,
+            Step::Read { .. } => {
+                service.observe(date, SentAt(at(ms)), ReceivedAt(at(ms)));
+                // A new version of another legacy client, twice, each just before the old one could be taken.
+                let version = ms / 6_000;
+                if version < 3 && version != versions {
+                    (versions, first_seen) = (version, ms);
+                }
+                machine.handle_row(&with(&service, ms), Some(&legacy(&versions.to_string())), Some(date));
+            }
+            Step::Write(op) => {
+                let OpKind::TakeOver { lease, seen_token: None, .. } = op.kind else { panic!("{op:?}") };
+                let second_seen = (EPOCH_MS + first_seen) / 1000;
+                assert!(lease.seed.get() >> 20 > second_seen, "a seed from before this version was seen");
+                assert_eq!(versions, 2, "taken while versions were still changing");
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("never taken over");
+}
+
+#[test]
+fn a_token_beyond_its_range_is_refused_and_neither_wraps_nor_panics() {
+    for token in ["9007199254740992", "18446744073709551615", "99999999999999999999999999999999999999"] {
+        let mut there = held(1_000);
+        there.set(attr::TOKEN, Value::N(Number::parse(token).unwrap()));
+        assert!(matches!(there.standing(), Err(RowFault::Malformed { attribute: attr::TOKEN, .. })));
+        let mut free = there.clone();
+        free.set(attr::EXPIRES_ON, 0.into());
+        let mut machine = Acquire::new(request(20, Patience::Wait), None);
+        let op = write(machine.next(&now(0)));
+        assert_eq!(apply(Some(&free), &op), Verdict::Conflict(Some(free)));
+    }
+    let target = Target::Token(FencingToken::new(u64::MAX));
+    let mut revoke = Revoke::new(LockName::new("a").unwrap(), target, false, &now(0));
+    let RevokeStep::Write(op) = revoke.next(&now(0)) else { panic!() };
+    assert_eq!(apply(Some(&held(1_000)), &op), Verdict::Conflict(Some(held(1_000))));
+}
+
+#[test]
+fn a_legacy_row_with_a_kind_is_refused_before_it_is_taken_over() {
+    let order = row(&[(attr::GUID, "g".into()), (attr::KIND, "order".into()), (attr::EXPIRES_ON, 1.into())]);
+    assert!(matches!(order.standing(), Err(RowFault::UnknownKind { .. })));
+}
+
+#[test]
+fn a_clean_up_that_was_throttled_is_tried_again() {
+    let mut machine = Acquire::new(request(20, Patience::Wait), None);
+    let _acquire = write(machine.next(&now(0)));
+    machine.handle_outcome(&now(5_000), SentAt(at(0)), &Outcome::Unknown, None);
+    // The belief of this operation is over: it is abandoned.
+    let Step::CleanUp(mut release) = machine.next(&now(20_000)) else { panic!("no clean-up") };
+    let ReleaseStep::Write(_) = release.next(&now(20_000)) else { panic!() };
+    release.handle_outcome(&now(20_010), &Outcome::Throttled);
+    let mut ms = 20_010;
+    loop {
+        match release.next(&now(ms)) {
+            ReleaseStep::Pause(length) => ms += length.as_millis().max(1) as u64,
+            ReleaseStep::Write(_) => return,
+            ReleaseStep::Done(end) => panic!("given up: {end:?}"),
+        }
+    }
+}
+
+#[test]
+fn numbers_are_compared_exactly() {
+    let compare = |text: &str, to| Number::parse(text).unwrap().compare(to);
+    assert_eq!(compare("5.00000000000000000001", 5), Ordering::Greater);
+    assert_eq!(compare("-0.5", 0), Ordering::Less);
+    assert_eq!(compare("5.000", 5), Ordering::Equal);
+    assert_eq!(compare("9007199254740993", 9_007_199_254_740_992), Ordering::Greater);
+    assert_eq!(compare("18446744073709551616", u64::MAX), Ordering::Greater);
+}
+
+#[test]
+fn a_renewal_that_tells_nothing_of_the_services_time_moves_no_belief() {
+    // Acquired with a stamp and a date.
+    let mut service = ServiceClock::default();
+    let date = |ms: u64| ServiceDate((EPOCH_MS + ms) / 1000);
+    service.observe(date(0), SentAt(at(0)), ReceivedAt(at(0)));
+    let mut machine = Acquire::new(request(20, Patience::Wait), None);
+    let op = write(machine.next(&with(&service, 0)));
+    let Verdict::Applied(row) = apply(None, &op) else { panic!() };
+    machine.handle_outcome(&with(&service, 10), SentAt(at(0)), &Outcome::Applied(row.clone()), Some(date(10)));
+    let Step::Acquired(mut held) = machine.next(&with(&service, 10)) else { panic!() };
+    let before = held.time_left(at(5_000));
+
+    let Beat::Write(op) = held.next(&with(&service, 5_000)) else { panic!("no renewal is due") };
+    let Verdict::Applied(row) = apply(Some(&row), &op) else { panic!() };
+    held.handle_outcome(&with(&service, 5_000), SentAt(at(5_000)), &Outcome::Applied(row.clone()), None);
+    assert_eq!((held.landed(), held.time_left(at(5_000))), (0, before), "an answer without a date");
+
+    // The next one follows soon, and does.
+    let mut ms = 5_000;
+    let op = loop {
+        match held.next(&with(&service, ms)) {
+            Beat::Sleep(length) => ms += length.as_millis().max(1) as u64,
+            Beat::Write(op) => break op,
+            Beat::Lost(loss) => panic!("{loss:?}"),
+        }
+    };
+    assert!(ms < 10_001);
+    let Verdict::Applied(row) = apply(Some(&row), &op) else { panic!() };
+    held.handle_outcome(&with(&service, ms), SentAt(at(ms)), &Outcome::Applied(row), Some(date(ms)));
+    assert!(held.landed() == 1 && held.time_left(at(ms)) > before);
+}
+
+#[test]
+fn force_free_after_a_revocation_does_not_report_what_it_did_not_do() {
+    let (held, row) = acquired(20);
+    let name = LockName::new("a").unwrap();
+    let mut revoke = Revoke::new(name.clone(), Target::Token(held.token()), false, &now(20));
+    let RevokeStep::Write(op) = revoke.next(&now(20)) else { panic!() };
+    let Verdict::Applied(row) = apply(Some(&row), &op) else { panic!() };
+
+    let mut force = Revoke::new(name, Target::Token(held.token()), true, &now(30));
+    let RevokeStep::Write(op) = force.next(&now(30)) else { panic!() };
+    let Verdict::Conflict(there) = apply(Some(&row), &op) else { panic!() };
+    force.handle_outcome(&now(40), &Outcome::Conflict(there));
+    let RevokeStep::Done(end) = force.next(&now(40)) else { panic!() };
+    assert_ne!(end, dynamo_lock_protocol::RevokeEnd::Done, "the row is still held by nobody for its lease");
+    let mut release = Release::of(&held, &now(40));
+    let ReleaseStep::Write(op) = release.next(&now(40)) else { panic!() };
+    let Verdict::Conflict(there) = apply(Some(&row), &op) else { panic!() };
+    release.handle_outcome(&now(50), &Outcome::Conflict(there));
+    assert_eq!(release.next(&now(50)), ReleaseStep::Done(ReleaseEnd::Lost(dynamo_lock_protocol::Loss::Revoked)));
+}
+
+#[test]
+fn a_long_lease_hears_the_service_clock_often_enough() {
+    // Samples live for ten minutes; a stamp needs one that does.
+    let timing = Timing::new(Duration::from_secs(3_600)).unwrap();
+    assert!(timing.heartbeat() + timing.attempt_timeout() < Duration::from_secs(600));
+    assert!(timing.with_heartbeat(Duration::from_secs(1_000)).is_err());
+}

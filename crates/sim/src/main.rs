@@ -1,0 +1,3 @@
+//! Looks for two holders.
+
+fn main() {}
