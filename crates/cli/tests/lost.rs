@@ -75,8 +75,8 @@ fn revoke(place: &Place) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let store = Sqlite::open(place.path("locks.db")).expect("the database");
-        let lock =
-            Client::builder(store).build().map(|client| client.lock("a")).expect("valid").expect("valid");
+        let client = Client::builder(store).build().expect("valid");
+        let lock = client.lock("a").expect("valid");
         let Ok(Inspection::Held { token: Some(token), .. }) = lock.inspect().await else { panic!("not held") };
         let token: FencingToken = token;
         lock.revoke(token).await.expect("it is held");

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use support::{PROGRAM, Place, Running, until};
 
 /// Holds the lock `a` until it is killed.
-const HOLD: &[&str] = &["run", "a", "-c", "touch ready; sleep 100"];
+const HOLD: &[&str] = &["run", "a", "-c", "touch ready; exec sleep 100"];
 
 #[test]
 fn the_childs_code_is_ours() {

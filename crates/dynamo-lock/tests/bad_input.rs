@@ -122,8 +122,9 @@ async fn rows_of_others() {
         says(&lock.try_acquire().await.unwrap_err(), &words);
         says(&lock.hold(HOUR).await.unwrap_err(), &words);
         says(&lock.inspect().await.unwrap_err(), &words);
-        let token = dynamo_lock::FencingToken::new(7);
-        lock.revoke(token).await.err().inspect(|error| says(error, &[]));
+        // Not the reign that is there: nothing to take away, and a reason.
+        says(&lock.revoke(dynamo_lock::FencingToken::new(8)).await.unwrap_err(), &[]);
+        says(&lock.force_free(dynamo_lock::FencingToken::new(8)).await.unwrap_err(), &[]);
         assert_eq!(world.row("a").await, Some(planted), "it is left as it was");
     }
 }

@@ -1,7 +1,7 @@
 //! The program under test, with a store of its own in a directory that goes away.
 #![allow(dead_code, clippy::disallowed_methods)] // each test file uses its part; waits here are bounded by real time
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -150,8 +150,4 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
 pub fn state(pid: i32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(") ").next()?.chars().next().filter(|state| !matches!(state, 'Z' | 'X'))
-}
-
-pub fn exists(path: &Path) -> bool {
-    path.exists()
 }
