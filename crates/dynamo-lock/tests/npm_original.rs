@@ -114,6 +114,7 @@ async fn lesson_30_the_original_paused_three_leases_cannot_overwrite_a_renewed_l
     let world = World::new();
     let (dynoxide, store) = table(&world).await;
     let guard = acquire(&client(&world.host(), &store)).await;
+    sleep(LEASE).await; // renewed already: what it reads is a renewal's version
     let mut original = Original::start(&modules);
     // An hour ahead: it takes every lock of ours for over.
     let callback = original.get_lock(&world, &dynoxide, 3_600_000, 10_000, LEASE * 3).await;
