@@ -55,7 +55,8 @@ impl Lock {
     ///
     /// # Errors
     /// [`AcquireError::TimedOut`], never while holding: a request in flight at the limit is waited for, at most a
-    /// quarter of the lease.
+    /// quarter of the lease, and what an unanswered one may have taken is given back first. If that goes unanswered too,
+    /// it goes on in the background; nobody believes in what it may have left, for at most a lease.
     ///
     /// # Cancel safety
     /// As [`acquire`](Lock::acquire).
