@@ -6,7 +6,8 @@ mod world;
 
 use std::time::Duration;
 
-use dynamo_lock::{AcquireError, Heartbeat, Loss, RevokeError};
+use dynamo_lock::store::Row;
+use dynamo_lock::{AcquireError, Heartbeat, InspectError, Inspection, Listed, Loss, RevokeError};
 use tokio::time::sleep;
 use world::{Fault, World};
 
@@ -231,4 +232,51 @@ async fn force_free_frees_at_once() {
     let next = operator.try_acquire().await.unwrap().expect("free");
     assert!(next.token() > guard.token());
     assert_eq!(guard.lost().await, Loss::TakenOver);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_shows_every_row_and_what_it_says() {
+    let world = World::new();
+    let client = world.host().client();
+    let _held = client.lock("held").unwrap().acquire().await.unwrap();
+    client.lock("free").unwrap().acquire().await.unwrap().release().await.unwrap();
+    world.plant("data", Some(Row::new([("customer".to_owned(), "Smith".into())])));
+    let (mut list, mut seen) = (client.list(), Vec::new());
+    while let Some(listed) = list.next().await {
+        let Listed { name, inspection, .. } = listed.unwrap();
+        seen.push((name, inspection));
+    }
+    seen.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(seen.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["data", "free", "held"]);
+    assert!(matches!(seen[0].1, Err(InspectError::Row(_))));
+    assert!(matches!(seen[1].1, Ok(Inspection::Free { token: Some(_), .. })));
+    assert!(matches!(seen[2].1, Ok(Inspection::Held { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_could_not_be_read_is_asked_for_again() {
+    let world = World::new();
+    let host = world.host();
+    let client = host.client();
+    client.lock("a").unwrap().acquire().await.unwrap().release().await.unwrap();
+    host.link.once("list", Fault::Throttle);
+    let mut list = client.list();
+    assert!(list.next().await.unwrap().is_err());
+    assert_eq!(list.next().await.unwrap().unwrap().name, "a");
+    assert!(list.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn guards_and_locks_may_be_used_from_any_task() {
+    fn is_send_and_sync<T: Send + Sync>(_: &T) {}
+    fn is_send<T: Send>(_: &T) {}
+    let client = World::new().host().client();
+    let lock = client.lock("a").unwrap();
+    is_send(&lock.acquire());
+    is_send(&lock.with(async |_| ()));
+    is_send(&lock.hold(Duration::from_secs(1)));
+    let guard = lock.acquire().await.unwrap();
+    is_send_and_sync(&guard);
+    is_send(&guard.run(async {}));
+    is_send(&guard.release());
 }
