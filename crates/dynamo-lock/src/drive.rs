@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, Beat, Fresh, Held, Holder, LockName, Now, Op, Outcome, ReceivedAt, Release, ReleaseEnd, ReleaseStep,
+    Acquire, Beat, Fresh, Held, Holder, LockName, Loss, Now, Op, Outcome, ReceivedAt, Release, ReleaseEnd, ReleaseStep,
     Revoke, RevokeEnd, RevokeStep, Row, SentAt, ServiceClock, ServiceDate, Step, Timing, Watch,
 };
 use tokio::runtime::Handle;
@@ -127,7 +127,8 @@ impl Core {
         let mut attempt = Attempt::new(self.clone(), machine);
         let began = self.clock.now();
         loop {
-            let waited = self.clock.now().holder_elapsed_since(began);
+            // A wait, so a suspension or a step of the wall clock does not count.
+            let waited = self.clock.now().waiter_elapsed_since(began);
             let left = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(waited));
             let step = self.now(|now| attempt.machine.next(now));
             // At the limit nothing is waited for any more; what can be had at once still is.
@@ -177,7 +178,7 @@ impl Core {
     }
 
     /// Waits until a held lock is lost.
-    pub(crate) async fn until_lost(&self, holding: &Holding) -> dynamo_lock_protocol::Loss {
+    pub(crate) async fn until_lost(&self, holding: &Holding) -> Loss {
         loop {
             let at = self.clock.now();
             let left = {
@@ -191,20 +192,32 @@ impl Core {
         }
     }
 
-    /// Sends a renewal that was asked for, and waits until it has landed or the lock is lost.
-    pub(crate) async fn settle(self: &Arc<Self>, held: &mut Held) -> Result<(), dynamo_lock_protocol::Loss> {
-        let before = held.landed();
-        while held.landed() == before {
-            match self.now(|now| held.next(now)) {
+    /// Makes a lock that nothing will renew last for `duration`, by one renewal. Dropped or failed before that is known
+    /// to have landed, the background waits for the try in flight and releases until that is answered.
+    pub(crate) async fn extend(self: &Arc<Self>, held: Held, duration: Duration) -> Result<Held, Loss> {
+        let mut extension =
+            Extension { core: self.clone(), runtime: Handle::current(), held, duration, in_flight: None, done: false };
+        extension.held.ask_lease(duration);
+        let before = extension.held.landed();
+        loop {
+            if let Some(loss) = extension.held.check(self.clock.now()) {
+                return Err(loss); // R5
+            }
+            if extension.held.landed() > before {
+                extension.done = true;
+                return Ok(extension.held.clone());
+            }
+            match self.now(|now| extension.held.next(now)) {
                 Beat::Lost(loss) => return Err(loss),
                 Beat::Sleep(length) => self.clock.sleep(length.min(SLICE)).await,
                 Beat::Write(op) => {
-                    let reply = self.write(op, held.attempt_timeout()).await;
-                    self.now(|now| held.handle_outcome(now, reply.sent_at, &reply.known(), reply.date));
+                    let flight = self.write(op, extension.held.attempt_timeout());
+                    let reply = extension.in_flight.insert(flight).await;
+                    extension.in_flight = None;
+                    self.now(|now| extension.held.handle_outcome(now, reply.sent_at, &reply.known(), reply.date));
                 }
             }
         }
-        Ok(())
     }
 
     /// Sends a release until it is answered, or its answer would not help any more.
@@ -333,6 +346,7 @@ impl Attempt {
                 self.clean_up(release);
             }
         }
+        self.finished = true;
         Err(AcquireError::TimedOut { holder, waited })
     }
 }
@@ -355,6 +369,35 @@ impl Drop for Attempt {
             core.now(|now| machine.handle_outcome(now, reply.sent_at, &reply.known(), reply.date));
             if let Some(release) = core.now(|now| machine.give_up(now)) {
                 let _over_within_its_lease = core.release(release, timeout).await;
+            }
+        });
+    }
+}
+
+/// A hold that is being made longer. What it may leave would last as long as the hold, so it has an owner.
+struct Extension {
+    core: Arc<Core>,
+    runtime: Handle,
+    held: Held,
+    duration: Duration,
+    in_flight: Option<BoxFuture<'static, Reply>>,
+    done: bool,
+}
+
+impl Drop for Extension {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        let (core, flight) = (self.core.clone(), self.in_flight.take());
+        let (held, duration) = (self.held.clone(), self.duration);
+        self.core.in_background(&self.runtime, async move {
+            if let Some(flight) = flight {
+                let _either_way = flight.await;
+            }
+            let release = core.now(|now| Release::of_hold(&held, duration, now));
+            if let Err(error) = core.release(release, held.attempt_timeout()).await {
+                tracing::warn!(%error, "a hold that failed could not be given up; it is over when it would have been");
             }
         });
     }

@@ -59,7 +59,8 @@ pub enum HoldError {
         /// Until when, as far as the row says.
         until: Option<SystemTime>,
     },
-    /// It was acquired, but could not be made to last; it was given up again.
+    /// It was acquired, but is not known to last; the background gives it up again, and until that is answered it may be
+    /// in the row, at most for as long as was asked.
     #[error(transparent)]
     Lost(#[from] Lost),
     /// It could not be acquired.

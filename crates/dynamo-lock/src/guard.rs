@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(crate) struct Holding {
     /// The user's word for stop: the lock is lost, or given up.
     stop: CancellationToken,
     ended: CancellationToken,
+    /// The loss was said to the observer.
+    told: AtomicBool,
 }
 
 impl Holding {
@@ -53,19 +56,14 @@ impl Holding {
 
     /// Says once that the lock is lost.
     pub(crate) fn signal(&self, loss: Loss) {
-        if self.stop.is_cancelled() {
+        self.stop.cancel();
+        if self.told.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.stop.cancel();
         let last_error = lock(&self.last_error).clone();
         let (name, token) = (&self.name, self.token);
         self.core.observer.event(Event::Lost { name, token, loss, last_error: last_error.as_ref() });
         self.changed.notify_waiters();
-    }
-
-    fn lost<T>(&self, loss: Loss, output: Option<T>) -> Lost<T> {
-        let last_error = lock(&self.last_error).clone();
-        Lost { loss, name: self.name.clone(), token: self.token, output, last_error }
     }
 }
 
@@ -97,6 +95,7 @@ impl Guard {
             changed: Notify::new(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
+            told: AtomicBool::new(false),
             core: core.clone(),
         });
         let runtime = Handle::current();
@@ -128,9 +127,18 @@ impl Guard {
         self.loss().is_none()
     }
 
+    /// In a forked child nothing is locked: another thread may have held the mutex at the fork, and is not here.
+    fn is_forked(&self) -> bool {
+        self.pid != std::process::id()
+    }
+
+    fn lost_error<T>(&self, loss: Loss, output: Option<T>) -> Lost<T> {
+        let last_error = if self.is_forked() { None } else { lock(&self.holding.last_error).clone() };
+        Lost { loss, name: self.name().clone(), token: self.token(), output, last_error }
+    }
+
     fn loss(&self) -> Option<Loss> {
-        if self.pid != std::process::id() {
-            self.holding.held().lose(Loss::Suspended);
+        if self.is_forked() {
             return Some(Loss::Suspended);
         }
         let at = self.core().clock.now();
@@ -155,8 +163,8 @@ impl Guard {
     /// [`Lost`] if it may not, also while it is still live for less: who needs `min` must not begin.
     pub fn ensure(&self, min: Duration) -> Result<(), Lost> {
         match self.loss() {
-            Some(loss) => Err(self.holding.lost(loss, None)),
-            None if self.time_left() < min => Err(self.holding.lost(Loss::Expired, None)),
+            Some(loss) => Err(self.lost_error(loss, None)),
+            None if self.time_left() < min => Err(self.lost_error(Loss::Expired, None)),
             None => Ok(()),
         }
     }
@@ -166,6 +174,9 @@ impl Guard {
     /// # Cancel safety
     /// Safe: it only waits.
     pub async fn lost(&self) -> Loss {
+        if self.is_forked() {
+            return Loss::Suspended;
+        }
         let loss = self.core().until_lost(&self.holding).await;
         self.holding.signal(loss);
         loss
@@ -187,11 +198,11 @@ impl Guard {
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost<T>> {
         let output = tokio::select! {
             biased;
-            loss = self.lost() => return Err(self.holding.lost(loss, None)),
+            loss = self.lost() => return Err(self.lost_error(loss, None)),
             output = work => output,
         };
         match self.loss() {
-            Some(loss) => Err(self.holding.lost(loss, Some(output))),
+            Some(loss) => Err(self.lost_error(loss, Some(output))),
             None => Ok(output),
         }
     }
@@ -230,7 +241,7 @@ impl Guard {
             tokio::pin!(changed);
             changed.as_mut().enable();
             if let Some(loss) = self.loss() {
-                return Err(self.holding.lost(loss, None));
+                return Err(self.lost_error(loss, None));
             }
             if done(&self.holding.held()) {
                 return Ok(());
@@ -271,19 +282,18 @@ impl Guard {
     /// # Cancel safety
     /// Safe: the release goes on in the background.
     pub async fn release(mut self) -> Result<(), ReleaseError> {
-        if self.pid != std::process::id() {
+        if self.is_forked() {
             // A forked child's copy must not touch the parent's lock.
-            return Err(self.holding.lost(Loss::Suspended, None).into());
+            return Err(self.lost_error(Loss::Suspended, None).into());
         }
         let (done, end) = tokio::sync::oneshot::channel();
         self.begin_release(move |result| {
             let _nobody_waits = done.send(result);
         });
-        let holding = self.holding.clone();
         match end.await {
             Err(_) | Ok(Ok(ReleaseEnd::Unknown)) => Err(ReleaseError::Unknown),
             Ok(Ok(ReleaseEnd::Released)) => Ok(()),
-            Ok(Ok(ReleaseEnd::Lost(loss))) => Err(holding.lost(loss, None).into()),
+            Ok(Ok(ReleaseEnd::Lost(loss))) => Err(self.lost_error(loss, None).into()),
             Ok(Ok(_)) => Err(ReleaseError::Unknown),
             Ok(Err(error)) => Err(error.into()),
         }
@@ -310,7 +320,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if !self.released && self.pid == std::process::id() {
+        if !self.released && !self.is_forked() {
             self.begin_release(|result| match result {
                 Ok(ReleaseEnd::Released) => {}
                 Ok(end) => tracing::warn!(?end, "a dropped guard's release"),

@@ -7,8 +7,8 @@ use dynamo_lock_protocol::{FencingToken, Holder, Row, RowFault, ServiceDate, Sta
 
 use crate::drive::{Core, lock};
 
-/// What is known of a lock. Never a bare yes or no: a holder may have given up or been lost since, and only a store
-/// with a service clock can say that a lease is surely over.
+/// What is known of a lock. Never a bare yes or no: a holder may have given up or been lost since, and that a lease of
+/// ours is surely over only a store with a service clock can say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Inspection {
@@ -30,7 +30,8 @@ pub enum Inspection {
         /// If it is never heard of again, others may follow after a time from now within these bounds.
         may_end: RangeInclusive<Duration>,
     },
-    /// Its lease is over on the service's clock, and nobody has taken it since.
+    /// Its lease is over on the service's clock, and nobody has taken it since; a legacy row's, where the store has no such
+    /// clock, on our own.
     SurelyOver {
         /// Who held it. Somebody else's words.
         by: Holder,
@@ -70,7 +71,8 @@ impl Core {
                 let ends = u64::try_from(legacy.expires_on).unwrap_or(0);
                 let over_after = ends.saturating_add(skew.as_millis() as u64);
                 let (earliest, latest) = interval.unwrap_or((now.wall_ms, now.wall_ms));
-                if lower.unwrap_or(now.wall_ms) > over_after {
+                let time = if self.service.is_some() { lower } else { Some(now.wall_ms) };
+                if time.is_some_and(|time| time > over_after) {
                     return Ok(Inspection::SurelyOver { token: legacy.token, by });
                 }
                 let may_end = until(ends, latest)..=until(over_after, earliest);

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, ConfigError, DATA_MAX, FencingToken, Heartbeat, Held, Holder, LEASE_MIN, LockName, Patience, Release,
-    Request, Revoke, RevokeEnd, Standing, Target, Timing,
+    Acquire, ConfigError, DATA_MAX, FencingToken, Heartbeat, Held, Holder, LEASE_MIN, LockName, Patience, Request,
+    Revoke, RevokeEnd, Standing, Target, Timing,
 };
 
 use crate::client::Client;
@@ -93,7 +93,8 @@ impl Lock {
     /// [`HoldError::Held`] if somebody else holds it; it does not wait.
     ///
     /// # Cancel safety
-    /// Dropped before the lock is acquired: as [`acquire`](Lock::acquire). After: it is over within the client's lease.
+    /// As [`acquire`](Lock::acquire). Dropped later, while a hold longer than the client's lease is made to last, the
+    /// background gives it up again; until that is answered it may be in the row, at most for `duration`.
     pub async fn hold(&self, duration: Duration) -> Result<FencingToken, HoldError> {
         let core = &self.client.core;
         let timing = Timing::for_hold(duration).map_err(AcquireError::Config)?;
@@ -101,6 +102,7 @@ impl Lock {
         options.heartbeat = Heartbeat::Off;
         // A ghost of this acquire lasts at most the client's lease.
         let timing = if duration > core.timing.lease() { core.timing.clone() } else { timing };
+        let timing = timing.with_legacy_skew(core.timing.legacy_skew());
         let mut machine = Acquire::new(options.request(timing, Patience::Try), self.watch());
         if core.service.as_ref().is_some_and(|service| lock(service).interval(core.clock.now()).is_none()) {
             machine = machine.reading_first();
@@ -112,14 +114,10 @@ impl Lock {
                 return Err(HoldError::Held { by: Box::new(by), until });
             }
         };
-        held.ask_lease(duration);
-        if duration > core.timing.lease()
-            && let Err(loss) = core.settle(&mut held).await
-        {
-            let release = core.now(|now| Release::of(&held, now));
-            let last_error = core.release(release, held.attempt_timeout()).await.err();
+        if duration > core.timing.lease() {
             let (name, token) = (self.name.clone(), held.token());
-            return Err(Lost { loss, name, token, output: None, last_error }.into());
+            let lost = |loss| Lost { loss, name, token, output: None, last_error: None };
+            *held = core.extend(*held.clone(), duration).await.map_err(lost)?;
         }
         Ok(held.token())
     }

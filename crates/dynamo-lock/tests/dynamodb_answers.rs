@@ -200,10 +200,13 @@ impl IsOn for DynamoDb {
 }
 
 #[tokio::test]
-async fn without_a_service_clock_answers_have_no_date() {
+async fn whether_dates_may_be_used_is_advice_and_they_are_handed_on_in_any_case() {
     let (_, store) = server().await;
-    assert_eq!(read(&store.clone().service_clock(false)).await.date, None);
-    assert_eq!(read(&store).await.date, Some(ServiceDate(NOW)));
+    for on in [false, true] {
+        let store = store.clone().service_clock(on);
+        assert_eq!(store.service_clock_is_on(), on);
+        assert_eq!(read(&store).await.date, Some(ServiceDate(NOW)));
+    }
 }
 
 #[tokio::test(start_paused = true)]

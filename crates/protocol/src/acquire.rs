@@ -239,7 +239,7 @@ impl Acquire {
     /// A read was not answered.
     pub fn handle_unread(&mut self, now: &Now<'_>) {
         let since = *self.unread_since.get_or_insert(now.at);
-        if now.at.holder_elapsed_since(since) >= self.request.timing.lease() {
+        if now.at.waiter_elapsed_since(since) >= self.request.timing.lease() {
             self.phase = Phase::Unanswered;
         } else {
             self.pause(now);
@@ -346,12 +346,14 @@ impl Acquire {
         token: Option<FencingToken>,
         lease: Option<Duration>,
     ) {
-        if self.watch.as_ref().is_some_and(|watch| watch.guid == *guid && watch.token == token) {
-            return;
-        }
         // Of exactly this version: another one may have followed on tokens that we never saw.
         let upper = self.service_or_wall(now).map(|(_, upper)| upper.div_ceil(1000));
         let tokenless_since = upper.filter(|_| token.is_none());
+        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.guid == *guid && watch.token == token) {
+            // The answer that first showed it may have told no time.
+            watch.tokenless_since = watch.tokenless_since.or(tokenless_since);
+            return;
+        }
         self.watch = Some(Watch {
             guid: guid.clone(),
             token,

@@ -217,11 +217,6 @@ impl Held {
         self.lost
     }
 
-    /// Gives up belief from outside: a guard that finds itself in a forked child, for instance.
-    pub fn lose(&mut self, loss: Loss) {
-        self.lost.get_or_insert(loss);
-    }
-
     /// Asks for a renewal now.
     pub fn ask(&mut self) {
         self.asked = true;

@@ -4,7 +4,7 @@ use crate::held::{Belief, purge_on, why};
 use crate::op::attr;
 use crate::time::Pause;
 use crate::{
-    Deadline, FencingToken, Guid, Held, LockName, Loss, Now, Op, OpKind, Outcome, Reign, Row, Standing, Target,
+    Deadline, FencingToken, Guid, Held, LockName, Loss, Now, Op, OpKind, Outcome, Reign, Row, SentAt, Standing, Target,
 };
 
 const RETRY_MIN: Duration = Duration::from_millis(25);
@@ -62,6 +62,11 @@ impl Release {
             release.end = Some(ReleaseEnd::Lost(loss));
         }
         release
+    }
+
+    /// Gives up a hold that was being made to last `duration`, until that would be over anyway.
+    pub fn of_hold(held: &Held, duration: Duration, now: &Now<'_>) -> Self {
+        Self::clean_up(held.name().clone(), held.reign().clone(), Deadline::new(SentAt(now.at), duration), now)
     }
 
     /// Frees whatever an abandoned acquire of this nonce left, until its lease would be over anyway.
@@ -181,7 +186,7 @@ impl Revoke {
             true => OpKind::ForceFree { target, reign, purge_on: purge_on(Duration::ZERO, now) },
         };
         let op = Op { name, guid: Guid::from_random(now.fresh.guid), kind };
-        let until = Deadline::new(crate::SentAt(now.at), REVOKE_FOR);
+        let until = Deadline::new(SentAt(now.at), REVOKE_FOR);
         Self { op, until, retry: None, end: None }
     }
 

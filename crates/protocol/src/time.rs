@@ -74,9 +74,10 @@ impl Deadline {
         if other.left(now) > self.left(now) { other } else { self }
     }
 
-    /// Whether it has passed on the unslewed clock alone; if not, the host was suspended, or the wall clock jumped.
+    /// Whether it has passed, or nearly, on the unslewed clock alone; if not, the host was suspended, or the wall clock
+    /// jumped. Slewing and rounding are neither: 2 % and a quarter of a second are let pass.
     pub(crate) fn passed_awake(&self, now: Moment) -> bool {
-        now.awake_since(self.from.0) >= self.after
+        now.awake_since(self.from.0) + self.after / 50 + Duration::from_millis(250) >= self.after
     }
 
     /// Time from its start to its end.

@@ -245,3 +245,30 @@ fn a_long_lease_hears_the_service_clock_often_enough() {
     assert!(timing.heartbeat() + timing.attempt_timeout() < Duration::from_secs(600));
     assert!(timing.with_heartbeat(Duration::from_secs(1_000)).is_err());
 }
+
+#[test]
+fn a_row_without_a_token_that_was_first_seen_without_a_date_can_be_taken_later() {
+    let there = row(&[(attr::GUID, "g".into()), (attr::EXPIRES_ON, 1.into())]);
+    let mut machine = Acquire::new(request(20, Patience::Try), None).reading_first();
+    let mut service = ServiceClock::default();
+    let mut ms = 0;
+    let Step::Read { .. } = machine.next(&with(&service, ms)) else { panic!() };
+    machine.handle_row(&with(&service, ms), Some(&there), None);
+    // Somebody whose answers never tell the time is told that it is held; the watch is kept for the next attempt.
+    assert!(matches!(machine.next(&with(&service, ms)), Step::Contended(_)));
+    let watch = machine.watch().cloned();
+    let mut machine = Acquire::new(request(20, Patience::Try), watch);
+    while ms < 60_000 {
+        let date = ServiceDate((EPOCH_MS + ms) / 1000);
+        match machine.next(&with(&service, ms)) {
+            Step::Read { .. } => {
+                service.observe(date, SentAt(at(ms)), ReceivedAt(at(ms)));
+                machine.handle_row(&with(&service, ms), Some(&there), Some(date));
+            }
+            Step::Pause(length) => ms += length.as_millis().max(1) as u64,
+            Step::Write(_) => return,
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("never taken over");
+}

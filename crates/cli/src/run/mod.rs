@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use dynamo_lock::{Client, Guard, ReleaseError, SystemClock};
 use dynamo_lock::{Clock, Lock};
+use nix::sys::signal::Signal;
 
 use self::child::Child;
 use self::signals::Signals;
@@ -26,10 +27,12 @@ const CLEAN_UP: Duration = Duration::from_secs(1);
 pub async fn run(store: &Open, task: &RunTask) -> Result<End, Failure> {
     let client = store.client().owner(&task.owner).lease(task.lease).build()?;
     let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
+    parent_death::hear_of_children();
     let mut signals = Signals::listen()?;
     match turn::take(store, &lock, task, &mut signals).await {
         Ok(Turn::Ours(guard)) => work(store, task, guard, &mut signals).await,
         Ok(Turn::Contended(message)) => {
+            clean_up(&client, &mut signals).await;
             let message = Some(message).filter(|_| !task.quiet);
             Ok(End::NotAcquired { code: task.conflict, message })
         }
@@ -55,6 +58,12 @@ async fn clean_up(client: &Client, signals: &mut Signals) {
 }
 
 async fn work(store: &Open, task: &RunTask, guard: Guard, signals: &mut Signals) -> Result<End, Failure> {
+    // A lock that took long to get is renewed before anything begins that would be ended at once.
+    if guard.time_left() <= watch::grace(task) * 2
+        && let Err(lost) = guard.renew().await
+    {
+        return Ok(End::Lost(format!("{lost}; the command was not begun")));
+    }
     let mut child = match Child::spawn(store, task, guard.token()) {
         Ok(child) => child,
         Err(failure) => {
@@ -63,8 +72,15 @@ async fn work(store: &Open, task: &RunTask, guard: Guard, signals: &mut Signals)
         }
     };
     let watched = watch::watch(&mut child, &guard, signals, task).await;
-    let watched = watched
-        .map_err(|error| Failure::new(Kind::Internal, format!("cannot wait for the command: {error}; look for it")))?;
+    let watched = match watched {
+        Ok(watched) => watched,
+        Err(error) => {
+            // Whether the command has ended is not known: only the lease may free the lock.
+            child.send(Signal::SIGKILL);
+            std::mem::forget(guard);
+            return Err(Failure::new(Kind::Internal, format!("cannot wait for the command: {error}; look for it")));
+        }
+    };
     let lost = release(guard, signals).await;
     let name = task.name.as_str();
     Ok(match (lost, watched.stopped, task.max_hold) {

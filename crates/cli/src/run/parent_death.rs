@@ -1,4 +1,4 @@
-//! The one place with `unsafe`: what a child does between fork and exec.
+//! The one place with `unsafe`: what a child does between fork and exec, and how we hear of its end.
 #![allow(unsafe_code)]
 
 use tokio::process::Command;
@@ -22,3 +22,10 @@ pub fn kill_with_parent(command: &mut Command) {
 /// There is nothing of the kind elsewhere.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub fn kill_with_parent(_: &mut Command) {}
+
+/// Undoes what a parent may have left us: with SIGCHLD ignored the kernel forgets how a child ended.
+pub fn hear_of_children() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: no handler of ours is installed, so none is run in a signal's context.
+    let _cannot_fail = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+}

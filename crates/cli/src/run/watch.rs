@@ -68,7 +68,8 @@ fn stop_together(child: &Child, guard: &Guard, ending: &Ending) {
     }
 }
 
-fn grace(task: &RunTask) -> Duration {
+/// What is taken from the end of the lease to end the child in.
+pub fn grace(task: &RunTask) -> Duration {
     (task.max_hold.unwrap_or(task.lease).min(task.lease) / 4).min(GRACE_MAX)
 }
 

@@ -49,7 +49,7 @@ impl<'a> Exam<'a> {
         LockName::new(format!("{}{rest}", self.options.prefix)).map_err(|e| format!("the prefix leaves no name: {e}"))
     }
 
-    pub async fn plant(&self, name: &LockName, row: Option<Row>) -> Passed {
+    pub(super) async fn plant(&self, name: &LockName, row: Option<Row>) -> Passed {
         let planted = bounded(self.options.patience, self.subject.plant(name, row)).await;
         planted.ok_or("planting a row took too long")?.map_err(|e| format!("a row could not be planted: {e}"))
     }
@@ -60,7 +60,7 @@ impl<'a> Exam<'a> {
     }
 
     /// Reads strongly through both handles.
-    pub async fn expect_row(&self, name: &LockName, expected: Option<&Row>, when: &str) -> Passed {
+    pub(super) async fn expect_row(&self, name: &LockName, expected: Option<&Row>, when: &str) -> Passed {
         for handle in &self.handles {
             let row = handle.read(name, Consistency::Strong).await?;
             if row.as_ref() != expected {
@@ -76,15 +76,15 @@ impl<'a> Exam<'a> {
 }
 
 impl Handle {
-    pub async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<Row>, String> {
+    pub(super) async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<Row>, String> {
         self.ask("read", || self.store.read(name, consistency)).await
     }
 
-    pub async fn list(&self, after: Option<&str>) -> Result<Page, String> {
+    pub(super) async fn list(&self, after: Option<&str>) -> Result<Page, String> {
         self.ask("list", || self.store.list(after)).await
     }
 
-    pub async fn write(&self, op: &Op) -> Result<Written, String> {
+    pub(super) async fn write(&self, op: &Op) -> Result<Written, String> {
         match self.ask("write", || self.store.write(op)).await? {
             Outcome::Applied(row) => Ok(Written::Applied(row)),
             Outcome::Conflict(row) => Ok(Written::Conflict(row)),

@@ -177,7 +177,9 @@ impl Asked<'_> {
         let misconfigured = |message: &str| (StoreErrorKind::Misconfigured, message.to_owned());
         if has(&["missing region", "region must be set", "region was not set"]) {
             misconfigured("no AWS region is set: set AWS_REGION, `region` in the AWS profile, or --region")
-        } else if has(&["sso"]) && has(&["expired", "refresh", "cached token", "token"]) {
+        } else if lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso")
+            && has(&["expired", "refresh", "cached token", "token"])
+        {
             misconfigured("the AWS SSO session has expired or was never begun: run `aws sso login`")
         } else if has(&["expired"]) && has(&["credential", "token"]) {
             misconfigured("the AWS credentials have expired: renew them")
