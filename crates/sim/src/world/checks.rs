@@ -237,7 +237,7 @@ impl Observer for Ear {
                 if world.plan.starved {
                     return;
                 }
-                let awake = world.time().saturating_sub(host.machine.resumed());
+                let awake = world.time().saturating_sub(host.machine.stirred());
                 let over = world.over(host, name.as_str(), token.get()).unwrap_or_default().min(awake);
                 let told = over <= LATE_MAX || host.machine.is_paused(world);
                 world.check(told, "lost() by the deadline", || format!("{host:?} {name} {token}: {over:?} late"));

@@ -35,7 +35,8 @@ pub struct Machine {
 struct State {
     wall_ms: i64,
     paused_until: Duration,
-    resumed: Duration,
+    /// Its clocks jumped, or it began to run again.
+    stirred: Duration,
     /// The suspension that goes on, or the last one: from, to.
     suspension: (Duration, Duration),
     suspended: Duration,
@@ -63,7 +64,7 @@ impl Machine {
             true => dice.pick(&[-80_000, 80_000]),
             false => raw_ppm,
         };
-        let state = State { wall_ms: dice.signed(world.plan.wall_off), ..State::default() };
+        let state = State { wall_ms: world.plan.wall(dice), ..State::default() };
         Self { index, raw_ppm, boot_ppm, state: Mutex::new(state) }
     }
 
@@ -79,7 +80,7 @@ impl Machine {
             return;
         }
         state.paused_until = time + length;
-        state.resumed = time + length;
+        state.stirred = time + length;
         if suspend {
             state.suspended = state.suspended(time);
             state.suspension = (time, time + length);
@@ -91,22 +92,25 @@ impl Machine {
         let time = world.time();
         let mut state = lock(&self.state);
         if state.paused_until > time {
-            (state.paused_until, state.resumed) = (time, time);
+            (state.paused_until, state.stirred) = (time, time);
             state.suspension.1 = state.suspension.1.min(time);
         }
     }
 
-    pub fn step_wall(&self, ms: i64) {
-        lock(&self.state).wall_ms += ms;
+    /// Sets the wall clock so far from the true time.
+    pub fn set_wall(&self, world: &World, ms: i64) {
+        let mut state = lock(&self.state);
+        state.wall_ms = ms;
+        state.stirred = state.stirred.max(world.time());
     }
 
     pub fn is_paused(&self, world: &World) -> bool {
         lock(&self.state).paused_until > world.time()
     }
 
-    /// When it last began to run again.
-    pub fn resumed(&self) -> Duration {
-        lock(&self.state).resumed
+    /// When it last began to run again, or its wall clock jumped.
+    pub fn stirred(&self) -> Duration {
+        lock(&self.state).stirred
     }
 
     pub fn moment(&self, world: &World) -> Moment {

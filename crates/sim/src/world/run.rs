@@ -137,7 +137,7 @@ fn many(args: &Args) -> ExitCode {
                     if !ended.history.violations.is_empty() {
                         let mut failures = lock(&failures);
                         failures.push((seed, ended.history.violations));
-                        stop.store(args.mutant.is_some() || failures.len() >= 100, Relaxed);
+                        stop.store(args.mutant.is_some() || failures.len() >= 1000, Relaxed);
                     }
                 }
             });

@@ -105,7 +105,7 @@ impl Town {
         let (kind, index, length, ms) = {
             let mut dice = lock(&world.dice);
             let index = dice.range(0..=plan.hosts as u64 - 1) as usize;
-            (dice.range(0..=5), index, dice.upto(plan.longest * 3), dice.signed(plan.wall_off.max(5000)))
+            (dice.range(0..=5), index, dice.upto(plan.longest * 3), plan.wall(&mut dice))
         };
         let machine = self.machines[index].clone();
         match kind {
@@ -132,9 +132,9 @@ impl Town {
                 *lock(&world.burst_until) = world.time() + length / 2;
             }
             5 if plan.wall_steps => {
-                world.trace(|| format!("h{index} steps its wall clock by {ms} ms"));
+                world.trace(|| format!("h{index} sets its wall clock {ms} ms off"));
                 world.count("wall step");
-                machine.step_wall(ms);
+                machine.set_wall(&world, ms);
             }
             _ => {}
         }
@@ -204,6 +204,9 @@ impl Town {
             let stamped = row.as_ref().is_some_and(|row| row.text(attr::STAMP).is_some());
             let free = row.as_ref().is_none_or(|row| row.whole(attr::EXPIRES_ON) == Some(0));
             let patience = if stamped && world.plan.service_clock || free { Duration::ZERO } else { lease };
+            let tokenless = row.as_ref().is_some_and(|row| row.token().is_none());
+            // A fresh seed above all that was given before takes some seconds to be sure of.
+            let patience = if tokenless { Duration::from_secs(9) } else { patience };
             let before = world.time();
             let handle = client.lock(name.as_str()).expect("a name");
             let Ok(guard) = handle.acquire().await else {
