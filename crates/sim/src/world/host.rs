@@ -87,14 +87,9 @@ impl Machine {
         }
     }
 
-    /// Ends what pause goes on.
-    pub fn wake(&self, world: &World) {
-        let time = world.time();
-        let mut state = lock(&self.state);
-        if state.paused_until > time {
-            (state.paused_until, state.stirred) = (time, time);
-            state.suspension.1 = state.suspension.1.min(time);
-        }
+    /// By when it runs.
+    pub fn paused_until(&self) -> Duration {
+        lock(&self.state).paused_until
     }
 
     /// Sets the wall clock so far from the true time.

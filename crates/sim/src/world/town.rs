@@ -156,7 +156,9 @@ impl Town {
         world.trace(|| "quiet".to_owned());
         world.set_stopping(true);
         world.set_calm(true);
-        self.machines.iter().for_each(|machine| machine.wake(&world));
+        for machine in &self.machines {
+            sleep(machine.paused_until().saturating_sub(world.time())).await;
+        }
         *lock(&world.burst_until) = Duration::ZERO;
         for living in self.living.iter().flatten() {
             *lock(&living.host.down_until) = Duration::ZERO;
