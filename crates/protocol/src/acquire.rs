@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::config::SEED_AHEAD;
 use crate::held::{Won, ends, own_stamp};
 use crate::op::{attr, millis};
 use crate::time::Pause;
@@ -439,6 +440,8 @@ impl Acquire {
         let timing = &self.request.timing;
         let reign = Reign::from_random(now.fresh.reign);
         let second = now.service_interval().map_or(now.at.wall_ms, |(lower, _)| lower) / 1000;
+        let lost_its_token = take_over && self.watch.as_ref().is_some_and(|watch| watch.token.is_none());
+        let second = if lost_its_token { second + SEED_AHEAD.as_secs() } else { second };
         let lease = Lease {
             reign: reign.clone(),
             seed: FencingToken::seed(second),

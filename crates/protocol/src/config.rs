@@ -13,6 +13,9 @@ pub const DRIFT_PER_MILLE: u64 = 5;
 pub const STAMP_PAD: Duration = Duration::from_secs(3);
 /// How far ahead of the lease's end `purgeOn` is at least: seven days, and one for a wall clock that is a day slow.
 pub const PURGE_AFTER: Duration = Duration::from_secs(8 * 24 * 3600);
+/// How far ahead of the time a token is seeded where a row has lost its own: a lock's first token may come from a wall
+/// clock that is a day fast.
+pub(crate) const SEED_AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// The longest owner text, in bytes.
 pub const OWNER_MAX: usize = 256;
 /// The longest payload, in bytes.
