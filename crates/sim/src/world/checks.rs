@@ -63,7 +63,7 @@ impl World {
         });
         {
             let mut table = lock(&self.table);
-            let known = table.locks.get_mut(name.as_str()).and_then(|entry| entry.by_token_mut(token));
+            let known = table.locks.get_mut(name.as_str()).and_then(|entry| entry.reigns.get_mut(&token));
             let ours = known.as_ref().is_some_and(|reign| reign.host == host.id && !reign.reported);
             known.into_iter().for_each(|reign| reign.reported = true);
             self.check(ours, "E (whose)", || format!("{host:?} reports {name} with {token}, which it was not given"));
@@ -161,7 +161,7 @@ impl World {
     fn over(&self, host: &Host, name: &str, token: u64) -> Option<Duration> {
         let at = host.machine.moment(self);
         let table = lock(&self.table);
-        let (sent_at, lease) = table.locks.get(name)?.by_token(token)?.latest;
+        let (sent_at, lease) = table.locks.get(name)?.reigns.get(&token)?.latest;
         let belief = lease - lease / 100 - Duration::from_millis(10);
         Some(at.holder_elapsed_since(sent_at).saturating_sub(belief))
     }
@@ -190,7 +190,7 @@ impl World {
         self.trace(|| format!("{host:?} {name} release of {token}: {answer:?}"));
         let table = lock(&self.table);
         let Some(entry) = table.locks.get(name.as_str()) else { return };
-        let Some(reign) = entry.by_token(token) else { return };
+        let Some(reign) = entry.reigns.get(&token) else { return };
         let held = entry.is_held_by(token);
         match answer {
             Ok(()) => {

@@ -125,9 +125,6 @@ impl Plan {
 
     /// How far a host's wall clock is off.
     pub fn wall(&self, dice: &mut Dice) -> i64 {
-        let off = dice.signed(self.wall_off);
-        // The first token of a lock may come from a wall clock; one that is ahead can outrun the seed that follows when
-        // a legacy client has overwritten the row.
-        if self.legacy > 0 { -off.abs() } else { off }
+        dice.signed(self.wall_off)
     }
 }

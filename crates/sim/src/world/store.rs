@@ -33,7 +33,8 @@ pub struct Entry {
     pub written: Duration,
     /// Before the last acquisition: since when the row had been as it was, and for how long it was to be respected.
     pub prior: (Duration, Duration),
-    pub reigns: BTreeMap<String, Reign>,
+    /// By token: an acquisition that lands twice begins two.
+    pub reigns: BTreeMap<u64, Reign>,
     pub passes: u64,
     /// A counter beside the lock, written in one transaction with a holder's condition.
     pub counter: u64,
@@ -46,7 +47,7 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Reign {
     pub host: u64,
-    pub token: u64,
+    pub nonce: String,
     /// Of the last write of it that took effect: when it was first sent, and the lease that it left.
     pub latest: (Moment, Duration),
     pub released: bool,
@@ -70,12 +71,8 @@ impl Entry {
         seen.and_then(|(_, row)| row.clone())
     }
 
-    pub fn by_token(&self, token: u64) -> Option<&Reign> {
-        self.reigns.values().find(|reign| reign.token == token)
-    }
-
-    pub fn by_token_mut(&mut self, token: u64) -> Option<&mut Reign> {
-        self.reigns.values_mut().find(|reign| reign.token == token)
+    fn by_nonce(&mut self, nonce: &str) -> Option<&mut Reign> {
+        self.reigns.values_mut().rev().find(|reign| reign.nonce == nonce)
     }
 
     /// Whether the row is held by the reign with this token: the condition of a user's own transaction.
@@ -102,6 +99,9 @@ impl World {
                 if matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. }) {
                     let lease = before.as_ref().and_then(|row| row.whole(attr::LEASE_MS)).unwrap_or(0);
                     entry.prior = (entry.written, Duration::from_millis(lease));
+                    let nonce = row.text(attr::REIGN);
+                    let spent = before.as_ref().is_some_and(|before| before.text(attr::REIGN) == nonce);
+                    self.check(!spent, "E (once)", || format!("{}: an operation that was spent took effect", op.name));
                 }
                 entry.put(time, Some(row.clone()));
                 self.record(host, op, entry, row, sent_at);
@@ -126,24 +126,33 @@ impl World {
                 self.check(token > top, "C (tokens)", || format!("{} gave {token} after {top}", op.name));
                 entry.top = top.max(token);
                 entry.passes += 1;
-                let (latest, host) = ((sent_at, lease), host.id);
-                let reign = Reign { host, token, latest, released: false, revoked: false, reported: false };
-                entry.reigns.insert(new.reign.as_str().to_owned(), reign);
+                let nonce = new.reign.as_str().to_owned();
+                let reign = Reign {
+                    host: host.id,
+                    nonce,
+                    latest: (sent_at, lease),
+                    released: false,
+                    revoked: false,
+                    reported: false,
+                };
+                entry.reigns.insert(token, reign);
             }
-            OpKind::Renew { reign, .. } => {
-                if let Some(reign) = entry.reigns.get_mut(reign.as_str()) {
+            OpKind::Renew { token, .. } => {
+                if let Some(reign) = entry.reigns.get_mut(&token.get()) {
+                    let over = reign.released || reign.revoked;
+                    self.check(!over, "E (once)", || format!("a renewal of {} took effect after its end", op.name));
                     reign.latest = (sent_at, lease);
                 }
             }
             OpKind::Release { reign, .. } => {
-                if let Some(reign) = entry.reigns.get_mut(reign.as_str()) {
+                if let Some(reign) = entry.by_nonce(reign.as_str()) {
                     reign.released = true;
                 }
             }
             OpKind::Revoke { .. } | OpKind::ForceFree { .. } => {
                 let token = row.whole(attr::REVOKED).unwrap_or(0);
                 entry.top = entry.top.max(row.whole(attr::TOKEN).unwrap_or(0));
-                if let Some(reign) = entry.by_token_mut(token) {
+                if let Some(reign) = entry.reigns.get_mut(&token) {
                     reign.revoked = true;
                 }
             }
@@ -173,7 +182,7 @@ impl World {
                         self.count("takeover by R2");
                     }
                     Some(Standing::Held(held))
-                        if entry.reigns.get(held.reign.as_str()).is_some_and(|r| r.host == host.id) =>
+                        if entry.reigns.get(&held.token.get()).is_some_and(|r| r.host == host.id) =>
                     {
                         self.count("takeover of an abandoned reign");
                     }
