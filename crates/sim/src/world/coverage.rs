@@ -109,3 +109,24 @@ impl Coverage {
         self.shares.get(what).copied().unwrap_or(0) * 100 / self.seeds.max(1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worlds_that_met_nothing_are_not_enough() {
+        let mut coverage = Coverage::default();
+        (0..1000).for_each(|_| coverage.add(&BTreeMap::new(), 0, 0.0));
+        assert_eq!(coverage.report().1.len(), LEAST.len() + SHARES.len() + 1);
+    }
+
+    #[test]
+    fn what_was_met_often_enough_is_not_missed() {
+        let mut coverage = Coverage::default();
+        let counts = BTreeMap::from([("takeover by R2", 1)]);
+        (0..1000).for_each(|_| coverage.add(&counts, 5, 0.0));
+        let (_, missing) = coverage.report();
+        assert!(!missing.iter().any(|what| what.starts_with("takeover by R2") || what.starts_with("passes")));
+    }
+}
