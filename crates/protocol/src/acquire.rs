@@ -351,12 +351,14 @@ impl Acquire {
         token: Option<FencingToken>,
         lease: Option<Duration>,
     ) {
-        if self.watch.as_ref().is_some_and(|watch| watch.guid == *guid && watch.token == token) {
-            return;
-        }
         // Of exactly this version: another one may have followed on tokens that we never saw.
         let upper = self.service_or_wall(now).map(|(_, upper)| upper.div_ceil(1000));
         let tokenless_since = upper.filter(|_| token.is_none());
+        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.guid == *guid && watch.token == token) {
+            // The answer that first showed it may have come without the service's time.
+            watch.tokenless_since = watch.tokenless_since.or(tokenless_since);
+            return;
+        }
         self.watch = Some(Watch {
             guid: guid.clone(),
             token,
