@@ -15,3 +15,10 @@ fn a_token_after_a_legacy_overwrite_is_above_one_seeded_by_a_fast_wall_clock() {
     holds("1");
     holds("80");
 }
+
+/// The answer that first showed a legacy row came without a `Date`: the row was waited for without end, since nothing
+/// noted later when it had been seen without a token.
+#[test]
+fn a_legacy_row_first_seen_without_a_date_is_taken_in_the_end() {
+    holds("2637");
+}
