@@ -184,8 +184,7 @@ impl World {
         of_host.filter_map(|span| span.guard.take()).collect()
     }
 
-    /// A release was answered; `live` is whether the guard believed when it began, `hurt` whether its lock had been
-    /// touched by others since.
+    /// A release was answered; `live` is whether the guard believed when it began.
     pub fn released(&self, host: &Host, name: &LockName, token: u64, live: bool, answer: &Result<(), ReleaseError>) {
         self.trace(|| format!("{host:?} {name} release of {token}: {answer:?}"));
         let table = lock(&self.table);
@@ -197,6 +196,7 @@ impl World {
                 self.count("release Ok");
                 self.check(!held, "E (release)", || format!("{name}: Ok, and {token} still holds it"));
                 self.check(live, "E (release)", || format!("{name}: Ok, and {token} had been lost before"));
+                self.check(reign.released, "E (release)", || format!("{name}: Ok, and no release of {token} landed"));
             }
             Err(ReleaseError::Lost(lost)) => {
                 self.count("release Lost");
