@@ -1,0 +1,280 @@
+//! Who uses locks on a host: acquires in all ways, works, looks, gives back, forgets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamo_lock::{AcquireError, Client, Guard, Heartbeat, HoldError, Lock, LockOptions};
+use tokio::time::sleep;
+
+use super::checks::{Ear, SpanId};
+use super::host::{Host, Inside};
+use super::network::Link;
+use super::{World, lock};
+
+impl Host {
+    pub fn client(self: &Arc<Self>, lease: Duration) -> Client {
+        let inside = Inside(self.clone());
+        Client::builder(Link(self.clone()))
+            .owner("simulated")
+            .lease(lease)
+            .clock(inside.clone())
+            .random(inside.clone())
+            .observer(Ear(inside))
+            .build()
+            .expect("a plan's leases are within bounds")
+    }
+}
+
+pub fn lock_name(index: u64) -> String {
+    format!("lock-{index}")
+}
+
+/// One program on a host, until the act is over.
+pub struct Worker {
+    pub host: Arc<Host>,
+    pub client: Client,
+    pub lease: Duration,
+}
+
+impl Worker {
+    fn world(&self) -> &World {
+        &self.host.world
+    }
+
+    pub async fn work(self) {
+        while !self.world().is_stopping() {
+            let name = lock_name(self.host.roll(|dice| dice.range(1..=self.world().plan.locks as u64)));
+            let lock = self.client.lock(name).expect("a name");
+            match self.host.roll(|dice| dice.range(0..=99)) {
+                0..=4 => self.hold(&lock).await,
+                5..=14 => self.with(&lock).await,
+                _ => self.acquire(&lock).await,
+            }
+            let rest = self.host.roll(|dice| dice.upto(self.lease / 2));
+            self.host.sleep(rest).await;
+        }
+    }
+
+    fn options(&self, lock: &Lock) -> LockOptions {
+        let mut options = lock.options();
+        let (kind, data, lease, max) = self.host.roll(|dice| {
+            (dice.range(0..=9), dice.chance(200), dice.chance(100).then(|| dice.ms(1000..=3000)), dice.chance(100))
+        });
+        options = match kind {
+            0 => options.heartbeat(Heartbeat::Manual),
+            1 => options.heartbeat(Heartbeat::Off),
+            _ => options,
+        };
+        if data {
+            options = options.data("begun");
+        }
+        if let Some(lease) = lease {
+            options = options.lease(lease);
+        }
+        if max {
+            options = options.max_hold(self.lease.max(Duration::from_secs(1)) * 2);
+        }
+        options
+    }
+
+    /// A length of time on the scale of this host's lease.
+    fn spell(&self) -> Duration {
+        self.host.roll(|dice| dice.upto(self.lease * self.world().plan.busy as u32 / 100))
+    }
+
+    async fn acquire(&self, lock: &Lock) {
+        let options = self.options(lock);
+        let (way, limit) = self.host.roll(|dice| (dice.range(0..=9), dice.upto(self.lease * 2)));
+        let drops = self.world().plan.drops;
+        let patience = self.host.roll(|dice| dice.chance(drops).then(|| dice.upto(self.lease * 2)));
+        let began = self.world().time();
+        let acquiring = async {
+            match way {
+                0..=1 => options.try_acquire().await,
+                2..=4 => options.acquire_within(limit).await.map(Some),
+                _ => options.acquire().await.map(Some),
+            }
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = acquiring => answer,
+            () = self.host.sleep(patience.unwrap_or(Duration::MAX)) => {
+                self.world().count("future dropped");
+                self.world().trace(|| format!("{:?} {} acquire dropped", self.host, lock.name()));
+                return;
+            }
+        };
+        match answer {
+            Ok(Some(guard)) => {
+                self.world().waited(lock.name(), began);
+                self.keep(guard).await;
+            }
+            Ok(None) => self.world().count("contended"),
+            Err(AcquireError::TimedOut { .. }) => self.world().count("timed out"),
+            Err(AcquireError::Store(error)) => {
+                self.world().trace(|| format!("{:?} {} not acquired: {error}", self.host, lock.name()));
+                self.world().count("acquire failed");
+                self.world().check(!self.world().plan.well, "well", || format!("{} failed: {error}", lock.name()));
+            }
+            Err(error) => self.world().violation("acquire", format!("{}: {error}", lock.name())),
+        }
+    }
+
+    /// Works with a guard, and gives it back in one way or another.
+    async fn keep(&self, guard: Guard) {
+        let name = guard.name().clone();
+        let token = guard.token().get();
+        let guard = Arc::new(guard);
+        let world = self.world();
+        let id = world.reported(&self.host, &name, token, Some(guard.clone()));
+        let live = guard.is_live();
+        world.check(live, "A (R5)", || format!("{name} with {token} was lost when it was reported"));
+        world.saw(&id, live);
+        for _ in 0..self.host.roll(|dice| dice.range(0..=4)) {
+            if !self.step(&guard, &id).await {
+                break;
+            }
+        }
+        let live = guard.is_live();
+        world.saw(&id, live);
+        world.gone(&id);
+        let Ok(guard) = Arc::try_unwrap(guard) else {
+            return world.violation("simulator", "a guard is kept".to_owned());
+        };
+        match self.host.roll(|dice| dice.range(0..=9)) {
+            0..=1 => {
+                world.trace(|| format!("{:?} {name} drops {token}", self.host));
+                world.count("guard dropped");
+                drop(guard);
+            }
+            2 => {
+                let patience = self.spell() / 4;
+                tokio::select! {
+                    biased;
+                    answer = guard.release() => world.released(&self.host, &name, token, live, &answer),
+                    () = self.host.sleep(patience) => world.count("release dropped"),
+                }
+            }
+            _ => {
+                let answer = guard.release().await;
+                world.released(&self.host, &name, token, live, &answer);
+            }
+        }
+    }
+
+    /// One thing that is done while holding; whether to go on.
+    async fn step(&self, guard: &Arc<Guard>, id: &SpanId) -> bool {
+        let world = self.world();
+        let spell = self.spell();
+        match self.host.roll(|dice| dice.range(0..=9)) {
+            0 => {
+                tokio::select! {
+                    biased;
+                    _ = guard.update_data("more") => world.count("data updated"),
+                    () = self.host.sleep(spell) => {}
+                }
+            }
+            1 => {
+                tokio::select! {
+                    biased;
+                    _ = guard.renew() => world.count("renewed by hand"),
+                    () = self.host.sleep(spell) => {}
+                }
+            }
+            2..=4 => self.count_up(guard).await,
+            5 => self.host.sleep(spell).await,
+            _ => {
+                tokio::select! {
+                    biased;
+                    _ = guard.lost() => {}
+                    () = self.host.sleep(spell) => {}
+                }
+            }
+        }
+        let live = guard.is_live();
+        world.saw(id, live);
+        if live {
+            world.fence(guard.name().as_str(), guard.token().get());
+        }
+        live
+    }
+
+    /// Reads a counter, and writes it in one transaction with the guard's condition. The transaction may take effect
+    /// much later; then this guard writes no more.
+    async fn count_up(&self, guard: &Arc<Guard>) {
+        let (name, token) = (guard.name().as_str().to_owned(), guard.token().get());
+        let world = self.host.world.clone();
+        if !guard.is_live() {
+            return;
+        }
+        let read = lock(&world.table).locks.get(&name).map_or(0, |entry| entry.counter);
+        let (late, delay) = self.host.roll(|dice| (dice.chance(100), dice.upto(self.lease * 2)));
+        let thinking = self.host.roll(|dice| dice.upto(self.lease / 4));
+        self.host.sleep(thinking).await;
+        let write = async move {
+            sleep(if late { delay } else { Duration::from_millis(5) }).await;
+            let mut table = lock(&world.table);
+            let Some(entry) = table.locks.get_mut(&name) else { return };
+            if !entry.is_held_by(token) {
+                drop(table);
+                return world.count("guarded write refused");
+            }
+            (entry.counter, entry.counted) = (read + 1, entry.counted + 1);
+            let lost = entry.counter != entry.counted;
+            drop(table);
+            world.count("guarded write");
+            world.check(!lost, "B (condition)", || format!("an update of the counter of {name} was lost"));
+        };
+        let written = tokio::spawn(write);
+        // Two of one guard would be its own fault: this one is waited for.
+        let _done = written.await;
+        self.host.gate().await;
+    }
+
+    async fn with(&self, lock: &Lock) {
+        let (host, spell) = (self.host.clone(), self.spell());
+        let answer = lock
+            .with(async |guard: &Guard| {
+                let (world, token) = (host.world.clone(), guard.token().get());
+                let id = world.reported(&host, guard.name(), token, None);
+                world.saw(&id, guard.is_live());
+                host.sleep(spell).await;
+                world.saw(&id, guard.is_live());
+            })
+            .await;
+        self.world().trace(|| format!("{:?} {} with: {answer:?}", self.host, lock.name()));
+        self.world().count(if answer.is_ok() { "with done" } else { "with failed" });
+    }
+
+    async fn hold(&self, lock: &Lock) {
+        let world = self.world();
+        let length = self.host.roll(|dice| dice.ms(1000..=(2 * self.lease.as_millis() as u64).min(30_000)));
+        let from = self.host.machine.moment(world);
+        match lock.hold(length).await {
+            Ok(token) => {
+                let belief = length - length / 100 - Duration::from_millis(10);
+                let _id = world.held(&self.host, lock.name(), token.get(), from, belief);
+                world.count("hold");
+            }
+            Err(HoldError::Held { .. }) => world.count("contended"),
+            Err(error) => {
+                world.trace(|| format!("{:?} {} not put on hold: {error}", self.host, lock.name()));
+                world.count("hold failed");
+            }
+        }
+    }
+}
+
+impl World {
+    /// A resource that checks tokens is written under a guard that is live at this instant.
+    fn fence(&self, name: &str, token: u64) {
+        let mut table = lock(&self.table);
+        let Some(entry) = table.locks.get_mut(name) else { return };
+        let taken = entry.fence <= token;
+        entry.fence = entry.fence.max(token);
+        let top = entry.fence;
+        drop(table);
+        self.count("fenced write");
+        self.check(taken, "C (fence)", || format!("{name}: {token} is live, and refused after {top}"));
+    }
+}

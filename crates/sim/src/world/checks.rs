@@ -1,0 +1,249 @@
+//! What is watched: who believes when, resources beside the lock, and whether answers are true.
+//!
+//! A guard's `is_live` goes from yes to no once. So it believes from its report to the last time that it said yes, and
+//! two guards believe together exactly if such spans overlap. Asking a guard may itself tell it that it is lost, so in
+//! some worlds nobody is asked who would not ask by himself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamo_lock::{Event, Guard, LockName, Loss, Moment, Observer, ReleaseError};
+
+use super::host::{Host, Inside};
+use super::{World, lock};
+
+/// How late a loss may be told: one slice, the granularity of timers.
+const LATE_MAX: Duration = Duration::from_millis(252);
+
+#[derive(Default)]
+pub struct Beliefs {
+    next: u64,
+    /// By lock, then by number.
+    spans: BTreeMap<(String, u64), Span>,
+}
+
+/// From when to when somebody believed.
+struct Span {
+    token: u64,
+    from: Duration,
+    to: Duration,
+    host: Arc<Host>,
+    guard: Option<Arc<Guard>>,
+    /// A hold has no guard: it believes for so long from this moment, on its host's clocks.
+    hold: Option<(Moment, Duration)>,
+    said_no: bool,
+}
+
+/// A span under watch, by its lock and number.
+pub type SpanId = (String, u64);
+
+impl World {
+    /// An acquisition was reported: from now on this guard is watched.
+    pub fn reported(&self, host: &Arc<Host>, name: &LockName, token: u64, guard: Option<Arc<Guard>>) -> SpanId {
+        self.span(host, name, token, guard, None)
+    }
+
+    /// A hold was reported that was asked for at this moment.
+    pub fn held(&self, host: &Arc<Host>, name: &LockName, token: u64, from: Moment, length: Duration) -> SpanId {
+        self.span(host, name, token, None, Some((from, length)))
+    }
+
+    fn span(
+        &self,
+        host: &Arc<Host>,
+        name: &LockName,
+        token: u64,
+        guard: Option<Arc<Guard>>,
+        hold: Option<(Moment, Duration)>,
+    ) -> SpanId {
+        let time = self.time();
+        self.trace(|| {
+            format!("{host:?} {name} reported with token {token}{}", if hold.is_some() { " (hold)" } else { "" })
+        });
+        {
+            let mut table = lock(&self.table);
+            let known = table.locks.get_mut(name.as_str()).and_then(|entry| entry.reigns.get_mut(&token));
+            let ours = known.as_ref().is_some_and(|reign| reign.host == host.id && !reign.reported);
+            known.into_iter().for_each(|reign| reign.reported = true);
+            self.check(ours, "E (whose)", || format!("{host:?} reports {name} with {token}, which it was not given"));
+        }
+        let id = {
+            let mut beliefs = lock(&self.beliefs);
+            beliefs.next += 1;
+            let id = (name.as_str().to_owned(), beliefs.next);
+            let host = host.clone();
+            let span = Span { token, from: time, to: time, host, guard, hold, said_no: false };
+            beliefs.spans.insert(id.clone(), span);
+            id
+        };
+        self.overlaps(&id);
+        self.ask_all(name.as_str(), true);
+        id
+    }
+
+    /// A guard said whether it is live.
+    pub fn saw(&self, id: &SpanId, live: bool) {
+        let time = self.time();
+        let mut revived = None;
+        if let Some(span) = lock(&self.beliefs).spans.get_mut(id) {
+            match live {
+                true if span.said_no => revived = Some(span.token),
+                true => span.to = time,
+                false => span.said_no = true,
+            }
+        }
+        if let Some(token) = revived {
+            self.violation("A (final)", format!("the guard of {} with {token} is live again", id.0));
+        }
+        if live {
+            self.overlaps(id);
+            self.beyond_deadline(id);
+        }
+    }
+
+    /// Whoever believes, believes on: asks the guards of a lock, or those of hosts that would ask by themselves.
+    pub fn ask_all(&self, name: &str, acquired: bool) {
+        let eager = self.plan.eager;
+        if !eager && !acquired {
+            return;
+        }
+        let asked: Vec<_> = {
+            let beliefs = lock(&self.beliefs);
+            let of_lock = beliefs.spans.range((name.to_owned(), 0)..=(name.to_owned(), u64::MAX));
+            let awake = |span: &Span| !span.host.is_dead() && (eager || !span.host.machine.is_paused(self));
+            of_lock
+                .filter(|(_, span)| span.hold.is_some() || awake(span))
+                .map(|(id, span)| (id.clone(), span.guard.clone(), span.hold, span.host.clone()))
+                .collect()
+        };
+        for (id, guard, hold, host) in asked {
+            let live = match (guard, hold) {
+                (Some(guard), _) => guard.is_live(),
+                (None, Some((from, length))) => {
+                    let at = host.machine.moment(self);
+                    at.holder_elapsed_since(from) < length
+                }
+                // The guard is inside a `with`, and is asked there.
+                (None, None) => continue,
+            };
+            self.saw(&id, live);
+        }
+    }
+
+    fn overlaps(&self, id: &SpanId) {
+        let found = {
+            let beliefs = lock(&self.beliefs);
+            let Some(mine) = beliefs.spans.get(id) else { return };
+            let of_lock = beliefs.spans.range((id.0.clone(), 0)..=(id.0.clone(), u64::MAX));
+            of_lock
+                .filter(|(other, span)| *other != id && span.from <= mine.to && mine.from < span.to)
+                .map(|(_, span)| format!("{:?} with {} and {:?} with {}", mine.host, mine.token, span.host, span.token))
+                .next()
+        };
+        if let Some(who) = found {
+            self.violation("A (exclusion)", format!("two believe in {}: {who}", id.0));
+        }
+    }
+
+    /// R1: nobody believes longer than the last write of his that took effect allows.
+    fn beyond_deadline(&self, id: &SpanId) {
+        let (token, host) = match lock(&self.beliefs).spans.get(id) {
+            Some(span) if span.hold.is_none() => (span.token, span.host.clone()),
+            _ => return,
+        };
+        if let Some(over) = self.over(&host, &id.0, token) {
+            self.check(over.is_zero(), "A (R1)", || format!("{host:?} believes in {} {over:?} too long", id.0));
+        }
+    }
+
+    /// How far a reign is past the end of its belief, on its host's clocks.
+    fn over(&self, host: &Host, name: &str, token: u64) -> Option<Duration> {
+        let at = host.machine.moment(self);
+        let table = lock(&self.table);
+        let (sent_at, lease) = table.locks.get(name)?.reigns.get(&token)?.latest;
+        let belief = lease - lease / 100 - Duration::from_millis(10);
+        Some(at.holder_elapsed_since(sent_at).saturating_sub(belief))
+    }
+
+    /// A guard is gone: released, dropped, or crashed with its host.
+    pub fn gone(&self, id: &SpanId) {
+        if let Some(span) = lock(&self.beliefs).spans.get_mut(id) {
+            span.guard = None;
+        }
+        // What can overlap nothing any more is forgotten.
+        let time = self.time();
+        lock(&self.beliefs)
+            .spans
+            .retain(|_, span| span.guard.is_some() || span.hold.is_some() || span.to + HORIZON > time);
+    }
+
+    pub fn forget_host(&self, host: &Host) -> Vec<Arc<Guard>> {
+        let mut beliefs = lock(&self.beliefs);
+        let of_host = beliefs.spans.values_mut().filter(|span| span.host.id == host.id);
+        of_host.filter_map(|span| span.guard.take()).collect()
+    }
+
+    /// A release was answered; `live` is whether the guard believed when it began.
+    pub fn released(&self, host: &Host, name: &LockName, token: u64, live: bool, answer: &Result<(), ReleaseError>) {
+        self.trace(|| format!("{host:?} {name} release of {token}: {answer:?}"));
+        let table = lock(&self.table);
+        let Some(entry) = table.locks.get(name.as_str()) else { return };
+        let Some(reign) = entry.reigns.get(&token) else { return };
+        let held = entry.is_held_by(token);
+        match answer {
+            Ok(()) => {
+                self.count("release Ok");
+                self.check(!held, "E (release)", || format!("{name}: Ok, and {token} still holds it"));
+                self.check(live, "E (release)", || format!("{name}: Ok, and {token} had been lost before"));
+                self.check(reign.released, "E (release)", || format!("{name}: Ok, and no release of {token} landed"));
+            }
+            Err(ReleaseError::Lost(lost)) => {
+                self.count("release Lost");
+                let taken = matches!(lost.loss, Loss::TakenOver | Loss::Revoked | Loss::RowGone);
+                self.check(!(live && reign.released), "E (release)", || format!("{name}: {lost}, but it was released"));
+                self.check(!taken || !held, "E (release)", || format!("{name}: {lost}, but {token} holds it"));
+                let revoked = lost.loss != Loss::Revoked || reign.revoked;
+                self.check(revoked, "E (release)", || format!("{name}: {lost}, but nobody revoked it"));
+            }
+            Err(ReleaseError::Unknown) => self.count("release Unknown"),
+            Err(_) => self.count("release refused"),
+        }
+    }
+}
+
+/// Spans that ended this long ago cannot overlap a new one.
+const HORIZON: Duration = Duration::from_secs(120);
+
+/// Hears from a client that a lock is lost.
+#[derive(Debug)]
+pub struct Ear(pub Inside);
+
+impl Observer for Ear {
+    fn event(&self, event: Event<'_>) {
+        let host = &self.0.0;
+        let world = &host.world;
+        match event {
+            Event::Lost { name, token, loss, .. } if !host.is_dead() => {
+                world.trace(|| format!("{host:?} {name} lost {token}: {loss:?}"));
+                world.count(match loss {
+                    Loss::Expired => "lost Expired",
+                    Loss::TakenOver => "lost TakenOver",
+                    Loss::Revoked => "lost Revoked",
+                    Loss::RowGone => "lost RowGone",
+                    Loss::MaxHold => "lost MaxHold",
+                    _ => "lost Suspended",
+                });
+                if world.plan.starved {
+                    return;
+                }
+                let awake = world.time().saturating_sub(host.machine.stirred());
+                let over = world.over(host, name.as_str(), token.get()).unwrap_or_default().min(awake);
+                let told = over <= LATE_MAX || host.machine.is_paused(world);
+                world.check(told, "lost() by the deadline", || format!("{host:?} {name} {token}: {over:?} late"));
+            }
+            Event::RequestFailed { .. } => world.count("request failed"),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What the worlds met, and the least that they must have met: a run that saw nothing proves nothing.
+
+use std::collections::BTreeMap;
+
+/// How often what must have been met, per 1,000 seeds, at least.
+const LEAST: &[(&str, u64)] = &[
+    ("takeover by R2", 200),
+    ("takeover by §5", 50),
+    ("takeover of an abandoned reign", 1),
+    ("takeover of a legacy row", 10),
+    ("acquire applied", 2000),
+    ("acquire conflict ours", 50),
+    ("acquire conflict lost", 1000),
+    ("take over applied", 200),
+    ("take over conflict ours", 5),
+    ("take over conflict lost", 20),
+    ("renew applied", 2000),
+    ("renew conflict ours", 20),
+    ("renew conflict lost", 20),
+    ("release applied", 2000),
+    ("release conflict ours", 50),
+    ("release conflict lost", 20),
+    ("revoke applied", 20),
+    ("revoke conflict ours", 1),
+    ("revoke conflict lost", 5),
+    ("legacy overwrites a held row", 5),
+    ("legacy overwrites a free row", 20),
+    ("suspend", 100),
+    ("pause", 100),
+    ("crash", 100),
+    ("partition", 100),
+    ("future dropped", 100),
+    ("guarded write", 500),
+    ("guarded write refused", 10),
+    ("fenced write", 1000),
+    ("ttl deletion", 10),
+    ("hold", 50),
+];
+/// Seeds of a hundred that must have met it.
+const SHARES: &[(&str, u64)] =
+    &[("any takeover", 30), ("acquire conflict ours", 20), ("renew conflict ours", 20), ("release conflict ours", 20)];
+const PASSES_MEDIAN: u64 = 5;
+
+/// Figures of many worlds.
+#[derive(Debug, Default)]
+pub struct Coverage {
+    pub seeds: u64,
+    pub counts: BTreeMap<&'static str, u64>,
+    shares: BTreeMap<&'static str, u64>,
+    passes: BTreeMap<u64, u64>,
+    pub lock_hours: f64,
+}
+
+impl Coverage {
+    /// Takes in one world.
+    pub fn add(&mut self, counts: &BTreeMap<&'static str, u64>, passes: u64, lock_hours: f64) {
+        self.seeds += 1;
+        self.lock_hours += lock_hours;
+        *self.passes.entry(passes).or_default() += 1;
+        for (what, count) in counts {
+            *self.counts.entry(what).or_default() += count;
+            *self.shares.entry(what).or_default() += 1;
+        }
+        if counts.contains_key("take over applied") {
+            *self.shares.entry("any takeover").or_default() += 1;
+        }
+    }
+
+    fn median(&self) -> u64 {
+        let mut left = self.seeds / 2;
+        for (passes, seeds) in &self.passes {
+            match left.checked_sub(*seeds) {
+                Some(rest) => left = rest,
+                None => return *passes,
+            }
+        }
+        0
+    }
+
+    /// The table, and what is missing in it.
+    pub fn report(&self) -> (String, Vec<String>) {
+        let mut table = format!("{:<40} {:>12} {:>8}\n", "", "times", "% seeds");
+        for (what, count) in &self.counts {
+            let share = self.share(what);
+            table += &format!("{what:<40} {count:>12} {share:>8}\n");
+        }
+        table += &format!("passes of locks in a seed, median: {}\n", self.median());
+        table += &format!("seeds with a takeover: {} %\n", self.share("any takeover"));
+        let mut missing = Vec::new();
+        for (what, least) in LEAST {
+            let (count, least) = (self.counts.get(what).copied().unwrap_or(0), least * self.seeds / 1000);
+            if count < least {
+                missing.push(format!("{what}: {count} times, at least {least} wanted"));
+            }
+        }
+        for (what, least) in SHARES {
+            let share = self.share(what);
+            if share < *least {
+                missing.push(format!("{what}: in {share} % of the seeds, at least {least} % wanted"));
+            }
+        }
+        if self.median() < PASSES_MEDIAN {
+            missing.push(format!("passes in a seed, median: {}, at least {PASSES_MEDIAN} wanted", self.median()));
+        }
+        (table, missing)
+    }
+
+    fn share(&self, what: &str) -> u64 {
+        self.shares.get(what).copied().unwrap_or(0) * 100 / self.seeds.max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worlds_that_met_nothing_are_not_enough() {
+        let mut coverage = Coverage::default();
+        (0..1000).for_each(|_| coverage.add(&BTreeMap::new(), 0, 0.0));
+        assert_eq!(coverage.report().1.len(), LEAST.len() + SHARES.len() + 1);
+    }
+
+    #[test]
+    fn what_was_met_often_enough_is_not_missed() {
+        let mut coverage = Coverage::default();
+        let counts = BTreeMap::from([("takeover by R2", 1)]);
+        (0..1000).for_each(|_| coverage.add(&counts, 5, 0.0));
+        let (_, missing) = coverage.report();
+        assert!(!missing.iter().any(|what| what.starts_with("takeover by R2") || what.starts_with("passes")));
+    }
+}

@@ -1,0 +1,38 @@
+//! What has happened in a world: its story, what was broken, and how often what was met.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Violations of one world that are kept; the first says most.
+const VIOLATIONS_MAX: usize = 5;
+
+#[derive(Debug, Default)]
+pub struct History {
+    tracing: bool,
+    pub lines: Vec<String>,
+    pub violations: Vec<String>,
+    pub counts: BTreeMap<&'static str, u64>,
+}
+
+impl History {
+    pub fn new(tracing: bool) -> Self {
+        Self { tracing, ..Self::default() }
+    }
+
+    pub fn line(&mut self, time: Duration, line: impl FnOnce() -> String) {
+        if self.tracing {
+            self.lines.push(format!("{:>12.3} {}", time.as_secs_f64(), line()));
+        }
+    }
+
+    pub fn violation(&mut self, time: Duration, promise: &'static str, what: String) {
+        self.line(time, || format!("VIOLATION of {promise}: {what}"));
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(format!("{promise} at {:.3} s: {what}", time.as_secs_f64()));
+        }
+    }
+
+    pub fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+}

@@ -1,0 +1,125 @@
+//! Who else touches the rows: clients of the original protocol, an operator, DynamoDB's TTL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamo_lock::store::Value;
+use dynamo_lock::{Client, LockName, RevokeError};
+use dynamo_lock_protocol::{Row, attr};
+use tokio::time::sleep;
+
+use super::actors::lock_name;
+use super::dice::Dice;
+use super::host::Host;
+use super::store::show;
+use super::{World, lock};
+
+/// As far as the wall clock of a legacy client may be from the service's time.
+const LEGACY_SKEW_MS: i64 = 2000;
+
+/// A client of the original protocol: reads, and later puts a whole new row if it saw the old one expired, on condition
+/// that its `guid` is still the same. Its reads are eventually consistent, and it may be paused in between.
+pub async fn legacy(world: Arc<World>, mut dice: Dice) {
+    let wall = dice.signed(LEGACY_SKEW_MS);
+    while !world.is_stopping() {
+        sleep(dice.upto(world.plan.longest)).await;
+        let name = LockName::new(lock_name(dice.range(1..=world.plan.locks as u64))).expect("a name");
+        let stale = dice.upto(world.plan.stale);
+        let seen = world.row(&name, stale);
+        let now = world.epoch_ms().saturating_add_signed(wall);
+        let expires = seen.as_ref().and_then(|row| row.number(attr::EXPIRES_ON)?.parse_int()).unwrap_or(0);
+        if expires > now as i64 {
+            world.count("legacy finds it held");
+            continue;
+        }
+        if dice.chance(200) {
+            sleep(dice.upto(world.plan.longest * 3)).await;
+        } else {
+            sleep(dice.ms(1..=20)).await;
+        }
+        if world.is_stopping() {
+            return;
+        }
+        let length = dice.range(0..=world.plan.longest.as_millis() as u64);
+        let mut row = Row::default();
+        row.set(attr::GUID, format!("{:032x}", dice.bits()).as_str().into());
+        row.set(attr::EXPIRES_ON, Value::from(now + length));
+        put(&world, &name, seen.as_ref(), row);
+    }
+}
+
+fn put(world: &World, name: &LockName, seen: Option<&Row>, row: Row) {
+    let time = world.time();
+    let mut table = lock(&world.table);
+    let entry = table.locks.entry(name.as_str().to_owned()).or_default();
+    let same = entry.row.as_ref().map(|row| row.guid()) == seen.map(Row::guid);
+    let native = entry.row.as_ref().is_some_and(|row| row.get(attr::V).is_some());
+    let held = entry.row.as_ref().is_some_and(|row| row.whole(attr::EXPIRES_ON).is_some_and(|ends| ends > 0));
+    let shown = show(Some(&row));
+    if same {
+        entry.put(time, Some(row));
+    }
+    drop(table);
+    world.trace(|| format!("legacy {name} put {shown}: {}", if same { "applied" } else { "refused" }));
+    world.count(match (same, native, held) {
+        (false, ..) => "legacy refused",
+        (true, true, true) => "legacy overwrites a held row",
+        (true, true, false) => "legacy overwrites a free row",
+        (true, false, _) => "legacy puts",
+    });
+}
+
+/// Revokes reigns now and then.
+pub async fn operator(host: Arc<Host>, client: Client) {
+    let world = host.world.clone();
+    while !world.is_stopping() {
+        let rest = host.roll(|dice| dice.upto(world.plan.longest * 4));
+        host.sleep(rest).await;
+        let name = lock_name(host.roll(|dice| dice.range(1..=world.plan.locks as u64)));
+        let token = lock(&world.table).locks.get(&name).and_then(|entry| entry.row.as_ref()?.token());
+        let Some(token) = token else { continue };
+        let handle = client.lock(name.as_str()).expect("a name");
+        let answer = handle.revoke(token).await;
+        world.trace(|| format!("{host:?} {name} revoke of {token}: {answer:?}"));
+        let held = lock(&world.table).locks.get(&name).is_some_and(|entry| entry.is_held_by(token.get()));
+        match answer {
+            Ok(()) => {
+                world.count("revoke Ok");
+                world.check(!held, "E (revoke)", || format!("{name}: revoked, and {token} still holds it"));
+            }
+            Err(RevokeError::Ended { .. }) => {
+                world.count("revoke Ended");
+                world.check(!held, "E (revoke)", || format!("{name}: ended, and {token} still holds it"));
+            }
+            Err(_) => world.count("revoke unknown"),
+        }
+    }
+}
+
+/// DynamoDB deletes rows whose `purgeOn` is past. It must never meet a held one.
+pub fn purge(world: &World) {
+    let (time, second) = (world.time(), world.epoch_ms() / 1000);
+    for (name, entry) in &mut lock(&world.table).locks {
+        let due = |row: &Row| row.whole(attr::PURGE_ON).is_some_and(|on| on < second);
+        if entry.row.as_ref().is_some_and(due) {
+            entry.put(time, None);
+            world.trace(|| format!("ttl deletes {name}"));
+            world.count("ttl deletion");
+        }
+    }
+}
+
+impl World {
+    /// D: nobody waits longer than the row's lease, a poll, and the staleness of reads, if the network is well.
+    pub fn waited(&self, name: &LockName, began: Duration) {
+        if !self.plan.well {
+            return;
+        }
+        let prior = lock(&self.table).locks.get(name.as_str()).map_or_else(Default::default, |entry| entry.prior);
+        let waited = self.time().saturating_sub(prior.0.max(began));
+        let round_trips = Duration::from_millis(self.plan.latency * 12);
+        let poll = Duration::from_secs(1);
+        let most = prior.1 * 1011 / 1000 + poll * 1011 / 1000 + self.plan.stale + round_trips;
+        self.check(waited <= most, "D (waiting)", || format!("{name}: {waited:?}, more than {most:?}"));
+    }
+}

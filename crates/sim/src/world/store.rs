@@ -1,0 +1,273 @@
+//! The table, and the truth about it: who wrote what when, which no client of it knows.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use dynamo_lock::Moment;
+use dynamo_lock_protocol::{LockName, Op, OpKind, Outcome, Row, Standing, attr};
+
+use super::host::Host;
+use super::mutant::apply_as;
+use super::{World, lock};
+
+/// Old versions of a row are kept this long, for stale reads.
+const STALE_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+pub struct Table {
+    pub locks: BTreeMap<String, Entry>,
+    /// When an op was first sent, on the clocks of who sent it.
+    pub sent: BTreeMap<String, Moment>,
+    /// When a process first heard of a record version.
+    pub heard: BTreeMap<(u64, String), Duration>,
+}
+
+/// One lock's row.
+#[derive(Debug, Default)]
+pub struct Entry {
+    pub row: Option<Row>,
+    /// Since when the row has been this.
+    versions: VecDeque<(Duration, Option<Row>)>,
+    /// The largest token that was ever given.
+    pub top: u64,
+    pub written: Duration,
+    /// Before the last acquisition: since when the row had been as it was, and for how long it was to be respected.
+    pub prior: (Duration, Duration),
+    /// By token: an acquisition that lands twice begins two.
+    pub reigns: BTreeMap<u64, Reign>,
+    pub passes: u64,
+    /// A counter beside the lock, written in one transaction with a holder's condition.
+    pub counter: u64,
+    pub counted: u64,
+    /// A resource that remembers the largest token.
+    pub fence: u64,
+}
+
+/// What is known of one reign.
+#[derive(Debug)]
+pub struct Reign {
+    pub host: u64,
+    pub nonce: String,
+    /// Of the last write of it that took effect: when it was first sent, and the lease that it left.
+    pub latest: (Moment, Duration),
+    pub released: bool,
+    pub revoked: bool,
+    pub reported: bool,
+}
+
+impl Entry {
+    pub fn put(&mut self, time: Duration, row: Option<Row>) {
+        self.row.clone_from(&row);
+        self.written = time;
+        self.versions.push_back((time, row));
+        while self.versions.len() > 1 && self.versions[1].0 + STALE_MAX < time {
+            self.versions.pop_front();
+        }
+    }
+
+    /// The row as it was.
+    pub fn at(&self, then: Duration) -> Option<Row> {
+        let seen = self.versions.iter().rev().find(|(since, _)| *since <= then);
+        seen.and_then(|(_, row)| row.clone())
+    }
+
+    fn by_nonce(&mut self, nonce: &str) -> Option<&mut Reign> {
+        self.reigns.values_mut().rev().find(|reign| reign.nonce == nonce)
+    }
+
+    /// Whether the row is held by the reign with this token: the condition of a user's own transaction.
+    pub fn is_held_by(&self, token: u64) -> bool {
+        let Some(row) = &self.row else { return false };
+        let held = row.whole(attr::EXPIRES_ON).is_some_and(|ends| ends > 0);
+        row.whole(attr::V) == Some(1) && row.whole(attr::TOKEN) == Some(token) && held
+    }
+}
+
+impl World {
+    /// A write takes effect, or does not, at this instant.
+    pub fn apply(&self, host: &Host, op: &Op) -> Outcome {
+        let time = self.time();
+        let mut table = lock(&self.table);
+        let Table { locks, sent, heard } = &mut *table;
+        let entry = locks.entry(op.name.as_str().to_owned()).or_default();
+        let before = entry.row.take();
+        let outcome = apply_as(self.mutant, before.as_ref(), op);
+        match &outcome {
+            Outcome::Applied(row) => {
+                let sent_at = sent.get(op.guid.as_str()).copied();
+                self.classify(host, op, before.as_ref(), entry, heard);
+                if matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. }) {
+                    let lease = before.as_ref().and_then(|row| row.whole(attr::LEASE_MS)).unwrap_or(0);
+                    entry.prior = (entry.written, Duration::from_millis(lease));
+                    let nonce = row.text(attr::REIGN);
+                    let spent = before.as_ref().is_some_and(|before| before.text(attr::REIGN) == nonce);
+                    self.check(!spent, "E (once)", || format!("{}: an operation that was spent took effect", op.name));
+                }
+                entry.put(time, Some(row.clone()));
+                self.record(host, op, entry, row, sent_at);
+            }
+            _ => {
+                self.count(conflict(op, before.as_ref()));
+                entry.row = before;
+            }
+        }
+        drop(table);
+        self.trace(|| format!("{host:?} {} -> {}", show_op(op), show_outcome(&outcome)));
+        outcome
+    }
+
+    fn record(&self, host: &Host, op: &Op, entry: &mut Entry, row: &Row, sent_at: Option<Moment>) {
+        let Some(sent_at) = sent_at else { return };
+        let lease = Duration::from_millis(row.whole(attr::LEASE_MS).unwrap_or(0));
+        match &op.kind {
+            OpKind::Acquire(new) | OpKind::TakeOver { lease: new, .. } => {
+                let token = row.whole(attr::TOKEN).unwrap_or(0);
+                let top = entry.top;
+                self.check(token > top, "C (tokens)", || format!("{} gave {token} after {top}", op.name));
+                entry.top = top.max(token);
+                entry.passes += 1;
+                let nonce = new.reign.as_str().to_owned();
+                let reign = Reign {
+                    host: host.id,
+                    nonce,
+                    latest: (sent_at, lease),
+                    released: false,
+                    revoked: false,
+                    reported: false,
+                };
+                entry.reigns.insert(token, reign);
+            }
+            OpKind::Renew { token, .. } => {
+                if let Some(reign) = entry.reigns.get_mut(&token.get()) {
+                    let over = reign.released || reign.revoked;
+                    self.check(!over, "E (once)", || format!("a renewal of {} took effect after its end", op.name));
+                    reign.latest = (sent_at, lease);
+                }
+            }
+            OpKind::Release { reign, .. } => {
+                if let Some(reign) = entry.by_nonce(reign.as_str()) {
+                    reign.released = true;
+                }
+            }
+            OpKind::Revoke { .. } | OpKind::ForceFree { .. } => {
+                let token = row.whole(attr::REVOKED).unwrap_or(0);
+                entry.top = entry.top.max(row.whole(attr::TOKEN).unwrap_or(0));
+                if let Some(reign) = entry.reigns.get_mut(&token) {
+                    reign.revoked = true;
+                }
+            }
+        }
+    }
+
+    /// By which rule something took effect.
+    fn classify(
+        &self,
+        host: &Host,
+        op: &Op,
+        before: Option<&Row>,
+        entry: &Entry,
+        heard: &BTreeMap<(u64, String), Duration>,
+    ) {
+        let what = match &op.kind {
+            OpKind::Acquire(_) => "acquire applied",
+            OpKind::Renew { .. } => "renew applied",
+            OpKind::Release { .. } => "release applied",
+            OpKind::Revoke { .. } => "revoke applied",
+            OpKind::ForceFree { .. } => "force free applied",
+            OpKind::TakeOver { seen, .. } => {
+                let quiet = heard.get(&(host.id, seen.as_str().to_owned())).map(|first| self.time() - *first);
+                match before.and_then(|row| row.standing().ok()) {
+                    Some(Standing::Legacy(_)) => self.count("takeover of a legacy row"),
+                    Some(Standing::Held(held)) if quiet.is_some_and(|quiet| quiet >= held.lease * 98 / 100) => {
+                        self.count("takeover by R2");
+                    }
+                    Some(Standing::Held(held))
+                        if entry.reigns.get(&held.token.get()).is_some_and(|r| r.host == host.id) =>
+                    {
+                        self.count("takeover of an abandoned reign");
+                    }
+                    _ => self.count("takeover by §5"),
+                }
+                "take over applied"
+            }
+        };
+        self.count(what);
+    }
+
+    pub fn note_sent(&self, host: &Host, op: &Op) {
+        let mut table = lock(&self.table);
+        if !table.sent.contains_key(op.guid.as_str()) {
+            let at = host.machine.moment(self);
+            table.sent.insert(op.guid.as_str().to_owned(), at);
+        }
+    }
+
+    pub fn note_heard(&self, host: &Host, row: Option<&Row>) {
+        let Some(guid) = row.and_then(|row| row.text(attr::GUID)) else { return };
+        let time = self.time();
+        lock(&self.table).heard.entry((host.id, guid.to_owned())).or_insert(time);
+    }
+
+    /// The row as it stands, or as it stood that long ago.
+    pub fn row(&self, name: &LockName, stale: Duration) -> Option<Row> {
+        let then = self.time().saturating_sub(stale);
+        let table = lock(&self.table);
+        let entry = table.locks.get(name.as_str())?;
+        if stale.is_zero() { entry.row.clone() } else { entry.at(then) }
+    }
+}
+
+fn conflict(op: &Op, row: Option<&Row>) -> &'static str {
+    let guid = row.is_some_and(|row| row.text(attr::GUID) == Some(op.guid.as_str()));
+    let reigns = |reign: &str| row.is_some_and(|row| row.text(attr::REIGN) == Some(reign));
+    match &op.kind {
+        OpKind::Acquire(lease) if reigns(lease.reign.as_str()) => "acquire conflict ours",
+        OpKind::Acquire(_) => "acquire conflict lost",
+        OpKind::TakeOver { lease, .. } if reigns(lease.reign.as_str()) => "take over conflict ours",
+        OpKind::TakeOver { .. } => "take over conflict lost",
+        OpKind::Renew { .. } if guid => "renew conflict ours",
+        OpKind::Renew { .. } => "renew conflict lost",
+        OpKind::Release { reign, .. } if guid || reigns(reign.as_str()) => "release conflict ours",
+        OpKind::Release { .. } => "release conflict lost",
+        OpKind::Revoke { .. } | OpKind::ForceFree { .. } if guid => "revoke conflict ours",
+        OpKind::Revoke { .. } | OpKind::ForceFree { .. } => "revoke conflict lost",
+    }
+}
+
+fn show_op(op: &Op) -> String {
+    let short = |text: &str| text[..6.min(text.len())].to_owned();
+    let what = match &op.kind {
+        OpKind::Acquire(lease) => format!("acquire {} lease {} ms", short(lease.reign.as_str()), lease.lease_ms),
+        OpKind::TakeOver { lease, seen, .. } => {
+            format!("take over {} from {}", short(lease.reign.as_str()), short(seen.as_str()))
+        }
+        OpKind::Renew { reign, beat, .. } => format!("renew {} beat {beat}", short(reign.as_str())),
+        OpKind::Release { reign, .. } => format!("release {}", short(reign.as_str())),
+        OpKind::Revoke { target, .. } => format!("revoke {target:?}"),
+        OpKind::ForceFree { target, .. } => format!("force free {target:?}"),
+    };
+    format!("{} {what} as {}", op.name, short(op.guid.as_str()))
+}
+
+fn show_outcome(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Applied(row) => format!("applied {}", show(Some(row))),
+        Outcome::Conflict(row) => format!("conflict {}", show(row.as_ref())),
+        other => format!("{other:?}"),
+    }
+}
+
+pub fn show(row: Option<&Row>) -> String {
+    let Some(row) = row else { return "(no row)".to_owned() };
+    let text = |name| row.text(name).map_or("-".to_owned(), |text| text[..6.min(text.len())].to_owned());
+    let number = |name| row.whole(name).map_or("-".to_owned(), |number| number.to_string());
+    format!(
+        "(guid {} reign {} token {} ends {} stamp {} lease {})",
+        text(attr::GUID),
+        text(attr::REIGN),
+        number(attr::TOKEN),
+        number(attr::EXPIRES_ON),
+        text(attr::STAMP),
+        number(attr::LEASE_MS)
+    )
+}

@@ -1,0 +1,61 @@
+//! Seeds that must always hold, and faults that must always be found.
+
+use std::process::{Command, Output};
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dynamo-lock-sim")).arg("run").args(args).output().expect("the simulator starts")
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_first_worlds_hold() {
+    let output = run(&["--seeds", "60"]);
+    assert!(output.status.success(), "{}", told(&output));
+    assert!(told(&output).contains("60 seeds"), "{}", told(&output));
+}
+
+#[test]
+fn a_seed_tells_the_same_story_in_every_process() {
+    for seed in ["3", "38", "113"] {
+        let (first, second) = (run(&["--seed", seed, "--trace"]), run(&["--seed", seed, "--trace"]));
+        assert!(first.stdout.len() > 10_000, "a story");
+        assert!(first.stdout == second.stdout, "seed {seed} tells two stories");
+    }
+    assert_ne!(run(&["--seed", "3", "--trace"]).stdout, run(&["--seed", "4", "--trace"]).stdout);
+}
+
+/// The fault, and worlds among which one finds it.
+const MUTANTS: &[(&str, &str, &str)] = &[
+    ("no-beat", "110", "8"),
+    ("no-seen-guid", "6", "10"),
+    ("no-release-owner", "0", "10"),
+    ("no-still-held", "0", "10"),
+    ("no-spent-nonce", "30", "10"),
+    ("constant-guid", "0", "10"),
+    ("same-token", "0", "10"),
+    ("revoke-frees", "4", "10"),
+    ("answer-timed", "34", "10"),
+    ("wild-dates", "0", "10"),
+    ("wild-clocks", "0", "10"),
+];
+
+#[test]
+fn every_mutant_is_found() {
+    for (mutant, from, seeds) in MUTANTS {
+        let output = run(&["--mutant", mutant, "--from", from, "--seeds", seeds]);
+        assert!(!output.status.success(), "{mutant} lives: {}", told(&output));
+        assert!(told(&output).contains(&format!("--mutant {mutant}")), "{}", told(&output));
+    }
+}
+
+#[test]
+fn a_wrong_argument_is_told() {
+    for args in [&["--seeds"][..], &["--seeds", "many"], &["--mutant", "nobody"], &["--sed", "3"]] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(64));
+        assert!(!output.stderr.is_empty());
+    }
+}
