@@ -17,16 +17,10 @@ pub enum Action {
     Begin(u8),
     /// An agent takes its next step.
     Step(u8),
-    /// The request of an agent is applied and answered, with that one of the possible dates.
-    Serve(u8, u8),
-    /// A read is answered with the version before.
-    Stale(u8),
-    /// The request of an agent is applied and answered, and a copy of it stays on its way.
-    Copy(u8),
+    /// An agent sends its request, or has one under way; this becomes of it.
+    Ask(u8, How),
     /// An agent gets its answer.
     Deliver(u8),
-    /// An agent learns that there is no answer; the request may still be on its way.
-    Unknown(u8, bool),
     /// A request that nobody waits for is applied.
     Land(u8),
     /// The user drops an acquire.
@@ -44,13 +38,41 @@ pub enum Action {
     Sleep(u8),
 }
 
+/// What becomes of a request. Nothing that happens at the same instant between sending, applying and hearing could tell:
+/// what is sent depends on its sender alone, and no clock moves. So a way is taken at once, or over a later instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// Applied and answered at once, with that one of the possible dates.
+    Quick(u8),
+    /// On its way until a later instant.
+    SlowRequest,
+    /// Applied at once; the answer comes at a later instant.
+    SlowAnswer(u8),
+    /// Never applied, and nobody knows.
+    Lost,
+    /// Applied, and its sender does not learn it.
+    Unheard,
+    /// Given up by its sender, and still on its way.
+    Late,
+    /// Applied and answered, and a copy of it is still on its way.
+    Copied,
+    /// A read that is answered with the version before.
+    Stale,
+}
+
 /// Lists what can happen. Some of it may turn out to change nothing.
 pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     for (i, agent) in (0_u8..).zip(&world.agents) {
         match &agent.flight {
-            None => actions.push(Action::Step(i)),
-            Some(flight) => in_flight(world, context, i, flight, &mut actions),
+            None => match step(&mut world.clone(), context, i, &mut None) {
+                Ok(Some(Some(request))) => ask(world, context, i, &request, false, &mut actions),
+                Ok(None) => {}
+                Ok(Some(None)) | Err(_) => actions.push(Action::Step(i)),
+            },
+            Some(flight) if flight.since == world.tick => {}
+            Some(Flight { answer: Some(_), .. }) => actions.push(Action::Deliver(i)),
+            Some(flight) => ask(world, context, i, &flight.request, true, &mut actions),
         }
         match &agent.machine {
             Machine::Acquire(_) if world.left.drops > 0 => actions.push(Action::Drop(i)),
@@ -72,25 +94,33 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
     actions
 }
 
-fn in_flight(world: &World, context: &Context<'_>, i: u8, flight: &Flight, actions: &mut Vec<Action>) {
+fn ask(world: &World, context: &Context<'_>, i: u8, request: &Asked, under_way: bool, actions: &mut Vec<Action>) {
     let left = &world.left;
-    let is_write = matches!(flight.request, Asked::Write(_));
+    let mut add = |how| actions.push(Action::Ask(i, how));
+    let is_write = matches!(request, Asked::Write(_));
+    let dates = 0..context.config.dates.len().max(1) as u8;
+    dates.clone().for_each(|date| add(How::Quick(date)));
+    if left.delay > 0 && !under_way {
+        add(How::SlowRequest);
+    }
+    // A waiter counts from hearing: its read may as well have been applied then.
+    if left.delay > 0 && is_write {
+        dates.for_each(|date| add(How::SlowAnswer(date)));
+    }
     if left.unknown > 0 {
-        actions.push(Action::Unknown(i, false));
-        if flight.answer.is_none() && is_write && left.late > 0 {
-            actions.push(Action::Unknown(i, true));
+        add(How::Lost);
+        if is_write {
+            add(How::Unheard);
+        }
+        if is_write && left.late > 0 {
+            add(How::Late);
         }
     }
-    if flight.answer.is_some() {
-        return actions.push(Action::Deliver(i));
-    }
-    let dates = context.config.dates.len().max(1) as u8;
-    actions.extend((0..dates).map(|date| Action::Serve(i, date)));
     if is_write && left.copies > 0 {
-        actions.push(Action::Copy(i));
+        add(How::Copied);
     }
-    if left.stale > 0 && matches!(flight.request, Asked::Read { strong: false }) && world.before.is_some() {
-        actions.push(Action::Stale(i));
+    if left.stale > 0 && matches!(request, Asked::Read { strong: false }) && world.before.is_some() {
+        add(How::Stale);
     }
 }
 
@@ -157,33 +187,12 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
     match action {
         Action::Tick => return tick(world, context),
         Action::Begin(h) => context.begin(world, h),
-        Action::Step(i) => return step(world, context, i),
-        Action::Serve(i, date) => {
-            let date = context.config.dates.get(usize::from(date)).copied().flatten();
-            serve(world, context, i, date, false)?;
-        }
-        Action::Copy(i) => {
-            world.left.copies -= 1;
-            if let Some(Flight { request: Asked::Write(op), .. }) = &world.agents[usize::from(i)].flight {
-                world.wire.push(op.clone());
-            }
-            serve(world, context, i, context.config.dates.first().copied().flatten(), false)?;
-        }
-        Action::Stale(i) => {
-            world.left.stale -= 1;
-            serve(world, context, i, context.config.dates.first().copied().flatten(), true)?;
-        }
+        Action::Step(i) => return Ok(step(world, context, i, &mut None)?.is_some()),
+        Action::Ask(i, how) => return become_of(world, context, i, how),
         Action::Deliver(i) => {
             let mut agent = world.agents.remove(i.into()).clone_inner();
             let answer = agent.flight.as_mut().and_then(|flight| flight.answer.take());
             let agent = context.answer(world, agent, answer)?;
-            world.agents.push(Shared::new(agent));
-        }
-        Action::Unknown(i, late) => {
-            world.left.unknown -= 1;
-            let agent = world.agents.remove(i.into()).clone_inner();
-            stray(world, &agent, late);
-            let agent = context.answer(world, agent, None)?;
             world.agents.push(Shared::new(agent));
         }
         Action::Land(i) => {
@@ -221,7 +230,8 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
 fn tick(world: &mut World, context: &Context<'_>) -> Result<bool, Violation> {
     let mut pending = false;
     for i in 0..world.agents.len() {
-        pending |= world.agents[i].flight.is_some() || step(&mut world.clone(), context, i as u8).unwrap_or(true);
+        let acts = || step(&mut world.clone(), context, i as u8, &mut None);
+        pending |= world.agents[i].flight.is_some() || !matches!(acts(), Ok(None));
     }
     if pending {
         if world.left.delay == 0 {
@@ -233,20 +243,85 @@ fn tick(world: &mut World, context: &Context<'_>) -> Result<bool, Violation> {
     Ok(true)
 }
 
-fn step(world: &mut World, context: &Context<'_>, i: u8) -> Result<bool, Violation> {
+/// An agent's next step: `None` if it waits; else the request that it now has under way, if any. It is taken out of the
+/// list if `taken` asks for it.
+fn step(
+    world: &mut World,
+    context: &Context<'_>,
+    i: u8,
+    taken: &mut Option<Option<Agent>>,
+) -> Result<Option<Option<Asked>>, Violation> {
     let agent = world.agents.remove(i.into()).clone_inner();
     match context.step(world, agent)? {
-        Did::Waits => Ok(false),
+        Did::Waits => Ok(None),
         Did::Became(agent) => {
-            world.agents.extend(agent.map(Shared::new));
-            Ok(true)
+            let request = agent.as_ref().and_then(|agent| agent.flight.as_ref()).map(|flight| flight.request.clone());
+            match taken {
+                Some(taken) => *taken = agent,
+                None => world.agents.extend(agent.map(Shared::new)),
+            }
+            Ok(Some(request))
         }
     }
 }
 
-fn serve(world: &mut World, context: &Context<'_>, i: u8, date: Option<i64>, stale: bool) -> Result<(), Violation> {
-    let mut agent = world.agents[usize::from(i)].clone_inner();
-    let Some(flight) = &mut agent.flight else { return Ok(()) };
+fn become_of(world: &mut World, context: &Context<'_>, i: u8, how: How) -> Result<bool, Violation> {
+    let agent = match &world.agents[usize::from(i)].flight {
+        Some(_) => Some(world.agents.remove(i.into()).clone_inner()),
+        None => {
+            let mut taken = Some(None);
+            step(world, context, i, &mut taken)?;
+            taken.flatten()
+        }
+    };
+    let Some(mut agent) = agent else { return Ok(false) };
+    let Some(mut flight) = agent.flight.take() else { return Ok(false) };
+    flight.since = world.tick;
+    let first = context.config.dates.first().copied().flatten();
+    let date = |n: u8| context.config.dates.get(usize::from(n)).copied().flatten();
+    let mut answer = None;
+    match how {
+        How::Quick(n) | How::SlowAnswer(n) => answer = Some(serve(world, context, &flight, date(n), false)?),
+        How::SlowRequest => {}
+        How::Lost => world.left.unknown -= 1,
+        How::Unheard => {
+            world.left.unknown -= 1;
+            serve(world, context, &flight, first, false)?;
+        }
+        How::Late => {
+            world.left.unknown -= 1;
+            stray(world, Some(&flight), true);
+        }
+        How::Copied => {
+            world.left.copies -= 1;
+            if let Asked::Write(op) = &flight.request {
+                world.wire.push(op.clone());
+            }
+            answer = Some(serve(world, context, &flight, first, false)?);
+        }
+        How::Stale => {
+            world.left.stale -= 1;
+            answer = Some(serve(world, context, &flight, first, true)?);
+        }
+    }
+    if matches!(how, How::SlowRequest | How::SlowAnswer(_)) {
+        flight.answer = answer;
+        agent.flight = Some(flight);
+    } else {
+        agent.flight = Some(flight);
+        agent = context.answer(world, agent, answer)?;
+    }
+    world.agents.push(Shared::new(agent));
+    Ok(true)
+}
+
+fn serve(
+    world: &mut World,
+    context: &Context<'_>,
+    flight: &Flight,
+    date: Option<i64>,
+    stale: bool,
+) -> Result<Answer, Violation> {
     let date = service::date(world, context.config, date);
     let body = match &flight.request {
         Asked::Read { .. } if stale => Body::Row(world.before.clone()),
@@ -256,14 +331,12 @@ fn serve(world: &mut World, context: &Context<'_>, i: u8, date: Option<i64>, sta
             Body::Outcome(Shared::new(outcome))
         }
     };
-    flight.answer = Some(Answer { body, date });
-    world.agents[usize::from(i)] = Shared::new(agent);
-    Ok(())
+    Ok(Answer { body, date })
 }
 
 /// A request is given up; if `late`, it may still be applied.
-fn stray(world: &mut World, agent: &Agent, late: bool) {
-    if let (true, Some(Flight { request: Asked::Write(op), answer: None, .. })) = (late, &agent.flight) {
+fn stray(world: &mut World, flight: Option<&Flight>, late: bool) {
+    if let (true, Some(Flight { request: Asked::Write(op), answer: None, .. })) = (late, flight) {
         world.left.late -= 1;
         world.wire.push(op.clone());
     }
@@ -271,7 +344,7 @@ fn stray(world: &mut World, agent: &Agent, late: bool) {
 
 fn let_go(world: &mut World, context: &Context<'_>, i: u8, late: bool) {
     let agent = world.agents.remove(i.into()).clone_inner();
-    stray(world, &agent, late);
+    stray(world, agent.flight.as_ref(), late);
     context.let_go(world, &agent);
     if context.bend.believes_until_released {
         let Machine::Held(_) = agent.machine else { return };
@@ -285,7 +358,7 @@ fn crash(world: &mut World, context: &Context<'_>, h: u8, late: bool) {
     world.agents.retain(|agent| agent.host != h);
     let stray_one = gone.iter().find(|agent| is_unserved_write(agent)).filter(|_| late);
     if let Some(agent) = stray_one {
-        stray(world, agent, true);
+        stray(world, agent.flight.as_ref(), true);
     }
     let service = (!context.config.dates.is_empty()).then(Default::default);
     world.host(h, |host| (host.watch, host.service) = (None, service));

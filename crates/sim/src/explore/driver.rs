@@ -123,12 +123,12 @@ impl Context<'_> {
                     released(world, closing, end)?;
                     Ok(Did::Became(None))
                 }
-                ReleaseStep::Write(op) => Ok(self.send(agent, at, op)),
+                ReleaseStep::Write(op) => Ok(self.send(world, agent, at, op)),
             },
             Machine::Revoke(revoke) => match self.call(world, host, at, Luck::Next, |now| revoke.next(now)) {
                 RevokeStep::Pause(_) => Ok(Did::Waits),
                 RevokeStep::Done(_) => Ok(Did::Became(None)),
-                RevokeStep::Write(op) => Ok(self.send(agent, at, op)),
+                RevokeStep::Write(op) => Ok(self.send(world, agent, at, op)),
             },
         }
     }
@@ -152,9 +152,9 @@ impl Context<'_> {
             }
             match step {
                 Step::Pause(_) => return Ok(Did::Waits),
-                Step::Write(op) => return Ok(self.send(agent, at, op)),
+                Step::Write(op) => return Ok(self.send(world, agent, at, op)),
                 Step::Read { strong } => {
-                    agent.flight = Some(Flight { request: Asked::Read { strong }, sent: at, answer: None });
+                    agent.flight = Some(Flight { request: Asked::Read { strong }, sent: at, since: world.tick, answer: None });
                     return Ok(Did::Became(Some(agent)));
                 }
                 Step::CleanUp(release) => self.clean_up(world, host, Some(release)),
@@ -198,7 +198,7 @@ impl Context<'_> {
                 if op.guid == fresh {
                     world.host(host, |me| me.used += 1);
                 }
-                Ok(self.send(agent, at, op))
+                Ok(self.send(world, agent, at, op))
             }
         }
     }
@@ -218,8 +218,8 @@ impl Context<'_> {
         Ok(Did::Became(Some(agent)))
     }
 
-    fn send(&self, mut agent: Agent, at: Moment, op: Op) -> Did {
-        agent.flight = Some(Flight { request: Asked::Write(Shared::new(op)), sent: at, answer: None });
+    fn send(&self, world: &World, mut agent: Agent, at: Moment, op: Op) -> Did {
+        agent.flight = Some(Flight { request: Asked::Write(Shared::new(op)), sent: at, since: world.tick, answer: None });
         Did::Became(Some(agent))
     }
 

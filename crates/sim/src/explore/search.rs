@@ -89,6 +89,9 @@ pub fn search(context: &Context<'_>, limit: usize) -> Found {
             }
         }
         found.depth += usize::from(!next.is_empty());
+        if std::env::var_os("EXPLORE_LEVELS").is_some() {
+            eprintln!("depth {} states {} new {}", found.depth, found.states, next.len());
+        }
         frontier = next;
     }
     found.exhausted = true;

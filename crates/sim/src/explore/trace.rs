@@ -2,9 +2,9 @@
 
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, attr};
 
-use super::actions::{Action, successor};
+use super::actions::{Action, How, successor};
 use super::clocks::EPOCH_MS;
-use super::driver::{Context, letter};
+use super::driver::{Context, Did, letter};
 use super::service::Violation;
 use super::world::{Agent, Asked, Body, Machine, World};
 
@@ -13,29 +13,26 @@ pub fn print(actions: &[Action], violation: &Violation, context: &Context<'_>) -
     let mut world = World::initial(context.config);
     let mut text = String::new();
     for (n, action) in actions.iter().enumerate() {
-        let what = tell(&world, *action);
+        let what = tell(&world, *action, context);
         world = match successor(&world, *action, context) {
             Ok(Some(next)) | Err((next, _)) => next,
             Ok(None) => world,
         };
         let at = world.real_ms(context.config) as f64 / 1000.0;
-        text += &format!("{:>3}. {at:>6.2} s  {what:<62} {}{}\n", n + 1, show_row(world.row.as_deref()), believers(&world, context));
+        text += &format!("{:>3}. {at:>6.2} s  {what:<76} {}{}\n", n + 1, show_row(world.row.as_deref()), believers(&world, context));
     }
     text + &format!("     => {violation}\n")
 }
 
-fn tell(world: &World, action: Action) -> String {
+fn tell(world: &World, action: Action, context: &Context<'_>) -> String {
     let agent = |i: u8| &world.agents[usize::from(i)];
     let late = |late| if late { ", and may still land" } else { "" };
     match action {
         Action::Tick => "time passes".into(),
         Action::Begin(h) => format!("{} asks for the lock", letter(h)),
         Action::Step(i) => format!("{} takes a step", who(agent(i))),
-        Action::Serve(i, _) => format!("the table answers {}: {}", who(agent(i)), asked(agent(i))),
-        Action::Stale(i) => format!("an old version answers {}: {}", who(agent(i)), asked(agent(i))),
-        Action::Copy(i) => format!("the table answers {}, a copy goes on: {}", who(agent(i)), asked(agent(i))),
+        Action::Ask(i, how) => tell_request(world, context, i, how),
         Action::Deliver(i) => format!("{} hears: {}", who(agent(i)), heard(agent(i))),
-        Action::Unknown(i, l) => format!("{} gets no answer to {}{}", who(agent(i)), asked(agent(i)), late(l)),
         Action::Land(i) => format!("a late request lands: {}", show_op(&world.wire[usize::from(i)])),
         Action::Drop(i) => format!("{} is dropped", who(agent(i))),
         Action::LetGo(i, l) => format!("{} is let go of{}", who(agent(i)), late(l)),
@@ -46,6 +43,26 @@ fn tell(world: &World, action: Action) -> String {
         Action::Freeze(h) => format!("{} stands still, no clock of it counts", letter(h)),
         Action::Sleep(h) => format!("{} sleeps", letter(h)),
     }
+}
+
+fn tell_request(world: &World, context: &Context<'_>, i: u8, how: How) -> String {
+    let mut agent = world.agents[usize::from(i)].clone_inner();
+    if agent.flight.is_none()
+        && let Ok(Did::Became(Some(sent))) = context.step(&mut world.clone(), agent.clone())
+    {
+        agent = sent;
+    }
+    let what = match how {
+        How::Quick(_) => "and is answered",
+        How::SlowRequest => "and waits",
+        How::SlowAnswer(_) => "applied, the answer is slow",
+        How::Lost => "lost, no answer",
+        How::Unheard => "applied, the answer is lost",
+        How::Late => "no answer, it may still land",
+        How::Copied => "and is answered, a copy goes on",
+        How::Stale => "and an old version answers",
+    };
+    format!("{} sends {}: {what}", who(&agent), asked(&agent))
 }
 
 fn who(agent: &Agent) -> String {

@@ -200,6 +200,8 @@ pub struct Closing {
 pub struct Flight {
     pub request: Asked,
     pub sent: Moment,
+    /// The tick at which it was sent or answered: what comes of it comes later.
+    pub since: u8,
     pub answer: Option<Answer>,
 }
 
