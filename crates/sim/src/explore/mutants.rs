@@ -117,7 +117,7 @@ fn table() -> Vec<Mutant> {
         mutant(
             "renew-any-beat",
             "a renewal lands whatever beat the row has",
-            "renewals",
+            "copies",
             condition(|op, c| if is_renewal(op) { without(c, &[attr::BEAT]) } else { c }),
         ),
         mutant(
@@ -147,13 +147,13 @@ fn table() -> Vec<Mutant> {
         mutant(
             "takeover-any-version",
             "a takeover does not compare the version that was watched",
-            "renewals",
+            "copies",
             condition(|op, c| if matches!(op.kind, OpKind::TakeOver { .. }) { without(c, &[attr::GUID]) } else { c }),
         ),
         mutant(
             "renew-same-guid",
             "renewals leave the version as it is",
-            "renewals",
+            "copies",
             changes(|op, mut all| {
                 all.retain(|change| !(is_renewal(op) && sets(change, attr::GUID)));
                 all

@@ -13,7 +13,7 @@ pub fn check(world: &World, context: &Context<'_>) -> Option<Violation> {
 
 /// A: one live guard at most. C: none with a token below one that was reported since.
 fn beliefs(world: &World, context: &Context<'_>) -> Option<Violation> {
-    let mut live = 0;
+    let (mut live, mut outdated) = (0, false);
     for agent in &world.agents {
         let Machine::Held(held) = &agent.machine else { continue };
         if !held.clone().is_live(context.agent_clock(world, agent)) {
@@ -23,11 +23,9 @@ fn beliefs(world: &World, context: &Context<'_>) -> Option<Violation> {
         if live > 1 {
             return Some("A: two guards believe".into());
         }
-        if held.token().get() < world.past.reported {
-            return Some("C: a guard believes though an acquisition after its own has been reported".into());
-        }
+        outdated |= held.token().get() < world.past.reported;
     }
-    None
+    outdated.then(|| "C: a guard believes though an acquisition after its own was reported, and has ended".into())
 }
 
 /// E: a client without any task holds nothing, unless a request went astray, it crashed, or its reign was revoked.
