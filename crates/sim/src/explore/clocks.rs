@@ -10,7 +10,7 @@ const BOOT_NS: u64 = 1_000_000_000_000_000;
 /// How a host's clocks go.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clocks {
-    /// Both lease clocks, thousandths fast (A2: −5 to 5).
+    /// All clocks, thousandths fast (A2: −5 to 5).
     pub rate: i64,
     /// What the boot clock is slewed by besides (chrony: up to 80).
     pub slew: i64,
@@ -25,7 +25,7 @@ pub fn read(clocks: &Clocks, real_ms: u64, frozen_ms: u64, slept_ms: u64) -> Mom
     Moment {
         boot_ns: at_rate(passed, clocks.rate + clocks.slew),
         raw_ns: at_rate(passed - slept_ms, clocks.rate),
-        wall_ms: (EPOCH_MS + passed).saturating_add_signed(clocks.wall_ms),
+        wall_ms: (EPOCH_MS + passed * (1_000 + clocks.rate) as u64 / 1_000).saturating_add_signed(clocks.wall_ms),
     }
 }
 

@@ -57,7 +57,7 @@ fn clocks() -> Vec<Config> {
         )
     };
     vec![
-        config("basics", "two clients, one comes twice", ticks(500, 2000), vec![client(2), client(1)], delay(2)),
+        config("basics", "two clients, one comes twice", ticks(500, 1500), vec![client(2), client(1)], delay(2)),
         config("drift", "clocks 0.5 % slow and fast", ticks(500, 1500), vec![slow, fast], delay(2)),
         config(
             "slewed",
@@ -91,9 +91,9 @@ fn faults() -> Vec<Config> {
         config(
             "release",
             "releases beside lost answers and late requests",
-            half(1500),
+            half(1000),
             vec![renewed(1), client(1)],
-            Budget { delay: 1, unknown: 1, late: 1, copies: 1, ..Budget::default() },
+            Budget { delay: 1, unknown: 1, late: 1, ..Budget::default() },
         ),
         config(
             "renewals",
@@ -172,7 +172,7 @@ fn service() -> Vec<Config> {
             ..config(
                 "freeze",
                 "a host stands still between sample and write",
-                steps(),
+                vec![0, 500, 1000],
                 vec![reading(1), client(1)],
                 Budget { delay: 1, freezes: 1, ..Budget::default() },
             )

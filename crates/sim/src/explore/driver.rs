@@ -285,7 +285,6 @@ impl Context<'_> {
                 }
             });
         }
-        let date = date.map(|date| ServiceDate(date.0 - self.bend.own_date_back_s));
         let outcome = match answer.map(|answer| answer.body) {
             Some(Body::Row(row)) => {
                 self.answer_read(world, &mut agent, &flight, Some(row.as_deref()), date);
@@ -298,6 +297,8 @@ impl Context<'_> {
             Some(Body::Outcome(outcome)) => (*outcome).clone(),
             None => Outcome::Unknown,
         };
+        let back = if matches!(outcome, Outcome::Applied(_)) { self.bend.own_date_back_s } else { 0 };
+        let date = date.map(|date| ServiceDate(date.0 - back));
         match &mut agent.machine {
             Machine::Acquire(_) | Machine::Dropped(_) => {
                 self.answer_acquire(world, &mut agent, &flight, &outcome, date);
@@ -332,18 +333,22 @@ impl Context<'_> {
     ) {
         let now_or_sent = if self.bend.waiter_counts_from_request { flight.sent } else { self.agent_clock(world, agent) };
         let date = date.map(|date| ServiceDate(date.0 + self.bend.reader_date_ahead_s));
-        let mut row = row.map(|row| row.cloned());
-        if let (true, Some(Some(row))) = (self.bend.waiter_uses_own_lease, &mut row)
-            && row.whole(attr::LEASE_MS).is_some()
-        {
-            row.set(attr::LEASE_MS, self.config.clients[usize::from(agent.host)].lease_ms.into());
-        }
+        let row = row.map(|row| row.map(|row| self.row_as_told(agent.host, row)));
         let Machine::Acquire(machine) = &mut agent.machine else { return };
         self.call(world, agent.host, now_or_sent, Luck::Answer, |now| match row {
             Some(row) => machine.handle_row(now, row.as_ref(), date),
             None => machine.handle_unread(now),
         });
         remember(world, agent);
+    }
+
+    /// A row as a waiter is told it.
+    fn row_as_told(&self, host: u8, row: &Row) -> Row {
+        let mut row = row.clone();
+        if self.bend.waiter_uses_own_lease && row.whole(attr::LEASE_MS).is_some() {
+            row.set(attr::LEASE_MS, self.config.clients[usize::from(host)].lease_ms.into());
+        }
+        row
     }
 
     fn answer_acquire(
@@ -362,6 +367,10 @@ impl Context<'_> {
         if let (true, Some(first), Outcome::Applied(_)) = (self.bend.holder_counts_from_answer, agent.noted, outcome) {
             at = first;
         }
+        let outcome = match outcome {
+            Outcome::Conflict(Some(row)) => &Outcome::Conflict(Some(self.row_as_told(agent.host, row))),
+            other => other,
+        };
         let (Machine::Acquire(machine) | Machine::Dropped(machine)) = &mut agent.machine else { return };
         self.call(world, agent.host, at, Luck::Answer, |now| {
             machine.handle_outcome(now, SentAt(flight.sent), outcome, date);
