@@ -65,10 +65,12 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
     for (i, agent) in (0_u8..).zip(&world.agents) {
         match &agent.flight {
-            None => match step(&mut world.clone(), context, i, &mut None) {
-                Ok(Some(Some(request))) => ask(world, context, i, &request, false, &mut actions),
-                Ok(None) => {}
-                Ok(Some(None)) | Err(_) => actions.push(Action::Step(i)),
+            None => match step(&mut world.clone(), context, i) {
+                Ok(Did::Waits) => {}
+                Ok(Did::Became(Some(Agent { flight: Some(flight), .. }))) => {
+                    ask(world, context, i, &flight.request, false, &mut actions);
+                }
+                _ => actions.push(Action::Step(i)),
             },
             Some(flight) if flight.since == world.tick => {}
             Some(Flight { answer: Some(_), .. }) => actions.push(Action::Deliver(i)),
@@ -170,15 +172,19 @@ fn is_unserved_write(agent: &Agent) -> bool {
 }
 
 /// Does it: the state after, `None` if nothing has changed, or what it goes against.
-pub fn successor(world: &World, action: Action, context: &Context<'_>) -> Result<Option<World>, (World, Violation)> {
+pub fn successor(
+    world: &World,
+    action: Action,
+    context: &Context<'_>,
+) -> Result<Option<World>, Box<(World, Violation)>> {
     let mut next = world.clone();
     match act(&mut next, action, context) {
-        Err(violation) => return Err((next, violation)),
+        Err(violation) => return Err(Box::new((next, violation))),
         Ok(false) => return Ok(None),
         Ok(true) => next.sort(),
     }
     match properties::check(&next, context) {
-        Some(violation) => Err((next, violation)),
+        Some(violation) => Err(Box::new((next, violation))),
         None => Ok(Some(next)),
     }
 }
@@ -187,7 +193,10 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
     match action {
         Action::Tick => return tick(world, context),
         Action::Begin(h) => context.begin(world, h),
-        Action::Step(i) => return Ok(step(world, context, i, &mut None)?.is_some()),
+        Action::Step(i) => match step(world, context, i)? {
+            Did::Waits => return Ok(false),
+            Did::Became(agent) => world.agents.extend(agent.map(Shared::new)),
+        },
         Action::Ask(i, how) => return become_of(world, context, i, how),
         Action::Deliver(i) => {
             let mut agent = world.agents.remove(i.into()).clone_inner();
@@ -211,7 +220,9 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
             world.left.revokes -= 1;
             context.revoke(world);
         }
-        Action::LegacyRead => world.legacy_saw = world.row.as_ref().and_then(|row| row.text(attr::GUID)).map(str::to_owned),
+        Action::LegacyRead => {
+            world.legacy_saw = world.row.as_ref().and_then(|row| row.text(attr::GUID)).map(str::to_owned)
+        }
         Action::LegacyPut => legacy_put(world, context),
         Action::Freeze(h) => {
             world.left.freezes -= 1;
@@ -230,8 +241,8 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
 fn tick(world: &mut World, context: &Context<'_>) -> Result<bool, Violation> {
     let mut pending = false;
     for i in 0..world.agents.len() {
-        let acts = || step(&mut world.clone(), context, i as u8, &mut None);
-        pending |= world.agents[i].flight.is_some() || !matches!(acts(), Ok(None));
+        let acts = || step(&mut world.clone(), context, i as u8);
+        pending |= world.agents[i].flight.is_some() || !matches!(acts(), Ok(Did::Waits));
     }
     if pending {
         if world.left.delay == 0 {
@@ -243,38 +254,20 @@ fn tick(world: &mut World, context: &Context<'_>) -> Result<bool, Violation> {
     Ok(true)
 }
 
-/// An agent's next step: `None` if it waits; else the request that it now has under way, if any. It is taken out of the
-/// list if `taken` asks for it.
-fn step(
-    world: &mut World,
-    context: &Context<'_>,
-    i: u8,
-    taken: &mut Option<Option<Agent>>,
-) -> Result<Option<Option<Asked>>, Violation> {
+/// An agent's next step. It is taken out of the list.
+fn step(world: &mut World, context: &Context<'_>, i: u8) -> Result<Did, Violation> {
     let agent = world.agents.remove(i.into()).clone_inner();
-    match context.step(world, agent)? {
-        Did::Waits => Ok(None),
-        Did::Became(agent) => {
-            let request = agent.as_ref().and_then(|agent| agent.flight.as_ref()).map(|flight| flight.request.clone());
-            match taken {
-                Some(taken) => *taken = agent,
-                None => world.agents.extend(agent.map(Shared::new)),
-            }
-            Ok(Some(request))
-        }
-    }
+    context.step(world, agent)
 }
 
 fn become_of(world: &mut World, context: &Context<'_>, i: u8, how: How) -> Result<bool, Violation> {
-    let agent = match &world.agents[usize::from(i)].flight {
-        Some(_) => Some(world.agents.remove(i.into()).clone_inner()),
-        None => {
-            let mut taken = Some(None);
-            step(world, context, i, &mut taken)?;
-            taken.flatten()
-        }
+    let mut agent = match &world.agents[usize::from(i)].flight {
+        Some(_) => world.agents.remove(i.into()).clone_inner(),
+        None => match step(world, context, i)? {
+            Did::Became(Some(agent)) => agent,
+            _ => return Ok(false),
+        },
     };
-    let Some(mut agent) = agent else { return Ok(false) };
     let Some(mut flight) = agent.flight.take() else { return Ok(false) };
     flight.since = world.tick;
     let first = context.config.dates.first().copied().flatten();

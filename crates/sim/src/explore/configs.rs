@@ -150,11 +150,7 @@ fn faults() -> Vec<Config> {
 fn service() -> Vec<Config> {
     let steps = || vec![0, 500, 1000, 9000];
     let reading = |n| Client { reads_first: true, ..client(n) };
-    let behind = |wall_ms, lease_ms| Client {
-        clocks: Clocks { wall_ms, ..Clocks::default() },
-        lease_ms,
-        ..client(1)
-    };
+    let behind = |wall_ms, lease_ms| Client { clocks: Clocks { wall_ms, ..Clocks::default() }, lease_ms, ..client(1) };
     vec![
         Config {
             dates: vec![Some(-2), Some(2), None],

@@ -5,6 +5,7 @@
 //! that the search would notice.
 
 pub mod actions;
+pub mod answers;
 pub mod clocks;
 pub mod configs;
 pub mod driver;
@@ -109,7 +110,6 @@ fn table() -> ExitCode {
 #[allow(clippy::disallowed_methods)] // a person wants to know how long it took; nothing depends on it
 fn timed(config: &Config, bend: &mutants::Bend) -> (Found, Duration) {
     let began = std::time::Instant::now();
-    let max = std::env::var("EXPLORE_MAX").ok().and_then(|n| n.parse().ok()).unwrap_or(STATES_MAX);
-    let found = search(&Context { config, bend }, max);
+    let found = search(&Context { config, bend }, STATES_MAX);
     (found, began.elapsed())
 }

@@ -3,11 +3,16 @@
 
 use dynamo_lock_protocol::{Change, Condition, Number, Op, OpKind, Value, attr};
 
+/// What a write's condition is instead.
+pub type BendCondition = fn(&Op, Condition) -> Condition;
+/// What a write changes instead.
+pub type BendChanges = fn(&Op, Vec<Change>) -> Vec<Change>;
+
 /// What is bent. The default bends nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bend {
-    pub condition: Option<fn(&Op, Condition) -> Condition>,
-    pub changes: Option<fn(&Op, Vec<Change>) -> Vec<Change>>,
+    pub condition: Option<BendCondition>,
+    pub changes: Option<BendChanges>,
     /// R1: belief counts from the answer.
     pub holder_counts_from_answer: bool,
     /// R1: the margin is gone: `sent_at` is read so much too late.
@@ -111,8 +116,8 @@ pub fn all() -> Vec<Mutant> {
 }
 
 fn table() -> Vec<Mutant> {
-    let condition = |f: fn(&Op, Condition) -> Condition| Bend { condition: Some(f), ..NONE };
-    let changes = |f: fn(&Op, Vec<Change>) -> Vec<Change>| Bend { changes: Some(f), ..NONE };
+    let condition = |f: BendCondition| Bend { condition: Some(f), ..NONE };
+    let changes = |f: BendChanges| Bend { changes: Some(f), ..NONE };
     vec![
         mutant(
             "renew-any-beat",
@@ -168,90 +173,136 @@ fn table() -> Vec<Mutant> {
                 all
             }),
         ),
-        mutant("token-restarts", "each acquisition begins with the seed", "basics", changes(|_, all| {
-            let restart = |change| match change {
-                Change::Next(name, seed) => Change::Set(name, Value::N(Number::from(seed + 1))),
-                other => other,
-            };
-            all.into_iter().map(restart).collect()
-        })),
-        mutant("revoke-frees", "a revocation frees the row at once (lesson 31)", "revoke", changes(|op, mut all| {
-            if matches!(op.kind, OpKind::Revoke { .. }) {
-                all.push(Change::Set(attr::EXPIRES_ON, 0.into()));
-            }
-            all
-        })),
-        mutant("revoke-unmarked", "a revocation leaves no mark (lesson 50)", "revoke", changes(|_, mut all| {
-            all.retain(|change| !sets(change, attr::REVOKED));
-            all
-        })),
+        mutant(
+            "token-restarts",
+            "each acquisition begins with the seed",
+            "basics",
+            changes(|_, all| {
+                let restart = |change| match change {
+                    Change::Next(name, seed) => Change::Set(name, Value::N(Number::from(seed + 1))),
+                    other => other,
+                };
+                all.into_iter().map(restart).collect()
+            }),
+        ),
+        mutant(
+            "revoke-frees",
+            "a revocation frees the row at once (lesson 31)",
+            "revoke",
+            changes(|op, mut all| {
+                if matches!(op.kind, OpKind::Revoke { .. }) {
+                    all.push(Change::Set(attr::EXPIRES_ON, 0.into()));
+                }
+                all
+            }),
+        ),
+        mutant(
+            "revoke-unmarked",
+            "a revocation leaves no mark (lesson 50)",
+            "revoke",
+            changes(|_, mut all| {
+                all.retain(|change| !sets(change, attr::REVOKED));
+                all
+            }),
+        ),
     ]
 }
 
 fn times() -> Vec<Mutant> {
     vec![
-        mutant("holder-from-answer", "R1: belief counts from the answer", "basics", Bend {
-            holder_counts_from_answer: true,
-            ..NONE
-        }),
+        mutant(
+            "holder-from-answer",
+            "R1: belief counts from the answer",
+            "basics",
+            Bend { holder_counts_from_answer: true, ..NONE },
+        ),
         mutant("no-margin", "R1: no margin for drift", "drift", Bend { sent_late_ms: 20, ..NONE }),
-        mutant("waiter-from-request", "R2: a watch counts from the request", "basics", Bend {
-            waiter_counts_from_request: true,
-            ..NONE
-        }),
-        mutant("waiter-own-lease", "R2: the waiter's own lease is waited for, not the row's", "leases", Bend {
-            waiter_uses_own_lease: true,
-            ..NONE
-        }),
-        mutant("waiter-larger-clock", "R4: a waiter counts with the larger clock", "slewed", Bend {
-            waiter_uses_larger_clock: true,
-            ..NONE
-        }),
-        mutant("sleep-uncounted", "R4: only a clock that stops in sleep is read", "sleep", Bend {
-            sleep_is_not_counted: true,
-            ..NONE
-        }),
-        mutant("no-r5", "R5: what was won is reported by the time of its answer", "basics", Bend {
-            reports_without_asking_again: true,
-            ..NONE
-        }),
-        mutant("no-r6", "R6: no bound by the row's own expiresOn, a host frozen", "freeze", Bend {
-            own_date_back_s: 1000,
-            ..NONE
-        }),
-        mutant("no-r6-legacy", "R6: the same beside the original client", "legacy", Bend {
-            own_date_back_s: 1000,
-            ..NONE
-        }),
-        mutant("reader-eager", "§5: a reader takes the service for 8 s older", "service", Bend {
-            reader_date_ahead_s: 8,
-            ..NONE
-        }),
-        mutant("late-answers", "an answer after the deadline counts, and a renewal compares no token", "ghost", Bend {
-            late_answers_count: true,
-            condition: Some(|op, c| if is_renewal(op) { without(c, &[attr::TOKEN]) } else { c }),
-            ..NONE
-        }),
+        mutant(
+            "waiter-from-request",
+            "R2: a watch counts from the request",
+            "basics",
+            Bend { waiter_counts_from_request: true, ..NONE },
+        ),
+        mutant(
+            "waiter-own-lease",
+            "R2: the waiter's own lease is waited for, not the row's",
+            "leases",
+            Bend { waiter_uses_own_lease: true, ..NONE },
+        ),
+        mutant(
+            "waiter-larger-clock",
+            "R4: a waiter counts with the larger clock",
+            "slewed",
+            Bend { waiter_uses_larger_clock: true, ..NONE },
+        ),
+        mutant(
+            "sleep-uncounted",
+            "R4: only a clock that stops in sleep is read",
+            "sleep",
+            Bend { sleep_is_not_counted: true, ..NONE },
+        ),
+        mutant(
+            "no-r5",
+            "R5: what was won is reported by the time of its answer",
+            "basics",
+            Bend { reports_without_asking_again: true, ..NONE },
+        ),
+        mutant(
+            "no-r6",
+            "R6: no bound by the row's own expiresOn, a host frozen",
+            "freeze",
+            Bend { own_date_back_s: 1000, ..NONE },
+        ),
+        mutant(
+            "no-r6-legacy",
+            "R6: the same beside the original client",
+            "legacy",
+            Bend { own_date_back_s: 1000, ..NONE },
+        ),
+        mutant(
+            "reader-eager",
+            "§5: a reader takes the service for 8 s older",
+            "service",
+            Bend { reader_date_ahead_s: 8, ..NONE },
+        ),
+        mutant(
+            "late-answers",
+            "an answer after the deadline counts, and a renewal compares no token",
+            "ghost",
+            Bend {
+                late_answers_count: true,
+                condition: Some(|op, c| if is_renewal(op) { without(c, &[attr::TOKEN]) } else { c }),
+                ..NONE
+            },
+        ),
     ]
 }
 
 fn luck() -> Vec<Mutant> {
     vec![
-        mutant("nonce-per-acquisition", "one nonce for all operations of an acquisition (lesson 40)", "abandoned", Bend {
-            nonce_per_acquisition: true,
-            ..NONE
-        }),
-        mutant("drop-leaves-row", "a dropped acquire cleans nothing up (lesson 15)", "drops", Bend {
-            drops_without_clean_up: true,
-            ..NONE
-        }),
-        mutant("believes-until-released", "belief ends after the release, not before it is sent", "basics", Bend {
-            believes_until_released: true,
-            ..NONE
-        }),
-        mutant("release-forgets", "a release forgets its unanswered try (lesson 33)", "release", Bend {
-            unknown_release_is_throttled: true,
-            ..NONE
-        }),
+        mutant(
+            "nonce-per-acquisition",
+            "one nonce for all operations of an acquisition (lesson 40)",
+            "abandoned",
+            Bend { nonce_per_acquisition: true, ..NONE },
+        ),
+        mutant(
+            "drop-leaves-row",
+            "a dropped acquire cleans nothing up (lesson 15)",
+            "drops",
+            Bend { drops_without_clean_up: true, ..NONE },
+        ),
+        mutant(
+            "believes-until-released",
+            "belief ends after the release, not before it is sent",
+            "basics",
+            Bend { believes_until_released: true, ..NONE },
+        ),
+        mutant(
+            "release-forgets",
+            "a release forgets its unanswered try (lesson 33)",
+            "release",
+            Bend { unknown_release_is_throttled: true, ..NONE },
+        ),
     ]
 }

@@ -31,7 +31,8 @@ fn beliefs(world: &World, context: &Context<'_>) -> Option<Violation> {
 /// E: a client without any task holds nothing, unless a request went astray, it crashed, or its reign was revoked.
 fn left_behind(world: &World, context: &Context<'_>) -> Option<Violation> {
     let (left, all) = (&world.left, &context.config.budget);
-    let astray = (left.unknown, left.late, left.copies, left.crashes) != (all.unknown, all.late, all.copies, all.crashes);
+    let astray =
+        (left.unknown, left.late, left.copies, left.crashes) != (all.unknown, all.late, all.copies, all.crashes);
     let row = world.row.as_deref().filter(|row| !astray && service::is_held(row) && world.past.revoked.is_empty())?;
     let owner = row.text(attr::OWNER)?;
     let is_idle = |host: u8| !world.agents.iter().any(|agent| agent.host == host);

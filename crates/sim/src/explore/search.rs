@@ -89,9 +89,6 @@ pub fn search(context: &Context<'_>, limit: usize) -> Found {
             }
         }
         found.depth += usize::from(!next.is_empty());
-        if std::env::var_os("EXPLORE_LEVELS").is_some() {
-            eprintln!("depth {} states {} new {}", found.depth, found.states, next.len());
-        }
         frontier = next;
     }
     found.exhausted = true;
@@ -125,8 +122,8 @@ fn expand_one(chunk: &[(u32, World)], visited: &Visited, context: &Context<'_>) 
                         batch.reached.push(Reached { print, origin, world });
                     }
                 }
-                Err((_, violation)) => {
-                    batch.violation = Some((origin, violation));
+                Err(end) => {
+                    batch.violation = Some((origin, end.1));
                     return batch;
                 }
             }

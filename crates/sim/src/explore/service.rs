@@ -1,8 +1,6 @@
 //! The table: one row, changed by the product's own `apply`, or by a mutant of it.
 
-use dynamo_lock_protocol::{
-    Change, Number, Op, OpKind, Outcome, Row, ServiceDate, Value, Verdict, apply, attr, holds,
-};
+use dynamo_lock_protocol::{Change, Number, Op, OpKind, Outcome, Row, ServiceDate, Value, Verdict, apply, attr, holds};
 
 use super::clocks::EPOCH_MS;
 use super::mutants::Bend;

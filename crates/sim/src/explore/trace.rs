@@ -15,11 +15,17 @@ pub fn print(actions: &[Action], violation: &Violation, context: &Context<'_>) -
     for (n, action) in actions.iter().enumerate() {
         let what = tell(&world, *action, context);
         world = match successor(&world, *action, context) {
-            Ok(Some(next)) | Err((next, _)) => next,
+            Ok(Some(next)) => next,
+            Err(end) => end.0,
             Ok(None) => world,
         };
         let at = world.real_ms(context.config) as f64 / 1000.0;
-        text += &format!("{:>3}. {at:>6.2} s  {what:<76} {}{}\n", n + 1, show_row(world.row.as_deref()), believers(&world, context));
+        text += &format!(
+            "{:>3}. {at:>6.2} s  {what:<76} {}{}\n",
+            n + 1,
+            show_row(world.row.as_deref()),
+            believers(&world, context)
+        );
     }
     text + &format!("     => {violation}\n")
 }
