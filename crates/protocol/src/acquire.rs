@@ -221,6 +221,11 @@ impl Acquire {
         self.clean_up.take()
     }
 
+    /// Whether the lock is ours: the next step says so. For whoever watches the machine from outside, as a model checker.
+    pub fn has_won(&self) -> bool {
+        matches!(&self.phase, Phase::Won(held) if held.is_confirmed())
+    }
+
     /// A read was answered: `now` is when.
     pub fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>, date: Option<ServiceDate>) {
         self.unread_since = None;

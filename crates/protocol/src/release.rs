@@ -138,6 +138,8 @@ impl Release {
             (_, _) if loss == Loss::Revoked => ReleaseEnd::Lost(loss),
             (false, _) => ReleaseEnd::Lost(loss),
             (true, true) => ReleaseEnd::Unknown,
+            // Revoked again after us: whether our reign was revoked too, or had ended before, cannot be told.
+            (true, false) if row.is_some_and(|row| row.get(attr::REVOKED).is_some()) => ReleaseEnd::Unknown,
             (true, false) if legacy || row.is_none() => ReleaseEnd::Unknown,
             // Nobody else could have been in before our deadline: the try without an answer had landed.
             (true, false) => ReleaseEnd::Released,

@@ -272,3 +272,19 @@ fn a_row_without_a_token_that_was_first_seen_without_a_date_can_be_taken_later()
     }
     panic!("never taken over");
 }
+
+#[test]
+fn a_release_between_two_revocations_does_not_say_that_it_released() {
+    let (held, mut row) = acquired(20);
+    let mut release = Release::of(&held, &now(20));
+    let ReleaseStep::Write(_) = release.next(&now(20)) else { panic!() };
+    release.handle_outcome(&now(30), &Outcome::Unknown);
+    for (token, ms) in [(held.token(), 40), (FencingToken::new(held.token().get() + 1), 50)] {
+        let mut revoke = Revoke::new(LockName::new("a").unwrap(), Target::Token(token), false, &now(ms));
+        let RevokeStep::Write(op) = revoke.next(&now(ms)) else { panic!() };
+        let Verdict::Applied(next) = apply(Some(&row), &op) else { panic!() };
+        row = next;
+    }
+    release.handle_outcome(&now(2_000), &Outcome::Conflict(Some(row)));
+    assert_eq!(release.next(&now(2_000)), ReleaseStep::Done(ReleaseEnd::Unknown));
+}

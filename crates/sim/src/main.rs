@@ -1,15 +1,21 @@
 //! Looks for two holders.
 
+mod explore;
 mod world;
 
 use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: dynamo-lock-sim run [--from N] [--seeds M] [--jobs J] | run --seed N --trace
+       dynamo-lock-sim explore [--all | --mutants | CONFIG] [--mutant NAME]";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some("run") => world::main(&args[1..]),
+        Some("explore") => explore::main(&args[1..]),
         _ => {
-            eprintln!("usage: dynamo-lock-sim run [--from N] [--seeds M] [--jobs J] | run --seed N --trace");
+            eprintln!("{USAGE}");
             ExitCode::from(64)
         }
     }

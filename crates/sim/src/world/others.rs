@@ -80,7 +80,11 @@ pub async fn operator(host: Arc<Host>, client: Client) {
         let Some(token) = token else { continue };
         let handle = client.lock(name.as_str()).expect("a name");
         let answer = handle.revoke(token).await;
-        world.trace(|| format!("{host:?} {name} revoke of {token}: {answer:?}"));
+        // Not the whole error: its holder names this process.
+        world.trace(|| match &answer {
+            Ok(()) => format!("{host:?} {name} revoke of {token}: done"),
+            Err(error) => format!("{host:?} {name} revoke of {token}: {error}"),
+        });
         let held = lock(&world.table).locks.get(&name).is_some_and(|entry| entry.is_held_by(token.get()));
         match answer {
             Ok(()) => {

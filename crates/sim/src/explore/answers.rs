@@ -1,0 +1,141 @@
+//! What answers do: a client's task is told what came of its request, and when.
+
+use dynamo_lock_protocol::{Held, Loss, Outcome, ReceivedAt, Row, SentAt, ServiceDate, attr};
+
+use super::driver::{Context, Luck, reign_of};
+use super::service::{self, Violation};
+use super::world::{Agent, Answer, Asked, Body, Flight, Machine, World};
+
+impl Context<'_> {
+    /// Gives an agent the answer to its request; `None` if it never comes.
+    pub fn answer(&self, world: &mut World, mut agent: Agent, answer: Option<Answer>) -> Result<Agent, Violation> {
+        let Some(flight) = agent.flight.take() else { return Ok(agent) };
+        let (host, at) = (agent.host, self.agent_clock(world, &agent));
+        let date = answer.as_ref().and_then(|answer| answer.date);
+        if let Some(date) = date {
+            let received = ReceivedAt(self.clock(world, host));
+            world.host(host, |me| {
+                if let Some(service) = &mut me.service {
+                    service.observe(date, SentAt(flight.sent), received);
+                }
+            });
+        }
+        let outcome = match answer.map(|answer| answer.body) {
+            Some(Body::Row(row)) => {
+                self.answer_read(world, &mut agent, &flight, Some(row.as_deref()), date);
+                return Ok(agent);
+            }
+            None if matches!(flight.request, Asked::Read { .. }) => {
+                self.answer_read(world, &mut agent, &flight, None, None);
+                return Ok(agent);
+            }
+            Some(Body::Outcome(outcome)) => (*outcome).clone(),
+            None => Outcome::Unknown,
+        };
+        let back = if matches!(outcome, Outcome::Applied(_)) { self.bend.own_date_back_s } else { 0 };
+        let date = date.map(|date| ServiceDate(date.0 - back));
+        match &mut agent.machine {
+            Machine::Acquire(_) | Machine::Dropped(_) => {
+                self.answer_acquire(world, &mut agent, &flight, &outcome, date);
+            }
+            Machine::Held(held) | Machine::Settling(held) => {
+                let at = if self.bend.late_answers_count { flight.sent } else { at };
+                let before = held.clone().check(at);
+                self.call(world, host, at, Luck::Answer, |now| {
+                    held.handle_outcome(now, SentAt(flight.sent), &outcome, date);
+                });
+                truthful_loss(world, held, before, held.clone().check(at))?;
+            }
+            Machine::Release(closing) => {
+                let unsure = self.bend.unknown_release_is_throttled && outcome == Outcome::Unknown;
+                let outcome = if unsure { Outcome::Throttled } else { outcome };
+                self.call(world, host, at, Luck::Answer, |now| closing.release.handle_outcome(now, &outcome));
+            }
+            Machine::Revoke(revoke) => {
+                self.call(world, host, at, Luck::Answer, |now| revoke.handle_outcome(now, &outcome));
+            }
+        }
+        Ok(agent)
+    }
+
+    fn answer_read(
+        &self,
+        world: &mut World,
+        agent: &mut Agent,
+        flight: &Flight,
+        row: Option<Option<&Row>>,
+        date: Option<ServiceDate>,
+    ) {
+        let now_or_sent =
+            if self.bend.waiter_counts_from_request { flight.sent } else { self.agent_clock(world, agent) };
+        let date = date.map(|date| ServiceDate(date.0 + self.bend.reader_date_ahead_s));
+        let row = row.map(|row| row.map(|row| self.row_as_told(agent.host, row)));
+        let Machine::Acquire(machine) = &mut agent.machine else { return };
+        self.call(world, agent.host, now_or_sent, Luck::Answer, |now| match row {
+            Some(row) => machine.handle_row(now, row.as_ref(), date),
+            None => machine.handle_unread(now),
+        });
+        remember(world, agent);
+    }
+
+    /// A row as a waiter is told it.
+    fn row_as_told(&self, host: u8, row: &Row) -> Row {
+        let mut row = row.clone();
+        if self.bend.waiter_uses_own_lease && row.whole(attr::LEASE_MS).is_some() {
+            row.set(attr::LEASE_MS, self.config.clients[usize::from(host)].lease_ms.into());
+        }
+        row
+    }
+
+    fn answer_acquire(
+        &self,
+        world: &mut World,
+        agent: &mut Agent,
+        flight: &Flight,
+        outcome: &Outcome,
+        date: Option<ServiceDate>,
+    ) {
+        let mut at = self.agent_clock(world, agent);
+        let here = at;
+        if let (true, Outcome::Conflict(_)) = (self.bend.waiter_counts_from_request, outcome) {
+            at = flight.sent;
+        }
+        if let (true, Some(first), Outcome::Applied(_)) = (self.bend.holder_counts_from_answer, agent.noted, outcome) {
+            at = first;
+        }
+        let outcome = match outcome {
+            Outcome::Conflict(Some(row)) => &Outcome::Conflict(Some(self.row_as_told(agent.host, row))),
+            other => other,
+        };
+        let (Machine::Acquire(machine) | Machine::Dropped(machine)) = &mut agent.machine else { return };
+        self.call(world, agent.host, at, Luck::Answer, |now| {
+            machine.handle_outcome(now, SentAt(flight.sent), outcome, date);
+        });
+        if self.bend.holder_counts_from_answer && machine.has_won() {
+            agent.lag_ms = here.holder_elapsed_since(at).as_millis() as i64;
+        }
+        if self.bend.reports_without_asking_again {
+            agent.noted = Some(here);
+        }
+        remember(world, agent);
+    }
+}
+
+fn remember(world: &mut World, agent: &Agent) {
+    let Machine::Acquire(machine) = &agent.machine else { return };
+    if let Some(watch) = machine.watch().cloned() {
+        world.host(agent.host, |me| me.watch = Some(watch));
+    }
+}
+
+/// E: who is told of a takeover, a revocation or a vanished row has lost the row indeed.
+fn truthful_loss(world: &World, held: &Held, before: Option<Loss>, after: Option<Loss>) -> Result<(), Violation> {
+    let told = before.is_none() && matches!(after, Some(Loss::TakenOver | Loss::Revoked | Loss::RowGone));
+    if told && service::is_held_by(world, &reign_of(held), Some(held.token().get())) {
+        return Err(format!("E: a guard is told {after:?} while its reign holds the row"));
+    }
+    if told && after == Some(Loss::Revoked) && !world.past.revoked.contains(&held.token().get()) {
+        return Err("E: a guard is told that it was revoked, and nobody has".into());
+    }
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! What a client's tasks do: the loops of the library's `drive.rs`, one step at a time, over the product's machines.
+
+use dynamo_lock_protocol::{
+    Acquire, Beat, Fresh, Guid, Held, LockName, Loss, Moment, Now, Op, OpKind, Release, ReleaseEnd, ReleaseStep,
+    Request, Revoke, RevokeStep, Step, Target, Timing, attr,
+};
+use std::time::Duration;
+
+use super::clocks::{self, moved};
+use super::mutants::Bend;
+use super::service::Violation;
+use super::world::{Agent, Asked, Closing, Config, Flight, Host, Machine, Shared, World};
+
+/// What is the same in all states of one search.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub config: &'a Config,
+    pub bend: &'a Bend,
+}
+
+/// For which call luck is meant: each has its own nonces.
+#[derive(Clone, Copy)]
+pub enum Luck {
+    Next = 0,
+    Answer = 1,
+    GiveUp = 2,
+    Release = 3,
+    Revoke = 4,
+}
+
+/// What came of asking a machine what to do.
+pub enum Did {
+    /// Nothing to do before time passes or something arrives.
+    Waits,
+    /// It did something; this is what the agent is now, if it goes on.
+    Became(Option<Agent>),
+}
+
+impl Context<'_> {
+    pub fn clock(&self, world: &World, host: u8) -> Moment {
+        let Host { frozen_ms, slept_ms, .. } = *world.hosts[usize::from(host)];
+        let clocks = &self.config.clients[usize::from(host)].clocks;
+        let at = clocks::read(clocks, world.real_ms(self.config), frozen_ms, slept_ms);
+        if self.bend.sleep_is_not_counted {
+            return Moment { boot_ns: at.raw_ns, wall_ms: at.wall_ms - slept_ms, ..at };
+        }
+        at
+    }
+
+    /// The time as an agent is told it.
+    pub fn agent_clock(&self, world: &World, agent: &Agent) -> Moment {
+        let at = moved(self.clock(world, agent.host), -agent.lag_ms);
+        match agent.machine {
+            Machine::Acquire(_) if self.bend.waiter_uses_larger_clock => Moment { raw_ns: at.boot_ns, ..at },
+            _ => at,
+        }
+    }
+
+    fn luck(&self, world: &World, host: u8, luck: Luck) -> Fresh {
+        let me = &world.hosts[usize::from(host)];
+        let nonce = |n: u64| u128::from(host + 1) << 96 | (luck as u128) << 64 | u128::from(n);
+        let bits = nonce(me.used);
+        let reign = if self.bend.nonce_per_acquisition { nonce(1000 + u64::from(me.acquisitions)) } else { bits };
+        Fresh { guid: bits, reign, jitter: 0 }
+    }
+
+    /// Calls a machine with a time, the host's service clock and luck.
+    pub fn call<T>(&self, world: &World, host: u8, at: Moment, luck: Luck, f: impl FnOnce(&Now<'_>) -> T) -> T {
+        let fresh = self.luck(world, host, luck);
+        let service = world.hosts[usize::from(host)].service.as_ref();
+        f(&Now { at, service, fresh })
+    }
+
+    pub fn begin(&self, world: &mut World, host: u8) {
+        let client = &self.config.clients[usize::from(host)];
+        let lease = Duration::from_millis(client.lease_ms);
+        let timing = Timing::new(lease).unwrap_or_else(|error| panic!("configuration {}: {error}", self.config.name));
+        // Polls wait for the next instant of the grid.
+        let timing =
+            timing.with_poll(Duration::from_millis(25), Duration::from_millis(25)).unwrap_or_else(|_| unreachable!());
+        let request = Request {
+            name: name(),
+            owner: letter(host),
+            timing,
+            heartbeat: client.heartbeat,
+            max_hold: None,
+            data: None,
+            live: None,
+            patience: client.patience,
+        };
+        let mut machine = Acquire::new(request, world.hosts[usize::from(host)].watch.clone());
+        if client.reads_first {
+            machine = machine.reading_first();
+        }
+        world.host(host, |me| me.acquisitions -= 1);
+        world.agents.push(Shared::new(Agent::new(host, Machine::Acquire(machine))));
+    }
+
+    /// Asks an agent without a request under way what to do, and does it.
+    pub fn step(&self, world: &mut World, mut agent: Agent) -> Result<Did, Violation> {
+        let at = self.agent_clock(world, &agent);
+        let host = agent.host;
+        match &mut agent.machine {
+            Machine::Acquire(machine) => {
+                let noted = agent.noted.filter(|_| self.bend.reports_without_asking_again && machine.has_won());
+                self.step_acquire(world, agent, noted.unwrap_or(at))
+            }
+            Machine::Dropped(machine) => {
+                let release = self.call(world, host, at, Luck::GiveUp, |now| machine.give_up(now));
+                self.clean_up(world, host, release);
+                Ok(Did::Became(None))
+            }
+            Machine::Settling(held) => {
+                if held.landed() > 0 && held.check(at).is_none() {
+                    let held = held.clone();
+                    return self.report(world, agent, held);
+                }
+                self.step_held(world, agent, at)
+            }
+            Machine::Held(_) => self.step_held(world, agent, at),
+            Machine::Release(closing) => {
+                match self.call(world, host, at, Luck::Next, |now| closing.release.next(now)) {
+                    ReleaseStep::Pause(_) => Ok(Did::Waits),
+                    ReleaseStep::Done(end) => {
+                        released(world, closing, end)?;
+                        Ok(Did::Became(None))
+                    }
+                    ReleaseStep::Write(op) => Ok(self.send(world, agent, at, op)),
+                }
+            }
+            Machine::Revoke(revoke) => match self.call(world, host, at, Luck::Next, |now| revoke.next(now)) {
+                RevokeStep::Pause(_) => Ok(Did::Waits),
+                RevokeStep::Done(_) => Ok(Did::Became(None)),
+                RevokeStep::Write(op) => Ok(self.send(world, agent, at, op)),
+            },
+        }
+    }
+
+    fn step_acquire(&self, world: &mut World, mut agent: Agent, at: Moment) -> Result<Did, Violation> {
+        let host = agent.host;
+        loop {
+            let Machine::Acquire(machine) = &mut agent.machine else { return Ok(Did::Waits) };
+            let guid = Guid::from_random(self.luck(world, host, Luck::Next).guid);
+            let before = machine.clone();
+            let mut step = self.call(world, host, at, Luck::Next, |now| machine.next(now));
+            let is_new = |step: &Step| matches!(step, Step::Write(op) if op.guid == guid);
+            if self.bend.sent_late_ms > 0 && is_new(&step) {
+                *machine = before;
+                let late = moved(at, self.bend.sent_late_ms);
+                step = self.call(world, host, late, Luck::Next, |now| machine.next(now));
+            }
+            if is_new(&step) {
+                agent.noted = self.bend.holder_counts_from_answer.then_some(at);
+                world.host(host, |me| me.used += 1);
+            }
+            match step {
+                Step::Pause(_) => return Ok(Did::Waits),
+                Step::Write(op) => return Ok(self.send(world, agent, at, op)),
+                Step::Read { strong } => {
+                    agent.flight =
+                        Some(Flight { request: Asked::Read { strong }, sent: at, since: world.tick, answer: None });
+                    return Ok(Did::Became(Some(agent)));
+                }
+                Step::CleanUp(release) => self.clean_up(world, host, Some(release)),
+                Step::Acquired(held) => {
+                    world.host(host, |me| me.watch = None);
+                    let Some(hold_ms) = self.config.clients[usize::from(host)].hold_ms else {
+                        return self.report(world, agent, *held);
+                    };
+                    let mut held = *held;
+                    held.ask_lease(Duration::from_millis(hold_ms));
+                    agent.machine = Machine::Settling(held);
+                    return Ok(Did::Became(Some(agent)));
+                }
+                Step::Contended(_) | Step::Faulty(_) | Step::Unanswered => return Ok(Did::Became(None)),
+            }
+        }
+    }
+
+    fn step_held(&self, world: &mut World, mut agent: Agent, at: Moment) -> Result<Did, Violation> {
+        let host = agent.host;
+        let (Machine::Held(held) | Machine::Settling(held)) = &mut agent.machine else { return Ok(Did::Waits) };
+        if held.clone().check(at).is_some() && held.check(at) == already_lost(held) {
+            return Ok(Did::Waits);
+        }
+        let fresh = Guid::from_random(self.luck(world, host, Luck::Next).guid);
+        let before = held.clone();
+        let mut beat = self.call(world, host, at, Luck::Next, |now| held.next(now));
+        if self.bend.sent_late_ms > 0 && matches!(&beat, Beat::Write(op) if op.guid == fresh) {
+            *held = before;
+            let late = moved(at, self.bend.sent_late_ms);
+            beat = self.call(world, host, late, Luck::Next, |now| held.next(now));
+        }
+        match beat {
+            Beat::Sleep(_) => Ok(Did::Waits),
+            Beat::Lost(_) if matches!(agent.machine, Machine::Settling(_)) => {
+                self.let_go(world, &agent);
+                Ok(Did::Became(None))
+            }
+            Beat::Lost(_) => Ok(Did::Became(Some(agent))),
+            Beat::Write(op) => {
+                if op.guid == fresh {
+                    world.host(host, |me| me.used += 1);
+                }
+                Ok(self.send(world, agent, at, op))
+            }
+        }
+    }
+
+    fn report(&self, world: &mut World, mut agent: Agent, mut held: Held) -> Result<Did, Violation> {
+        let token = held.token().get();
+        let at = self.agent_clock(world, &agent);
+        let live = held.is_live(at);
+        agent.machine = Machine::Held(held);
+        if !live {
+            return Err("R5: an acquisition is reported that is not live any more".into());
+        }
+        if token <= world.past.reported {
+            return Err("C: an acquisition is reported with a token that is not above an earlier one's".into());
+        }
+        world.past.reported = token;
+        Ok(Did::Became(Some(agent)))
+    }
+
+    fn send(&self, world: &World, mut agent: Agent, at: Moment, op: Op) -> Did {
+        agent.flight =
+            Some(Flight { request: Asked::Write(Shared::new(op)), sent: at, since: world.tick, answer: None });
+        Did::Became(Some(agent))
+    }
+
+    /// Ends a guard: its release goes on in the background.
+    pub fn let_go(&self, world: &mut World, agent: &Agent) {
+        let (Machine::Held(held) | Machine::Settling(held)) = &agent.machine else { return };
+        let mut held = held.clone();
+        let at = self.agent_clock(world, agent);
+        let was_lost = held.check(at).is_some();
+        let release = self.call(world, agent.host, at, Luck::Release, |now| Release::of(&held, now));
+        let (token, reign) = (Some(held.token().get()), reign_of(&held));
+        world.host(agent.host, |me| me.used += 1);
+        let closing = Closing { release, token, reign, was_lost };
+        world.agents.push(Shared::new(Agent::new(agent.host, Machine::Release(closing))));
+    }
+
+    /// Drops an acquire at an await, as the library's future is dropped.
+    pub fn drop_acquire(&self, world: &mut World, mut agent: Agent) -> Option<Agent> {
+        let at = self.agent_clock(world, &agent);
+        let Machine::Acquire(mut machine) = agent.machine else { return None };
+        if self.bend.drops_without_clean_up {
+            return None;
+        }
+        if matches!(&agent.flight, Some(Flight { request: Asked::Write(_), .. })) {
+            agent.machine = Machine::Dropped(machine);
+            return Some(agent);
+        }
+        let release = self.call(world, agent.host, at, Luck::GiveUp, |now| machine.give_up(now));
+        self.clean_up(world, agent.host, release);
+        None
+    }
+
+    fn clean_up(&self, world: &mut World, host: u8, release: Option<Release>) {
+        let Some(release) = release else { return };
+        let at = self.clock(world, host);
+        let step = self.call(world, host, at, Luck::Next, |now| release.clone().next(now));
+        let ReleaseStep::Write(Op { kind: OpKind::Release { reign, token, .. }, .. }) = step else { return };
+        let (reign, token) = (reign.as_str().to_owned(), token.map(u64::from));
+        world.host(host, |me| me.used += 1);
+        let closing = Closing { release, token, reign, was_lost: token.is_some() };
+        world.agents.push(Shared::new(Agent::new(host, Machine::Release(closing))));
+    }
+
+    /// An operator who has read the row revokes what holds it.
+    pub fn revoke(&self, world: &mut World) {
+        let Some(token) = world.row.as_ref().and_then(|row| row.token()) else { return };
+        let at = self.clock(world, 0);
+        let revoke = self.call(world, 0, at, Luck::Revoke, |now| Revoke::new(name(), Target::Token(token), false, now));
+        world.host(0, |me| me.used += 1);
+        world.agents.push(Shared::new(Agent::new(0, Machine::Revoke(revoke))));
+    }
+}
+
+fn name() -> LockName {
+    LockName::new("lock").unwrap_or_else(|_| unreachable!())
+}
+
+/// What a host is called.
+pub fn letter(host: u8) -> String {
+    char::from(b'A' + host).to_string()
+}
+
+/// The reign of a guard: its condition names it.
+pub fn reign_of(held: &Held) -> String {
+    use dynamo_lock_protocol::{Condition, Value};
+    let Condition::All(all) = held.condition() else { return String::new() };
+    let reign = all.into_iter().find_map(|condition| match condition {
+        Condition::Equals(attr::REIGN, Value::S(reign)) => Some(reign),
+        _ => None,
+    });
+    reign.unwrap_or_default()
+}
+
+/// A guard that was told of its loss before says so without looking at the clock.
+fn already_lost(held: &Held) -> Option<Loss> {
+    held.clone().check(Moment { boot_ns: 0, raw_ns: 0, wall_ms: 0 })
+}
+
+/// E: what a release says is so.
+fn released(world: &World, closing: &Closing, end: ReleaseEnd) -> Result<(), Violation> {
+    let Some(token) = closing.token else { return Ok(()) };
+    let landed = world.past.released.contains(&token);
+    match end {
+        ReleaseEnd::Released if !landed => Err("E: a release says Released, and none of its tries had landed".into()),
+        ReleaseEnd::Lost(loss) if landed && !closing.was_lost => {
+            Err(format!("E: a release says Lost({loss:?}), and it had landed (lesson 33)"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,104 @@
+//! The table: one row, changed by the product's own `apply`, or by a mutant of it.
+
+use dynamo_lock_protocol::{Change, Number, Op, OpKind, Outcome, Row, ServiceDate, Value, Verdict, apply, attr, holds};
+
+use super::clocks::EPOCH_MS;
+use super::mutants::Bend;
+use super::world::{Config, Shared, World};
+
+/// What went against a promise: one sentence.
+pub type Violation = String;
+
+/// Applies a request to the row, and checks what the row may never do.
+pub fn write(world: &mut World, bend: &Bend, op: &Op) -> Result<Outcome, Violation> {
+    let before = world.row.as_deref().cloned();
+    match verdict(before.as_ref(), bend, op) {
+        Verdict::Conflict(row) => Ok(Outcome::Conflict(row)),
+        Verdict::Applied(row) => {
+            note(world, before.as_ref(), op);
+            set_row(world, row.clone());
+            check(world, before.as_ref(), op)?;
+            Ok(Outcome::Applied(row))
+        }
+    }
+}
+
+/// Replaces the row, whoever does it.
+pub fn set_row(world: &mut World, row: Row) {
+    let before = world.row.replace(Shared::new(row));
+    if world.left.stale > 0 {
+        world.before = before;
+    }
+}
+
+/// The `Date` of an answer given now, `off` seconds away from the service's own.
+pub fn date(world: &World, config: &Config, off: Option<i64>) -> Option<ServiceDate> {
+    let second = (EPOCH_MS + world.real_ms(config)) / 1000;
+    off.map(|off| ServiceDate(second.saturating_add_signed(off)))
+}
+
+pub fn is_held(row: &Row) -> bool {
+    row.whole(attr::EXPIRES_ON).is_some_and(|at| at > 0)
+}
+
+/// Whether the row is held by this reign, and with this token if it is known.
+pub fn is_held_by(world: &World, reign: &str, token: Option<u64>) -> bool {
+    world.row.as_ref().is_some_and(|row| {
+        let same = token.is_none_or(|token| row.whole(attr::TOKEN) == Some(token));
+        same && is_held(row) && row.text(attr::REIGN) == Some(reign)
+    })
+}
+
+fn verdict(row: Option<&Row>, bend: &Bend, op: &Op) -> Verdict {
+    if bend.condition.is_none() && bend.changes.is_none() {
+        return apply(row, op);
+    }
+    let condition = bend.condition.map_or_else(|| op.condition(), |bend| bend(op, op.condition()));
+    if !holds(row, &condition) {
+        return Verdict::Conflict(row.cloned());
+    }
+    let mut next = row.cloned().unwrap_or_default();
+    for change in bend.changes.map_or_else(|| op.changes(), |bend| bend(op, op.changes())) {
+        match change {
+            Change::Set(name, value) => next.set(name, value),
+            Change::Remove(name) => next.remove(name),
+            Change::Next(name, seed) => {
+                let value = next.whole(name).unwrap_or(seed) + 1;
+                next.set(name, Value::N(Number::from(value)));
+            }
+        }
+    }
+    Verdict::Applied(next)
+}
+
+fn note(world: &mut World, before: Option<&Row>, op: &Op) {
+    let token = before.and_then(|row| row.whole(attr::TOKEN));
+    let list = match &op.kind {
+        OpKind::Release { .. } => &mut world.past.released,
+        OpKind::Revoke { .. } | OpKind::ForceFree { .. } => &mut world.past.revoked,
+        _ => return,
+    };
+    list.extend(token);
+    list.sort_unstable();
+    list.dedup();
+}
+
+fn check(world: &World, before: Option<&Row>, op: &Op) -> Result<(), Violation> {
+    let Some(row) = world.row.as_deref() else { return Ok(()) };
+    let (old, new) = (before.and_then(|row| row.whole(attr::TOKEN)), row.whole(attr::TOKEN));
+    if old > new {
+        return Err("C: the row's token has fallen".into());
+    }
+    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind {
+        if old.is_some() && old == new {
+            return Err("C: an acquisition has left the row's token as it was".into());
+        }
+        if before.is_some_and(|row| row.text(attr::REIGN) == Some(lease.reign.as_str())) {
+            return Err("E: an acquire took effect a second time, on the row that its own reign had left".into());
+        }
+    }
+    if is_held(row) && new.is_some_and(|token| world.past.released.contains(&token)) {
+        return Err("E: a reign that was released holds the row again".into());
+    }
+    Ok(())
+}

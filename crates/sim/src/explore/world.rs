@@ -1,0 +1,278 @@
+//! What a state of the model is made of.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use dynamo_lock_protocol::{
+    Acquire, Heartbeat, Held, Moment, Op, Outcome, Patience, Release, Revoke, Row, ServiceClock, ServiceDate, Watch,
+};
+
+use super::clocks::Clocks;
+use super::fingerprint::fingerprint;
+
+/// A small world to be explored to its end.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub name: &'static str,
+    pub about: &'static str,
+    /// The instants at which anything can happen, ms of real time.
+    pub grid: Vec<u64>,
+    pub clients: Vec<Client>,
+    pub budget: Budget,
+    /// What a `Date` may be away from the second of service time; `None`: an answer without one. Empty: the store has
+    /// no service clock.
+    pub dates: Vec<Option<i64>>,
+    pub legacy: Option<Legacy>,
+    /// How long a freeze or a suspension lasts, ms.
+    pub jump_ms: u64,
+}
+
+/// A host with one client on it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub lease_ms: u64,
+    pub heartbeat: Heartbeat,
+    pub patience: Patience,
+    pub clocks: Clocks,
+    /// How often it acquires.
+    pub acquisitions: u8,
+    /// Every acquisition reads first.
+    pub reads_first: bool,
+    /// After acquiring, one renewal makes the lease this long, and the guard is reported when that has landed.
+    pub hold_ms: Option<u64>,
+}
+
+/// The original npm client: believes by its wall clock, and overwrites what is past.
+#[derive(Clone, Copy, Debug)]
+pub struct Legacy {
+    pub wall_ms: i64,
+    pub lease_ms: u64,
+}
+
+/// What may still go wrong.
+#[derive(Clone, Copy, Debug, Default, Hash, PartialEq, Eq)]
+pub struct Budget {
+    /// Time passes though somebody could act, or is waiting for an answer.
+    pub delay: u8,
+    /// A request or its answer is lost, and the client knows no more than that.
+    pub unknown: u8,
+    /// A request that its client has given up is still on its way.
+    pub late: u8,
+    /// A request is applied, and once more later.
+    pub copies: u8,
+    /// An acquire is dropped.
+    pub drops: u8,
+    /// A host loses all that it knows.
+    pub crashes: u8,
+    /// An operator revokes what is held.
+    pub revokes: u8,
+    /// An eventually consistent read brings the version before.
+    pub stale: u8,
+    /// A host stands still and no clock of it counts: never while it holds or writes (A2).
+    pub freezes: u8,
+    /// A host sleeps.
+    pub sleeps: u8,
+    /// The original client overwrites the row.
+    pub legacy: u8,
+}
+
+/// A value with its fingerprint, shared between states.
+#[derive(Debug)]
+pub struct Shared<T>(Arc<T>, u128);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone(), self.1)
+    }
+}
+
+impl<T: Hash> Shared<T> {
+    pub fn new(value: T) -> Self {
+        let print = fingerprint(&value);
+        Self(Arc::new(value), print)
+    }
+
+    pub fn print(&self) -> u128 {
+        self.1
+    }
+}
+
+impl<T: Clone> Shared<T> {
+    pub fn clone_inner(&self) -> T {
+        (*self.0).clone()
+    }
+}
+
+impl<T> std::ops::Deref for Shared<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Hash for Shared<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.1);
+    }
+}
+
+/// One state.
+#[derive(Clone, Debug, Hash)]
+pub struct World {
+    /// Index into the grid.
+    pub tick: u8,
+    /// Real time beyond the grid, from freezes and suspensions.
+    pub jumped_ms: u64,
+    pub row: Option<Shared<Row>>,
+    /// The version before, for stale reads.
+    pub before: Option<Shared<Row>>,
+    pub hosts: Vec<Shared<Host>>,
+    pub agents: Vec<Shared<Agent>>,
+    /// Requests that nobody waits for and that may still be applied.
+    pub wire: Vec<Shared<Op>>,
+    /// The version that the original client has seen to be over.
+    pub legacy_saw: Option<String>,
+    pub left: Budget,
+    pub past: Past,
+}
+
+/// What properties need to know of the past.
+#[derive(Clone, Debug, Default, Hash)]
+pub struct Past {
+    /// The largest token that an acquisition reported.
+    pub reported: u64,
+    /// Tokens whose release took effect.
+    pub released: Vec<u64>,
+    /// Tokens that an operator revoked.
+    pub revoked: Vec<u64>,
+    /// The original client was in.
+    pub legacy: bool,
+}
+
+/// What a client keeps between acquisitions.
+#[derive(Clone, Debug, Hash)]
+pub struct Host {
+    pub watch: Option<Watch>,
+    pub service: Option<ServiceClock>,
+    /// Nonces used.
+    pub used: u64,
+    pub acquisitions: u8,
+    pub frozen_ms: u64,
+    pub slept_ms: u64,
+}
+
+/// A machine and the request that it waits for: a task of a client.
+#[derive(Clone, Debug, Hash)]
+pub struct Agent {
+    pub host: u8,
+    pub machine: Machine,
+    pub flight: Option<Flight>,
+    /// For mutants only: how far behind it is told the time, ms; when its operation was first sent, or its last answer came.
+    pub lag_ms: i64,
+    pub noted: Option<Moment>,
+}
+
+#[derive(Clone, Debug, Hash)]
+pub enum Machine {
+    Acquire(Acquire),
+    /// Its future was dropped: the answer in flight is waited for, and what it took is given back.
+    Dropped(Acquire),
+    /// Held, not reported: a hold's long renewal is under way.
+    Settling(Held),
+    /// Reported; also once it is lost, until the user lets go of it.
+    Held(Held),
+    Release(Closing),
+    Revoke(Revoke),
+}
+
+/// A release, with what it was of.
+#[derive(Clone, Debug, Hash)]
+pub struct Closing {
+    pub release: Release,
+    /// None: a clean-up.
+    pub token: Option<u64>,
+    pub reign: String,
+    /// The guard was lost before it was released.
+    pub was_lost: bool,
+}
+
+#[derive(Clone, Debug, Hash)]
+pub struct Flight {
+    pub request: Asked,
+    pub sent: Moment,
+    /// The tick at which it was sent or answered: what comes of it comes later.
+    pub since: u8,
+    pub answer: Option<Answer>,
+}
+
+#[derive(Clone, Debug, Hash)]
+pub enum Asked {
+    Read { strong: bool },
+    Write(Shared<Op>),
+}
+
+#[derive(Clone, Debug, Hash)]
+pub struct Answer {
+    pub body: Body,
+    pub date: Option<ServiceDate>,
+}
+
+#[derive(Clone, Debug, Hash)]
+pub enum Body {
+    Row(Option<Shared<Row>>),
+    Outcome(Shared<Outcome>),
+}
+
+impl World {
+    pub fn initial(config: &Config) -> Self {
+        let host = |client: &Client| {
+            Shared::new(Host {
+                watch: None,
+                service: (!config.dates.is_empty()).then(ServiceClock::default),
+                used: 0,
+                acquisitions: client.acquisitions,
+                frozen_ms: 0,
+                slept_ms: 0,
+            })
+        };
+        Self {
+            tick: 0,
+            jumped_ms: 0,
+            row: None,
+            before: None,
+            hosts: config.clients.iter().map(host).collect(),
+            agents: Vec::new(),
+            wire: Vec::new(),
+            legacy_saw: None,
+            left: config.budget,
+            past: Past::default(),
+        }
+    }
+
+    pub fn real_ms(&self, config: &Config) -> u64 {
+        config.grid[usize::from(self.tick)] + self.jumped_ms
+    }
+
+    pub fn host(&mut self, host: u8, change: impl FnOnce(&mut Host)) {
+        let mut value = (*self.hosts[usize::from(host)]).clone();
+        change(&mut value);
+        self.hosts[usize::from(host)] = Shared::new(value);
+    }
+
+    /// Background agents come in a fixed order, so that equal states look equal.
+    pub fn sort(&mut self) {
+        self.agents.sort_by_key(|agent| (agent.host, agent.is_main(), agent.print()));
+        self.wire.sort_by_key(Shared::print);
+    }
+}
+
+impl Agent {
+    pub fn new(host: u8, machine: Machine) -> Self {
+        Self { host, machine, flight: None, lag_ms: 0, noted: None }
+    }
+
+    /// Whether it is what the user of the client waits for or holds.
+    pub fn is_main(&self) -> bool {
+        matches!(self.machine, Machine::Acquire(_) | Machine::Settling(_) | Machine::Held(_))
+    }
+}
