@@ -142,7 +142,7 @@ fn faults() -> Vec<Config> {
             "three clients, a lost answer, a copy",
             ticks(1000, 1000),
             vec![client(1), client(1), client(1)],
-            Budget { delay: 1, copies: 1, ..Budget::default() },
+            Budget { copies: 1, ..Budget::default() },
         ),
     ]
 }
