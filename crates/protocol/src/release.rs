@@ -134,6 +134,8 @@ impl Release {
             (false, _) => ReleaseEnd::Lost(loss),
             (true, true) => ReleaseEnd::Unknown,
             (true, false) if legacy || row.is_none() => ReleaseEnd::Unknown,
+            // A later reign was revoked: ours may have been, before it, and its mark is overwritten.
+            (true, false) if row.is_some_and(|row| row.get(attr::REVOKED).is_some()) => ReleaseEnd::Unknown,
             // Nobody else could have been in before our deadline: the try without an answer had landed.
             (true, false) => ReleaseEnd::Released,
         }
