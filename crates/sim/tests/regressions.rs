@@ -22,3 +22,11 @@ fn a_token_after_a_legacy_overwrite_is_above_one_seeded_by_a_fast_wall_clock() {
 fn a_legacy_row_first_seen_without_a_date_is_taken_in_the_end() {
     holds("2637");
 }
+
+/// A reign was revoked, and then the row that the revocation had left; a release with a lost answer took the second
+/// mark for a stranger's, and said `Ok`.
+#[test]
+fn a_release_after_two_revocations_does_not_say_ok() {
+    holds("155");
+    holds("228");
+}
