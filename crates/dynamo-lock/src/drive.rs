@@ -62,13 +62,18 @@ impl Core {
         f(&Now { at: self.clock.now(), service: service.as_deref(), fresh })
     }
 
+    /// Waits; at least a millisecond, since no timer is finer, and a wait of less could be none at all.
+    async fn pause(&self, length: Duration) {
+        self.clock.sleep(length.max(Duration::from_millis(1))).await;
+    }
+
     /// One request: timed, bounded, and its `Date` heard.
     async fn ask<T>(&self, timeout: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
         let sent_at = SentAt(self.clock.now()); // R1: before the first byte
         let mut answer = tokio::select! {
             biased;
             answer = request => answer,
-            () = self.clock.sleep(timeout) => Err(unanswered(timeout)).into(),
+            () = self.pause(timeout) => Err(unanswered(timeout)).into(),
         };
         match &self.service {
             None => answer.date = None,
@@ -138,7 +143,7 @@ impl Core {
             match step {
                 Step::Write(op) => attempt.write(op).await?,
                 Step::Read { strong } => attempt.read(name, strong, left).await?,
-                Step::Pause(length) => self.clock.sleep(length.min(left)).await,
+                Step::Pause(length) => self.pause(length.min(left)).await,
                 Step::CleanUp(release) => attempt.clean_up(release),
                 Step::Acquired(held) => {
                     attempt.finished = true;
@@ -161,7 +166,7 @@ impl Core {
                     biased;
                     () = holding.ended() => return,
                     () = holding.asked() => {}
-                    () = self.clock.sleep(length.min(SLICE)) => {}
+                    () = self.pause(length.min(SLICE)) => {}
                 },
                 Beat::Write(op) => {
                     let timeout = holding.held().attempt_timeout();
@@ -188,7 +193,7 @@ impl Core {
                     None => held.time_left(at),
                 }
             };
-            self.clock.sleep(left.min(SLICE)).await;
+            self.pause(left.min(SLICE)).await;
         }
     }
 
@@ -209,7 +214,7 @@ impl Core {
             }
             match self.now(|now| extension.held.next(now)) {
                 Beat::Lost(loss) => return Err(loss),
-                Beat::Sleep(length) => self.clock.sleep(length.min(SLICE)).await,
+                Beat::Sleep(length) => self.pause(length.min(SLICE)).await,
                 Beat::Write(op) => {
                     let flight = self.write(op, extension.held.attempt_timeout());
                     let reply = extension.in_flight.insert(flight).await;
@@ -229,7 +234,7 @@ impl Core {
         loop {
             match self.now(|now| release.next(now)) {
                 ReleaseStep::Done(end) => return Ok(end),
-                ReleaseStep::Pause(length) => self.clock.sleep(length).await,
+                ReleaseStep::Pause(length) => self.pause(length).await,
                 ReleaseStep::Write(op) => {
                     let outcome = self.write(op, timeout).await.outcome?;
                     self.now(|now| release.handle_outcome(now, &outcome));
@@ -243,7 +248,7 @@ impl Core {
         loop {
             match self.now(|now| revoke.next(now)) {
                 RevokeStep::Done(end) => return Ok(end),
-                RevokeStep::Pause(length) => self.clock.sleep(length).await,
+                RevokeStep::Pause(length) => self.pause(length).await,
                 RevokeStep::Write(op) => {
                     let outcome = self.write(op, self.timing.attempt_timeout()).await.outcome?;
                     self.now(|now| revoke.handle_outcome(now, &outcome));

@@ -30,3 +30,9 @@ fn a_release_after_two_revocations_does_not_say_ok() {
     holds("155");
     holds("228");
 }
+
+/// A pause of a nanosecond, on a clock that counts in coarser steps, was none: the wait for a lock never slept.
+#[test]
+fn a_pause_that_no_clock_can_tell_is_one_all_the_same() {
+    holds("1614");
+}
