@@ -13,7 +13,10 @@ use crate::store::Open;
 /// Takes a lock for a fixed time.
 pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -> Result<End, Failure> {
     let client = store.client().owner(owner).build()?;
-    match client.lock(name).map_err(Failure::usage)?.hold(duration).await {
+    let held = client.lock(name).map_err(Failure::usage)?.hold(duration).await;
+    // What could not be made to last is given up before we leave.
+    client.close().await;
+    match held {
         Ok(token) => {
             print::answer(&token.to_string());
             Ok(End::Done)

@@ -141,3 +141,53 @@ fn wrong_configuration_is_78() {
     place.run(&["run", "a", "true"]).ends_with(78);
     place.run(&["--store", "sqlite:///no/such/directory/locks.db", "show", "a"]).ends_with(78);
 }
+
+/// A port at which nobody listens, and a program that would have to reach it.
+fn unreachable() -> Place {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
+    Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}"))
+}
+
+#[test]
+fn a_store_that_is_not_there_is_69_however_patient_the_run() {
+    let place = unreachable();
+    for patience in [&["-n"][..], &["-w", "1"], &["-w", "0"], &[]] {
+        let arguments = [&["run", "--lease", "1"], patience, &["a", "true"]].concat();
+        let ran = place.run(&arguments).ends_with(69);
+        assert!(ran.stderr.contains("refused"), "{arguments:?}: {}", ran.stderr);
+    }
+    place.run(&["show", "a"]).ends_with(69);
+}
+
+/// Answers every request as DynamoDB does to somebody who may not, until the test ends.
+fn forbidding() -> Place {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut from = BufReader::new(&stream);
+            let (mut line, mut length) = (String::new(), 0);
+            while from.read_line(&mut line).is_ok_and(|read| read > 2) {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap_or(0);
+                }
+                line.clear();
+            }
+            let _the_clients_to_notice = from.read_exact(&mut vec![0; length]);
+            let body = r#"{"__type":"com.amazonaws#AccessDeniedException","Message":"not authorized"}"#;
+            let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close";
+            let _ = write!(&stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}"))
+}
+
+#[test]
+fn a_missing_permission_is_77_and_named() {
+    let place = forbidding();
+    for arguments in [&["run", "a", "true"][..], &["run", "-n", "a", "true"], &["hold", "a", "5"]] {
+        let ran = place.run(arguments).ends_with(77);
+        assert!(ran.stderr.contains("dynamodb:"), "{arguments:?}: {}", ran.stderr);
+    }
+}

@@ -12,6 +12,7 @@ use dynamo_lock_protocol::{
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+use crate::attempt::{Attempt, Extension};
 use crate::clock::{Clock, Random};
 use crate::error::AcquireError;
 use crate::guard::Holding;
@@ -21,7 +22,7 @@ use crate::store::{Answer, BoxFuture, Consistency, Store, StoreError, StoreError
 /// Timers that must fire after the host resumes sleep in slices of this length (R4).
 const SLICE: Duration = Duration::from_millis(250);
 /// So many held locks are remembered between acquisitions.
-const WATCHES_MAX: usize = 1024;
+pub(crate) const WATCHES_MAX: usize = 1024;
 
 /// What a client's handles share.
 #[derive(Debug)]
@@ -42,10 +43,10 @@ pub(crate) struct Core {
 
 /// A write's answer, with its times.
 pub(crate) struct Reply {
-    sent_at: SentAt,
-    outcome: Result<Outcome, StoreError>,
-    date: Option<ServiceDate>,
-    error: Option<StoreError>,
+    pub(crate) sent_at: SentAt,
+    pub(crate) outcome: Result<Outcome, StoreError>,
+    pub(crate) date: Option<ServiceDate>,
+    pub(crate) error: Option<StoreError>,
 }
 
 /// How an acquisition ended, errors aside.
@@ -63,7 +64,7 @@ impl Core {
     }
 
     /// Waits; at least a millisecond, since no timer is finer, and a wait of less could be none at all.
-    async fn pause(&self, length: Duration) {
+    pub(crate) async fn pause(&self, length: Duration) {
         self.clock.sleep(length.max(Duration::from_millis(1))).await;
     }
 
@@ -100,7 +101,7 @@ impl Core {
     }
 
     /// One try of a write, as a future of its own: it can go on when the one who asked is gone.
-    fn write(self: &Arc<Self>, op: Op, timeout: Duration) -> BoxFuture<'static, Reply> {
+    pub(crate) fn write(self: &Arc<Self>, op: Op, timeout: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
             let (sent_at, answer) = core.ask(timeout, core.store.write(&op)).await;
@@ -260,7 +261,7 @@ impl Core {
 
 impl Reply {
     /// For a holder a refusal is one more failure: its lease goes on until the deadline.
-    fn known(&self) -> Outcome {
+    pub(crate) fn known(&self) -> Outcome {
         self.outcome.clone().unwrap_or(Outcome::Throttled)
     }
 
@@ -268,143 +269,6 @@ impl Reply {
     pub(crate) fn feed(self, core: &Core, held: &Mutex<Held>) -> Option<StoreError> {
         core.now(|now| lock(held).handle_outcome(now, self.sent_at, &self.known(), self.date));
         self.error
-    }
-}
-
-/// One acquisition under way. Dropped at any await, it leaves nothing behind: the background waits for the try in
-/// flight, and then releases under its nonce.
-struct Attempt {
-    core: Arc<Core>,
-    machine: Acquire,
-    runtime: Handle,
-    in_flight: Option<BoxFuture<'static, Reply>>,
-    last_error: Option<StoreError>,
-    /// The row has been seen at least once: a time limit of zero still means one attempt.
-    has_looked: bool,
-    finished: bool,
-}
-
-impl Attempt {
-    fn new(core: Arc<Core>, machine: Acquire) -> Self {
-        let runtime = Handle::current();
-        Self { core, machine, runtime, in_flight: None, last_error: None, has_looked: false, finished: false }
-    }
-
-    async fn write(&mut self, op: Op) -> Result<(), StoreError> {
-        let flight = self.in_flight.insert(self.core.write(op, self.machine.attempt_timeout()));
-        let reply = flight.await;
-        self.in_flight = None;
-        self.has_looked = true;
-        self.last_error = reply.error.clone();
-        let outcome = reply.outcome?;
-        self.core.now(|now| self.machine.handle_outcome(now, reply.sent_at, &outcome, reply.date));
-        self.remember();
-        Ok(())
-    }
-
-    async fn read(&mut self, name: &LockName, strong: bool, left: Duration) -> Result<(), StoreError> {
-        let consistency = if strong { Consistency::Strong } else { Consistency::Eventual };
-        let timeout = self.machine.attempt_timeout();
-        let timeout = if self.has_looked { timeout.min(left) } else { timeout };
-        let answer = self.core.read(name, consistency, timeout).await;
-        self.has_looked = true;
-        match answer.result {
-            Ok(row) => self.core.now(|now| self.machine.handle_row(now, row.as_ref(), answer.date)),
-            Err(error) if error.is_retryable() => {
-                self.core.observer.event(Event::RequestFailed { name, error: &error });
-                self.last_error = Some(error);
-                self.core.now(|now| self.machine.handle_unread(now));
-            }
-            Err(error) => return Err(error),
-        }
-        self.remember();
-        Ok(())
-    }
-
-    fn remember(&self) {
-        let Some(watch) = self.machine.watch() else { return };
-        let mut watches = lock(&self.core.watches);
-        if watches.len() >= WATCHES_MAX && !watches.contains_key(self.machine.name()) {
-            watches.pop_first();
-        }
-        watches.insert(self.machine.name().clone(), watch.clone());
-    }
-
-    fn clean_up(&self, release: Release) {
-        let (core, timeout) = (self.core.clone(), self.machine.attempt_timeout());
-        self.core.in_background(&self.runtime, async move {
-            if let Err(error) = core.release(release, timeout).await {
-                tracing::warn!(%error, "an abandoned acquire could not be cleaned up; it is over within its lease");
-            }
-        });
-    }
-
-    /// The limit has passed. What an unanswered try may have taken is given back before that is said.
-    async fn time_out(mut self, waited: Duration) -> Result<Acquired, AcquireError> {
-        let holder = self.machine.watch().map(|watch| watch.holder().clone());
-        if let Some(mut release) = self.core.now(|now| self.machine.give_up(now)) {
-            if let ReleaseStep::Write(op) = self.core.now(|now| release.next(now)) {
-                let flight = self.core.write(op, self.machine.attempt_timeout()).await;
-                self.core.now(|now| release.handle_outcome(now, &flight.known()));
-            }
-            if !matches!(self.core.now(|now| release.next(now)), ReleaseStep::Done(_)) {
-                self.clean_up(release);
-            }
-        }
-        self.finished = true;
-        Err(AcquireError::TimedOut { holder, waited })
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if self.finished {
-            return;
-        }
-        let (core, timeout) = (self.core.clone(), self.machine.attempt_timeout());
-        let Some(flight) = self.in_flight.take() else {
-            if let Some(release) = core.now(|now| self.machine.give_up(now)) {
-                self.clean_up(release);
-            }
-            return;
-        };
-        let mut machine = self.machine.clone();
-        self.core.in_background(&self.runtime, async move {
-            let reply = flight.await;
-            core.now(|now| machine.handle_outcome(now, reply.sent_at, &reply.known(), reply.date));
-            if let Some(release) = core.now(|now| machine.give_up(now)) {
-                let _over_within_its_lease = core.release(release, timeout).await;
-            }
-        });
-    }
-}
-
-/// A hold that is being made longer. What it may leave would last as long as the hold, so it has an owner.
-struct Extension {
-    core: Arc<Core>,
-    runtime: Handle,
-    held: Held,
-    duration: Duration,
-    in_flight: Option<BoxFuture<'static, Reply>>,
-    done: bool,
-}
-
-impl Drop for Extension {
-    fn drop(&mut self) {
-        if self.done {
-            return;
-        }
-        let (core, flight) = (self.core.clone(), self.in_flight.take());
-        let (held, duration) = (self.held.clone(), self.duration);
-        self.core.in_background(&self.runtime, async move {
-            if let Some(flight) = flight {
-                let _either_way = flight.await;
-            }
-            let release = core.now(|now| Release::of_hold(&held, duration, now));
-            if let Err(error) = core.release(release, held.attempt_timeout()).await {
-                tracing::warn!(%error, "a hold that failed could not be given up; it is over when it would have been");
-            }
-        });
     }
 }
 

@@ -30,6 +30,7 @@
 //!
 //! Reentrancy: two guards exclude each other, in one process too. A bare "is it locked": see [`Lock::inspect`].
 
+mod attempt;
 mod client;
 mod clock;
 #[cfg(feature = "conformance")]

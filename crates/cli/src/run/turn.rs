@@ -59,7 +59,12 @@ async fn acquire(lock: &Lock, task: &RunTask) -> Result<Turn, Failure> {
         Patience::Endless => return Ok(Turn::Ours(options.acquire().await?)),
         Patience::AtMost(limit) => match options.acquire_within(limit).await {
             Ok(guard) => return Ok(Turn::Ours(guard)),
-            Err(AcquireError::TimedOut { holder, .. }) => holder,
+            Err(AcquireError::TimedOut { holder: Some(holder), .. }) => Some(holder),
+            Err(AcquireError::TimedOut { holder: None, .. }) => {
+                // Nobody was ever seen there: a store that does not answer is not a held lock.
+                lock.inspect().await?;
+                None
+            }
             Err(error) => return Err(error.into()),
         },
     };
