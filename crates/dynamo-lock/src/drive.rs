@@ -210,8 +210,11 @@ impl Core {
                 return Err(loss); // R5
             }
             if extension.held.landed() > before {
-                extension.done = true;
-                return Ok(extension.held.clone());
+                if self.service.is_none() || extension.held.is_stamped() {
+                    extension.done = true;
+                    return Ok(extension.held.clone());
+                }
+                extension.held.ask(); // it landed without a stamp; its answer told the time for the next one
             }
             match self.now(|now| extension.held.next(now)) {
                 Beat::Lost(loss) => return Err(loss),

@@ -114,7 +114,9 @@ impl Lock {
                 return Err(HoldError::Held { by: Box::new(by), until });
             }
         };
-        if duration > core.timing.lease() {
+        // The read before may have told no time: an unstamped row of a slow wall clock would not last as long as it says.
+        let unstamped = core.service.is_some() && !held.is_stamped();
+        if duration > core.timing.lease() || unstamped {
             let (name, token) = (self.name.clone(), held.token());
             let lost = |loss| Lost { loss, name, token, output: None, last_error: None };
             *held = core.extend(*held.clone(), duration).await.map_err(lost)?;

@@ -168,6 +168,11 @@ impl Held {
         self.token
     }
 
+    /// Whether the row bears the service's time: what nothing renews must (R6 of an unstamped row may be short).
+    pub fn is_stamped(&self) -> bool {
+        self.stamped
+    }
+
     /// How many renewals are known to have landed, and moved the belief.
     pub fn landed(&self) -> u64 {
         self.landed

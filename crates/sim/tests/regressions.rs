@@ -36,3 +36,9 @@ fn a_release_after_two_revocations_does_not_say_ok() {
 fn a_pause_that_no_clock_can_tell_is_one_all_the_same() {
     holds("1614");
 }
+
+/// A hold whose first read came without a date was unstamped, by a slow wall clock, and reported as if it lasted.
+#[test]
+fn a_hold_that_was_written_without_the_services_time_is_stamped_before_it_is_reported() {
+    holds("44082");
+}
