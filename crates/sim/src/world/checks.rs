@@ -157,13 +157,18 @@ impl World {
         }
     }
 
-    /// How far a reign is past the end of its belief, on its host's clocks.
+    /// How far a reign is past the end of its belief, on its host's clocks: the belief that the last write to take effect
+    /// gives, or one that was sent before it. For a wall clock that was set back and then forward ages the later one more.
     fn over(&self, host: &Host, name: &str, token: u64) -> Option<Duration> {
         let at = host.machine.moment(self);
         let table = lock(&self.table);
-        let (sent_at, lease) = table.locks.get(name)?.reigns.get(&token)?.latest;
-        let belief = lease - lease / 100 - Duration::from_millis(10);
-        Some(at.holder_elapsed_since(sent_at).saturating_sub(belief))
+        let writes = &table.locks.get(name)?.reigns.get(&token)?.writes;
+        let past = |(sent_at, lease): &(Moment, Duration)| {
+            let belief = *lease - *lease / 100 - Duration::from_millis(10);
+            at.holder_elapsed_since(*sent_at).saturating_sub(belief)
+        };
+        let (last, _) = writes.last()?;
+        writes.iter().filter(|(sent_at, _)| sent_at.boot_ns <= last.boot_ns).map(past).min()
     }
 
     /// A guard is gone: released, dropped, or crashed with its host.

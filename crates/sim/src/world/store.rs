@@ -48,8 +48,8 @@ pub struct Entry {
 pub struct Reign {
     pub host: u64,
     pub nonce: String,
-    /// Of the last write of it that took effect: when it was first sent, and the lease that it left.
-    pub latest: (Moment, Duration),
+    /// Each write of it that took effect: when it was first sent, and the lease that it left.
+    pub writes: Vec<(Moment, Duration)>,
     pub released: bool,
     pub revoked: bool,
     pub reported: bool,
@@ -130,7 +130,7 @@ impl World {
                 let reign = Reign {
                     host: host.id,
                     nonce,
-                    latest: (sent_at, lease),
+                    writes: vec![(sent_at, lease)],
                     released: false,
                     revoked: false,
                     reported: false,
@@ -141,7 +141,7 @@ impl World {
                 if let Some(reign) = entry.reigns.get_mut(&token.get()) {
                     let over = reign.released || reign.revoked;
                     self.check(!over, "E (once)", || format!("a renewal of {} took effect after its end", op.name));
-                    reign.latest = (sent_at, lease);
+                    reign.writes.push((sent_at, lease));
                 }
             }
             OpKind::Release { reign, .. } => {
