@@ -58,12 +58,13 @@ impl Worker {
     fn options(&self, lock: &Lock) -> LockOptions {
         let mut options = lock.options();
         let (kind, data, lease, max) = self.host.roll(|dice| {
-            (dice.range(0..=9), dice.chance(200), dice.chance(100).then(|| dice.ms(1000..=3000)), dice.chance(100))
+            let by_hand = dice.chance(self.world().plan.by_hand).then(|| dice.chance(500));
+            (by_hand, dice.chance(200), dice.chance(100).then(|| dice.ms(1000..=3000)), dice.chance(100))
         });
         options = match kind {
-            0 => options.heartbeat(Heartbeat::Manual),
-            1 => options.heartbeat(Heartbeat::Off),
-            _ => options,
+            Some(true) => options.heartbeat(Heartbeat::Manual),
+            Some(false) => options.heartbeat(Heartbeat::Off),
+            None => options,
         };
         if data {
             options = options.data("begun");
@@ -270,7 +271,8 @@ impl World {
     fn fence(&self, name: &str, token: u64) {
         let mut table = lock(&self.table);
         let Some(entry) = table.locks.get_mut(name) else { return };
-        let taken = entry.fence <= token;
+        let forced = entry.reigns.get(&token).is_some_and(|reign| reign.forced);
+        let taken = entry.fence <= token || forced;
         entry.fence = entry.fence.max(token);
         let top = entry.fence;
         drop(table);

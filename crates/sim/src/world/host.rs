@@ -37,9 +37,8 @@ struct State {
     paused_until: Duration,
     /// Its clocks jumped, or it began to run again.
     stirred: Duration,
-    /// The suspension that goes on, or the last one: from, to.
-    suspension: (Duration, Duration),
-    suspended: Duration,
+    suspended: Halts,
+    frozen: Halts,
     last_read: Duration,
     reads: u64,
     /// For the mutant whose clocks stand still while it waits for an answer.
@@ -48,10 +47,40 @@ struct State {
     flown: Duration,
 }
 
+/// How long something has stood still in all.
+#[derive(Debug, Default)]
+struct Halts {
+    /// The one that goes on, or the last one: from, to.
+    last: (Duration, Duration),
+    before: Duration,
+}
+
+impl Halts {
+    fn until(&self, time: Duration) -> Duration {
+        let (from, to) = self.last;
+        self.before + time.min(to).saturating_sub(from)
+    }
+
+    fn begin(&mut self, time: Duration, length: Duration) {
+        self.before = self.until(time);
+        self.last = (time, time + length);
+    }
+}
+
+/// How a machine stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Its programs; its clocks go on.
+    Pause,
+    /// As a closed laptop: one lease clock counts it.
+    Suspend,
+    /// As a virtual machine that is moved: no lease clock counts it, and the wall clock is right afterwards.
+    Freeze,
+}
+
 impl State {
-    fn suspended(&self, time: Duration) -> Duration {
-        let (from, to) = self.suspension;
-        self.suspended + time.min(to).saturating_sub(from)
+    fn awake(&self, time: Duration) -> Duration {
+        time - self.suspended.until(time) - self.frozen.until(time)
     }
 }
 
@@ -72,8 +101,8 @@ impl Machine {
         Self { index, raw_ppm: 0, boot_ppm: 0, state: Mutex::default() }
     }
 
-    /// Stops all that runs here for a while. The lease clocks go on; a suspension only one of them sees.
-    pub fn pause(&self, world: &World, length: Duration, suspend: bool) {
+    /// Stops all that runs here for a while.
+    pub fn stop(&self, world: &World, length: Duration, how: Stop) {
         let time = world.time();
         let mut state = lock(&self.state);
         if state.paused_until > time {
@@ -81,9 +110,10 @@ impl Machine {
         }
         state.paused_until = time + length;
         state.stirred = time + length;
-        if suspend {
-            state.suspended = state.suspended(time);
-            state.suspension = (time, time + length);
+        match how {
+            Stop::Pause => {}
+            Stop::Suspend => state.suspended.begin(time, length),
+            Stop::Freeze => state.frozen.begin(time, length),
         }
     }
 
@@ -117,10 +147,12 @@ impl Machine {
         } else {
             (state.last_read, state.reads) = (time, 0);
         }
-        let awake = time - state.suspended(time);
-        let flying = if state.flights > 0 { time - state.took_off } else { Duration::ZERO };
+        let (time, awake) = (time - state.frozen.until(time), state.awake(time));
+        let flying = if state.flights > 0 { world.time() - state.took_off } else { Duration::ZERO };
         let (time, awake) = match world.mutant {
-            Some(Mutant::AnswerTimed) => (time - state.flown - flying, awake.saturating_sub(state.flown + flying)),
+            Some(Mutant::AnswerTimed) => {
+                (time.saturating_sub(state.flown + flying), awake.saturating_sub(state.flown + flying))
+            }
             _ => (time, awake),
         };
         Moment {
@@ -141,8 +173,7 @@ impl Machine {
     }
 
     fn awake(&self, world: &World) -> Duration {
-        let time = world.time();
-        time - lock(&self.state).suspended(time)
+        lock(&self.state).awake(world.time())
     }
 }
 

@@ -69,31 +69,34 @@ fn put(world: &World, name: &LockName, seen: Option<&Row>, row: Row) {
     });
 }
 
-/// Revokes reigns now and then.
+/// Revokes reigns now and then, and frees some by force.
 pub async fn operator(host: Arc<Host>, client: Client) {
     let world = host.world.clone();
     while !world.is_stopping() {
-        let rest = host.roll(|dice| dice.upto(world.plan.longest * 4));
+        let (rest, force) = host.roll(|dice| (dice.upto(world.plan.longest * 4), dice.chance(150)));
         host.sleep(rest).await;
         let name = lock_name(host.roll(|dice| dice.range(1..=world.plan.locks as u64)));
         let token = lock(&world.table).locks.get(&name).and_then(|entry| entry.row.as_ref()?.token());
         let Some(token) = token else { continue };
         let handle = client.lock(name.as_str()).expect("a name");
-        let answer = handle.revoke(token).await;
+        let answer = if force { handle.force_free(token).await } else { handle.revoke(token).await };
+        let what = if force { "force free" } else { "revoke" };
         // Not the whole error: its holder names this process.
         world.trace(|| match &answer {
-            Ok(()) => format!("{host:?} {name} revoke of {token}: done"),
-            Err(error) => format!("{host:?} {name} revoke of {token}: {error}"),
+            Ok(()) => format!("{host:?} {name} {what} of {token}: done"),
+            Err(error) => format!("{host:?} {name} {what} of {token}: {error}"),
         });
         let held = lock(&world.table).locks.get(&name).is_some_and(|entry| entry.is_held_by(token.get()));
+        let ended =
+            |how: &str| world.check(!held, "E (revoke)", || format!("{name}: {how}, and {token} still holds it"));
         match answer {
             Ok(()) => {
-                world.count("revoke Ok");
-                world.check(!held, "E (revoke)", || format!("{name}: revoked, and {token} still holds it"));
+                world.count(if force { "force free Ok" } else { "revoke Ok" });
+                ended("revoked");
             }
             Err(RevokeError::Ended { .. }) => {
                 world.count("revoke Ended");
-                world.check(!held, "E (revoke)", || format!("{name}: ended, and {token} still holds it"));
+                ended("ended");
             }
             Err(_) => world.count("revoke unknown"),
         }

@@ -45,6 +45,8 @@ pub struct Plan {
     pub crashes: bool,
     pub pauses: bool,
     pub suspends: bool,
+    /// Stops that no clock but the wall counts, as of a virtual machine.
+    pub freezes: bool,
     pub partitions: bool,
     pub bursts: bool,
     pub wall_steps: bool,
@@ -59,6 +61,17 @@ pub struct Plan {
     pub drops: u64,
     /// How long locks are held, of a lease, in hundredths.
     pub busy: u64,
+    /// Acquisitions whose renewals are left to the program, in thousandths.
+    pub by_hand: u64,
+}
+
+/// Worlds in which one thing that is rare elsewhere comes up all the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Aim {
+    /// Rows without a stamp, by wall clocks far behind, beside clients of the original protocol.
+    SlowWalls,
+    /// Hosts that stand still between learning the time and writing it.
+    Freezes,
 }
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -93,7 +106,7 @@ impl Plan {
         let (bursts, wall_steps, starved, operator) = (maybe(250), maybe(300), maybe(250), maybe(350));
         let crashes = dice.chance(500);
         let scaled = longest.as_millis() as u64;
-        Self {
+        let mut plan = Self {
             hosts,
             locks: dice.pick(&[1, 1, 1, 2, 3]),
             longest,
@@ -113,6 +126,7 @@ impl Plan {
             crashes,
             pauses,
             suspends,
+            freezes: false,
             partitions,
             bursts,
             wall_steps,
@@ -124,7 +138,33 @@ impl Plan {
             eager: dice.chance(400),
             drops: dice.pick(&[0, 50, 200]),
             busy: dice.pick(&[10, 30, 100, 200]),
+            by_hand: 200,
             leases,
+        };
+        match dice.range(0..=99) {
+            0..=4 => plan.aim(Aim::SlowWalls, dice),
+            5..=9 => plan.aim(Aim::Freezes, dice),
+            _ => {}
+        }
+        plan
+    }
+
+    fn aim(&mut self, aim: Aim, dice: &mut Dice) {
+        self.well = false;
+        self.service_clock = true;
+        self.longest = Duration::from_secs(dice.range(5..=20));
+        self.leases.fill(self.longest);
+        self.act = Duration::from_secs(160);
+        match aim {
+            Aim::SlowWalls => {
+                (self.legacy, self.dateless, self.by_hand) = (2, 500, 800);
+                (self.wall_off, self.crashes) = (60_000, true);
+            }
+            Aim::Freezes => {
+                (self.freezes, self.wall_steps, self.crashes) = (true, false, true);
+                (self.dateless, self.legacy) = (0, 0);
+                self.busy = 100;
+            }
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Reign {
     pub writes: Vec<(Moment, Duration)>,
     pub released: bool,
     pub revoked: bool,
+    /// Its lock was freed though its holder may live: exclusion is broken, by name.
+    pub forced: bool,
     pub reported: bool,
 }
 
@@ -133,6 +135,7 @@ impl World {
                     writes: vec![(sent_at, lease)],
                     released: false,
                     revoked: false,
+                    forced: false,
                     reported: false,
                 };
                 entry.reigns.insert(token, reign);
@@ -154,6 +157,10 @@ impl World {
                 entry.top = entry.top.max(row.whole(attr::TOKEN).unwrap_or(0));
                 if let Some(reign) = entry.reigns.get_mut(&token) {
                     reign.revoked = true;
+                }
+                if matches!(op.kind, OpKind::ForceFree { .. }) {
+                    // Also of a reign that was revoked before, and whose lease others would have waited for.
+                    entry.reigns.range_mut(..=token).for_each(|(_, reign)| reign.forced = true);
                 }
             }
         }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::actors::Worker;
-use super::host::{Host, Machine};
+use super::host::{Host, Machine, Stop};
 use super::{World, lock, others};
 
 /// By when everybody must have finished what they do, once nothing disturbs them.
@@ -105,19 +105,19 @@ impl Town {
         let (kind, index, length, ms) = {
             let mut dice = lock(&world.dice);
             let index = dice.range(0..=plan.hosts as u64 - 1) as usize;
-            (dice.range(0..=5), index, dice.upto(plan.longest * 3), plan.wall(&mut dice))
+            (dice.range(0..=6), index, dice.upto(plan.longest * 3), plan.wall(&mut dice))
         };
         let machine = self.machines[index].clone();
         match kind {
             0 if plan.pauses => {
                 world.trace(|| format!("h{index} is paused for {length:?}"));
                 world.count("pause");
-                machine.pause(&world, length, false);
+                machine.stop(&world, length, Stop::Pause);
             }
             1 if plan.suspends => {
                 world.trace(|| format!("h{index} is suspended for {length:?}"));
                 world.count("suspend");
-                machine.pause(&world, length, true);
+                machine.stop(&world, length, Stop::Suspend);
             }
             2 if plan.crashes => self.crash_or_start(index),
             3 if plan.partitions => {
@@ -135,6 +135,11 @@ impl Town {
                 world.trace(|| format!("h{index} sets its wall clock {ms} ms off"));
                 world.count("wall step");
                 machine.set_wall(&world, ms);
+            }
+            6 if plan.freezes => {
+                world.trace(|| format!("h{index} is frozen for {length:?}"));
+                world.count("freeze");
+                machine.stop(&world, length, Stop::Freeze);
             }
             _ => {}
         }
