@@ -1,4 +1,4 @@
-//! What a person or the CI runs, in one place: `cargo xtask test`, `check`, `ministack`.
+//! What a person or the CI runs, in one place: `cargo xtask test`, `check`, `sim`, `ministack`.
 //!
 //! Standard library only: everything waits for this crate to compile.
 
@@ -6,9 +6,11 @@ mod checks;
 mod features;
 mod leaks;
 mod ministack;
+mod mutants;
 mod npm;
 mod scan;
 mod sh;
+mod sim;
 mod tally;
 mod test;
 
@@ -19,6 +21,10 @@ usage: cargo xtask COMMAND
 
   test [--endpoint URL] [FILTER]   everything: the checks, a DynamoDB server, all tests; one summary line at the end
   check [FILTER]                   the checks alone
+  sim [--from N] [--seeds M]       random worlds with the real client; --seed N --trace tells one
+  sim shrink SEED                  a failing world, made smaller
+  sim mutants [NAME…]              faults put in on purpose, and what notices them
+  sim explore [--all | --mutants]  small worlds, breadth first
   ministack                        a DynamoDB server for working by hand; ends with ctrl-C
 
   --endpoint URL   run the tests against this DynamoDB instead of starting ministack
@@ -29,6 +35,7 @@ usage: cargo xtask COMMAND
 enum Command {
     Test { endpoint: Option<String>, filter: Option<String> },
     Check { filter: Option<String> },
+    Sim(Vec<String>),
     Ministack,
     Help,
 }
@@ -38,6 +45,7 @@ fn main() -> ExitCode {
     let done = match parse(&args) {
         Ok(Command::Test { endpoint, filter }) => test::run(endpoint, filter.as_deref()),
         Ok(Command::Check { filter }) => checks::run(filter.as_deref()),
+        Ok(Command::Sim(args)) => sim::run(&args),
         Ok(Command::Ministack) => ministack::by_hand(),
         Ok(Command::Help) => {
             println!("{USAGE}");
@@ -60,6 +68,9 @@ fn main() -> ExitCode {
 
 fn parse(args: &[String]) -> Result<Command, String> {
     let Some((name, rest)) = args.split_first() else { return Ok(Command::Help) };
+    if name == "sim" {
+        return Ok(Command::Sim(rest.to_vec()));
+    }
     let (mut endpoint, mut filter) = (None, None);
     let mut rest = rest.iter();
     while let Some(arg) = rest.next() {

@@ -29,17 +29,19 @@ fn a_seed_tells_the_same_story_in_every_process() {
 
 /// The fault, and worlds among which one finds it.
 const MUTANTS: &[(&str, &str, &str)] = &[
-    ("no-beat", "32", "4"),
-    ("no-seen-guid", "1", "4"),
-    ("no-release-owner", "1", "4"),
-    ("no-still-held", "7", "4"),
-    ("no-spent-nonce", "6", "4"),
-    ("constant-guid", "0", "4"),
+    ("renew-without-beat", "80", "8"),
+    ("take-over-without-guid", "0", "4"),
+    ("release-without-owner", "4", "4"),
+    ("renew-without-still-held", "6", "4"),
+    ("acquire-without-reign", "4", "4"),
+    ("check-without-owner", "70", "4"),
+    ("renew-same-guid", "0", "4"),
+    ("renew-old-lease", "0", "4"),
     ("same-token", "0", "4"),
-    ("revoke-frees", "7", "4"),
-    ("answer-timed", "8", "4"),
+    ("revoke-frees", "6", "4"),
+    ("answer-timed", "20", "4"),
     ("wild-dates", "0", "4"),
-    ("wild-clocks", "18", "4"),
+    ("wild-clocks", "24", "4"),
 ];
 
 #[test]
@@ -47,7 +49,8 @@ fn every_mutant_is_found() {
     for (mutant, from, seeds) in MUTANTS {
         let output = run(&["--mutant", mutant, "--from", from, "--seeds", seeds]);
         assert!(!output.status.success(), "{mutant} lives: {}", told(&output));
-        assert!(told(&output).contains(&format!("--mutant {mutant}")), "{}", told(&output));
+        assert!(told(&output).contains("killed after"), "{}", told(&output));
+        assert!(told(&output).contains(&format!("--trace --mutant {mutant}")), "{}", told(&output));
     }
 }
 

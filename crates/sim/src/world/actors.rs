@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::{AcquireError, Client, Guard, Heartbeat, HoldError, Lock, LockOptions};
+use dynamo_lock::{AcquireError, Client, Guard, Heartbeat, HoldError, Lock, LockName, LockOptions, Moment};
+use dynamo_lock_protocol::attr;
 use tokio::time::sleep;
 
 use super::checks::{Ear, SpanId};
@@ -27,6 +28,12 @@ impl Host {
 
 pub fn lock_name(index: u64) -> String {
     format!("lock-{index}")
+}
+
+/// On which terms a lock was asked for.
+struct Terms {
+    renewed: bool,
+    max_hold: Option<Duration>,
 }
 
 /// One program on a host, until the act is over.
@@ -55,13 +62,13 @@ impl Worker {
         }
     }
 
-    fn options(&self, lock: &Lock) -> LockOptions {
+    fn options(&self, lock: &Lock) -> (LockOptions, Terms) {
         let mut options = lock.options();
-        let (kind, data, lease, max) = self.host.roll(|dice| {
+        let (by_hand, data, lease, max) = self.host.roll(|dice| {
             let by_hand = dice.chance(self.world().plan.by_hand).then(|| dice.chance(500));
             (by_hand, dice.chance(200), dice.chance(100).then(|| dice.ms(1000..=3000)), dice.chance(100))
         });
-        options = match kind {
+        options = match by_hand {
             Some(true) => options.heartbeat(Heartbeat::Manual),
             Some(false) => options.heartbeat(Heartbeat::Off),
             None => options,
@@ -72,10 +79,11 @@ impl Worker {
         if let Some(lease) = lease {
             options = options.lease(lease);
         }
-        if max {
-            options = options.max_hold(self.lease.max(Duration::from_secs(1)) * 2);
+        let max_hold = max.then(|| self.lease.max(Duration::from_secs(1)) * 2);
+        if let Some(max_hold) = max_hold {
+            options = options.max_hold(max_hold);
         }
-        options
+        (options, Terms { renewed: by_hand.is_none(), max_hold })
     }
 
     /// A length of time on the scale of this host's lease.
@@ -84,7 +92,7 @@ impl Worker {
     }
 
     async fn acquire(&self, lock: &Lock) {
-        let options = self.options(lock);
+        let (options, terms) = self.options(lock);
         let (way, limit) = self.host.roll(|dice| (dice.range(0..=9), dice.upto(self.lease * 2)));
         let drops = self.world().plan.drops;
         let patience = self.host.roll(|dice| dice.chance(drops).then(|| dice.upto(self.lease * 2)));
@@ -108,7 +116,7 @@ impl Worker {
         match answer {
             Ok(Some(guard)) => {
                 self.world().waited(lock.name(), began);
-                self.keep(guard).await;
+                self.keep(guard, terms).await;
             }
             Ok(None) => self.world().count("contended"),
             Err(AcquireError::TimedOut { .. }) => self.world().count("timed out"),
@@ -122,11 +130,12 @@ impl Worker {
     }
 
     /// Works with a guard, and gives it back in one way or another.
-    async fn keep(&self, guard: Guard) {
+    async fn keep(&self, guard: Guard, terms: Terms) {
         let name = guard.name().clone();
         let token = guard.token().get();
         let guard = Arc::new(guard);
         let world = self.world();
+        let from = self.host.machine.moment(world);
         let id = world.reported(&self.host, &name, token, Some(guard.clone()));
         let live = guard.is_live();
         world.check(live, "A (R5)", || format!("{name} with {token} was lost when it was reported"));
@@ -138,6 +147,7 @@ impl Worker {
         }
         let live = guard.is_live();
         world.saw(&id, live);
+        self.on_terms(&name, live, &terms, from);
         world.gone(&id);
         let Ok(guard) = Arc::try_unwrap(guard) else {
             return world.violation("simulator", "a guard is kept".to_owned());
@@ -163,15 +173,28 @@ impl Worker {
         }
     }
 
+    /// Where all is well a lock that the library renews is kept; and none is held for longer than was asked for.
+    fn on_terms(&self, name: &LockName, live: bool, terms: &Terms, from: Moment) {
+        let world = self.world();
+        let held = self.host.machine.moment(world).waiter_elapsed_since(from);
+        let kept = live || !terms.renewed || terms.max_hold.is_some() || !world.plan.well;
+        world.check(kept, "kept", || format!("{name} was lost, though all was well and the library renewed it"));
+        let over = live && terms.max_hold.is_some_and(|max| held >= max);
+        world.check(!over, "max_hold", || {
+            format!("{name} is held since {held:?}, and {:?} were allowed", terms.max_hold)
+        });
+    }
+
     /// One thing that is done while holding; whether to go on.
     async fn step(&self, guard: &Arc<Guard>, id: &SpanId) -> bool {
         let world = self.world();
         let spell = self.spell();
         match self.host.roll(|dice| dice.range(0..=9)) {
             0 => {
+                let data = self.host.roll(|dice| format!("more {}", dice.next()));
                 tokio::select! {
                     biased;
-                    _ = guard.update_data("more") => world.count("data updated"),
+                    answer = guard.update_data(data.as_str()) => self.updated(guard, &data, answer.is_ok()),
                     () = self.host.sleep(spell) => {}
                 }
             }
@@ -200,6 +223,21 @@ impl Worker {
         live
     }
 
+    /// What was said to be written is there, as long as the lock is ours.
+    fn updated(&self, guard: &Guard, data: &str, ok: bool) {
+        let world = self.world();
+        world.count("data updated");
+        let token = guard.token().get();
+        let table = lock(&world.table);
+        let Some(entry) = table.locks.get(guard.name().as_str()) else { return };
+        let there = entry.row.as_ref().and_then(|row| row.text(attr::DATA)) == Some(data);
+        let ours = ok && entry.is_held_by(token);
+        drop(table);
+        world.check(!ours || there, "E (data)", || {
+            format!("{}: {data:?} was confirmed, and is not there", guard.name())
+        });
+    }
+
     /// Reads a counter, and writes it in one transaction with the guard's condition. The transaction may take effect
     /// much later; then this guard writes no more.
     async fn count_up(&self, guard: &Arc<Guard>) {
@@ -216,7 +254,7 @@ impl Worker {
             sleep(if late { delay } else { Duration::from_millis(5) }).await;
             let mut table = lock(&world.table);
             let Some(entry) = table.locks.get_mut(&name) else { return };
-            if !entry.is_held_by(token) {
+            if !entry.passes_check(world.mutant, &name, token) {
                 drop(table);
                 return world.count("guarded write refused");
             }

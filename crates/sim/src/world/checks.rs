@@ -65,7 +65,7 @@ impl World {
             let mut table = lock(&self.table);
             let known = table.locks.get_mut(name.as_str()).and_then(|entry| entry.reigns.get_mut(&token));
             let ours = known.as_ref().is_some_and(|reign| reign.host == host.id && !reign.reported);
-            known.into_iter().for_each(|reign| reign.reported = true);
+            known.into_iter().for_each(|reign| (reign.reported, reign.hold) = (true, hold.is_some()));
             self.check(ours, "E (whose)", || format!("{host:?} reports {name} with {token}, which it was not given"));
         }
         let id = {
@@ -178,8 +178,14 @@ impl World {
 
     /// A guard is gone: released, dropped, or crashed with its host.
     pub fn gone(&self, id: &SpanId) {
+        let mut token = None;
         if let Some(span) = lock(&self.beliefs).spans.get_mut(id) {
             span.guard = None;
+            token = Some(span.token);
+        }
+        if let Some(entry) = lock(&self.table).locks.get_mut(&id.0) {
+            let reign = token.and_then(|token| entry.reigns.get_mut(&token));
+            reign.into_iter().for_each(|reign| reign.given_up = true);
         }
         // What can overlap nothing any more is forgotten.
         let time = self.time();

@@ -1,6 +1,6 @@
 //! What has happened in a world: its story, what was broken, and how often what was met.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Violations of one world that are kept; the first says most.
@@ -11,6 +11,8 @@ pub struct History {
     tracing: bool,
     pub lines: Vec<String>,
     pub violations: Vec<String>,
+    /// The promises that were broken.
+    pub broken: BTreeSet<&'static str>,
     pub counts: BTreeMap<&'static str, u64>,
 }
 
@@ -27,6 +29,7 @@ impl History {
 
     pub fn violation(&mut self, time: Duration, promise: &'static str, what: String) {
         self.line(time, || format!("VIOLATION of {promise}: {what}"));
+        self.broken.insert(promise);
         if self.violations.len() < VIOLATIONS_MAX {
             self.violations.push(format!("{promise} at {:.3} s: {what}", time.as_secs_f64()));
         }

@@ -241,6 +241,7 @@ impl Host {
     /// The process is gone: nothing of it runs, sends or hears again.
     pub fn crash(&self) {
         self.dead.store(true, Relaxed);
+        self.world.set_dead(self.id);
         lock(&self.actors).drain(..).for_each(|actor| actor.abort());
     }
 

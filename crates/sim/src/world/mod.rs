@@ -18,6 +18,7 @@ mod run;
 mod store;
 mod town;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct World {
     pub beliefs: Mutex<checks::Beliefs>,
     pub history: Mutex<history::History>,
     pub burst_until: Mutex<Duration>,
+    /// Processes that have crashed.
+    dead: Mutex<BTreeSet<u64>>,
     calm: AtomicBool,
     stopping: AtomicBool,
     ids: AtomicU64,
@@ -60,6 +63,7 @@ impl World {
             history: Mutex::new(history::History::new(tracing)),
             burst_until: Mutex::default(),
             ids: AtomicU64::new(0),
+            dead: Mutex::default(),
         }
     }
 
@@ -75,6 +79,14 @@ impl World {
 
     pub fn next_id(&self) -> u64 {
         self.ids.fetch_add(1, Relaxed)
+    }
+
+    pub fn is_dead(&self, host: u64) -> bool {
+        lock(&self.dead).contains(&host)
+    }
+
+    pub fn set_dead(&self, host: u64) {
+        lock(&self.dead).insert(host);
     }
 
     /// Whether the network is well now, and nobody is disturbed.

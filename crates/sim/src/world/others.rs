@@ -15,7 +15,7 @@ use super::store::show;
 use super::{World, lock};
 
 /// As far as the wall clock of a legacy client may be from the service's time.
-const LEGACY_SKEW_MS: i64 = 2000;
+pub const LEGACY_SKEW_MS: i64 = 2000;
 
 /// A client of the original protocol: reads, and later puts a whole new row if it saw the old one expired, on condition
 /// that its `guid` is still the same. Its reads are eventually consistent, and it may be paused in between.

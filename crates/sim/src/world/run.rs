@@ -1,6 +1,7 @@
 //! `run`: many seeds, or one of them told in full.
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,7 @@ use super::{World, lock, town};
 /// A run with fewer seeds than this says nothing about what it met.
 const COVERAGE_FROM: u64 = 200;
 const FAILURES_SHOWN: usize = 5;
+const FAILURES_MAX: usize = 1000;
 
 thread_local! {
     static PANICS: Cell<u64> = const { Cell::new(0) };
@@ -27,7 +29,10 @@ struct Args {
     seed: Option<u64>,
     trace: bool,
     mutant: Option<Mutant>,
-    mutant_name: String,
+    /// A fault is in this program: go on until so many seeds have failed, and say what noticed.
+    kills: Option<usize>,
+    /// Only the names of the mutants are asked for.
+    list: bool,
 }
 
 /// The subcommand.
@@ -39,19 +44,24 @@ pub fn main(args: &[String]) -> ExitCode {
             return ExitCode::from(64);
         }
     };
+    if args.list {
+        Mutant::all().iter().for_each(|mutant| println!("{mutant}"));
+        return ExitCode::SUCCESS;
+    }
     std::panic::set_hook(Box::new(|info| {
         PANICS.set(PANICS.get() + 1);
         eprintln!("{info}");
     }));
-    match args.seed {
-        Some(seed) => one(&args, seed),
-        None => many(&args),
+    match (args.seed, args.kills) {
+        (Some(seed), _) => one(&args, seed),
+        (None, Some(kills)) => hunt(&args, kills),
+        (None, None) => many(&args),
     }
 }
 
 fn parse(args: &[String]) -> Result<Args, String> {
     let mut parsed =
-        Args { from: 0, seeds: 1000, jobs: 2, seed: None, trace: false, mutant: None, mutant_name: String::new() };
+        Args { from: 0, seeds: 1000, jobs: 2, seed: None, trace: false, mutant: None, kills: None, list: false };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -61,14 +71,14 @@ fn parse(args: &[String]) -> Result<Args, String> {
             "--seeds" => parsed.seeds = number(value()?)?,
             "--jobs" => parsed.jobs = number(value()?)?.max(1),
             "--seed" => parsed.seed = Some(number(value()?)?),
+            "--mutants" => parsed.list = true,
             "--trace" => parsed.trace = true,
-            "--mutant" => {
-                parsed.mutant_name.clone_from(value()?);
-                parsed.mutant = Some(parsed.mutant_name.parse()?);
-            }
+            "--mutant" => parsed.mutant = Some(value()?.parse()?),
+            "--kills" => parsed.kills = Some(number(value()?)? as usize),
             _ => return Err(format!("unknown argument {arg}")),
         }
     }
+    parsed.kills = parsed.kills.or(parsed.mutant.is_some().then_some(1));
     Ok(parsed)
 }
 
@@ -118,12 +128,24 @@ fn one(args: &Args, seed: u64) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn many(args: &Args) -> ExitCode {
-    #[allow(clippy::disallowed_methods)] // how fast this is, for people
-    let began = Instant::now();
+/// What came of many worlds.
+#[derive(Default)]
+struct Found {
+    coverage: Coverage,
+    failures: Vec<Failure>,
+}
+
+struct Failure {
+    seed: u64,
+    first: String,
+    broken: BTreeSet<&'static str>,
+}
+
+/// Lives through the worlds of these seeds, until so many have failed.
+fn search(args: &Args, failures_max: usize) -> Found {
     let next = AtomicU64::new(args.from);
     let stop = AtomicBool::new(false);
-    let (coverage, failures) = (Mutex::new(Coverage::default()), Mutex::new(Vec::<(u64, Vec<String>)>::new()));
+    let found = Mutex::new(Found::default());
     std::thread::scope(|scope| {
         for _ in 0..args.jobs {
             scope.spawn(|| {
@@ -133,39 +155,68 @@ fn many(args: &Args) -> ExitCode {
                         return;
                     }
                     let ended = world(seed, args.mutant, false);
-                    lock(&coverage).add(&ended.history.counts, ended.passes, ended.lock_hours);
-                    if !ended.history.violations.is_empty() {
-                        let mut failures = lock(&failures);
-                        failures.push((seed, ended.history.violations));
-                        stop.store(args.mutant.is_some() || failures.len() >= 1000, Relaxed);
+                    let mut found = lock(&found);
+                    found.coverage.add(&ended.history.counts, ended.passes, ended.lock_hours);
+                    if let Some(first) = ended.history.violations.into_iter().next() {
+                        found.failures.push(Failure { seed, first, broken: ended.history.broken });
+                        stop.store(found.failures.len() >= failures_max, Relaxed);
                     }
                 }
             });
         }
     });
-    let (coverage, mut failures) = (lock(&coverage), lock(&failures));
-    failures.sort();
-    for (seed, violations) in failures.iter().take(FAILURES_SHOWN) {
-        println!("seed {seed} fails: {}", violations[0]);
-        let mutant = if args.mutant.is_some() { format!(" --mutant {}", args.mutant_name) } else { String::new() };
-        println!("  cargo run -p dynamo-lock-sim --profile sim -- run --seed {seed} --trace{mutant}");
+    let mut found = std::mem::take(&mut *lock(&found));
+    found.failures.sort_by_key(|failure| failure.seed);
+    found
+}
+
+fn print_failures(found: &Found, mutant: Option<Mutant>) {
+    for Failure { seed, first, .. } in found.failures.iter().take(FAILURES_SHOWN) {
+        println!("seed {seed} fails: {first}");
+        let mutant = mutant.map_or(String::new(), |mutant| format!(" --mutant {mutant}"));
+        println!("  cargo xtask sim --seed {seed} --trace{mutant}");
     }
-    let (table, missing) = coverage.report();
-    if args.mutant.is_none() {
-        println!("{table}");
-    }
+}
+
+fn many(args: &Args) -> ExitCode {
+    #[allow(clippy::disallowed_methods)] // how fast this is, for people
+    let began = Instant::now();
+    let found = search(args, FAILURES_MAX);
+    print_failures(&found, None);
+    let (table, missing) = found.coverage.report();
+    println!("{table}");
     let took = began.elapsed().max(Duration::from_millis(1));
     println!(
         "{} seeds in {:.1} s: {:.0} seeds/s, {:.1} lock-hours of virtual time per real minute, {} failed",
-        coverage.seeds,
+        found.coverage.seeds,
         took.as_secs_f64(),
-        coverage.seeds as f64 / took.as_secs_f64(),
-        coverage.lock_hours / took.as_secs_f64() * 60.0,
-        failures.len()
+        found.coverage.seeds as f64 / took.as_secs_f64(),
+        found.coverage.lock_hours / took.as_secs_f64() * 60.0,
+        found.failures.len()
     );
-    let missing = if args.mutant.is_some() || coverage.seeds < COVERAGE_FROM { Vec::new() } else { missing };
+    let missing = if found.coverage.seeds < COVERAGE_FROM { Vec::new() } else { missing };
     for what in &missing {
         println!("not enough of {what}");
     }
-    if failures.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if found.failures.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// There is a fault: says after how many seeds it was noticed, and by what.
+fn hunt(args: &Args, kills: usize) -> ExitCode {
+    let found = search(args, kills);
+    print_failures(&found, args.mutant);
+    let mut checks = BTreeMap::<&str, usize>::new();
+    found
+        .failures
+        .iter()
+        .flat_map(|failure| &failure.broken)
+        .for_each(|promise| *checks.entry(promise).or_default() += 1);
+    let mut checks: Vec<_> = checks.into_iter().collect();
+    checks.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    let checks = checks.iter().map(|(promise, times)| format!("{promise} x{times}")).collect::<Vec<_>>().join(", ");
+    match found.failures.first() {
+        Some(first) => println!("killed after {} seeds by {checks}", first.seed - args.from + 1),
+        None => println!("alive after {} seeds", found.coverage.seeds),
+    }
+    if found.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

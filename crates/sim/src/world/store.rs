@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use dynamo_lock::Moment;
-use dynamo_lock_protocol::{LockName, Op, OpKind, Outcome, Row, Standing, attr};
+use dynamo_lock_protocol::{FencingToken, Guid, LockName, Op, OpKind, Outcome, Row, Standing, attr};
 
 use super::host::Host;
-use super::mutant::apply_as;
+use super::mutant::{CHECK, Mutant, apply_as, holds_as};
+use super::others::LEGACY_SKEW_MS;
 use super::{World, lock};
 
 /// Old versions of a row are kept this long, for stale reads.
@@ -55,6 +56,9 @@ pub struct Reign {
     /// Its lock was freed though its holder may live: exclusion is broken, by name.
     pub forced: bool,
     pub reported: bool,
+    /// Nobody who could release it is there any more, or ever was: it is to be free soon.
+    pub given_up: bool,
+    pub hold: bool,
 }
 
 impl Entry {
@@ -77,7 +81,17 @@ impl Entry {
         self.reigns.values_mut().rev().find(|reign| reign.nonce == nonce)
     }
 
-    /// Whether the row is held by the reign with this token: the condition of a user's own transaction.
+    /// Whether a user's own transaction takes effect that carries a guard's condition: the one that a release asks for.
+    pub fn passes_check(&self, mutant: Option<Mutant>, name: &str, token: u64) -> bool {
+        let nonce = self.reigns.get(&token).map_or("", |reign| reign.nonce.as_str());
+        let Ok(name) = LockName::new(name) else { return false };
+        let token = Some(FencingToken::new(token));
+        let kind = OpKind::Release { reign: nonce.into(), token, purge_on: 0 };
+        let op = Op { name, guid: Guid::from_random(0), kind };
+        holds_as(mutant, CHECK, self.row.as_ref(), op.condition())
+    }
+
+    /// Whether the row is held by the reign with this token.
     pub fn is_held_by(&self, token: u64) -> bool {
         let Some(row) = &self.row else { return false };
         let held = row.whole(attr::EXPIRES_ON).is_some_and(|ends| ends > 0);
@@ -105,6 +119,9 @@ impl World {
                     let spent = before.as_ref().is_some_and(|before| before.text(attr::REIGN) == nonce);
                     self.check(!spent, "E (once)", || format!("{}: an operation that was spent took effect", op.name));
                 }
+                if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
+                    self.taken_over(op, before, entry);
+                }
                 entry.put(time, Some(row.clone()));
                 self.record(host, op, entry, row, sent_at);
             }
@@ -116,6 +133,22 @@ impl World {
         drop(table);
         self.trace(|| format!("{host:?} {} -> {}", show_op(op), show_outcome(&outcome)));
         outcome
+    }
+
+    /// What a takeover says of whoever was there before.
+    fn taken_over(&self, op: &Op, before: &Row, entry: &Entry) {
+        if let Ok(Standing::Legacy(legacy)) = before.standing()
+            && self.plan.service_clock
+        {
+            let ends = i128::from(legacy.expires_on) + LEGACY_SKEW_MS as i128;
+            let over = i128::from(self.epoch_ms()) > ends;
+            self.check(over, "legacy (respected)", || format!("{} was taken from an original client", op.name));
+        }
+        let reign = before.whole(attr::TOKEN).and_then(|token| entry.reigns.get(&token));
+        let left =
+            reign.is_some_and(|reign| !reign.hold && (reign.given_up || !reign.reported) && !self.is_dead(reign.host));
+        let well = self.plan.well && self.is_calm();
+        self.check(!(well && left), "E (left)", || format!("{} was not released by who held it", op.name));
     }
 
     fn record(&self, host: &Host, op: &Op, entry: &mut Entry, row: &Row, sent_at: Option<Moment>) {
@@ -137,6 +170,8 @@ impl World {
                     revoked: false,
                     forced: false,
                     reported: false,
+                    given_up: false,
+                    hold: false,
                 };
                 entry.reigns.insert(token, reign);
             }

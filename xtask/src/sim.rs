@@ -1,0 +1,20 @@
+//! The simulator's front end: builds it for speed, and hands the rest of the line on.
+
+use crate::{mutants, sh};
+
+/// `cargo xtask sim …`.
+pub fn run(args: &[String]) -> Result<bool, String> {
+    let first = args.first().map(String::as_str);
+    match first {
+        Some("mutants") => mutants::run(&args[1..]),
+        Some("explore") => simulator(args),
+        Some("shrink") => simulator(args),
+        _ => simulator(&[&["run".to_owned()], args].concat()),
+    }
+}
+
+fn simulator(args: &[String]) -> Result<bool, String> {
+    let mut cargo = sh::cargo("run --quiet --package dynamo-lock-sim --profile sim --");
+    let ended = cargo.args(args).status().map_err(|error| sh::cannot_start(&cargo, &error))?;
+    Ok(ended.success())
+}
