@@ -39,7 +39,7 @@ fn build() -> Result<PathBuf, String> {
     }
     let target = place().join("build");
     let mut cargo = sh::cargo("build --quiet --package dynamo-lock-sim --profile sim --target-dir");
-    cargo.arg(&target).current_dir(&copy);
+    cargo.arg(&target).current_dir(&copy).env("RUSTFLAGS", "-Awarnings");
     let built = cargo.status().map_err(|error| sh::cannot_start(&cargo, &error))?;
     if !built.success() {
         return Err("the copy with the mutants does not build: one of them is no Rust any more".into());

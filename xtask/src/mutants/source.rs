@@ -197,10 +197,16 @@ const SERVICE_CLOCK: &[Mutant] = &[
     ),
     mutant("never-long-dead", ACQUIRE, "is_long_dead(&held, date)", "false"),
     mutant(
-        "no-r6",
+        "no-r6-later",
         HELD,
         "self.stamp.map_or(Duration::MAX, |stamp| stamp.left(at)).min(self.sent.left(at))",
         "self.sent.left(at)",
+    ),
+    mutant(
+        "no-r6",
+        HELD,
+        "row.whole(attr::EXPIRES_ON)?.saturating_sub(date?.upper_when_sent())",
+        "(row.whole(attr::EXPIRES_ON)?.saturating_sub(date?.upper_when_sent())) + 1_000_000_000",
     ),
     mutant(
         "confirmed-unread",

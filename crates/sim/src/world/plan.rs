@@ -152,17 +152,18 @@ impl Plan {
     fn aim(&mut self, aim: Aim, dice: &mut Dice) {
         self.well = false;
         self.service_clock = true;
-        self.longest = Duration::from_secs(dice.range(5..=20));
+        self.longest = Duration::from_secs(dice.range(8..=20));
         self.leases.fill(self.longest);
         self.act = Duration::from_secs(160);
         match aim {
             Aim::SlowWalls => {
                 (self.legacy, self.dateless, self.by_hand) = (2, 500, 800);
-                (self.wall_off, self.crashes) = (60_000, true);
+                (self.wall_off, self.crashes) = (12_000, true);
             }
             Aim::Freezes => {
                 (self.freezes, self.wall_steps, self.crashes) = (true, false, true);
                 (self.dateless, self.legacy) = (0, 0);
+                (self.pauses, self.suspends, self.partitions) = (false, false, false);
                 self.busy = 100;
             }
         }

@@ -136,7 +136,7 @@ impl Town {
                 world.count("wall step");
                 machine.set_wall(&world, ms);
             }
-            6 if plan.freezes => {
+            0 | 1 | 3 | 6 if plan.freezes => {
                 world.trace(|| format!("h{index} is frozen for {length:?}"));
                 world.count("freeze");
                 machine.stop(&world, length, Stop::Freeze);
