@@ -50,8 +50,8 @@ struct Inner {
 
 impl Sqlite {
     /// Opens the database at `path`, and creates it if there is none: mode 0600, or 0660 in a set-group-ID directory that
-    /// its group may write. The directory must be there. It may wait for up to five seconds while another process is creating the same database, so call it before the runtime
-    /// is busy, or on a thread that may block.
+    /// its group may write. The directory must be there. It may wait for up to five seconds while another process is
+    /// creating the same database, so call it before the runtime is busy, or on a thread that may block.
     ///
     /// # Errors
     /// A [`Misconfigured`](super::StoreErrorKind::Misconfigured) error, in one line with the mend, for whatever is
