@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Acquire, Held, LockName, Op, Release, ReleaseStep};
+use dynamo_lock_protocol::{Acquire, Held, Liveness, LockName, Op, Outcome, Release, ReleaseStep};
 use tokio::runtime::Handle;
 
 use crate::drive::{Acquired, Core, Reply, WATCHES_MAX, lock};
@@ -37,7 +37,14 @@ impl Attempt {
         self.has_looked = true;
         self.last_error = reply.error.clone();
         let outcome = reply.outcome?;
-        self.core.now(|now| self.machine.handle_outcome(now, reply.sent_at, &outcome, reply.date));
+        self.core.now(|now| {
+            // After `now`, as the machine asks.
+            let liveness = match &outcome {
+                Outcome::Conflict(Some(row)) => self.core.liveness(row),
+                _ => Liveness::Unknown,
+            };
+            self.machine.handle_outcome_and_liveness(now, reply.sent_at, &outcome, reply.date, liveness);
+        });
         self.remember();
         Ok(())
     }
@@ -49,7 +56,11 @@ impl Attempt {
         let answer = self.core.read(name, consistency, timeout).await;
         self.has_looked = true;
         match answer.result {
-            Ok(row) => self.core.now(|now| self.machine.handle_row(now, row.as_ref(), answer.date)),
+            Ok(row) => self.core.now(|now| {
+                // After `now`, as the machine asks.
+                let liveness = row.as_ref().map_or(Liveness::Unknown, |row| self.core.liveness(row));
+                self.machine.handle_row_and_liveness(now, row.as_ref(), answer.date, liveness);
+            }),
             Err(error) if error.is_retryable() => {
                 self.core.observer.event(Event::RequestFailed { name, error: &error });
                 self.last_error = Some(error);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, Beat, Fresh, Held, Holder, LockName, Loss, Now, Op, Outcome, ReceivedAt, Release, ReleaseEnd, ReleaseStep,
-    Revoke, RevokeEnd, RevokeStep, Row, SentAt, ServiceClock, ServiceDate, Step, Timing, Watch,
+    Acquire, Beat, Fresh, Held, Holder, Liveness, LockName, Loss, Now, Op, Outcome, ReceivedAt, Release, ReleaseEnd,
+    ReleaseStep, Revoke, RevokeEnd, RevokeStep, Row, SentAt, ServiceClock, ServiceDate, Step, Timing, Watch, attr,
 };
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -94,6 +94,11 @@ impl Core {
         timeout: Duration,
     ) -> Answer<Option<Row>> {
         self.ask(timeout, self.store.read(name, consistency)).await.1
+    }
+
+    /// Asks the store for what it knows of a row's holder besides the row.
+    pub(crate) fn liveness(&self, row: &Row) -> Liveness {
+        row.text(attr::LIVE).map_or(Liveness::Unknown, |live| self.store.liveness(live))
     }
 
     pub(crate) async fn list(&self, after: Option<&str>) -> Answer<crate::store::Page> {

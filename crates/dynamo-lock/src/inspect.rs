@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
-use dynamo_lock_protocol::{FencingToken, Holder, Row, RowFault, ServiceDate, Standing};
+use dynamo_lock_protocol::{FencingToken, Holder, Liveness, Row, RowFault, ServiceDate, Standing};
 
 use crate::drive::{Core, lock};
 
@@ -27,11 +27,12 @@ pub enum Inspection {
         token: Option<FencingToken>,
         /// Since when, on the holder's wall clock.
         since: Option<SystemTime>,
-        /// If it is never heard of again, others may follow after a time from now within these bounds.
+        /// If it is never heard of again, others may follow after a time from now within these bounds; on the embedded
+        /// store later if something that it started lives on.
         may_end: RangeInclusive<Duration>,
     },
     /// Its lease is over on the service's clock, and nobody has taken it since; a legacy row's, where the store has no such
-    /// clock, on our own.
+    /// clock, on our own. Or, on the embedded store, its process is gone, and whatever it started.
     SurelyOver {
         /// Who held it. Somebody else's words.
         by: Holder,
@@ -52,6 +53,9 @@ impl Core {
         let until = |ends: u64, at: u64| Duration::from_millis(ends.saturating_sub(at));
         match row.standing()? {
             Standing::Free => Ok(Inspection::Free { token: by.token, data: by.data }),
+            Standing::Held(held) if self.liveness(row) == Liveness::Gone => {
+                Ok(Inspection::SurelyOver { token: Some(held.token), by })
+            }
             Standing::Held(held) if held.stamped => match lower {
                 Some(lower) if lower > held.expires_on => Ok(Inspection::SurelyOver { token: Some(held.token), by }),
                 _ => {

@@ -103,7 +103,9 @@ impl Lock {
         // A ghost of this acquire lasts at most the client's lease.
         let timing = if duration > core.timing.lease() { core.timing.clone() } else { timing };
         let timing = timing.with_legacy_skew(core.timing.legacy_skew());
-        let mut machine = Acquire::new(options.request(timing, Patience::Try), self.watch());
+        // It outlives this process, so that it lives must not count.
+        let request = Request { live: None, ..options.request(timing, Patience::Try) };
+        let mut machine = Acquire::new(request, self.watch());
         if core.service.as_ref().is_some_and(|service| lock(service).interval(core.clock.now()).is_none()) {
             machine = machine.reading_first();
         }
@@ -320,7 +322,7 @@ impl LockOptions {
             heartbeat: self.heartbeat,
             max_hold: self.max_hold,
             data: self.data.clone(),
-            live: None,
+            live: self.lock.client.core.store.live().map(str::to_owned),
             patience,
         }
     }

@@ -110,7 +110,7 @@ fn ops() -> Vec<Op> {
     let take = |seen_token| OpKind::TakeOver { lease: lease("r3", true), seen: "g1".into(), seen_token };
     vec![
         op(OpKind::Acquire(lease("r2", false))),
-        op(OpKind::Acquire(Lease { live: Some(4), data: None, ..lease("r2", true) })),
+        op(OpKind::Acquire(Lease { live: Some("4".to_owned()), data: None, ..lease("r2", true) })),
         op(take(Some(token))),
         op(take(None)),
         op(renew(3, true, None)),

@@ -4,7 +4,7 @@ use crate::config::SEED_AHEAD;
 use crate::held::{Won, ends, own_stamp};
 use crate::op::{attr, millis};
 use crate::time::Pause;
-use crate::watch::{Holder, Watch};
+use crate::watch::{Holder, Liveness, Watch};
 use crate::{
     Beat, Deadline, FencingToken, Guid, Heartbeat, Held, HeldRow, Lease, LegacyRow, LockName, Loss, Moment, Now, Op,
     OpKind, Outcome, ReceivedAt, Reign, Release, Row, RowFault, SentAt, ServiceDate, Standing, Timing,
@@ -29,8 +29,8 @@ pub struct Request {
     pub max_hold: Option<Duration>,
     /// A payload for the row.
     pub data: Option<String>,
-    /// The embedded store's client number.
-    pub live: Option<u64>,
+    /// By what the embedded store knows whether this client lives; `None` for a hold, which outlives it.
+    pub live: Option<String>,
     /// Whether to wait for the lock.
     pub patience: Patience,
 }
@@ -160,14 +160,14 @@ impl Acquire {
             return Step::CleanUp(release);
         }
         match &mut self.phase {
-            Phase::Read => match self.r2_takeover(now) {
-                true => self.begin(now, true),
-                false => Step::Read { strong: self.request.patience == Patience::Try },
+            Phase::Read => match self.watch.as_ref().and_then(|watch| watch.over_unasked_in(now.at)) {
+                Some(over) if over.is_zero() => self.begin(now, true),
+                _ => Step::Read { strong: self.request.patience == Patience::Try },
             },
             Phase::Begin => self.begin(now, false),
             Phase::TakeOver => self.begin(now, true),
             Phase::Pausing(pause) => {
-                let over = self.watch.as_ref().and_then(|watch| watch.over_in(now.at));
+                let over = self.watch.as_ref().and_then(|watch| watch.over_unasked_in(now.at));
                 match pause.left(now.at).map(|left| over.map_or(left, |over| over.min(left))) {
                     Some(left) if !left.is_zero() => Step::Pause(left),
                     _ => {
@@ -228,6 +228,18 @@ impl Acquire {
 
     /// A read was answered: `now` is when.
     pub fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>, date: Option<ServiceDate>) {
+        self.handle_row_and_liveness(now, row, date, Liveness::Unknown);
+    }
+
+    /// As [`handle_row`](Self::handle_row), on a store that can tell of the row's holder. It was asked after `now`: what
+    /// the holder of a lease that is over by `now` started is then seen.
+    pub fn handle_row_and_liveness(
+        &mut self,
+        now: &Now<'_>,
+        row: Option<&Row>,
+        date: Option<ServiceDate>,
+        liveness: Liveness,
+    ) {
         self.unread_since = None;
         if !matches!(self.phase, Phase::Read) {
             return;
@@ -237,7 +249,7 @@ impl Acquire {
                 self.watch = None;
                 self.phase = Phase::Begin;
             }
-            Some(row) => self.observe(now, row, date),
+            Some(row) => self.observe(now, row, date, liveness),
         }
     }
 
@@ -253,6 +265,19 @@ impl Acquire {
 
     /// The answer to the write in flight: `now` is when it was received, `sent_at` when its try was sent.
     pub fn handle_outcome(&mut self, now: &Now<'_>, sent_at: SentAt, outcome: &Outcome, date: Option<ServiceDate>) {
+        self.handle_outcome_and_liveness(now, sent_at, outcome, date, Liveness::Unknown);
+    }
+
+    /// As [`handle_outcome`](Self::handle_outcome), on a store that can tell of the holder of the row in it. It was asked
+    /// after `now`.
+    pub fn handle_outcome_and_liveness(
+        &mut self,
+        now: &Now<'_>,
+        sent_at: SentAt,
+        outcome: &Outcome,
+        date: Option<ServiceDate>,
+        liveness: Liveness,
+    ) {
         let operation = match &mut self.phase {
             Phase::Write(operation) => operation,
             Phase::Won(held) => return held.handle_outcome(now, sent_at, outcome, date),
@@ -272,7 +297,7 @@ impl Acquire {
                     self.forsake(reign);
                 }
                 match row {
-                    Some(row) if !spent => self.observe(now, row, date),
+                    Some(row) if !spent => self.observe(now, row, date, liveness),
                     _ => self.restart(now),
                 }
             }
@@ -309,7 +334,7 @@ impl Acquire {
     }
 
     /// A row that is not ours was shown: whether it can be taken, and else since when it is watched.
-    fn observe(&mut self, now: &Now<'_>, row: &Row, date: Option<ServiceDate>) {
+    fn observe(&mut self, now: &Now<'_>, row: &Row, date: Option<ServiceDate>, liveness: Liveness) {
         let ripe = match row.standing() {
             Err(fault) => {
                 self.phase = Phase::Faulty(fault);
@@ -321,9 +346,13 @@ impl Acquire {
             }
             Ok(Standing::Held(held)) => {
                 self.watch_row(now, row, &held.guid, Some(held.token), Some(held.lease));
-                match self.abandoned.contains(&held.reign) || is_long_dead(&held, date) || self.r2_takeover(now) {
-                    true => Ripe::Now,
-                    false => Ripe::Later,
+                match liveness {
+                    // Our own, and nobody believes in it, whatever we started.
+                    _ if self.abandoned.contains(&held.reign) => Ripe::Now,
+                    Liveness::Gone => Ripe::Now,
+                    Liveness::Child => Ripe::Later,
+                    _ if is_long_dead(&held, date) || self.is_over(now) => Ripe::Now,
+                    _ => Ripe::Later,
                 }
             }
             Ok(Standing::Legacy(legacy)) => {
@@ -365,6 +394,7 @@ impl Acquire {
             lease,
             since: ReceivedAt(now.at),
             tokenless_since,
+            bears_live: row.get(attr::LIVE).is_some(),
             holder: Holder::of(row),
         });
     }
@@ -397,8 +427,9 @@ impl Acquire {
         }
     }
 
-    fn r2_takeover(&self, now: &Now<'_>) -> bool {
-        self.watch.as_ref().and_then(|watch| watch.over_in(now.at)).is_some_and(|over| over.is_zero())
+    /// R2.
+    fn is_over(&self, now: &Now<'_>) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.is_over(now.at))
     }
 
     fn pause(&mut self, now: &Now<'_>) {
@@ -452,7 +483,7 @@ impl Acquire {
             owner: self.request.owner.clone(),
             acquired_on: now.at.wall_ms,
             data: self.request.data.clone(),
-            live: self.request.live,
+            live: self.request.live.clone(),
         };
         let kind = match &self.watch {
             Some(watch) if take_over => OpKind::TakeOver { lease, seen: watch.guid.clone(), seen_token: watch.token },

@@ -35,4 +35,4 @@ pub use row::{HeldRow, LegacyRow, Row, RowFault, Standing, Value};
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};
 pub use time::{Deadline, Fresh, Moment, Now, ReceivedAt, SentAt};
 pub use token::{FencingToken, Guid, Reign};
-pub use watch::{Holder, Watch};
+pub use watch::{Holder, Liveness, Watch};

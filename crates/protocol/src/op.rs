@@ -114,8 +114,8 @@ pub struct Lease {
     pub acquired_on: u64,
     /// The payload; what was there stays if there is none.
     pub data: Option<String>,
-    /// The embedded store's client number.
-    pub live: Option<u64>,
+    /// By what the embedded store knows whether this client lives.
+    pub live: Option<String>,
 }
 
 /// The end of a lease as written: `expiresOn`, `stamp` and `purgeOn` go together.
@@ -285,7 +285,7 @@ impl Lease {
         ]);
         self.ends.changes(changes);
         changes.extend(self.data.as_deref().map(|data| Set(attr::DATA, data.into())));
-        changes.push(self.live.map_or(Remove(attr::LIVE), |live| Set(attr::LIVE, live.into())));
+        changes.push(self.live.as_deref().map_or(Remove(attr::LIVE), |live| Set(attr::LIVE, live.into())));
         changes.push(Remove(attr::REVOKED));
     }
 }

@@ -34,6 +34,21 @@ impl Holder {
     }
 }
 
+/// What a store can tell of a row's holder besides the row: on the embedded store the kernel knows. Told of a moment after
+/// the row was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Liveness {
+    /// Nothing: leases decide.
+    #[default]
+    Unknown,
+    /// Its process lives, though it may be stopped: leases decide.
+    Client,
+    /// Something that it started while it had the lock lives: not taken over, whatever the lease.
+    Child,
+    /// Its process is gone, and what it started too, for ever: nobody believes in that row any more.
+    Gone,
+}
+
 /// A held row under observation. Kept by a client between acquisitions, so that repeated short attempts add up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watch {
@@ -45,6 +60,8 @@ pub struct Watch {
     pub(crate) since: ReceivedAt,
     /// If the row has no token: the service's second by which this version surely stood already.
     pub(crate) tokenless_since: Option<u64>,
+    /// The row says by what it can be told whether its holder lives: it is taken only after a look at that.
+    pub(crate) bears_live: bool,
     pub(crate) holder: Holder,
 }
 
@@ -55,8 +72,19 @@ impl Watch {
     }
 
     /// R2: how long until exactly this version may be taken over, if it does not change.
-    pub(crate) fn over_in(&self, at: Moment) -> Option<Duration> {
+    fn over_in(&self, at: Moment) -> Option<Duration> {
         let lease = self.lease?;
         Some(lease.saturating_sub(at.waiter_elapsed_since(self.since.0)))
+    }
+
+    /// R2: whether exactly this version may be taken over.
+    pub(crate) fn is_over(&self, at: Moment) -> bool {
+        self.over_in(at).is_some_and(|over| over.is_zero())
+    }
+
+    /// As [`over_in`](Self::over_in), for a takeover without another look. What the holder started may have been started
+    /// since the last one.
+    pub(crate) fn over_unasked_in(&self, at: Moment) -> Option<Duration> {
+        self.over_in(at).filter(|_| !self.bears_live)
     }
 }

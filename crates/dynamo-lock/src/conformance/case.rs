@@ -308,7 +308,7 @@ impl Dice {
             owner: self.one_of(&["worker-8", "", "o'brien \u{1F512}"]).to_owned(),
             acquired_on: 1_700_000_000_000,
             data: self.data(),
-            live: self.once_in(3).then_some(4),
+            live: self.once_in(3).then(|| "4".to_owned()),
         }
     }
 

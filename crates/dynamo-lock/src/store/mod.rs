@@ -17,8 +17,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use dynamo_lock_protocol::{
-    Change, Condition, Ends, FencingToken, Guid, Lease, LockName, NAME_MAX, Number, Op, OpKind, Outcome, Reign, Row,
-    ServiceDate, Target, Value, Verdict, apply, attr, holds,
+    Change, Condition, Ends, FencingToken, Guid, Lease, Liveness, LockName, NAME_MAX, Number, Op, OpKind, Outcome,
+    Reign, Row, ServiceDate, Target, Value, Verdict, apply, attr, holds,
 };
 
 #[cfg(feature = "config")]
@@ -56,6 +56,21 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Whether answers carry the service's `Date`, so that the end of a lease can be told by it.
     fn service_clock(&self) -> bool {
         false
+    }
+
+    /// What the rows that are acquired through this handle bear as `live`: by it [`liveness`](Store::liveness) knows
+    /// whether this handle is still there. `None` where there is no such thing: leases decide alone.
+    fn live(&self) -> Option<&str> {
+        None
+    }
+
+    /// Whether the handle whose rows bear this `live` is still there. It looks after it was called, and does not wait.
+    ///
+    /// [`Liveness::Gone`] is a promise: no guard that was acquired through that handle is in any process, now or later.
+    /// Whoever cannot be sure of that says [`Liveness::Unknown`].
+    fn liveness(&self, live: &str) -> Liveness {
+        let _ = live;
+        Liveness::Unknown
     }
 }
 

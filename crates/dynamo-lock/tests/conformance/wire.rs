@@ -166,7 +166,7 @@ fn lease_of(json: &Json) -> Lease {
         owner: text(&json["owner"]).to_owned(),
         acquired_on: whole(&json["acquiredOn"]),
         data: maybe_text(&json["data"]),
-        live: json["live"].as_u64(),
+        live: maybe_text(&json["live"]),
     }
 }
 

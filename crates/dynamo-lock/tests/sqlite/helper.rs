@@ -74,7 +74,17 @@ impl Child {
     }
 
     pub fn start_with(role: &str, path: &Path, count: u64, change: impl FnOnce(&mut Command)) -> Self {
-        let mut command = Command::new(std::env::current_exe().expect("this test binary"));
+        Self::start_by(Command::new(std::env::current_exe().expect("this test binary")), role, path, count, change)
+    }
+
+    /// Started by another command.
+    pub fn start_under(wrapper: &[&str], role: &str, path: &Path, count: u64) -> Self {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(std::env::current_exe().expect("this test binary"));
+        Self::start_by(command, role, path, count, |_| {})
+    }
+
+    fn start_by(mut command: Command, role: &str, path: &Path, count: u64, change: impl FnOnce(&mut Command)) -> Self {
         command.args(["second_process", "--exact", "--nocapture", "--test-threads=1"]);
         command.env(ROLE, role).env(PATH, path).env(COUNT, count.to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -110,6 +120,10 @@ impl Child {
         self.stdin = None;
     }
 
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// SIGKILL, at once.
     pub fn kill(&mut self) {
         self.process.kill().expect("kills");
@@ -128,7 +142,7 @@ impl Drop for Child {
     }
 }
 
-fn say(text: impl std::fmt::Display) {
+pub fn say(text: impl std::fmt::Display) {
     println!("{MARK}{text}");
 }
 
@@ -150,6 +164,10 @@ pub fn run_if_child() {
                 Err(error) => say(format!("{:?} {error}", error.kind())),
             }
         }
+        "hold as nobody" => {
+            nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("becomes nobody");
+            assert!(crate::liveness_role("live holder", path, 0));
+        }
         "threads" => threads(path),
         "open" => match Sqlite::open(path) {
             Ok(store) => say(format!("created {}", store.created())),
@@ -163,7 +181,7 @@ pub fn run_if_child() {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
             runtime.block_on(work(path, count));
         }
-        other => panic!("no such role: {other}"),
+        other => assert!(crate::liveness_role(other, path, count), "no such role: {other}"),
     }
 }
 

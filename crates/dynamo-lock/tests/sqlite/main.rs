@@ -2,8 +2,13 @@
 #![cfg(unix)]
 
 mod helper;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod liveness;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod living;
 mod open;
 mod processes;
+mod shared;
 
 use dynamo_lock::store::{Value, apply};
 use dynamo_lock::{Client, Consistency, Heartbeat, LockName, Memory, Sqlite, Store, StoreErrorKind};
@@ -12,6 +17,14 @@ use helper::{Child, acquire, lock_name, release, take_over, token};
 use std::cell::RefCell;
 use std::future::Future;
 use std::path::Path;
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use living::role as liveness_role;
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+fn liveness_role(_: &str, _: &Path, _: u64) -> bool {
+    false
+}
 
 fn database(directory: &tempfile::TempDir) -> std::path::PathBuf {
     directory.path().join("locks.db")

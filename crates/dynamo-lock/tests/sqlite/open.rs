@@ -1,7 +1,7 @@
 //! What is opened, what is refused, and what is left alone.
 
 use crate::helper::{Child, NOBODY};
-use dynamo_lock::{Sqlite, StoreErrorKind};
+use dynamo_lock::{Sqlite, Store, StoreErrorKind};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,8 @@ fn lesson_38_a_missing_database_is_created_for_this_user_alone() {
     assert!(store.created());
     assert_eq!(store.path(), directory.path().canonicalize().expect("resolves").join("locks.db"));
     let files = contents(directory.path());
-    assert_eq!(files.len(), 3, "with its log and the index of that beside it");
+    let more = usize::from(store.live().is_some());
+    assert_eq!(files.len(), 3 + more, "with its log and the index of that beside it, and who lives");
     for (file, _) in files {
         assert_eq!(fs::metadata(&file).expect("looks").mode() & 0o7777, 0o600, "{file:?}");
     }
@@ -142,7 +143,7 @@ fn lesson_38_symbolic_links_are_refused_for_the_database_and_its_log() {
     refused(directory.path(), &path, &["symbolic link", "name the file itself"]);
     fs::write(&target, "").expect("writes");
     refused(directory.path(), &path, &["symbolic link"]);
-    for suffix in ["-wal", "-shm", "-journal"] {
+    for suffix in ["-wal", "-shm", "-journal", "-live"] {
         let (directory, path) = temporary();
         symlink("/nowhere", format!("{}{suffix}", path.display())).expect("links");
         refused(directory.path(), &path, &["symbolic link", suffix]);
@@ -183,7 +184,7 @@ fn lesson_38_a_file_that_somebody_else_put_into_a_shared_directory_is_refused() 
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    for suffix in ["", "-wal"] {
+    for suffix in ["", "-wal", "-live"] {
         let (directory, path) = temporary();
         mode(directory.path(), 0o1777);
         let planted = PathBuf::from(format!("{}{suffix}", path.display()));

@@ -1,10 +1,13 @@
 //! The embedded store: one SQLite file, many processes of one machine.
 //!
 //! A handle has one thread ([`thread`]) with one connection ([`schema`]); the file and its surroundings are checked
-//! before SQLite sees them ([`place`]); each write is one transaction around the specification itself ([`rows`]).
+//! before SQLite sees them ([`place`]); each write is one transaction around the specification itself ([`rows`]). Who lives is
+//! locked in a file beside it ([`liveness`]).
 
 mod codec;
 mod fault;
+#[cfg_attr(not(all(target_os = "linux", target_pointer_width = "64")), path = "leases.rs")]
+mod liveness;
 mod place;
 mod rows;
 mod schema;
@@ -16,15 +19,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::fault::misconfigured;
+use self::liveness::Pulse;
 use self::place::{Place, default_path};
 use self::thread::Thread;
-use super::{Answer, BoxFuture, Consistency, Page, Store, StoreError};
+use super::{Answer, BoxFuture, Consistency, Liveness, Page, Store, StoreError};
 use dynamo_lock_protocol::{LockName, Op, Outcome, Row};
 
 /// Locks in one SQLite file, shared by the processes of one machine.
 ///
 /// Every write is on the disk before it is answered (`synchronous=FULL`): a token that somebody has seen must not be
 /// given out again after a power failure. Clones share one thread and one connection; the last one dropped ends both.
+/// When a process that holds a lock has gone, however that came about, its locks are taken at once on Linux: the kernel
+/// knows, by byte locks in the empty file `…-live` beside the database. See `docs/embedded.md`.
+///
 /// While another process writes, a write waits for at most five seconds and then says
 /// [`Throttled`](super::StoreErrorKind::Throttled); only this store's own thread waits, never the runtime's.
 #[derive(Clone, Debug)]
@@ -37,12 +44,14 @@ struct Inner {
     thread: Thread,
     path: PathBuf,
     created: bool,
+    /// That this handle is there; given up when the last clone is dropped, and so after the last guard.
+    pulse: Option<Pulse>,
 }
 
 impl Sqlite {
-    /// Opens the database at `path`, and creates it (mode 0600) if there is none; the directory must be there. It may
-    /// wait for up to five seconds while another process is creating the same database, so call it before the runtime
-    /// is busy, or on a thread that may block.
+    /// Opens the database at `path`, and creates it if there is none: mode 0600, or 0660 in a set-group-ID directory that
+    /// its group may write. The directory must be there. It may wait for up to five seconds while another process is
+    /// creating the same database, so call it before the runtime is busy, or on a thread that may block.
     ///
     /// # Errors
     /// A [`Misconfigured`](super::StoreErrorKind::Misconfigured) error, in one line with the mend, for whatever is
@@ -92,11 +101,31 @@ impl Sqlite {
         &self.inner.path
     }
 
+    /// Keeps what this handle acquires from being taken while a child lives, whatever becomes of this process: let the
+    /// child inherit the descriptor, and close it here. As long as it is open in the child, or in anything that the child
+    /// has left it to, nobody takes a lock over that was acquired through this handle or its clones, however long its
+    /// lease is over. A release frees it all the same.
+    ///
+    /// Call it when the lock is held, just before the child is started, and then ask
+    /// [`is_live`](crate::Guard::is_live) once more: whoever took the lock before has then been noticed. The descriptor is
+    /// close-on-exec; clear that in the child alone.
+    ///
+    /// `None` where the kernel does not tell who lives (not on Linux, or opened on
+    /// [any file system](Self::open_danger_any_file_system)), or after the liveness file was removed: leases decide then.
+    ///
+    /// # Errors
+    /// Refused if the descriptor of an earlier call is still open somewhere: one handle, one child.
+    #[cfg(unix)]
+    pub fn child_liveness(&self) -> Result<Option<std::os::fd::OwnedFd>, StoreError> {
+        self.inner.pulse.as_ref().map_or(Ok(None), Pulse::child)
+    }
+
     fn open_at(place: Place) -> Result<Self, StoreError> {
-        let (database, created) = schema::open(place)?;
+        let (database, created) = schema::open(place.clone())?;
+        let pulse = Pulse::begin(&place)?; // before the first row is written
         let path = database.path().to_owned();
         let thread = Thread::start(database)?;
-        Ok(Self { inner: Arc::new(Inner { thread, path, created }) })
+        Ok(Self { inner: Arc::new(Inner { thread, path, created, pulse }) })
     }
 }
 
@@ -128,5 +157,13 @@ impl Store for Sqlite {
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
         let after = after.unwrap_or_default().to_owned();
         Box::pin(async move { self.inner.thread.ask(move |database| rows::list(database, &after)).await.into() })
+    }
+
+    fn live(&self) -> Option<&str> {
+        self.inner.pulse.as_ref().map(Pulse::live)
+    }
+
+    fn liveness(&self, live: &str) -> Liveness {
+        self.inner.pulse.as_ref().map_or(Liveness::Unknown, |pulse| pulse.liveness(live))
     }
 }

@@ -19,11 +19,20 @@ pub(super) enum FileSystems {
 }
 
 /// A place for a database that was found safe.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     path: PathBuf,
-    /// Others may create files in the directory, though not replace ours.
-    shared: bool,
+    directory: Directory,
+    file_systems: FileSystems,
+}
+
+/// Who may create files in a directory besides its owner.
+#[derive(Clone, Copy, Debug, Default)]
+struct Directory {
+    /// Anybody, though the sticky bit keeps ours from being replaced.
+    open: bool,
+    /// This group, whose files there are the group's: a store of several users.
+    group: Option<u32>,
 }
 
 /// Which file a path names.
@@ -50,12 +59,12 @@ impl Place {
         let Some(file) = path.file_name() else {
             return Err(misconfigured(format!("{path:?} names no file: name one for the lock database")));
         };
-        let directory = directory(path)?;
+        let resolved = directory(path)?;
         if file_systems == FileSystems::Local {
-            check_file_system(&directory)?;
+            check_file_system(&resolved)?;
         }
-        let shared = check_directory(&directory)?;
-        let place = Self { path: directory.join(file), shared };
+        let directory = check_directory(&resolved)?;
+        let place = Self { path: resolved.join(file), directory, file_systems };
         if let Some(found) = look(&place.path)? {
             place.check_file(&found)?;
         }
@@ -67,14 +76,35 @@ impl Place {
         &self.path
     }
 
-    /// Creates the file, empty and for this user alone; one that is there stays as it is.
+    /// Whether the file is where locks work between processes, and only processes of this machine have it open.
+    #[allow(dead_code)] // there is no liveness file elsewhere than on Linux
+    pub(super) fn is_local(&self) -> bool {
+        self.file_systems == FileSystems::Local
+    }
+
+    /// Where it is locked who lives.
+    #[allow(dead_code)]
+    pub(super) fn liveness_path(&self) -> PathBuf {
+        self.beside("-live")
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(OsStr::new(suffix));
+        PathBuf::from(name)
+    }
+
+    /// Creates the file, empty and for this user alone, or for the group whose directory it is in; one that is there
+    /// stays as it is.
     pub(super) fn create_file(&self) -> Result<(), StoreError> {
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         match options.open(&self.path) {
-            Ok(_) => Ok(()),
+            Ok(file) => share(&file, self.directory).map_err(|error| {
+                misconfigured(format!("cannot let the group use the lock database {:?}: {error}", self.path))
+            }),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(misconfigured(format!(
                 "cannot create the lock database {:?}: {error}; let this user write its directory, or name another",
@@ -92,17 +122,21 @@ impl Place {
         }
     }
 
-    /// SQLite's own files beside the database are as trusted as the database itself.
+    /// SQLite's own files beside the database, and ours, are as trusted as the database itself.
     pub(super) fn check_siblings(&self) -> Result<(), StoreError> {
-        for suffix in ["-wal", "-shm", "-journal"] {
-            let mut name = self.path.clone().into_os_string();
-            name.push(OsStr::new(suffix));
-            let path = PathBuf::from(name);
+        for suffix in ["-wal", "-shm", "-journal", "-live"] {
+            let path = self.beside(suffix);
             if let Some(found) = look(&path)? {
                 self.check_regular(&path, &found)?;
             }
         }
         Ok(())
+    }
+
+    /// What was opened, at a path that may have led elsewhere a moment before.
+    #[allow(dead_code)] // there is no liveness file elsewhere than on Linux
+    pub(super) fn check_open(&self, path: &Path, found: &Metadata) -> Result<(), StoreError> {
+        self.check_regular(path, found)
     }
 
     fn check_file(&self, found: &Metadata) -> Result<(), StoreError> {
@@ -126,7 +160,7 @@ impl Place {
         if !kind.is_file() {
             return Err(misconfigured(format!("{path:?} is not a regular file: name another for the lock database")));
         }
-        check_owner(path, found, self.shared)
+        check_owner(path, found, self.directory)
     }
 }
 
@@ -158,23 +192,25 @@ fn look(path: &Path) -> Result<Option<Metadata>, StoreError> {
 
 #[cfg(unix)]
 mod unix {
-    use super::{Identity, misconfigured};
+    use super::{Directory, Identity, misconfigured};
     use crate::store::StoreError;
     use nix::unistd::{AccessFlags, access, geteuid};
-    use std::fs::{self, Metadata};
-    use std::os::unix::fs::MetadataExt;
+    use std::fs::{self, File, Metadata, Permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::path::Path;
 
     const OTHERS_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
+    /// Set-group-ID, and writable for the group: files in it belong to the group.
+    const OF_A_GROUP: u32 = 0o2020;
 
     pub(super) fn identity(found: &Metadata) -> Identity {
         Identity(found.dev(), found.ino())
     }
 
-    /// Refuses a directory in which anybody could put another file into the database's place. Says whether others may
-    /// create files there, as in /tmp, where the sticky bit keeps ours from being replaced.
-    pub(super) fn check_directory(directory: &Path) -> Result<bool, StoreError> {
+    /// Refuses a directory in which anybody could put another file into the database's place. Says who may create files
+    /// there, as anybody in /tmp, where the sticky bit keeps ours from being replaced.
+    pub(super) fn check_directory(directory: &Path) -> Result<Directory, StoreError> {
         let found = fs::metadata(directory)
             .map_err(|error| misconfigured(format!("cannot look at {directory:?}: {error}; check its permissions")))?;
         if !found.is_dir() {
@@ -188,11 +224,20 @@ mod unix {
                 "everybody may replace files in {directory:?}: run `chmod o-w` on it, or name a directory of your own"
             )));
         }
-        Ok(open)
+        let group = (!open && found.mode() & OF_A_GROUP == OF_A_GROUP).then(|| found.gid());
+        Ok(Directory { open, group })
+    }
+
+    /// Lets the group use a new file in its directory.
+    pub(super) fn share(file: &File, directory: Directory) -> std::io::Result<()> {
+        match directory.group == Some(file.metadata()?.gid()) {
+            true => file.set_permissions(Permissions::from_mode(0o660)),
+            false => Ok(()),
+        }
     }
 
     /// Refuses a file that somebody else has, or could have, prepared for us.
-    pub(super) fn check_owner(path: &Path, found: &Metadata, shared: bool) -> Result<(), StoreError> {
+    pub(super) fn check_owner(path: &Path, found: &Metadata, directory: Directory) -> Result<(), StoreError> {
         if found.mode() & OTHERS_WRITE != 0 {
             return Err(misconfigured(format!("everybody may write {path:?}: run `chmod o-w` on it")));
         }
@@ -202,7 +247,7 @@ mod unix {
             )));
         }
         let ours = found.uid() == geteuid().as_raw() || found.uid() == 0;
-        if shared && !ours {
+        if directory.open && !ours {
             return Err(misconfigured(format!(
                 "{path:?} belongs to another user, in a directory where everybody may create files: \
                  name a file in a directory of your own"
@@ -224,20 +269,23 @@ mod unix {
 }
 
 #[cfg(unix)]
-use self::unix::{check_access, check_directory, check_owner, identity};
+use self::unix::{check_access, check_directory, check_owner, identity, share};
 
 #[cfg(not(unix))]
 mod elsewhere {
-    use super::{Identity, Metadata, Path, StoreError};
+    use super::{Directory, Identity, Metadata, Path, StoreError};
 
     // Without Unix modes and file numbers there is nothing of this to look at.
     pub(super) fn identity(_: &Metadata) -> Identity {
         Identity(0, 0)
     }
-    pub(super) fn check_directory(_: &Path) -> Result<bool, StoreError> {
-        Ok(false)
+    pub(super) fn check_directory(_: &Path) -> Result<Directory, StoreError> {
+        Ok(Directory::default())
     }
-    pub(super) fn check_owner(_: &Path, _: &Metadata, _: bool) -> Result<(), StoreError> {
+    pub(super) fn share(_: &std::fs::File, _: Directory) -> std::io::Result<()> {
+        Ok(())
+    }
+    pub(super) fn check_owner(_: &Path, _: &Metadata, _: Directory) -> Result<(), StoreError> {
         Ok(())
     }
     pub(super) fn check_access(_: &Path, _: &Metadata) -> Result<(), StoreError> {
@@ -246,7 +294,7 @@ mod elsewhere {
 }
 
 #[cfg(not(unix))]
-use self::elsewhere::{check_access, check_directory, check_owner, identity};
+use self::elsewhere::{check_access, check_directory, check_owner, identity, share};
 
 /// Refuses file systems on which SQLite's locks do not reach every process that can open the file.
 fn check_file_system(directory: &Path) -> Result<(), StoreError> {
