@@ -1,6 +1,7 @@
 //! The store that was chosen, opened.
 
 use std::any::Any;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use dynamo_lock::store::StoreUrl;
@@ -42,6 +43,12 @@ impl Open {
     /// Begins a client on it.
     pub fn client(&self) -> ClientBuilder {
         Client::builder(self.store.clone())
+    }
+
+    /// By what others see that something we start still lives, where the kernel tells: its descriptor is to be inherited.
+    pub fn child_liveness(&self) -> Result<Option<OwnedFd>, Failure> {
+        let sqlite = any(&self.store).downcast_ref::<Sqlite>();
+        Ok(sqlite.map_or(Ok(None), Sqlite::child_liveness)?)
     }
 
     /// The table, if it is one.

@@ -120,8 +120,38 @@ fn stopped_for_longer_than_its_lease_the_child_does_not_go_on() {
         running.signal("TSTP");
         state(running.pid()) == Some('T')
     });
-    // Once somebody else has had it, the lease was over.
-    place.run(&["run", "a", "true"]).ends_with(0);
+    // The lease is over by then, but the child is there: on the embedded store nobody else is let in.
+    place.run(&["run", "-w", "4", "a", "true"]).ends_with(75);
+    assert_eq!(state(child), Some('T'));
     running.signal("CONT");
     ended_for_the_locks_sake(&place, running.end(), child);
+}
+
+/// The embedded store: the kernel tells who lives, so nobody waits for the lease of the dead.
+#[test]
+fn the_lock_of_a_killed_wrapper_is_had_at_once() {
+    let place = Place::new();
+    let running = start_stubborn(&place, &["--lease", "1h"]);
+    let child = pid(&place);
+    running.signal("KILL");
+    until("the child is ended with its wrapper", || state(child).is_none());
+    // It may have left a short sleep behind, which lives to its end.
+    place.run(&["run", "-w", "60", "a", "true"]).ends_with(0);
+    drop(running);
+}
+
+#[test]
+fn what_a_killed_wrappers_child_left_running_keeps_the_lock() {
+    let place = Place::new();
+    // In a session of its own: nothing that ends the child ends it.
+    let script = "setsid sh -c 'echo $$ > tmp; mv tmp ready; exec sleep 1000' & wait";
+    let running = place.start(&["run", "--lease", "1", "a", "-c", script]);
+    let left = pid(&place);
+    running.signal("KILL");
+    let refused = place.run(&["run", "-w", "3", "a", "true"]).ends_with(75);
+    assert!(refused.stderr.contains("is held by"), "{refused:?}");
+    assert!(state(left).is_some(), "it lives on: that is what the lock is kept for");
+    place.within("kill", &["-9", &left.to_string()]).status().expect("kill is there");
+    place.run(&["run", "-w", "60", "--lease", "1", "a", "true"]).ends_with(0);
+    drop(running);
 }

@@ -1,4 +1,55 @@
 //! Mutants that make no difference to what is promised, each with the argument.
 
+const FORMAT: &str = "nobody in these worlds writes rows of another format; the stores' conformance checks and lessons 29 and 34 \
+                      are about those";
+const REDUNDANT: &str = "a reign has one token and a token one reign: either is enough. Without both it is killed: \
+                         …-without-owner";
+const TWICE: &str = "a row of that reign is free only by its own release, which then happens twice";
+const NOBODY: &str = "a free row has no holder to lose it; only its token rises";
+const PACE: &str = "a matter of pace, not of safety: within what `with_heartbeat`, `with_poll` and the lease allow";
+const CAUTION: &str =
+    "only more caution: a belief that ends earlier, a wait that lasts longer, within the promised time";
+
 /// By name.
-pub const ALL: &[(&str, &str)] = &[];
+pub const ALL: &[(&str, &str)] = &[
+    ("acquire-without-v", FORMAT),
+    ("acquire-without-kind", FORMAT),
+    ("acquire-without-guid", FORMAT),
+    ("acquire-without-token", FORMAT),
+    ("renew-without-v", FORMAT),
+    ("release-without-v", FORMAT),
+    ("clean-up-without-v", FORMAT),
+    ("revoke-without-v", FORMAT),
+    ("revoke-without-kind", FORMAT),
+    ("revoke-without-guid", FORMAT),
+    ("force-free-without-v", FORMAT),
+    ("force-free-without-kind", FORMAT),
+    ("force-free-without-guid", FORMAT),
+    ("check-without-v", FORMAT),
+    ("renew-without-reign", REDUNDANT),
+    ("release-without-reign", REDUNDANT),
+    ("release-without-token", REDUNDANT),
+    ("check-without-reign", REDUNDANT),
+    ("check-without-token", REDUNDANT),
+    ("renew-without-expiresOn", "a free row has no beat, which a renewal compares too; without both it is killed"),
+    ("release-without-expiresOn", TWICE),
+    ("clean-up-without-expiresOn", TWICE),
+    ("revoke-without-expiresOn", NOBODY),
+    ("force-free-without-expiresOn", NOBODY),
+    ("take-over-without-token", "a version repeats only if its acquire lands twice, and in that ghost nobody believes"),
+    ("take-over-same-guid", "the token that is compared too has changed; without both it is killed: renew-same-guid"),
+    ("revoke-same-guid", "the token that a takeover compares too has changed"),
+    ("mark-stays", "a release that cannot be sure says Unknown once more than it must"),
+    ("purge-at-once", "no reign of these worlds lasts the eight days; lesson 23's test does"),
+    ("double-margin", CAUTION),
+    ("double-skew", CAUTION),
+    ("double-pad", CAUTION),
+    ("upper-double-delta", CAUTION),
+    ("half-poll", PACE),
+    ("half-heartbeat", PACE),
+    ("double-heartbeat", PACE),
+    ("half-attempt", PACE),
+    ("double-attempt", PACE),
+    ("half-retries", PACE),
+    ("double-retries", PACE),
+];

@@ -1,9 +1,11 @@
 //! The child process.
 
 use std::io::{self, ErrorKind, IsTerminal};
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 
 use dynamo_lock::FencingToken;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use tokio::process::Command;
@@ -22,8 +24,13 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts it; standard input, output and the terminal are its own.
-    pub fn spawn(store: &Open, task: &RunTask, token: FencingToken) -> Result<Self, Failure> {
+    /// Starts it; standard input, output and the terminal are its own. `life` it inherits, and so does what it starts:
+    /// others see by it that something of us still lives.
+    pub fn spawn(store: &Open, task: &RunTask, token: FencingToken, life: Option<OwnedFd>) -> Result<Self, Failure> {
+        if let Some(life) = &life {
+            let inherited = fcntl(life, FcntlArg::F_SETFD(FdFlag::empty()));
+            inherited.map_err(|error| Failure::new(Kind::Internal, format!("cannot hand a descriptor on: {error}")))?;
+        }
         let own_group = !io::stdin().is_terminal();
         let mut command = Command::new(&task.program);
         command.args(&task.arguments);

@@ -64,8 +64,19 @@ async fn work(store: &Open, task: &RunTask, guard: Guard, signals: &mut Signals)
     {
         return Ok(End::Lost(format!("{lost}; the command was not begun")));
     }
-    let mut child = match Child::spawn(store, task, guard.token()) {
-        Ok(child) => child,
+    let begun = store.child_liveness().and_then(|life| {
+        // Whoever took the lock before that could be seen has been noticed by now.
+        match guard.is_live() {
+            true => Child::spawn(store, task, guard.token(), life).map(Some),
+            false => Ok(None),
+        }
+    });
+    let mut child = match begun {
+        Ok(Some(child)) => child,
+        Ok(None) => {
+            let why = release(guard, signals).await.unwrap_or_else(|| "the lock was lost".to_owned());
+            return Ok(End::Lost(format!("{why}; the command was not begun")));
+        }
         Err(failure) => {
             release(guard, signals).await;
             return Err(failure);

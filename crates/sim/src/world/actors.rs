@@ -116,9 +116,13 @@ impl Worker {
         match answer {
             Ok(Some(guard)) => {
                 self.world().waited(lock.name(), began);
+                self.world().told_acquired(lock.name().as_str(), guard.token().get(), began);
                 self.keep(guard, terms).await;
             }
-            Ok(None) => self.world().count("contended"),
+            Ok(None) => {
+                self.world().count("contended");
+                self.world().told_contended(lock.name().as_str(), began);
+            }
             Err(AcquireError::TimedOut { .. }) => self.world().count("timed out"),
             Err(AcquireError::Store(error)) => {
                 self.world().trace(|| format!("{:?} {} not acquired: {error}", self.host, lock.name()));
@@ -167,8 +171,12 @@ impl Worker {
                 }
             }
             _ => {
+                let called = world.time();
                 let answer = guard.release().await;
                 world.released(&self.host, &name, token, live, &answer);
+                if answer.is_ok() {
+                    world.told_released(name.as_str(), token, called);
+                }
             }
         }
     }
@@ -205,7 +213,8 @@ impl Worker {
                     () = self.host.sleep(spell) => {}
                 }
             }
-            2..=4 => self.count_up(guard).await,
+            2..=4 if !self.count_up(guard).await => return false,
+            2..=4 => {}
             5 => self.host.sleep(spell).await,
             _ => {
                 tokio::select! {
@@ -239,12 +248,12 @@ impl Worker {
     }
 
     /// Reads a counter, and writes it in one transaction with the guard's condition. The transaction may take effect
-    /// much later; then this guard writes no more.
-    async fn count_up(&self, guard: &Arc<Guard>) {
+    /// much later, after the lock was given back; then this guard writes no more: whether to go on.
+    async fn count_up(&self, guard: &Arc<Guard>) -> bool {
         let (name, token) = (guard.name().as_str().to_owned(), guard.token().get());
         let world = self.host.world.clone();
         if !guard.is_live() {
-            return;
+            return true;
         }
         let read = lock(&world.table).locks.get(&name).map_or(0, |entry| entry.counter);
         let (late, delay) = self.host.roll(|dice| (dice.chance(100), dice.upto(self.lease * 2)));
@@ -260,21 +269,28 @@ impl Worker {
             }
             (entry.counter, entry.counted) = (read + 1, entry.counted + 1);
             let lost = entry.counter != entry.counted;
+            let over = entry.reigns.get(&token).is_some_and(|reign| reign.released || reign.revoked);
             drop(table);
             world.count("guarded write");
+            world.check(!over, "B (condition)", || format!("{name} was written under {token}, which had ended"));
             world.check(!lost, "B (condition)", || format!("an update of the counter of {name} was lost"));
         };
         let written = tokio::spawn(write);
-        // Two of one guard would be its own fault: this one is waited for.
-        let _done = written.await;
-        self.host.gate().await;
+        // Two of one guard would be its own fault: this one is waited for, or was the last.
+        if !late {
+            let _done = written.await;
+            self.host.gate().await;
+        }
+        !late
     }
 
     async fn with(&self, lock: &Lock) {
         let (host, spell) = (self.host.clone(), self.spell());
+        let called = self.world().time();
         let answer = lock
             .with(async |guard: &Guard| {
                 let (world, token) = (host.world.clone(), guard.token().get());
+                world.told_acquired(guard.name().as_str(), token, called);
                 let id = world.reported(&host, guard.name(), token, None);
                 world.saw(&id, guard.is_live());
                 host.sleep(spell).await;
@@ -288,14 +304,18 @@ impl Worker {
     async fn hold(&self, lock: &Lock) {
         let world = self.world();
         let length = self.host.roll(|dice| dice.ms(1000..=(2 * self.lease.as_millis() as u64).min(30_000)));
-        let from = self.host.machine.moment(world);
+        let (from, called) = (self.host.machine.moment(world), world.time());
         match lock.hold(length).await {
             Ok(token) => {
                 let belief = length - length / 100 - Duration::from_millis(10);
+                world.told_acquired(lock.name().as_str(), token.get(), called);
                 let _id = world.held(&self.host, lock.name(), token.get(), from, belief);
                 world.count("hold");
             }
-            Err(HoldError::Held { .. }) => world.count("contended"),
+            Err(HoldError::Held { .. }) => {
+                world.count("contended");
+                world.told_contended(lock.name().as_str(), called);
+            }
             Err(error) => {
                 world.trace(|| format!("{:?} {} not put on hold: {error}", self.host, lock.name()));
                 world.count("hold failed");

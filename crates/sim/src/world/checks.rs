@@ -85,8 +85,9 @@ impl World {
     /// A guard said whether it is live.
     pub fn saw(&self, id: &SpanId, live: bool) {
         let time = self.time();
-        let mut revived = None;
+        let (mut revived, mut token) = (None, None);
         if let Some(span) = lock(&self.beliefs).spans.get_mut(id) {
+            token = Some(span.token).filter(|_| live);
             match live {
                 true if span.said_no => revived = Some(span.token),
                 true => span.to = time,
@@ -95,6 +96,9 @@ impl World {
         }
         if let Some(token) = revived {
             self.violation("A (final)", format!("the guard of {} with {token} is live again", id.0));
+        }
+        if let Some(token) = token {
+            self.told_live(&id.0, token);
         }
         if live {
             self.overlaps(id);

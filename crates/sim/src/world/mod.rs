@@ -10,6 +10,7 @@ mod coverage;
 mod dice;
 mod history;
 mod host;
+mod linearize;
 mod mutant;
 mod network;
 mod others;
@@ -40,6 +41,8 @@ pub struct World {
     pub beliefs: Mutex<checks::Beliefs>,
     pub history: Mutex<history::History>,
     pub burst_until: Mutex<Duration>,
+    /// What callers were told.
+    pub calls: Mutex<linearize::Calls>,
     /// Processes that have crashed.
     dead: Mutex<BTreeSet<u64>>,
     calm: AtomicBool,
@@ -64,6 +67,7 @@ impl World {
             burst_until: Mutex::default(),
             ids: AtomicU64::new(0),
             dead: Mutex::default(),
+            calls: Mutex::default(),
         }
     }
 

@@ -29,6 +29,8 @@ pub struct Entry {
     pub row: Option<Row>,
     /// Since when the row has been this.
     versions: VecDeque<(Duration, Option<Row>)>,
+    /// From when on it was free, or not.
+    pub changes: Vec<(Duration, bool)>,
     /// The largest token that was ever given.
     pub top: u64,
     pub written: Duration,
@@ -64,6 +66,7 @@ pub struct Reign {
 impl Entry {
     pub fn put(&mut self, time: Duration, row: Option<Row>) {
         self.row.clone_from(&row);
+        self.changes.push((time, row.as_ref().is_none_or(|row| row.whole(attr::EXPIRES_ON) == Some(0))));
         self.written = time;
         self.versions.push_back((time, row));
         while self.versions.len() > 1 && self.versions[1].0 + STALE_MAX < time {

@@ -220,7 +220,9 @@ impl Town {
                 world.violation("D (newcomer)", format!("{name} cannot be had"));
                 continue;
             };
-            let id = world.reported(&host, &LockName::new(name.as_str()).expect("a name"), guard.token().get(), None);
+            let token = guard.token().get();
+            world.told_acquired(&name, token, before);
+            let id = world.reported(&host, &LockName::new(name.as_str()).expect("a name"), token, None);
             world.saw(&id, guard.is_live());
             let waited = world.time() - before;
             let most =
@@ -242,6 +244,7 @@ impl Town {
         sleep(Duration::from_secs(1)).await;
         let left = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         // This one is left.
+        self.world.in_one_order();
         let none = self.crashed || left <= 1;
         self.world.check(none, "close()", || format!("{left} tasks are left after the end"));
     }
