@@ -7,7 +7,7 @@ use std::time::Duration;
 use dynamo_lock::{FencingToken, Holder, Inspection};
 use serde_json::json;
 
-use crate::print::{age, escape, escape_json, holder, time};
+use crate::print::{escape, escape_json, holder, time};
 
 /// The columns of [`View::cells`].
 pub const COLUMNS: [&str; 6] = ["NAME", "STATE", "TOKEN", "OWNER", "SINCE", "ENDS"];
@@ -99,7 +99,7 @@ impl View {
             self.state.to_owned(),
             or_none(self.token.map(|token| token.to_string())),
             or_none(by.and_then(|by| by.owner.as_deref()).map(escape)),
-            or_none(by.and_then(|by| by.since_ms).map(|since| format!("{} ({})", time(since), age(since)))),
+            or_none(by.and_then(|by| by.since_ms).map(time)),
             self.fault.as_deref().map_or_else(|| self.ends(), escape),
         ]
     }
