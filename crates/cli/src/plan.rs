@@ -121,8 +121,11 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
         None if run.nonblock || run.skip => Patience::None,
         None => Patience::Endless,
     };
-    if run.max_hold.zip(run.at_least).is_some_and(|(most, least)| least > most) {
-        return Err(Failure::usage("--at-least is longer than --max-hold: keep the lock for less, or allow more"));
+    // The end of the longest hold is the command's, to be ended in.
+    if run.max_hold.zip(run.at_least).is_some_and(|(most, least)| least > most / 4 * 3) {
+        return Err(Failure::usage(
+            "--at-least is more than three quarters of --max-hold: keep the lock for less, or allow more",
+        ));
     }
     Ok(RunTask {
         name: LockName::new(run.name).map_err(Failure::usage)?,

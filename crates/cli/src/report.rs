@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use dynamo_lock::FencingToken;
+use dynamo_lock::{FencingToken, Random, SystemRandom};
 use serde_json::json;
 
 use crate::exit::{self, End, Failure, Kind};
@@ -57,7 +57,8 @@ impl Report {
             return Ok(Self { file, whole: None });
         }
         let mut name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_owned();
-        name.push(format!(".{}.part", std::process::id()));
+        // Not the process's number: in a container that is 1 again and again, and a part may have been left behind.
+        name.push(format!(".{:08x}.part", SystemRandom.bits() as u32));
         let part = path.with_file_name(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&part)?;
         Ok(Self { file, whole: Some(Whole { part, path: path.to_owned() }) })

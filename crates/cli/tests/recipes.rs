@@ -22,7 +22,7 @@ fn run(block: &str) -> Result<(), String> {
     symlink(PROGRAM, programs.join("dynamo-lock")).expect("a link");
     for script in ["report", "migrate", "backup"] {
         let path = place.path(&format!("{script}.sh"));
-        std::fs::write(&path, format!("#!/bin/sh\necho {script} \"$@\"\n")).expect("a file");
+        std::fs::write(&path, format!("#!/bin/sh\necho {script} $1\n")).expect("a file");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
     }
     let mut command = place.within("bash", &["-euo", "pipefail", "-c", block]);

@@ -131,7 +131,7 @@ fn a_lock_lost_while_it_is_kept_is_told() {
 }
 
 #[test]
-fn a_terminal_shows_one_line_that_changes_and_goes_away() {
+fn lesson_37_a_terminal_shows_one_line_that_changes_and_goes_away() {
     let place = Place::new();
     let mut holder = place.command(HOLD);
     holder.env("USER", "\u{7}bell\u{202e}");

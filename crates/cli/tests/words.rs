@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Place, Running};
+use support::{Place, Running, answering, error, listening};
 
 #[test]
 fn wrong_usage_is_64_and_prints_nothing_on_standard_output() {
@@ -36,7 +36,7 @@ fn wrong_usage_is_64_and_prints_nothing_on_standard_output() {
         &["release", "--token", "5"],
         &["completions"],
         &["completions", "cmd"],
-        &["run", "--at-least", "9", "--max-hold", "5", "a", "true"],
+        &["run", "--at-least", "9", "--max-hold", "10", "a", "true"],
         &["run", "--at-least", "x", "a", "true"],
         &["run", "--report"],
         &["table", "create", "--provisioned", "1"],
@@ -67,7 +67,7 @@ fn a_hold_outlives_its_process_and_prints_its_token() {
 }
 
 #[test]
-fn what_other_people_wrote_does_not_steer_the_terminal() {
+fn lesson_37_what_other_people_wrote_does_not_steer_the_terminal() {
     let place = Place::new();
     let name = "a\u{202e}b";
     place.run(&["hold", name, "10m", "--owner", "\u{1b}[2J\u{7}\r\u{202e}evil"]).ends_with(0);
@@ -104,4 +104,49 @@ fn the_default_store_is_below_home_and_its_creation_is_said_once() {
     assert_eq!(run(true).ends_with(0).stderr, "");
     let homeless = run(false).ends_with(78);
     assert!(homeless.stderr.contains("HOME"), "{homeless:?}");
+}
+
+#[test]
+fn flags_name_a_table_where_it_is_and_who_asks() {
+    let place = answering("400 Bad Request", &error("AccessDeniedException", "no"));
+    let endpoint = place.store().split("endpoint=").nth(1).expect("its endpoint");
+    let config = "[profile work]\naws_access_key_id = a\naws_secret_access_key = b\nregion = eu-north-1\n";
+    std::fs::create_dir(place.path(".aws")).expect("a directory");
+    std::fs::write(place.path(".aws/config"), config).expect("a file");
+    let asked = |flags: &[&str], words: &str| {
+        let mut command = place.command(&[&["show", "a", "--endpoint-url", endpoint], flags].concat());
+        command.env_remove("DYNAMO_LOCK_STORE").env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        let ran = Running::of(command).end();
+        assert!(ran.stderr.contains(words), "{flags:?}: {ran:?}");
+        ran.code
+    };
+    let table = ["--table", "Other"];
+    assert_eq!(asked(&[&table[..], &["--profile", "work"]].concat(), "table Other in eu-north-1"), Some(77));
+    let region = [&table[..], &["--profile", "work", "--region", "us-west-2"]].concat();
+    assert_eq!(asked(&region, "table Other in us-west-2"), Some(77));
+    assert_eq!(asked(&[&table[..], &["--region", "us-west-2"]].concat(), "no usable AWS credentials"), Some(78));
+}
+
+#[test]
+fn a_table_is_created_on_demand_or_with_the_units_asked_for() {
+    let (place, heard) = listening("200 OK", r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE"}}"#);
+    place.run(&["table", "create"]).ends_with(0);
+    assert!(heard.lock().unwrap()[0].contains("PAY_PER_REQUEST"), "{heard:?}");
+    heard.lock().unwrap().clear();
+    place.run(&["table", "create", "--provisioned", "3,4"]).ends_with(0);
+    let asked = heard.lock().unwrap()[0].clone();
+    assert!(asked.contains(r#""ReadCapacityUnits":3"#) && asked.contains(r#""WriteCapacityUnits":4"#), "{asked}");
+    let place = answering("400 Bad Request", &error("ResourceInUseException", "Table already exists: Lock"));
+    let ran = place.run(&["table", "create"]).ends_with(78);
+    assert!(ran.stderr.contains("exists already") && ran.stderr.contains("`dynamo-lock table check`"), "{ran:?}");
+}
+
+#[test]
+fn ls_reads_a_table_as_well() {
+    let item = r#"{"name":{"S":"a"},"v":{"N":"1"},"guid":{"S":"0123456789abcdef0123456789abcdef"},
+        "reign":{"S":"0123456789abcdef0123456789abcdef"},"token":{"N":"7"},"expiresOn":{"N":"0"},"purgeOn":{"N":"1"}}"#;
+    let place = answering("200 OK", &format!(r#"{{"Items":[{item}],"Count":1,"ScannedCount":1}}"#));
+    let ran = place.run(&["ls"]).ends_with(0);
+    assert_eq!(ran.stdout, "NAME  STATE  TOKEN  OWNER  SINCE  ENDS\na     free   7      -      -      -\n");
+    assert_eq!(answering("200 OK", r#"{"Items":[],"Count":0}"#).run(&["ls"]).ends_with(0).stdout, "");
 }

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine.
@@ -87,6 +88,16 @@ impl Place {
 
 /// A table whose server answers every request with this status and body, until the test ends.
 pub fn answering(status: &'static str, body: &str) -> Place {
+    listening(status, body).0
+}
+
+/// Bodies of requests.
+pub type Heard = Arc<Mutex<Vec<String>>>;
+
+/// The same, and what it is asked.
+pub fn listening(status: &'static str, body: &str) -> (Place, Heard) {
+    let heard = Heard::default();
+    let all = heard.clone();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
     let body = body.to_owned();
@@ -100,12 +111,14 @@ pub fn answering(status: &'static str, body: &str) -> Place {
                 }
                 line.clear();
             }
-            let _the_clients_to_notice = from.read_exact(&mut vec![0; length]);
+            let mut request = vec![0; length];
+            let _the_clients_to_notice = from.read_exact(&mut request);
+            all.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
             let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close");
             let _ = write!(&stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         }
     });
-    Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}"))
+    (Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}")), heard)
 }
 
 /// The body of an error as DynamoDB sends it.
