@@ -1,6 +1,7 @@
 //! The command line as typed.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -9,7 +10,7 @@ use crate::exit;
 
 /// One thing at a time, on one machine or on many: run a command under a shared lock
 #[derive(Debug, Parser)]
-#[command(name = "dynamo-lock", version, after_help = exit::HELP, infer_long_args = false)]
+#[command(name = "dynamo-lock", version, after_help = exit::help(), infer_long_args = false)]
 pub struct Args {
     #[command(flatten)]
     pub store: StoreArgs,
@@ -62,13 +63,46 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// List the locks, as they were a moment ago
+    Ls {
+        /// Only those whose names begin so
+        #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
+        prefix: String,
+        /// Only those that somebody holds, as far as can be known
+        #[arg(long)]
+        held: bool,
+        /// One JSON object a line on standard output
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a lock from a holder that is stuck: exactly the reign with that token
+    Release {
+        /// The lock
+        name: String,
+        /// The reign's fencing token, as show and ls tell it
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=dynamo_lock::FencingToken::MAX.get()))]
+        token: u64,
+        /// Free it at once, not when its lease is over. Unsafe if the holder lives
+        #[arg(long)]
+        now: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Create, delete or check the DynamoDB table
     #[command(subcommand)]
     Table(TableCommand),
+    /// Print what a shell needs to complete these commands
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, as roff: dynamo-lock man | man -l -
+    Man,
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = exit::HELP)]
+#[command(after_help = exit::help())]
 pub struct RunArgs {
     /// Do not wait
     #[arg(short = 'n', long = "nonblock", visible_alias = "nb", conflicts_with = "wait")]
@@ -88,9 +122,17 @@ pub struct RunArgs {
     /// End the command before it has held the lock for this long
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub max_hold: Option<Duration>,
+    /// Keep the lock for so long after taking it, even if the command is quicker: where hosts' clocks differ, a job is
+    /// not run twice. A signal ends that wait
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub at_least: Option<Duration>,
     /// Who asks, for people
     #[arg(long, value_name = "TEXT")]
     pub owner: Option<String>,
+    /// Write there how it went, as one line of JSON, also if the command did not run. A file is replaced; a pipe, a link
+    /// or /dev/fd/3 is written to
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// Say nothing of waiting, nor of not getting the lock
     #[arg(short, long)]
     pub quiet: bool,

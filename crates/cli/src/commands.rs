@@ -1,14 +1,15 @@
 //! The commands that are a call or two of the library.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::time::Duration;
 
 use dynamo_lock::{HoldError, TableOptions};
 
 use crate::args::TableCommand;
+use crate::ask::{self, Answer};
 use crate::exit::{End, Failure, NOT_ACQUIRED};
 use crate::print;
 use crate::store::Open;
+use crate::view::View;
 
 /// Takes a lock for a fixed time.
 pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -> Result<End, Failure> {
@@ -18,11 +19,14 @@ pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -
     client.close().await;
     match held {
         Ok(token) => {
-            print::answer(&token.to_string());
+            print::answer(&token.to_string())?;
             Ok(End::Done)
         }
         Err(HoldError::Held { by, .. }) => {
-            let message = format!("lock {name:?} is held by {}", print::holder(by.owner.as_deref(), by.since_ms));
+            let message = format!(
+                "lock {name:?} is held by {}; try again later",
+                print::holder(by.owner.as_deref(), by.since_ms)
+            );
             Ok(End::NotAcquired { code: NOT_ACQUIRED, message: Some(message) })
         }
         Err(error) => Err(error.into()),
@@ -33,8 +37,8 @@ pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -
 pub async fn show(store: &Open, name: &str, json: bool) -> Result<End, Failure> {
     let client = store.client().build()?;
     let inspection = client.lock(name).map_err(Failure::usage)?.inspect().await?;
-    let text = if json { print::inspection_json(name, &inspection) } else { print::inspection(name, &inspection) };
-    print::answer(&text);
+    let view = View::new(name.to_owned(), inspection);
+    print::answer(&if json { view.json() } else { view.lines() })?;
     Ok(End::Done)
 }
 
@@ -52,8 +56,11 @@ pub async fn table(store: &Open, command: TableCommand) -> Result<End, Failure> 
             Ok(End::Done)
         }
         TableCommand::Delete { yes } => {
-            if !yes && !confirmed(&format!("Delete the table of {} with all its locks?", store.url))? {
-                return Err(Failure::usage("nothing was deleted"));
+            if !yes {
+                ask::is_possible("this deletes the table with all its locks")?;
+                if ask::ask(&format!("Delete the table of {} with all its locks?", store.url)) == Answer::No {
+                    return Err(Failure::usage("nothing was deleted"));
+                }
             }
             table.delete_table().await?;
             Ok(End::Done)
@@ -64,16 +71,4 @@ pub async fn table(store: &Open, command: TableCommand) -> Result<End, Failure> 
             Ok(if faults.iter().all(|fault| fault.is_warning()) { End::Done } else { End::Faulty })
         }
     }
-}
-
-/// Asks on a terminal; elsewhere only `--yes` is an answer.
-fn confirmed(question: &str) -> Result<bool, Failure> {
-    let stdin = std::io::stdin();
-    if !stdin.is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::usage("this deletes the table with all its locks: say --yes if you mean it"));
-    }
-    let _closed = write!(std::io::stderr(), "{} [y/N] ", print::escape(question));
-    let mut answer = String::new();
-    let _closed = stdin.lock().read_line(&mut answer);
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

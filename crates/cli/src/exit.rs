@@ -4,22 +4,44 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
-use dynamo_lock::{AcquireError, ConfigError, HoldError, InspectError, StoreError, StoreErrorKind, TableError};
+use dynamo_lock::{
+    AcquireError, ConfigError, HoldError, InspectError, RevokeError, StoreError, StoreErrorKind, TableError,
+};
 
 use crate::print;
 
 /// The exit code if the lock was not acquired, unless `-E` names another.
-pub const NOT_ACQUIRED: u8 = 75;
+pub const NOT_ACQUIRED: u8 = Kind::NotAcquired as u8;
+
+/// The codes of our own, and what they say.
+const OWN: [(Kind, &str); 9] = [
+    (Kind::Usage, "wrong usage"),
+    (Kind::Unavailable, "the store is unavailable"),
+    (Kind::Internal, "a bug of ours"),
+    (Kind::NotAcquired, "the lock was not acquired (-E names another code)"),
+    (Kind::Lost, "the lock was lost while the command ran"),
+    (Kind::Denied, "access denied"),
+    (Kind::Configuration, "wrong configuration, or a table or row that is not as it must be"),
+    (Kind::NotExecutable, "the command could not be run"),
+    (Kind::NotFound, "the command was not found"),
+];
+
+/// All exit codes with their meanings, for `--help` and the manual page.
+pub fn codes() -> Vec<(String, String)> {
+    let mut codes = vec![
+        ("0".to_owned(), "done, or skipped as asked".to_owned()),
+        ("n".to_owned(), "run: the command's own code".to_owned()),
+        ("128 + n".to_owned(), "run: signal n ended the command, or the wait for the lock".to_owned()),
+    ];
+    codes.extend(OWN.map(|(kind, meaning)| ((kind as u8).to_string(), meaning.to_owned())));
+    codes
+}
 
 /// For `--help`.
-pub const HELP: &str = "\
-Exit codes:
-  the command's own; 128 + n if signal n ended it, or ended the wait for the lock
-  126  the command could not be run      127  the command was not found
-   75  the lock was not acquired (-E)     76  the lock was lost while the command ran
-   64  wrong usage                        69  the store is unavailable
-   70  a bug of ours                      77  access denied
-   78  wrong configuration";
+pub fn help() -> String {
+    let lines = codes().into_iter().map(|(code, meaning)| format!("\n  {code:<8} {meaning}"));
+    format!("Exit codes:{}", lines.collect::<String>())
+}
 
 /// How it went.
 #[derive(Debug)]
@@ -45,28 +67,24 @@ pub struct Failure {
     pub message: String,
 }
 
+/// The numbers are those of sysexits(3), where it has one, and of env(1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Kind {
-    Usage,
-    Unavailable,
-    Internal,
-    Denied,
-    Configuration,
-    NotExecutable,
-    NotFound,
+    Usage = 64,
+    Unavailable = 69,
+    Internal = 70,
+    NotAcquired = 75,
+    Lost = 76,
+    Denied = 77,
+    Configuration = 78,
+    NotExecutable = 126,
+    NotFound = 127,
 }
 
 impl Kind {
     fn code(self) -> u8 {
-        match self {
-            Self::Usage => 64,
-            Self::Unavailable => 69,
-            Self::Internal => 70,
-            Self::Denied => 77,
-            Self::Configuration => 78,
-            Self::NotExecutable => 126,
-            Self::NotFound => 127,
-        }
+        self as u8
     }
 }
 
@@ -81,30 +99,32 @@ impl End {
                 (None, None) => Kind::Internal.code(),
             },
             Self::NotAcquired { code, .. } => *code,
-            Self::Lost(_) => 76,
+            Self::Lost(_) => Kind::Lost.code(),
             Self::Signal(signal) => 128 + *signal as u8,
             Self::Faulty => Kind::Configuration.code(),
         }
     }
 }
 
-/// Says what there is to say, and gives the code.
-pub fn finish(end: Result<End, Failure>) -> ExitCode {
-    let (code, message) = match end {
+/// The code, and what there is to say.
+pub fn told(end: &Result<End, Failure>) -> (u8, Option<&str>) {
+    match end {
         Ok(end) => {
-            let code = end.code();
             let message = match end {
-                End::NotAcquired { message, .. } => message,
-                End::Lost(message) => Some(message),
+                End::NotAcquired { message, .. } => message.as_deref(),
+                End::Lost(message) => Some(message.as_str()),
                 _ => None,
             };
-            (code, message)
+            (end.code(), message)
         }
-        Err(failure) => (failure.kind.code(), Some(failure.message)),
-    };
-    if let Some(message) = message {
-        print::line(&message);
+        Err(failure) => (failure.kind.code(), Some(&failure.message)),
     }
+}
+
+/// Says what there is to say, and gives the code.
+pub fn finish(end: &Result<End, Failure>) -> ExitCode {
+    let (code, message) = told(end);
+    message.into_iter().for_each(print::line);
     ExitCode::from(code)
 }
 
@@ -178,6 +198,22 @@ impl From<InspectError> for Failure {
         match error {
             InspectError::Store(error) => error.into(),
             other => Self::new(Kind::Configuration, other.to_string()),
+        }
+    }
+}
+
+impl From<RevokeError> for Failure {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Store(error) => error.into(),
+            RevokeError::Ended { token, .. } => Self::usage(format!(
+                "no reign with token {token} holds this lock, or it has ended: look with `dynamo-lock show`"
+            )),
+            RevokeError::Row(_) => Self::new(Kind::Configuration, error.to_string()),
+            _ => Self::new(
+                Kind::Unavailable,
+                "it was not answered whether the lock was taken from its holder: look with `dynamo-lock show`",
+            ),
         }
     }
 }

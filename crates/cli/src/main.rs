@@ -9,18 +9,27 @@
 //! in one place). All that is printed goes through `print`, which escapes what other people wrote.
 
 mod args;
+mod ask;
+mod at_least;
 mod commands;
 mod exit;
+mod list;
+mod manual;
 mod plan;
 mod print;
+mod release;
+mod report;
 mod run;
 mod store;
+mod view;
+mod waiting;
 
 use clap::Parser;
 
 use crate::args::Args;
 use crate::exit::{End, Failure, Kind};
-use crate::plan::{Plan, Task};
+use crate::plan::{Choice, Plan, RunTask, Task};
+use crate::report::{Report, Story};
 
 fn main() -> std::process::ExitCode {
     exit::on_panic();
@@ -39,7 +48,7 @@ fn main() -> std::process::ExitCode {
         runtime.shutdown_background();
         end
     });
-    exit::finish(end)
+    exit::finish(&end)
 }
 
 /// A variable of the environment. What is no text is no valid value of any that is asked for, and stays so.
@@ -47,12 +56,30 @@ fn variable(key: &str) -> Option<String> {
     std::env::var_os(key).map(|value| value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned()))
 }
 
-async fn act(plan: Plan) -> Result<End, Failure> {
-    let store = store::open(&plan.store).await?;
-    match plan.task {
-        Task::Run(task) => run::run(&store, &task).await,
-        Task::Hold { name, duration, owner } => commands::hold(&store, &name, duration, owner).await,
-        Task::Show { name, json } => commands::show(&store, &name, json).await,
-        Task::Table(task) => commands::table(&store, task).await,
+async fn act(Plan { store, task }: Plan) -> Result<End, Failure> {
+    let open = || store::open(&store);
+    match task {
+        Task::Run(task) => run_and_report(&store, &task).await,
+        Task::Hold { name, duration, owner } => commands::hold(&open().await?, &name, duration, owner).await,
+        Task::Show { name, json } => commands::show(&open().await?, &name, json).await,
+        Task::List(task) => list::list(&open().await?, &task).await,
+        Task::Release(task) => release::release(&open().await?, &task).await,
+        Task::Table(task) => commands::table(&open().await?, task).await,
+        Task::Completions(shell) => manual::completions(shell),
+        Task::Man => manual::man(),
     }
+}
+
+/// What happens is written whatever it was: a store that cannot be opened too.
+async fn run_and_report(store: &Choice, task: &RunTask) -> Result<End, Failure> {
+    let report = task.report.as_deref().map(Report::open).transpose()?;
+    let mut story = Story::default();
+    let end = match store::open(store).await {
+        Ok(store) => run::run(&store, task, &mut story).await,
+        Err(failure) => Err(failure),
+    };
+    if let Some(report) = report {
+        report.write(task.name.as_str(), &story, &end);
+    }
+    end
 }

@@ -1,6 +1,7 @@
 //! The command line as meant: checked, with defaults filled in. Pure, but for the environment that it is given.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use dynamo_lock::LockName;
@@ -8,6 +9,8 @@ use dynamo_lock::store::StoreUrl;
 
 use crate::args::{Args, Command, RunArgs, StoreArgs, TableCommand};
 use crate::exit::{Failure, Kind, NOT_ACQUIRED};
+use crate::list::ListTask;
+use crate::release::ReleaseTask;
 
 /// The child's variables: which lock it runs under.
 pub const NAME: &str = "DYNAMO_LOCK_NAME";
@@ -37,7 +40,11 @@ pub enum Task {
     Run(RunTask),
     Hold { name: String, duration: Duration, owner: String },
     Show { name: String, json: bool },
+    List(ListTask),
+    Release(ReleaseTask),
     Table(TableCommand),
+    Completions(clap_complete::Shell),
+    Man,
 }
 
 #[derive(Debug)]
@@ -50,7 +57,11 @@ pub struct RunTask {
     pub conflict: u8,
     pub lease: Duration,
     pub max_hold: Option<Duration>,
+    /// It is kept for so long, however quick the command.
+    pub at_least: Option<Duration>,
     pub owner: String,
+    /// Where to write how it went.
+    pub report: Option<PathBuf>,
     pub quiet: bool,
     /// The lock that this very process runs under, if it does.
     pub outer: Option<Outer>,
@@ -73,14 +84,21 @@ pub struct Outer {
 
 /// What the arguments mean in this environment.
 pub fn plan(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<Plan, Failure> {
-    let store = choose(&args.store, env(STORE))?;
+    let store = match args.command {
+        Command::Completions { .. } | Command::Man => Choice::Default,
+        _ => choose(&args.store, env(STORE))?,
+    };
     let task = match args.command {
         Command::Run(run) => Task::Run(run_task(run, &env)?),
         Command::Hold { name, duration, owner } => {
             Task::Hold { name, duration, owner: owner.unwrap_or_else(|| user(&env)) }
         }
         Command::Show { name, json } => Task::Show { name, json },
+        Command::Ls { prefix, held, json } => Task::List(ListTask { prefix, held, json }),
+        Command::Release { name, token, now, yes } => Task::Release(ReleaseTask { name, token, now, yes }),
         Command::Table(command) => Task::Table(command),
+        Command::Completions { shell } => Task::Completions(shell),
+        Command::Man => Task::Man,
     };
     Ok(Plan { store, task })
 }
@@ -103,6 +121,12 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
         None if run.nonblock || run.skip => Patience::None,
         None => Patience::Endless,
     };
+    // The end of the longest hold is the command's, to be ended in.
+    if run.max_hold.zip(run.at_least).is_some_and(|(most, least)| least > most / 4 * 3) {
+        return Err(Failure::usage(
+            "--at-least is more than three quarters of --max-hold: keep the lock for less, or allow more",
+        ));
+    }
     Ok(RunTask {
         name: LockName::new(run.name).map_err(Failure::usage)?,
         program,
@@ -111,6 +135,8 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
         conflict: if run.skip { 0 } else { run.conflict_exit_code.unwrap_or(NOT_ACQUIRED) },
         lease: run.lease,
         max_hold: run.max_hold,
+        at_least: run.at_least,
+        report: run.report,
         owner: run.owner.unwrap_or_else(|| user(env)),
         quiet: run.quiet || run.skip,
         outer: outer(env),

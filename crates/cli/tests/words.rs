@@ -2,8 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
-use support::{Place, Running};
+use support::{Place, Running, answering, error, listening};
 
 #[test]
 fn wrong_usage_is_64_and_prints_nothing_on_standard_output() {
@@ -30,6 +29,16 @@ fn wrong_usage_is_64_and_prints_nothing_on_standard_output() {
         &["hold", "a", "31days"],
         &["show"],
         &["table"],
+        &["ls", "a"],
+        &["release", "a"],
+        &["release", "a", "--token", "x"],
+        &["release", "a", "--token", "99999999999999999"],
+        &["release", "--token", "5"],
+        &["completions"],
+        &["completions", "cmd"],
+        &["run", "--at-least", "9", "--max-hold", "10", "a", "true"],
+        &["run", "--at-least", "x", "a", "true"],
+        &["run", "--report"],
         &["table", "create", "--provisioned", "1"],
         &["table", "create"],
         &["table", "check"],
@@ -47,18 +56,6 @@ fn wrong_usage_is_64_and_prints_nothing_on_standard_output() {
 }
 
 #[test]
-fn help_lists_every_exit_code() {
-    let place = Place::new();
-    for arguments in [&["--help"][..], &["run", "--help"]] {
-        let ran = place.run(arguments).ends_with(0);
-        for code in ["64", "69", "70", "75", "76", "77", "78", "126", "127", "128 + n"] {
-            assert!(ran.stdout.contains(code), "{code} is missing:\n{}", ran.stdout);
-        }
-    }
-    place.run(&["--version"]).ends_with(0);
-}
-
-#[test]
 fn a_hold_outlives_its_process_and_prints_its_token() {
     let place = Place::new();
     let token = place.run(&["hold", "a", "10m", "--owner", "ops"]).ends_with(0).stdout;
@@ -70,31 +67,14 @@ fn a_hold_outlives_its_process_and_prints_its_token() {
 }
 
 #[test]
-fn show_prints_one_object_that_always_has_the_same_keys() {
-    let place = Place::new();
-    let keys = |lock: &str| {
-        let ran = place.run(&["show", lock, "--json"]).ends_with(0);
-        assert_eq!(ran.stdout.lines().count(), 1, "{ran:?}");
-        let object: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
-        let keys: BTreeSet<String> = object.as_object().expect("an object").keys().cloned().collect();
-        (object["state"].as_str().map(str::to_owned), keys)
-    };
-    let (free, keys_free) = keys("never used");
-    place.run(&["hold", "a", "10m"]).ends_with(0);
-    let (held, keys_held) = keys("a");
-    assert_eq!((free.as_deref(), held.as_deref()), (Some("free"), Some("held")));
-    assert_eq!(keys_free, keys_held);
-    let expected = ["data", "leaseMs", "mayEndInMs", "name", "owner", "sinceMs", "state", "token"];
-    assert!(keys_free.iter().eq(expected.iter()), "{keys_free:?}");
-}
-
-#[test]
-fn what_other_people_wrote_does_not_steer_the_terminal() {
+fn lesson_37_what_other_people_wrote_does_not_steer_the_terminal() {
     let place = Place::new();
     let name = "a\u{202e}b";
     place.run(&["hold", name, "10m", "--owner", "\u{1b}[2J\u{7}\r\u{202e}evil"]).ends_with(0);
     let said = [
         place.run(&["show", name]).ends_with(0),
+        place.run(&["ls"]).ends_with(0),
+        place.run(&["ls", "--json"]).ends_with(0),
         place.run(&["show", name, "--json"]).ends_with(0),
         place.run(&["hold", name, "5"]).ends_with(75),
         place.run(&["run", "-n", name, "true"]).ends_with(75),
@@ -127,67 +107,46 @@ fn the_default_store_is_below_home_and_its_creation_is_said_once() {
 }
 
 #[test]
-fn wrong_configuration_is_78() {
-    let place = Place::new();
-    for store in ["nonsense", "sqlite:///no/such/directory/locks.db"] {
-        let ran = Place::with_store(store).run(&["run", "a", "true"]).ends_with(78);
-        assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
-    }
-    std::fs::write(
-        place.path("locks.db"),
-        "somebody's letters, much longer than a header of a hundred bytes, as far as one can tell from here",
-    )
-    .expect("a file");
-    place.run(&["run", "a", "true"]).ends_with(78);
-    place.run(&["--store", "sqlite:///no/such/directory/locks.db", "show", "a"]).ends_with(78);
-}
-
-/// A port at which nobody listens, and a program that would have to reach it.
-fn unreachable() -> Place {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port();
-    Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}"))
-}
-
-#[test]
-fn a_store_that_is_not_there_is_69_however_patient_the_run() {
-    let place = unreachable();
-    for patience in [&["-n"][..], &["-w", "1"], &["-w", "0"], &[]] {
-        let arguments = [&["run", "--lease", "1"], patience, &["a", "true"]].concat();
-        let ran = place.run(&arguments).ends_with(69);
-        assert!(ran.stderr.contains("refused"), "{arguments:?}: {}", ran.stderr);
-    }
-    place.run(&["show", "a"]).ends_with(69);
-}
-
-/// Answers every request as DynamoDB does to somebody who may not, until the test ends.
-fn forbidding() -> Place {
-    use std::io::{BufRead, BufReader, Read, Write};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("bound").port();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut from = BufReader::new(&stream);
-            let (mut line, mut length) = (String::new(), 0);
-            while from.read_line(&mut line).is_ok_and(|read| read > 2) {
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap_or(0);
-                }
-                line.clear();
-            }
-            let _the_clients_to_notice = from.read_exact(&mut vec![0; length]);
-            let body = r#"{"__type":"com.amazonaws#AccessDeniedException","Message":"not authorized"}"#;
-            let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close";
-            let _ = write!(&stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        }
-    });
-    Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}"))
+fn flags_name_a_table_where_it_is_and_who_asks() {
+    let place = answering("400 Bad Request", &error("AccessDeniedException", "no"));
+    let endpoint = place.store().split("endpoint=").nth(1).expect("its endpoint");
+    let config = "[profile work]\naws_access_key_id = a\naws_secret_access_key = b\nregion = eu-north-1\n";
+    std::fs::create_dir(place.path(".aws")).expect("a directory");
+    std::fs::write(place.path(".aws/config"), config).expect("a file");
+    let asked = |flags: &[&str], words: &str| {
+        let mut command = place.command(&[&["show", "a", "--endpoint-url", endpoint], flags].concat());
+        command.env_remove("DYNAMO_LOCK_STORE").env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+        let ran = Running::of(command).end();
+        assert!(ran.stderr.contains(words), "{flags:?}: {ran:?}");
+        ran.code
+    };
+    let table = ["--table", "Other"];
+    assert_eq!(asked(&[&table[..], &["--profile", "work"]].concat(), "table Other in eu-north-1"), Some(77));
+    let region = [&table[..], &["--profile", "work", "--region", "us-west-2"]].concat();
+    assert_eq!(asked(&region, "table Other in us-west-2"), Some(77));
+    assert_eq!(asked(&[&table[..], &["--region", "us-west-2"]].concat(), "no usable AWS credentials"), Some(78));
 }
 
 #[test]
-fn a_missing_permission_is_77_and_named() {
-    let place = forbidding();
-    for arguments in [&["run", "a", "true"][..], &["run", "-n", "a", "true"], &["hold", "a", "5"]] {
-        let ran = place.run(arguments).ends_with(77);
-        assert!(ran.stderr.contains("dynamodb:"), "{arguments:?}: {}", ran.stderr);
-    }
+fn a_table_is_created_on_demand_or_with_the_units_asked_for() {
+    let (place, heard) = listening("200 OK", r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE"}}"#);
+    place.run(&["table", "create"]).ends_with(0);
+    assert!(heard.lock().unwrap()[0].contains("PAY_PER_REQUEST"), "{heard:?}");
+    heard.lock().unwrap().clear();
+    place.run(&["table", "create", "--provisioned", "3,4"]).ends_with(0);
+    let asked = heard.lock().unwrap()[0].clone();
+    assert!(asked.contains(r#""ReadCapacityUnits":3"#) && asked.contains(r#""WriteCapacityUnits":4"#), "{asked}");
+    let place = answering("400 Bad Request", &error("ResourceInUseException", "Table already exists: Lock"));
+    let ran = place.run(&["table", "create"]).ends_with(78);
+    assert!(ran.stderr.contains("exists already") && ran.stderr.contains("`dynamo-lock table check`"), "{ran:?}");
+}
+
+#[test]
+fn ls_reads_a_table_as_well() {
+    let item = r#"{"name":{"S":"a"},"v":{"N":"1"},"guid":{"S":"0123456789abcdef0123456789abcdef"},
+        "reign":{"S":"0123456789abcdef0123456789abcdef"},"token":{"N":"7"},"expiresOn":{"N":"0"},"purgeOn":{"N":"1"}}"#;
+    let place = answering("200 OK", &format!(r#"{{"Items":[{item}],"Count":1,"ScannedCount":1}}"#));
+    let ran = place.run(&["ls"]).ends_with(0);
+    assert_eq!(ran.stdout, "NAME  STATE  TOKEN  OWNER  SINCE  ENDS\na     free   7      -      -      -\n");
+    assert_eq!(answering("200 OK", r#"{"Items":[],"Count":0}"#).run(&["ls"]).ends_with(0).stdout, "");
 }

@@ -8,29 +8,30 @@ mod watch;
 
 use std::time::Duration;
 
-use dynamo_lock::{Client, Guard, ReleaseError, SystemClock};
-use dynamo_lock::{Clock, Lock};
+use dynamo_lock::{Client, Clock, Guard, ReleaseError, SystemClock};
 use nix::sys::signal::Signal;
 
 use self::child::Child;
 use self::signals::Signals;
 use self::turn::Turn;
+use crate::at_least;
 use crate::exit::{End, Failure, Kind};
 use crate::plan::RunTask;
 use crate::print;
+use crate::report::Story;
 use crate::store::Open;
 
 /// How long an abandoned wait may take to clean up behind itself. What is not done by then is over within its lease.
 const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// Runs a command under a lock.
-pub async fn run(store: &Open, task: &RunTask) -> Result<End, Failure> {
+pub async fn run(store: &Open, task: &RunTask, story: &mut Story) -> Result<End, Failure> {
     let client = store.client().owner(&task.owner).lease(task.lease).build()?;
     let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
     parent_death::hear_of_children();
     let mut signals = Signals::listen()?;
     match turn::take(store, &lock, task, &mut signals).await {
-        Ok(Turn::Ours(guard)) => work(store, task, guard, &mut signals).await,
+        Ok(Turn::Ours(guard)) => work(store, task, guard, &mut signals, story).await,
         Ok(Turn::Contended(message)) => {
             clean_up(&client, &mut signals).await;
             let message = Some(message).filter(|_| !task.quiet);
@@ -57,7 +58,15 @@ async fn clean_up(client: &Client, signals: &mut Signals) {
     }
 }
 
-async fn work(store: &Open, task: &RunTask, guard: Guard, signals: &mut Signals) -> Result<End, Failure> {
+async fn work(
+    store: &Open,
+    task: &RunTask,
+    guard: Guard,
+    signals: &mut Signals,
+    story: &mut Story,
+) -> Result<End, Failure> {
+    let taken = SystemClock.now();
+    story.token = Some(guard.token());
     // A lock that took long to get is renewed before anything begins that would be ended at once.
     if guard.time_left() <= watch::grace(task) * 2
         && let Err(lost) = guard.renew().await
@@ -78,7 +87,7 @@ async fn work(store: &Open, task: &RunTask, guard: Guard, signals: &mut Signals)
             return Ok(End::Lost(format!("{why}; the command was not begun")));
         }
         Err(failure) => {
-            release(guard, signals).await;
+            release(guard, signals, story).await;
             return Err(failure);
         }
     };
@@ -92,7 +101,11 @@ async fn work(store: &Open, task: &RunTask, guard: Guard, signals: &mut Signals)
             return Err(Failure::new(Kind::Internal, format!("cannot wait for the command: {error}; look for it")));
         }
     };
-    let lost = release(guard, signals).await;
+    story.child = Some(watched.status);
+    if !watched.stopped {
+        at_least::stay(&guard, taken, task.at_least, signals.next()).await;
+    }
+    let lost = release(guard, signals, story).await;
     let name = task.name.as_str();
     Ok(match (lost, watched.stopped, task.max_hold) {
         (Some(why), true, _) => End::Lost(format!("{why}; the command was ended")),
@@ -109,7 +122,7 @@ async fn work(store: &Open, task: &RunTask, guard: Guard, signals: &mut Signals)
 
 /// Gives the lock up; why it had been lost before, if it had. Two more signals end the wait for the answer: one may be
 /// left from the child's end.
-async fn release(guard: Guard, signals: &mut Signals) -> Option<String> {
+async fn release(guard: Guard, signals: &mut Signals, story: &mut Story) -> Option<String> {
     let impatience = async {
         signals.next().await;
         signals.next().await;
@@ -119,6 +132,7 @@ async fn release(guard: Guard, signals: &mut Signals) -> Option<String> {
         released = guard.release() => released,
         () = impatience => Err(ReleaseError::Unknown),
     };
+    story.released = released.is_ok();
     match released {
         Ok(()) => None,
         Err(ReleaseError::Lost(lost)) => Some(lost.to_string()),
@@ -127,13 +141,5 @@ async fn release(guard: Guard, signals: &mut Signals) -> Option<String> {
             print::line(&error.to_string());
             None
         }
-    }
-}
-
-/// What `show` would say of who holds the lock; `None` if nobody does, or nothing can be known.
-async fn who(lock: &Lock) -> Option<String> {
-    match lock.inspect().await {
-        Ok(dynamo_lock::Inspection::Held { by, .. }) => Some(print::holder(by.owner.as_deref(), by.since_ms)),
-        _ => None,
     }
 }

@@ -1,24 +1,14 @@
 //! Taking the lock: in turn, in time, or not at all.
 
-use std::convert::Infallible;
-use std::io::{IsTerminal, Write};
-use std::time::Duration;
-
-use dynamo_lock::{AcquireError, Clock, Guard, Inspection, Lock, SystemClock};
+use dynamo_lock::{AcquireError, Guard, Inspection, Lock};
 use nix::sys::signal::Signal;
 
 use super::signals::Signals;
-use super::who;
 use crate::exit::Failure;
 use crate::plan::{Patience, RunTask};
 use crate::print;
 use crate::store::Open;
-
-/// Before the first word about waiting.
-const FIRST: Duration = Duration::from_secs(1);
-/// Between two looks at who holds the lock, each of which is a read: on a terminal, and elsewhere.
-const ON_TERMINAL: Duration = Duration::from_secs(10);
-const ELSEWHERE: Duration = Duration::from_secs(60);
+use crate::waiting;
 
 /// How the wait ended.
 pub enum Turn {
@@ -41,7 +31,7 @@ pub async fn take(store: &Open, lock: &Lock, task: &RunTask, signals: &mut Signa
         biased;
         signal = signals.next() => Ok(Turn::Interrupted(signal)),
         turn = acquire(lock, task) => turn,
-        never = tell(lock, task.quiet) => match never {},
+        never = waiting::tell(lock, task.quiet) => match never {},
     }
 }
 
@@ -86,38 +76,5 @@ async fn is_held_around_us(store: &Open, lock: &Lock, task: &RunTask) -> Result<
     match lock.inspect().await? {
         Inspection::Held { token: Some(token), .. } => Ok(token.get() == outer.token),
         _ => Ok(false),
-    }
-}
-
-/// Says who is waited for, now and then, until it is dropped.
-async fn tell(lock: &Lock, quiet: bool) -> Infallible {
-    if quiet {
-        return std::future::pending().await;
-    }
-    let terminal = std::io::stderr().is_terminal();
-    let mut erase = Erase(false);
-    SystemClock.sleep(FIRST).await;
-    loop {
-        if let Some(holder) = who(lock).await {
-            let text = format!("waiting for lock {:?}, held by {holder}", lock.name().as_str());
-            if terminal {
-                erase.0 = true;
-                let _closed = write!(std::io::stderr(), "\r\x1b[Kdynamo-lock: {}", print::escape(&text));
-            } else {
-                print::line(&text);
-            }
-        }
-        SystemClock.sleep(if terminal { ON_TERMINAL } else { ELSEWHERE }).await;
-    }
-}
-
-/// Takes the waiting line off the terminal.
-struct Erase(bool);
-
-impl Drop for Erase {
-    fn drop(&mut self) {
-        if self.0 {
-            let _closed = write!(std::io::stderr(), "\r\x1b[K");
-        }
     }
 }

@@ -1,8 +1,11 @@
 //! The program under test, with a store of its own in a directory that goes away.
 #![allow(dead_code, clippy::disallowed_methods)] // each test file uses its part; waits here are bounded by real time
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine.
@@ -53,6 +56,9 @@ impl Place {
         for key in ["NAME", "TOKEN", "OWNER"] {
             command.env_remove(format!("DYNAMO_LOCK_{key}"));
         }
+        for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("AWS_")) {
+            command.env_remove(key);
+        }
         command.env("DYNAMO_LOCK_STORE", &self.store).env("PROGRAM", PROGRAM).env("USER", "tester");
         command.env("SHELL", "/bin/sh").env("HOME", self.directory.path()).env_remove("XDG_STATE_HOME");
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
@@ -65,12 +71,59 @@ impl Place {
         Ran::of(self.command(arguments).output().expect("the program runs"))
     }
 
+    /// Puts a row into the embedded store, as somebody else's program might have: DynamoDB's JSON.
+    pub fn put(&self, name: &str, row: &str) {
+        self.run(&["ls"]).ends_with(0);
+        let database = rusqlite::Connection::open(self.path("locks.db")).expect("it is there");
+        database.execute("INSERT INTO lock VALUES (?1, ?2)", [name, row]).expect("it is written");
+    }
+
     /// Starts it and waits until the child has made the file `ready`.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let running = Running(Some(self.command(arguments).spawn().expect("the program runs")));
         until("the child is ready", || self.path("ready").exists());
         running
     }
+}
+
+/// A table whose server answers every request with this status and body, until the test ends.
+pub fn answering(status: &'static str, body: &str) -> Place {
+    listening(status, body).0
+}
+
+/// Bodies of requests.
+pub type Heard = Arc<Mutex<Vec<String>>>;
+
+/// The same, and what it is asked.
+pub fn listening(status: &'static str, body: &str) -> (Place, Heard) {
+    let heard = Heard::default();
+    let all = heard.clone();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let body = body.to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut from = BufReader::new(&stream);
+            let (mut line, mut length) = (String::new(), 0);
+            while from.read_line(&mut line).is_ok_and(|read| read > 2) {
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap_or(0);
+                }
+                line.clear();
+            }
+            let mut request = vec![0; length];
+            let _the_clients_to_notice = from.read_exact(&mut request);
+            all.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
+            let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close");
+            let _ = write!(&stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    (Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}")), heard)
+}
+
+/// The body of an error as DynamoDB sends it.
+pub fn error(code: &str, message: &str) -> String {
+    serde_json::json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message }).to_string()
 }
 
 /// How it ended.

@@ -1,0 +1,99 @@
+//! What is said while somebody else has the lock.
+
+use std::convert::Infallible;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use dynamo_lock::{Clock, Inspection, Lock, SystemClock};
+
+use crate::print;
+
+/// Before the first word: most waits are shorter.
+const FIRST: Duration = Duration::from_secs(1);
+/// Between two lines where there is no terminal.
+const ELSEWHERE: Duration = Duration::from_secs(60);
+/// Between two looks of the line on a terminal; each look is a read.
+const ON_TERMINAL: Duration = Duration::from_secs(10);
+/// Between two states of that line.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Says who is waited for, until it is dropped: on a terminal in one line that changes, elsewhere a line a minute.
+pub async fn tell(lock: &Lock, quiet: bool) -> Infallible {
+    if quiet {
+        return std::future::pending().await;
+    }
+    SystemClock.sleep(FIRST).await;
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    if std::io::stderr().is_terminal() && !dumb {
+        return on_terminal(lock).await;
+    }
+    loop {
+        if let Some(text) = look(lock).await.text(lock) {
+            print::line(&text);
+        }
+        SystemClock.sleep(ELSEWHERE).await;
+    }
+}
+
+async fn on_terminal(lock: &Lock) -> Infallible {
+    let mut line = Line { shown: false };
+    loop {
+        let seen = look(lock).await;
+        let again = ON_TERMINAL.as_secs() / TICK.as_secs();
+        for _ in 0..again {
+            match seen.text(lock) {
+                Some(text) => line.show(&text),
+                None => line.erase(),
+            }
+            SystemClock.sleep(TICK).await;
+        }
+    }
+}
+
+/// What one look showed.
+struct Seen {
+    held: Option<Inspection>,
+    at: dynamo_lock::Moment,
+}
+
+async fn look(lock: &Lock) -> Seen {
+    let held = lock.inspect().await.ok().filter(|seen| matches!(seen, Inspection::Held { .. }));
+    Seen { held, at: SystemClock.now() }
+}
+
+impl Seen {
+    /// The line about it now; `None` if nobody held the lock.
+    fn text(&self, lock: &Lock) -> Option<String> {
+        let Some(Inspection::Held { by, may_end, .. }) = &self.held else { return None };
+        let owner = print::owner(by.owner.as_deref());
+        let age = by.since_ms.map(|since| format!(" for {}", print::age(since))).unwrap_or_default();
+        let left = may_end.end().saturating_sub(SystemClock.now().waiter_elapsed_since(self.at)).as_secs();
+        let name = lock.name().as_str();
+        Some(format!("waiting for lock {name:?}, held by {owner}{age}; unless renewed its lease ends within {left} s"))
+    }
+}
+
+/// The line on the terminal; it goes away with this.
+struct Line {
+    shown: bool,
+}
+
+impl Line {
+    fn show(&mut self, text: &str) {
+        self.shown = true;
+        // Without wrapping: of a line that had become two, only one could be taken back.
+        let _closed = write!(std::io::stderr(), "\r\x1b[K\x1b[?7ldynamo-lock: {}\x1b[?7h", print::escape(text));
+    }
+
+    fn erase(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _closed = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.erase();
+    }
+}

@@ -1,0 +1,292 @@
+//! Every error is one line that says what happened and what to do, with its own exit code.
+
+mod support;
+
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use support::{PROGRAM, Place, Ran, Running, answering, error};
+
+/// One line in our name, with this code and these words.
+#[track_caller]
+fn says(ran: Ran, code: i32, words: &[&str]) {
+    let ran = ran.ends_with(code);
+    assert!(ran.stderr.starts_with("dynamo-lock: ") && ran.stderr.lines().count() == 1, "{ran:?}");
+    for words in words {
+        assert!(ran.stderr.contains(words), "{words:?} is missing: {}", ran.stderr);
+    }
+    assert_eq!(ran.stdout, "");
+}
+
+/// Commands of each kind; the retried ones with a short lease, after which they give up.
+const ALL: &[&[&str]] = &[
+    &["run", "--lease", "1", "a", "true"],
+    &["run", "-n", "--lease", "1", "a", "true"],
+    &["show", "a", "--json"],
+    &["ls"],
+    &["table", "check"],
+];
+
+fn all_say(place: &Place, code: i32, words: &[&str]) {
+    for arguments in ALL {
+        says(place.run(arguments), code, words);
+    }
+}
+
+fn refused(code: &str, message: &str) -> Place {
+    answering("400 Bad Request", &error(code, message))
+}
+
+#[test]
+fn access_denied_names_the_missing_action() {
+    let place = refused("AccessDeniedException", "User: \u{1b}[2J is not authorized to perform");
+    let cases: &[(&[&str], &str)] = &[
+        (&["run", "a", "true"], "dynamodb:UpdateItem"),
+        (&["run", "-n", "a", "true"], "dynamodb:UpdateItem"),
+        (&["hold", "a", "5"], "dynamodb:UpdateItem"),
+        (&["release", "a", "--token", "5", "--yes"], "dynamodb:UpdateItem"),
+        (&["show", "a"], "dynamodb:GetItem"),
+        (&["ls", "--json"], "dynamodb:Scan"),
+        (&["table", "create"], "dynamodb:CreateTable"),
+        (&["table", "check"], "dynamodb:DescribeTable"),
+        (&["table", "delete", "--yes"], "dynamodb:DeleteTable"),
+    ];
+    for (arguments, action) in cases {
+        says(place.run(arguments), 77, &["access denied: allow ", action, "table Lock in us-east-1"]);
+    }
+}
+
+#[test]
+fn a_missing_table_is_said_with_its_mend() {
+    let place = refused("ResourceNotFoundException", "Requested resource not found");
+    all_say(&place, 78, &["there is no table Lock", "`dynamo-lock table create`"]);
+}
+
+#[test]
+fn another_key_schema_is_said_with_its_mend() {
+    let place = refused("ValidationException", "The provided key element does not match the schema");
+    for arguments in &ALL[..3] {
+        says(place.run(arguments), 78, &["needs the partition key `name` of type S", "`partition_key`"]);
+    }
+    let body = r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE","KeySchema":[{"AttributeName":"id","KeyType":"HASH"},
+        {"AttributeName":"at","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},
+        {"AttributeName":"at","AttributeType":"N"}]}}"#;
+    let ran = answering("200 OK", body).run(&["table", "check"]).ends_with(78);
+    assert!(ran.stderr.contains("the partition key is `id`, not `name`"), "{ran:?}");
+    assert!(ran.stderr.contains("sort key") && ran.stderr.lines().all(|line| line.starts_with("dynamo-lock: ")));
+}
+
+#[test]
+fn a_throttled_table_is_said_with_its_mend() {
+    for code in ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"] {
+        all_say(&refused(code, "slow down"), 69, &["throttles table Lock", "raise its capacity"]);
+    }
+}
+
+#[test]
+fn a_wrong_clock_is_not_taken_for_wrong_credentials() {
+    let expired = "Signature expired: 20260101T000000Z is now earlier than 20260101T010000Z";
+    let cases = [("InvalidSignatureException", expired), ("SignatureDoesNotMatch", expired), ("RequestExpired", "")];
+    for (code, message) in cases {
+        all_say(&refused(code, message), 78, &["this host's clock is wrong", "NTP"]);
+    }
+    // The control: a signature that does not match for another reason.
+    let place = refused("InvalidSignatureException", "The request signature we calculated does not match");
+    all_say(&place, 78, &["does not accept these AWS credentials", "access key"]);
+}
+
+#[test]
+fn expired_credentials_are_said_with_their_mend() {
+    all_say(&refused("ExpiredTokenException", "token expired"), 78, &["credentials have expired", "`aws sso login`"]);
+    all_say(&refused("UnrecognizedClientException", "invalid"), 78, &["does not accept these AWS credentials"]);
+}
+
+#[test]
+fn a_server_that_fails_or_is_none_of_dynamodb_is_69() {
+    all_say(&answering("503 Service Unavailable", ""), 69, &["HTTP 503", "AWS Health Dashboard"]);
+    all_say(&answering("404 Not Found", "<html>"), 69, &["HTTP 404", "check the endpoint"]);
+}
+
+/// A port at which nobody listens.
+fn nobody() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port()
+}
+
+#[test]
+fn a_refused_connection_is_69_however_patient_the_run() {
+    let place = Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", nobody()));
+    all_say(&place, 69, &["the connection was refused", "check that something listens"]);
+    for patience in [["-w", "1"], ["-w", "0"]] {
+        let arguments = [&["run", "--lease", "1"], &patience[..], &["a", "true"]].concat();
+        says(place.run(&arguments), 69, &["the connection was refused"]);
+    }
+}
+
+#[test]
+fn an_unknown_host_is_69() {
+    let place = Place::with_store("dynamodb://Lock?region=us-east-1&endpoint=http://no-such-host.invalid");
+    all_say(&place, 69, &["host name is unknown", "DNS"]);
+}
+
+#[test]
+fn a_failed_tls_handshake_is_69() {
+    let plain = answering("200 OK", "{}");
+    let place = Place::with_store(&plain.store().replace("http://", "https://"));
+    all_say(&place, 69, &["the TLS connection failed", "CA certificates"]);
+}
+
+/// The program with one more setting of AWS.
+fn run_with(place: &Place, arguments: &[&str], set: &[(&str, &str)], unset: &[&str]) -> Ran {
+    let mut command = place.command(arguments);
+    unset.iter().for_each(|key| _ = command.env_remove(key));
+    command.envs(set.iter().copied());
+    Running::of(command).end()
+}
+
+const KEYS: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+
+#[test]
+fn no_region_is_78() {
+    let place = Place::with_store("dynamodb://Lock");
+    all_say(&place, 78, &["no AWS Region is configured", "set AWS_REGION", "?region="]);
+    // The control: a Region in the environment is enough to get on.
+    let set = [("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://127.0.0.1:{}", nobody()))];
+    says(run_with(&place, ALL[1], &set, &[]), 69, &["refused"]);
+}
+
+#[test]
+fn no_credentials_are_78() {
+    let place = Place::with_store("dynamodb://Lock?region=us-east-1");
+    for arguments in ALL {
+        says(run_with(&place, arguments, &[], KEYS), 78, &["no usable AWS credentials", "AWS_PROFILE"]);
+    }
+}
+
+#[test]
+fn an_sso_session_that_has_expired_or_never_began_is_78() {
+    let place = Place::with_store("dynamodb://Lock?region=us-east-1&profile=work");
+    let config = "[profile work]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = ops\n\
+                  [sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.awsapps.com/start\n";
+    std::fs::create_dir_all(place.path(".aws/sso/cache")).expect("a directory");
+    std::fs::write(place.path(".aws/config"), config).expect("a file");
+    for arguments in ALL {
+        says(run_with(&place, arguments, &[], KEYS), 78, &["SSO session has expired", "`aws sso login`"]);
+    }
+    // The file's name is the SHA-1 of the session's.
+    let token = r#"{"accessToken":"x","expiresAt":"2020-01-01T00:00:00Z","region":"us-east-1"}"#;
+    std::fs::write(place.path(".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json"), token).expect("a file");
+    says(run_with(&place, ALL[1], &[], KEYS), 78, &["SSO session has expired", "`aws sso login`"]);
+}
+
+/// Commands on an embedded store.
+fn embedded_says(place: &Place, code: i32, words: &[&str]) {
+    for arguments in [&["run", "a", "true"][..], &["run", "-n", "a", "true"], &["show", "a"], &["ls", "--json"]] {
+        says(place.run(arguments), code, words);
+    }
+}
+
+#[test]
+fn a_place_for_the_embedded_store_that_is_no_place_is_78() {
+    embedded_says(&Place::with_store("sqlite:///no/such/locks.db"), 78, &["\"/no/such\"", "does not exist: create it"]);
+    embedded_says(&Place::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
+    embedded_says(&Place::with_store("sqlite:///tmp"), 78, &["is a directory: name a file in it"]);
+    embedded_says(&Place::with_store("nonsense"), 78, &["DYNAMO_LOCK_STORE", "`sqlite:///`"]);
+}
+
+#[test]
+fn a_file_that_may_not_be_written_is_78() {
+    let place = Place::new();
+    place.run(&["ls"]).ends_with(0);
+    std::fs::set_permissions(place.path("locks.db"), std::fs::Permissions::from_mode(0o400)).expect("ours");
+    // Root may, unless it gives its capabilities up.
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root && Command::new("setpriv").arg("--version").output().is_err() {
+        let why = "this is root, and there is no setpriv";
+        let _ = writeln!(std::io::stdout(), "SKIPPED: a_file_that_may_not_be_written_is_78: {why}");
+        return;
+    }
+    let command = if is_root {
+        place.within("setpriv", &["--bounding-set=-all", "--inh-caps=-all", PROGRAM, "run", "a", "true"])
+    } else {
+        place.command(&["run", "a", "true"])
+    };
+    says(Running::of(command).end(), 78, &["(mode 0400) cannot be read and written", "give this user both"]);
+}
+
+#[test]
+fn a_symbolic_link_is_78() {
+    let place = Place::new();
+    std::fs::write(place.path("elsewhere"), "").expect("a file");
+    symlink(place.path("elsewhere"), place.path("locks.db")).expect("a link");
+    embedded_says(&place, 78, &["is a symbolic link", "name the file itself"]);
+}
+
+#[test]
+fn a_file_of_somebody_else_is_78_and_stays_as_it_is() {
+    let place = Place::new();
+    let letter = "somebody's letters, much longer than a header of a hundred bytes, as far as one can tell from here\n";
+    std::fs::write(place.path("locks.db"), letter).expect("a file");
+    embedded_says(&place, 78, &["is no SQLite database", "name another file"]);
+    assert_eq!(place.read("locks.db"), letter);
+    std::fs::remove_file(place.path("locks.db")).expect("ours");
+    let other = rusqlite::Connection::open(place.path("locks.db")).expect("a database");
+    other.execute_batch("CREATE TABLE letter (text)").expect("a table");
+    embedded_says(&place, 78, &["locks.db", "name another"]);
+}
+
+#[test]
+fn a_damaged_file_is_78() {
+    let place = Place::new();
+    place.run(&["hold", "a", "10m"]).ends_with(0);
+    let path = place.path("locks.db");
+    let database = rusqlite::Connection::open(&path).expect("a database");
+    let busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    assert_eq!(busy, Ok(0), "all is in the file");
+    drop(database);
+    let mut bytes = std::fs::read(&path).expect("it is there");
+    bytes[4096..].fill(0xa5);
+    std::fs::write(&path, bytes).expect("ours");
+    embedded_says(&place, 78, &["is damaged", "move it away and start afresh"]);
+}
+
+/// The program on a disk with a fault.
+fn on_faulty_disk(place: &Place, fault: &str, arguments: &[&str]) -> Ran {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/faulty_disk.c");
+    let library = place.path("faulty_disk.so");
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
+    assert!(built.is_ok_and(|status| status.success()), "the C compiler that SQLite needs too");
+    let mut command = place.command(arguments);
+    command.env("LD_PRELOAD", library).env("FAULTY_DISK", fault);
+    Running::of(command).end()
+}
+
+#[test]
+fn a_network_file_system_is_78() {
+    let place = Place::new();
+    says(
+        on_faulty_disk(&place, "network", &["run", "a", "true"]),
+        78,
+        &["is on a network (NFS) file system", "name a file on a local disk"],
+    );
+    assert!(!place.path("locks.db").exists());
+    on_faulty_disk(&place, "none", &["run", "a", "true"]).ends_with(0);
+}
+
+#[test]
+fn a_full_disk_is_69_and_the_command_does_not_run() {
+    let place = Place::new();
+    place.run(&["ls"]).ends_with(0);
+    let run = ["run", "--lease", "1", "a", "touch", "ran"];
+    // It is said at COMMIT, after which nobody can be sure.
+    says(on_faulty_disk(&place, "full", &run), 69, &["whether it wrote (\"database or disk is full\")", "free space"]);
+    assert!(!place.path("ran").exists());
+}
+
+#[test]
+fn what_is_our_own_fault_is_70() {
+    let place = Place::new();
+    // No descriptor is left to wait for anything with.
+    let script = "ulimit -n 4; exec \"$PROGRAM\" run a true";
+    says(Running::of(place.within("sh", &["-c", script])).end(), 70, &["cannot start", "try again"]);
+}

@@ -1,0 +1,154 @@
+//! The help, the manual page and the completions say the same, and no more than there is.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use support::Place;
+
+/// What is promised to users: each command with its flags.
+const PROMISED: &[(&[&str], &[&str])] = &[
+    (
+        &["run"],
+        &[
+            "-n",
+            "--nb",
+            "--nonblock",
+            "-w",
+            "--wait",
+            "--timeout",
+            "-E",
+            "--conflict-exit-code",
+            "--skip",
+            "--lease",
+            "--max-hold",
+            "--at-least",
+            "--owner",
+            "--report",
+            "-q",
+            "-c",
+            "--command",
+        ],
+    ),
+    (&["hold"], &["<NAME>", "<DUR>"]),
+    (&["ls"], &["--prefix", "--held", "--json"]),
+    (&["show"], &["<NAME>", "--json"]),
+    (&["release"], &["<NAME>", "--token", "--now", "--yes"]),
+    (&["table", "create"], &["--provisioned"]),
+    (&["table", "delete"], &["--yes"]),
+    (&["table", "check"], &[]),
+    (&["completions"], &["<SHELL>"]),
+    (&["man"], &[]),
+];
+
+/// Everywhere.
+const STORE: &[&str] = &["--store", "--table", "--region", "--profile", "--endpoint-url"];
+
+/// Kept for later: flock's flags that mean something else here, or nothing yet.
+const RESERVED: &[&str] = &["-s", "-x", "-o", "-u", "--shared", "--exclusive", "--unlock", "--slots"];
+
+const CODES: [&str; 12] = ["0", "n", "128 + n", "64", "69", "70", "75", "76", "77", "78", "126", "127"];
+
+fn printed(arguments: &[&str]) -> String {
+    let ran = Place::new().run(arguments).ends_with(0);
+    assert_eq!(ran.stderr, "");
+    ran.stdout
+}
+
+/// The page as read: roff's own marks taken out.
+fn page() -> String {
+    printed(&["man"])
+        .replace("\\-", "-")
+        .replace("\\fB", "")
+        .replace("\\fI", "")
+        .replace("\\fR", "")
+        .replace("\\ ", " ")
+        .replace("\\*(Aq", "'")
+}
+
+/// Flags and arguments, as words.
+fn words(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| c.is_whitespace() || "[](),|:;".contains(c)).collect()
+}
+
+/// Codes and their meanings, as the help lists them.
+fn codes(help: &str) -> Vec<(String, String)> {
+    let list = help.split_once("Exit codes:\n").expect("the list").1;
+    let pairs = list.lines().map_while(|line| line.trim().split_once("  "));
+    pairs.map(|(code, meaning)| (code.trim().to_owned(), meaning.trim().to_owned())).collect()
+}
+
+#[test]
+fn every_flag_is_in_the_help_of_its_command_and_in_its_section_of_the_manual() {
+    let page = page();
+    for (command, flags) in PROMISED {
+        let help = printed(&[*command, &["--help"]].concat());
+        let heading = format!(".SH \"DYNAMO-LOCK {}\"", command.join(" ").to_uppercase());
+        let section = page.split_once(&heading).unwrap_or_else(|| panic!("{heading} is missing")).1;
+        let section = section.split("\n.SH ").next().unwrap_or_default();
+        for flag in *flags {
+            assert!(words(&help).contains(flag), "{flag} is missing in {help}");
+            assert!(words(section).contains(flag), "{flag} is missing in {section}");
+        }
+        assert!(STORE.iter().all(|flag| words(&help).contains(flag)), "{help}");
+        for reserved in RESERVED {
+            assert!(!words(&help).contains(reserved) && !words(section).contains(reserved), "{reserved} is reserved");
+        }
+    }
+    assert!(STORE.iter().all(|flag| words(&page).contains(flag)));
+}
+
+#[test]
+fn reserved_flags_are_refused() {
+    let place = Place::new();
+    for flag in RESERVED {
+        place.run(&["run", flag, "a", "true"]).ends_with(64);
+    }
+    place.run(&["run", "-n", "5", "true"]).ends_with(0); // -n takes no number: 5 is the lock
+}
+
+#[test]
+fn every_exit_code_is_listed_with_one_meaning() {
+    let all = codes(&printed(&["--help"]));
+    assert!(all.iter().map(|(code, _)| code).eq(CODES.iter()), "{all:?}");
+    assert_eq!(codes(&printed(&["run", "--help"])), all);
+    let page = page();
+    let status = page.split_once(".SH \"EXIT STATUS\"").expect("the section").1;
+    let items: Vec<&str> = status.split(".TP\n").skip(1).collect();
+    let items = items.iter().filter_map(|item| item.trim().split_once('\n'));
+    assert!(items.eq(all.iter().map(|(code, meaning)| (code.as_str(), meaning.as_str()))), "{status}");
+}
+
+#[test]
+fn the_manual_page_is_clean_roff() {
+    let page = printed(&["man"]);
+    assert!(page.lines().any(|line| line.starts_with(".TH dynamo")), "{page}");
+    for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
+        let request = line[1..].split(' ').next().unwrap_or_default();
+        assert!(["TH", "SH", "SS", "TP", "IP", "PP", "RS", "RE", "ie", "el", "br"].contains(&request), "{line}");
+    }
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = printed(&["completions", shell]);
+        for (command, _) in PROMISED {
+            assert!(script.contains(command[0]), "{shell} does not know {command:?}");
+        }
+        assert!(script.contains("at-least"), "{shell}");
+    }
+    let place = Place::new();
+    let script = "$PROGRAM completions bash > c && . ./c && COMP_WORDS=(dynamo-lock rel) COMP_CWORD=1 && \
+                  _dynamo__lock dynamo-lock rel dynamo-lock; echo \"${COMPREPLY[@]}\"";
+    let ran = support::Running::of(place.within("bash", &["-c", script])).end().ends_with(0);
+    assert_eq!(ran.stdout, "release\n");
+}
+
+#[test]
+fn neither_needs_a_store() {
+    let place = Place::with_store("nonsense");
+    place.run(&["man"]).ends_with(0);
+    place.run(&["completions", "bash"]).ends_with(0);
+    place.run(&["ls"]).ends_with(78);
+}

@@ -1,0 +1,182 @@
+//! What a run tells: its report, how long it keeps the lock, and whom it waits for.
+
+mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
+
+use serde_json::{Value, json};
+use support::{Place, Running, until};
+use terminal::Terminal;
+
+/// Holds the lock `a` until it is killed.
+const HOLD: &[&str] = &["run", "a", "-c", "touch ready; exec sleep 100"];
+
+/// The report, one line, with its token replaced by whether there is one.
+fn report(place: &Place) -> Value {
+    let text = place.read("report");
+    assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
+    let mut report: Value = serde_json::from_str(&text).expect("JSON");
+    report["token"] = report["token"].is_u64().into();
+    report
+}
+
+/// The report that is expected: `message` is only looked for.
+fn expect(place: &Place, part: &str, expected: Value) {
+    let mut report = report(place);
+    let message = report["message"].take();
+    assert!(message.as_str().unwrap_or_default().contains(part), "{message}");
+    let mut whole = json!({
+        "name": "a", "acquired": true, "token": true, "lost": false, "childCode": null, "childSignal": null,
+        "released": true, "code": 0, "message": null,
+    });
+    for (key, value) in expected.as_object().expect("an object") {
+        whole[key] = value.clone();
+    }
+    assert_eq!(report, whole);
+}
+
+#[test]
+fn a_report_tells_the_childs_code_and_signal_from_our_own() {
+    let place = Place::new();
+    place.run(&["run", "--report", "report", "a", "-c", "exit 75"]).ends_with(75);
+    expect(&place, "", json!({ "childCode": 75, "code": 75 }));
+    // It is replaced as a whole, and nothing else is left.
+    place.run(&["run", "--report", "report", "a", "-c", "kill -s KILL $$"]).ends_with(137);
+    expect(&place, "", json!({ "childSignal": 9, "code": 137 }));
+    let files = std::fs::read_dir(place.path("")).expect("the directory").flatten();
+    assert!(files.map(|file| file.file_name()).all(|name| name == "report" || name.to_string_lossy().contains("db")));
+}
+
+#[test]
+fn a_report_is_written_also_if_the_command_did_not_run() {
+    let place = Place::new();
+    let nothing = |code: u8| json!({ "acquired": false, "token": false, "released": false, "code": code });
+    let holder = place.start(HOLD);
+    place.run(&["run", "-n", "--report", "report", "a", "true"]).ends_with(75);
+    expect(&place, "held by tester (", nothing(75));
+    place.run(&["run", "-n", "-E", "9", "--report", "report", "a", "true"]).ends_with(9);
+    expect(&place, "held by", nothing(9));
+    place.run(&["run", "--skip", "--report", "report", "a", "true"]).ends_with(0);
+    expect(&place, "", nothing(0));
+    drop(holder);
+    place.run(&["run", "--report", "report", "b", "no-such-command"]).ends_with(127);
+    let told = report(&place);
+    assert_eq!((&told["acquired"], &told["released"], &told["childCode"]), (&json!(true), &json!(true), &Value::Null));
+    place.run(&["--store", "sqlite:///no/such/locks.db", "run", "--report", "report", "a", "true"]).ends_with(78);
+    expect(&place, "/no/such", nothing(78));
+}
+
+#[test]
+fn a_report_tells_that_the_lock_was_lost() {
+    let place = Place::new();
+    let run = place.start(&["run", "--lease", "2", "--report", "report", "a", "-c", "touch ready; exec sleep 100"]);
+    let shown = place.run(&["show", "a", "--json"]).ends_with(0).stdout;
+    let token = serde_json::from_str::<Value>(&shown).expect("JSON")["token"].to_string();
+    place.run(&["release", "a", "--token", &token, "--yes"]).ends_with(0);
+    run.end().ends_with(76);
+    let told = report(&place);
+    assert_eq!((&told["lost"], &told["released"], &told["code"]), (&json!(true), &json!(false), &json!(76)), "{told}");
+}
+
+#[test]
+fn a_report_goes_to_a_descriptor_or_a_pipe_too() {
+    let place = Place::new();
+    let script = "echo before > report; $PROGRAM run --report /dev/fd/3 a true 3>> report; cat report | tail -1 > last; \
+                  mkfifo pipe; cat pipe > through & $PROGRAM run --report pipe a true; wait";
+    Running::of(place.within("sh", &["-c", script])).end().ends_with(0);
+    assert_eq!(place.read("report").lines().next(), Some("before"));
+    for file in ["last", "through"] {
+        let told: Value = serde_json::from_str(&place.read(file)).expect(file);
+        assert_eq!(told["childCode"], 0);
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_before_the_command_runs() {
+    let place = Place::new();
+    for path in ["no/such/report", "/", "/sys/report"] {
+        let ran = place.run(&["run", "--report", path, "a", "touch", "ran"]).ends_with(78);
+        assert!(ran.stderr.contains(path) && ran.stderr.lines().count() == 1, "{ran:?}");
+    }
+    assert!(!place.path("ran").exists());
+}
+
+#[test]
+fn a_quick_command_keeps_its_lock_for_as_long_as_asked() {
+    let place = Place::new();
+    let mut run = Running::of(place.command(&["run", "--at-least", "1h", "a", "touch", "ran"]));
+    until("the command has ended", || place.path("ran").exists());
+    place.run(&["run", "-w", "1", "a", "true"]).ends_with(75);
+    assert!(run.is_running());
+    run.signal("TERM");
+    // A signal ends that wait, not the lock's orderly end; the command's code stands.
+    run.end().ends_with(0);
+    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+    // The control: one that took longer is not kept.
+    place.run(&["run", "--at-least", "0.1", "a", "sleep", "0.2"]).ends_with(0);
+    // A command that was not begun is another host's to begin.
+    place.run(&["run", "--at-least", "1h", "a", "no-such-command"]).ends_with(127);
+}
+
+#[test]
+fn a_lock_lost_while_it_is_kept_is_told() {
+    let place = Place::new();
+    let run = Running::of(place.command(&["run", "--lease", "2", "--at-least", "1h", "a", "touch", "ran"]));
+    until("the command has ended", || place.path("ran").exists());
+    let shown = place.run(&["show", "a", "--json"]).ends_with(0).stdout;
+    let token = serde_json::from_str::<Value>(&shown).expect("JSON")["token"].to_string();
+    place.run(&["release", "a", "--token", &token, "--yes"]).ends_with(0);
+    let ran = run.end().ends_with(76);
+    assert!(ran.stderr.contains("revoked") && ran.stderr.contains("ended by itself"), "{ran:?}");
+}
+
+#[test]
+fn lesson_37_a_terminal_shows_one_line_that_changes_and_goes_away() {
+    let place = Place::new();
+    let mut holder = place.command(HOLD);
+    holder.env("USER", "\u{7}bell\u{202e}");
+    let holder = Running::of(holder);
+    until("it holds", || place.path("ready").exists());
+    let wait = |arguments: &[&str], term: &str| {
+        let terminal = Terminal::new();
+        let mut command = place.command(arguments);
+        command.stderr(terminal.end()).env("TERM", term);
+        (Running::of(command), terminal)
+    };
+    let (waiter, terminal) = wait(&["run", "a", "touch", "ran"], "xterm");
+    until("the line was written twice", || terminal.said().matches("waiting for lock").count() >= 2);
+    let said = terminal.said();
+    assert!(said.contains("held by \\u{7}bell\\u{202e} (") && said.contains("lease ends within"), "{said:?}");
+    assert!(!said.contains(['\u{7}', '\u{202e}', '\n']), "{said:?}");
+    waiter.signal("INT");
+    waiter.end().ends_with(130);
+    until("the line is gone", || terminal.said().ends_with("\r\u{1b}[K"));
+    // One that cannot move its cursor gets plain lines.
+    let (waiter, terminal) = wait(&["run", "a", "true"], "dumb");
+    until("it says so", || terminal.said().contains('\n'));
+    assert!(!terminal.said().contains('\u{1b}'), "{:?}", terminal.said());
+    waiter.signal("TERM");
+    waiter.end().ends_with(143);
+    let (waiter, terminal) = wait(&["run", "-q", "-w", "2.5", "a", "true"], "xterm");
+    waiter.end().ends_with(75);
+    assert_eq!(terminal.said(), "");
+    drop(holder);
+}
+
+#[test]
+fn no_color_is_respected() {
+    let place = Place::new();
+    let help = |no_color: bool| {
+        let terminal = Terminal::new();
+        let mut command = place.command(&["run", "--help"]);
+        command.stdout(terminal.end()).stderr(terminal.end()).env("TERM", "xterm").env_remove("NO_COLOR");
+        if no_color {
+            command.env("NO_COLOR", "1");
+        }
+        Running::of(command).end().ends_with(0);
+        until("it is all there", || terminal.said().contains("was not found"));
+        terminal.said().contains('\u{1b}')
+    };
+    assert!(!help(true));
+    assert!(help(false), "the control: there is something to leave out");
+}
