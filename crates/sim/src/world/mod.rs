@@ -15,6 +15,7 @@ mod network;
 mod others;
 mod plan;
 mod run;
+mod stack;
 mod store;
 mod town;
 
@@ -34,6 +35,7 @@ pub struct World {
     begin: Instant,
     pub plan: plan::Plan,
     pub mutant: Option<mutant::Mutant>,
+    pub stack: stack::Stack,
     pub dice: Mutex<dice::Dice>,
     pub table: Mutex<store::Table>,
     pub beliefs: Mutex<checks::Beliefs>,
@@ -45,15 +47,17 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, mutant: Option<mutant::Mutant>, tracing: bool) -> Self {
+    pub fn new(seed: u64, mutant: Option<mutant::Mutant>, kind: stack::Kind, tracing: bool) -> Self {
         let mut dice = dice::Dice::new(seed);
-        let plan = plan::Plan::of(&mut dice);
+        let mut plan = plan::Plan::of(&mut dice);
+        kind.settle(&mut plan);
         Self {
             begin: Instant::now(),
             calm: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             plan,
             mutant,
+            stack: stack::Stack::new(kind),
             dice: Mutex::new(dice),
             table: Mutex::default(),
             beliefs: Mutex::default(),

@@ -29,10 +29,12 @@ pub enum Mutant {
     WildDates,
     /// Lease clocks run wrong by 8 %: outside A2.
     WildClocks,
+    /// The store answers now and then, and has written nothing.
+    Forgets,
 }
 
 impl Mutant {
-    pub const ALL: [(&'static str, Mutant); 11] = [
+    pub const ALL: [(&'static str, Mutant); 12] = [
         ("no-beat", Self::NoBeat),
         ("no-seen-guid", Self::NoSeenGuid),
         ("no-release-owner", Self::NoReleaseOwner),
@@ -44,6 +46,7 @@ impl Mutant {
         ("answer-timed", Self::AnswerTimed),
         ("wild-dates", Self::WildDates),
         ("wild-clocks", Self::WildClocks),
+        ("forgets", Self::Forgets),
     ];
 
     fn condition(self, op: &Op) -> Condition {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::coverage::Coverage;
 use super::history::History;
 use super::mutant::Mutant;
+use super::stack::Kind;
 use super::{World, lock, town};
 
 /// A run with fewer seeds than this says nothing about what it met.
@@ -27,6 +28,7 @@ struct Args {
     seed: Option<u64>,
     trace: bool,
     mutant: Option<Mutant>,
+    world: Kind,
     mutant_name: String,
 }
 
@@ -50,8 +52,16 @@ pub fn main(args: &[String]) -> ExitCode {
 }
 
 fn parse(args: &[String]) -> Result<Args, String> {
-    let mut parsed =
-        Args { from: 0, seeds: 1000, jobs: 2, seed: None, trace: false, mutant: None, mutant_name: String::new() };
+    let mut parsed = Args {
+        from: 0,
+        seeds: 1000,
+        jobs: 2,
+        seed: None,
+        trace: false,
+        mutant: None,
+        world: Kind::Model,
+        mutant_name: String::new(),
+    };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -62,6 +72,7 @@ fn parse(args: &[String]) -> Result<Args, String> {
             "--jobs" => parsed.jobs = number(value()?)?.max(1),
             "--seed" => parsed.seed = Some(number(value()?)?),
             "--trace" => parsed.trace = true,
+            "--world" => parsed.world = value()?.parse()?,
             "--mutant" => {
                 parsed.mutant_name.clone_from(value()?);
                 parsed.mutant = Some(parsed.mutant_name.parse()?);
@@ -79,12 +90,12 @@ struct Ended {
     lock_hours: f64,
 }
 
-fn world(seed: u64, mutant: Option<Mutant>, tracing: bool) -> Ended {
+fn world(seed: u64, mutant: Option<Mutant>, kind: Kind, tracing: bool) -> Ended {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime needs nothing from outside");
     PANICS.set(0);
     let (history, passes, lock_hours) = runtime.block_on(async {
-        let world = Arc::new(World::new(seed, mutant, tracing));
+        let world = Arc::new(World::new(seed, mutant, kind, tracing));
         let task = tokio::spawn({
             let world = world.clone();
             async move { town::live(&world).await }
@@ -104,7 +115,7 @@ fn world(seed: u64, mutant: Option<Mutant>, tracing: bool) -> Ended {
 }
 
 fn one(args: &Args, seed: u64) -> ExitCode {
-    let ended = world(seed, args.mutant, args.trace);
+    let ended = world(seed, args.mutant, args.world, args.trace);
     for line in &ended.history.lines {
         println!("{line}");
     }
@@ -132,7 +143,7 @@ fn many(args: &Args) -> ExitCode {
                     if seed >= args.from + args.seeds {
                         return;
                     }
-                    let ended = world(seed, args.mutant, false);
+                    let ended = world(seed, args.mutant, args.world, false);
                     lock(&coverage).add(&ended.history.counts, ended.passes, ended.lock_hours);
                     if !ended.history.violations.is_empty() {
                         let mut failures = lock(&failures);
@@ -148,7 +159,11 @@ fn many(args: &Args) -> ExitCode {
     for (seed, violations) in failures.iter().take(FAILURES_SHOWN) {
         println!("seed {seed} fails: {}", violations[0]);
         let mutant = if args.mutant.is_some() { format!(" --mutant {}", args.mutant_name) } else { String::new() };
-        println!("  cargo run -p dynamo-lock-sim --profile sim -- run --seed {seed} --trace{mutant}");
+        let world = args.world.argument();
+        println!(
+            "  cargo run -p dynamo-lock-sim --profile sim{} -- run{world} --seed {seed} --trace{mutant}",
+            args.world.build()
+        );
     }
     let (table, missing) = coverage.report();
     if args.mutant.is_none() {
@@ -163,6 +178,7 @@ fn many(args: &Args) -> ExitCode {
         coverage.lock_hours / took.as_secs_f64() * 60.0,
         failures.len()
     );
+    let missing: Vec<_> = missing.into_iter().filter(|what| args.world.meets(what)).collect();
     let missing = if args.mutant.is_some() || coverage.seeds < COVERAGE_FROM { Vec::new() } else { missing };
     for what in &missing {
         println!("not enough of {what}");

@@ -91,8 +91,9 @@ impl World {
         let Table { locks, sent, heard } = &mut *table;
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
-        let outcome = apply_as(self.mutant, before.as_ref(), op);
+        let outcome = apply_as(self.mutant.filter(|_| self.is_model()), before.as_ref(), op);
         match &outcome {
+            Outcome::Applied(_) if self.is_model() && host.forgets() => entry.row = before,
             Outcome::Applied(row) => {
                 let sent_at = sent.get(op.guid.as_str()).copied();
                 self.classify(host, op, before.as_ref(), entry, heard);
