@@ -20,7 +20,7 @@ mod store;
 mod town;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ pub struct World {
     begin: Instant,
     pub plan: plan::Plan,
     pub mutant: Option<mutant::Mutant>,
-    pub stack: stack::Stack,
+    pub real: Option<Arc<dyn stack::Real>>,
     pub dice: Mutex<dice::Dice>,
     pub table: Mutex<store::Table>,
     pub beliefs: Mutex<checks::Beliefs>,
@@ -57,7 +57,7 @@ impl World {
             stopping: AtomicBool::new(false),
             plan,
             mutant,
-            stack: stack::Stack::new(kind),
+            real: kind.real(),
             dice: Mutex::new(dice),
             table: Mutex::default(),
             beliefs: Mutex::default(),

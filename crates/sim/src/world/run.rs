@@ -159,11 +159,8 @@ fn many(args: &Args) -> ExitCode {
     for (seed, violations) in failures.iter().take(FAILURES_SHOWN) {
         println!("seed {seed} fails: {}", violations[0]);
         let mutant = if args.mutant.is_some() { format!(" --mutant {}", args.mutant_name) } else { String::new() };
-        let world = args.world.argument();
-        println!(
-            "  cargo run -p dynamo-lock-sim --profile sim{} -- run{world} --seed {seed} --trace{mutant}",
-            args.world.build()
-        );
+        let (build, world) = args.world.arguments();
+        println!("  cargo run -p dynamo-lock-sim --profile sim{build} -- run{world} --seed {seed} --trace{mutant}");
     }
     let (table, missing) = coverage.report();
     if args.mutant.is_none() {

@@ -8,6 +8,8 @@ mod sdk;
 #[cfg(feature = "stacks")]
 mod sqlite;
 #[cfg(feature = "stacks")]
+mod told;
+#[cfg(feature = "stacks")]
 mod wire;
 
 use std::str::FromStr;
@@ -24,24 +26,19 @@ use super::network::Link;
 use super::plan::Plan;
 use super::store::show;
 
-/// What is checked where there are two.
-#[cfg(feature = "stacks")]
-const SPECIFIED: &str = "the store is the specification";
-
 /// Writes that the mutant store forgets, in thousandths.
 const FORGOTTEN: u64 = 20;
 
 /// Which store a run is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "stacks"), allow(dead_code))] // two of them need the feature
 pub enum Kind {
     /// The protocol's own `apply`.
     #[default]
     Model,
     /// `DynamoDb` over the AWS SDK, whose connector is the network, to a DynamoDB in process.
-    #[cfg(feature = "stacks")]
     Sdk,
     /// `Sqlite` on a file, with its thread.
-    #[cfg(feature = "stacks")]
     Sqlite,
 }
 
@@ -50,11 +47,8 @@ impl FromStr for Kind {
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
             "model" => Ok(Self::Model),
-            #[cfg(feature = "stacks")]
-            "sdk" => Ok(Self::Sdk),
-            #[cfg(feature = "stacks")]
-            "sqlite" => Ok(Self::Sqlite),
-            #[cfg(not(feature = "stacks"))]
+            "sdk" if cfg!(feature = "stacks") => Ok(Self::Sdk),
+            "sqlite" if cfg!(feature = "stacks") => Ok(Self::Sqlite),
             "sdk" | "sqlite" => Err(format!(
                 "the real stores are not in this build: \
                  cargo run -p dynamo-lock-sim --profile sim --features stacks -- run --world {name}"
@@ -65,75 +59,67 @@ impl FromStr for Kind {
 }
 
 impl Kind {
-    /// How a run is asked for it.
-    pub const fn argument(self) -> &'static str {
+    /// What cargo's arguments and the run's own need besides, to repeat a run of this kind.
+    pub const fn arguments(self) -> (&'static str, &'static str) {
         match self {
-            Self::Model => "",
-            #[cfg(feature = "stacks")]
-            Self::Sdk => " --world sdk",
-            #[cfg(feature = "stacks")]
-            Self::Sqlite => " --world sqlite",
-        }
-    }
-
-    /// What its build needs.
-    pub const fn build(self) -> &'static str {
-        match self {
-            Self::Model => "",
-            #[cfg(feature = "stacks")]
-            Self::Sdk | Self::Sqlite => " --features stacks",
+            Self::Model => ("", ""),
+            Self::Sdk => (" --features stacks", " --world sdk"),
+            Self::Sqlite => (" --features stacks", " --world sqlite"),
         }
     }
 
     /// Whether its worlds can meet this at all.
-    pub fn meets(self, _what: &str) -> bool {
-        match self {
-            Self::Model => true,
-            #[cfg(feature = "stacks")]
-            Self::Sdk => true,
-            #[cfg(feature = "stacks")]
-            Self::Sqlite => !["legacy", "§5", "ttl"].iter().any(|absent| _what.contains(absent)),
-        }
+    pub fn meets(self, what: &str) -> bool {
+        self != Self::Sqlite || !["legacy", "§5", "ttl"].iter().any(|absent| what.contains(absent))
     }
 
-    /// What cannot be in its worlds is taken out of their plan.
-    pub fn settle(self, _plan: &mut Plan) {
-        #[cfg(feature = "stacks")]
+    /// Takes out of a plan what cannot be in its worlds.
+    pub fn settle(self, plan: &mut Plan) {
         if self == Self::Sqlite {
             // It tells no time, nobody else's client writes to it, and it shows what is there.
-            (_plan.service_clock, _plan.legacy, _plan.ttl, _plan.stale) = (false, 0, false, Duration::ZERO);
+            (plan.service_clock, plan.legacy, plan.ttl, plan.stale) = (false, 0, false, Duration::ZERO);
+        }
+    }
+
+    /// The real store of one world, if there is one.
+    pub fn real(self) -> Option<Arc<dyn Real>> {
+        match self {
+            #[cfg(feature = "stacks")]
+            Self::Sdk => Some(Arc::new(sdk::Table::new())),
+            #[cfg(feature = "stacks")]
+            Self::Sqlite => Some(Arc::new(sqlite::Disk::new())),
+            _ => None,
         }
     }
 }
 
-/// The stores of one world.
-pub enum Stack {
-    Model,
-    #[cfg(feature = "stacks")]
-    Sdk(Arc<sdk::Table>),
-    #[cfg(feature = "stacks")]
-    Sqlite(sqlite::Disk),
-}
-
-impl Stack {
-    pub fn new(kind: Kind) -> Self {
-        match kind {
-            Kind::Model => Self::Model,
-            #[cfg(feature = "stacks")]
-            Kind::Sdk => Self::Sdk(Arc::new(sdk::Table::new())),
-            #[cfg(feature = "stacks")]
-            Kind::Sqlite => Self::Sqlite(sqlite::Disk::new()),
-        }
+/// A real store, beside the model.
+pub trait Real: Send + Sync {
+    /// The store of a client on this host, where it is more than the link.
+    fn store(self: Arc<Self>, host: &Arc<Host>, _lease: Duration) -> Arc<dyn Store> {
+        Arc::new(Link(host.clone()))
     }
+
+    /// Does what the model has just done, and says how it went.
+    fn performed(&self, _host: &Arc<Host>, _op: &Op, model: Outcome) -> Outcome {
+        model
+    }
+
+    /// Shows what the model has just shown.
+    fn looked(&self, _host: &Arc<Host>, _name: &LockName, model: Option<Row>) -> Option<Row> {
+        model
+    }
+
+    /// Somebody who is no client of ours left this row, or none.
+    fn planted(&self, _name: &str, _row: Option<&Row>) {}
 }
 
 impl Host {
     /// The store of a client on this host.
-    pub fn store(self: &Arc<Self>, _lease: Duration) -> Arc<dyn Store> {
-        match &self.world.stack {
-            #[cfg(feature = "stacks")]
-            Stack::Sdk(table) => Arc::new(sdk::Sdk::new(self, table, _lease)),
-            _ => Arc::new(Link(self.clone())),
+    pub fn store(self: &Arc<Self>, lease: Duration) -> Arc<dyn Store> {
+        match &self.world.real {
+            Some(real) => real.clone().store(self, lease),
+            None => Arc::new(Link(self.clone())),
         }
     }
 
@@ -144,23 +130,11 @@ impl Host {
 }
 
 impl World {
-    /// Whether there is nothing but the model.
-    pub fn is_model(&self) -> bool {
-        matches!(self.stack, Stack::Model)
-    }
-
     /// A write takes effect, or does not.
     pub fn performed(&self, host: &Arc<Host>, op: &Op) -> Outcome {
         let outcome = self.apply(host, op);
-        match &self.stack {
-            #[cfg(feature = "stacks")]
-            Stack::Sqlite(disk) if !host.forgets() => {
-                let real = disk.write(host, op);
-                self.check(real.as_ref() == Ok(&outcome), SPECIFIED, || {
-                    format!("{host:?} {op:?}: SQLite says {real:?}, and {outcome:?} is specified")
-                });
-                real.unwrap_or(outcome)
-            }
+        match &self.real {
+            Some(real) if !host.forgets() => real.performed(host, op, outcome),
             _ => outcome,
         }
     }
@@ -169,25 +143,14 @@ impl World {
     pub fn looked(&self, host: &Arc<Host>, name: &LockName, stale: Duration) -> Option<Row> {
         let row = self.row(name, stale);
         self.trace(|| format!("{host:?} {name} read {stale:?} old: {}", show(row.as_ref())));
-        match &self.stack {
-            #[cfg(feature = "stacks")]
-            Stack::Sqlite(disk) => {
-                let real = disk.read(host, name);
-                self.check(real.as_ref() == Ok(&row), SPECIFIED, || {
-                    format!("{host:?} {name}: SQLite shows {real:?}, and {row:?} is specified")
-                });
-                real.unwrap_or(row)
-            }
-            _ => row,
+        match &self.real {
+            Some(real) => real.looked(host, name, row),
+            None => row,
         }
     }
 
     /// Somebody who is no client of ours left this row, or none, in the model: so it is in the real store.
-    pub fn planted(&self, _name: &str, _row: Option<&Row>) {
-        match &self.stack {
-            #[cfg(feature = "stacks")]
-            Stack::Sdk(table) => table.plant(_name, _row),
-            _ => {}
-        }
+    pub fn planted(&self, name: &str, row: Option<&Row>) {
+        self.real.iter().for_each(|real| real.planted(name, row));
     }
 }

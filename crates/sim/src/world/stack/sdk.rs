@@ -1,6 +1,7 @@
 //! The product's DynamoDB store over the real AWS SDK, on a host's clocks, and the table that it asks: a DynamoDB in
 //! process, with the model beside it.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,11 +13,12 @@ use dynamo_lock::{Clock, Consistency, DynamoDb, LockName, Store, StoreErrorKind}
 use dynoxide::{Database, DynoxideError};
 use serde_json::{Value as Json, json};
 
-use super::SPECIFIED;
+use super::Real;
+use super::told::Told;
 use super::wire::{self, Wire};
 use crate::world::host::{Host, Inside};
 use crate::world::mutant::Mutant;
-use crate::world::store::show;
+use crate::world::store::{show, show_op};
 use crate::world::{World, lock};
 
 pub const TABLE: &str = "locks";
@@ -37,12 +39,13 @@ pub enum Asked {
     Write(Op),
 }
 
-/// What an answer tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
-    Row(Option<Row>),
-    Outcome(Outcome),
-    Error(StoreErrorKind),
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(name, consistency) => write!(f, "{name} read ({consistency:?})"),
+            Self::Write(op) => f.write_str(&show_op(op)),
+        }
+    }
 }
 
 tokio::task_local! {
@@ -81,21 +84,13 @@ impl Sdk {
         self.host.gate().await;
         let world = &self.host.world;
         let sent = call.sent.load(Relaxed);
-        world.check(sent == 1, SPECIFIED, || format!("{sent} requests were sent for {:?}", call.asked));
+        world.specified(sent == 1, || format!("{sent} requests were sent for {}", call.asked));
         // Where the wire says nothing, it was not waited for.
-        let heard = lock(&call.heard).take().unwrap_or((Told::Error(StoreErrorKind::Unanswered), None));
-        let said = match &answer.result {
-            Ok(result) => (told(result), answer.date),
-            Err(error) => (Told::Error(error.kind()), answer.date),
-        };
-        world.check(said == heard, SPECIFIED, || {
-            format!("{:?} was told {heard:?} about {:?}, and says {said:?}", self.host, call.asked)
-        });
-        let row = match &said.0 {
-            Told::Row(row) | Told::Outcome(Outcome::Conflict(row)) => row.as_ref(),
-            _ => None,
-        };
-        world.note_heard(&self.host, row);
+        let (heard, date) = lock(&call.heard).take().unwrap_or((Told::Error(StoreErrorKind::Unanswered), None));
+        let said = answer.result.as_ref().map_or_else(|error| Told::Error(error.kind()), told);
+        world.agree(&call.asked, &said, &heard);
+        world.specified(answer.date == date, || format!("{}: {:?} for the date {date:?}", call.asked, answer.date));
+        world.note_heard(&self.host, said.news());
         answer
     }
 }
@@ -174,31 +169,15 @@ impl Table {
         table
     }
 
-    /// Puts a row there as it is, or takes it away.
-    pub fn plant(&self, name: &str, row: Option<&Row>) {
-        let done = match row {
-            Some(row) => {
-                let mut item = wire::item(row);
-                item["name"] = json!({ "S": name });
-                self.ask("PutItem", &json!({ "TableName": TABLE, "Item": item }).to_string())
-            }
-            None => {
-                let key = json!({ "TableName": TABLE, "Key": { "name": { "S": name } } });
-                self.ask("DeleteItem", &key.to_string())
-            }
-        };
-        done.expect("the table takes it");
-    }
-
     /// A request takes effect at this instant, in the table and in the model.
     pub fn serve(&self, host: &Arc<Host>, call: &Call, operation: &str, body: &str) -> Served {
         match &call.asked {
-            Asked::Read(name, consistency) => self.read(host, (name, *consistency), operation, body),
-            Asked::Write(op) => self.write(host, op, operation, body),
+            Asked::Read(name, consistency) => self.read(host, call, (name, *consistency), (operation, body)),
+            Asked::Write(op) => self.write(host, call, op, (operation, body)),
         }
     }
 
-    fn write(&self, host: &Arc<Host>, op: &Op, operation: &str, body: &str) -> Served {
+    fn write(&self, host: &Arc<Host>, call: &Call, op: &Op, (operation, body): (&str, &str)) -> Served {
         let world = &host.world;
         let forgets = host.forgets();
         let model = world.apply(host, op);
@@ -209,23 +188,22 @@ impl Table {
         let body = spoilt(world, op, body);
         let (status, body) = self.raw(operation, &body);
         let real = wire::outcome(status, &body);
-        world.check(real.as_ref() == Some(&model), SPECIFIED, || {
-            format!("{host:?} {op:?}: the table says HTTP {status} {body}, and {model:?} is specified")
-        });
+        world.trace(|| format!("the table says HTTP {status}{}", if real.is_some() { "" } else { body.as_str() }));
+        let told = real.clone().map_or(Told::Error(StoreErrorKind::Refused), Told::Outcome);
+        world.agree(&call.asked, &told, &Told::Outcome(model.clone()));
         Served { status, body, told: Told::Outcome(real.unwrap_or(model)) }
     }
 
-    fn read(&self, host: &Arc<Host>, asked: (&LockName, Consistency), operation: &str, body: &str) -> Served {
-        let (world, (name, consistency)) = (&host.world, asked);
+    fn read(&self, host: &Arc<Host>, call: &Call, asked: (&LockName, Consistency), sent: (&str, &str)) -> Served {
+        let (world, (name, consistency), (operation, body)) = (&host.world, asked, sent);
         let strong = serde_json::from_str::<Json>(body).is_ok_and(|body| body["ConsistentRead"] == true);
-        world.check(strong == (consistency == Consistency::Strong), SPECIFIED, || {
-            format!("{host:?} {name}: a {consistency:?} read was sent with ConsistentRead = {strong}")
+        world.specified(strong == (consistency == Consistency::Strong), || {
+            format!("{}: it was sent with ConsistentRead = {strong}", call.asked)
         });
         let (status, body) = self.raw(operation, body);
-        let (real, model) = (wire::read(status, &body), world.row(name, Duration::ZERO));
-        world.check(real.as_ref() == Some(&model), SPECIFIED, || {
-            format!("{host:?} {name}: the table shows HTTP {status} {body}, and {model:?} is specified")
-        });
+        let model = world.row(name, Duration::ZERO);
+        let told = wire::read(status, &body).map_or(Told::Error(StoreErrorKind::Refused), Told::Row);
+        world.agree(&call.asked, &told, &Told::Row(model.clone()));
         // The table knows only what is there now.
         let stale = world.staleness(if strong { Consistency::Strong } else { Consistency::Eventual });
         let row = if stale.is_zero() { model } else { world.row(name, stale) };
@@ -261,6 +239,27 @@ impl Table {
             "UpdateItem" => update_item,
             "DeleteItem" => delete_item,
         }
+    }
+}
+
+impl Real for Table {
+    fn store(self: Arc<Self>, host: &Arc<Host>, lease: Duration) -> Arc<dyn Store> {
+        Arc::new(Sdk::new(host, &self, lease))
+    }
+
+    fn planted(&self, name: &str, row: Option<&Row>) {
+        let done = match row {
+            Some(row) => {
+                let mut item = wire::item(row);
+                item["name"] = json!({ "S": name });
+                self.ask("PutItem", &json!({ "TableName": TABLE, "Item": item }).to_string())
+            }
+            None => {
+                let key = json!({ "TableName": TABLE, "Key": { "name": { "S": name } } });
+                self.ask("DeleteItem", &key.to_string())
+            }
+        };
+        done.expect("the table takes it");
     }
 }
 

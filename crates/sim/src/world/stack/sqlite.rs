@@ -11,8 +11,11 @@ use dynamo_lock::store::{Op, Outcome, Row};
 use dynamo_lock::{Consistency, LockName, Sqlite, Store, StoreError};
 use tempfile::TempDir;
 
+use super::Real;
+use super::told::Told;
 use crate::world::host::Host;
 use crate::world::lock;
+use crate::world::store::show_op;
 
 /// How often a process has opened its store anew before a request, in thousandths.
 const REOPENED: u64 = 5;
@@ -27,16 +30,6 @@ impl Disk {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a place for temporary files");
         Self { handles: Mutex::default(), directory }
-    }
-
-    pub fn write(&self, host: &Arc<Host>, op: &Op) -> Result<Outcome, String> {
-        let store = self.handle(host).map_err(|error| error.to_string())?;
-        answered(store.write(op)).result.map_err(|error| error.to_string())
-    }
-
-    pub fn read(&self, host: &Arc<Host>, name: &LockName) -> Result<Option<Row>, String> {
-        let store = self.handle(host).map_err(|error| error.to_string())?;
-        answered(store.read(name, Consistency::Strong)).result.map_err(|error| error.to_string())
     }
 
     /// A process's handle. Those of processes that have crashed are gone; so is the file's log, if it was the last.
@@ -54,6 +47,22 @@ impl Disk {
         let store = Sqlite::open(self.directory.path().join("locks.db"))?;
         handles.insert(host.id, (Arc::downgrade(host), store.clone()));
         Ok(store)
+    }
+}
+
+impl Real for Disk {
+    fn performed(&self, host: &Arc<Host>, op: &Op, model: Outcome) -> Outcome {
+        let real = self.handle(host).and_then(|store| answered(store.write(op)).result);
+        let told = real.as_ref().map_or_else(|error| Told::Error(error.kind()), |real| Told::Outcome(real.clone()));
+        host.world.agree(show_op(op), &told, &Told::Outcome(model.clone()));
+        real.unwrap_or(model)
+    }
+
+    fn looked(&self, host: &Arc<Host>, name: &LockName, model: Option<Row>) -> Option<Row> {
+        let real = self.handle(host).and_then(|store| answered(store.read(name, Consistency::Strong)).result);
+        let told = real.as_ref().map_or_else(|error| Told::Error(error.kind()), |real| Told::Row(real.clone()));
+        host.world.agree(format_args!("{name} read"), &told, &Told::Row(model.clone()));
+        real.unwrap_or(model)
     }
 }
 

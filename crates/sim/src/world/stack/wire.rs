@@ -19,7 +19,8 @@ use dynamo_lock::store::{Number, Outcome, Row, ServiceDate, Value};
 use dynamo_lock::{LockName, StoreErrorKind};
 use serde_json::{Map, Value as Json, json};
 
-use super::sdk::{CALL, Call, Served, Table, Told};
+use super::sdk::{CALL, Call, Served, Table};
+use super::told::Told;
 use crate::world::host::Host;
 use crate::world::lock;
 use crate::world::network::{Flown, Link, Reply};
