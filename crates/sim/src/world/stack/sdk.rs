@@ -85,8 +85,10 @@ impl Sdk {
         let world = &self.host.world;
         let sent = call.sent.load(Relaxed);
         world.specified(sent == 1, || format!("{sent} requests were sent for {}", call.asked));
-        // Where the wire says nothing, it was not waited for.
-        let (heard, date) = lock(&call.heard).take().unwrap_or((Told::Error(StoreErrorKind::Unanswered), None));
+        let (heard, date) = lock(&call.heard).take().unwrap_or_else(|| {
+            world.count("not waited for by the SDK");
+            (Told::Error(StoreErrorKind::Unanswered), None)
+        });
         let said = answer.result.as_ref().map_or_else(|error| Told::Error(error.kind()), told);
         world.agree(&call.asked, &said, &heard);
         world.specified(answer.date == date, || format!("{}: {:?} for the date {date:?}", call.asked, answer.date));

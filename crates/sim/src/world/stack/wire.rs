@@ -92,12 +92,10 @@ impl Wire {
             5 => (502, "<html>Bad Gateway</html>".to_owned()),
             _ => {
                 let (status, mut body) = result.map_or((502, String::new()), |served| (served.status, served.body));
-                // At least one byte, at least one less than all.
+                // At least one byte, and at least one less than all.
                 let length = 1 + cut as usize % body.len().saturating_sub(1).max(1);
-                let length = (1..=length).rev().find(|at| body.is_char_boundary(*at)).unwrap_or(0);
-                body.truncate(length);
-                // A broken error still tells that it is one; only what should have been the answer is cut.
-                (if status == 200 { 200 } else { 502 }, body)
+                body.truncate(body.floor_char_boundary(length));
+                (status, body)
             }
         })
     }
@@ -112,7 +110,7 @@ impl Wire {
         let headers = response.headers_mut();
         headers.insert("content-type", "application/x-amz-json-1.0");
         headers.insert("x-amzn-requestid", "REQUEST");
-        let counts = match date {
+        match date {
             Some(date) if !proxied => {
                 headers.insert("date", http_date(date));
                 return (Some(date), response);
@@ -122,28 +120,20 @@ impl Wire {
                 headers.insert("date", http_date(wild));
                 return (Some(wild), response);
             }
-            _ => None,
-        };
-        world.count("date that does not count");
+            _ => world.count("date that does not count"),
+        }
         match way {
-            0 => {}
-            1 => {
-                headers.insert("date", http_date(wild));
-                headers.remove("x-amzn-requestid");
-            }
-            2 => {
-                headers.insert("date", http_date(wild));
-                headers.insert("age", "7");
-            }
-            3 => {
-                headers.insert("date", http_date(wild));
-                headers.append("date", http_date(ServiceDate(wild.0 + 1)));
-            }
+            0 => return (None, response),
+            1 => drop(headers.remove("x-amzn-requestid")),
+            2 => drop(headers.insert("age", "7")),
+            3 => drop(headers.insert("date", http_date(ServiceDate(wild.0 + 1)))),
             _ => {
                 headers.insert("date", "yesterday");
+                return (None, response);
             }
         }
-        (counts, response)
+        headers.append("date", http_date(wild));
+        (None, response)
     }
 }
 
