@@ -192,7 +192,9 @@ impl Table {
         let real = wire::outcome(status, &body);
         world.trace(|| format!("the table says HTTP {status}{}", if real.is_some() { "" } else { body.as_str() }));
         let told = real.clone().map_or(Told::Error(StoreErrorKind::Refused), Told::Outcome);
-        world.agree(&call.asked, &told, &Told::Outcome(model.clone()));
+        if !world.agree(&call.asked, &told, &Told::Outcome(model.clone())) {
+            self.mend(world, &op.name);
+        }
         Served { status, body, told: Told::Outcome(real.unwrap_or(model)) }
     }
 
@@ -205,13 +207,20 @@ impl Table {
         let (status, body) = self.raw(operation, body);
         let model = world.row(name, Duration::ZERO);
         let told = wire::read(status, &body).map_or(Told::Error(StoreErrorKind::Refused), Told::Row);
-        world.agree(&call.asked, &told, &Told::Row(model.clone()));
+        if !world.agree(&call.asked, &told, &Told::Row(model.clone())) {
+            self.mend(world, name);
+        }
         // The table knows only what is there now.
         let stale = world.staleness(if strong { Consistency::Strong } else { Consistency::Eventual });
         let row = if stale.is_zero() { model } else { world.row(name, stale) };
         world.trace(|| format!("{host:?} {name} read {stale:?} old: {}", show(row.as_ref())));
         let body = if stale.is_zero() { body } else { wire::found(name, row.as_ref()) };
         Served { status, body, told: Told::Row(row) }
+    }
+
+    /// After a disagreement, of which has been told: a table and a model that show two rows could be waited on for ever.
+    fn mend(&self, world: &World, name: &LockName) {
+        self.planted(name.as_str(), world.row(name, Duration::ZERO).as_ref());
     }
 
     fn raw(&self, operation: &str, body: &str) -> (u16, String) {

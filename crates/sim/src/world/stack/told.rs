@@ -46,12 +46,13 @@ impl fmt::Debug for Told {
 }
 
 impl World {
-    /// The real store tells what is specified.
-    pub fn agree(&self, asked: impl fmt::Display, real: &Told, model: &Told) {
+    /// The real store tells what is specified; says whether it does.
+    pub fn agree(&self, asked: impl fmt::Display, real: &Told, model: &Told) -> bool {
         self.specified(real == model, || {
             let differing = differing(real.row(), model.row()).join(", ");
             format!("{asked}: it says {real:?}, and {model:?} is specified; they differ in {differing}")
         });
+        real == model
     }
 
     pub fn specified(&self, holds: bool, what: impl FnOnce() -> String) {
