@@ -14,7 +14,10 @@ pub fn run(args: &[String]) -> Result<bool, String> {
 }
 
 fn simulator(args: &[String]) -> Result<bool, String> {
-    let mut cargo = sh::cargo("run --quiet --package dynamo-lock-sim --profile sim --");
+    // The SDK's stack and SQLite are worlds of their own, and slow to build.
+    let stacks = args.iter().any(|arg| arg == "sdk" || arg == "sqlite");
+    let feature = if stacks { "--features stacks" } else { "" };
+    let mut cargo = sh::cargo(&format!("run --quiet --package dynamo-lock-sim --profile sim {feature} --"));
     let ended = cargo.args(args).status().map_err(|error| sh::cannot_start(&cargo, &error))?;
     Ok(ended.success())
 }

@@ -6,7 +6,7 @@ mod world;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-usage: dynamo-lock-sim run [--from N] [--seeds M] [--jobs J] | run --seed N --trace
+usage: dynamo-lock-sim run [--from N] [--seeds M] [--jobs J] [--world model|sdk|sqlite] | run --seed N --trace
        dynamo-lock-sim explore [--all | --mutants | CONFIG] [--mutant NAME]";
 
 fn main() -> ExitCode {

@@ -56,7 +56,8 @@ fn every_mutant_is_found() {
 
 #[test]
 fn a_wrong_argument_is_told() {
-    for args in [&["--seeds"][..], &["--seeds", "many"], &["--mutant", "nobody"], &["--sed", "3"]] {
+    for args in [&["--seeds"][..], &["--seeds", "many"], &["--mutant", "nobody"], &["--world", "flat"], &["--sed", "3"]]
+    {
         let output = run(args);
         assert_eq!(output.status.code(), Some(64));
         assert!(!output.stderr.is_empty());

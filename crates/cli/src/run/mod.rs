@@ -83,7 +83,7 @@ async fn work(
     let mut child = match begun {
         Ok(Some(child)) => child,
         Ok(None) => {
-            let why = release(guard, signals).await.unwrap_or_else(|| "the lock was lost".to_owned());
+            let why = release(guard, signals, story).await.unwrap_or_else(|| "the lock was lost".to_owned());
             return Ok(End::Lost(format!("{why}; the command was not begun")));
         }
         Err(failure) => {

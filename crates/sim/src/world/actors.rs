@@ -9,13 +9,12 @@ use tokio::time::sleep;
 
 use super::checks::{Ear, SpanId};
 use super::host::{Host, Inside};
-use super::network::Link;
 use super::{World, lock};
 
 impl Host {
     pub fn client(self: &Arc<Self>, lease: Duration) -> Client {
         let inside = Inside(self.clone());
-        Client::builder(Link(self.clone()))
+        Client::builder(self.store(lease))
             .owner("simulated")
             .lease(lease)
             .clock(inside.clone())

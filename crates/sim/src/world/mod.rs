@@ -16,12 +16,13 @@ mod network;
 mod others;
 mod plan;
 mod run;
+mod stack;
 mod store;
 mod town;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -36,6 +37,7 @@ pub struct World {
     begin: Instant,
     pub plan: plan::Plan,
     pub mutant: Option<mutant::Mutant>,
+    pub real: Option<Arc<dyn stack::Real>>,
     pub dice: Mutex<dice::Dice>,
     pub table: Mutex<store::Table>,
     pub beliefs: Mutex<checks::Beliefs>,
@@ -51,15 +53,17 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, mutant: Option<mutant::Mutant>, tracing: bool) -> Self {
+    pub fn new(seed: u64, mutant: Option<mutant::Mutant>, kind: stack::Kind, tracing: bool) -> Self {
         let mut dice = dice::Dice::new(seed);
-        let plan = plan::Plan::of(&mut dice);
+        let mut plan = plan::Plan::of(&mut dice);
+        kind.settle(&mut plan);
         Self {
             begin: Instant::now(),
             calm: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             plan,
             mutant,
+            real: kind.real(),
             dice: Mutex::new(dice),
             table: Mutex::default(),
             beliefs: Mutex::default(),

@@ -23,6 +23,8 @@ pub enum Mutant {
     WildDates,
     /// Lease clocks run wrong by 8 %: outside A2.
     WildClocks,
+    /// The store answers now and then, and has written nothing.
+    Forgets,
 }
 
 /// Every conjunct of §3's table: what an op asks for, by its kind.
@@ -66,7 +68,7 @@ impl Mutant {
         let drops = ASKED.iter().flat_map(|(kind, names)| names.iter().map(|name| Self::Drop(kind, name)));
         let owners = ["renew", "release", CHECK].map(Self::DropOwner);
         let changes = CHANGES.iter().map(|name| Self::Change(name));
-        let world = [Self::AnswerTimed, Self::WildDates, Self::WildClocks];
+        let world = [Self::AnswerTimed, Self::WildDates, Self::WildClocks, Self::Forgets];
         drops.chain(owners).chain([Self::DropStillHeld]).chain(changes).chain(world).collect()
     }
 
@@ -141,6 +143,7 @@ impl fmt::Display for Mutant {
             Self::AnswerTimed => write!(f, "answer-timed"),
             Self::WildDates => write!(f, "wild-dates"),
             Self::WildClocks => write!(f, "wild-clocks"),
+            Self::Forgets => write!(f, "forgets"),
         }
     }
 }

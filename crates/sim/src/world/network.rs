@@ -11,7 +11,6 @@ use tokio::time::sleep;
 use super::host::Host;
 use super::mutant::Mutant;
 use super::plan::Weather;
-use super::store::show;
 use super::{World, lock};
 
 /// Requests of one process in one second: forty polls for each of what may go on in it, and some.
@@ -36,8 +35,9 @@ struct Fate {
     service_host: usize,
 }
 
+/// What a sender hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reply {
+pub enum Reply {
     Heard,
     /// An error says that no answer came.
     Lost,
@@ -45,6 +45,17 @@ enum Reply {
     Hung,
     Throttled,
     Refused,
+}
+
+/// A request that is over.
+#[derive(Debug)]
+pub struct Flown<T> {
+    /// Never [`Reply::Hung`].
+    pub reply: Reply,
+    /// What came of it, heard or not; nothing if it took no effect.
+    pub result: Option<T>,
+    /// The service's.
+    pub date: Option<ServiceDate>,
 }
 
 impl World {
@@ -94,6 +105,14 @@ impl World {
         fate
     }
 
+    /// How old what a read shows is.
+    pub fn staleness(&self, consistency: Consistency) -> Duration {
+        match consistency {
+            Consistency::Eventual if self.plan.stale > Duration::ZERO => lock(&self.dice).upto(self.plan.stale),
+            _ => Duration::ZERO,
+        }
+    }
+
     fn date(&self, fate: &Fate) -> Option<ServiceDate> {
         let mut off = self.plan.service_hosts[fate.service_host];
         if self.mutant == Some(Mutant::WildDates) {
@@ -106,17 +125,17 @@ impl World {
 
 impl Link {
     /// Carries one request there and its answer back.
-    async fn carry<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> Answer<T> {
+    pub async fn carry<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> Flown<T> {
         let host = &self.0;
         let world = host.world.clone();
         host.gate().await;
         self.within_budget();
         let fate = world.fate(host);
         let flight = host.machine.takes_off(&world);
-        let answer = self.fly(world, fate, work).await;
+        let flown = self.fly(world, fate, work).await;
         host.gate().await;
         drop(flight);
-        answer
+        flown
     }
 
     async fn fly<T: Send + 'static>(
@@ -124,11 +143,12 @@ impl Link {
         world: Arc<World>,
         fate: Fate,
         work: impl Fn() -> T + Send + Sync + 'static,
-    ) -> Answer<T> {
+    ) -> Flown<T> {
         let Some(out) = fate.out else {
             world.trace(|| format!("{:?} request does not arrive: {:?}", self.0, fate.reply));
+            let date = world.date(&fate);
             sleep(fate.back).await;
-            return failure(fate.reply).await;
+            return landed(fate.reply, None, date).await;
         };
         let there = async move {
             sleep(out).await;
@@ -146,14 +166,11 @@ impl Link {
             true => match tokio::spawn(there).await {
                 Ok(answer) => answer,
                 Err(gone) if gone.is_panic() => std::panic::resume_unwind(gone.into_panic()),
-                Err(_) => return failure(Reply::Hung).await,
+                Err(_) => return landed(Reply::Hung, None, None).await,
             },
         };
         sleep(fate.back).await;
-        match fate.reply {
-            Reply::Heard => Answer { result: Ok(result), date },
-            reply => failure(reply).await,
-        }
+        landed(fate.reply, Some(result), date).await
     }
 
     /// §6: nobody asks without end.
@@ -169,34 +186,36 @@ impl Link {
     }
 }
 
-async fn failure<T>(reply: Reply) -> Answer<T> {
-    let (kind, message) = match reply {
-        Reply::Hung | Reply::Heard => std::future::pending().await,
-        Reply::Lost => (StoreErrorKind::Unanswered, "no answer came"),
-        Reply::Throttled => (StoreErrorKind::Throttled, "slow down"),
-        Reply::Refused => (StoreErrorKind::AccessDenied, "not you"),
-    };
-    Err(StoreError::new(kind, message)).into()
+/// Nothing ever comes of a request that hangs.
+async fn landed<T>(reply: Reply, result: Option<T>, date: Option<ServiceDate>) -> Flown<T> {
+    if reply == Reply::Hung {
+        std::future::pending::<()>().await;
+    }
+    Flown { reply, result, date }
+}
+
+impl<T> Flown<T> {
+    /// As a store says it.
+    fn answer(self) -> Answer<T> {
+        let (kind, message) = match (self.reply, self.result) {
+            (Reply::Heard, Some(result)) => return Answer { result: Ok(result), date: self.date },
+            (Reply::Throttled, _) => (StoreErrorKind::Throttled, "slow down"),
+            (Reply::Refused, _) => (StoreErrorKind::AccessDenied, "not you"),
+            _ => (StoreErrorKind::Unanswered, "no answer came"),
+        };
+        Err(StoreError::new(kind, message)).into()
+    }
 }
 
 impl Store for Link {
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
         Box::pin(async move {
             let (host, name) = (self.0.clone(), name.clone());
-            let answer = self
-                .carry(move || {
-                    let world = &host.world;
-                    let stale = match consistency {
-                        Consistency::Eventual if world.plan.stale > Duration::ZERO => {
-                            lock(&world.dice).upto(world.plan.stale)
-                        }
-                        _ => Duration::ZERO,
-                    };
-                    let row = world.row(&name, stale);
-                    world.trace(|| format!("{host:?} {name} read {stale:?} old: {}", show(row.as_ref())));
-                    row
-                })
-                .await;
+            let flown = self.carry(move || {
+                let stale = host.world.staleness(consistency);
+                host.world.looked(&host, &name, stale)
+            });
+            let answer = flown.await.answer();
             if let Ok(row) = &answer.result {
                 self.0.world.note_heard(&self.0, row.as_ref());
             }
@@ -209,7 +228,7 @@ impl Store for Link {
         Box::pin(async move {
             self.0.world.note_sent(&self.0, op);
             let (host, op) = (self.0.clone(), op.clone());
-            let answer = self.carry(move || host.world.apply(&host, &op)).await;
+            let answer = self.carry(move || host.world.performed(&host, &op)).await.answer();
             if let Ok(Outcome::Conflict(row)) = &answer.result {
                 self.0.world.note_heard(&self.0, row.as_ref());
             }

@@ -57,6 +57,7 @@ fn put(world: &World, name: &LockName, seen: Option<&Row>, row: Row) {
     let held = entry.row.as_ref().is_some_and(|row| row.whole(attr::EXPIRES_ON).is_some_and(|ends| ends > 0));
     let shown = show(Some(&row));
     if same {
+        world.planted(name.as_str(), Some(&row));
         entry.put(time, Some(row));
     }
     drop(table);
@@ -110,6 +111,7 @@ pub fn purge(world: &World) {
         let due = |row: &Row| row.whole(attr::PURGE_ON).is_some_and(|on| on < second);
         if entry.row.as_ref().is_some_and(due) {
             entry.put(time, None);
+            world.planted(name, None);
             world.trace(|| format!("ttl deletes {name}"));
             world.count("ttl deletion");
         }

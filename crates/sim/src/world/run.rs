@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::coverage::Coverage;
 use super::history::History;
 use super::mutant::Mutant;
+use super::stack::Kind;
 use super::{World, lock, town};
 
 /// A run with fewer seeds than this says nothing about what it met.
@@ -33,6 +34,7 @@ struct Args {
     kills: Option<usize>,
     /// Only the names of the mutants are asked for.
     list: bool,
+    world: Kind,
 }
 
 /// The subcommand.
@@ -60,8 +62,17 @@ pub fn main(args: &[String]) -> ExitCode {
 }
 
 fn parse(args: &[String]) -> Result<Args, String> {
-    let mut parsed =
-        Args { from: 0, seeds: 1000, jobs: 2, seed: None, trace: false, mutant: None, kills: None, list: false };
+    let mut parsed = Args {
+        from: 0,
+        seeds: 1000,
+        jobs: 2,
+        seed: None,
+        trace: false,
+        mutant: None,
+        kills: None,
+        list: false,
+        world: Kind::Model,
+    };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -75,6 +86,7 @@ fn parse(args: &[String]) -> Result<Args, String> {
             "--trace" => parsed.trace = true,
             "--mutant" => parsed.mutant = Some(value()?.parse()?),
             "--kills" => parsed.kills = Some(number(value()?)? as usize),
+            "--world" => parsed.world = value()?.parse()?,
             _ => return Err(format!("unknown argument {arg}")),
         }
     }
@@ -89,12 +101,12 @@ struct Ended {
     lock_hours: f64,
 }
 
-fn world(seed: u64, mutant: Option<Mutant>, tracing: bool) -> Ended {
+fn world(seed: u64, mutant: Option<Mutant>, kind: Kind, tracing: bool) -> Ended {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime needs nothing from outside");
     PANICS.set(0);
     let (history, passes, lock_hours) = runtime.block_on(async {
-        let world = Arc::new(World::new(seed, mutant, tracing));
+        let world = Arc::new(World::new(seed, mutant, kind, tracing));
         let task = tokio::spawn({
             let world = world.clone();
             async move { town::live(&world).await }
@@ -114,7 +126,7 @@ fn world(seed: u64, mutant: Option<Mutant>, tracing: bool) -> Ended {
 }
 
 fn one(args: &Args, seed: u64) -> ExitCode {
-    let ended = world(seed, args.mutant, args.trace);
+    let ended = world(seed, args.mutant, args.world, args.trace);
     for line in &ended.history.lines {
         println!("{line}");
     }
@@ -154,7 +166,7 @@ fn search(args: &Args, failures_max: usize) -> Found {
                     if seed >= args.from + args.seeds {
                         return;
                     }
-                    let ended = world(seed, args.mutant, false);
+                    let ended = world(seed, args.mutant, args.world, false);
                     let mut found = lock(&found);
                     found.coverage.add(&ended.history.counts, ended.passes, ended.lock_hours);
                     if let Some(first) = ended.history.violations.into_iter().next() {
@@ -170,11 +182,11 @@ fn search(args: &Args, failures_max: usize) -> Found {
     found
 }
 
-fn print_failures(found: &Found, mutant: Option<Mutant>) {
+fn print_failures(found: &Found, args: &Args) {
     for Failure { seed, first, .. } in found.failures.iter().take(FAILURES_SHOWN) {
         println!("seed {seed} fails: {first}");
-        let mutant = mutant.map_or(String::new(), |mutant| format!(" --mutant {mutant}"));
-        println!("  cargo xtask sim --seed {seed} --trace{mutant}");
+        let mutant = args.mutant.map_or(String::new(), |mutant| format!(" --mutant {mutant}"));
+        println!("  cargo xtask sim{} --seed {seed} --trace{mutant}", args.world.arguments());
     }
 }
 
@@ -182,7 +194,7 @@ fn many(args: &Args) -> ExitCode {
     #[allow(clippy::disallowed_methods)] // how fast this is, for people
     let began = Instant::now();
     let found = search(args, FAILURES_MAX);
-    print_failures(&found, None);
+    print_failures(&found, args);
     let (table, missing) = found.coverage.report();
     println!("{table}");
     let took = began.elapsed().max(Duration::from_millis(1));
@@ -194,6 +206,7 @@ fn many(args: &Args) -> ExitCode {
         found.coverage.lock_hours / took.as_secs_f64() * 60.0,
         found.failures.len()
     );
+    let missing: Vec<_> = missing.into_iter().filter(|what| args.world.meets(what)).collect();
     let missing = if found.coverage.seeds < COVERAGE_FROM { Vec::new() } else { missing };
     for what in &missing {
         println!("not enough of {what}");
@@ -204,7 +217,7 @@ fn many(args: &Args) -> ExitCode {
 /// There is a fault: says after how many seeds it was noticed, and by what.
 fn hunt(args: &Args, kills: usize) -> ExitCode {
     let found = search(args, kills);
-    print_failures(&found, args.mutant);
+    print_failures(&found, args);
     let mut checks = BTreeMap::<&str, usize>::new();
     found
         .failures

@@ -110,8 +110,9 @@ impl World {
         let Table { locks, sent, heard } = &mut *table;
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
-        let outcome = apply_as(self.mutant, before.as_ref(), op);
+        let outcome = apply_as(self.mutant.filter(|_| self.real.is_none()), before.as_ref(), op);
         match &outcome {
+            Outcome::Applied(_) if self.real.is_none() && host.forgets() => entry.row = before,
             Outcome::Applied(row) => {
                 let sent_at = sent.get(op.guid.as_str()).copied();
                 self.classify(host, op, before.as_ref(), entry, heard);
@@ -279,7 +280,7 @@ fn conflict(op: &Op, row: Option<&Row>) -> &'static str {
     }
 }
 
-fn show_op(op: &Op) -> String {
+pub fn show_op(op: &Op) -> String {
     let short = |text: &str| text[..6.min(text.len())].to_owned();
     let what = match &op.kind {
         OpKind::Acquire(lease) => format!("acquire {} lease {} ms", short(lease.reign.as_str()), lease.lease_ms),
@@ -294,7 +295,7 @@ fn show_op(op: &Op) -> String {
     format!("{} {what} as {}", op.name, short(op.guid.as_str()))
 }
 
-fn show_outcome(outcome: &Outcome) -> String {
+pub fn show_outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Applied(row) => format!("applied {}", show(Some(row))),
         Outcome::Conflict(row) => format!("conflict {}", show(row.as_ref())),
