@@ -68,8 +68,8 @@ fn a_violation_is_told_in_the_same_words_in_every_process() {
 fn a_store_that_disagrees_with_the_model_is_noticed() {
     for (world, mutant, seed) in [
         ("sdk", "renew-without-beat", "2"),
-        ("sdk", "renew-same-guid", "5"),
-        ("sdk", "forgets", "17"),
+        ("sdk", "renew-same-guid", "0"),
+        ("sdk", "forgets", "0"),
         ("sqlite", "forgets", "0"),
     ] {
         let output = run(world, &["--mutant", mutant, "--from", seed, "--seeds", "1"]);
@@ -83,7 +83,7 @@ fn a_store_that_disagrees_with_the_model_is_noticed() {
 /// The store does as it is told, and two believe: the checks of the ordinary worlds see through the whole stack.
 #[test]
 fn wrong_clocks_and_dates_are_found_over_the_sdk() {
-    for (mutant, seed) in [("answer-timed", "124"), ("wild-dates", "17"), ("wild-clocks", "10")] {
+    for (mutant, seed) in [("wild-dates", "0"), ("wild-clocks", "0")] {
         let output = run("sdk", &["--mutant", mutant, "--from", seed, "--seeds", "1"]);
         let told = told(&output);
         assert!(!output.status.success(), "{mutant} lives: {told}");
