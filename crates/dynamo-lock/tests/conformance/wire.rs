@@ -112,6 +112,9 @@ pub fn op(op: &Op) -> Json {
         OpKind::ForceFree { target: of, reign, purge_on } => {
             json!({ "is": "force free", "target": target(of), "reign": reign.as_str(), "purgeOn": purge_on })
         }
+        OpKind::LegacyGet { seen, expires_on } => {
+            json!({ "is": "legacy get", "seen": seen.as_ref().map(row), "expiresOn": expires_on })
+        }
     };
     json!({ "name": op.name.as_str(), "guid": op.guid.as_str(), "kind": kind })
 }
@@ -143,6 +146,9 @@ pub fn op_of(json: &Json) -> Op {
         "force free" => {
             let target = target_of(&kind["target"]);
             OpKind::ForceFree { target, reign: reign(), purge_on: whole(&kind["purgeOn"]) }
+        }
+        "legacy get" => {
+            OpKind::LegacyGet { seen: maybe_row_of(&kind["seen"]), expires_on: whole(&kind["expiresOn"]) }
         }
         odd => panic!("no such op: {odd}"),
     };
