@@ -72,9 +72,7 @@ impl Lock {
 fn result(end: LegacyEnd, last: Option<StoreError>) -> Result<(), LegacyError> {
     match end {
         LegacyEnd::Got => Ok(()),
-        LegacyEnd::Held { expires_on, now_ms } => {
-            Err(LegacyError::Held { expires_on: expires_on.to_string(), now_ms })
-        }
+        LegacyEnd::Held { expires_on, now_ms } => Err(LegacyError::Held { expires_on: expires_on.to_string(), now_ms }),
         LegacyEnd::Lost => Err(LegacyError::Lost),
         LegacyEnd::Faulty(fault) => Err(LegacyError::Row(fault)),
         _ => Err(last.map_or(LegacyError::Unanswered, LegacyError::Store)),

@@ -147,9 +147,7 @@ pub fn op_of(json: &Json) -> Op {
             let target = target_of(&kind["target"]);
             OpKind::ForceFree { target, reign: reign(), purge_on: whole(&kind["purgeOn"]) }
         }
-        "legacy get" => {
-            OpKind::LegacyGet { seen: maybe_row_of(&kind["seen"]), expires_on: whole(&kind["expiresOn"]) }
-        }
+        "legacy get" => OpKind::LegacyGet { seen: maybe_row_of(&kind["seen"]), expires_on: whole(&kind["expiresOn"]) },
         odd => panic!("no such op: {odd}"),
     };
     Op { name: name_of(&json["name"]), guid: text(&json["guid"]).into(), kind }
