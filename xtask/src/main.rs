@@ -6,6 +6,7 @@ mod checks;
 mod features;
 mod leaks;
 mod ministack;
+mod node;
 mod npm;
 mod scan;
 mod sh;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND
 
   test [--endpoint URL] [FILTER]   everything: the checks, a DynamoDB server, all tests; one summary line at the end
   check [FILTER]                   the checks alone
+  node [--release]                 builds the addon of the Node package, so that require('./bindings/node') works
   ministack                        a DynamoDB server for working by hand; ends with ctrl-C
 
   --endpoint URL   run the tests against this DynamoDB instead of starting ministack
@@ -29,6 +31,7 @@ usage: cargo xtask COMMAND
 enum Command {
     Test { endpoint: Option<String>, filter: Option<String> },
     Check { filter: Option<String> },
+    Node { release: bool },
     Ministack,
     Help,
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let done = match parse(&args) {
         Ok(Command::Test { endpoint, filter }) => test::run(endpoint, filter.as_deref()),
         Ok(Command::Check { filter }) => checks::run(filter.as_deref()),
+        Ok(Command::Node { release }) => node::build(release),
         Ok(Command::Ministack) => ministack::by_hand(),
         Ok(Command::Help) => {
             println!("{USAGE}");
@@ -60,7 +64,7 @@ fn main() -> ExitCode {
 
 fn parse(args: &[String]) -> Result<Command, String> {
     let Some((name, rest)) = args.split_first() else { return Ok(Command::Help) };
-    let (mut endpoint, mut filter) = (None, None);
+    let (mut endpoint, mut filter, mut release) = (None, None, false);
     let mut rest = rest.iter();
     while let Some(arg) = rest.next() {
         match arg.as_str() {
@@ -68,6 +72,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
             "--endpoint" if name == "test" => {
                 endpoint = Some(rest.next().ok_or("--endpoint needs a URL")?.clone());
             }
+            "--release" if name == "node" => release = true,
             flag if flag.starts_with('-') => return Err(format!("`{name}` knows no option `{flag}`")),
             _ if filter.is_none() => filter = Some(arg.clone()),
             more => return Err(format!("one filter is enough, `{more}` is a second")),
@@ -79,6 +84,8 @@ fn parse(args: &[String]) -> Result<Command, String> {
     match name.as_str() {
         "test" => Ok(Command::Test { endpoint, filter }),
         "check" => Ok(Command::Check { filter }),
+        "node" if filter.is_none() => Ok(Command::Node { release }),
+        "node" => Err("`node` takes no filter".into()),
         "ministack" if filter.is_none() => Ok(Command::Ministack),
         "ministack" => Err("`ministack` takes no filter".into()),
         "-h" | "--help" | "help" => Ok(Command::Help),
@@ -106,7 +113,8 @@ mod tests {
         for line in ["tset", "test --endpoint", "test --endpoint here", "check --endpoint http://x", "test a b"] {
             assert!(typed(line).is_err(), "{line}");
         }
-        assert!(typed("ministack now").is_err());
+        assert!(typed("ministack now").is_err() && typed("node now").is_err() && typed("test --release").is_err());
+        assert_eq!(typed("node --release"), Ok(Command::Node { release: true }));
     }
 
     #[test]
