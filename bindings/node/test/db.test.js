@@ -187,7 +187,7 @@ test('a DocumentClient, and what is no db, is refused with what to give', needsP
 for (const kind of ['AWS.DynamoDB of SDK v2', 'DynamoDBClient of SDK v3', 'DynamoDB of SDK v3']) {
   test(`${kind} serves as db, for both APIs`, needsAll, async (t) => {
     const v3 = packages('@aws-sdk/client-dynamodb');
-    const config = { region: 'us-east-1', endpoint, credentials: awsConfig };
+    const config = { region: 'us-east-1', endpoint, credentials: { ...awsConfig } };
     const db = kind.endsWith('v2') ? v2() : kind.startsWith('DynamoDBClient') ? new v3.DynamoDBClient(config) : new v3.DynamoDB(config);
     t.after(() => db.destroy?.());
     const name = tableName();
