@@ -79,7 +79,7 @@ class Connection {
   /** A message of the native half. */
   hear(kind, id, body) {
     if (kind === ANSWER) return this.#answer(id, JSON.parse(body));
-    if (kind === LOST) return this.#held.get(id)?.lose(fromFailure(JSON.parse(body)));
+    if (kind === LOST) return this.#held.get(id)?.(fromFailure(JSON.parse(body)));
     const answer = kind === DB ? this.#db(JSON.parse(body)) : this.#credentials();
     answer.then((said) => this.#native.reply(id, JSON.stringify(said)));
   }
@@ -96,9 +96,9 @@ class Connection {
     else resolve(value);
   }
 
-  /** Remembers a held lock until it is let go: it is told when it is lost. */
-  hold(guard, lock) {
-    this.#held.set(guard, lock);
+  /** Remembers a held lock until it is let go; `lose` is told when it is lost. */
+  hold(guard, lose) {
+    this.#held.set(guard, lose);
     this.#use();
   }
 

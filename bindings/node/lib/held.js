@@ -17,7 +17,7 @@ class HeldLock {
     this.name = name;
     /** The fencing token, a bigint: larger than that of every earlier holder. */
     this.token = token(lockToken);
-    connection.hold(guard, this);
+    connection.hold(guard, (error) => this.#lose(error));
   }
 
   /** Aborted when the lock is lost, with a LockLostError that says why. */
@@ -73,7 +73,7 @@ class HeldLock {
   }
 
   /** The native half says that it is lost. */
-  lose(error) {
+  #lose(error) {
     if (this.#lost || this.#released) return;
     this.#connection.letGo(this.#guard);
     this.#connection.forget(this.#guard);
