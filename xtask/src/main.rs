@@ -1,4 +1,4 @@
-//! What a person or the CI runs, in one place: `cargo xtask test`, `check`, `ministack`.
+//! What a person or the CI runs, in one place: `cargo xtask test`, `check`, `node`, `ministack`.
 //!
 //! Standard library only: everything waits for this crate to compile.
 
@@ -21,6 +21,7 @@ usage: cargo xtask COMMAND
   test [--endpoint URL] [FILTER]   everything: the checks, a DynamoDB server, all tests; one summary line at the end
   check [FILTER]                   the checks alone
   node [--release]                 builds the addon of the Node package, so that require('./bindings/node') works
+  node-bench                       what acquire and release cost from JavaScript, beside Rust on the same server
   ministack                        a DynamoDB server for working by hand; ends with ctrl-C
 
   --endpoint URL   run the tests against this DynamoDB instead of starting ministack
@@ -32,6 +33,7 @@ enum Command {
     Test { endpoint: Option<String>, filter: Option<String> },
     Check { filter: Option<String> },
     Node { release: bool },
+    NodeBench,
     Ministack,
     Help,
 }
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Ok(Command::Test { endpoint, filter }) => test::run(endpoint, filter.as_deref()),
         Ok(Command::Check { filter }) => checks::run(filter.as_deref()),
         Ok(Command::Node { release }) => node::build(release),
+        Ok(Command::NodeBench) => node::bench(),
         Ok(Command::Ministack) => ministack::by_hand(),
         Ok(Command::Help) => {
             println!("{USAGE}");
@@ -85,6 +88,8 @@ fn parse(args: &[String]) -> Result<Command, String> {
         "test" => Ok(Command::Test { endpoint, filter }),
         "check" => Ok(Command::Check { filter }),
         "node" if filter.is_none() => Ok(Command::Node { release }),
+        "node-bench" if filter.is_none() => Ok(Command::NodeBench),
+        "node-bench" => Err("`node-bench` takes no filter".into()),
         "node" => Err("`node` takes no filter".into()),
         "ministack" if filter.is_none() => Ok(Command::Ministack),
         "ministack" => Err("`ministack` takes no filter".into()),

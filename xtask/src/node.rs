@@ -1,7 +1,8 @@
 //! The Node package: its addon, built and put where `index.js` looks for it, and its tests.
 
-use crate::sh;
+use crate::ministack::Server;
 use crate::tally::Tally;
+use crate::{sh, test};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,6 +23,25 @@ pub fn build(release: bool) -> Result<bool, String> {
     let addon = place(&target()?.join(profile).join(library()))?;
     println!("{}", addon.display());
     Ok(true)
+}
+
+/// `cargo xtask node-bench`: whether JavaScript's acquire and release cost at most 1.25 times Rust's.
+pub fn bench() -> Result<bool, String> {
+    let mut cargo = sh::cargo("build --locked --release -p dynamo-lock-node --lib --example overhead");
+    if !cargo.status().map_err(|error| sh::cannot_start(&cargo, &error))?.success() {
+        return Ok(false);
+    }
+    let release = target()?.join("release");
+    place(&release.join(library()))?;
+    let server = Server::start()?;
+    let mut node = Command::new("node");
+    node.arg("bench/overhead.js")
+        .arg(release.join("examples/overhead").with_extension(std::env::consts::EXE_EXTENSION))
+        .current_dir(sh::root().join(FOLDER))
+        .envs(test::environment(true, Some(server.url())))
+        .stdin(Stdio::null());
+    let status = node.status().map_err(|error| sh::cannot_start(&node, &error))?;
+    Ok(status.success())
 }
 
 /// Puts the addon that `cargo test` has built where `index.js` looks for it.

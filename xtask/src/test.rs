@@ -77,7 +77,7 @@ pub fn run(endpoint: Option<String>, filter: Option<&str>) -> Result<bool, Strin
 }
 
 /// What the tests of the Node package are told.
-fn environment(is_ours: bool, url: Option<&str>) -> Vec<(&'static str, &str)> {
+pub fn environment(is_ours: bool, url: Option<&str>) -> Vec<(&'static str, &str)> {
     let mut environment = if is_ours { DUMMIES.to_vec() } else { Vec::new() };
     environment.extend(url.map(|url| (ENDPOINT, url)));
     environment
