@@ -66,9 +66,7 @@ export interface DynamoDbClient {
   send(command: any): Promise<any>;
 }
 
-export class Client {
-  private constructor();
-
+export interface Client {
   /** A handle to the lock of this name; nothing happens yet. Throws an `ArgumentError` if it cannot be one. */
   lock(name: string): Lock;
 
@@ -115,8 +113,7 @@ export interface AcquireOptions extends TryOptions {
 }
 
 /** One named lock: a handle. */
-export class Lock {
-  private constructor();
+export interface Lock {
   readonly name: string;
 
   /** Waits until the lock is ours. Rejects with a `LockHeldError` after `waitMs`. */
@@ -137,8 +134,7 @@ export class Lock {
 }
 
 /** A held lock. The library renews it until it is released. */
-export class HeldLock {
-  private constructor();
+export interface HeldLock {
   readonly name: string;
   /** The fencing token: larger than that of every earlier holder. */
   readonly token: bigint;

@@ -81,7 +81,9 @@ class Connection {
     if (kind === ANSWER) return this.#answer(id, JSON.parse(body));
     if (kind === LOST) return this.#held.get(id)?.(fromFailure(JSON.parse(body)));
     const answer = kind === DB ? this.#db(JSON.parse(body)) : this.#credentials();
-    answer.then((said) => this.#native.reply(id, JSON.stringify(said)));
+    const reply = (said) => this.#native.reply(id, JSON.stringify(said));
+    // What cannot be said in JSON, as a number without end, is no answer.
+    answer.then(reply).catch((error) => reply({ status: 500, body: { message: String(error) }, why: String(error) }));
   }
 
   #answer(id, { value, failure }) {
@@ -89,8 +91,9 @@ class Connection {
     if (!call) return;
     const { signal, resolve, reject } = call;
     if (signal?.aborted) {
-      // It came too late: what it brings is given back.
+      // It came too late: what it brings is given back. The process stays until nothing is left behind.
       if (value?.guard !== undefined) this.#native.forget(value.guard);
+      this.call('close', {}).catch(() => {});
       reject(signal.reason);
     } else if (failure) reject(fromFailure(failure));
     else resolve(value);

@@ -39,13 +39,14 @@ function sender(db, commands) {
       // A db of promises alone; one that takes callbacks too may return a promise of nothing.
       if (typeof returned?.then !== 'function') return undefined;
       const only = db[method].length < 2;
-      return returned.then((data) => (only || data !== undefined ? callback(null, data) : undefined), callback);
+      const rejected = (error) => callback(error ?? new Error('db rejected with nothing'));
+      return returned.then((data) => (only || data !== undefined ? callback(null, data) : undefined), rejected);
     };
   }
   if (typeof db.send === 'function') {
     const known = commands ?? clientCommands();
     return (operation, params, callback) => {
-      db.send(new known[`${operation}Command`](params)).then((data) => callback(null, data), callback);
+      db.send(new known[`${operation}Command`](params)).then((data) => callback(null, data), (error) => callback(error ?? new Error('db rejected with nothing')));
     };
   }
   throw new ArgumentError('options.db has neither getItem nor send: give AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)');
@@ -65,7 +66,15 @@ const missing = (operation) => ({ code: 'UnknownOperationException', message: `o
 /** Asks once, hears the first answer. */
 function ask(send, { operation, params }) {
   return new Promise((resolve) => {
-    const hear = (error, data) => resolve(error ? failure(error, operation) : { status: 200, body: toWire(data ?? {}) });
+    const answer = (error, data) => (error ? failure(error, operation) : { status: 200, body: toWire(data ?? {}) });
+    const hear = (...said) => {
+      try {
+        resolve(answer(...said));
+      } catch (error) {
+        // Not into the caller's own code.
+        resolve({ status: 500, body: { __type: 'InternalServerError', message: `its answer cannot be read: ${error}` } });
+      }
+    };
     try {
       send(operation, toSdk(operation, params), hear);
     } catch (error) {

@@ -52,19 +52,15 @@ impl Connection {
         let args: Json = serde_json::from_str(args).unwrap_or_default();
         let stop = this.abandoned.child_token();
         locked(&this.calls).insert(id, stop.clone());
-        let this = this.clone();
+        // Its drop answers, so that a fault of ours leaves no promise open.
+        let under_way = UnderWay { connection: this.clone(), id, said: Err(Failure::fault(&method)) };
         runtime.spawn(async move {
             let said = tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(Failure::cancelled()),
-                said = this.perform(&method, &args) => said,
+                said = under_way.connection.perform(&method, &args) => said,
             };
-            locked(&this.calls).remove(&id);
-            let body = match said {
-                Ok(value) => json!({ "value": value }),
-                Err(failure) => json!({ "failure": failure.json() }),
-            };
-            this.port.post(Kind::Answer, id, body.to_string());
+            under_way.end(said);
         });
     }
 
@@ -195,6 +191,30 @@ impl Connection {
         }
         locked(&self.lists).insert(id, list);
         Ok(json!({ "rows": rows, "more": true }))
+    }
+}
+
+/// A call until it is answered.
+struct UnderWay {
+    connection: Arc<Connection>,
+    id: u32,
+    said: Said,
+}
+
+impl UnderWay {
+    fn end(mut self, said: Said) {
+        self.said = said;
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        locked(&self.connection.calls).remove(&self.id);
+        let body = match std::mem::replace(&mut self.said, Ok(Json::Null)) {
+            Ok(value) => json!({ "value": value }),
+            Err(failure) => json!({ "failure": failure.json() }),
+        };
+        self.connection.port.post(Kind::Answer, self.id, body.to_string());
     }
 }
 

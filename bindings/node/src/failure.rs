@@ -44,6 +44,11 @@ impl Failure {
         Self::new("store", "CANCELLED", &"cancelled")
     }
 
+    /// It ended without a word.
+    pub(crate) fn fault(method: &str) -> Self {
+        Self::new("store", "REFUSED", &format!("{method} ended by a fault of the library: please report it"))
+    }
+
     pub(crate) fn argument(message: &dyn Display) -> Self {
         Self::new("argument", "INVALID_ARGUMENT", message)
     }

@@ -87,6 +87,8 @@ test('a db that throws, fails or says nonsense is an error, once', async () => {
     throw error;
   };
   const good = mock().db;
+  const circular = {};
+  circular.Item = circular;
   for (const db of [
     { ...good, getItem: throws(new Error('at once')) },
     { ...good, getItem: throws(undefined) },
@@ -100,6 +102,10 @@ test('a db that throws, fails or says nonsense is an error, once', async () => {
     { ...good, putItem: throws(new Error('at once')) },
     { ...good, putItem: fails(new Error('write')) },
     { ...good, getItem: async () => { throw new Error('rejected'); } },
+    { ...good, getItem: () => Promise.reject() },
+    { ...good, getItem: (params, callback) => callback(null, { Item: { guid: { S: 5n } } }) },
+    { ...good, getItem: (params, callback) => setImmediate(callback, null, circular) },
+    { ...good, getItem: (params, callback) => setImmediate(callback, null, { get Item() { throw new Error('a getter'); } }) },
     { ...good, putItem: undefined },
   ]) {
     assert.deepStrictEqual(await get(db), ['ERROR']);

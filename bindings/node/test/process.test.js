@@ -139,6 +139,46 @@ test('worker threads have clients of their own, and one terminated in mid-acquir
   for (const name of ['x', 'y', 'z']) await (await client.lock(name).acquire({ waitMs: 10_000 })).release();
 });
 
+test('an acquire that is aborted as the process ends leaves nothing behind', needsServer, async (t) => {
+  const { client, name } = await onTable(t);
+  const script = `
+    const client = library.createClient(process.argv[1], { awsConfig: ${JSON.stringify(awsConfig)}, leaseMs: 600000 });
+    const lock = client.lock('a');
+    const abort = new AbortController();
+    client.lock('b').inspect().then(() => {
+      lock.acquire({ signal: abort.signal }).then((lock) => lock.release(), () => console.log('aborted'));
+      setTimeout(() => abort.abort(), Number(process.argv[2]));
+    });`;
+  let aborted = 0;
+  for (let ms = 0; ms < 12; ms++) {
+    const { said, code, complained } = await start(script, { args: [name, String(ms)] }).ended;
+    assert.strictEqual(code, 0, complained);
+    aborted += said === 'aborted\n';
+    // Its lease would be ten minutes.
+    const state = (await client.lock('a').inspect()).state;
+    assert.strictEqual(state, 'free', `after ${ms} ms`);
+  }
+  assert.ok(aborted >= 2, `aborted ${aborted} times`);
+});
+
+test('clients that nobody has any more are collected', async () => {
+  const script = `
+    (async () => {
+      const rss = async () => { for (let at = 0; at < 5; at++) { gc(); await new Promise(setImmediate); } return process.memoryUsage().rss; };
+      let collected = 0;
+      const registry = new FinalizationRegistry(() => collected++);
+      for (let at = 0; at < 300; at++) {
+        const client = library.connect('memory:');
+        registry.register(client);
+        await (await client.lock('a').acquire()).release();
+      }
+      for (let at = 0; at < 50 && collected < 290; at++) await rss();
+      console.log(collected >= 290);
+    })();`;
+  const { said, complained } = await start(script, { flags: ['--expose-gc'] }).ended;
+  assert.strictEqual(said, 'true\n', complained);
+});
+
 test('10,000 times acquire and release: memory grows by 5 MB at most between the 5,000th and the last', async () => {
   const script = `
     (async () => {
