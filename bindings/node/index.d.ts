@@ -23,7 +23,7 @@ export interface ConnectOptions {
 
 export interface ClientOptions extends ConnectOptions {
   /** Configuration in the shape of aws-sdk v2. What it leaves out comes from the environment, as for the aws command. */
-  awsConfig?: AwsConfig;
+  awsConfig?: AwsConfig | AwsConfigObject;
   /** Your own DynamoDB object in place of `awsConfig`; heartbeats then need your event loop. */
   db?: DynamoDb | DynamoDbClient;
   /** `require('@aws-sdk/client-dynamodb')`, where `db` is a `DynamoDBClient` and that package is not found. */
@@ -53,6 +53,11 @@ export interface AwsConfig {
   apiVersion?: string;
   /** Has no effect, and warns once. */
   [key: string]: unknown;
+}
+
+/** An `AWS.Config` of SDK v2. */
+export interface AwsConfigObject {
+  getCredentials(callback: (error: any) => void): void;
 }
 
 /** `AWS.DynamoDB` of SDK v2, `DynamoDB` of SDK v3, or what stands in for them. `getLock` needs these two calls only. */

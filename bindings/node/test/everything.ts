@@ -20,6 +20,8 @@ const clients: Client[] = [
   createClient('Lock'),
   createClient('Lock', options),
   createClient('Lock', { awsConfig: { endpoint: new AWS.Endpoint('http://localhost:8000'), credentials: async () => ({ accessKeyId: 'a', secretAccessKey: 'b' }) } }),
+  createClient('Lock', { awsConfig: new AWS.Config({ region: 'us-east-1' }) }),
+  createClient('Lock', { awsConfig: AWS.config }),
   createClient('Lock', { db: new AWS.DynamoDB() }),
   createClient('Lock', { db: new DynamoDBClient({}) }),
   createClient('Lock', { db: new DynamoDB({}) }),
