@@ -1,5 +1,7 @@
 'use strict';
 
+const { readFileSync } = require('node:fs');
+
 /** As napi-rs names platforms. */
 function platform() {
   const { platform: os, arch } = process;
@@ -9,8 +11,16 @@ function platform() {
 }
 
 function isMusl() {
-  const report = process.report?.getReport();
-  return report !== undefined && !report.header.glibcVersionRuntime;
+  try {
+    return readFileSync('/usr/bin/ldd', 'latin1').includes('musl');
+  } catch {
+    // Without the network part, which asks name servers.
+    const { excludeNetwork } = process.report;
+    process.report.excludeNetwork = true;
+    const { header } = process.report.getReport();
+    process.report.excludeNetwork = excludeNetwork;
+    return !header.glibcVersionRuntime;
+  }
 }
 
 module.exports = platform;
