@@ -1,4 +1,4 @@
-//! What a person or the CI runs, in one place: `cargo xtask test`, `check`, `sim`, `ministack`.
+//! What a person or the CI runs, in one place: `cargo xtask test`, `check`, `sim`, `node`, `ministack`.
 //!
 //! Standard library only: everything waits for this crate to compile.
 
@@ -7,6 +7,7 @@ mod features;
 mod leaks;
 mod ministack;
 mod mutants;
+mod node;
 mod npm;
 mod scan;
 mod sh;
@@ -22,9 +23,10 @@ usage: cargo xtask COMMAND
   test [--endpoint URL] [FILTER]   everything: the checks, a DynamoDB server, all tests; one summary line at the end
   check [FILTER]                   the checks alone
   sim [--from N] [--seeds M]       random worlds with the real client; --seed N --trace tells one
-  sim shrink SEED                  a failing world, made smaller
   sim mutants [NAME…]              faults put in on purpose, and what notices them
   sim explore [--all | --mutants]  small worlds, breadth first
+  node [--release]                 builds the addon of the Node package, so that require('./bindings/node') works
+  node-bench                       what acquire and release cost from JavaScript, beside Rust on the same server
   ministack                        a DynamoDB server for working by hand; ends with ctrl-C
 
   --endpoint URL   run the tests against this DynamoDB instead of starting ministack
@@ -36,6 +38,8 @@ enum Command {
     Test { endpoint: Option<String>, filter: Option<String> },
     Check { filter: Option<String> },
     Sim(Vec<String>),
+    Node { release: bool },
+    NodeBench,
     Ministack,
     Help,
 }
@@ -46,6 +50,8 @@ fn main() -> ExitCode {
         Ok(Command::Test { endpoint, filter }) => test::run(endpoint, filter.as_deref()),
         Ok(Command::Check { filter }) => checks::run(filter.as_deref()),
         Ok(Command::Sim(args)) => sim::run(&args),
+        Ok(Command::Node { release }) => node::build(release),
+        Ok(Command::NodeBench) => node::bench(),
         Ok(Command::Ministack) => ministack::by_hand(),
         Ok(Command::Help) => {
             println!("{USAGE}");
@@ -71,7 +77,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
     if name == "sim" {
         return Ok(Command::Sim(rest.to_vec()));
     }
-    let (mut endpoint, mut filter) = (None, None);
+    let (mut endpoint, mut filter, mut release) = (None, None, false);
     let mut rest = rest.iter();
     while let Some(arg) = rest.next() {
         match arg.as_str() {
@@ -79,6 +85,7 @@ fn parse(args: &[String]) -> Result<Command, String> {
             "--endpoint" if name == "test" => {
                 endpoint = Some(rest.next().ok_or("--endpoint needs a URL")?.clone());
             }
+            "--release" if name == "node" => release = true,
             flag if flag.starts_with('-') => return Err(format!("`{name}` knows no option `{flag}`")),
             _ if filter.is_none() => filter = Some(arg.clone()),
             more => return Err(format!("one filter is enough, `{more}` is a second")),
@@ -90,6 +97,10 @@ fn parse(args: &[String]) -> Result<Command, String> {
     match name.as_str() {
         "test" => Ok(Command::Test { endpoint, filter }),
         "check" => Ok(Command::Check { filter }),
+        "node" if filter.is_none() => Ok(Command::Node { release }),
+        "node-bench" if filter.is_none() => Ok(Command::NodeBench),
+        "node-bench" => Err("`node-bench` takes no filter".into()),
+        "node" => Err("`node` takes no filter".into()),
         "ministack" if filter.is_none() => Ok(Command::Ministack),
         "ministack" => Err("`ministack` takes no filter".into()),
         "-h" | "--help" | "help" => Ok(Command::Help),
@@ -117,7 +128,8 @@ mod tests {
         for line in ["tset", "test --endpoint", "test --endpoint here", "check --endpoint http://x", "test a b"] {
             assert!(typed(line).is_err(), "{line}");
         }
-        assert!(typed("ministack now").is_err());
+        assert!(typed("ministack now").is_err() && typed("node now").is_err() && typed("test --release").is_err());
+        assert_eq!(typed("node --release"), Ok(Command::Node { release: true }));
     }
 
     #[test]

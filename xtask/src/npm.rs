@@ -1,38 +1,60 @@
-//! The original npm `dynamo-lock`, which one test drives: installed once into the cache directory, as its lock file
-//! says, without running scripts.
+//! npm packages that tests drive: installed once into the cache directory, as their lock files say, without running
+//! scripts.
 
 use crate::sh;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const FOLDER: &str = "crates/dynamo-lock/tests/npm";
-/// What the package needs; its driver runs from the repository.
-const FILES: [&str; 4] = ["package.json", "package-lock.json", "aws-sdk/package.json", "aws-sdk/index.js"];
-
-/// Where the original is, with its `node_modules`.
-pub fn install() -> Result<PathBuf, String> {
-    let from = sh::root().join(FOLDER);
-    let mut contents = Vec::new();
-    for file in FILES {
-        contents.extend(std::fs::read(from.join(file)).map_err(|error| format!("cannot read {file}: {error}"))?);
-    }
-    let name = format!("npm-original-{:016x}", sh::fnv(&contents));
-    sh::once("the original npm dynamo-lock", &name, |half| make(&from, half))
+/// Packages that one folder of the repository names.
+pub struct Packages {
+    what: &'static str,
+    name: &'static str,
+    folder: &'static str,
+    files: &'static [&'static str],
 }
 
-fn make(from: &Path, to: &Path) -> Result<(), String> {
-    for file in FILES {
-        let (from, to) = (from.join(file), to.join(file));
-        let copied = std::fs::create_dir_all(to.parent().unwrap_or(&to)).and_then(|()| std::fs::copy(from, &to));
-        copied.map_err(|error| format!("cannot write {}: {error}", to.display()))?;
+/// The original npm `dynamo-lock`, which one test pauses; its driver runs from the repository.
+pub const ORIGINAL: Packages = Packages {
+    what: "the original npm dynamo-lock",
+    name: "npm-original",
+    folder: "crates/dynamo-lock/tests/npm",
+    files: &["package.json", "package-lock.json", "aws-sdk/package.json", "aws-sdk/index.js"],
+};
+
+/// Both AWS SDKs, the original and the type checker, for the tests of the Node package.
+pub const NODE: Packages = Packages {
+    what: "the npm packages that the tests of the Node package drive",
+    name: "npm-node",
+    folder: "bindings/node/test",
+    files: &["package.json", "package-lock.json"],
+};
+
+impl Packages {
+    /// Where they are, with their `node_modules`.
+    pub fn install(&self) -> Result<PathBuf, String> {
+        let from = sh::root().join(self.folder);
+        let mut contents = Vec::new();
+        for file in self.files {
+            contents.extend(std::fs::read(from.join(file)).map_err(|error| format!("cannot read {file}: {error}"))?);
+        }
+        let name = format!("{}-{:016x}", self.name, sh::fnv(&contents));
+        sh::once(self.what, &name, |half| self.make(&from, half))
     }
-    let mut npm = Command::new("npm");
-    npm.args("ci --ignore-scripts --no-audit --no-fund --loglevel=error".split(' '))
-        .current_dir(to)
-        .stdin(Stdio::null());
-    match sh::output(&mut npm)? {
-        printed if printed.ok => Ok(()),
-        printed => Err(format!("npm could not install the original:\n{}", sh::tail(&printed.stderr, 20))),
+
+    fn make(&self, from: &Path, to: &Path) -> Result<(), String> {
+        for file in self.files {
+            let (from, to) = (from.join(file), to.join(file));
+            let copied = std::fs::create_dir_all(to.parent().unwrap_or(&to)).and_then(|()| std::fs::copy(from, &to));
+            copied.map_err(|error| format!("cannot write {}: {error}", to.display()))?;
+        }
+        let mut npm = Command::new("npm");
+        npm.args("ci --ignore-scripts --no-audit --no-fund --loglevel=error".split(' '))
+            .current_dir(to)
+            .stdin(Stdio::null());
+        match sh::output(&mut npm)? {
+            printed if printed.ok => Ok(()),
+            printed => Err(format!("npm could not install {}:\n{}", self.what, sh::tail(&printed.stderr, 20))),
+        }
     }
 }
 
@@ -41,9 +63,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_package_is_pinned_by_its_hash_and_names_no_host() {
-        let lock = std::fs::read_to_string(sh::root().join(FOLDER).join("package-lock.json")).expect("there");
-        assert!(lock.contains("\"integrity\": \"sha512-"));
-        assert!(!lock.contains("://"));
+    fn packages_are_pinned_by_their_hash_and_name_no_place_to_get_them() {
+        for packages in [ORIGINAL, NODE] {
+            let lock = sh::root().join(packages.folder).join("package-lock.json");
+            let lock = std::fs::read_to_string(lock).expect("there");
+            assert!(lock.contains("\"integrity\": \"sha512-"));
+            assert!(!lock.contains("\"resolved\": \"http"));
+        }
     }
 }

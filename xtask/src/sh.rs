@@ -1,5 +1,6 @@
 //! Running other programs, from the root of the repository.
 
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -30,6 +31,17 @@ pub fn output(command: &mut Command) -> Result<Printed, String> {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     })
+}
+
+/// Copies what a program prints, and hears each line of it.
+pub fn pass_on(mut from: impl BufRead, to: &mut impl Write, mut hear: impl FnMut(&str)) -> std::io::Result<()> {
+    let mut line = Vec::new();
+    while from.read_until(b'\n', &mut line)? > 0 {
+        to.write_all(&line)?;
+        hear(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+    to.flush()
 }
 
 /// One line on a program that did not start.

@@ -8,7 +8,6 @@ pub fn run(args: &[String]) -> Result<bool, String> {
     match first {
         Some("mutants") => mutants::run(&args[1..]),
         Some("explore") => simulator(args),
-        Some("shrink") => simulator(args),
         _ => simulator(&[&["run".to_owned()], args].concat()),
     }
 }

@@ -63,6 +63,17 @@ impl Tally {
         }
     }
 
+    /// Adds one line of what node's test runner prints in TAP; only those at its end count.
+    pub fn tap(&mut self, line: &str) {
+        let sum = |name: &str| line.strip_prefix("# ")?.strip_prefix(name)?.trim().parse::<u64>().ok();
+        self.passed += sum("pass ").unwrap_or(0);
+        self.failed += sum("fail ").unwrap_or(0) + sum("cancelled ").unwrap_or(0);
+        let skipped = line.trim_start().split_once(" # SKIP ");
+        if let Some((_, why)) = skipped.filter(|(_, why)| *why != "test name does not match pattern") {
+            self.skip(why.to_owned());
+        }
+    }
+
     /// Adds something that did not run.
     pub fn skip(&mut self, reason: String) {
         self.skipped += 1;
@@ -95,6 +106,16 @@ mod tests {
         let mut tally = Tally::default();
         lines.iter().for_each(|line| tally.line(line));
         tally
+    }
+
+    #[test]
+    fn the_sums_of_nodes_test_runner_count_and_a_skipped_test_with_its_reason() {
+        let mut tally = Tally::default();
+        let said = "TAP version 13\nok 1 - a lock # SKIP no server\n\
+                    ok 2 - b # SKIP test name does not match pattern\n# tests 9\n# pass 5\n# fail 2\n# cancelled 1\n# skipped 1";
+        said.lines().for_each(|line| tally.tap(line));
+        assert_eq!(tally.to_string(), "5 passed, 3 failed, 1 skipped");
+        assert_eq!(tally.reasons, ["no server"]);
     }
 
     #[test]

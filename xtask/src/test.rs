@@ -2,8 +2,8 @@
 
 use crate::ministack::Server;
 use crate::tally::{Tally, Verdict};
-use crate::{checks, npm, sh};
-use std::io::{BufRead, BufReader, Write};
+use crate::{checks, node, npm, sh};
+use std::io::BufReader;
 use std::process::{Command, Stdio};
 
 /// Where tests look for a DynamoDB over HTTP.
@@ -43,7 +43,7 @@ pub fn run(endpoint: Option<String>, filter: Option<&str>) -> Result<bool, Strin
     if let Some(filter) = filter {
         cargo.args(["--", filter]);
     }
-    let server = match endpoint {
+    let server = match &endpoint {
         Some(url) => {
             // Somebody's own server, perhaps AWS itself: their credentials and Region count.
             cargo.env(ENDPOINT, url);
@@ -55,10 +55,17 @@ pub fn run(endpoint: Option<String>, filter: Option<&str>) -> Result<bool, Strin
         UNSET.iter().for_each(|name| _ = cargo.env_remove(name));
         cargo.envs(DUMMIES).env(ENDPOINT, server.url());
     }
-    if let Some(original) = there(&mut tally, ORIGINAL, npm::install(), sh::ci()) {
+    if let Some(original) = there(&mut tally, ORIGINAL, npm::ORIGINAL.install(), sh::ci()) {
         cargo.env(NPM, original);
     }
     tests(&mut cargo, &mut tally)?;
+    if let Some(packages) = there(&mut tally, PACKAGES, npm::NODE.install(), sh::ci()) {
+        let there = there(&mut tally, ADDON, node::place_tested(), true).is_some();
+        let url = server.as_ref().map(Server::url).or(endpoint.as_deref());
+        if there {
+            node::tests(&packages, filter, &environment(server.is_some(), url), &mut tally)?;
+        }
+    }
     drop(server);
     println!();
     tally.reasons.iter().for_each(|reason| println!("skipped: {reason}"));
@@ -70,8 +77,18 @@ pub fn run(endpoint: Option<String>, filter: Option<&str>) -> Result<bool, Strin
     Ok(tally.good())
 }
 
+/// What the tests of the Node package are told.
+pub fn environment(is_ours: bool, url: Option<&str>) -> Vec<(&'static str, &str)> {
+    let mut environment = if is_ours { DUMMIES.to_vec() } else { Vec::new() };
+    environment.extend(url.map(|url| (ENDPOINT, url)));
+    environment
+}
+
 const SERVER: &str = "a DynamoDB server for the tests over HTTP starts (--endpoint URL takes another)";
 const ORIGINAL: &str = "the original npm client for the test that pauses it is installed";
+
+const PACKAGES: &str = "the npm packages that the tests of the Node package drive are installed";
+const ADDON: &str = "the addon of the Node package is built";
 
 /// Counts something that tests need as a check. Without it they do not run: that is a failure in the CI, where nobody
 /// reads what was left out.
@@ -90,7 +107,8 @@ fn tests(cargo: &mut Command, tally: &mut Tally) -> Result<(), String> {
     let failed = tally.failed;
     let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(|error| sh::cannot_start(cargo, &error))?;
     if let Some(output) = child.stdout.take() {
-        pass_on(BufReader::new(output), &mut std::io::stdout(), tally).map_err(|error| error.to_string())?;
+        sh::pass_on(BufReader::new(output), &mut std::io::stdout(), |line| tally.line(line))
+            .map_err(|error| error.to_string())?;
     }
     let status = child.wait().map_err(|error| error.to_string())?;
     if !status.success() && tally.failed == failed {
@@ -101,16 +119,6 @@ fn tests(cargo: &mut Command, tally: &mut Tally) -> Result<(), String> {
     Ok(())
 }
 
-fn pass_on(mut from: impl BufRead, to: &mut impl Write, tally: &mut Tally) -> std::io::Result<()> {
-    let mut line = Vec::new();
-    while from.read_until(b'\n', &mut line)? > 0 {
-        to.write_all(&line)?;
-        tally.line(String::from_utf8_lossy(&line).trim_end());
-        line.clear();
-    }
-    to.flush()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,7 +127,7 @@ mod tests {
     fn output_is_passed_on_as_it_is_and_counted() {
         let said = b"caf\xe9\ntest result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured\nno newline";
         let (mut passed_on, mut tally) = (Vec::new(), Tally::default());
-        pass_on(&said[..], &mut passed_on, &mut tally).expect("no I/O");
+        sh::pass_on(&said[..], &mut passed_on, |line| tally.line(line)).expect("no I/O");
         assert_eq!(passed_on, said);
         assert_eq!(tally.to_string(), "2 passed, 1 failed, 0 skipped");
     }

@@ -39,6 +39,7 @@ mod drive;
 mod error;
 mod guard;
 mod inspect;
+mod legacy;
 mod lock;
 mod observer;
 pub mod store;
@@ -51,6 +52,7 @@ pub use dynamo_lock_protocol::{
 pub use error::{AcquireError, HoldError, InspectError, Lost, NotDynamoDb, ReleaseError, RevokeError, WithError};
 pub use guard::{Guard, UpdateError};
 pub use inspect::Inspection;
+pub use legacy::LegacyError;
 pub use lock::{Lock, LockOptions};
 pub use observer::{Event, Observer};
 #[cfg(feature = "dynamodb")]

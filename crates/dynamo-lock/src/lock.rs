@@ -19,8 +19,8 @@ use crate::store::Consistency;
 /// One named lock. A handle: making it does nothing, and it may be kept, cloned and used again.
 #[derive(Clone, Debug)]
 pub struct Lock {
-    client: Client,
-    name: LockName,
+    pub(crate) client: Client,
+    pub(crate) name: LockName,
 }
 
 impl Lock {

@@ -235,6 +235,7 @@ fn forced(row: Option<&Row>, op: &Op) -> Row {
         match change {
             Change::Set(name, value) => next.set(name, value),
             Change::Remove(name) => next.remove(name),
+            Change::Replace(row) => next = row,
             Change::Next(name, seed) => next.set(name, (next.whole(name).unwrap_or(seed) + 1).into()),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! One row per lock. Every change of it is an [`Op`]: one conditional write, whose meaning is the function [`apply`].
 //! The machines decide what to send and what may be believed: [`Acquire`] until a lock is held, [`Held`] while it is,
-//! [`Release`] at its end, [`Revoke`] from outside. They are fed with what happened and when, and answer with what to
+//! [`Release`] at its end, [`Revoke`] from outside; [`LegacyGet`] takes a lock as the original npm package did. They are fed with what happened and when, and answer with what to
 //! do next; time and luck come in as arguments ([`Now`]), so a test, a simulator or a model checker can drive them.
 //!
 //! The rules R1 to R6 that comments name are those of `docs/protocol.md`.
@@ -12,6 +12,7 @@
 mod acquire;
 mod config;
 mod held;
+mod legacy;
 mod name;
 mod number;
 mod op;
@@ -27,6 +28,7 @@ pub use config::{
     ConfigError, DATA_MAX, DRIFT_PER_MILLE, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, PURGE_AFTER, STAMP_PAD, Timing,
 };
 pub use held::{Beat, Heartbeat, Held, Loss};
+pub use legacy::{LegacyEnd, LegacyGet, LegacyStep};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use number::Number;
 pub use op::{Change, Condition, Ends, Lease, Op, OpKind, Outcome, Target, Verdict, apply, attr, holds};

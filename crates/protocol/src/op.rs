@@ -95,6 +95,14 @@ pub enum OpKind {
         /// Epoch seconds for DynamoDB's TTL.
         purge_on: u64,
     },
+    /// Write the row anew in the format of the original npm `dynamo-lock`, as its `getLock` does: a put, which leaves of
+    /// what was there only what a strongly consistent read saw.
+    LegacyGet {
+        /// The row that was read; its lock was over.
+        seen: Option<Row>,
+        /// Until when, epoch ms on the wall clock of whoever asks.
+        expires_on: u64,
+    },
 }
 
 /// What an acquisition writes.
@@ -171,6 +179,8 @@ pub enum Change {
     Next(&'static str, u64),
     /// Removes an attribute.
     Remove(&'static str),
+    /// Puts this row in the place of the one that is there, of which nothing else stays.
+    Replace(Row),
 }
 
 /// The answer to a write, as far as the protocol cares.
@@ -195,7 +205,7 @@ pub enum Verdict {
     Conflict(Option<Row>),
 }
 
-use Change::{Next, Remove, Set};
+use Change::{Next, Remove, Replace, Set};
 use Condition::{Above, All, Any, Below, Differs, Equals, Missing};
 
 impl Op {
@@ -242,6 +252,13 @@ impl Op {
                 }
                 All(all)
             }
+            OpKind::LegacyGet { seen: None, .. } => Missing(attr::GUID),
+            OpKind::LegacyGet { seen: Some(seen), .. } => {
+                let mut all = vec![Equals(attr::GUID, guid_of(seen))];
+                // A version that had no token has none for ever: whoever gives one writes a fresh guid.
+                all.extend(seen.token().map(|token| Equals(attr::TOKEN, token.get().into())));
+                All(all)
+            }
         }
     }
 
@@ -267,9 +284,52 @@ impl Op {
                 changes.retain(|change| *change != Set(attr::BEAT, 0.into()));
                 free(&mut changes, *purge_on);
             }
+            OpKind::LegacyGet { seen, expires_on } => {
+                return vec![Replace(legacy(seen.as_ref(), &self.guid, *expires_on))];
+            }
         }
         changes
     }
+}
+
+impl Op {
+    /// The whole row that it puts, if it is a put.
+    pub fn put(&self) -> Option<Row> {
+        self.changes().into_iter().find_map(|change| match change {
+            Replace(row) => Some(row),
+            _ => None,
+        })
+    }
+}
+
+/// A row of the original's format; the token and all that is not ours are carried on, and so is the payload.
+fn legacy(seen: Option<&Row>, guid: &Guid, expires_on: u64) -> Row {
+    const OURS: [&str; 11] = [
+        attr::V,
+        attr::REIGN,
+        attr::TOKEN,
+        attr::STAMP,
+        attr::REVOKED,
+        attr::BEAT,
+        attr::LEASE_MS,
+        attr::OWNER,
+        attr::ACQUIRED_ON,
+        attr::PURGE_ON,
+        attr::LIVE,
+    ];
+    let mut row = seen.cloned().unwrap_or_default();
+    OURS.iter().for_each(|name| row.remove(name));
+    if let Some(token) = seen.and_then(Row::token) {
+        row.set(attr::TOKEN, token.next().get().into());
+    }
+    row.set(attr::GUID, guid.as_str().into());
+    row.set(attr::EXPIRES_ON, expires_on.into());
+    row
+}
+
+fn guid_of(row: &Row) -> Value {
+    // A row without one is never asked for: it is no lock.
+    Value::from(row.text(attr::GUID).unwrap_or_default())
 }
 
 impl Lease {
@@ -329,6 +389,7 @@ pub fn apply(row: Option<&Row>, op: &Op) -> Verdict {
         match change {
             Set(name, value) => next.set(name, value),
             Remove(name) => next.remove(name),
+            Replace(row) => next = row,
             Next(name, seed) => match next.get(name) {
                 None => next.set(name, seed.saturating_add(1).into()),
                 Some(Value::N(number)) => {

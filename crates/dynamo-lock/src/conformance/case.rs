@@ -267,7 +267,7 @@ impl Dice {
         let guid = Guid::from_random(1_001 + nth as u128);
         let reign = Reign::from_random(2_001 + nth as u128);
         let over = row.is_none_or(|row| row.whole("expiresOn") == Some(0));
-        let kind = match self.below(8) {
+        let kind = match self.below(9) {
             // Twice as often what suits the row.
             side @ (0 | 6 | 7) if side == 0 || over => OpKind::Acquire(self.lease(reign, row)),
             6 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(reign, row),
@@ -279,9 +279,30 @@ impl Dice {
                 let token = (!self.once_in(3)).then(|| self.seen_token(row));
                 OpKind::Release { reign: self.seen_reign(row), token, purge_on: 1_800_000_002 }
             }
+            8 => self.legacy_get(row),
             _ => self.revoke(reign, row),
         };
         Op { name: name.clone(), guid, kind }
+    }
+
+    /// Mostly of the row that is there; that it is over is not the store's to check.
+    fn legacy_get(&mut self, row: Option<&Row>) -> OpKind {
+        let seen = match (row, self.below(6)) {
+            (None, 5) => Some(self.legacy()),
+            (None, _) | (_, 5) => None,
+            (Some(row), 4) => {
+                let mut seen = row.clone();
+                seen.set("guid", self.guid().as_str().into());
+                Some(seen)
+            }
+            (Some(row), 3) => {
+                let mut seen = row.clone();
+                seen.set("token", self.token().into());
+                Some(seen)
+            }
+            (Some(row), _) => Some(row.clone()),
+        };
+        OpKind::LegacyGet { seen, expires_on: self.one_of(&[1_700_000_060_000, 1]) }
     }
 
     fn revoke(&mut self, reign: Reign, row: Option<&Row>) -> OpKind {

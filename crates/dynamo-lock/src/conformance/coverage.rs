@@ -22,11 +22,13 @@ pub enum Feat {
     FreeToken,
     /// [`OpKind::ForceFree`] by version.
     FreeVersion,
+    /// [`OpKind::LegacyGet`].
+    LegacyGet,
 }
 
 impl Feat {
     /// All of them.
-    pub const ALL: [Feat; 8] = [
+    pub const ALL: [Feat; 9] = [
         Feat::Acquire,
         Feat::TakeOver,
         Feat::Renew,
@@ -35,6 +37,7 @@ impl Feat {
         Feat::RevokeVersion,
         Feat::FreeToken,
         Feat::FreeVersion,
+        Feat::LegacyGet,
     ];
 
     /// What this op does.
@@ -48,6 +51,7 @@ impl Feat {
             OpKind::Revoke { target: Target::Version { .. }, .. } => Feat::RevokeVersion,
             OpKind::ForceFree { target: Target::Token(_), .. } => Feat::FreeToken,
             OpKind::ForceFree { target: Target::Version { .. }, .. } => Feat::FreeVersion,
+            OpKind::LegacyGet { .. } => Feat::LegacyGet,
         }
     }
 }

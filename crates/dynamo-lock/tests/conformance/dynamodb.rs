@@ -77,6 +77,11 @@ fn one_request_each(calls: &[Call], requests: &[Request]) -> Result<(), String> 
                     && says("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
                     && request.body.get("ConditionExpression").is_some()
             }
+            // A legacy get; a put has no new row to bring back.
+            (Call::Write, "PutItem") => {
+                says("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
+                    && request.body.get("ConditionExpression").is_some()
+            }
             (Call::List, "Scan") => !strong,
             _ => false,
         };

@@ -112,6 +112,9 @@ pub fn op(op: &Op) -> Json {
         OpKind::ForceFree { target: of, reign, purge_on } => {
             json!({ "is": "force free", "target": target(of), "reign": reign.as_str(), "purgeOn": purge_on })
         }
+        OpKind::LegacyGet { seen, expires_on } => {
+            json!({ "is": "legacy get", "seen": seen.as_ref().map(row), "expiresOn": expires_on })
+        }
     };
     json!({ "name": op.name.as_str(), "guid": op.guid.as_str(), "kind": kind })
 }
@@ -144,6 +147,7 @@ pub fn op_of(json: &Json) -> Op {
             let target = target_of(&kind["target"]);
             OpKind::ForceFree { target, reign: reign(), purge_on: whole(&kind["purgeOn"]) }
         }
+        "legacy get" => OpKind::LegacyGet { seen: maybe_row_of(&kind["seen"]), expires_on: whole(&kind["expiresOn"]) },
         odd => panic!("no such op: {odd}"),
     };
     Op { name: name_of(&json["name"]), guid: text(&json["guid"]).into(), kind }

@@ -210,7 +210,7 @@ pub enum Call {
 }
 
 impl Call {
-    /// "acquire", "take over", "renew", "release", "revoke", "force free", "read" or "list".
+    /// "acquire", "take over", "renew", "release", "revoke", "force free", "legacy get", "read" or "list".
     pub fn kind(&self) -> &'static str {
         use dynamo_lock_protocol::OpKind;
         match self {
@@ -223,6 +223,7 @@ impl Call {
                 OpKind::Release { .. } => "release",
                 OpKind::Revoke { .. } => "revoke",
                 OpKind::ForceFree { .. } => "force free",
+                OpKind::LegacyGet { .. } => "legacy get",
             },
         }
     }

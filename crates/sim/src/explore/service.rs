@@ -62,6 +62,7 @@ fn verdict(row: Option<&Row>, bend: &Bend, op: &Op) -> Verdict {
         match change {
             Change::Set(name, value) => next.set(name, value),
             Change::Remove(name) => next.remove(name),
+            Change::Replace(row) => next = row,
             Change::Next(name, seed) => {
                 let value = next.whole(name).unwrap_or(seed) + 1;
                 next.set(name, Value::N(Number::from(value)));

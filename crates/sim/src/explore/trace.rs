@@ -115,6 +115,7 @@ fn show_op(op: &Op) -> String {
         OpKind::Release { reign, .. } => format!("release of reign {}", nonce(reign.as_str())),
         OpKind::Revoke { .. } => format!("revoke {guid}"),
         OpKind::ForceFree { .. } => format!("force free {guid}"),
+        OpKind::LegacyGet { .. } => format!("legacy get {guid}"),
     }
 }
 

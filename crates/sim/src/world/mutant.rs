@@ -130,6 +130,7 @@ fn kind(op: &Op) -> &'static str {
         OpKind::Release { token: None, .. } => "clean-up",
         OpKind::Revoke { .. } => "revoke",
         OpKind::ForceFree { .. } => "force-free",
+        OpKind::LegacyGet { .. } => "legacy-get",
     }
 }
 
@@ -203,6 +204,7 @@ pub fn apply_as(mutant: Option<Mutant>, row: Option<&Row>, op: &Op) -> Outcome {
         match change {
             Change::Set(name, value) => next.set(name, value),
             Change::Remove(name) => next.remove(name),
+            Change::Replace(row) => next = row,
             Change::Next(name, seed) => {
                 let value = next.whole(name).unwrap_or(seed) + 1;
                 next.set(name, Value::from(value));

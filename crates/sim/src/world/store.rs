@@ -202,6 +202,7 @@ impl World {
                     entry.reigns.range_mut(..=token).for_each(|(_, reign)| reign.forced = true);
                 }
             }
+            OpKind::LegacyGet { .. } => entry.top = entry.top.max(row.whole(attr::TOKEN).unwrap_or(0)),
         }
     }
 
@@ -220,6 +221,7 @@ impl World {
             OpKind::Release { .. } => "release applied",
             OpKind::Revoke { .. } => "revoke applied",
             OpKind::ForceFree { .. } => "force free applied",
+            OpKind::LegacyGet { .. } => "legacy get applied",
             OpKind::TakeOver { seen, .. } => {
                 let quiet = heard.get(&(host.id, seen.as_str().to_owned())).map(|first| self.time() - *first);
                 match before.and_then(|row| row.standing().ok()) {
@@ -277,6 +279,8 @@ fn conflict(op: &Op, row: Option<&Row>) -> &'static str {
         OpKind::Release { .. } => "release conflict lost",
         OpKind::Revoke { .. } | OpKind::ForceFree { .. } if guid => "revoke conflict ours",
         OpKind::Revoke { .. } | OpKind::ForceFree { .. } => "revoke conflict lost",
+        OpKind::LegacyGet { .. } if guid => "legacy get conflict ours",
+        OpKind::LegacyGet { .. } => "legacy get conflict lost",
     }
 }
 
@@ -291,6 +295,7 @@ pub fn show_op(op: &Op) -> String {
         OpKind::Release { reign, .. } => format!("release {}", short(reign.as_str())),
         OpKind::Revoke { target, .. } => format!("revoke {target:?}"),
         OpKind::ForceFree { target, .. } => format!("force free {target:?}"),
+        OpKind::LegacyGet { expires_on, .. } => format!("legacy get until {expires_on}"),
     };
     format!("{} {what} as {}", op.name, short(op.guid.as_str()))
 }

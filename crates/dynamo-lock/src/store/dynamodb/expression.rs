@@ -67,6 +67,8 @@ impl<'a> Expression<'a> {
                     set.push(format!("{name} = if_not_exists({name}, {seed}) + {one}"));
                 }
                 Change::Remove(name) => remove.push(self.name(name)),
+                // A put, which is no update.
+                Change::Replace(_) => {}
             }
         }
         let clauses = [("SET", set), ("REMOVE", remove)];
@@ -105,6 +107,41 @@ impl<'a> Expression<'a> {
         });
         format!(":{at}")
     }
+}
+
+/// A condition in the original's words, and what its placeholders stand for.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    pub(super) condition: String,
+    pub(super) names: Option<HashMap<String, String>>,
+    pub(super) values: Option<HashMap<String, AttributeValue>>,
+}
+
+/// The condition of a legacy get: `attribute_not_exists(guid)`, or `guid = :oldguid`, and the token beside it.
+pub(super) fn original(condition: &Condition) -> Words {
+    let mut words = Words::default();
+    let all = match condition {
+        Condition::All(all) => &all[..],
+        one => std::slice::from_ref(one),
+    };
+    let mut parts = Vec::new();
+    for part in all {
+        match part {
+            Condition::Missing(name) => parts.push(format!("attribute_not_exists({name})")),
+            Condition::Equals(attr::TOKEN, value) => {
+                parts.push("#token = :oldtoken".to_owned()); // a reserved word
+                words.names = Some([("#token".to_owned(), attr::TOKEN.to_owned())].into());
+                words.values.get_or_insert_default().insert(":oldtoken".to_owned(), item::attribute(value));
+            }
+            Condition::Equals(name, value) => {
+                parts.push(format!("{name} = :old{name}"));
+                words.values.get_or_insert_default().insert(format!(":old{name}"), item::attribute(value));
+            }
+            _ => {} // no others in a legacy get
+        }
+    }
+    words.condition = parts.join(" AND ");
+    words
 }
 
 /// Whether the text has an OR outside parentheses.
@@ -171,6 +208,25 @@ mod tests {
         assert_eq!(expression.names()["#token"], "token");
         assert_eq!(expression.values()[":5"], AttributeValue::N("7".to_owned()));
         assert_eq!(expression.values().len(), 11);
+    }
+
+    #[test]
+    fn a_legacy_get_reads_as_the_original_wrote_it() {
+        let get = |seen: Option<dynamo_lock_protocol::Row>| {
+            let kind = OpKind::LegacyGet { seen, expires_on: 5 };
+            original(&Op { name: LockName::new("lock").expect("a name"), guid: "new".into(), kind }.condition())
+        };
+        let none = get(None);
+        assert_eq!(none.condition, "attribute_not_exists(guid)");
+        assert!(none.names.is_none() && none.values.is_none());
+        let mut row = dynamo_lock_protocol::Row::new([("guid".to_owned(), "g".into())]);
+        let plain = get(Some(row.clone()));
+        assert_eq!(plain.condition, "guid = :oldguid");
+        assert_eq!(plain.values, Some([(":oldguid".to_owned(), AttributeValue::S("g".to_owned()))].into()));
+        row.set("token", 7.into());
+        let native = get(Some(row));
+        assert_eq!(native.condition, "guid = :oldguid AND #token = :oldtoken");
+        assert_eq!(native.values.expect("values")[":oldtoken"], AttributeValue::N("7".to_owned()));
     }
 
     #[test]

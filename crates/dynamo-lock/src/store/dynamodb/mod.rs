@@ -16,6 +16,7 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{Config, ConfigBag, Intercept};
 use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure,
@@ -152,6 +153,35 @@ impl DynamoDb {
         }
     }
 
+    /// The original's put, with its words: what stands in for DynamoDB in its users' tests may know no others.
+    async fn put(&self, op: &Op, row: Row, dates: &DateReader) -> Result<Outcome, StoreError> {
+        let condition = op.condition();
+        let words = expression::original(&condition);
+        let mut item: HashMap<_, _> = row.attributes().map(|(n, v)| (n.to_owned(), item::attribute(v))).collect();
+        item.extend(self.item_key(op.name.as_str()));
+        let request = self
+            .client
+            .put_item()
+            .table_name(&*self.table)
+            .set_item(Some(item))
+            .condition_expression(words.condition)
+            .set_expression_attribute_names(words.names)
+            .set_expression_attribute_values(words.values)
+            .return_values_on_condition_check_failure(OnFailure::AllOld);
+        match request.customize().interceptor(dates.clone()).send().await {
+            Ok(_) => Ok(Outcome::Applied(row)),
+            Err(error) if answer::code(&error) == Some("ConditionalCheckFailedException") => {
+                let item = match error.into_service_error() {
+                    PutItemError::ConditionalCheckFailedException(failed) => failed.item,
+                    _ => None,
+                };
+                // No row where there must be one: whoever asked reads it.
+                Ok(Outcome::Conflict(item.map(|item| item::row(item, &self.key))))
+            }
+            Err(error) => Err(self.asked("PutItem").error(error)),
+        }
+    }
+
     fn conflict(&self, condition: &Condition, row: Option<Row>) -> Result<Outcome, StoreError> {
         // A server that does not know ALL_OLD on failure would look like one whose rows keep vanishing.
         if row.is_none() && holds(None, condition) {
@@ -199,7 +229,10 @@ impl Store for DynamoDb {
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
             let dates = DateReader::default();
-            let result = self.update(op, &dates).await;
+            let result = match op.put() {
+                Some(row) => self.put(op, row, &dates).await,
+                None => self.update(op, &dates).await,
+            };
             self.answer(&dates, result)
         })
     }

@@ -1,0 +1,3 @@
+import * as library from './index.js';
+export * from './index.js';
+export default library;

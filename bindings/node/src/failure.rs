@@ -1,0 +1,215 @@
+//! Errors as JSON: which class JavaScript makes of them, a code to act on, one line for people.
+
+use std::fmt::Display;
+
+use dynamo_lock::store::{OpenError, UrlError};
+use dynamo_lock::{
+    AcquireError, ConfigError, HoldError, InspectError, LegacyError, Loss, Lost, NameError, ReleaseError, RevokeError,
+    RowFault, StoreError, StoreErrorKind, TableError,
+};
+use serde_json::{Value as Json, json};
+
+use crate::show;
+
+/// Words of the Rust library's messages, and what they are here.
+const WORDS: [(&str, &str); 5] = [
+    ("`dynamo-lock table create` or DynamoDb::create_table", "client.createLockTable()"),
+    ("`region` in the AWS profile, or --region", "`region` in the AWS profile, or in awsConfig"),
+    ("`partition_key`", "`partitionKey`"),
+    ("`service_clock` off", "`serviceClock` off"),
+    (": `dynamo-lock table check` tells whether it can be used", ""),
+];
+
+/// Why a call failed.
+#[derive(Debug)]
+pub(crate) struct Failure(Json);
+
+impl Failure {
+    fn new(class: &str, code: &str, message: &dyn Display) -> Self {
+        let message = WORDS.iter().fold(message.to_string(), |text, (rust, here)| text.replace(rust, here));
+        Self(json!({ "class": class, "code": code, "message": message }))
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Json>) -> Self {
+        self.0[name] = value.into();
+        self
+    }
+
+    pub(crate) fn json(self) -> Json {
+        self.0
+    }
+
+    /// JavaScript said stop, and knows why.
+    pub(crate) fn cancelled() -> Self {
+        Self::new("store", "CANCELLED", &"cancelled")
+    }
+
+    /// It ended without a word.
+    pub(crate) fn fault(method: &str) -> Self {
+        Self::new("store", "REFUSED", &format!("{method} ended by a fault of the library: please report it"))
+    }
+
+    pub(crate) fn argument(message: &dyn Display) -> Self {
+        Self::new("argument", "INVALID_ARGUMENT", message)
+    }
+
+    pub(crate) fn not_dynamodb() -> Self {
+        Self::new(
+            "store",
+            "NOT_DYNAMODB",
+            &"this client's store is not DynamoDB, so it has no table to create or delete",
+        )
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let code = match error.kind() {
+            StoreErrorKind::Unanswered => "UNANSWERED",
+            StoreErrorKind::Throttled => "THROTTLED",
+            StoreErrorKind::AccessDenied => "ACCESS_DENIED",
+            StoreErrorKind::Misconfigured => "MISCONFIGURED",
+            _ => "REFUSED",
+        };
+        Self::new("store", code, &error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::argument(&error)
+    }
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        Self::argument(&error)
+    }
+}
+
+impl From<UrlError> for Failure {
+    fn from(error: UrlError) -> Self {
+        Self::argument(&error)
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Url(error) => error.into(),
+            OpenError::Store(error) => error.into(),
+            other => Self::new("store", "REFUSED", &other),
+        }
+    }
+}
+
+impl From<RowFault> for Failure {
+    fn from(fault: RowFault) -> Self {
+        Self::new("store", "BAD_ROW", &fault)
+    }
+}
+
+impl From<AcquireError> for Failure {
+    fn from(error: AcquireError) -> Self {
+        let held = Self::new("held", "LOCK_HELD", &error);
+        match error {
+            AcquireError::TimedOut { holder, waited } => {
+                let holder = holder.as_ref().map(show::holder);
+                held.with("holder", holder).with("waitedMs", show::millis(waited))
+            }
+            AcquireError::Store(error) => error.into(),
+            AcquireError::Row { ref fault, .. } => {
+                Self::new("store", "BAD_ROW", &error).with("fault", fault.to_string())
+            }
+            AcquireError::Config(error) => error.into(),
+            other => Self::new("store", "REFUSED", &other),
+        }
+    }
+}
+
+impl<T> From<&Lost<T>> for Failure {
+    fn from(lost: &Lost<T>) -> Self {
+        let reason = match lost.loss {
+            Loss::Expired => "expired",
+            Loss::TakenOver => "takenOver",
+            Loss::Revoked => "revoked",
+            Loss::RowGone => "rowGone",
+            Loss::MaxHold => "maxHold",
+            Loss::Suspended => "suspended",
+            _ => "other",
+        };
+        Self::new("lost", "LOCK_LOST", lost).with("reason", reason).with("lockToken", lost.token.to_string())
+    }
+}
+
+impl From<HoldError> for Failure {
+    fn from(error: HoldError) -> Self {
+        let held = Self::new("held", "LOCK_HELD", &error);
+        match error {
+            HoldError::Held { by, until } => {
+                held.with("holder", show::holder(&by)).with("untilMs", until.and_then(show::epoch_ms))
+            }
+            HoldError::Lost(lost) => (&lost).into(),
+            HoldError::Acquire(error) => error.into(),
+            other => Self::new("store", "REFUSED", &other),
+        }
+    }
+}
+
+impl From<ReleaseError> for Failure {
+    fn from(error: ReleaseError) -> Self {
+        match error {
+            ReleaseError::Lost(lost) => (&lost).into(),
+            ReleaseError::Store(error) => error.into(),
+            other => Self::new("store", "UNANSWERED", &other),
+        }
+    }
+}
+
+impl From<RevokeError> for Failure {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::Ended { ref holder, .. } => {
+                Self::new("store", "REIGN_ENDED", &error).with("holder", holder.as_deref().map(show::holder))
+            }
+            RevokeError::Row(fault) => fault.into(),
+            RevokeError::Store(error) => error.into(),
+            other => Self::new("store", "UNANSWERED", &other),
+        }
+    }
+}
+
+impl From<InspectError> for Failure {
+    fn from(error: InspectError) -> Self {
+        match error {
+            InspectError::Row(fault) => fault.into(),
+            InspectError::Store(error) => error.into(),
+            other => Self::new("store", "REFUSED", &other),
+        }
+    }
+}
+
+impl From<TableError> for Failure {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::TableExists { .. } => Self::new("store", "TABLE_EXISTS", &error),
+            TableError::Store(error) => error.into(),
+            other => Self::new("store", "UNANSWERED", &other),
+        }
+    }
+}
+
+impl From<LegacyError> for Failure {
+    fn from(error: LegacyError) -> Self {
+        match error {
+            LegacyError::Held { ref expires_on, .. } => {
+                let until: Option<f64> = expires_on.parse().ok();
+                Self::new("held", "LOCK_HELD", &error).with("untilMs", until)
+            }
+            LegacyError::Lost => Self::new("held", "LOCK_HELD", &error).with("race", true),
+            LegacyError::Row(fault) => fault.into(),
+            LegacyError::Store(error) => error.into(),
+            other => Self::new("store", "UNANSWERED", &other),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+'use strict';
+// `awsConfig` in the shape of aws-sdk v2: each key does what it did, or says that it does nothing.
+
+const test = require('node:test');
+const assert = require('node:assert');
+const { createServer } = require('node:http');
+const { once } = require('node:events');
+const { library, needsPackages, packages, start } = require('./support');
+
+/** A server that hears who asks, and of what; there is no row. */
+async function listener(t) {
+  const heard = [];
+  const server = createServer((request, response) => {
+    heard.push({ authorization: request.headers.authorization, token: request.headers['x-amz-security-token'], host: request.headers.host });
+    request.resume();
+    response.writeHead(200, { 'content-type': 'application/x-amz-json-1.0' });
+    response.end('{}');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  return { heard, port: server.address().port };
+}
+
+const keys = { accessKeyId: 'akid', secretAccessKey: 'secret', region: 'eu-north-1' };
+
+test('keys, session token and region sign the request', async (t) => {
+  const { heard, port } = await listener(t);
+  const awsConfig = { ...keys, sessionToken: 'session', endpoint: `http://127.0.0.1:${port}`, maxRetries: 3, apiVersion: 'latest' };
+  await library.createClient('Lock', { awsConfig }).lock('a').inspect();
+  assert.match(heard[0].authorization, /Credential=akid\/\d+\/eu-north-1\/dynamodb\//);
+  assert.strictEqual(heard[0].token, 'session');
+  assert.ok(!Object.hasOwn(awsConfig, 'table') && awsConfig.apiVersion === 'latest', 'and what was given is left as it was');
+});
+
+test('an endpoint is text with or without a scheme, a URL, or an object', async (t) => {
+  const { heard, port } = await listener(t);
+  const endpoints = [
+    [`http://127.0.0.1:${port}`], [`http://127.0.0.1:${port}/`], [`127.0.0.1:${port}`, { sslEnabled: false }], [new URL(`http://127.0.0.1:${port}`)],
+    [{ protocol: 'http:', hostname: '127.0.0.1', port, path: '/' }], [{ protocol: 'http:', host: `127.0.0.1:${port}` }],
+  ];
+  if (packages) endpoints.push([new (packages('aws-sdk').Endpoint)(`http://127.0.0.1:${port}`)]);
+  for (const [endpoint, more] of endpoints) {
+    await library.createClient('Lock', { awsConfig: { ...keys, ...more, endpoint } }).lock('a').inspect();
+    assert.strictEqual(heard.pop()?.host, `127.0.0.1:${port}`, String(endpoint));
+  }
+});
+
+test('credentials are an object, a provider of SDK v2, or a function of SDK v3', async (t) => {
+  const { heard, port } = await listener(t);
+  const { region, ...pair } = keys;
+  let asked = 0;
+  class Provider {
+    get(callback) {
+      asked++;
+      Object.assign(this, { accessKeyId: 'provided', secretAccessKey: 'x', sessionToken: 'y', expireTime: new Date(Date.now() + 3_600_000) });
+      setImmediate(callback, null);
+    }
+  }
+  const given = [
+    [pair, 'akid'], [new Provider(), 'provided'], [async () => ({ ...pair, accessKeyId: 'function', expiration: new Date(Date.now() + 3_600_000) }), 'function'],
+  ];
+  if (packages) given.push([new (packages('aws-sdk').Credentials)('v2', 'x'), 'v2']);
+  for (const [credentials, id] of given) {
+    const client = library.createClient('Lock', { awsConfig: { region, endpoint: `http://127.0.0.1:${port}`, credentials } });
+    await client.lock('a').inspect();
+    await client.lock('a').inspect();
+    assert.match(heard.pop().authorization, new RegExp(`Credential=${id}/`));
+  }
+  assert.strictEqual(asked, 1, 'until they expire');
+  const failing = { get: (callback) => callback(new Error('no such profile')) };
+  const client = library.createClient('Lock', { awsConfig: { region, endpoint: `http://127.0.0.1:${port}`, credentials: failing } });
+  await assert.rejects(client.lock('a').inspect(), { name: 'StoreError', code: 'MISCONFIGURED' });
+});
+
+test('httpOptions.timeout bounds a request', async (t) => {
+  const server = createServer(() => {}).listen(0, '127.0.0.1'); // never answers
+  await once(server, 'listening');
+  t.after(() => (server.closeAllConnections(), server.close()));
+  const awsConfig = { ...keys, endpoint: `http://127.0.0.1:${server.address().port}`, httpOptions: { timeout: 50, connectTimeout: 1000 } };
+  await assert.rejects(library.createClient('Lock', { awsConfig }).lock('a').inspect(), { code: 'UNANSWERED', message: /in time/ });
+});
+
+test('an unknown key warns once, a known one and the SDK’s own configuration do not', needsPackages, async () => {
+  const { modules } = require('./support');
+  const script = `
+    process.on('warning', (warning) => console.log(warning.name + ': ' + warning.message));
+    const make = (awsConfig) => library.createClient('Lock', { awsConfig });
+    for (let at = 0; at < 3; at++) make({ accesKeyId: 'x', region: 'us-east-1', maxRetries: 2, apiVersion: 'x', httpOptions: { agent: {} } });
+    const AWS = require(process.argv[1] + '/aws-sdk');
+    make(new AWS.Config({ region: 'us-east-1' }));
+    library.createClient('Lock', { database: {} });
+    library.connect('memory:').lock('a').acquire({ timeout: 5 });`;
+  const env = { AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE: '1', NODE_NO_WARNINGS: '1' };
+  const { said } = await start(script, { args: [modules], env }).ended;
+  const lines = said.trim().split('\n');
+  assert.strictEqual(lines.length, 4, said);
+  assert.match(lines[0], /^DynamoLockWarning: awsConfig\.accesKeyId is unknown and has no effect$/);
+  assert.match(lines[1], /httpOptions\.agent has no effect/);
+  assert.match(lines[2], /options: `database` is unknown/);
+  assert.match(lines[3], /options of acquire: `timeout` is unknown and has no effect; known are waitMs, /);
+});

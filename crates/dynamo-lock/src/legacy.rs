@@ -1,0 +1,80 @@
+//! What the original npm `dynamo-lock` called `getLock`, in its own format, for the Node package that replaces it.
+
+use dynamo_lock_protocol::{LegacyEnd, LegacyGet, LegacyStep, RowFault};
+
+use crate::Lock;
+use crate::store::{Consistency, StoreError};
+
+/// Why a lock was not taken in the original's format.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LegacyError {
+    /// Somebody's lock is not over yet. The words are the original's.
+    #[error("Lock expires on {expires_on} currently its {now_ms}")]
+    Held {
+        /// Until when, as its row has it.
+        expires_on: String,
+        /// The wall clock that it was compared with, epoch ms.
+        now_ms: u64,
+    },
+    /// Somebody else took it between the read and the write.
+    #[error("somebody else took the lock at the same time: try again later")]
+    Lost,
+    /// No answer told. If it was taken, it is over when it was to be.
+    #[error("the store did not answer in time: look at the network, and try again later")]
+    Unanswered,
+    /// The row of this name is not one that we may touch.
+    #[error(transparent)]
+    Row(RowFault),
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Lock {
+    /// Takes the lock for so many milliseconds as the original's `getLock` does: row, requests and wall clock are the
+    /// original's, so that processes of both share a table; the token goes on, and the payload stays. Nothing else is
+    /// promised: [`hold`](Lock::hold) is the same, made safe.
+    ///
+    /// # Errors
+    /// [`LegacyError`]; it does not wait for others, and ends within some ten seconds.
+    ///
+    /// # Cancel safety
+    /// If dropped, the lock may be taken, for at most as long as was asked.
+    pub async fn legacy_get(&self, duration_ms: i64) -> Result<(), LegacyError> {
+        let core = &self.client.core;
+        let mut machine = LegacyGet::new(self.name.clone(), duration_ms, core.clock.now());
+        let mut last = None;
+        loop {
+            let timeout = core.timing.attempt_timeout().min(machine.time_left(core.clock.now()));
+            match core.now(|now| machine.next(now)) {
+                LegacyStep::Pause(length) => core.pause(length).await,
+                LegacyStep::Read => match core.read(&self.name, Consistency::Strong, timeout).await.result {
+                    Ok(row) => core.now(|now| machine.handle_row(now, row.as_ref())),
+                    Err(error) if error.is_retryable() => {
+                        core.now(|now| machine.handle_failure(now));
+                        last = Some(error);
+                    }
+                    Err(error) => return Err(error.into()),
+                },
+                LegacyStep::Write(op) => {
+                    let reply = core.write(op, timeout).await;
+                    let outcome = reply.outcome?;
+                    last = reply.error;
+                    core.now(|now| machine.handle_outcome(now, &outcome));
+                }
+                LegacyStep::Done(end) => return result(end, last),
+            }
+        }
+    }
+}
+
+fn result(end: LegacyEnd, last: Option<StoreError>) -> Result<(), LegacyError> {
+    match end {
+        LegacyEnd::Got => Ok(()),
+        LegacyEnd::Held { expires_on, now_ms } => Err(LegacyError::Held { expires_on: expires_on.to_string(), now_ms }),
+        LegacyEnd::Lost => Err(LegacyError::Lost),
+        LegacyEnd::Faulty(fault) => Err(LegacyError::Row(fault)),
+        _ => Err(last.map_or(LegacyError::Unanswered, LegacyError::Store)),
+    }
+}
