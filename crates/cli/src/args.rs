@@ -119,6 +119,10 @@ pub struct RunArgs {
     /// How long others wait if this host crashes: 1 s to 1 h
     #[arg(long, value_name = "DUR", value_parser = duration, default_value = "20s")]
     pub lease: Duration,
+    /// If the lock is about to be lost, how long the command has from TERM to KILL. It is taken from the end of the
+    /// lease, a quarter of it and 5 s at most unless given; 0 is KILL at once
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub grace: Option<Duration>,
     /// End the command before it has held the lock for this long
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub max_hold: Option<Duration>,

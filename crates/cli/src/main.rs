@@ -6,13 +6,14 @@
 //! ```
 //!
 //! One way through: `args` (as typed) → `plan` (as meant) → `run` and `commands` (the work) → `exit` (the code, decided
-//! in one place). All that is printed goes through `print`, which escapes what other people wrote.
+//! in one place). `run` has its command under a `supervisor`, a process of its own. All that is printed goes through `print`, which escapes what other people wrote.
 
 mod args;
 mod ask;
 mod at_least;
 mod commands;
 mod exit;
+mod ignored;
 mod list;
 mod manual;
 mod plan;
@@ -21,6 +22,7 @@ mod release;
 mod report;
 mod run;
 mod store;
+mod supervisor;
 mod view;
 mod waiting;
 
@@ -32,13 +34,16 @@ use crate::plan::{Choice, Plan, RunTask, Task};
 use crate::report::{Report, Story};
 
 fn main() -> std::process::ExitCode {
+    if let Some(arguments) = supervisor::invoked(std::env::args_os()) {
+        return supervisor::main(arguments);
+    }
     exit::on_panic();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return exit::not_parsed(&error),
     };
     let end = plan::plan(args, variable).and_then(|plan| {
-        // One thread: the embedded store has its own, and the child's parent-death signal is bound to this one.
+        // One thread is enough: the embedded store has its own.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| {
             Failure::new(Kind::Internal, format!("cannot start: {error}; try again with less load"))

@@ -20,6 +20,11 @@ pub const TOKEN: &str = "DYNAMO_LOCK_TOKEN";
 pub const OWNER: &str = "DYNAMO_LOCK_OWNER";
 /// Its store; also where the store is looked for if no flag names one.
 pub const STORE: &str = "DYNAMO_LOCK_STORE";
+/// All runs around the child, as JSON: for a run inside, that it does not wait for one of them.
+pub const RUNS: &str = "DYNAMO_LOCK_RUNS";
+
+/// The longest grace unless another is asked for.
+const GRACE_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub struct Plan {
@@ -56,6 +61,8 @@ pub struct RunTask {
     /// The exit code if the lock is not acquired.
     pub conflict: u8,
     pub lease: Duration,
+    /// Taken from the end of the lease, to end the command in.
+    pub grace: Duration,
     pub max_hold: Option<Duration>,
     /// It is kept for so long, however quick the command.
     pub at_least: Option<Duration>,
@@ -63,8 +70,8 @@ pub struct RunTask {
     /// Where to write how it went.
     pub report: Option<PathBuf>,
     pub quiet: bool,
-    /// The lock that this very process runs under, if it does.
-    pub outer: Option<Outer>,
+    /// The locks that this very process runs under.
+    pub outer: Vec<Outer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +81,8 @@ pub enum Patience {
     Endless,
 }
 
-/// What a `run` around this one says in the environment.
-#[derive(Debug)]
+/// A `run` around this one, as the environment tells.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Outer {
     pub name: String,
     pub token: u64,
@@ -127,6 +134,13 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
             "--at-least is more than three quarters of --max-hold: keep the lock for less, or allow more",
         ));
     }
+    let longest = run.max_hold.map_or(run.lease, |most| most.min(run.lease));
+    let grace = run.grace.unwrap_or((longest / 4).min(GRACE_MAX));
+    if grace > longest / 2 {
+        return Err(Failure::usage(
+            "--grace is more than half of --lease or --max-hold, of which it is taken: allow less, or make that longer",
+        ));
+    }
     Ok(RunTask {
         name: LockName::new(run.name).map_err(Failure::usage)?,
         program,
@@ -134,6 +148,7 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
         patience,
         conflict: if run.skip { 0 } else { run.conflict_exit_code.unwrap_or(NOT_ACQUIRED) },
         lease: run.lease,
+        grace,
         max_hold: run.max_hold,
         at_least: run.at_least,
         report: run.report,
@@ -143,8 +158,15 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
     })
 }
 
-fn outer(env: &impl Fn(&str) -> Option<String>) -> Option<Outer> {
-    Some(Outer { name: env(NAME)?, token: env(TOKEN)?.parse().ok()?, store: env(STORE)? })
+fn outer(env: &impl Fn(&str) -> Option<String>) -> Vec<Outer> {
+    let runs = env(RUNS).and_then(|runs| serde_json::from_str::<Vec<(String, u64, String)>>(&runs).ok());
+    runs.unwrap_or_default().into_iter().map(|(name, token, store)| Outer { name, token, store }).collect()
+}
+
+/// What the child is told of the runs around it: those around us, and ours.
+pub fn runs(outer: &[Outer], name: &str, token: u64, store: &str) -> String {
+    let all = outer.iter().map(|outer| (outer.name.as_str(), outer.token, outer.store.as_str()));
+    serde_json::json!(all.chain([(name, token, store)]).collect::<Vec<_>>()).to_string()
 }
 
 /// The user's name: whom to ask, if somebody waits for this lock.
@@ -214,6 +236,16 @@ mod tests {
         assert_eq!(choice(None, None, None, Some("sqlite:///b")), "sqlite:///b");
         assert_eq!(choice(None, None, None, Some("")), "default");
         assert_eq!(choice(None, None, None, None), "default");
+    }
+
+    #[test]
+    fn what_a_child_is_told_of_its_runs_is_understood_inside() {
+        let around = |name: &str, token| Outer { name: name.to_owned(), token, store: "s".to_owned() };
+        let told = runs(&[around("a", 1)], "b\"", 2, "s");
+        assert_eq!(outer(&|_| Some(told.clone())), [around("a", 1), around("b\"", 2)]);
+        for other in ["", "1", "[[]]", r#"[["a",-1,"s"]]"#] {
+            assert_eq!(outer(&|_| Some(other.to_owned())), [], "{other}");
+        }
     }
 
     #[test]

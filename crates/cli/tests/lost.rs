@@ -120,9 +120,10 @@ fn stopped_for_longer_than_its_lease_the_child_does_not_go_on() {
         running.signal("TSTP");
         state(running.pid()) == Some('T')
     });
-    // The lease is over by then, but the child is there: on the embedded store nobody else is let in.
-    place.run(&["run", "-w", "4", "a", "true"]).ends_with(75);
-    assert_eq!(state(child), Some('T'));
+    // The supervisor has ended it before anybody else is in.
+    let gone = format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status");
+    place.run(&["run", "-w", "60", "a", "-c", &gone]).ends_with(0);
+    assert_eq!(state(running.pid()), Some('T'));
     running.signal("CONT");
     ended_for_the_locks_sake(&place, running.end(), child);
 }
@@ -140,14 +141,37 @@ fn the_lock_of_a_killed_wrapper_is_had_at_once() {
     drop(running);
 }
 
-#[test]
-fn what_a_killed_wrappers_child_left_running_keeps_the_lock() {
-    let place = Place::new();
-    // In a session of its own: nothing that ends the child ends it.
+/// What the command has left lives on, in a session of its own, if nobody is there to end it.
+fn start_with_something_left(place: &Place) -> (Running, i32) {
     let script = "setsid sh -c 'echo $$ > tmp; mv tmp ready; exec sleep 1000' & wait";
     let running = place.start(&["run", "--lease", "1", "a", "-c", script]);
-    let left = pid(&place);
+    let left = pid(place);
+    (running, left)
+}
+
+#[test]
+fn what_the_command_has_left_is_ended_with_its_wrapper() {
+    let place = Place::new();
+    let (running, left) = start_with_something_left(&place);
     running.signal("KILL");
+    place.run(&["run", "-w", "60", "a", "true"]).ends_with(0);
+    assert_eq!(state(left), None);
+    drop(running);
+}
+
+#[test]
+fn what_outlives_wrapper_and_supervisor_keeps_the_lock() {
+    let place = Place::new();
+    let (running, left) = start_with_something_left(&place);
+    let supervisor = support::parent(support::parent(left));
+    assert_eq!(support::parent(supervisor), running.pid());
+    // Stopped first: neither sees the other's end.
+    for pid in [running.pid(), supervisor] {
+        place.within("kill", &["-STOP", &pid.to_string()]).status().expect("kill is there");
+    }
+    for pid in [supervisor, running.pid()] {
+        place.within("kill", &["-KILL", &pid.to_string()]).status().expect("kill is there");
+    }
     let refused = place.run(&["run", "-w", "3", "a", "true"]).ends_with(75);
     assert!(refused.stderr.contains("is held by"), "{refused:?}");
     assert!(state(left).is_some(), "it lives on: that is what the lock is kept for");

@@ -147,7 +147,7 @@ fn variables_of_a_run_that_has_ended_do_not_make_a_nested_one() {
     let place = Place::new();
     let token = place.run(&["run", "a", "-c", "echo $DYNAMO_LOCK_TOKEN"]).ends_with(0).stdout;
     let mut command = place.command(&["run", "a", "-c", "exit 6"]);
-    command.env("DYNAMO_LOCK_NAME", "a").env("DYNAMO_LOCK_TOKEN", token.trim());
+    command.env("DYNAMO_LOCK_RUNS", format!("[[\"a\",{},\"{}\"]]", token.trim(), place.store()));
     Running::of(command).end().ends_with(6);
 }
 

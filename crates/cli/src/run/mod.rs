@@ -1,25 +1,29 @@
-//! `run`: the lock, the child, and what becomes of one if the other ends.
+//! `run`: the lock, the command, and what becomes of one if the other ends.
 
-mod child;
-mod parent_death;
 mod signals;
+mod supervised;
+mod terminal;
 mod turn;
 mod watch;
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use dynamo_lock::{Client, Clock, Guard, ReleaseError, SystemClock};
+use dynamo_lock::{Client, Clock, Guard, Moment, ReleaseError, SystemClock};
 use nix::sys::signal::Signal;
 
-use self::child::Child;
 use self::signals::Signals;
+use self::supervised::Supervised;
+use self::terminal::Terminal;
 use self::turn::Turn;
+use self::watch::Watched;
 use crate::at_least;
 use crate::exit::{End, Failure, Kind};
 use crate::plan::RunTask;
 use crate::print;
 use crate::report::Story;
 use crate::store::Open;
+use crate::supervisor;
 
 /// How long an abandoned wait may take to clean up behind itself. What is not done by then is over within its lease.
 const CLEAN_UP: Duration = Duration::from_secs(1);
@@ -28,7 +32,7 @@ const CLEAN_UP: Duration = Duration::from_secs(1);
 pub async fn run(store: &Open, task: &RunTask, story: &mut Story) -> Result<End, Failure> {
     let client = store.client().owner(&task.owner).lease(task.lease).build()?;
     let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
-    parent_death::hear_of_children();
+    supervisor::hear_of_children();
     let mut signals = Signals::listen()?;
     match turn::take(store, &lock, task, &mut signals).await {
         Ok(Turn::Ours(guard)) => work(store, task, guard, &mut signals, story).await,
@@ -68,56 +72,72 @@ async fn work(
     let taken = SystemClock.now();
     story.token = Some(guard.token());
     // A lock that took long to get is renewed before anything begins that would be ended at once.
-    if guard.time_left() <= watch::grace(task) * 2
+    if guard.time_left() <= task.grace * 2
         && let Err(lost) = guard.renew().await
     {
         return Ok(End::Lost(format!("{lost}; the command was not begun")));
     }
-    let begun = store.child_liveness().and_then(|life| {
+    // From the terminal it would stop us alone, and the command would run on without renewals.
+    let listening = signals.add(Signal::SIGTSTP);
+    let terminal = Terminal::remember();
+    let begun = listening.and_then(|()| store.child_liveness()).and_then(|life| {
         // Whoever took the lock before that could be seen has been noticed by now.
         match guard.is_live() {
-            true => Child::spawn(store, task, guard.token(), life).map(Some),
+            true => Supervised::spawn(store, task, guard.token(), life).map(Some),
             false => Ok(None),
         }
     });
-    let mut child = match begun {
-        Ok(Some(child)) => child,
-        Ok(None) => {
-            let why = release(guard, signals, story).await.unwrap_or_else(|| "the lock was lost".to_owned());
-            return Ok(End::Lost(format!("{why}; the command was not begun")));
-        }
+    let watched = match begun {
+        Ok(Some(mut supervised)) => watch::watch(&mut supervised, &guard, signals, task).await,
+        Ok(None) => Watched::Late,
         Err(failure) => {
             release(guard, signals, story).await;
             return Err(failure);
         }
     };
-    let watched = watch::watch(&mut child, &guard, signals, task).await;
-    let watched = match watched {
-        Ok(watched) => watched,
-        Err(error) => {
-            // Whether the command has ended is not known: only the lease may free the lock.
-            child.send(Signal::SIGKILL);
-            std::mem::forget(guard);
-            return Err(Failure::new(Kind::Internal, format!("cannot wait for the command: {error}; look for it")));
+    if let Watched::Ended { status, forced } = watched {
+        story.child = Some(status);
+        if let Some(terminal) = terminal.filter(|_| forced || status.signal().is_some()) {
+            terminal.restore();
         }
-    };
-    story.child = Some(watched.status);
-    if !watched.stopped {
-        at_least::stay(&guard, taken, task.at_least, signals.next()).await;
+        if !forced {
+            at_least::stay(&guard, taken, task.at_least, signals.next()).await;
+        }
     }
+    if let Watched::Left(names) = watched {
+        // Only the lease may free the lock.
+        std::mem::forget(guard);
+        let names = names.join(", ");
+        return Err(Failure::new(Kind::Internal, format!("cannot end what the command has started: {names}; end it")));
+    }
+    let held_long = task.max_hold.is_some_and(|most| is_nearly(most, taken, task));
     let lost = release(guard, signals, story).await;
     let name = task.name.as_str();
-    Ok(match (lost, watched.stopped, task.max_hold) {
-        (Some(why), true, _) => End::Lost(format!("{why}; the command was ended")),
-        (Some(why), false, _) => End::Lost(format!("{why}; the command had ended by itself ({})", watched.status)),
-        (None, true, None) => {
-            End::Lost(format!("lock {name:?} was about to be lost, no renewal landed in time; the command was ended"))
+    Ok(match (watched, lost) {
+        (Watched::NotBegun { errno }, _) => return Err(supervised::not_begun(task, errno)),
+        (Watched::Ended { status, forced: false }, None) => End::Child(status),
+        (Watched::Ended { status, forced: false }, Some(why)) => {
+            End::Lost(format!("{why}; the command had ended by itself ({status})"))
         }
-        (None, true, Some(_)) => {
+        (Watched::Late, why) => {
+            End::Lost(format!("{}; the command was not begun", why.unwrap_or_else(|| "the lock was lost".to_owned())))
+        }
+        (_, Some(why)) => End::Lost(format!("{why}; the command was ended")),
+        (Watched::Ended { .. }, None) if held_long => {
             End::Lost(format!("lock {name:?} was held for nearly as long as --max-hold allows; the command was ended"))
         }
-        (None, false, _) => End::Child(watched.status),
+        (Watched::Ended { .. }, None) => {
+            End::Lost(format!("lock {name:?} was about to be lost, no renewal landed in time; the command was ended"))
+        }
+        (Watched::Unsupervised | Watched::Left(_), None) => {
+            End::Lost("the supervisor of the command was killed; the command was ended".to_owned())
+        }
     })
+}
+
+/// Whether the lock has been held since it was `taken` for so long that the command had to be ended.
+fn is_nearly(most: Duration, taken: Moment, task: &RunTask) -> bool {
+    SystemClock.now().holder_elapsed_since(taken) + task.grace + supervisor::LOOK >= most
 }
 
 /// Gives the lock up; why it had been lost before, if it had. Two more signals end the wait for the answer: one may be

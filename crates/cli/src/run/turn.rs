@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 
 use super::signals::Signals;
 use crate::exit::Failure;
-use crate::plan::{Patience, RunTask};
+use crate::plan::{Outer, Patience, RunTask};
 use crate::print;
 use crate::store::Open;
 use crate::waiting;
@@ -20,17 +20,20 @@ pub enum Turn {
 
 /// Takes the lock as patiently as asked; a signal ends the wait at once.
 pub async fn take(store: &Open, lock: &Lock, task: &RunTask, signals: &mut Signals) -> Result<Turn, Failure> {
-    if is_held_around_us(store, lock, task).await? {
-        return Ok(Turn::Contended(format!(
-            "lock {:?} is held by the `dynamo-lock run` around this one, which it would wait for without end: \
-             use another name inside",
-            task.name.as_str()
-        )));
-    }
+    let ours = async {
+        match is_held_around_us(store, lock, task).await? {
+            true => Ok(Turn::Contended(format!(
+                "lock {:?} is held by a `dynamo-lock run` around this one, which it would wait for without end: \
+                 use another name inside",
+                task.name.as_str()
+            ))),
+            false => acquire(lock, task).await,
+        }
+    };
     tokio::select! {
         biased;
         signal = signals.next() => Ok(Turn::Interrupted(signal)),
-        turn = acquire(lock, task) => turn,
+        turn = ours => turn,
         never = waiting::tell(lock, task.quiet) => match never {},
     }
 }
@@ -69,12 +72,13 @@ async fn acquire(lock: &Lock, task: &RunTask) -> Result<Turn, Failure> {
 /// Whether the lock is held by a run that this process is part of. The environment alone does not tell: it may be that
 /// of a run that ended long ago.
 async fn is_held_around_us(store: &Open, lock: &Lock, task: &RunTask) -> Result<bool, Failure> {
-    let Some(outer) = &task.outer else { return Ok(false) };
-    if outer.name != task.name.as_str() || outer.store != store.url {
+    let same = |outer: &&Outer| outer.name == task.name.as_str() && outer.store == store.url;
+    let around: Vec<u64> = task.outer.iter().filter(same).map(|outer| outer.token).collect();
+    if around.is_empty() {
         return Ok(false);
     }
     match lock.inspect().await? {
-        Inspection::Held { token: Some(token), .. } => Ok(token.get() == outer.token),
+        Inspection::Held { token: Some(token), .. } => Ok(around.contains(&token.get())),
         _ => Ok(false),
     }
 }

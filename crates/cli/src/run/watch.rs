@@ -1,154 +1,114 @@
-//! The child's end, or the lease's: whichever comes first. The child is ended *before* others may have the lock, by
-//! local clocks and whatever requests do.
+//! The command's end, or the lease's: whichever comes first. The command is ended *before* others may have the lock, by
+//! local clocks and whatever requests do. The supervisor does that by the time it is granted here; should it be stopped
+//! itself, this process does.
 
-use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use dynamo_lock::{Clock, Guard, Moment, SystemClock};
 use nix::sys::signal::{Signal, raise};
 
-use super::child::Child;
 use super::signals::Signals;
+use super::supervised::Supervised;
+use super::terminal;
 use crate::plan::RunTask;
+use crate::print;
+use crate::supervisor::{LOOK, Order, Report, reserve};
 
-/// The longest grace: taken from the end of the lease, not added to it.
-const GRACE_MAX: Duration = Duration::from_secs(5);
-/// Clocks are looked at this often (R4): a timer does not count a suspension.
-const LOOK: Duration = Duration::from_millis(250);
+/// Between two rounds of killing.
+const ROUND: Duration = Duration::from_millis(10);
+/// Rounds that are made even without any time left.
+const ROUNDS_MIN: u32 = 100;
+/// What lives on after the command is not spoken of before.
+const LINGERS: Duration = Duration::from_secs(1);
 
-/// How the child ended.
-pub struct Watched {
-    pub status: ExitStatus,
-    /// It was ended by us, for the lock's sake.
-    pub stopped: bool,
+/// How it went with the command, and all that it had started.
+pub enum Watched {
+    /// All have ended; `forced` if that was asked for, for the lock's sake.
+    Ended { status: ExitStatus, forced: bool },
+    /// It was not begun: the system's error number.
+    NotBegun { errno: i32 },
+    /// It was not begun, for there was no time left.
+    Late,
+    /// The supervisor has ended before its time; the others are ended too.
+    Unsupervised,
+    /// The same, but these could not be ended.
+    Left(Vec<String>),
 }
 
-/// Waits for the child's end; passes signals on; ends the child if the lock is about to be lost.
-pub async fn watch(child: &mut Child, guard: &Guard, signals: &mut Signals, task: &RunTask) -> io::Result<Watched> {
-    if child.own_group {
-        // From the terminal it would stop us alone, and the child would run on without renewals.
-        signals.add(Signal::SIGTSTP)?;
-    }
-    let mut ending = Ending { grace: grace(task), asked: None, killed: false };
+/// Waits for the end of the command and of all that it has started; passes signals on.
+pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Signals, task: &RunTask) -> Watched {
     let cancelled = guard.cancellation();
+    let mut noticed = false;
+    let mut overdue: Option<Moment> = None;
+    let mut ended: Option<ExitStatus> = None;
+    let mut lingering = false;
     loop {
         let left = guard.time_left();
-        let now = SystemClock.now();
-        match ending.due(left, now) {
-            Some(Due::Ask) => {
-                ending.asked = Some(now);
-                child.send(Signal::SIGTERM);
+        supervised.grant(left);
+        if left <= reserve(task.grace) {
+            let now = SystemClock.now();
+            let since = *overdue.get_or_insert(now);
+            if now.holder_elapsed_since(since) >= reserve(task.grace) / 2 {
+                supervised.kill();
             }
-            Some(Due::Kill) => {
-                ending.killed = true;
-                child.send(Signal::SIGKILL);
-            }
-            None => {}
         }
+        let nap = if overdue.is_some() { ROUND } else { left.saturating_sub(reserve(task.grace)).clamp(ROUND, LOOK) };
         tokio::select! {
             biased;
-            status = child.wait() => return Ok(Watched { status: status?, stopped: ending.has_begun() }),
-            signal = signals.next() => match signal {
-                Signal::SIGTSTP => stop_together(child, guard, &ending),
-                signal => child.pass_on(signal),
+            report = supervised.next() => match (report, ended) {
+                (Some(Report::Begun), _) => {}
+                (Some(Report::NotBegun { errno }), _) => return Watched::NotBegun { errno },
+                (Some(Report::Late), _) => return Watched::Late,
+                (Some(Report::Stopped), _) if terminal::is_ours() => stop_together(supervised),
+                (Some(Report::Stopped), _) => {}
+                (Some(Report::Ended { status, .. }), _) => ended = Some(status),
+                (Some(Report::Gone { forced }), Some(status)) => return Watched::Ended { status, forced },
+                (Some(Report::Gone { .. }) | None, _) => return end_all(supervised, guard).await,
             },
-            () = cancelled.cancelled(), if !ending.killed => {}
-            () = SystemClock.sleep(ending.nap(left)) => {}
+            signal = signals.next() => match signal {
+                Signal::SIGTSTP => stop_together(supervised),
+                signal => _ = supervised.order(Order::Pass(signal)),
+            },
+            () = cancelled.cancelled(), if !noticed => noticed = true,
+            () = SystemClock.sleep(LINGERS), if ended.is_some() && !lingering && !task.quiet => {
+                lingering = true;
+                tell_who_lingers(supervised);
+            }
+            () = SystemClock.sleep(nap) => {}
         }
     }
 }
 
-/// Stops the child, then this process; once continued, the child goes on only if the lock is still ours.
-fn stop_together(child: &Child, guard: &Guard, ending: &Ending) {
-    child.send(Signal::SIGSTOP);
+/// Stops the command, then this process; the supervisor lets the command go on only if there is time left.
+fn stop_together(supervised: &Supervised) {
+    supervised.order(Order::Stop);
     let _cannot_fail = raise(Signal::SIGSTOP);
-    if ending.due(guard.time_left(), SystemClock.now()) != Some(Due::Kill) {
-        child.send(Signal::SIGCONT);
-    }
+    supervised.order(Order::Continue);
 }
 
-/// What is taken from the end of the lease to end the child in.
-pub fn grace(task: &RunTask) -> Duration {
-    (task.max_hold.unwrap_or(task.lease).min(task.lease) / 4).min(GRACE_MAX)
-}
-
-/// What has been done to end the child.
-struct Ending {
-    grace: Duration,
-    /// TERM was sent: there is no way back, even if a renewal lands after all.
-    asked: Option<Moment>,
-    killed: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Due {
-    /// TERM.
-    Ask,
-    /// KILL.
-    Kill,
-}
-
-impl Ending {
-    /// What is to be done with so much belief left.
-    fn due(&self, left: Duration, now: Moment) -> Option<Due> {
-        let asked_long_ago = self.asked.is_some_and(|at| now.holder_elapsed_since(at) >= self.grace * 4 / 5);
-        if self.killed {
-            None
-        } else if left <= self.grace / 5 || asked_long_ago {
-            Some(Due::Kill)
-        } else if left <= self.grace && self.asked.is_none() {
-            Some(Due::Ask)
-        } else {
-            None
+/// The supervisor is gone: what it has left is ours, and is ended.
+async fn end_all(supervised: &Supervised, guard: &Guard) -> Watched {
+    for round in 0.. {
+        let family = supervised.family();
+        if family.is_empty() {
+            return Watched::Unsupervised;
         }
+        if round >= ROUNDS_MIN && guard.time_left().is_zero() {
+            return Watched::Left(family.names());
+        }
+        family.send(Signal::SIGKILL);
+        SystemClock.sleep(ROUND).await;
     }
-
-    fn has_begun(&self) -> bool {
-        self.asked.is_some() || self.killed
-    }
-
-    /// Until the next look.
-    fn nap(&self, left: Duration) -> Duration {
-        let next = if self.asked.is_some() { self.grace / 5 } else { self.grace };
-        if self.killed { LOOK } else { left.saturating_sub(next).clamp(Duration::from_millis(1), LOOK) }
-    }
+    Watched::Unsupervised
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AT: Moment = Moment { boot_ns: 0, raw_ns: 0, wall_ms: 0 };
-
-    fn later(seconds: u64) -> Moment {
-        Moment { boot_ns: seconds * 1_000_000_000, raw_ns: seconds * 1_000_000_000, wall_ms: seconds * 1000 }
-    }
-
-    fn ending(asked: Option<Moment>) -> Ending {
-        Ending { grace: Duration::from_secs(5), asked, killed: false }
-    }
-
-    #[test]
-    fn the_child_is_asked_and_then_killed_while_the_lease_lasts() {
-        let due = |asked: Option<Moment>, left: u64| ending(asked).due(Duration::from_secs(left), AT);
-        assert_eq!(due(None, 6), None);
-        assert_eq!(due(None, 5), Some(Due::Ask));
-        assert_eq!(due(Some(AT), 2), None);
-        assert_eq!(due(Some(AT), 1), Some(Due::Kill));
-        assert_eq!(due(None, 0), Some(Due::Kill));
-    }
-
-    #[test]
-    fn a_child_that_was_asked_is_killed_even_if_a_renewal_lands() {
-        assert_eq!(ending(Some(AT)).due(Duration::from_secs(20), later(3)), None);
-        assert_eq!(ending(Some(AT)).due(Duration::from_secs(20), later(4)), Some(Due::Kill));
-    }
-
-    #[test]
-    fn nothing_follows_the_kill() {
-        let ending = Ending { killed: true, ..ending(None) };
-        assert_eq!(ending.due(Duration::ZERO, later(60)), None);
-        assert_eq!(ending.nap(Duration::ZERO), LOOK);
+fn tell_who_lingers(supervised: &Supervised) {
+    let names = supervised.started().names();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        print::line(&format!(
+            "the command has ended, what it has started has not: {names}; the lock is kept until then"
+        ));
     }
 }

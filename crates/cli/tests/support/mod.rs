@@ -53,7 +53,7 @@ impl Place {
     pub fn within(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.directory.path());
-        for key in ["NAME", "TOKEN", "OWNER"] {
+        for key in ["NAME", "TOKEN", "OWNER", "RUNS"] {
             command.env_remove(format!("DYNAMO_LOCK_{key}"));
         }
         for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("AWS_")) {
@@ -203,4 +203,11 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
 pub fn state(pid: i32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(") ").next()?.chars().next().filter(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// The parent of a process that lives.
+pub fn parent(pid: i32) -> i32 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).and_then(|text| text.parse().ok());
+    parent.expect("the kernel's format")
 }

@@ -1,0 +1,109 @@
+//! Who descends from a process: whatever it has started, and what those have, in whatever session.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getpgrp};
+
+/// Processes that live, zombies aside.
+#[derive(Debug, Default)]
+pub struct Family(Vec<Member>);
+
+#[derive(Clone, Debug)]
+struct Member {
+    pid: Pid,
+    /// As the kernel tells it, by its first 15 bytes: other people's words.
+    name: String,
+    parent: Pid,
+    group: Pid,
+    state: char,
+}
+
+/// All that lives and descends from this process, but for these others and what descends from them. What is forked
+/// meanwhile may be missing.
+pub fn descendants(of: Pid, but: &Family) -> Family {
+    let all: Vec<_> = processes().collect();
+    let mut family = Vec::<Member>::new();
+    let mut parents = vec![of];
+    while let Some(parent) = parents.pop() {
+        let ours = |one: &&Member| one.parent == parent && !but.0.iter().any(|other| other.pid == one.pid);
+        for member in all.iter().filter(ours) {
+            parents.push(member.pid);
+            family.push(member.clone());
+        }
+    }
+    family.retain(|member| !matches!(member.state, 'Z' | 'X'));
+    Family(family)
+}
+
+impl Family {
+    /// Sends it to each.
+    pub fn send(&self, signal: Signal) {
+        for member in &self.0 {
+            // It may have ended just now, or be another user's by now: then there is nothing to be done.
+            let _gone = kill(member.pid, signal);
+        }
+    }
+
+    /// Those that the terminal's signals to our process group do not reach.
+    pub fn of_other_groups(mut self) -> Self {
+        let ours = getpgrp();
+        self.0.retain(|member| member.group != ours);
+        self
+    }
+
+    /// Whether this one is among them, and stopped.
+    pub fn stopped(&self, one: Option<Pid>) -> bool {
+        self.0.iter().any(|member| Some(member.pid) == one && member.state == 'T')
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// For people: `sleep 1234`.
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(|member| format!("{} {}", member.name, member.pid)).collect()
+    }
+}
+
+/// As Linux tells them; elsewhere none is known.
+fn processes() -> impl Iterator<Item = Member> {
+    let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    numbers.filter_map(|pid| member(pid, &std::fs::read(format!("/proc/{pid}/stat")).ok()?))
+}
+
+/// From a line such as `17 (a b) c) S 1 17 …`: the name may have any bytes in it.
+fn member(pid: i32, stat: &[u8]) -> Option<Member> {
+    let stat = String::from_utf8_lossy(stat);
+    let (before, after) = stat.rsplit_once(") ")?;
+    let name = before.split_once('(')?.1.to_owned();
+    let mut words = after.split(' ');
+    let state = words.next()?.chars().next()?;
+    let mut number = || words.next()?.parse().ok().map(Pid::from_raw);
+    Some(Member { pid: Pid::from_raw(pid), name, state, parent: number()?, group: number()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_look_like_anything() {
+        let one = member(17, b"17 (a) S 9 (\xff) T 1 2 3").expect("a line of the kernel");
+        assert_eq!((one.name.as_str(), one.state), ("a) S 9 (\u{fffd}", 'T'));
+        assert_eq!((one.parent, one.group), (Pid::from_raw(1), Pid::from_raw(2)));
+        assert!(member(17, b"nonsense").is_none());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_child_is_seen_until_it_has_ended() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep is there");
+        let pid = Pid::from_raw(child.id() as i32);
+        let seen = || descendants(Pid::this(), &Family::default()).0.iter().any(|member| member.pid == pid);
+        assert!(seen());
+        child.kill().expect("ours");
+        child.wait().expect("ours");
+        assert!(!seen());
+    }
+}

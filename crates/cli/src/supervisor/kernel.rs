@@ -1,0 +1,68 @@
+//! The one place with `unsafe`: what goes beyond what a process does to itself by safe calls.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::fcntl::{FcntlArg, fcntl};
+
+/// Has the kernel kill the child when this thread ends, however it ends: if the supervisor too is killed with -9, then
+/// at least the command itself does not run on without the lock.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn kill_with_parent(command: &mut Command) {
+    use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+    let parent = nix::unistd::getpid();
+    let between = move || {
+        set_pdeathsig(Signal::SIGKILL)?;
+        // The parent may have ended before the line above.
+        if nix::unistd::getppid() != parent { Err(nix::errno::Errno::ESRCH.into()) } else { Ok(()) }
+    };
+    // SAFETY: the closure makes two system calls (prctl, getppid), both safe to make after fork, and allocates nothing:
+    // errors are made of numbers.
+    unsafe { command.pre_exec(between) };
+}
+
+/// There is nothing of the kind elsewhere.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn kill_with_parent(_: &mut Command) {}
+
+/// Has the kernel make this process the parent of what its descendants leave behind.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// There is nothing of the kind elsewhere: what a command leaves behind is nobody's.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(())
+}
+
+/// Undoes what a parent may have left us: with SIGCHLD ignored the kernel forgets how a child ended.
+pub fn hear_of_children() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    // SAFETY: no handler of ours is installed, so none is run in a signal's context.
+    let _cannot_fail = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+}
+
+/// A descriptor that this process was started with.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: borrowed for one call, which fails if there is no such descriptor.
+    fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_GETFD)?;
+    // SAFETY: it is open, and nobody else in this process, which has only just begun, owns it: who started it handed
+    // it on for this alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// What this process is called in lists of processes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn name(name: &str) {
+    // It is told by its arguments too.
+    let _unnamed = std::ffi::CString::new(name).map(|name| nix::sys::prctl::set_name(&name));
+}
+
+/// There it is told by its arguments alone.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn name(_: &str) {}

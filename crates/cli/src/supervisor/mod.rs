@@ -1,0 +1,241 @@
+//! The supervisor: a small process between `dynamo-lock run` and the command, of this same program and without a
+//! runtime. The kernel makes it the parent of whatever the command leaves behind, so it knows all descendants. It ends
+//! them when the time that the wrapper has granted is over, or when the wrapper is gone: killed with -9 or stopped,
+//! that one cannot do it itself.
+
+mod ears;
+mod ending;
+mod family;
+mod kernel;
+mod link;
+mod message;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::Duration;
+
+use dynamo_lock::{Clock, Moment, SystemClock};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use self::ears::Ears;
+use self::ending::{Due, Ending};
+pub use self::ending::{LOOK, reserve};
+pub use self::family::{Family, descendants};
+pub use self::kernel::{adopt_orphans, hear_of_children};
+use self::link::Link;
+pub use self::message::{Grant, Order, Report};
+
+/// By this name it knows what it is. It is not the wrapper's: who sends a signal to all `dynamo-lock` means that one.
+pub const NAME: &str = "lock-supervisor";
+/// Between two rounds of killing: something may have been forked during the last.
+const ROUND: Duration = Duration::from_millis(10);
+/// So long after the command has stopped it is clear whether the terminal has stopped all of us.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// The arguments, if this process is one: the channel's descriptor, the grace in nanoseconds, the command.
+pub fn invoked(mut arguments: impl Iterator<Item = OsString>) -> Option<impl Iterator<Item = OsString>> {
+    (arguments.next().as_deref() == Some(OsStr::new(NAME))).then_some(arguments)
+}
+
+/// Its life. What there is to tell goes to the wrapper.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    match supervise(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The wrapper notices the end; this is for whoever wonders why.
+            eprintln!("{NAME}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
+    let wrong = || io::Error::new(ErrorKind::InvalidInput, "this is started by `dynamo-lock run`, not by hand");
+    let mut number = || arguments.next().and_then(|text| text.to_str()?.parse::<u64>().ok()).ok_or_else(wrong);
+    let (channel, grace) = (number()?, number()?);
+    let program = arguments.next().ok_or_else(wrong)?;
+    let channel = UnixStream::from(kernel::inherited(i32::try_from(channel).map_err(|_| wrong())?)?);
+    // The command must not have it: its end tells the supervisor's.
+    fcntl(&channel, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    kernel::name(NAME);
+    kernel::adopt_orphans()?;
+    let mut supervisor = Supervisor {
+        ears: Ears::open()?,
+        link: Link::new(channel),
+        ending: Ending::new(Duration::from_nanos(grace)),
+        grant: None,
+        orphaned: false,
+        command: None,
+        stopped: None,
+    };
+    // Not before it is known for how long.
+    while supervisor.grant.is_none() && !supervisor.orphaned {
+        supervisor.obey();
+    }
+    if supervisor.orphaned || supervisor.due(SystemClock.now()).is_some() {
+        return supervisor.link.tell(Report::Late);
+    }
+    let mut command = Command::new(program);
+    command.args(arguments);
+    kernel::kill_with_parent(&mut command);
+    match command.spawn() {
+        Err(error) => return supervisor.link.tell(Report::NotBegun { errno: error.raw_os_error().unwrap_or(0) }),
+        // It is waited for with all others, not by its handle.
+        Ok(child) => supervisor.command = Some(Pid::from_raw(child.id() as i32)),
+    }
+    supervisor.until_all_are_gone()
+}
+
+/// All that lives of the command and what it has started.
+fn family() -> Family {
+    descendants(Pid::this(), &Family::default())
+}
+
+struct Supervisor {
+    ears: Ears,
+    link: Link,
+    ending: Ending,
+    /// For how long the command may run, as the wrapper said last.
+    grant: Option<Grant>,
+    /// The wrapper is gone.
+    orphaned: bool,
+    /// The command itself, until it has ended.
+    command: Option<Pid>,
+    /// When it was seen to be stopped as by a terminal, until that has been told.
+    stopped: Option<Moment>,
+}
+
+impl Supervisor {
+    fn until_all_are_gone(mut self) -> io::Result<()> {
+        self.tell(Report::Begun);
+        loop {
+            if self.reap()? {
+                self.tell(Report::Gone { forced: self.ending.has_begun() });
+                return Ok(());
+            }
+            let now = SystemClock.now();
+            match self.due(now) {
+                Some(Due::Ask) => {
+                    self.ending.asked = Some(now);
+                    let family = family();
+                    family.send(Signal::SIGTERM);
+                    // Who is stopped could not hear it.
+                    family.send(Signal::SIGCONT);
+                }
+                Some(Due::Kill) => self.ending.killed = true,
+                None => {}
+            }
+            if self.ending.killed {
+                family().send(Signal::SIGKILL);
+            }
+            self.look_whether_it_is_stopped(now);
+            if self.wait(now)? {
+                self.obey();
+            }
+        }
+    }
+
+    /// A wrapper that is not there to hear it is noticed by its silence.
+    fn tell(&mut self, report: Report) {
+        let _gone = self.link.tell(report);
+    }
+
+    /// What is to be done about the command. Without the wrapper it is ended in good order, while there is time.
+    fn due(&self, now: Moment) -> Option<Due> {
+        let left = self.left(now);
+        self.ending.due(if self.orphaned { left.min(self.ending.grace) } else { left }, now)
+    }
+
+    fn left(&self, now: Moment) -> Duration {
+        self.grant.map_or(Duration::ZERO, |grant| grant.left(now))
+    }
+
+    /// Until something happens, or something is due; whether the wrapper has something to say.
+    fn wait(&self, now: Moment) -> io::Result<bool> {
+        let mut nap = if self.ending.killed { ROUND } else { self.ending.nap(self.left(now)) };
+        if self.stopped.is_some() {
+            nap = nap.min(SETTLE);
+        }
+        let mut fds =
+            [PollFd::new(self.ears.as_fd(), PollFlags::POLLIN), PollFd::new(self.link.as_fd(), PollFlags::POLLIN)];
+        // A channel at its end would be readable for ever.
+        let fds = if self.orphaned { &mut fds[..1] } else { &mut fds[..] };
+        match poll(fds, PollTimeout::try_from(nap).unwrap_or(PollTimeout::ZERO)) {
+            Ok(_) => Ok(fds.get(1).is_some_and(|fd| fd.any().unwrap_or(true))),
+            Err(Errno::EINTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes notice of who has ended; whether nobody is left.
+    fn reap(&mut self) -> io::Result<bool> {
+        self.ears.listen();
+        loop {
+            let (pid, status) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
+                Ok(WaitStatus::StillAlive) => return Ok(false),
+                Err(Errno::ECHILD) => return Ok(true),
+                Ok(WaitStatus::Exited(pid, code)) => (pid, ExitStatus::from_raw((code & 0xff) << 8)),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, ExitStatus::from_raw(signal as i32)),
+                Ok(WaitStatus::Stopped(pid, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU))
+                    if Some(pid) == self.command =>
+                {
+                    self.stopped = Some(SystemClock.now());
+                    continue;
+                }
+                Ok(_) | Err(Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if Some(pid) == self.command {
+                (self.command, self.stopped) = (None, None);
+                self.tell(Report::Ended { status, forced: self.ending.has_begun() });
+            }
+        }
+    }
+
+    /// A command that stops itself alone, as `less` does, would leave a terminal where nobody listens. The wrapper can
+    /// do as if the terminal had stopped all.
+    fn look_whether_it_is_stopped(&mut self, now: Moment) {
+        if self.ears.stopped_by_terminal() {
+            self.stopped = None;
+        }
+        if self.stopped.is_some_and(|at| now.holder_elapsed_since(at) >= SETTLE) {
+            self.stopped = None;
+            if family().stopped(self.command) {
+                self.tell(Report::Stopped);
+            }
+        }
+    }
+
+    /// Does what the wrapper has said: waits for its next word.
+    fn obey(&mut self) {
+        let Some(orders) = self.link.hear() else {
+            self.orphaned = true;
+            return;
+        };
+        for order in orders {
+            match order {
+                Order::Until(grant) => self.grant = Some(grant),
+                Order::Pass(signal) => self.those_left_out_by(signal).send(signal),
+                Order::Stop => self.those_left_out_by(Signal::SIGTSTP).send(Signal::SIGSTOP),
+                // Not if it is too late: who was stopped past its time is killed as it is.
+                Order::Continue if self.due(SystemClock.now()) == Some(Due::Kill) => {}
+                Order::Continue => family().send(Signal::SIGCONT),
+            }
+        }
+    }
+
+    /// Whom a signal has not reached that the wrapper got: if it came from the terminal, who shares that has it.
+    fn those_left_out_by(&mut self, signal: Signal) -> Family {
+        let family = family();
+        if self.ears.take_from_terminal(signal) { family.of_other_groups() } else { family }
+    }
+}
