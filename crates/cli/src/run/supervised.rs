@@ -1,6 +1,6 @@
 //! The command under its supervisor, as the wrapper sees them.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream as Channel;
 use std::path::PathBuf;
@@ -12,7 +12,6 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 
 use crate::exit::{Failure, Kind};
@@ -26,8 +25,8 @@ const SAME: Duration = Duration::from_millis(10);
 /// A command that runs, or is about to.
 pub struct Supervised {
     supervisor: Child,
-    reports: Lines<BufReader<OwnedReadHalf>>,
-    orders: OwnedWriteHalf,
+    reports: Lines<BufReader<UnixStream>>,
+    orders: Channel,
     granted: Option<Grant>,
     /// What this process had started, or been left, before.
     others: Family,
@@ -59,8 +58,9 @@ impl Supervised {
         command.env(RUNS, plan::runs(&task.outer, task.name.as_str(), token.get(), &store.url));
         let supervisor = command.spawn()?;
         ours.set_nonblocking(true)?;
-        let (reports, orders) = UnixStream::from_std(ours)?.into_split();
-        Ok(Self { supervisor, reports: BufReader::new(reports).lines(), orders, granted: None, others })
+        let orders = ours.try_clone()?;
+        let reports = BufReader::new(UnixStream::from_std(ours)?).lines();
+        Ok(Self { supervisor, reports, orders, granted: None, others })
     }
 
     /// From now the command may run for so long, and no longer.
@@ -76,7 +76,8 @@ impl Supervised {
     /// fits. Then the time that it knows of ends.
     pub fn order(&self, order: Order) -> bool {
         let line = format!("{order}\n");
-        self.orders.try_write(line.as_bytes()).is_ok_and(|written| written == line.len())
+        // Not by the runtime, which would first have to look whether it may write. Nothing waits: it does not block.
+        (&self.orders).write(line.as_bytes()).is_ok_and(|written| written == line.len())
     }
 
     /// What the supervisor has to say next; `None` once it has ended. May be dropped and called again.

@@ -1,4 +1,5 @@
-//! A proxy between the program and a DynamoDB server that counts what passes, by operation.
+//! A proxy between the program and a DynamoDB server that counts what passes, by operation, or lets nothing pass.
+#![allow(dead_code)] // each test file uses its part
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -8,7 +9,22 @@ use std::sync::{Arc, Mutex};
 pub struct Proxy {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
+    fault: Arc<Mutex<Option<Fault>>>,
 }
+
+/// What becomes of requests in place of passing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    /// No answer and no error.
+    Hang,
+    /// The connection is closed.
+    Refuse,
+    /// The service says that there are too many.
+    Throttle,
+}
+
+const THROTTLED: &str =
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"too many"}"#;
 
 impl Proxy {
     /// In front of the server at this URL.
@@ -17,19 +33,25 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("bound");
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
-        let all = seen.clone();
+        let fault: Arc<Mutex<Option<Fault>>> = Arc::default();
+        let (all, now) = (seen.clone(), fault.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (upstream, seen) = (upstream.clone(), all.clone());
+                let (upstream, seen, fault) = (upstream.clone(), all.clone(), now.clone());
                 // A connection that breaks is the client's to notice.
-                std::thread::spawn(move || _ = pass(client, &upstream, &seen));
+                std::thread::spawn(move || _ = pass(client, &upstream, &seen, &fault));
             }
         });
-        Self { address, seen }
+        Self { address, seen, fault }
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on.
+    pub fn set(&self, fault: Option<Fault>) {
+        *self.fault.lock().unwrap() = fault;
     }
 
     /// The operations that passed since the last call, in order.
@@ -39,7 +61,12 @@ impl Proxy {
 }
 
 /// One request and its answer; the connection is closed after it.
-fn pass(client: TcpStream, upstream: &str, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn pass(
+    client: TcpStream,
+    upstream: &str,
+    seen: &Mutex<Vec<String>>,
+    fault: &Mutex<Option<Fault>>,
+) -> std::io::Result<()> {
     let mut from = BufReader::new(client.try_clone()?);
     let (mut head, mut length) = (String::new(), 0);
     loop {
@@ -64,6 +91,18 @@ fn pass(client: TcpStream, upstream: &str, seen: &Mutex<Vec<String>>) -> std::io
     }
     let mut body = vec![0; length];
     from.read_exact(&mut body)?;
+    let fault = *fault.lock().unwrap();
+    match fault {
+        None => {}
+        // Until the client has enough.
+        Some(Fault::Hang) => return std::io::copy(&mut from, &mut std::io::sink()).map(drop),
+        Some(Fault::Refuse) => return client.shutdown(std::net::Shutdown::Both),
+        Some(Fault::Throttle) => {
+            let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close";
+            write!(&client, "{head}\r\nContent-Length: {}\r\n\r\n{THROTTLED}", THROTTLED.len())?;
+            return client.shutdown(std::net::Shutdown::Both);
+        }
+    }
     let mut server = TcpStream::connect(upstream)?;
     server.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
     server.write_all(&body)?;
