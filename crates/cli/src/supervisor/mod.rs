@@ -76,6 +76,7 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
         orphaned: false,
         command: None,
         stopped: None,
+        halted: false,
     };
     // Not before it is known for how long.
     while supervisor.grant.is_none() && !supervisor.orphaned {
@@ -112,6 +113,8 @@ struct Supervisor {
     command: Option<Pid>,
     /// When it was seen to be stopped as by a terminal, until that has been told.
     stopped: Option<Moment>,
+    /// The wrapper is stopped, as it has said.
+    halted: bool,
 }
 
 impl Supervisor {
@@ -204,7 +207,7 @@ impl Supervisor {
     /// A command that stops itself alone, as `less` does, would leave a terminal where nobody listens. The wrapper can
     /// do as if the terminal had stopped all.
     fn look_whether_it_is_stopped(&mut self, now: Moment) {
-        if self.ears.stopped_by_terminal() {
+        if self.halted || self.ears.stopped_by_terminal() {
             self.stopped = None;
         }
         if self.stopped.is_some_and(|at| now.holder_elapsed_since(at) >= SETTLE) {
@@ -225,10 +228,17 @@ impl Supervisor {
             match order {
                 Order::Until(grant) => self.grant = Some(grant),
                 Order::Pass(signal) => self.those_left_out_by(signal).send(signal),
-                Order::Stop => self.those_left_out_by(Signal::SIGTSTP).send(Signal::SIGSTOP),
-                // Not if it is too late: who was stopped past its time is killed as it is.
-                Order::Continue if self.due(SystemClock.now()) == Some(Due::Kill) => {}
-                Order::Continue => family().send(Signal::SIGCONT),
+                Order::Stop => {
+                    self.halted = true;
+                    self.those_left_out_by(Signal::SIGTSTP).send(Signal::SIGSTOP);
+                }
+                Order::Continue => {
+                    self.halted = false;
+                    // Who was stopped past its time is killed as it is.
+                    if self.due(SystemClock.now()) != Some(Due::Kill) {
+                        family().send(Signal::SIGCONT);
+                    }
+                }
             }
         }
     }

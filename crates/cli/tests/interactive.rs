@@ -1,0 +1,247 @@
+//! `run` in an interactive shell, on a terminal that a script types on: the shell's `$?` and the terminal's settings are
+//! right after each.
+#![cfg(target_os = "linux")]
+
+mod support;
+#[path = "support/terminal.rs"]
+mod terminal;
+
+use std::process::{Child, Command};
+
+use support::{PROGRAM, Place, Running, state, until};
+use terminal::Terminal;
+
+const CTRL_C: &str = "\x03";
+const CTRL_Z: &str = "\x1a";
+
+/// bash with job control, in a session of its own.
+struct Shell<'a> {
+    place: &'a Place,
+    terminal: Terminal,
+    bash: Child,
+    /// How much of what was said has been waited for.
+    heard: usize,
+}
+
+impl<'a> Shell<'a> {
+    fn new(place: &'a Place) -> Self {
+        let terminal = Terminal::new();
+        let inner = place.within("bash", &[]);
+        let mut command = Command::new("setsid");
+        command.args(["-c", "bash", "--norc", "--noprofile", "--noediting", "-i"]).current_dir(place.path(""));
+        command.envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command.env("PS1", "<prompt>").env("TERM", "xterm").env("PROGRAM", PROGRAM);
+        let bash = command.stdin(terminal.end()).stdout(terminal.end()).stderr(terminal.end()).spawn();
+        let mut shell = Self { place, terminal, bash: bash.expect("bash is there"), heard: 0 };
+        shell.hears("<prompt>");
+        shell
+    }
+
+    /// Waits until the shell, or what it runs, has said this, after all that was waited for before.
+    #[track_caller]
+    fn hears(&mut self, text: &str) {
+        let heard = std::panic::catch_unwind(|| until(text, || self.terminal.said()[self.heard..].contains(text)));
+        assert!(heard.is_ok(), "{text:?} was not said, but {:?}", self.terminal.said());
+        let said = self.terminal.said();
+        self.heard += said[self.heard..].find(text).expect("it was said") + text.len();
+    }
+
+    fn types(&self, text: &str) {
+        self.terminal.types(text);
+    }
+
+    /// The terminal's settings, by a command of the shell.
+    fn settings(&mut self) -> String {
+        let file = self.place.path("settings");
+        let _first = std::fs::remove_file(&file);
+        self.types("stty -g > settings.part; mv settings.part settings\n");
+        until("stty has told", || file.exists());
+        self.hears("<prompt>");
+        self.place.read("settings")
+    }
+
+    /// Runs under lock `a` what is typed, lets `act` do what it does meanwhile, and looks at the code and the settings.
+    #[track_caller]
+    fn runs(&mut self, arguments: &str, code: i32, act: impl FnOnce(&mut Self)) {
+        let before = self.settings();
+        let _first = std::fs::remove_file(self.place.path("ready"));
+        self.types(&format!("\"$PROGRAM\" run {arguments}; echo code=$?.\n"));
+        act(self);
+        self.hears(&format!("code={code}."));
+        self.hears("<prompt>");
+        assert_eq!(self.settings(), before);
+        // Nothing is left of it.
+        self.place.run(&["run", "-n", "a", "true"]).ends_with(0);
+    }
+
+    /// Waits until the command has noted its number.
+    fn child(&self) -> i32 {
+        until("the command is ready", || self.place.path("ready").exists());
+        self.place.read("ready").trim().parse().expect("a number")
+    }
+
+    /// Ctrl-Z, and what the shell says to it.
+    fn stops(&mut self) {
+        self.types(CTRL_Z);
+        self.hears("Stopped");
+        self.hears("<prompt>");
+    }
+
+    /// `fg`; the code that it gives is that of the command.
+    fn continues(&mut self) {
+        self.types("fg; echo code=$?.\n");
+    }
+}
+
+impl Drop for Shell<'_> {
+    fn drop(&mut self) {
+        let _gone = self.bash.kill();
+        let _gone = self.bash.wait();
+    }
+}
+
+const NOTE: &str = "echo $$ > tmp; mv tmp ready;";
+
+#[test]
+fn ctrl_c_ends_the_wait() {
+    let place = Place::new();
+    let holder = Running::of(place.command(&["run", "a", "sleep", "1000"]));
+    until("it holds", || place.run(&["show", "a"]).stdout.contains("held"));
+    let mut shell = Shell::new(&place);
+    let before = shell.settings();
+    shell.types("\"$PROGRAM\" run a touch ran; echo code=$?.\n");
+    shell.hears("waiting for lock");
+    shell.types(CTRL_C);
+    shell.hears("code=130.");
+    shell.hears("<prompt>");
+    assert_eq!(shell.settings(), before);
+    assert!(!place.path("ran").exists());
+    drop(holder);
+}
+
+#[test]
+fn ctrl_c_ends_the_command_once() {
+    let place = Place::new();
+    let mut shell = Shell::new(&place);
+    shell.runs("a sleep 1000", 130, |shell| {
+        until("it runs", || shell.place.run(&["show", "a"]).stdout.contains("held"));
+        shell.types(CTRL_C);
+    });
+    // It comes from the terminal alone: who counts them gets one.
+    let count = format!("a -c \"trap 'echo INT >> got' INT; {NOTE} until [ -s got ]; do sleep 0.05; done; sleep 0.5\"");
+    shell.runs(&count, 0, |shell| {
+        shell.child();
+        shell.types(CTRL_C);
+    });
+    assert_eq!(place.read("got"), "INT\n");
+}
+
+#[test]
+fn ctrl_c_reaches_what_has_left_the_terminal() {
+    let place = Place::new();
+    let mut shell = Shell::new(&place);
+    // Not by `&`: what runs so ignores it.
+    let left = format!("a -c \"setsid -f sh -c '{}exec sleep 1000'; sleep 1000\"", NOTE.replace('$', "\\$"));
+    shell.runs(&left, 130, |shell| {
+        shell.child();
+        shell.types(CTRL_C);
+    });
+}
+
+#[test]
+fn ctrl_z_stops_and_fg_goes_on() {
+    let place = Place::new();
+    let mut shell = Shell::new(&place);
+    let script = format!("a -c '{NOTE} until [ -e go ]; do sleep 0.05; done; exit 7'");
+    shell.runs(&script, 7, |shell| {
+        let child = shell.child();
+        for _ in 0..2 {
+            shell.stops();
+            until("it is stopped", || state(child) == Some('T'));
+            shell.continues();
+            until("it goes on", || state(child) != Some('T'));
+        }
+        std::fs::write(shell.place.path("go"), "").expect("a file");
+    });
+}
+
+#[test]
+fn a_job_that_is_stopped_past_its_lease_is_ended_and_told() {
+    let place = Place::new();
+    let mut shell = Shell::new(&place);
+    shell.runs(&format!("--lease 2 a -c '{NOTE} exec sleep 1000'"), 76, |shell| {
+        let child = shell.child();
+        shell.stops();
+        until("it is ended", || state(child).is_none());
+        shell.place.run(&["run", "-w", "60", "a", "true"]).ends_with(0);
+        shell.continues();
+        shell.hears("the command was ended");
+    });
+}
+
+#[test]
+fn a_command_that_stops_itself_alone_gives_the_terminal_back() {
+    let place = Place::new();
+    let mut shell = Shell::new(&place);
+    shell.runs("a -c 'kill -s TSTP $$; exit 3'", 3, |shell| {
+        shell.hears("Stopped");
+        shell.hears("<prompt>");
+        shell.continues();
+    });
+}
+
+#[test]
+fn a_command_reads_the_terminal() {
+    let place = Place::new();
+    let mut shell = Shell::new(&place);
+    shell.runs(&format!("a -c '{NOTE} read line; echo got=$line.'"), 0, |shell| {
+        shell.child();
+        shell.types("hello\n");
+        shell.hears("got=hello.");
+    });
+}
+
+#[test]
+fn a_command_has_the_whole_screen() {
+    let place = Place::new();
+    let mut shell = Shell::new(&place);
+    let program = "import curses, os\n\
+        def main(screen):\n    screen.addstr(2, 2, 'FULL SCREEN'); screen.refresh()\n    screen.getkey()\n\
+        curses.wrapper(main)\n";
+    std::fs::write(place.path("full.py"), program).expect("a file");
+    shell.runs("a python3 full.py", 0, |shell| {
+        shell.hears("FULL SCREEN");
+        shell.types("q");
+    });
+}
+
+#[test]
+fn the_terminal_is_put_right_after_a_command_that_could_not() {
+    let place = Place::new();
+    let mut shell = Shell::new(&place);
+    shell.runs(&format!("--max-hold 3 a -c 'stty raw -echo; {NOTE} exec sleep 1000'"), 76, |shell| {
+        shell.child();
+    });
+    // The control: what a command does to the terminal by itself, and ends, stays.
+    shell.types("\"$PROGRAM\" run a stty -echo; echo code=$?.\n");
+    shell.hears("code=0.");
+    shell.hears("<prompt>");
+    let silent = shell.settings();
+    shell.types("stty echo\n");
+    shell.hears("<prompt>");
+    assert_ne!(shell.settings(), silent);
+}
+
+#[test]
+fn a_job_in_the_background_that_reads_is_stopped_and_goes_on_in_the_foreground() {
+    let place = Place::new();
+    let mut shell = Shell::new(&place);
+    shell.types(&format!("\"$PROGRAM\" run a -c '{NOTE} read line; echo got=$line.' &\n"));
+    shell.hears("<prompt>");
+    let child = shell.child();
+    until("it is stopped", || state(child) == Some('T'));
+    shell.continues();
+    shell.types("hello\n");
+    shell.hears("got=hello.");
+    shell.hears("code=0.");
+}
