@@ -21,6 +21,7 @@ const PROMISED: &[(&[&str], &[&str])] = &[
             "--conflict-exit-code",
             "--skip",
             "--lease",
+            "--grace",
             "--max-hold",
             "--at-least",
             "--owner",

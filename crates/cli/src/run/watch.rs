@@ -42,8 +42,12 @@ pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Sig
     let mut noticed = false;
     let mut overdue: Option<Moment> = None;
     let mut ended: Option<ExitStatus> = None;
-    let mut lingering = false;
+    // When it did, until it has been told who lives on.
+    let mut lingering: Option<Moment> = None;
     loop {
+        if lingering.take_if(|at| SystemClock.now().holder_elapsed_since(*at) >= LINGERS).is_some() {
+            tell_who_lingers(supervised);
+        }
         let left = guard.time_left();
         supervised.grant(left);
         if left <= reserve(task.grace) {
@@ -62,7 +66,10 @@ pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Sig
                 (Some(Report::Late), _) => return Watched::Late,
                 (Some(Report::Stopped), _) if terminal::is_ours() => stop_together(supervised),
                 (Some(Report::Stopped), _) => {}
-                (Some(Report::Ended { status, .. }), _) => ended = Some(status),
+                (Some(Report::Ended { status, .. }), _) => {
+                    ended = Some(status);
+                    lingering = Some(SystemClock.now()).filter(|_| !task.quiet);
+                }
                 (Some(Report::Gone { forced }), Some(status)) => return Watched::Ended { status, forced },
                 (Some(Report::Gone { .. }) | None, _) => return end_all(supervised, guard).await,
             },
@@ -71,10 +78,6 @@ pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Sig
                 signal => _ = supervised.order(Order::Pass(signal)),
             },
             () = cancelled.cancelled(), if !noticed => noticed = true,
-            () = SystemClock.sleep(LINGERS), if ended.is_some() && !lingering && !task.quiet => {
-                lingering = true;
-                tell_who_lingers(supervised);
-            }
             () = SystemClock.sleep(nap) => {}
         }
     }

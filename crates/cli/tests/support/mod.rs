@@ -21,7 +21,15 @@ pub struct Place {
 impl Place {
     /// With an embedded store.
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self::within_directory(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    /// With an embedded store below this directory, if it is there.
+    pub fn below(directory: &str) -> Self {
+        tempfile::tempdir_in(directory).map_or_else(|_| Self::new(), Self::within_directory)
+    }
+
+    fn within_directory(directory: tempfile::TempDir) -> Self {
         let path = directory.path().canonicalize().expect("it is there");
         Self { store: format!("sqlite://{}/locks.db", path.display()), directory }
     }

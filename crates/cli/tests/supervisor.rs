@@ -1,0 +1,227 @@
+//! The process between `run` and its command: whom it waits for, how it ends them, and what is left when it goes.
+#![cfg(target_os = "linux")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+use support::{PROGRAM, Place, Running, parent, state, until};
+
+fn pid(place: &Place) -> i32 {
+    place.read("ready").trim().parse().expect("the command wrote its process number")
+}
+
+/// Notes its number in `ready` and every TERM in `asked`, and ends by neither.
+const STUBBORN: &str = "trap 'echo TERM >> asked' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
+
+/// Like `start`, with a lock that is lost after a while.
+fn start(place: &Place, flags: &[&str]) -> (Running, i32) {
+    let running = place.start(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
+    let child = pid(place);
+    (running, child)
+}
+
+#[test]
+fn the_lock_is_kept_for_what_the_command_has_left_and_that_is_said() {
+    for (flag, said) in [("--nb", true), ("-q", false)] {
+        let place = Place::new();
+        let left = "setsid -f sh -c 'touch ready; until [ -e go ]; do sleep 0.05; done'; exit 3";
+        let running = place.start(&["run", flag, "a", "-c", left]);
+        place.run(&["run", "-w", "2", "a", "true"]).ends_with(75);
+        std::fs::write(place.path("go"), "").expect("a file");
+        let ran = running.end().ends_with(3);
+        assert_eq!(ran.stderr.contains("what it has started has not: sh "), said, "{ran:?}");
+        place.run(&["run", "-n", "a", "true"]).ends_with(0);
+    }
+}
+
+#[test]
+fn a_signal_ends_what_the_command_has_left() {
+    let place = Place::new();
+    let running = place.start(&["run", "a", "-c", "setsid -f sh -c 'touch ready; exec sleep 1000'; exit 3"]);
+    running.signal("TERM");
+    running.end().ends_with(3);
+    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+}
+
+#[test]
+fn without_grace_the_command_is_killed_and_not_asked() {
+    let place = Place::new();
+    let (running, child) = start(&place, &["--max-hold", "3", "--grace", "0"]);
+    running.end().ends_with(76);
+    assert_eq!((state(child), place.read("asked").as_str()), (None, ""));
+    // The control: with grace it is asked.
+    let place = Place::new();
+    let (running, child) = start(&place, &["--max-hold", "3", "--grace", "1s"]);
+    running.end().ends_with(76);
+    assert_eq!((state(child), place.read("asked").as_str()), (None, "TERM\n"));
+}
+
+#[test]
+fn a_grace_that_the_lease_has_no_room_for_is_refused() {
+    let place = Place::new();
+    for flags in [["--lease", "4", "--grace", "3"], ["--max-hold", "5", "--grace", "2.6"]] {
+        let ran = place.run(&[&["run"], &flags[..], &["a", "touch", "ran"]].concat()).ends_with(64);
+        assert!(ran.stderr.contains("--grace"), "{ran:?}");
+    }
+    place.run(&["run", "--lease", "4", "--grace", "2", "a", "true"]).ends_with(0);
+    assert!(!place.path("ran").exists());
+}
+
+#[test]
+fn what_ended_the_command_is_told() {
+    let place = Place::new();
+    let (running, _) = start(&place, &["--max-hold", "3"]);
+    assert!(running.end().ends_with(76).stderr.contains("--max-hold"));
+    // Not --max-hold, which is far away, but a store that nobody can write to.
+    let place = Place::new();
+    let (running, _) = start(&place, &["--max-hold", "1h", "--lease", "3"]);
+    let database = rusqlite::Connection::open(place.path("locks.db")).expect("the database");
+    database.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes for long");
+    until("the command is asked", || place.read("asked") == "TERM\n");
+    until("it is killed", || state(pid(&place)).is_none());
+    database.execute_batch("COMMIT").expect("ours");
+    let ran = running.end().ends_with(76);
+    assert!(!ran.stderr.contains("--max-hold") && ran.stderr.contains("the command was ended"), "{ran:?}");
+}
+
+#[test]
+fn a_supervisor_that_is_killed_takes_the_command_along() {
+    let place = Place::new();
+    let (running, child) = start(&place, &[]);
+    let supervisor = parent(child);
+    assert_eq!(parent(supervisor), running.pid());
+    place.within("kill", &["-KILL", &supervisor.to_string()]).status().expect("kill is there");
+    let ran = running.end().ends_with(76);
+    assert!(ran.stderr.contains("the supervisor of the command was killed"), "{ran:?}");
+    assert_eq!(state(child), None);
+    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+}
+
+#[test]
+fn a_supervisor_that_is_stopped_does_not_keep_the_command_alive() {
+    let place = Place::new();
+    let (running, child) = start(&place, &["--max-hold", "4"]);
+    place.within("kill", &["-STOP", &parent(child).to_string()]).status().expect("kill is there");
+    running.end().ends_with(76);
+    assert_eq!(state(child), None);
+    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+}
+
+#[test]
+fn who_started_the_wrapper_may_have_started_others_and_these_are_not_ended() {
+    let place = Place::new();
+    let script = "sleep 1000 & echo $! > other; exec \"$PROGRAM\" run --max-hold 3 a -c \"$STUBBORN\"";
+    let mut command = place.within("sh", &["-c", script]);
+    command.env("STUBBORN", STUBBORN);
+    let running = Running::of(command);
+    until("the command is ready", || place.path("ready").exists());
+    // Neither by the supervisor nor by the wrapper in its place.
+    place.within("kill", &["-KILL", &parent(pid(&place)).to_string()]).status().expect("kill is there");
+    let other: i32 = place.read("other").trim().parse().expect("a number");
+    until("the command is ended", || state(pid(&place)).is_none());
+    assert!(state(other).is_some());
+    place.within("kill", &["-KILL", &other.to_string()]).status().expect("kill is there");
+    running.end().ends_with(76);
+}
+
+#[test]
+fn a_run_inside_another_is_told_at_any_depth() {
+    let place = Place::new();
+    let inner = ["run", "a", "--", PROGRAM, "run", "b", "--", PROGRAM, "run", "a", "touch", "ran"];
+    let ran = place.run(&inner).ends_with(75);
+    assert!(ran.stderr.contains("around this one"), "{ran:?}");
+    assert!(!place.path("ran").exists());
+    let three = ["run", "a", "--", PROGRAM, "run", "b", "--", PROGRAM, "run", "c", "touch", "ran"];
+    place.run(&three).ends_with(0);
+    assert!(place.path("ran").exists());
+}
+
+#[test]
+fn a_signal_ends_the_question_whether_a_run_is_around() {
+    // A server that takes connections and says nothing.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let place = Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}"));
+    let mut command = place.command(&["run", "a", "touch", "ran"]);
+    command.env("DYNAMO_LOCK_RUNS", format!("[[\"a\",1,\"{}\"]]", place.store()));
+    let running = Running::of(command);
+    let (_asked, _) = listener.accept().expect("it asks");
+    running.signal("TERM");
+    running.end().ends_with(143);
+    assert!(!place.path("ran").exists());
+}
+
+#[test]
+fn the_command_has_no_descriptor_of_ours_but_the_sign_of_life() {
+    let place = Place::new();
+    let list = "import os\n\
+        for fd in sorted(int(fd) for fd in os.listdir('/proc/self/fd')):\n\
+        \x20   try: print(fd, os.readlink(f'/proc/self/fd/{fd}'))\n\
+        \x20   except OSError: pass\n";
+    std::fs::write(place.path("list.py"), list).expect("a file");
+    let ran = place.run(&["run", "a", "python3", "list.py"]).ends_with(0);
+    let ours: Vec<_> = ran.stdout.lines().filter(|line| line.contains("locks.db")).collect();
+    assert!(ours.len() == 1 && ours[0].ends_with("locks.db-live"), "{ran:?}");
+    assert!(!ran.stdout.contains("socket:"), "{ran:?}");
+}
+
+/// As in a container, where nobody else is to reap what is left.
+#[test]
+fn as_the_first_process_of_a_container_it_passes_signals_on_and_waits_for_all() {
+    const UNSHARE: [&str; 7] =
+        ["--user", "--map-root-user", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"];
+    let may = Command::new("unshare").args(UNSHARE).arg("true").stderr(Stdio::null()).status();
+    if !may.is_ok_and(|status| status.success()) {
+        let _ = writeln!(std::io::stdout(), "SKIPPED: `unshare` may not make namespaces here");
+        return;
+    }
+    let place = Place::new();
+    let inside = |arguments: &[&str]| place.within("unshare", &[&UNSHARE, &[PROGRAM][..], arguments].concat());
+    let code = "[ $PPID != 1 ] && (sleep 0.2 &) && exit 5";
+    Running::of(inside(&["run", "a", "-c", code])).end().ends_with(5);
+    // From inside, where it is number 1 and the kernel lets through only what it listens to.
+    let script = "trap 'exit 6' TERM; kill -s TERM 1; while :; do sleep 0.05; done";
+    Running::of(inside(&["run", "a", "-c", script])).end().ends_with(6);
+    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+}
+
+/// Names in the directory, and the lock's row.
+fn left(place: &Place) -> (BTreeSet<String>, u64, i64, String) {
+    let files = std::fs::read_dir(place.path("")).expect("the directory").flatten();
+    let files = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+    let size = std::fs::metadata(place.path("locks.db")).expect("it is there").len();
+    let database = rusqlite::Connection::open(place.path("locks.db")).expect("it is there");
+    let rows = database.query_row("SELECT count(*) FROM lock", [], |row| row.get(0)).expect("rows");
+    let row: String = database.query_row("SELECT row FROM lock", [], |row| row.get(0)).expect("a row");
+    let row: serde_json::Value = serde_json::from_str(&row).expect("JSON");
+    let attributes: Vec<_> = row.as_object().expect("an object").keys().cloned().collect();
+    (files, size, rows, attributes.join(" "))
+}
+
+#[test]
+fn a_thousand_runs_leave_nothing_but_the_locks_row() {
+    const RUNS: u32 = 1000;
+    // In memory if there is such a place: what is shown does not depend on the disk.
+    let place = Place::below("/dev/shm");
+    let one = || place.run(&["run", "a", "true"]).ends_with(0);
+    (0..10).for_each(|_| _ = one());
+    let before = left(&place);
+    (0..RUNS - 10).for_each(|_| _ = one());
+    assert_eq!(left(&place), before);
+    // Nobody has the liveness file open or locked any more, and no process has stayed.
+    let inode =
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(place.path("locks.db-live")).expect("it is there"));
+    let locks = std::fs::read_to_string("/proc/locks").expect("Linux");
+    assert!(!locks.contains(&format!(":{inode} ")), "{locks}");
+    let directory = place.path("").to_string_lossy().trim_end_matches('/').to_owned();
+    let all = std::fs::read_dir("/proc").expect("Linux").flatten();
+    let there = all.filter(|entry| {
+        let cwd = std::fs::read_link(entry.path().join("cwd"));
+        cwd.is_ok_and(|cwd| cwd.to_string_lossy() == directory)
+    });
+    assert_eq!(there.count(), 0);
+}
