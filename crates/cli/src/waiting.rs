@@ -27,9 +27,13 @@ pub async fn tell(lock: &Lock, quiet: bool) -> Infallible {
     if std::io::stderr().is_terminal() && !dumb {
         return on_terminal(lock).await;
     }
+    elsewhere(lock, print::line).await
+}
+
+async fn elsewhere(lock: &Lock, mut say: impl FnMut(&str)) -> Infallible {
     loop {
         if let Some(text) = look(lock).await.text(lock) {
-            print::line(&text);
+            say(&text);
         }
         SystemClock.sleep(ELSEWHERE).await;
     }
@@ -95,5 +99,26 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         self.erase();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynamo_lock::{Client, Memory};
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_terminal_a_line_is_said_each_minute_while_somebody_holds_the_lock() {
+        let client = Client::builder(Memory::new()).owner("them").build().expect("valid");
+        let lock = client.lock("a").expect("a name");
+        let guard = lock.acquire().await.expect("free");
+        let mut said = Vec::new();
+        let minutes = ELSEWHERE * 2 + TICK;
+        let _time_is_over = tokio::time::timeout(minutes, elsewhere(&lock, |text| said.push(text.to_owned()))).await;
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(said.iter().all(|text| text.contains("held by them")), "{said:?}");
+        guard.release().await.expect("ours");
+        let _time_is_over = tokio::time::timeout(minutes, elsewhere(&lock, |text| said.push(text.to_owned()))).await;
+        assert_eq!(said.len(), 3, "nobody is waited for: {said:?}");
     }
 }

@@ -19,6 +19,8 @@ const SWITCH: &str = "DYNAMO_LOCK_MUTANT";
 const MEMBERS: &[&str] = &["crates/protocol", "crates/dynamo-lock", "crates/sim"];
 /// Within so many seeds a fault has to be noticed.
 const SEEDS: u64 = 20_000;
+/// So many are tried before the search breadth first is.
+const SEEDS_SOON: u64 = 1_000;
 /// One that makes no difference is given so many to disprove it.
 const SEEDS_EQUIVALENT: u64 = 1_000;
 /// So many failing seeds are looked at, to see which checks notice.
@@ -186,20 +188,47 @@ fn names(simulator: &Path) -> Result<Vec<(String, bool)>, String> {
     Ok(names)
 }
 
+/// Random worlds first, for most are noticed there soon; then the search breadth first, if the fault is in the source that
+/// it explores; then as many worlds as a fault is given.
 fn hunt(simulator: &Path, name: &str, in_source: bool, seeds: u64) -> Result<Line, String> {
+    let soon = random(simulator, name, in_source, 0..seeds.min(SEEDS_SOON))?;
+    if !soon.alive {
+        return Ok(soon);
+    }
+    if let Some(config) = in_source.then(|| breadth_first(simulator, name)).transpose()?.flatten() {
+        let told = format!("killed breadth first, in {config}; alive after {} seeds", seeds.min(SEEDS_SOON));
+        return Ok(Line { told, alive: false, checks: 1, ..soon });
+    }
+    match seeds > SEEDS_SOON {
+        true => random(simulator, name, in_source, SEEDS_SOON..seeds),
+        false => Ok(soon),
+    }
+}
+
+fn random(simulator: &Path, name: &str, in_source: bool, seeds: std::ops::Range<u64>) -> Result<Line, String> {
     let mut command = Command::new(simulator);
-    command.args(["run", "--seeds", &seeds.to_string(), "--kills", &KILLS.to_string()]);
+    let (from, many) = (seeds.start.to_string(), (seeds.end - seeds.start).to_string());
+    command.args(["run", "--from", &from, "--seeds", &many, "--kills", &KILLS.to_string()]);
     match in_source {
         true => command.env(SWITCH, name),
         false => command.args(["--mutant", name]),
     };
     let printed = sh::output(&mut command)?;
     let told = printed.stdout.lines().last().unwrap_or("nothing was printed").to_owned();
-    let alive = printed.ok && told.starts_with("alive");
+    let alive = told.starts_with("alive");
     if !alive && !told.starts_with("killed") {
         return Err(format!("{name}: the simulator broke off:\n{}", sh::tail(&printed.stderr, 10)));
     }
+    // From which seed on it was looked is said, too.
+    let told = if seeds.start > 0 { format!("{told} (from seed {from})") } else { told };
     Ok(Line { name: name.to_owned(), checks: told.matches(" x").count(), told, alive })
+}
+
+/// The first configuration in which a search breadth first finds the fault.
+fn breadth_first(simulator: &Path, name: &str) -> Result<Option<String>, String> {
+    let printed = sh::output(Command::new(simulator).args(["explore", "--all"]).env(SWITCH, name))?;
+    let found = printed.stdout.lines().find(|line| line.contains("VIOLATION"));
+    Ok(found.and_then(|line| line.split_whitespace().next()).map(str::to_owned))
 }
 
 #[cfg(test)]
