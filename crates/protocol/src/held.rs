@@ -103,7 +103,7 @@ pub struct Held {
     lease: Duration,
     belief: Belief,
     max_hold: Option<Deadline>,
-    /// R6 was over on arrival: not to be reported as held before a renewal has landed.
+    /// R6 was over on arrival, or nearly for want of a stamp: not to be reported as held before a renewal has landed.
     unconfirmed: bool,
     stamped: bool,
     beat: u64,
@@ -137,6 +137,9 @@ impl Held {
         let lease = timing.lease();
         let stamped = is_stamped(row);
         let unknown = now.service.is_some() && stamp.is_none();
+        // Written by a slow wall clock: a renewal bears the service's time, and its stamp ends when the lease does.
+        let short = |stamp: Deadline| stamp.left(now.at) < timing.heartbeat() && !stamped;
+        let unconfirmed = unknown || stamp.is_some_and(|stamp| stamp.passed(now.at) || short(stamp));
         Self {
             name,
             reign,
@@ -145,7 +148,7 @@ impl Held {
             lease,
             belief: Belief { sent: Deadline::new(sent_at, Timing::belief(lease)), stamp },
             max_hold: max_hold.map(|d| Deadline::new(sent_at, d)),
-            unconfirmed: unknown || stamp.is_some_and(|d| d.passed(now.at)),
+            unconfirmed,
             stamped,
             beat: row.whole(attr::BEAT).unwrap_or(0),
             renewal: None,

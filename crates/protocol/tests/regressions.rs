@@ -288,3 +288,27 @@ fn a_release_between_two_revocations_does_not_say_that_it_released() {
     release.handle_outcome(&now(2_000), &Outcome::Conflict(Some(row)));
     assert_eq!(release.next(&now(2_000)), ReleaseStep::Done(ReleaseEnd::Unknown));
 }
+
+#[test]
+fn an_acquisition_by_a_slow_wall_clock_is_not_reported_with_moments_to_live() {
+    // Unstamped: nothing has told the service's time yet. By its answer this host's wall clock is far behind.
+    for (behind_ms, reported) in [(0, true), (12_000, true), (18_000, false), (30_000, false)] {
+        let mut service = ServiceClock::default();
+        let date = |ms: u64| ServiceDate((EPOCH_MS + behind_ms + ms) / 1000);
+        let mut machine = Acquire::new(request(20, Patience::Wait), None);
+        let op = write(machine.next(&with(&service, 0)));
+        let Verdict::Applied(row) = apply(None, &op) else { panic!() };
+        service.observe(date(0), SentAt(at(0)), ReceivedAt(at(10)));
+        machine.handle_outcome(&with(&service, 10), SentAt(at(0)), &Outcome::Applied(row.clone()), Some(date(10)));
+        let step = machine.next(&with(&service, 10));
+        assert_eq!(matches!(step, Step::Acquired(_)), reported, "{behind_ms} ms behind: {step:?}");
+        if reported {
+            continue;
+        }
+        // A renewal with the service's time cures it.
+        let Verdict::Applied(row) = apply(Some(&row), &write(step)) else { panic!() };
+        machine.handle_outcome(&with(&service, 20), SentAt(at(10)), &Outcome::Applied(row), Some(date(20)));
+        let Step::Acquired(mut held) = machine.next(&with(&service, 20)) else { panic!() };
+        assert!(held.time_left(at(20)) > Duration::from_secs(19));
+    }
+}

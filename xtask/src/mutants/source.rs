@@ -211,9 +211,10 @@ const SERVICE_CLOCK: &[Mutant] = &[
     mutant(
         "confirmed-unread",
         HELD,
-        "unconfirmed: unknown ||",
-        "unconfirmed: !crate::mutated(\"confirmed-unread\") && unknown ||",
+        "let unconfirmed = unknown ||",
+        "let unconfirmed = !crate::mutated(\"confirmed-unread\") && unknown ||",
     ),
+    mutant("short-is-reported", HELD, "stamp.left(now.at) < timing.heartbeat() && !stamped", "false"),
     mutant(
         "renewal-confirms-unread",
         HELD,

@@ -189,7 +189,7 @@ impl World {
         }
         if let Some(entry) = lock(&self.table).locks.get_mut(&id.0) {
             let reign = token.and_then(|token| entry.reigns.get_mut(&token));
-            reign.into_iter().for_each(|reign| reign.given_up = true);
+            reign.into_iter().for_each(|reign| reign.given_up = Some(self.time()));
         }
         // What can overlap nothing any more is forgotten.
         let time = self.time();

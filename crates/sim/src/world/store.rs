@@ -58,8 +58,8 @@ pub struct Reign {
     /// Its lock was freed though its holder may live: exclusion is broken, by name.
     pub forced: bool,
     pub reported: bool,
-    /// Nobody who could release it is there any more, or ever was: it is to be free soon.
-    pub given_up: bool,
+    /// Since when nobody who could release it is there any more: it is to be free soon.
+    pub given_up: Option<Duration>,
     pub hold: bool,
 }
 
@@ -149,8 +149,12 @@ impl World {
             self.check(over, "legacy (respected)", || format!("{} was taken from an original client", op.name));
         }
         let reign = before.whole(attr::TOKEN).and_then(|token| entry.reigns.get(&token));
-        let left =
-            reign.is_some_and(|reign| !reign.hold && (reign.given_up || !reign.reported) && !self.is_dead(reign.host));
+        // A release takes its time: a lease that ends just then may be taken over meanwhile.
+        let on_its_way = Duration::from_millis(20 + self.plan.latency * 10);
+        let left = reign.is_some_and(|reign| {
+            let given_up = reign.given_up.is_some_and(|at| self.time() > at + on_its_way);
+            !reign.hold && (given_up || !reign.reported) && !self.is_dead(reign.host)
+        });
         let well = self.plan.well && self.is_calm();
         self.check(!(well && left), "E (left)", || format!("{} was not released by who held it", op.name));
     }
@@ -174,7 +178,7 @@ impl World {
                     revoked: false,
                     forced: false,
                     reported: false,
-                    given_up: false,
+                    given_up: None,
                     hold: false,
                 };
                 entry.reigns.insert(token, reign);
