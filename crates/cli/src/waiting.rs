@@ -103,6 +103,7 @@ impl Drop for Line {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)] // tokio's time is paused here
 mod tests {
     use super::*;
     use dynamo_lock::{Client, Memory};

@@ -89,6 +89,8 @@ impl World {
         if let Some(span) = lock(&self.beliefs).spans.get_mut(id) {
             token = Some(span.token).filter(|_| live);
             match live {
+                // A hold has no guard that would remember: whoever took it asked the clocks once and knows.
+                true if span.said_no && span.hold.is_some() => token = None,
                 true if span.said_no => revived = Some(span.token),
                 true => span.to = time,
                 false => span.said_no = true,
