@@ -178,11 +178,18 @@ test('a table can be made and deleted by a db that has only these two', async ()
 
 test('a DocumentClient, and what is no db, is refused with what to give', needsPackages, () => {
   const AWS = packages('aws-sdk');
-  class DynamoDBDocumentClient {
-    config = {};
-    send() {}
+  const commands = packages('@aws-sdk/client-dynamodb');
+  const { DynamoDBClient, DynamoDB } = commands;
+  const { DynamoDBDocumentClient, DynamoDBDocument } = packages('@aws-sdk/lib-dynamodb');
+  class Mine extends DynamoDBDocumentClient {}
+  const documents = [new AWS.DynamoDB.DocumentClient(awsConfig)];
+  for (const options of [undefined, { marshallOptions: { removeUndefinedValues: true } }]) {
+    const below = new DynamoDBClient({ region: 'us-east-1' });
+    documents.push(DynamoDBDocumentClient.from(below, options), DynamoDBDocument.from(new DynamoDB({ region: 'us-east-1' }), options), new Mine(below, options));
+    // A DocumentClient leaves its options on the one below.
+    library.createClient('Lock', { db: below, commands });
   }
-  for (const db of [new AWS.DynamoDB.DocumentClient(awsConfig), new DynamoDBDocumentClient(), { config: { translateConfig: {} }, send() {} }]) {
+  for (const db of documents) {
     assert.throws(() => library.createClient('Lock', { db }), { code: 'INVALID_ARGUMENT', message: /DocumentClient.*give the client below/ });
   }
   for (const db of ['db', 7, {}, { putItem() {} }]) {
