@@ -3,7 +3,7 @@
 
 const test = require('node:test');
 const assert = require('node:assert');
-const { library, needsAll, needsPackages, packages, awsConfig, tableName, heard, v2, row, sleep, start, endpoint } = require('./support');
+const { library, needsAll, needsPackages, packages, awsConfig, tableName, onTable, heard, until, v2, row, sleep, start, endpoint } = require('./support');
 
 /** A table in memory with the original's two calls, as its users' tests have them; it knows the original's words only. */
 function mock({ deliver = (answer) => answer() } = {}) {
@@ -228,6 +228,33 @@ for (const kind of ['AWS.DynamoDB of SDK v2', 'DynamoDBClient of SDK v3', 'Dynam
     assert.deepStrictEqual(await call('deleteLockTable'), ['ERROR', null]);
   });
 }
+
+test('close waits until what an aborted acquire began is given back', needsAll, async (t) => {
+  const { name } = await onTable(t);
+  const below = v2();
+  const asked = [];
+  let go;
+  const may = new Promise((resolve) => (go = resolve));
+  const db = {
+    getItem: (params, callback) => below.getItem(params, callback),
+    putItem: (params, callback) => below.putItem(params, callback),
+    updateItem: (params, callback) => void may.then(() => below.updateItem(params, callback), asked.push(params)),
+  };
+  const client = library.createClient(name, { db });
+  const abort = new AbortController();
+  const acquire = client.lock('a').acquire({ signal: abort.signal });
+  await until(() => asked.length === 1, 'the write is on its way');
+  abort.abort('mine');
+  await assert.rejects(acquire, (reason) => reason === 'mine');
+  const order = [];
+  const closed = client.close().then(() => order.push('closed'));
+  for (let turn = 0; turn < 20; turn++) await sleep(1);
+  order.push('answered');
+  go();
+  await closed;
+  assert.deepStrictEqual(order, ['answered', 'closed']);
+  assert.strictEqual((await row(name, 'a')).expiresOn.N, '0');
+});
 
 test('a DynamoDBClient finds its commands by itself', needsAll, async () => {
   const { modules } = require('./support');
