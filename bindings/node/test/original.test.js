@@ -95,9 +95,11 @@ test('what the callback throws is thrown as it was, and the callback is not call
     process.on('uncaughtException', (error) => console.log(error.message, calls));
     process.on('unhandledRejection', () => console.log('unhandled'));
     const client = library.createClient(process.argv[1], { awsConfig: ${JSON.stringify(awsConfig)} });
-    client.getLock('a', 60000, () => { calls++; throw new Error('mine'); });`;
+    const callback = () => { calls++; throw new Error('mine'); };
+    client.getLock('a', 60000, callback);
+    setTimeout(() => client.getLock('', 60000, callback), 1000);`;
   const { said, code } = await start(script, { args: [name] }).ended;
-  assert.deepStrictEqual([said, code], ['mine 1\n', 0]);
+  assert.deepStrictEqual([said, code], ['mine 1\nmine 2\n', 0]);
 });
 
 test('nothing is written to standard output or error', needsServer, async (t) => {

@@ -3,6 +3,7 @@
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
+const { createServer } = require('node:http');
 const { createRequire } = require('node:module');
 const { join } = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
@@ -65,6 +66,22 @@ function start(script, { args = [], env = {}, flags = [] } = {}) {
   return child;
 }
 
+/** A server between a client and the real one, which does `then(operation)` before it passes each answer on. Its URL. */
+async function between(t, then) {
+  const server = createServer(async (request, response) => {
+    const body = Buffer.concat(await request.toArray());
+    const { host, connection, 'content-length': length, ...headers } = request.headers;
+    const answer = await fetch(endpoint, { method: 'POST', headers, body });
+    const text = await answer.text();
+    await then(request.headers['x-amz-target'].split('.')[1]);
+    response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') });
+    response.end(text);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => (server.closeAllConnections(), server.close()));
+  return `http://127.0.0.1:${server.address().port}`;
+}
+
 /** Waits until `there()` is true; polls, so that nothing rests on how long it takes. */
 async function until(there, what) {
   for (let tries = 0; tries < 1200; tries++) {
@@ -90,5 +107,5 @@ const directory = () => require('node:fs').mkdtempSync(join(require('node:os').t
 
 module.exports = {
   library, packages, modules, endpoint, needsServer, needsAll, needsPackages, awsConfig, tableName, onTable, v2, row,
-  plant, start, until, heard, sleep, directory,
+  plant, start, between, until, heard, sleep, directory,
 };
