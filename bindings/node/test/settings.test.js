@@ -74,9 +74,24 @@ test('credentials are an object, a provider of SDK v2, or a function of SDK v3',
     await expiring.lock('a').inspect();
     assert.match(heard.pop().authorization, new RegExp(`Credential=${id}/`));
   }
-  const failing = { get: (callback) => callback(new Error('no such profile')) };
-  const client = library.createClient('Lock', { awsConfig: { region, endpoint: `http://127.0.0.1:${port}`, credentials: failing } });
-  await assert.rejects(client.lock('a').inspect(), { name: 'StoreError', code: 'MISCONFIGURED' });
+});
+
+test('a provider of credentials that fails is heard', async () => {
+  const error = new Error('no such profile');
+  for (const [credentials, said, cause] of [
+    [{ get: (callback) => callback(error) }, 'no such profile', error],
+    [async () => { throw error; }, 'no such profile', error],
+    [() => Promise.reject(), 'it rejected with nothing'],
+    [async () => ({ accessKeyId: 7 }), 'its accessKeyId must be a string, not number'],
+    [async () => {}, 'undefined'],
+  ]) {
+    const client = library.createClient('Lock', { awsConfig: { ...keys, endpoint: 'http://127.0.0.1:9', credentials } });
+    await assert.rejects(client.lock('a').inspect(), (refusal) => {
+      assert.ok(refusal instanceof library.StoreError && refusal.code === 'MISCONFIGURED');
+      assert.ok(refusal.message.startsWith('awsConfig.credentials gives no usable AWS credentials: ') && refusal.message.includes(said), refusal.message);
+      return refusal.cause instanceof Error && (!cause || refusal.cause === cause);
+    });
+  }
 });
 
 test('httpOptions.timeout bounds a request', async (t) => {
@@ -101,7 +116,7 @@ test('FIPS and dual-stack endpoints are asked for', async (t) => {
   for (const [key, mend] of [['useFipsEndpoint', /FIPS/], ['useDualstackEndpoint', /[Dd]ual/]]) {
     // An address of one's own is neither; so nothing leaves the machine to show that it was heard.
     const client = library.createClient('Lock', { awsConfig: { ...keys, endpoint: `http://127.0.0.1:${port}`, [key]: true } });
-    await assert.rejects(client.lock('a').inspect(), { name: 'StoreError', message: mend });
+    await assert.rejects(client.lock('a').inspect(), { name: 'StoreError', code: 'MISCONFIGURED', message: mend });
   }
   assert.deepStrictEqual(heard, []);
 });
