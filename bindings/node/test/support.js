@@ -3,8 +3,10 @@
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
+const { mkdtempSync, rmSync } = require('node:fs');
 const { createServer } = require('node:http');
 const { createRequire } = require('node:module');
+const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const library = require('..');
@@ -51,10 +53,11 @@ async function plant(table, lock, attributes) {
   await v2().putItem({ TableName: table, Item: { name: { S: lock }, ...attributes } }).promise();
 }
 
-/** A node process that runs `script`, in which `library` is the package; what it prints, and how it ended. */
-function start(script, { args = [], env = {}, flags = [] } = {}) {
-  const preamble = `'use strict'; const library = require(${JSON.stringify(join(__dirname, '..'))});\n`;
+/** A node process that runs `script`, in which `library` is the package unless it is bare; what it prints, and how it ended. */
+function start(script, { args = [], env = {}, flags = [], cwd, bare = false } = {}) {
+  const preamble = bare ? '' : `'use strict'; const library = require(${JSON.stringify(join(__dirname, '..'))});\n`;
   const child = spawn(process.execPath, [...flags, '-e', preamble + script, ...args], {
+    cwd,
     env: { ...process.env, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
@@ -103,7 +106,14 @@ function heard() {
   return { callback, calls, called };
 }
 
-const directory = () => require('node:fs').mkdtempSync(join(require('node:os').tmpdir(), 'dynamo-lock-'));
+const folders = [];
+process.once('exit', () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+
+/** A folder that goes with this process. */
+function directory() {
+  folders.push(mkdtempSync(join(tmpdir(), 'dynamo-lock-')));
+  return folders.at(-1);
+}
 
 module.exports = {
   library, packages, modules, endpoint, needsServer, needsAll, needsPackages, awsConfig, tableName, onTable, v2, row,
