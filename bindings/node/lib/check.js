@@ -7,6 +7,7 @@ const kind = (value) => (value === null ? 'null' : Array.isArray(value) ? 'an ar
 
 function text(value, what) {
   if (typeof value !== 'string') throw new ArgumentError(`${what} must be a string, not ${kind(value)}`);
+  if (/\p{Surrogate}/u.test(value)) throw new ArgumentError(`${what} must be whole characters: it has half of a surrogate pair`);
   return value;
 }
 

@@ -25,6 +25,7 @@ class Connection {
   #held = new Map();
   #db;
   #credentials;
+  #refused;
 
   /** `db(operation, params)` and `credentials()` answer what the native half asks, if it asks. */
   constructor(settings, { db, credentials } = {}) {
@@ -81,7 +82,10 @@ class Connection {
     if (kind === ANSWER) return this.#answer(id, JSON.parse(body));
     if (kind === LOST) return this.#held.get(id)?.(fromFailure(JSON.parse(body)));
     const answer = kind === DB ? this.#db(JSON.parse(body)) : this.#credentials();
-    const reply = (said) => this.#native.reply(id, JSON.stringify(said));
+    const reply = ({ refused, ...said }) => {
+      this.#refused = refused;
+      this.#native.reply(id, JSON.stringify(said));
+    };
     // What cannot be said in JSON, as a number without end, is no answer.
     answer.then(reply).catch((error) => reply({ status: 500, body: { message: String(error) }, why: String(error) }));
   }
@@ -95,8 +99,16 @@ class Connection {
       if (value?.guard !== undefined) this.#native.forget(value.guard);
       this.call('close', {}).catch(() => {});
       reject(signal.reason);
-    } else if (failure) reject(fromFailure(failure));
+    } else if (failure) reject(this.#toError(failure));
     else resolve(value);
+  }
+
+  #toError(failure) {
+    // The native half knows the ways of the environment alone; here the user's own provider said why.
+    if (this.#refused === undefined || !failure.message.startsWith('no usable AWS credentials')) return fromFailure(failure);
+    const said = String(this.#refused?.message ?? this.#refused);
+    const error = fromFailure({ ...failure, message: `awsConfig.credentials gives no usable AWS credentials: ${said}` });
+    return Object.assign(error, { cause: this.#refused });
   }
 
   /** Remembers a held lock until it is let go; `lose` is told when it is lost. */

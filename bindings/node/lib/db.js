@@ -20,13 +20,20 @@ function refuseDocuments(db) {
     throw new ArgumentError('options.db must be a DynamoDB object: AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)');
   }
   const v2 = typeof db.getItem !== 'function' && typeof db.get === 'function' && typeof db.put === 'function';
-  const v3 = db.config?.translateConfig !== undefined || /^DynamoDBDocument/.test(db.constructor?.name ?? '');
-  if (v2 || v3) {
+  if (v2 || isDocumentOfV3(db)) {
     throw new ArgumentError(
       'options.db is a DocumentClient, which changes the values of items: give the client below it, ' +
         'AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)',
     );
   }
+}
+
+/** By its class, or one above it: its `config` is that of the client below. */
+function isDocumentOfV3(db) {
+  for (let type = db.constructor; typeof type === 'function'; type = Object.getPrototypeOf(type)) {
+    if (/^DynamoDBDocument(Client)?$/.test(type.name)) return true;
+  }
+  return false;
 }
 
 /** `send(operation, params, callback)` for this `db`. */

@@ -11,6 +11,7 @@ const { checkName } = require('./native');
 const debug = debuglog('dynamo-lock');
 
 function getLock(connection, name, ms, callback) {
+  checkCallback(callback);
   const words = (error) => [error instanceof LockHeldError && !error.race ? error.message : 'ERROR'];
   return settle(take(connection, name, ms), callback, words);
 }
@@ -29,16 +30,18 @@ async function take(connection, name, ms) {
 }
 
 function table(connection, method, callback) {
+  checkCallback(callback);
   const words = (error) => [error.code === 'TABLE_EXISTS' ? 'TABLE_EXISTS' : 'ERROR', null];
   return settle(connection.call(method, {}).then(() => 'SUCCESS'), callback, words);
 }
 
+/** Before anything is begun: a mistake takes no lock and deletes no table. */
+function checkCallback(callback) {
+  if (callback !== undefined) check.callable(callback, 'the callback');
+}
+
 function settle(promise, callback, words) {
   if (callback === undefined) return promise;
-  if (typeof callback !== 'function') {
-    promise.catch(() => {});
-    throw new ArgumentError(`the callback must be a function, not ${typeof callback}`);
-  }
   promise.then(
     // Not within the promise: what the callback throws is thrown, as it was.
     (success) => process.nextTick(callback, null, success),

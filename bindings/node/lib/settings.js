@@ -128,10 +128,12 @@ async function ask(provider) {
         ? await provider()
         : await new Promise((resolve, reject) => provider.get((error) => (error ? reject(error) : resolve(provider))));
     const { accessKeyId, secretAccessKey, sessionToken, expireTime, expiration = expireTime } = found;
+    check.text(accessKeyId, 'its accessKeyId');
+    check.text(secretAccessKey, 'its secretAccessKey');
     const expiresMs = expiration ? Math.max(0, Math.trunc(Number(new Date(expiration)))) : undefined;
     return { accessKeyId, secretAccessKey, sessionToken: sessionToken ?? undefined, expiresMs };
   } catch (error) {
-    return { why: String(error?.message ?? error) };
+    return { why: String(error?.message ?? error), refused: error ?? new Error('it rejected with nothing') };
   }
 }
 

@@ -3,7 +3,7 @@
 
 const test = require('node:test');
 const assert = require('node:assert');
-const { library, needsAll, needsPackages, packages, awsConfig, tableName, heard, v2, row, sleep, start, endpoint } = require('./support');
+const { library, needsAll, needsPackages, packages, awsConfig, tableName, onTable, heard, until, v2, row, sleep, start, endpoint } = require('./support');
 
 /** A table in memory with the original's two calls, as its users' tests have them; it knows the original's words only. */
 function mock({ deliver = (answer) => answer() } = {}) {
@@ -133,18 +133,21 @@ test('a db that answers twice is heard once', async () => {
 
 test('a put whose answer was lost is recognised as ours', async () => {
   const { db, rows, calls } = mock();
-  let lost = 0;
-  const losing = {
-    getItem: db.getItem,
-    putItem: (params, callback) => db.putItem(params, () => (lost++ ? assert.fail('put again') : callback(new Error('socket hang up')))),
-  };
-  assert.deepStrictEqual(await get(losing), [null, 'SUCCESS']);
-  assert.deepStrictEqual(calls.map(([method]) => method), ['getItem', 'putItem', 'getItem']);
+  const errors = [new Error('socket hang up'), Object.assign(new Error('busy'), { code: 'ServiceUnavailableException', statusCode: 503 })];
+  for (const [at, error] of errors.entries()) {
+    let lost = 0;
+    const losing = {
+      getItem: db.getItem,
+      putItem: (params, callback) => db.putItem(params, () => (lost++ ? assert.fail('put again') : callback(error))),
+    };
+    assert.deepStrictEqual(await get(losing, { name: `a${at}` }), [null, 'SUCCESS']);
+    assert.deepStrictEqual(calls.splice(0).map(([method]) => method), ['getItem', 'putItem', 'getItem']);
+  }
   // Repeated by the SDK below, the second is refused by what the first wrote.
   const { db: again } = mock();
   const repeating = { getItem: again.getItem, putItem: (params, callback) => again.putItem(params, () => again.putItem(params, callback)) };
   assert.deepStrictEqual(await get(repeating, { name: 'b' }), [null, 'SUCCESS']);
-  assert.strictEqual(rows.size, 1);
+  assert.strictEqual(rows.size, errors.length);
 });
 
 test('control: a put that was lost before it took effect is sent again, and one that somebody else overtook is not ours', async () => {
@@ -178,11 +181,18 @@ test('a table can be made and deleted by a db that has only these two', async ()
 
 test('a DocumentClient, and what is no db, is refused with what to give', needsPackages, () => {
   const AWS = packages('aws-sdk');
-  class DynamoDBDocumentClient {
-    config = {};
-    send() {}
+  const commands = packages('@aws-sdk/client-dynamodb');
+  const { DynamoDBClient, DynamoDB } = commands;
+  const { DynamoDBDocumentClient, DynamoDBDocument } = packages('@aws-sdk/lib-dynamodb');
+  class Mine extends DynamoDBDocumentClient {}
+  const documents = [new AWS.DynamoDB.DocumentClient(awsConfig)];
+  for (const options of [undefined, { marshallOptions: { removeUndefinedValues: true } }]) {
+    const below = new DynamoDBClient({ region: 'us-east-1' });
+    documents.push(DynamoDBDocumentClient.from(below, options), DynamoDBDocument.from(new DynamoDB({ region: 'us-east-1' }), options), new Mine(below, options));
+    // A DocumentClient leaves its options on the one below.
+    library.createClient('Lock', { db: below, commands });
   }
-  for (const db of [new AWS.DynamoDB.DocumentClient(awsConfig), new DynamoDBDocumentClient(), { config: { translateConfig: {} }, send() {} }]) {
+  for (const db of documents) {
     assert.throws(() => library.createClient('Lock', { db }), { code: 'INVALID_ARGUMENT', message: /DocumentClient.*give the client below/ });
   }
   for (const db of ['db', 7, {}, { putItem() {} }]) {
@@ -221,6 +231,33 @@ for (const kind of ['AWS.DynamoDB of SDK v2', 'DynamoDBClient of SDK v3', 'Dynam
     assert.deepStrictEqual(await call('deleteLockTable'), ['ERROR', null]);
   });
 }
+
+test('close waits until what an aborted acquire began is given back', needsAll, async (t) => {
+  const { name } = await onTable(t);
+  const below = v2();
+  const asked = [];
+  let go;
+  const may = new Promise((resolve) => (go = resolve));
+  const db = {
+    getItem: (params, callback) => below.getItem(params, callback),
+    putItem: (params, callback) => below.putItem(params, callback),
+    updateItem: (params, callback) => void may.then(() => below.updateItem(params, callback), asked.push(params)),
+  };
+  const client = library.createClient(name, { db });
+  const abort = new AbortController();
+  const acquire = client.lock('a').acquire({ signal: abort.signal });
+  await until(() => asked.length === 1, 'the write is on its way');
+  abort.abort('mine');
+  await assert.rejects(acquire, (reason) => reason === 'mine');
+  const order = [];
+  const closed = client.close().then(() => order.push('closed'));
+  for (let turn = 0; turn < 20; turn++) await sleep(1);
+  order.push('answered');
+  go();
+  await closed;
+  assert.deepStrictEqual(order, ['answered', 'closed']);
+  assert.strictEqual((await row(name, 'a')).expiresOn.N, '0');
+});
 
 test('a DynamoDBClient finds its commands by itself', needsAll, async () => {
   const { modules } = require('./support');

@@ -114,6 +114,7 @@ test('every argument of a wrong type', async () => {
   for (const callback of [null, 7, {}]) {
     await argument(() => client.getLock('a', 1, callback), /callback must be a function/);
     await argument(() => client.createLockTable(callback), /callback must be a function/);
+    await argument(() => client.deleteLockTable(callback), /callback must be a function/);
   }
   for (const ms of [undefined, null, {}, 'x', '', NaN, Infinity]) await argument(() => client.getLock('b', ms), /number of milliseconds/);
 });
@@ -125,6 +126,8 @@ test('values that cannot be, each with what can', async () => {
   await argument(() => lock.acquire({ maxHoldMs: 10 }), /1 ?s|second/);
   await argument(() => lock.hold(10), /1 ?s|second/);
   await argument(() => lock.acquire({ data: 'x'.repeat(5000) }), /4096|4 KiB/);
+  await argument(() => lock.acquire({ data: 'half \ud83d' }), /data must be whole characters/);
+  await argument(() => client.lock('half \ud83d'), /name of a lock must be whole characters/);
   for (const options of [{ leaseMs: 1 }, { leaseMs: 1e9 }, { heartbeatMs: 19_000 }, { owner: '' }, { owner: 'x'.repeat(300) }]) {
     await argument(() => connect('memory:', options), /./);
     await argument(() => createClient('Lock', options), /./);

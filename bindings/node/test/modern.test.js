@@ -3,6 +3,7 @@
 
 const test = require('node:test');
 const assert = require('node:assert');
+const { getEventListeners } = require('node:events');
 const { join } = require('node:path');
 const { library, needsAll, needsServer, onTable, directory, sleep, until, v2, packages, endpoint, awsConfig } = require('./support');
 
@@ -28,9 +29,11 @@ for (const [store, open] of Object.entries(stores)) {
       assert.ok(error instanceof LockHeldError && error.code === 'LOCK_HELD');
       return error.holder.token === first.token && error.waitedMs >= 20;
     });
-    await first.release();
+    const released = first.release();
+    assert.ok(!first.isLive() && first.timeLeftMs === 0, 'from the moment on that it is given up');
+    await released;
     assert.ok(!first.isLive() && first.timeLeftMs === 0 && !first.signal.aborted);
-    await first.release(); // again: the same
+    assert.strictEqual(first.release(), released, 'again: the same');
     const second = await lock.tryAcquire({ data: 'x' });
     assert.ok(second.token > first.token);
     await second.release();
@@ -65,7 +68,8 @@ for (const [store, open] of Object.entries(stores)) {
     const held = await client.lock('a').acquire({ data: 'shard 7', leaseMs: 5000 });
     const { state, token, by, since, mayEndMs } = await client.lock('a').inspect();
     assert.deepStrictEqual([state, token, by.data, by.leaseMs], ['held', held.token, 'shard 7', 5000]);
-    assert.ok(since instanceof Date && mayEndMs.earliest >= 0 && mayEndMs.latest <= 5000);
+    assert.ok(Math.abs(Date.now() - since) < 600_000 && Math.abs(Date.now() - by.since) < 600_000);
+    assert.ok(mayEndMs.earliest >= 0 && mayEndMs.latest <= 5000);
     await held.release();
     assert.deepStrictEqual(await client.lock('a').inspect(), { state: 'free', token: held.token, data: 'shard 7' });
   });
@@ -84,6 +88,16 @@ for (const [store, open] of Object.entries(stores)) {
     await assert.rejects(held.release(), (error) => error === lost);
     await client.lock('a').revoke(held.token); // it is: nothing more to do
     await assert.rejects(client.lock('a').revoke(held.token - 1n), { code: 'REIGN_ENDED' });
+  });
+
+  test(`${store}: a release that finds the lock lost says so, and its signal too`, async () => {
+    const client = open();
+    for (const end of ['release', Symbol.asyncDispose]) {
+      const held = await client.lock('a').acquire({ leaseMs: 1000, waitMs: 60_000 });
+      await client.lock('a').revoke(held.token);
+      await assert.rejects(held[end](), (error) => error instanceof LockLostError && error.reason === 'revoked');
+      assert.ok(held.signal.aborted && held.signal.reason.reason === 'revoked');
+    }
   });
 
   test(`${store}: withLock works under the lock and releases it`, async () => {
@@ -131,11 +145,15 @@ for (const [store, open] of Object.entries(stores)) {
     const reason = { mine: true };
     await assert.rejects(client.lock('a').acquire({ signal: AbortSignal.abort(reason) }), (error) => error === reason);
     const held = await client.lock('a').acquire();
+    await assert.rejects(client.lock('a').acquire({ signal: AbortSignal.abort(reason) }), (error) => error === reason);
     const aborter = new AbortController();
     const waiting = client.lock('a').acquire({ signal: aborter.signal });
     setTimeout(() => aborter.abort(reason), 20);
     await assert.rejects(waiting, (error) => error === reason);
     await held.release();
+    const unused = new AbortController();
+    await (await client.lock('a').acquire({ signal: unused.signal })).release();
+    for (const { signal } of [aborter, unused]) assert.deepStrictEqual(getEventListeners(signal, 'abort'), []);
     // At any moment, also when the answer is on its way.
     for (let at = 0; at < 60; at++) {
       const abort = new AbortController();
@@ -184,6 +202,14 @@ test('maxHoldMs ends a lock however well renewals go', async () => {
   const held = await client.lock('a').acquire({ maxHoldMs: 1500 });
   await until(() => held.signal.aborted, 'the signal');
   assert.strictEqual(held.signal.reason.reason, 'maxHold');
+});
+
+test('a signal that is asked for after the loss is aborted', async () => {
+  const client = connect('memory:');
+  const quiet = await client.lock('a').acquire({ maxHoldMs: 1000 });
+  const other = await client.lock('b').acquire({ maxHoldMs: 1500 });
+  await until(() => other.signal.aborted, 'the other is lost, later');
+  assert.ok(quiet.signal.aborted && quiet.signal.reason instanceof LockLostError);
 });
 
 test('the condition check guards a transaction of the user’s own, with both SDKs', needsAll, async (t) => {

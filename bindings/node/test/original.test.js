@@ -75,6 +75,19 @@ test('the callback is called once, later, with ERROR, whatever fails', needsServ
   }
 });
 
+test('with a callback that is none it throws, and begins nothing', needsAll, async (t) => {
+  const { client, name } = await onTable(t);
+  for (const callback of [null, 7, {}]) {
+    const wrong = { name: 'ArgumentError', message: /the callback must be a function, not / };
+    assert.throws(() => client.getLock('a', 60_000, callback), wrong);
+    assert.throws(() => client.createLockTable(callback), wrong);
+    assert.throws(() => client.deleteLockTable(callback), wrong);
+  }
+  // What had been begun would be done before this.
+  assert.strictEqual(await client.getLock('b', 60_000), 'SUCCESS', 'the table is there');
+  assert.strictEqual(await row(name, 'a'), undefined);
+});
+
 test('what the callback throws is thrown as it was, and the callback is not called again', needsServer, async (t) => {
   const { name } = await onTable(t);
   const script = `
@@ -82,9 +95,11 @@ test('what the callback throws is thrown as it was, and the callback is not call
     process.on('uncaughtException', (error) => console.log(error.message, calls));
     process.on('unhandledRejection', () => console.log('unhandled'));
     const client = library.createClient(process.argv[1], { awsConfig: ${JSON.stringify(awsConfig)} });
-    client.getLock('a', 60000, () => { calls++; throw new Error('mine'); });`;
+    const callback = () => { calls++; throw new Error('mine'); };
+    client.getLock('a', 60000, callback);
+    setTimeout(() => client.getLock('', 60000, callback), 1000);`;
   const { said, code } = await start(script, { args: [name] }).ended;
-  assert.deepStrictEqual([said, code], ['mine 1\n', 0]);
+  assert.deepStrictEqual([said, code], ['mine 1\nmine 2\n', 0]);
 });
 
 test('nothing is written to standard output or error', needsServer, async (t) => {

@@ -5,44 +5,50 @@ const test = require('node:test');
 const assert = require('node:assert');
 const { join } = require('node:path');
 const { Worker } = require('node:worker_threads');
-const { library, needsServer, awsConfig, onTable, directory, start, until, sleep } = require('./support');
+const { library, needsServer, awsConfig, onTable, between, directory, start, until, sleep } = require('./support');
 
 const { connect } = library;
 const url = () => `sqlite://${join(directory(), 'locks.db')}`;
+// Renewed each half second: a machine that is short of everything for a second does not lose it.
+const LEASE = 2000;
 const INDEX = JSON.stringify(join(__dirname, '..'));
 
+// Its event loop stands still until it is told to go on: no timer of ours decides for how long.
 const BLOCKED = `
-  const block = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
   (async () => {
-    const client = library.connect(process.argv[1], { leaseMs: 1000 });
+    const client = library.connect(process.argv[1], { leaseMs: ${LEASE} });
     const lock = await client.lock('a').acquire(JSON.parse(process.argv[2]));
     let aborted = false;
     lock.signal.addEventListener('abort', () => (aborted = true));
     process.stdout.write('held\\n');
-    block(3000); // three leases
+    require('node:fs').readSync(0, Buffer.alloc(1));
     const live = lock.isLive();
     await new Promise((resolve) => setTimeout(resolve, 100));
     console.log(JSON.stringify({ live, aborted, reason: lock.signal.reason?.reason }));
     await lock.release().catch(() => {});
+    process.exit();
   })();`;
 
 test('with the event loop blocked for three leases the lock is kept, and its signal is not aborted', async () => {
   const store = url();
   const child = start(BLOCKED, { args: [store, '{}'] });
-  await until(() => child.said.startsWith('held'), 'held');
-  const other = connect(store, { leaseMs: 1000 });
+  await until(() => child.said === 'held\n', 'held');
+  const other = connect(store, { leaseMs: LEASE });
   assert.strictEqual(await other.lock('a').tryAcquire(), null);
-  await assert.rejects(other.lock('a').acquire({ waitMs: 2000 }), { code: 'LOCK_HELD' });
+  await assert.rejects(other.lock('a').acquire({ waitMs: 3 * LEASE }), { code: 'LOCK_HELD' });
+  assert.strictEqual(child.said, 'held\n', 'it is blocked still');
+  child.stdin.end('\n');
   const { said, complained } = await child.ended;
   assert.deepStrictEqual(JSON.parse(said.split('\n')[1] || '0'), { live: true, aborted: false }, complained);
 });
 
 test('and with maxHoldMs it is given up', async () => {
   const store = url();
-  const child = start(BLOCKED, { args: [store, '{"maxHoldMs":1500}'] });
-  await until(() => child.said.startsWith('held'), 'held');
-  const next = await connect(store, { leaseMs: 1000 }).lock('a').acquire({ waitMs: 30_000 });
+  const child = start(BLOCKED, { args: [store, JSON.stringify({ maxHoldMs: LEASE + 500 })] });
+  await until(() => child.said === 'held\n', 'held');
+  const next = await connect(store, { leaseMs: LEASE }).lock('a').acquire({ waitMs: 60_000 });
   assert.strictEqual(child.said, 'held\n', 'while the other is still blocked');
+  child.stdin.end('\n');
   const { said, complained } = await child.ended;
   assert.deepStrictEqual(JSON.parse(said.split('\n')[1] || '0'), { live: false, aborted: true, reason: 'maxHold' }, complained);
   await next.release();
@@ -63,6 +69,20 @@ test('the lock of a process that was killed is taken over', needsServer, async (
     assert.ok(next.token > BigInt(child.said.trim()));
     await next.release();
   }
+});
+
+test('on the embedded store the lock of a process that was killed is taken over at once', async () => {
+  const store = url();
+  const script = `library.connect(process.argv[1], { leaseMs: 600000 }).lock('a').acquire().then((lock) => { console.log(String(lock.token)); setInterval(() => {}, 1000); });`;
+  const child = start(script, { args: [store] });
+  await until(() => child.said.endsWith('\n'), 'held');
+  const lock = connect(store).lock('a');
+  assert.strictEqual(await lock.tryAcquire(), null);
+  child.kill('SIGKILL');
+  await child.ended;
+  const next = await lock.acquire({ waitMs: 60_000 }); // its lease would be ten minutes
+  assert.ok(next.token > BigInt(child.said.trim()));
+  await next.release();
 });
 
 const EXITS = {
@@ -142,77 +162,120 @@ test('worker threads have clients of their own, and one terminated in mid-acquir
 test('an acquire that is aborted as the process ends leaves nothing behind', needsServer, async (t) => {
   const { client, name } = await onTable(t);
   const script = `
-    const client = library.createClient(process.argv[1], { awsConfig: ${JSON.stringify(awsConfig)}, leaseMs: 600000 });
-    const lock = client.lock('a');
+    const awsConfig = { ...${JSON.stringify(awsConfig)}, endpoint: process.argv[2] };
     const abort = new AbortController();
-    client.lock('b').inspect().then(() => {
-      lock.acquire({ signal: abort.signal }).then((lock) => lock.release(), () => console.log('aborted'));
-      setTimeout(() => abort.abort(), Number(process.argv[2]));
-    });`;
-  let aborted = 0;
-  for (let ms = 0; ms < 12; ms++) {
-    const { said, code, complained } = await start(script, { args: [name, String(ms)] }).ended;
-    assert.strictEqual(code, 0, complained);
-    aborted += said === 'aborted\n';
-    // Its lease would be ten minutes.
-    const state = (await client.lock('a').inspect()).state;
-    assert.strictEqual(state, 'free', `after ${ms} ms`);
-  }
-  assert.ok(aborted >= 2, `aborted ${aborted} times`);
+    library.createClient(process.argv[1], { awsConfig, leaseMs: 600000 }).lock('a').acquire({ signal: abort.signal })
+      .then(() => console.log('held'), () => console.log('aborted'));
+    process.stdin.once('data', () => abort.abort());`;
+  const writes = [];
+  let child;
+  const server = await between(t, async (operation) => {
+    if (operation !== 'UpdateItem' || writes.push(operation) > 1) return;
+    // The row is written; before that is told, the process has nothing left to do.
+    child.stdin.end('\n');
+    await until(() => child.said !== '', 'its end');
+    await sleep(200);
+  });
+  child = start(script, { args: [name, server] });
+  assert.deepStrictEqual(await child.ended, { code: 0, signal: null, said: 'aborted\n', complained: '' });
+  // Its lease would be ten minutes.
+  const { state, token } = await client.lock('a').inspect();
+  assert.deepStrictEqual([state, typeof token, writes.length], ['free', 'bigint', 2]);
 });
 
-test('clients that nobody has any more are collected', async () => {
+test('clients that nobody has any more are collected, with all that they had', async () => {
   const script = `
     (async () => {
-      const rss = async () => { for (let at = 0; at < 5; at++) { gc(); await new Promise(setImmediate); } return process.memoryUsage().rss; };
       let collected = 0;
       const registry = new FinalizationRegistry(() => collected++);
-      for (let at = 0; at < 300; at++) {
-        const client = library.connect('memory:');
-        registry.register(client);
-        await (await client.lock('a').acquire()).release();
+      const { Connection } = require(${INDEX} + '/lib/connection');
+      const { call } = Connection.prototype;
+      const seen = new WeakSet();
+      Connection.prototype.call = function (...args) {
+        if (!seen.has(this)) registry.register(this);
+        seen.add(this);
+        return call.apply(this, args);
+      };
+      const released = async () => (await library.connect('memory:').lock('a').acquire()).release();
+      const lost = async () => {
+        const { signal } = await library.connect('memory:').lock('a').acquire({ maxHoldMs: 1000 });
+        await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      };
+      const stay = setInterval(() => {}, 1000); // listeners do not keep it
+      await Promise.all(Array.from({ length: 300 }, (_, at) => (at % 2 ? released() : lost())));
+      for (let at = 0; at < 400 && collected < 290; at++) {
+        gc();
+        await new Promise(setImmediate);
       }
-      for (let at = 0; at < 50 && collected < 290; at++) await rss();
       console.log(collected >= 290);
+      clearInterval(stay);
     })();`;
   const { said, complained } = await start(script, { flags: ['--expose-gc'] }).ended;
   assert.strictEqual(said, 'true\n', complained);
 });
 
-test('10,000 times acquire and release: memory grows by 5 MB at most between the 5,000th and the last', async () => {
+/** What memory grows by between the middle round and the last, in bytes: of the process, and of the heap of JavaScript. */
+async function growth(round, { rounds = 10_000, begin = () => {} } = {}) {
   const script = `
     (async () => {
       const client = library.connect('memory:');
-      const rss = () => { gc(); gc(); return process.memoryUsage().rss; };
-      let middle;
-      for (let at = 1; at <= 10_000; at++) {
-        const lock = await client.lock('a').acquire();
-        lock.signal.addEventListener('abort', () => {});
-        await lock.release();
-        if (at === 5_000) middle = rss();
+      await (${begin})(client);
+      const kept = [];
+      const round = ${round};
+      const memory = () => { gc(); gc(); return process.memoryUsage(); };
+      let middle, end;
+      for (let at = 1; at <= ${rounds}; at++) {
+        await round(client, kept, at);
+        // Collected now and then, so that the last is no other than the middle one.
+        if (at % (${rounds} / 10) === 0) end = memory();
+        if (at === ${rounds} / 2) middle = end;
       }
-      console.log(rss() - middle);
+      console.log(JSON.stringify({ rss: end.rss - middle.rss, heap: end.heapUsed - middle.heapUsed, kept: kept.length }));
     })();`;
-  // A leak shows in every process; what the allocator happens to keep differs from one to the next.
-  const grown = [];
-  while (grown.length < 3 && !grown.some((bytes) => bytes <= 5_000_000)) {
-    const { said, complained, code } = await start(script, { flags: ['--expose-gc'] }).ended;
-    assert.strictEqual(code, 0, complained);
-    assert.match(said, /^-?\d+\n$/);
-    grown.push(Number(said));
-  }
-  assert.ok(Math.min(...grown) <= 5_000_000, String(grown));
+  // Of the engine's own memory as little as can be: the young generation grows the longer anything runs, 9 MB, then 25;
+  // threads that help to collect keep some megabytes, and the first use of a compiler pages it in. All of that is also
+  // without this package, and differs from run to run; what is left does not by 100 KB.
+  const flags = ['--expose-gc', '--max-semi-space-size=1', '--single-threaded-gc', '--no-opt', '--no-maglev'];
+  const { said, complained, code } = await start(script, { flags }).ended;
+  assert.strictEqual(code, 0, complained);
+  return JSON.parse(said);
+}
+
+// Per round 400 and 200 bytes: a call or a lock that is not forgotten has more.
+const LIMIT = { rss: 2_000_000, heap: 1_000_000 };
+
+test('10,000 times acquire and release: memory grows by 2 MB at most between the 5,000th and the last', async () => {
+  const { rss, heap } = await growth(async (client) => {
+    const lock = await client.lock('a').acquire();
+    lock.signal.addEventListener('abort', () => {});
+    await lock.release();
+  });
+  assert.ok(rss <= LIMIT.rss, `the process by ${rss}`);
+  assert.ok(heap <= LIMIT.heap, `the heap by ${heap}`);
 });
 
-test('control: with every lock kept it grows by more', async () => {
-  const script = `
-    (async () => {
-      const client = library.connect('memory:');
-      const kept = [];
-      const before = process.memoryUsage().rss;
-      for (let at = 0; at < 5_000; at++) kept.push(await client.lock('a' + at).acquire());
-      console.log(process.memoryUsage().rss - before);
-    })();`;
-  const { said } = await start(script).ended;
-  assert.ok(Number(said) > 5_000_000, said);
+test('a listing that was left leaves nothing behind', async () => {
+  const begin = async (client) => {
+    for (let at = 0; at < 100; at++) await client.lock(`lock-${at}`).hold(600_000);
+  };
+  const round = async (client) => {
+    for await (const { name } of client.list()) if (name) break;
+  };
+  const { rss, heap } = await growth(round, { rounds: 2000, begin });
+  assert.ok(rss <= LIMIT.rss && heap <= LIMIT.heap, `${rss} ${heap}`);
+});
+
+test('control: memory grows by more if each lock is kept', async () => {
+  const { rss, heap } = await growth(async (client, kept, at) => {
+    kept.push(await client.lock(`a${at}`).acquire());
+  });
+  assert.ok(rss > LIMIT.rss && heap > LIMIT.heap, `${rss} ${heap}`);
+});
+
+test('control: the heap grows by more if a little is left behind', async () => {
+  const { heap } = await growth(async (client, kept, at) => {
+    kept.push(Array.from('as much as the entry of a call', (c) => ({ c, at })));
+    await client.lock('a').inspect();
+  });
+  assert.ok(heap > LIMIT.heap, String(heap));
 });

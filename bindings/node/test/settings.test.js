@@ -67,9 +67,31 @@ test('credentials are an object, a provider of SDK v2, or a function of SDK v3',
     assert.match(heard.pop().authorization, new RegExp(`Credential=${id}/`));
   }
   assert.strictEqual(asked, 1, 'until they expire');
-  const failing = { get: (callback) => callback(new Error('no such profile')) };
-  const client = library.createClient('Lock', { awsConfig: { region, endpoint: `http://127.0.0.1:${port}`, credentials: failing } });
-  await assert.rejects(client.lock('a').inspect(), { name: 'StoreError', code: 'MISCONFIGURED' });
+  let times = 0;
+  const short = async () => ({ ...pair, accessKeyId: `short${++times}`, expiration: new Date(Date.now() + 1000) });
+  const expiring = library.createClient('Lock', { awsConfig: { region, endpoint: `http://127.0.0.1:${port}`, credentials: short } });
+  for (const id of ['short1', 'short2']) {
+    await expiring.lock('a').inspect();
+    assert.match(heard.pop().authorization, new RegExp(`Credential=${id}/`));
+  }
+});
+
+test('a provider of credentials that fails is heard', async () => {
+  const error = new Error('no such profile');
+  for (const [credentials, said, cause] of [
+    [{ get: (callback) => callback(error) }, 'no such profile', error],
+    [async () => { throw error; }, 'no such profile', error],
+    [() => Promise.reject(), 'it rejected with nothing'],
+    [async () => ({ accessKeyId: 7 }), 'its accessKeyId must be a string, not number'],
+    [async () => {}, 'undefined'],
+  ]) {
+    const client = library.createClient('Lock', { awsConfig: { ...keys, endpoint: 'http://127.0.0.1:9', credentials } });
+    await assert.rejects(client.lock('a').inspect(), (refusal) => {
+      assert.ok(refusal instanceof library.StoreError && refusal.code === 'MISCONFIGURED');
+      assert.ok(refusal.message.startsWith('awsConfig.credentials gives no usable AWS credentials: ') && refusal.message.includes(said), refusal.message);
+      return refusal.cause instanceof Error && (!cause || refusal.cause === cause);
+    });
+  }
 });
 
 test('httpOptions.timeout bounds a request', async (t) => {
@@ -78,6 +100,25 @@ test('httpOptions.timeout bounds a request', async (t) => {
   t.after(() => (server.closeAllConnections(), server.close()));
   const awsConfig = { ...keys, endpoint: `http://127.0.0.1:${server.address().port}`, httpOptions: { timeout: 50, connectTimeout: 1000 } };
   await assert.rejects(library.createClient('Lock', { awsConfig }).lock('a').inspect(), { code: 'UNANSWERED', message: /in time/ });
+});
+
+test('what cannot be seen from outside reaches the native half', () => {
+  const { ofTable } = require('../lib/settings');
+  const told = (awsConfig, options) => ofTable('Lock', { awsConfig: { ...keys, ...awsConfig }, ...options }).settings;
+  assert.strictEqual(told({ httpOptions: { timeout: 120_000 } }).timeoutMs, 5000, 'it is asked again after that');
+  assert.strictEqual(told({ httpOptions: { timeout: 120_000 } }, { timeoutMs: 70 }).timeoutMs, 70);
+  assert.strictEqual(told({ httpOptions: { connectTimeout: 80 } }).connectTimeoutMs, 80);
+  assert.strictEqual(told({}).timeoutMs, undefined);
+});
+
+test('FIPS and dual-stack endpoints are asked for', async (t) => {
+  const { heard, port } = await listener(t);
+  for (const [key, mend] of [['useFipsEndpoint', /FIPS/], ['useDualstackEndpoint', /[Dd]ual/]]) {
+    // An address of one's own is neither; so nothing leaves the machine to show that it was heard.
+    const client = library.createClient('Lock', { awsConfig: { ...keys, endpoint: `http://127.0.0.1:${port}`, [key]: true } });
+    await assert.rejects(client.lock('a').inspect(), { name: 'StoreError', code: 'MISCONFIGURED', message: mend });
+  }
+  assert.deepStrictEqual(heard, []);
 });
 
 test('an unknown key warns once, a known one and the SDK’s own configuration do not', needsPackages, async () => {

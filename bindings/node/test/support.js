@@ -3,7 +3,10 @@
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
+const { mkdtempSync, rmSync } = require('node:fs');
+const { createServer } = require('node:http');
 const { createRequire } = require('node:module');
+const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { setTimeout: sleep } = require('node:timers/promises');
 const library = require('..');
@@ -50,10 +53,11 @@ async function plant(table, lock, attributes) {
   await v2().putItem({ TableName: table, Item: { name: { S: lock }, ...attributes } }).promise();
 }
 
-/** A node process that runs `script`, in which `library` is the package; what it prints, and how it ended. */
-function start(script, { args = [], env = {}, flags = [] } = {}) {
-  const preamble = `'use strict'; const library = require(${JSON.stringify(join(__dirname, '..'))});\n`;
+/** A node process that runs `script`, in which `library` is the package unless it is bare; what it prints, and how it ended. */
+function start(script, { args = [], env = {}, flags = [], cwd, bare = false } = {}) {
+  const preamble = bare ? '' : `'use strict'; const library = require(${JSON.stringify(join(__dirname, '..'))});\n`;
   const child = spawn(process.execPath, [...flags, '-e', preamble + script, ...args], {
+    cwd,
     env: { ...process.env, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
@@ -63,6 +67,22 @@ function start(script, { args = [], env = {}, flags = [] } = {}) {
   child.stderr.on('data', (data) => (child.complained += data));
   child.ended = once(child, 'close').then(([code, signal]) => ({ code, signal, said: child.said, complained: child.complained }));
   return child;
+}
+
+/** A server between a client and the real one, which does `then(operation)` before it passes each answer on. Its URL. */
+async function between(t, then) {
+  const server = createServer(async (request, response) => {
+    const body = Buffer.concat(await request.toArray());
+    const { host, connection, 'content-length': length, ...headers } = request.headers;
+    const answer = await fetch(endpoint, { method: 'POST', headers, body });
+    const text = await answer.text();
+    await then(request.headers['x-amz-target'].split('.')[1]);
+    response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') });
+    response.end(text);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => (server.closeAllConnections(), server.close()));
+  return `http://127.0.0.1:${server.address().port}`;
 }
 
 /** Waits until `there()` is true; polls, so that nothing rests on how long it takes. */
@@ -86,9 +106,16 @@ function heard() {
   return { callback, calls, called };
 }
 
-const directory = () => require('node:fs').mkdtempSync(join(require('node:os').tmpdir(), 'dynamo-lock-'));
+const folders = [];
+process.once('exit', () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+
+/** A folder that goes with this process. */
+function directory() {
+  folders.push(mkdtempSync(join(tmpdir(), 'dynamo-lock-')));
+  return folders.at(-1);
+}
 
 module.exports = {
   library, packages, modules, endpoint, needsServer, needsAll, needsPackages, awsConfig, tableName, onTable, v2, row,
-  plant, start, until, heard, sleep, directory,
+  plant, start, between, until, heard, sleep, directory,
 };

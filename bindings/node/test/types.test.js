@@ -1,16 +1,14 @@
 'use strict';
-// The types say what there is, both ways of loading work, and what is packed is enough.
+// The types say what there is, and both ways of loading work.
 
 const test = require('node:test');
 const assert = require('node:assert');
-const { execFileSync, spawnSync } = require('node:child_process');
-const { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } = require('node:fs');
+const { spawnSync } = require('node:child_process');
+const { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { library, modules, needsPackages, directory } = require('./support');
-const platform = require('../lib/platform');
 
 const root = join(__dirname, '..');
-const manifest = require('../package.json');
 
 function compile(text, ...names) {
   const folder = directory();
@@ -58,55 +56,4 @@ test('require and import give the same', async () => {
   assert.deepStrictEqual(Object.keys(imported).filter((name) => name !== 'default').sort(), Object.keys(library).sort());
   for (const [name, value] of Object.entries(library)) assert.strictEqual(imported[name], value);
   assert.strictEqual(imported.default, library);
-});
-
-test('each platform has a package, and nothing is downloaded or run after an installation', () => {
-  const folders = readdirSync(join(root, 'npm')).sort();
-  const names = folders.map((folder) => `${manifest.name}-${folder}`);
-  assert.deepStrictEqual(Object.keys(manifest.optionalDependencies).sort(), names);
-  assert.strictEqual(manifest.napi.targets.length, folders.length);
-  assert.ok(folders.includes(platform()), 'the platform that this runs on');
-  for (const folder of folders) {
-    const one = require(`../npm/${folder}/package.json`);
-    assert.strictEqual(one.name, `${manifest.name}-${folder}`);
-    assert.strictEqual(one.version, manifest.version);
-    assert.strictEqual(manifest.optionalDependencies[one.name], manifest.version);
-    assert.strictEqual(one.main, `dynamo-lock.${folder}.node`);
-    assert.deepStrictEqual(one.files, [one.main]);
-    assert.ok(folder.startsWith(`${one.os[0]}-${one.cpu[0]}`));
-    assert.strictEqual(one.scripts, undefined);
-  }
-  assert.deepStrictEqual(Object.keys(manifest.scripts), ['test']);
-  assert.strictEqual(manifest.dependencies, undefined);
-  const cargo = readFileSync(join(root, '..', '..', 'Cargo.toml'), 'utf8');
-  assert.strictEqual(/^version = "(.*)"/m.exec(cargo)[1], manifest.version);
-});
-
-test('what is packed works outside the clone, under its own name and under the alias', () => {
-  const home = directory();
-  const packed = join(home, 'packed');
-  mkdirSync(packed);
-  const unpack = (from, name) => {
-    const said = execFileSync('npm', ['pack', '--json', '--pack-destination', packed, from], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
-    const to = join(home, 'node_modules', name);
-    mkdirSync(to, { recursive: true });
-    const [{ filename }] = JSON.parse(said);
-    execFileSync('tar', ['xzf', join(packed, filename.replace(/^@/, '').replace('/', '-')), '-C', to, '--strip-components=1']);
-    return readdirSync(to).sort();
-  };
-  // The platform's package is not packed: its addon is large here, with everything that a debugger wants.
-  const own = join(home, 'node_modules', `${manifest.name}-${platform()}`);
-  const { main } = require(`../npm/${platform()}/package.json`);
-  mkdirSync(own, { recursive: true });
-  copyFileSync(join(root, 'npm', platform(), 'package.json'), join(own, 'package.json'));
-  symlinkSync(join(root, main), join(own, main));
-  const files = ['README.md', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'lib', 'package.json'];
-  assert.deepStrictEqual(unpack(root, manifest.name), files);
-  assert.deepStrictEqual(unpack(root, 'dynamo-lock'), files);
-  const script = `Promise.all(['${manifest.name}', 'dynamo-lock'].map((name) => require(name).connect('memory:').lock('a').hold(1000))).then(() => console.log('held'));`;
-  assert.strictEqual(execFileSync(process.execPath, ['-e', script], { cwd: home, encoding: 'utf8' }), 'held\n');
-  const missing = `try { require('dynamo-lock') } catch ({ code, message }) { console.log(code, message) }`;
-  rmSync(own, { recursive: true });
-  const said = execFileSync(process.execPath, ['-e', missing], { cwd: home, encoding: 'utf8' });
-  assert.match(said, /^NO_ADDON .*install @dynamo-lock\/dynamo-lock-.*optional dependencies/);
 });

@@ -110,7 +110,7 @@ async fn what_a_person_must_mend_says_how() {
 }
 
 #[tokio::test]
-async fn without_region_or_credentials_nothing_is_sent_and_the_line_says_so() {
+async fn with_a_configuration_that_cannot_be_nothing_is_sent_and_the_line_says_so() {
     let server = Dynoxide::new();
     let plain = || {
         let builder = aws_sdk_dynamodb::Config::builder().http_client(server.clone());
@@ -118,9 +118,11 @@ async fn without_region_or_credentials_nothing_is_sent_and_the_line_says_so() {
     };
     let credentials = aws_sdk_dynamodb::config::Credentials::new("key", "secret", None, None, "test");
     let region = aws_sdk_dynamodb::config::Region::new("eu-west-1");
+    let whole = plain().region(region.clone()).credentials_provider(credentials.clone());
     let cases = [
         (plain().credentials_provider(credentials), "no AWS region is set"),
         (plain().region(region), "no usable AWS credentials"),
+        (whole.use_fips(true).endpoint_url("http://db"), "FIPS and custom endpoint are not supported"),
     ];
     for (config, words) in cases {
         let store = DynamoDb::new(aws_sdk_dynamodb::Client::from_conf(config.build()), TABLE);

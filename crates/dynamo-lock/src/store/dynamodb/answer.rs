@@ -177,6 +177,9 @@ impl Asked<'_> {
         let misconfigured = |message: &str| (StoreErrorKind::Misconfigured, message.to_owned());
         if has(&["missing region", "region must be set", "region was not set"]) {
             misconfigured("no AWS region is set: set AWS_REGION, `region` in the AWS profile, or --region")
+        } else if has(&["invalid configuration"]) {
+            // As the rules for endpoints say it, of FIPS beside an address of one's own.
+            misconfigured(&format!("the AWS configuration cannot be used: {}", one_line(why)))
         } else if lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso")
             && has(&["expired", "refresh", "cached token", "token"])
         {

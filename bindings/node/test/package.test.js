@@ -1,0 +1,99 @@
+'use strict';
+// What is packed: what it needs and nothing else, installed as users do, and its README's examples run there.
+
+const test = require('node:test');
+const assert = require('node:assert');
+const { execFileSync } = require('node:child_process');
+const { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
+const { createServer } = require('node:http');
+const { once } = require('node:events');
+const { join } = require('node:path');
+const { library, awsConfig, tableName, endpoint, needsServer, directory, start } = require('./support');
+const platform = require('../lib/platform');
+
+const root = join(__dirname, '..');
+const manifest = require('../package.json');
+
+test('each platform has a package, and nothing is downloaded or run after an installation', () => {
+  const folders = readdirSync(join(root, 'npm')).sort();
+  const names = folders.map((folder) => `${manifest.name}-${folder}`);
+  assert.deepStrictEqual(Object.keys(manifest.optionalDependencies).sort(), names);
+  assert.strictEqual(manifest.napi.targets.length, folders.length);
+  assert.ok(folders.includes(platform()), 'the platform that this runs on');
+  for (const folder of folders) {
+    const one = require(`../npm/${folder}/package.json`);
+    assert.strictEqual(one.name, `${manifest.name}-${folder}`);
+    assert.strictEqual(one.version, manifest.version);
+    assert.strictEqual(manifest.optionalDependencies[one.name], manifest.version);
+    assert.strictEqual(one.main, `dynamo-lock.${folder}.node`);
+    assert.deepStrictEqual(one.files, [one.main]);
+    assert.ok(folder.startsWith(`${one.os[0]}-${one.cpu[0]}`));
+    assert.strictEqual(one.scripts, undefined);
+  }
+  assert.deepStrictEqual(Object.keys(manifest.scripts), ['test']);
+  assert.strictEqual(manifest.dependencies, undefined);
+  const cargo = readFileSync(join(root, '..', '..', 'Cargo.toml'), 'utf8');
+  assert.strictEqual(/^version = "(.*)"/m.exec(cargo)[1], manifest.version);
+});
+
+/** npm in this folder: without a network, and with nothing in its cache. */
+function npm(folder, ...args) {
+  const quiet = ['--offline', '--no-audit', '--no-fund', '--loglevel=error', '--cache', join(folder, 'cache')];
+  return execFileSync('npm', [...args, ...quiet], { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+}
+
+const packed = (folder, from) => join(folder, JSON.parse(npm(folder, 'pack', '--json', from))[0].filename);
+
+test('what is packed is what it needs and nothing else', () => {
+  const [{ files }] = JSON.parse(npm(directory(), 'pack', '--dry-run', '--json', root));
+  const needed = ['README.md', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'package.json'];
+  const lib = readdirSync(join(root, 'lib')).map((file) => `lib/${file}`);
+  assert.deepStrictEqual(files.map(({ path }) => path).sort(), [...needed, ...lib].sort());
+});
+
+/** An empty folder, in which the packed packages were installed: under their own name, and under the alias. */
+function installed() {
+  const folder = directory();
+  const own = join(folder, 'own');
+  mkdirSync(own);
+  for (const file of ['package.json', require(`../npm/${platform()}/package.json`).main]) {
+    copyFileSync(join(root, file === 'package.json' ? join('npm', platform(), file) : file), join(own, file));
+  }
+  const [addon, main] = [packed(folder, own), packed(folder, root)];
+  const home = join(folder, 'home');
+  mkdirSync(home);
+  npm(home, 'install', addon, main, `dynamo-lock@file:${main}`);
+  return home;
+}
+
+test('what is packed installs into an empty folder, and the examples of the README run there', needsServer, async (t) => {
+  const home = installed();
+  assert.deepStrictEqual(readdirSync(join(home, 'node_modules')).filter((name) => !name.startsWith('.')), ['@dynamo-lock', 'dynamo-lock']);
+
+  const name = tableName();
+  const table = library.createClient(name, { awsConfig: { ...awsConfig, region: 'eu-central-1' } });
+  await table.createLockTable();
+  t.after(() => table.deleteLockTable());
+  const fences = [];
+  const server = createServer((request, response) => (fences.push(request.headers['x-fence']), response.end())).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const examples = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^```js\n(.*?)^```/gms)].map(([, code]) => code);
+  assert.ok(examples[0].includes('withLock') && examples[1].includes('acquire'));
+  // Only the table's name differs from the text, and what it takes as given is there.
+  const given = `const url = 'http://127.0.0.1:${server.address().port}'; const { signal } = new AbortController();\n`;
+  writeFileSync(join(home, 'example.mjs'), given + (examples[0] + examples[1]).replace("'Lock'", `'${name}'`));
+  const env = { AWS_ENDPOINT_URL_DYNAMODB: endpoint, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+  const run = (script) => start(script, { env, cwd: home, bare: true }).ended;
+  const { said, complained, code } = await run(`import('${join(home, 'example.mjs')}')`);
+  assert.strictEqual(code, 0, complained);
+  assert.deepStrictEqual(said.trim().split('\n').sort(), ['nightly held', 'orders/rebuild held']);
+  assert.match(String(fences), /^\d+$/);
+
+  const all = `Promise.all(['${manifest.name}', 'dynamo-lock'].map((name) => require(name).connect('memory:').lock('a').hold(1000))).then(() => console.log('held'));`;
+  assert.strictEqual((await run(all)).said, 'held\n', 'required too, by either name');
+
+  rmSync(join(home, 'node_modules', `${manifest.name}-${platform()}`), { recursive: true });
+  const missing = await run(`try { require('dynamo-lock') } catch ({ code, message }) { console.log(code, message) }`);
+  assert.match(missing.said, /^NO_ADDON .*install @dynamo-lock\/dynamo-lock-.*optional dependencies/);
+});
