@@ -23,6 +23,7 @@ usage: cargo xtask COMMAND
   test [--endpoint URL] [FILTER]   everything: the checks, a DynamoDB server, all tests; one summary line at the end
   check [FILTER]                   the checks alone
   sim [--from N] [--seeds M]       random worlds with the real client; --seed N --trace tells one
+  sim shrink SEED [--mutant M]     a failing world with less in it that breaks the same promise
   sim mutants [NAME…]              faults put in on purpose, and what notices them
   sim explore [--all | --mutants]  small worlds, breadth first
   node [--release]                 builds the addon of the Node package, so that require('./bindings/node') works

@@ -7,7 +7,7 @@ pub fn run(args: &[String]) -> Result<bool, String> {
     let first = args.first().map(String::as_str);
     match first {
         Some("mutants") => mutants::run(&args[1..]),
-        Some("explore") => simulator(args),
+        Some("explore" | "shrink") => simulator(args),
         _ => simulator(&[&["run".to_owned()], args].concat()),
     }
 }

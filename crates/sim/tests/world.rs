@@ -64,3 +64,38 @@ fn a_wrong_argument_is_told() {
         assert!(!output.stderr.is_empty());
     }
 }
+
+fn shrink(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dynamo-lock-sim")).arg("shrink").args(args).output().expect("the simulator starts")
+}
+
+#[test]
+fn a_failing_seed_shrinks_to_a_smaller_world_that_breaks_the_same_promise() {
+    let output = shrink(&["2", "--mutant", "release-without-owner"]);
+    assert!(output.status.success(), "{}", told(&output));
+    let told_least = told(&output);
+    let promise = told_least.split('"').nth(1).expect("the promise that is broken");
+    let command = told_least.lines().last().expect("a command");
+    let replay: Vec<_> = command.strip_prefix("cargo xtask sim ").expect("a command of ours").split(' ').collect();
+    let less = replay.iter().position(|arg| *arg == "--less").expect("something was left out");
+    // In another process it breaks the same promise, and tells less than the whole world does.
+    let (least, whole) = (run(&replay), run(&replay[..less]));
+    assert_eq!(least.status.code(), Some(1), "{}", told(&least));
+    let broken = format!("VIOLATION of {promise}:");
+    assert!(told(&least).contains(&broken) && told(&whole).contains(&broken), "{told_least}");
+    let lines = |output: &Output| told(output).lines().count();
+    assert!(lines(&least) * 4 < lines(&whole), "{} lines of {}", lines(&least), lines(&whole));
+    let trace = told(&least).lines().filter(|line| !line.starts_with("seed ")).count();
+    assert!(told_least.contains(&format!("its trace has {trace} lines")), "{told_least}");
+}
+
+#[test]
+fn a_seed_that_holds_cannot_be_shrunk() {
+    let output = shrink(&["3"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("seed 3 breaks no promise"));
+    assert!(told(&output).is_empty());
+    for args in [&[][..], &["many"], &["3", "--less", "rain"], &["3", "--mutant", "nobody"]] {
+        assert_eq!(shrink(args).status.code(), Some(64), "{args:?}");
+    }
+}

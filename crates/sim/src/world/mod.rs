@@ -10,12 +10,14 @@ mod coverage;
 mod dice;
 mod history;
 mod host;
+mod less;
 mod linearize;
 mod mutant;
 mod network;
 mod others;
 mod plan;
 mod run;
+mod shrink;
 mod stack;
 mod store;
 mod town;
@@ -28,6 +30,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use run::main;
+pub use shrink::main as shrink;
 
 /// Epoch ms of the true time at which every world begins.
 const EPOCH_MS: u64 = 1_800_000_000_000;
@@ -53,10 +56,12 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, mutant: Option<mutant::Mutant>, kind: stack::Kind, tracing: bool) -> Self {
+    pub fn new(seed: u64, mutant: Option<mutant::Mutant>, kind: stack::Kind, less: &less::Less, tracing: bool) -> Self {
         let mut dice = dice::Dice::new(seed);
         let mut plan = plan::Plan::of(&mut dice);
         kind.settle(&mut plan);
+        less.settle(&mut plan);
+        let dice = less.dice(dice);
         Self {
             begin: Instant::now(),
             calm: AtomicBool::new(false),

@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::coverage::Coverage;
+use super::dice::Dice;
 use super::history::History;
+use super::less::Less;
 use super::mutant::Mutant;
+use super::plan::Plan;
 use super::stack::Kind;
 use super::{World, lock, town};
 
@@ -23,7 +26,7 @@ thread_local! {
 }
 
 #[derive(Clone, Debug)]
-struct Args {
+pub struct Args {
     from: u64,
     seeds: u64,
     jobs: u64,
@@ -35,6 +38,8 @@ struct Args {
     /// Only the names of the mutants are asked for.
     list: bool,
     world: Kind,
+    /// What is left out of each world.
+    pub less: Less,
 }
 
 /// The subcommand.
@@ -50,10 +55,7 @@ pub fn main(args: &[String]) -> ExitCode {
         Mutant::all().iter().for_each(|mutant| println!("{mutant}"));
         return ExitCode::SUCCESS;
     }
-    std::panic::set_hook(Box::new(|info| {
-        PANICS.set(PANICS.get() + 1);
-        eprintln!("{info}");
-    }));
+    count_panics();
     match (args.seed, args.kills) {
         (Some(seed), _) => one(&args, seed),
         (None, Some(kills)) => hunt(&args, kills),
@@ -61,7 +63,15 @@ pub fn main(args: &[String]) -> ExitCode {
     }
 }
 
-fn parse(args: &[String]) -> Result<Args, String> {
+/// From now on a panic breaks a promise of the world that it is in.
+pub fn count_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        PANICS.set(PANICS.get() + 1);
+        eprintln!("{info}");
+    }));
+}
+
+pub fn parse(args: &[String]) -> Result<Args, String> {
     let mut parsed = Args {
         from: 0,
         seeds: 1000,
@@ -72,6 +82,7 @@ fn parse(args: &[String]) -> Result<Args, String> {
         kills: None,
         list: false,
         world: Kind::Model,
+        less: Less::default(),
     };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
@@ -87,6 +98,7 @@ fn parse(args: &[String]) -> Result<Args, String> {
             "--mutant" => parsed.mutant = Some(value()?.parse()?),
             "--kills" => parsed.kills = Some(number(value()?)? as usize),
             "--world" => parsed.world = value()?.parse()?,
+            "--less" => parsed.less = value()?.parse()?,
             _ => return Err(format!("unknown argument {arg}")),
         }
     }
@@ -95,18 +107,27 @@ fn parse(args: &[String]) -> Result<Args, String> {
 }
 
 /// How one world ended.
-struct Ended {
-    history: History,
+pub struct Ended {
+    pub history: History,
     passes: u64,
     lock_hours: f64,
 }
 
-fn world(seed: u64, mutant: Option<Mutant>, kind: Kind, tracing: bool) -> Ended {
+/// The world that a seed makes, before it begins.
+pub fn plan(seed: u64, args: &Args) -> Plan {
+    let mut plan = Plan::of(&mut Dice::new(seed));
+    args.world.settle(&mut plan);
+    args.less.settle(&mut plan);
+    plan
+}
+
+/// Lives through one world.
+pub fn world(seed: u64, args: &Args, tracing: bool) -> Ended {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime needs nothing from outside");
     PANICS.set(0);
     let (history, passes, lock_hours) = runtime.block_on(async {
-        let world = Arc::new(World::new(seed, mutant, kind, tracing));
+        let world = Arc::new(World::new(seed, args.mutant, args.world, &args.less, tracing));
         let task = tokio::spawn({
             let world = world.clone();
             async move { town::live(&world).await }
@@ -126,7 +147,7 @@ fn world(seed: u64, mutant: Option<Mutant>, kind: Kind, tracing: bool) -> Ended 
 }
 
 fn one(args: &Args, seed: u64) -> ExitCode {
-    let ended = world(seed, args.mutant, args.world, args.trace);
+    let ended = world(seed, args, args.trace);
     for line in &ended.history.lines {
         println!("{line}");
     }
@@ -166,7 +187,7 @@ fn search(args: &Args, failures_max: usize) -> Found {
                     if seed >= args.from + args.seeds {
                         return;
                     }
-                    let ended = world(seed, args.mutant, args.world, false);
+                    let ended = world(seed, args, false);
                     let mut found = lock(&found);
                     found.coverage.add(&ended.history.counts, ended.passes, ended.lock_hours);
                     if let Some(first) = ended.history.violations.into_iter().next() {
@@ -185,9 +206,15 @@ fn search(args: &Args, failures_max: usize) -> Found {
 fn print_failures(found: &Found, args: &Args) {
     for Failure { seed, first, .. } in found.failures.iter().take(FAILURES_SHOWN) {
         println!("seed {seed} fails: {first}");
-        let mutant = args.mutant.map_or(String::new(), |mutant| format!(" --mutant {mutant}"));
-        println!("  cargo xtask sim{} --seed {seed} --trace{mutant}", args.world.arguments());
+        println!("  {}", replay(*seed, args));
     }
+}
+
+/// The command that tells this world again.
+pub fn replay(seed: u64, args: &Args) -> String {
+    let mutant = args.mutant.map_or(String::new(), |mutant| format!(" --mutant {mutant}"));
+    let less = if args.less == Less::default() { String::new() } else { format!(" --less {}", args.less) };
+    format!("cargo xtask sim{} --seed {seed} --trace{mutant}{less}", args.world.arguments())
 }
 
 fn many(args: &Args) -> ExitCode {
