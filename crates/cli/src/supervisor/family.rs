@@ -1,7 +1,7 @@
 //! Who descends from a process: whatever it has started, and what those have, in whatever session.
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, getpgrp};
+use nix::unistd::{Pid, getpgid, getpgrp};
 
 /// Processes that live, zombies aside.
 #[derive(Debug, Default)]
@@ -35,6 +35,19 @@ pub fn descendants(of: Pid, but: &Family) -> Family {
 }
 
 impl Family {
+    /// With this child of ours, which has not been waited for: where the kernel tells of no others, it alone is known.
+    pub fn with(mut self, child: Option<Pid>) -> Self {
+        let unseen = child.filter(|pid| !self.0.iter().any(|member| member.pid == *pid));
+        self.0.extend(unseen.map(|pid| Member {
+            pid,
+            name: String::new(),
+            parent: Pid::this(),
+            group: getpgid(Some(pid)).unwrap_or_else(|_| getpgrp()),
+            state: '?',
+        }));
+        self
+    }
+
     /// Sends it to each.
     pub fn send(&self, signal: Signal) {
         for member in &self.0 {
@@ -86,6 +99,7 @@ fn member(pid: i32, stat: &[u8]) -> Option<Member> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::ExitStatusExt;
 
     #[test]
     fn a_name_may_look_like_anything() {
@@ -93,6 +107,17 @@ mod tests {
         assert_eq!((one.name.as_str(), one.state), ("a) S 9 (\u{fffd}", 'T'));
         assert_eq!((one.parent, one.group), (Pid::from_raw(1), Pid::from_raw(2)));
         assert!(member(17, b"nonsense").is_none());
+    }
+
+    #[test]
+    fn a_child_is_ended_also_where_the_kernel_tells_of_none() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep is there");
+        let pid = Pid::from_raw(child.id() as i32);
+        Family::default().with(Some(pid)).send(Signal::SIGKILL);
+        assert_eq!(child.wait().expect("ours").signal(), Some(9));
+        let twice = Family::default().with(Some(pid)).with(Some(pid));
+        assert_eq!(twice.0.len(), 1);
+        assert!(Family::default().with(None).is_empty());
     }
 
     #[test]

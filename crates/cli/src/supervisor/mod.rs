@@ -96,11 +96,6 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     supervisor.until_all_are_gone()
 }
 
-/// All that lives of the command and what it has started.
-fn family() -> Family {
-    descendants(Pid::this(), &Family::default())
-}
-
 struct Supervisor {
     ears: Ears,
     link: Link,
@@ -129,7 +124,7 @@ impl Supervisor {
             match self.due(now) {
                 Some(Due::Ask) => {
                     self.ending.asked = Some(now);
-                    let family = family();
+                    let family = self.family();
                     family.send(Signal::SIGTERM);
                     // Who is stopped could not hear it.
                     family.send(Signal::SIGCONT);
@@ -138,7 +133,7 @@ impl Supervisor {
                 None => {}
             }
             if self.ending.killed {
-                family().send(Signal::SIGKILL);
+                self.family().send(Signal::SIGKILL);
             }
             self.look_whether_it_is_stopped(now);
             if self.wait(now)? {
@@ -150,6 +145,11 @@ impl Supervisor {
     /// A wrapper that is not there to hear it is noticed by its silence.
     fn tell(&mut self, report: Report) {
         let _gone = self.link.tell(report);
+    }
+
+    /// All that lives of the command and what it has started.
+    fn family(&self) -> Family {
+        descendants(Pid::this(), &Family::default()).with(self.command)
     }
 
     /// What is to be done about the command. Without the wrapper it is ended in good order, while there is time.
@@ -212,7 +212,7 @@ impl Supervisor {
         }
         if self.stopped.is_some_and(|at| now.holder_elapsed_since(at) >= SETTLE) {
             self.stopped = None;
-            if family().stopped(self.command) {
+            if self.family().stopped(self.command) {
                 self.tell(Report::Stopped);
             }
         }
@@ -236,7 +236,7 @@ impl Supervisor {
                     self.halted = false;
                     // Who was stopped past its time is killed as it is.
                     if self.due(SystemClock.now()) != Some(Due::Kill) {
-                        family().send(Signal::SIGCONT);
+                        self.family().send(Signal::SIGCONT);
                     }
                 }
             }
@@ -245,7 +245,7 @@ impl Supervisor {
 
     /// Whom a signal has not reached that the wrapper got: if it came from the terminal, who shares that has it.
     fn those_left_out_by(&mut self, signal: Signal) -> Family {
-        let family = family();
+        let family = self.family();
         if self.ears.take_from_terminal(signal) { family.of_other_groups() } else { family }
     }
 }
