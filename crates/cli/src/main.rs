@@ -6,7 +6,8 @@
 //! ```
 //!
 //! One way through: `args` (as typed) → `plan` (as meant) → `run` and `commands` (the work) → `exit` (the code, decided
-//! in one place). `run` has its command under a `supervisor`, a process of its own. All that is printed goes through `print`, which escapes what other people wrote.
+//! in one place). `run` has its command under a `supervisor`, a process of its own. All that is printed goes through
+//! `print`, which escapes what other people wrote.
 
 mod args;
 mod ask;

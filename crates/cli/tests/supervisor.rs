@@ -6,8 +6,12 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::{PROGRAM, Place, Running, parent, state, until};
 
 fn pid(place: &Place) -> i32 {
@@ -99,6 +103,49 @@ fn a_supervisor_that_is_killed_takes_the_command_along() {
     assert!(ran.stderr.contains("the supervisor of the command was killed"), "{ran:?}");
     assert_eq!(state(child), None);
     place.run(&["run", "-n", "a", "true"]).ends_with(0);
+}
+
+/// Numbers of the processes that this one has started.
+fn children(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
+}
+
+/// What comes while supervisor and command are only being started is neither their end without a word nor lost.
+#[test]
+#[allow(clippy::disallowed_methods)] // it comes at another moment of what is started, each time
+fn a_signal_at_any_moment_of_the_beginning_reaches_the_command() {
+    const MOMENTS: u64 = 100;
+    let place = Place::new();
+    for (signal, whole_group, code) in [(Signal::SIGINT, true, 130), (Signal::SIGTERM, false, 143)] {
+        for moment in 0..MOMENTS {
+            let mut command = place.command(&["run", "a", "sleep", "1000"]);
+            command.process_group(0);
+            let mut running = Running::of(command);
+            let wrapper = running.pid();
+            while children(wrapper).is_empty() && running.is_running() {
+                std::hint::spin_loop();
+            }
+            std::thread::sleep(Duration::from_micros(100 * moment));
+            let to = Pid::from_raw(if whole_group { -wrapper } else { wrapper });
+            kill(to, signal).expect("it lives");
+            let ran = running.end().ends_with(code);
+            assert_eq!(ran.stderr, "", "moment {moment}");
+        }
+    }
+    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+}
+
+#[test]
+fn a_signal_that_was_blocked_is_blocked_for_the_command_and_no_other() {
+    let place = Place::new();
+    let blocked = |program: &str| {
+        let script = format!(
+            "import os, signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGQUIT, \
+            signal.SIGUSR1]); os.execvp('sh', ['sh', '-c', '{program} grep SigBlk /proc/self/status'])"
+        );
+        Running::of(place.within("python3", &["-c", &script])).end().ends_with(0).stdout
+    };
+    assert_eq!(blocked("\"$PROGRAM\" run a"), blocked(""));
 }
 
 #[test]

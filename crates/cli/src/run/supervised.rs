@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use crate::exit::{Failure, Kind};
 use crate::plan::{self, NAME, OWNER, RUNS, RunTask, STORE, TOKEN};
 use crate::store::Open;
-use crate::supervisor::{self, Family, Grant, Order, Report, descendants};
+use crate::supervisor::{self, Family, Grant, HeldBack, Order, Report, descendants};
 
 /// Two grants that end within this are the same one.
 const SAME: Duration = Duration::from_millis(10);
@@ -49,14 +49,17 @@ impl Supervised {
         for handed_on in life.iter().map(AsFd::as_fd).chain([theirs.as_fd()]) {
             fcntl(handed_on, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
+        let held_back = HeldBack::begin()?;
         let mut command = Command::new(this_program()?);
         command.arg0(supervisor::NAME);
-        command.arg(theirs.as_raw_fd().to_string()).arg(task.grace.as_nanos().to_string());
+        command.arg(theirs.as_raw_fd().to_string()).arg(held_back.already().to_string());
+        command.arg(task.grace.as_nanos().to_string());
         command.arg(&task.program).args(&task.arguments);
         command.env(NAME, task.name.as_str()).env(TOKEN, token.to_string());
         command.env(OWNER, &task.owner).env(STORE, &store.url);
         command.env(RUNS, plan::runs(&task.outer, task.name.as_str(), token.get(), &store.url));
         let supervisor = command.spawn()?;
+        drop(held_back);
         ours.set_nonblocking(true)?;
         let orders = ours.try_clone()?;
         let reports = BufReader::new(UnixStream::from_std(ours)?).lines();

@@ -12,7 +12,7 @@ use signal_hook::low_level::siginfo::Cause;
 
 use crate::ignored;
 
-const HEARD: [Signal; 9] = [
+pub const HEARD: [Signal; 9] = [
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGHUP,
@@ -41,6 +41,12 @@ impl Ears {
         let heard = HEARD.iter().filter(|signal| **signal == Signal::SIGCHLD || !ignored::is_ignored(**signal));
         let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), heard.map(|one| *one as i32))?;
         Ok(Self { delivery, terminal: 0 })
+    }
+
+    /// What has come so far came before there was anybody to hear it but us.
+    pub fn forget(&mut self) {
+        self.listen();
+        self.terminal = 0;
     }
 
     /// Takes in what has come.

@@ -6,27 +6,39 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::unistd::Pid;
 
-/// Has the kernel kill the child when this thread ends, however it ends: if the supervisor too is killed with -9, then
-/// at least the command itself does not run on without the lock.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub fn kill_with_parent(command: &mut Command) {
-    use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+/// Begins a command with these signals blocked and no others, if it is in time even then: one that waited may stop it
+/// first, for as long as the terminal's user likes. What is late fails with ETIME.
+pub fn begin(command: &mut Command, blocked: SigSet, in_time: impl Fn() -> bool + Send + Sync + 'static) {
     let parent = nix::unistd::getpid();
     let between = move || {
-        set_pdeathsig(Signal::SIGKILL)?;
-        // The parent may have ended before the line above.
-        if nix::unistd::getppid() != parent { Err(nix::errno::Errno::ESRCH.into()) } else { Ok(()) }
+        kill_with_parent(parent)?;
+        blocked.thread_set_mask()?;
+        if in_time() { Ok(()) } else { Err(Errno::ETIME.into()) }
     };
-    // SAFETY: the closure makes two system calls (prctl, getppid), both safe to make after fork, and allocates nothing:
-    // errors are made of numbers.
+    // SAFETY: the closure reads clocks and makes system calls (prctl, getppid, sigprocmask), all of them safe to make
+    // after fork, and allocates nothing: errors are made of numbers.
     unsafe { command.pre_exec(between) };
+}
+
+/// Has the kernel kill this process when the parent's thread ends, however it ends: if the supervisor too is killed
+/// with -9, then at least the command itself does not run on without the lock.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn kill_with_parent(parent: Pid) -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // The parent may have ended before the line above.
+    if nix::unistd::getppid() != parent { Err(Errno::ESRCH.into()) } else { Ok(()) }
 }
 
 /// There is nothing of the kind elsewhere.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub fn kill_with_parent(_: &mut Command) {}
+fn kill_with_parent(_: Pid) -> io::Result<()> {
+    Ok(())
+}
 
 /// Has the kernel make this process the parent of what its descendants leave behind.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -42,7 +54,6 @@ pub fn adopt_orphans() -> io::Result<()> {
 
 /// Undoes what a parent may have left us: with SIGCHLD ignored the kernel forgets how a child ended.
 pub fn hear_of_children() {
-    use nix::sys::signal::{SigHandler, Signal, signal};
     // SAFETY: no handler of ours is installed, so none is run in a signal's context.
     let _cannot_fail = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
 }

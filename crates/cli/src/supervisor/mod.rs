@@ -6,6 +6,7 @@
 mod ears;
 mod ending;
 mod family;
+mod held_back;
 mod kernel;
 mod link;
 mod message;
@@ -30,6 +31,7 @@ use self::ears::Ears;
 use self::ending::{Due, Ending};
 pub use self::ending::{LOOK, reserve};
 pub use self::family::{Family, descendants};
+pub use self::held_back::HeldBack;
 pub use self::kernel::{adopt_orphans, hear_of_children};
 use self::link::Link;
 pub use self::message::{Grant, Order, Report};
@@ -41,7 +43,8 @@ const ROUND: Duration = Duration::from_millis(10);
 /// So long after the command has stopped it is clear whether the terminal has stopped all of us.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// The arguments, if this process is one: the channel's descriptor, the grace in nanoseconds, the command.
+/// The arguments, if this process is one: the channel's descriptor, the signals that were blocked before we
+/// did, the grace in nanoseconds, the command.
 pub fn invoked(mut arguments: impl Iterator<Item = OsString>) -> Option<impl Iterator<Item = OsString>> {
     (arguments.next().as_deref() == Some(OsStr::new(NAME))).then_some(arguments)
 }
@@ -61,38 +64,48 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let wrong = || io::Error::new(ErrorKind::InvalidInput, "this is started by `dynamo-lock run`, not by hand");
     let mut number = || arguments.next().and_then(|text| text.to_str()?.parse::<u64>().ok()).ok_or_else(wrong);
-    let (channel, grace) = (number()?, number()?);
+    let (channel, blocked, grace) = (number()?, number()?, number()?);
+    let held_back = HeldBack::inherited(blocked)?;
+    let grace = Duration::from_nanos(grace);
     let program = arguments.next().ok_or_else(wrong)?;
     let channel = UnixStream::from(kernel::inherited(i32::try_from(channel).map_err(|_| wrong())?)?);
     // The command must not have it: its end tells the supervisor's.
     fcntl(&channel, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    let mut link = Link::new(channel);
     kernel::name(NAME);
     kernel::adopt_orphans()?;
+    // Not before it is known for how long.
+    let mut orders = Vec::new();
+    let grant = loop {
+        match orders.iter().rev().find_map(|order| if let Order::Until(grant) = order { Some(*grant) } else { None }) {
+            Some(grant) => break grant,
+            None => orders.extend(link.hear().ok_or(ErrorKind::UnexpectedEof)?),
+        }
+    };
+    let in_time = move || Ending::new(grace).due(grant.left(SystemClock.now()), SystemClock.now()).is_none();
+    let mut command = Command::new(program);
+    command.args(arguments);
+    kernel::begin(&mut command, held_back.before(), in_time);
+    let command = match command.spawn().map_err(|error| error.raw_os_error().unwrap_or(0)) {
+        Err(errno) if errno == Errno::ETIME as i32 => return link.tell(Report::Late),
+        Err(errno) => return link.tell(Report::NotBegun { errno }),
+        // It is waited for with all others, not by its handle.
+        Ok(child) => Some(Pid::from_raw(child.id() as i32)),
+    };
     let mut supervisor = Supervisor {
         ears: Ears::open()?,
-        link: Link::new(channel),
-        ending: Ending::new(Duration::from_nanos(grace)),
-        grant: None,
+        link,
+        ending: Ending::new(grace),
+        grant,
         orphaned: false,
-        command: None,
+        command,
         stopped: None,
         halted: false,
     };
-    // Not before it is known for how long.
-    while supervisor.grant.is_none() && !supervisor.orphaned {
-        supervisor.obey();
-    }
-    if supervisor.orphaned || supervisor.due(SystemClock.now()).is_some() {
-        return supervisor.link.tell(Report::Late);
-    }
-    let mut command = Command::new(program);
-    command.args(arguments);
-    kernel::kill_with_parent(&mut command);
-    match command.spawn() {
-        Err(error) => return supervisor.link.tell(Report::NotBegun { errno: error.raw_os_error().unwrap_or(0) }),
-        // It is waited for with all others, not by its handle.
-        Ok(child) => supervisor.command = Some(Pid::from_raw(child.id() as i32)),
-    }
+    drop(held_back);
+    supervisor.ears.forget();
+    // What was said to a command that was not there yet.
+    orders.into_iter().for_each(|order| supervisor.follow(order));
     supervisor.until_all_are_gone()
 }
 
@@ -101,7 +114,7 @@ struct Supervisor {
     link: Link,
     ending: Ending,
     /// For how long the command may run, as the wrapper said last.
-    grant: Option<Grant>,
+    grant: Grant,
     /// The wrapper is gone.
     orphaned: bool,
     /// The command itself, until it has ended.
@@ -159,7 +172,7 @@ impl Supervisor {
     }
 
     fn left(&self, now: Moment) -> Duration {
-        self.grant.map_or(Duration::ZERO, |grant| grant.left(now))
+        self.grant.left(now)
     }
 
     /// Until something happens, or something is due; whether the wrapper has something to say.
@@ -224,20 +237,22 @@ impl Supervisor {
             self.orphaned = true;
             return;
         };
-        for order in orders {
-            match order {
-                Order::Until(grant) => self.grant = Some(grant),
-                Order::Pass(signal) => self.those_left_out_by(signal).send(signal),
-                Order::Stop => {
-                    self.halted = true;
-                    self.those_left_out_by(Signal::SIGTSTP).send(Signal::SIGSTOP);
-                }
-                Order::Continue => {
-                    self.halted = false;
-                    // Who was stopped past its time is killed as it is.
-                    if self.due(SystemClock.now()) != Some(Due::Kill) {
-                        self.family().send(Signal::SIGCONT);
-                    }
+        orders.into_iter().for_each(|order| self.follow(order));
+    }
+
+    fn follow(&mut self, order: Order) {
+        match order {
+            Order::Until(grant) => self.grant = grant,
+            Order::Pass(signal) => self.those_left_out_by(signal).send(signal),
+            Order::Stop => {
+                self.halted = true;
+                self.those_left_out_by(Signal::SIGTSTP).send(Signal::SIGSTOP);
+            }
+            Order::Continue => {
+                self.halted = false;
+                // Who was stopped past its time is killed as it is.
+                if self.due(SystemClock.now()) != Some(Due::Kill) {
+                    self.family().send(Signal::SIGCONT);
                 }
             }
         }
