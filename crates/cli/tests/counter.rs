@@ -98,7 +98,7 @@ const KILLS: usize = 15;
 fn survive_kills(name: &str) {
     let place = Place::new();
     std::fs::write(place.path("f"), "0\n").expect("a file");
-    let kills = AtomicUsize::new(0);
+    let (kills, increments) = (AtomicUsize::new(0), AtomicUsize::new(0));
     // Replaced as a whole, so that a killed holder has written or has not. Its value and token are told at the end.
     let work = "n=$(cat f); sleep 0.05; echo $((n+1)) > f.$$; mv f.$$ f; echo $((n+1)) $DYNAMO_LOCK_TOKEN";
     // Would write an old value over those of its successors, if it outlived the kill and its lease.
@@ -111,6 +111,7 @@ fn survive_kills(name: &str) {
                     while kills.load(Ordering::SeqCst) < KILLS {
                         let ran = Running::of(place.command(&["run", "--lease", "2", name, "-c", work])).end();
                         told.push(success(&ran));
+                        increments.fetch_add(1, Ordering::SeqCst);
                         thread::sleep(Duration::from_millis(100));
                     }
                     told
@@ -123,6 +124,9 @@ fn survive_kills(name: &str) {
             holder.signal("KILL");
             assert_eq!(holder.end().code, None);
             std::fs::remove_file(place.path("inside")).expect("it is there");
+            // Not the next victim, which might come first each time.
+            let before = increments.load(Ordering::SeqCst);
+            until("the others go on", || increments.load(Ordering::SeqCst) > before);
             kills.fetch_add(1, Ordering::SeqCst);
         }
         drivers.into_iter().flat_map(|driver| driver.join().expect("a driver")).collect::<Vec<_>>()
