@@ -1,7 +1,8 @@
 //! Everything that can happen next, and what comes of it.
 
-use dynamo_lock_protocol::{Outcome, Row, attr};
+use dynamo_lock_protocol::{Outcome, Row, ServiceDate, attr};
 
+use super::calm::{self, Fate};
 use super::clocks::EPOCH_MS;
 use super::driver::{Context, Did};
 use super::properties;
@@ -36,6 +37,13 @@ pub enum Action {
     Freeze(u8),
     /// Time passes while this host sleeps.
     Sleep(u8),
+    Force,
+    /// The service deletes the row.
+    Purge,
+    /// Nothing disturbs from here on.
+    Calm(Fate),
+    /// So many milliseconds pass, in which nothing happens.
+    Pass(u32),
 }
 
 /// What becomes of a request. Nothing that happens at the same instant between sending, applying and hearing could tell:
@@ -58,6 +66,8 @@ pub enum How {
     Copied,
     /// A read that is answered with the version before.
     Stale,
+    /// Applied and answered at once, with the service's exact second.
+    Exact,
 }
 
 /// Lists what can happen. Some of it may turn out to change nothing.
@@ -66,7 +76,7 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
     for (i, agent) in (0_u8..).zip(&world.agents) {
         match &agent.flight {
             None => match step(&mut world.clone(), context, i) {
-                Ok(Did::Waits) => {}
+                Ok(Did::Waits(_)) => {}
                 Ok(Did::Became(Some(Agent { flight: Some(flight), .. }))) => {
                     ask(world, context, i, &flight.request, false, &mut actions);
                 }
@@ -156,6 +166,12 @@ fn others(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
     if world.left.revokes > 0 && world.row.as_deref().is_some_and(service::is_held) {
         actions.push(Action::Revoke);
     }
+    if world.left.forces > 0 && world.row.as_deref().is_some_and(service::is_held) {
+        actions.push(Action::Force);
+    }
+    if world.left.purges > 0 && service::is_purgeable(world, context.config) {
+        actions.push(Action::Purge);
+    }
     let Some(legacy) = context.config.legacy.filter(|_| world.left.legacy > 0) else { return };
     if world.legacy_saw.is_some() {
         return actions.push(Action::LegacyPut);
@@ -194,7 +210,7 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
         Action::Tick => return tick(world, context),
         Action::Begin(h) => context.begin(world, h),
         Action::Step(i) => match step(world, context, i)? {
-            Did::Waits => return Ok(false),
+            Did::Waits(_) => return Ok(false),
             Did::Became(agent) => world.agents.extend(agent.map(Shared::new)),
         },
         Action::Ask(i, how) => return become_of(world, context, i, how),
@@ -218,8 +234,18 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
         Action::Crash(h, late) => crash(world, context, h, late),
         Action::Revoke => {
             world.left.revokes -= 1;
-            context.revoke(world);
+            context.revoke(world, false);
         }
+        Action::Force => {
+            world.left.forces -= 1;
+            context.revoke(world, true);
+        }
+        Action::Purge => {
+            world.left.purges -= 1;
+            world.before = world.row.take();
+        }
+        Action::Calm(fate) => calm::begin(world, context, fate),
+        Action::Pass(ms) => world.jumped_ms += u64::from(ms),
         Action::LegacyRead => {
             world.legacy_saw = world.row.as_ref().and_then(|row| row.text(attr::GUID)).map(str::to_owned)
         }
@@ -242,7 +268,7 @@ fn tick(world: &mut World, context: &Context<'_>) -> Result<bool, Violation> {
     let mut pending = false;
     for i in 0..world.agents.len() {
         let acts = || step(&mut world.clone(), context, i as u8);
-        pending |= world.agents[i].flight.is_some() || !matches!(acts(), Ok(Did::Waits));
+        pending |= world.agents[i].flight.is_some() || !matches!(acts(), Ok(Did::Waits(_)));
     }
     if pending {
         if world.left.delay == 0 {
@@ -255,7 +281,7 @@ fn tick(world: &mut World, context: &Context<'_>) -> Result<bool, Violation> {
 }
 
 /// An agent's next step. It is taken out of the list.
-fn step(world: &mut World, context: &Context<'_>, i: u8) -> Result<Did, Violation> {
+pub fn step(world: &mut World, context: &Context<'_>, i: u8) -> Result<Did, Violation> {
     let agent = world.agents.remove(i.into()).clone_inner();
     context.step(world, agent)
 }
@@ -274,6 +300,9 @@ fn become_of(world: &mut World, context: &Context<'_>, i: u8, how: How) -> Resul
     let date = |n: u8| context.config.dates.get(usize::from(n)).copied().flatten();
     let mut answer = None;
     match how {
+        How::Exact => {
+            answer = Some(serve_dated(world, context, &flight, service::exact(world, context.config), false)?)
+        }
         How::Quick(n) | How::SlowAnswer(n) => answer = Some(serve(world, context, &flight, date(n), false)?),
         How::SlowRequest => {}
         How::Lost => world.left.unknown -= 1,
@@ -316,6 +345,16 @@ fn serve(
     stale: bool,
 ) -> Result<Answer, Violation> {
     let date = service::date(world, context.config, date);
+    serve_dated(world, context, flight, date, stale)
+}
+
+fn serve_dated(
+    world: &mut World,
+    context: &Context<'_>,
+    flight: &Flight,
+    date: Option<ServiceDate>,
+    stale: bool,
+) -> Result<Answer, Violation> {
     let body = match &flight.request {
         Asked::Read { .. } if stale => Body::Row(world.before.clone()),
         Asked::Read { .. } => Body::Row(world.row.clone()),

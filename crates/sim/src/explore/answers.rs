@@ -34,11 +34,16 @@ impl Context<'_> {
         };
         let back = if matches!(outcome, Outcome::Applied(_)) { self.bend.own_date_back_s } else { 0 };
         let date = date.map(|date| ServiceDate(date.0 - back));
+        let date = match &outcome {
+            Outcome::Conflict(_) if self.bend.reader_ignores_dates => None,
+            _ if self.bend.dateless_confirms => date.or(Some(ServiceDate(0))),
+            _ => date,
+        };
         match &mut agent.machine {
             Machine::Acquire(_) | Machine::Dropped(_) => {
                 self.answer_acquire(world, &mut agent, &flight, &outcome, date);
             }
-            Machine::Held(held) | Machine::Settling(held) => {
+            Machine::Held(held) | Machine::Settling(held) | Machine::Beating(held) => {
                 let at = if self.bend.late_answers_count { flight.sent } else { at };
                 let before = held.clone().check(at);
                 self.call(world, host, at, Luck::Answer, |now| {
@@ -69,6 +74,7 @@ impl Context<'_> {
         let now_or_sent =
             if self.bend.waiter_counts_from_request { flight.sent } else { self.agent_clock(world, agent) };
         let date = date.map(|date| ServiceDate(date.0 + self.bend.reader_date_ahead_s));
+        let date = date.filter(|_| !self.bend.reader_ignores_dates);
         let row = row.map(|row| row.map(|row| self.row_as_told(agent.host, row)));
         let Machine::Acquire(machine) = &mut agent.machine else { return };
         self.call(world, agent.host, now_or_sent, Luck::Answer, |now| match row {
@@ -82,7 +88,10 @@ impl Context<'_> {
     fn row_as_told(&self, host: u8, row: &Row) -> Row {
         let mut row = row.clone();
         if self.bend.waiter_uses_own_lease && row.whole(attr::LEASE_MS).is_some() {
-            row.set(attr::LEASE_MS, self.config.clients[usize::from(host)].lease_ms.into());
+            row.set(attr::LEASE_MS, self.client(host).lease_ms.into());
+        }
+        if let (true, Some(lease)) = (self.bend.waiter_waits_twice, row.whole(attr::LEASE_MS)) {
+            row.set(attr::LEASE_MS, (2 * lease).into());
         }
         row
     }

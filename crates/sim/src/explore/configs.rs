@@ -5,6 +5,10 @@ use dynamo_lock_protocol::{Heartbeat, Patience};
 use super::clocks::Clocks;
 use super::world::{Budget, Client, Config, Legacy};
 
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// When `purgeOn` has passed, by all clocks.
+const NINE_DAYS_MS: u64 = 9 * DAY_MS + 60_000;
+
 /// Waits, with a lease of one second, and acquires so often.
 fn client(acquisitions: u8) -> Client {
     Client {
@@ -117,6 +121,13 @@ fn faults() -> Vec<Config> {
             Budget { delay: 1, unknown: 1, revokes: 1, ..Budget::default() },
         ),
         config(
+            "force",
+            "an operator frees by force, answers are lost",
+            half(1000),
+            vec![renewed(1), client(1)],
+            Budget { delay: 1, unknown: 1, forces: 1, ..Budget::default() },
+        ),
+        config(
             "crash",
             "hosts crash and start again",
             half(1500),
@@ -150,6 +161,7 @@ fn faults() -> Vec<Config> {
 fn service() -> Vec<Config> {
     let steps = || vec![0, 500, 9000];
     let reading = |n| Client { reads_first: true, ..client(n) };
+    let day = |n, days| Client { clocks: Clocks { wall_ms: days * DAY_MS as i64, ..Clocks::default() }, ..client(n) };
     let behind = |wall_ms, lease_ms| Client { clocks: Clocks { wall_ms, ..Clocks::default() }, lease_ms, ..client(1) };
     vec![
         Config {
@@ -171,6 +183,27 @@ fn service() -> Vec<Config> {
                 vec![0, 500, 1000],
                 vec![reading(1), client(1)],
                 Budget { freezes: 1, ..Budget::default() },
+            )
+        },
+        Config {
+            dates: vec![Some(0)],
+            ..config(
+                "ttl",
+                "an idle row is deleted, wall clocks a day fast and slow",
+                vec![0, 500, NINE_DAYS_MS, NINE_DAYS_MS + 500],
+                vec![day(2, 1), day(2, -1)],
+                Budget { crashes: 1, purges: 1, ..Budget::default() },
+            )
+        },
+        Config {
+            dates: vec![None, Some(0)],
+            legacy: Some(Legacy { wall_ms: -10_000, lease_ms: 0 }),
+            ..config(
+                "dateless",
+                "answers without a date, beside the original client",
+                ticks(3000, 9000),
+                vec![behind(-40_000, 12_000), client(1)],
+                Budget { legacy: 1, ..Budget::default() },
             )
         },
         Config {

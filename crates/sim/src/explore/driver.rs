@@ -1,15 +1,15 @@
 //! What a client's tasks do: the loops of the library's `drive.rs`, one step at a time, over the product's machines.
 
 use dynamo_lock_protocol::{
-    Acquire, Beat, Fresh, Guid, Held, LockName, Loss, Moment, Now, Op, OpKind, Release, ReleaseEnd, ReleaseStep,
-    Request, Revoke, RevokeStep, Step, Target, Timing, attr,
+    Acquire, Beat, Fresh, Guid, Heartbeat, Held, LockName, Loss, Moment, Now, Op, OpKind, Patience, Release,
+    ReleaseEnd, ReleaseStep, Request, Revoke, RevokeStep, Step, Target, Timing, attr,
 };
 use std::time::Duration;
 
-use super::clocks::{self, moved};
+use super::clocks::{self, Clocks, moved};
 use super::mutants::Bend;
 use super::service::Violation;
-use super::world::{Agent, Asked, Closing, Config, Flight, Host, Machine, Shared, World};
+use super::world::{Agent, Asked, Client, Closing, Config, Flight, Host, Machine, Shared, World};
 
 /// What is the same in all states of one search.
 #[derive(Clone, Copy, Debug)]
@@ -30,16 +30,41 @@ pub enum Luck {
 
 /// What came of asking a machine what to do.
 pub enum Did {
-    /// Nothing to do before time passes or something arrives.
-    Waits,
+    /// Nothing to do before so much time passes or something arrives.
+    Waits(Duration),
     /// It did something; this is what the agent is now, if it goes on.
     Became(Option<Agent>),
 }
 
+/// Comes when nothing disturbs any more. Its clocks are as slow as A2 lets them be: nobody waits longer.
+const NEWCOMER: Client = Client {
+    lease_ms: 1000,
+    heartbeat: Heartbeat::Off,
+    patience: Patience::Wait,
+    clocks: Clocks { rate: -5, slew: 0, wall_ms: 0 },
+    acquisitions: 1,
+    reads_first: false,
+    hold_ms: None,
+};
+
 impl Context<'_> {
+    /// The number of a host that comes when nothing disturbs any more.
+    pub fn newcomer(&self) -> u8 {
+        self.config.clients.len() as u8
+    }
+
+    pub fn client(&self, host: u8) -> &Client {
+        self.config.clients.get(usize::from(host)).unwrap_or(&NEWCOMER)
+    }
+
+    /// A host that knows nothing.
+    pub fn fresh_host(&self, host: u8) -> Shared<Host> {
+        Shared::new(Host::new(self.client(host), self.config))
+    }
+
     pub fn clock(&self, world: &World, host: u8) -> Moment {
         let Host { frozen_ms, slept_ms, .. } = *world.hosts[usize::from(host)];
-        let clocks = &self.config.clients[usize::from(host)].clocks;
+        let clocks = &self.client(host).clocks;
         let at = clocks::read(clocks, world.real_ms(self.config), frozen_ms, slept_ms);
         if self.bend.sleep_is_not_counted {
             return Moment { boot_ns: at.raw_ns, wall_ms: at.wall_ms - slept_ms, ..at };
@@ -72,7 +97,7 @@ impl Context<'_> {
     }
 
     pub fn begin(&self, world: &mut World, host: u8) {
-        let client = &self.config.clients[usize::from(host)];
+        let client = self.client(host);
         let lease = Duration::from_millis(client.lease_ms);
         let timing = Timing::new(lease).unwrap_or_else(|error| panic!("configuration {}: {error}", self.config.name));
         // Polls wait for the next instant of the grid.
@@ -117,10 +142,10 @@ impl Context<'_> {
                 }
                 self.step_held(world, agent, at)
             }
-            Machine::Held(_) => self.step_held(world, agent, at),
+            Machine::Held(_) | Machine::Beating(_) => self.step_held(world, agent, at),
             Machine::Release(closing) => {
                 match self.call(world, host, at, Luck::Next, |now| closing.release.next(now)) {
-                    ReleaseStep::Pause(_) => Ok(Did::Waits),
+                    ReleaseStep::Pause(length) => Ok(Did::Waits(length)),
                     ReleaseStep::Done(end) => {
                         released(world, closing, end)?;
                         Ok(Did::Became(None))
@@ -129,7 +154,7 @@ impl Context<'_> {
                 }
             }
             Machine::Revoke(revoke) => match self.call(world, host, at, Luck::Next, |now| revoke.next(now)) {
-                RevokeStep::Pause(_) => Ok(Did::Waits),
+                RevokeStep::Pause(length) => Ok(Did::Waits(length)),
                 RevokeStep::Done(_) => Ok(Did::Became(None)),
                 RevokeStep::Write(op) => Ok(self.send(world, agent, at, op)),
             },
@@ -139,7 +164,7 @@ impl Context<'_> {
     fn step_acquire(&self, world: &mut World, mut agent: Agent, at: Moment) -> Result<Did, Violation> {
         let host = agent.host;
         loop {
-            let Machine::Acquire(machine) = &mut agent.machine else { return Ok(Did::Waits) };
+            let Machine::Acquire(machine) = &mut agent.machine else { return Ok(Did::Waits(Duration::MAX)) };
             let guid = Guid::from_random(self.luck(world, host, Luck::Next).guid);
             let before = machine.clone();
             let mut step = self.call(world, host, at, Luck::Next, |now| machine.next(now));
@@ -154,7 +179,7 @@ impl Context<'_> {
                 world.host(host, |me| me.used += 1);
             }
             match step {
-                Step::Pause(_) => return Ok(Did::Waits),
+                Step::Pause(length) => return Ok(Did::Waits(length)),
                 Step::Write(op) => return Ok(self.send(world, agent, at, op)),
                 Step::Read { strong } => {
                     agent.flight =
@@ -164,7 +189,7 @@ impl Context<'_> {
                 Step::CleanUp(release) => self.clean_up(world, host, Some(release)),
                 Step::Acquired(held) => {
                     world.host(host, |me| me.watch = None);
-                    let Some(hold_ms) = self.config.clients[usize::from(host)].hold_ms else {
+                    let Some(hold_ms) = self.client(host).hold_ms else {
                         return self.report(world, agent, *held);
                     };
                     let mut held = *held;
@@ -179,9 +204,13 @@ impl Context<'_> {
 
     fn step_held(&self, world: &mut World, mut agent: Agent, at: Moment) -> Result<Did, Violation> {
         let host = agent.host;
-        let (Machine::Held(held) | Machine::Settling(held)) = &mut agent.machine else { return Ok(Did::Waits) };
-        if held.clone().check(at).is_some() && held.check(at) == already_lost(held) {
-            return Ok(Did::Waits);
+        let is_beating = matches!(agent.machine, Machine::Beating(_));
+        let is_users = matches!(agent.machine, Machine::Held(_));
+        let (Machine::Held(held) | Machine::Settling(held) | Machine::Beating(held)) = &mut agent.machine else {
+            return Ok(Did::Waits(Duration::MAX));
+        };
+        if is_users && held.clone().check(at).is_some() && held.check(at) == already_lost(held) {
+            return Ok(Did::Waits(Duration::MAX));
         }
         let fresh = Guid::from_random(self.luck(world, host, Luck::Next).guid);
         let before = held.clone();
@@ -192,11 +221,12 @@ impl Context<'_> {
             beat = self.call(world, host, late, Luck::Next, |now| held.next(now));
         }
         match beat {
-            Beat::Sleep(_) => Ok(Did::Waits),
+            Beat::Sleep(length) => Ok(Did::Waits(length)),
             Beat::Lost(_) if matches!(agent.machine, Machine::Settling(_)) => {
                 self.let_go(world, &agent);
                 Ok(Did::Became(None))
             }
+            Beat::Lost(_) if is_beating => Ok(Did::Became(None)),
             Beat::Lost(_) => Ok(Did::Became(Some(agent))),
             Beat::Write(op) => {
                 if op.guid == fresh {
@@ -215,10 +245,11 @@ impl Context<'_> {
         if !live {
             return Err("R5: an acquisition is reported that is not live any more".into());
         }
-        if token <= world.past.reported {
+        let forced = token <= world.past.forced;
+        if token <= world.past.reported && !forced {
             return Err("C: an acquisition is reported with a token that is not above an earlier one's".into());
         }
-        world.past.reported = token;
+        world.past.reported = token.max(world.past.reported);
         Ok(Did::Became(Some(agent)))
     }
 
@@ -239,6 +270,9 @@ impl Context<'_> {
         world.host(agent.host, |me| me.used += 1);
         let closing = Closing { release, token, reign, was_lost };
         world.agents.push(Shared::new(Agent::new(agent.host, Machine::Release(closing))));
+        if self.bend.renews_after_letting_go {
+            world.agents.push(Shared::new(Agent::new(agent.host, Machine::Beating(held))));
+        }
     }
 
     /// Drops an acquire at an await, as the library's future is dropped.
@@ -268,11 +302,11 @@ impl Context<'_> {
         world.agents.push(Shared::new(Agent::new(host, Machine::Release(closing))));
     }
 
-    /// An operator who has read the row revokes what holds it.
-    pub fn revoke(&self, world: &mut World) {
+    /// An operator who has read the row revokes what holds it, or frees it by force.
+    pub fn revoke(&self, world: &mut World, force: bool) {
         let Some(token) = world.row.as_ref().and_then(|row| row.token()) else { return };
         let at = self.clock(world, 0);
-        let revoke = self.call(world, 0, at, Luck::Revoke, |now| Revoke::new(name(), Target::Token(token), false, now));
+        let revoke = self.call(world, 0, at, Luck::Revoke, |now| Revoke::new(name(), Target::Token(token), force, now));
         world.host(0, |me| me.used += 1);
         world.agents.push(Shared::new(Agent::new(0, Machine::Revoke(revoke))));
     }
@@ -307,8 +341,12 @@ fn already_lost(held: &Held) -> Option<Loss> {
 fn released(world: &World, closing: &Closing, end: ReleaseEnd) -> Result<(), Violation> {
     let Some(token) = closing.token else { return Ok(()) };
     let landed = world.past.released.contains(&token);
+    // What a lost answer means is told by A, which force breaks.
+    let forced = token <= world.past.forced;
     match end {
-        ReleaseEnd::Released if !landed => Err("E: a release says Released, and none of its tries had landed".into()),
+        ReleaseEnd::Released if !landed && !forced => {
+            Err("E: a release says Released, and none of its tries had landed".into())
+        }
         ReleaseEnd::Lost(loss) if landed && !closing.was_lost => {
             Err(format!("E: a release says Lost({loss:?}), and it had landed (lesson 33)"))
         }

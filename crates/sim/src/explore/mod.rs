@@ -1,11 +1,12 @@
 //! Exhaustive exploration of small worlds: the protocol's own machines and its own `apply`, every order of events.
 //!
 //! A world has a handful of instants and a budget of faults, so that it ends. Within that, everything may happen at any
-//! time: [`actions`] lists it. [`properties`] and [`service`] say what must hold in every state, and [`mutants`] show
-//! that the search would notice.
+//! time: [`actions`] lists it. [`properties`] and [`service`] say what must hold in every state, [`calm`] what must come
+//! of it once nothing disturbs, and [`mutants`] show that the search would notice.
 
 pub mod actions;
 pub mod answers;
+pub mod calm;
 pub mod clocks;
 pub mod configs;
 pub mod driver;
@@ -51,7 +52,10 @@ fn usage() -> ExitCode {
 /// Explores the configurations that are asked for; fails if one has a violation or was not exhausted.
 fn every(bend: mutants::Bend, asked: impl Fn(&Config) -> bool) -> ExitCode {
     let (mut states, mut good, mut any) = (0, true, false);
-    println!("{:<10} {:>9} {:>11} {:>5} {:>8}  result", "config", "states", "transitions", "depth", "time");
+    println!(
+        "{:<10} {:>9} {:>11} {:>9} {:>5} {:>8}  result",
+        "config", "states", "transitions", "calms", "depth", "time"
+    );
     for config in configs::all().iter().filter(|config| asked(config)) {
         any = true;
         let (found, took) = timed(config, &bend);
@@ -72,8 +76,12 @@ fn report(config: &Config, found: &Found, took: Duration, bend: &mutants::Bend) 
         (None, true) => "exhausted".into(),
         (None, false) => "not exhausted".into(),
     };
-    let Found { states, transitions, depth, .. } = found;
-    println!("{:<10} {states:>9} {transitions:>11} {depth:>5} {:>7.1}s  {result}", config.name, took.as_secs_f64());
+    let Found { states, transitions, calms, depth, .. } = found;
+    println!(
+        "{:<10} {states:>9} {transitions:>11} {calms:>9} {depth:>5} {:>7.1}s  {result}",
+        config.name,
+        took.as_secs_f64()
+    );
     if let Some((way, violation)) = &found.violation {
         println!("{}", trace::print(way, violation, &Context { config, bend }));
     }

@@ -38,6 +38,13 @@ pub struct Bend {
     pub believes_until_released: bool,
     /// Lesson 33: a release forgets that a try of its went unanswered.
     pub unknown_release_is_throttled: bool,
+    /// R2: a waiter takes leases for twice as long.
+    pub waiter_waits_twice: bool,
+    /// §5: a reader makes nothing of dates.
+    pub reader_ignores_dates: bool,
+    /// R6: an answer without a date is one of long ago.
+    pub dateless_confirms: bool,
+    pub renews_after_letting_go: bool,
 }
 
 /// A named way to break it.
@@ -68,6 +75,10 @@ pub const NONE: Bend = Bend {
     drops_without_clean_up: false,
     believes_until_released: false,
     unknown_release_is_throttled: false,
+    waiter_waits_twice: false,
+    reader_ignores_dates: false,
+    dateless_confirms: false,
+    renews_after_letting_go: false,
 };
 
 const fn mutant(name: &'static str, about: &'static str, config: &'static str, bend: Bend) -> Mutant {
@@ -112,6 +123,7 @@ pub fn all() -> Vec<Mutant> {
     let mut all = table();
     all.extend(times());
     all.extend(luck());
+    all.extend(ends());
     all
 }
 
@@ -303,6 +315,71 @@ fn luck() -> Vec<Mutant> {
             "a release forgets its unanswered try (lesson 33)",
             "release",
             Bend { unknown_release_is_throttled: true, ..NONE },
+        ),
+    ]
+}
+
+/// What only shows in the end, or where an operator or the service interferes.
+fn ends() -> Vec<Mutant> {
+    let changes = |f: BendChanges| Bend { changes: Some(f), ..NONE };
+    vec![
+        mutant(
+            "waits-twice",
+            "R2: a waiter waits for two leases: safe, and too long",
+            "drift",
+            Bend { waiter_waits_twice: true, ..NONE },
+        ),
+        mutant(
+            "reader-dateless",
+            "§5: a lease that is long over is waited for even so",
+            "service",
+            Bend { reader_ignores_dates: true, ..NONE },
+        ),
+        mutant(
+            "revoke-loses-lease",
+            "a revocation takes the lease away that others have to wait for",
+            "revoke",
+            changes(|op, mut all| {
+                if matches!(op.kind, OpKind::Revoke { .. }) {
+                    all.push(Change::Remove(attr::LEASE_MS));
+                }
+                all
+            }),
+        ),
+        mutant(
+            "renews-let-go",
+            "renewals go on after a guard was let go of: the ghost of a lost release never ends",
+            "release",
+            Bend { renews_after_letting_go: true, ..NONE },
+        ),
+        mutant(
+            "force-holds",
+            "a lock that is freed by force stays held",
+            "force",
+            changes(|op, mut all| {
+                let forces = matches!(op.kind, OpKind::ForceFree { .. });
+                all.retain(|change| !(forces && sets(change, attr::EXPIRES_ON)));
+                all
+            }),
+        ),
+        mutant(
+            "purge-soon",
+            "purgeOn is the end of the lease on a wall clock: tokens begin anew too early",
+            "ttl",
+            changes(|_, mut all| {
+                for change in &mut all {
+                    if let Change::Set(attr::PURGE_ON, on) = change {
+                        *on = 1_700_000_002.into();
+                    }
+                }
+                all
+            }),
+        ),
+        mutant(
+            "no-r6-dateless",
+            "R6: an answer without a date confirms a belief",
+            "dateless",
+            Bend { dateless_confirms: true, ..NONE },
         ),
     ]
 }

@@ -11,12 +11,13 @@ pub fn check(world: &World, context: &Context<'_>) -> Option<Violation> {
     beliefs(world, context).or_else(|| left_behind(world, context))
 }
 
-/// A: one live guard at most. C: none with a token below one that was reported since.
+/// A: one live guard at most, those aside that were freed by force. C: none with a token below one that was reported since.
 fn beliefs(world: &World, context: &Context<'_>) -> Option<Violation> {
     let (mut live, mut outdated) = (0, false);
     for agent in &world.agents {
         let Machine::Held(held) = &agent.machine else { continue };
-        if !held.clone().is_live(context.agent_clock(world, agent)) {
+        let forced = held.token().get() <= world.past.forced;
+        if forced || !held.clone().is_live(context.agent_clock(world, agent)) {
             continue;
         }
         live += 1;
@@ -28,12 +29,20 @@ fn beliefs(world: &World, context: &Context<'_>) -> Option<Violation> {
     outdated.then(|| "C: a guard believes though an acquisition after its own was reported, and has ended".into())
 }
 
+/// Whether a request went astray or a host crashed, so that a row may be left behind.
+pub fn is_astray(world: &World, context: &Context<'_>) -> bool {
+    let (left, all) = (&world.left, &context.config.budget);
+    let differs =
+        (left.unknown, left.late, left.copies, left.crashes) != (all.unknown, all.late, all.copies, all.crashes);
+    world.calm.map_or(differs, |calm| calm.astray)
+}
+
 /// E: a client without any task holds nothing, unless a request went astray, it crashed, or its reign was revoked.
 fn left_behind(world: &World, context: &Context<'_>) -> Option<Violation> {
-    let (left, all) = (&world.left, &context.config.budget);
-    let astray =
-        (left.unknown, left.late, left.copies, left.crashes) != (all.unknown, all.late, all.copies, all.crashes);
-    let row = world.row.as_deref().filter(|row| !astray && service::is_held(row) && world.past.revoked.is_empty())?;
+    let row = world
+        .row
+        .as_deref()
+        .filter(|row| !is_astray(world, context) && service::is_held(row) && world.past.revoked.is_empty())?;
     let owner = row.text(attr::OWNER)?;
     let is_idle = |host: u8| !world.agents.iter().any(|agent| agent.host == host);
     let host = (0..world.hosts.len() as u8).find(|host| letter(*host) == owner && is_idle(*host))?;

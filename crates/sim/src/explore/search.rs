@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::actions::{Action, enabled, successor};
+use super::calm::{self, Broken};
 use super::driver::Context;
 use super::fingerprint::fingerprint;
 use super::service::Violation;
@@ -18,6 +19,8 @@ const SLICE: usize = 100_000;
 pub struct Found {
     pub states: usize,
     pub transitions: usize,
+    /// Unlike continuations in which nothing disturbs any more.
+    pub calms: usize,
     /// Length of the longest of the shortest ways.
     pub depth: usize,
     /// All states were seen; else the limit was hit or something was found.
@@ -39,7 +42,7 @@ impl Hasher for Itself {
     }
 }
 
-type Visited = HashSet<u128, BuildHasherDefault<Itself>>;
+pub type Visited = HashSet<u128, BuildHasherDefault<Itself>>;
 
 /// How a state was first reached.
 struct Origin {
@@ -57,7 +60,7 @@ struct Reached {
 struct Batch {
     reached: Vec<Reached>,
     transitions: usize,
-    violation: Option<(Origin, Violation)>,
+    violation: Option<(Origin, Broken)>,
 }
 
 /// Looks at every state, at most `limit`.
@@ -67,11 +70,12 @@ pub fn search(context: &Context<'_>, limit: usize) -> Found {
     visited.insert(fingerprint(&initial));
     let mut origins = vec![Origin { parent: 0, action: Action::Tick }];
     let mut frontier = vec![(0_u32, initial)];
-    let mut found = Found { states: 1, transitions: 0, depth: 0, exhausted: false, violation: None };
+    let mut good: [Visited; THREADS] = Default::default();
+    let mut found = Found { states: 1, transitions: 0, calms: 0, depth: 0, exhausted: false, violation: None };
     while !frontier.is_empty() {
         let mut next = Vec::new();
         for slice in frontier.chunks(SLICE) {
-            for batch in expand(slice, &visited, context) {
+            for batch in expand(slice, &visited, &mut good, context) {
                 found.transitions += batch.transitions;
                 for Reached { print, origin, world } in batch.reached {
                     if visited.insert(print) {
@@ -79,11 +83,12 @@ pub fn search(context: &Context<'_>, limit: usize) -> Found {
                         origins.push(origin);
                     }
                 }
-                if let (None, Some((origin, violation))) = (&found.violation, batch.violation) {
-                    found.violation = Some((way(&origins, origin), violation));
+                if let (None, Some((origin, (rest, violation)))) = (&found.violation, batch.violation) {
+                    found.violation = Some(([way(&origins, origin), rest].concat(), violation));
                 }
             }
             found.states = visited.len();
+            found.calms = good.iter().map(Visited::len).sum();
             if found.violation.is_some() || found.states > limit {
                 return found;
             }
@@ -95,19 +100,25 @@ pub fn search(context: &Context<'_>, limit: usize) -> Found {
     found
 }
 
-fn expand(slice: &[(u32, World)], visited: &Visited, context: &Context<'_>) -> Vec<Batch> {
+fn expand(
+    slice: &[(u32, World)],
+    visited: &Visited,
+    good: &mut [Visited; THREADS],
+    context: &Context<'_>,
+) -> Vec<Batch> {
     let share = slice.len().div_ceil(THREADS);
     if share < 64 {
-        return vec![expand_one(slice, visited, context)];
+        return vec![expand_one(slice, visited, &mut good[0], context)];
     }
     std::thread::scope(|scope| {
+        let shares = slice.chunks(share).zip(good);
         let threads: Vec<_> =
-            slice.chunks(share).map(|chunk| scope.spawn(move || expand_one(chunk, visited, context))).collect();
+            shares.map(|(chunk, good)| scope.spawn(move || expand_one(chunk, visited, good, context))).collect();
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
     })
 }
 
-fn expand_one(chunk: &[(u32, World)], visited: &Visited, context: &Context<'_>) -> Batch {
+fn expand_one(chunk: &[(u32, World)], visited: &Visited, good: &mut Visited, context: &Context<'_>) -> Batch {
     let mut batch = Batch::default();
     let mut here = Visited::default();
     for (parent, world) in chunk {
@@ -119,11 +130,15 @@ fn expand_one(chunk: &[(u32, World)], visited: &Visited, context: &Context<'_>) 
                     batch.transitions += 1;
                     let print = fingerprint(&world);
                     if !visited.contains(&print) && here.insert(print) {
+                        if let Some(broken) = calm::check(&world, context, good) {
+                            batch.violation = Some((origin, broken));
+                            return batch;
+                        }
                         batch.reached.push(Reached { print, origin, world });
                     }
                 }
                 Err(end) => {
-                    batch.violation = Some((origin, end.1));
+                    batch.violation = Some((origin, (Vec::new(), end.1)));
                     return batch;
                 }
             }

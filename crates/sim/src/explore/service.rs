@@ -37,6 +37,17 @@ pub fn date(world: &World, config: &Config, off: Option<i64>) -> Option<ServiceD
     off.map(|off| ServiceDate(second.saturating_add_signed(off)))
 }
 
+/// The exact second, where answers tell the time.
+pub fn exact(world: &World, config: &Config) -> Option<ServiceDate> {
+    date(world, config, (!config.dates.is_empty()).then_some(0))
+}
+
+/// Whether the service may delete the row, as idle for long.
+pub fn is_purgeable(world: &World, config: &Config) -> bool {
+    let second = (EPOCH_MS + world.real_ms(config)) / 1000;
+    world.row.as_ref().and_then(|row| row.whole(attr::PURGE_ON)).is_some_and(|on| on < second)
+}
+
 pub fn is_held(row: &Row) -> bool {
     row.whole(attr::EXPIRES_ON).is_some_and(|at| at > 0)
 }
@@ -74,6 +85,9 @@ fn verdict(row: Option<&Row>, bend: &Bend, op: &Op) -> Verdict {
 
 fn note(world: &mut World, before: Option<&Row>, op: &Op) {
     let token = before.and_then(|row| row.whole(attr::TOKEN));
+    if let (OpKind::ForceFree { .. }, Some(token)) = (&op.kind, token) {
+        world.past.forced = world.past.forced.max(token);
+    }
     let list = match &op.kind {
         OpKind::Release { .. } => &mut world.past.released,
         OpKind::Revoke { .. } | OpKind::ForceFree { .. } => &mut world.past.revoked,
@@ -97,6 +111,9 @@ fn check(world: &World, before: Option<&Row>, op: &Op) -> Result<(), Violation> 
         if before.is_some_and(|row| row.text(attr::REIGN) == Some(lease.reign.as_str())) {
             return Err("E: an acquire took effect a second time, on the row that its own reign had left".into());
         }
+    }
+    if matches!(op.kind, OpKind::ForceFree { .. }) && is_held(row) {
+        return Err("D: a lock that was freed by force is not free".into());
     }
     if is_held(row) && new.is_some_and(|token| world.past.released.contains(&token)) {
         return Err("E: a reign that was released holds the row again".into());

@@ -3,6 +3,7 @@
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, attr};
 
 use super::actions::{Action, How, successor};
+use super::calm::Fate;
 use super::clocks::EPOCH_MS;
 use super::driver::{Context, Did, letter};
 use super::service::Violation;
@@ -48,6 +49,14 @@ fn tell(world: &World, action: Action, context: &Context<'_>) -> String {
         Action::LegacyPut => "the original client puts its row".into(),
         Action::Freeze(h) => format!("{} stands still, no clock of it counts", letter(h)),
         Action::Sleep(h) => format!("{} sleeps", letter(h)),
+        Action::Force => "an operator frees by force what is held".into(),
+        Action::Purge => "the service deletes the row, whose purgeOn has passed".into(),
+        Action::Calm(fate) => match fate {
+            Fate::Newcomer => format!("all processes end; {} asks, nothing disturbs", letter(context.newcomer())),
+            Fate::Waiter(h) => format!("all processes but {}'s end, nothing disturbs", letter(h)),
+            Fate::Rest => "nothing disturbs any more, users let go".into(),
+        },
+        Action::Pass(ms) => format!("{ms} ms pass"),
     }
 }
 
@@ -59,7 +68,7 @@ fn tell_request(world: &World, context: &Context<'_>, i: u8, how: How) -> String
         agent = sent;
     }
     let what = match how {
-        How::Quick(_) => "and is answered",
+        How::Quick(_) | How::Exact => "and is answered",
         How::SlowRequest => "and waits",
         How::SlowAnswer(_) => "applied, the answer is slow",
         How::Lost => "lost, no answer",
@@ -80,6 +89,7 @@ fn who(agent: &Agent) -> String {
         Machine::Release(closing) if closing.token.is_none() => "clean-up",
         Machine::Release(_) => "release",
         Machine::Revoke(_) => "revocation",
+        Machine::Beating(_) => "renewer",
     };
     format!("{}'s {what}", letter(agent.host))
 }

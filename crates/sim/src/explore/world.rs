@@ -7,6 +7,7 @@ use dynamo_lock_protocol::{
     Acquire, Heartbeat, Held, Moment, Op, Outcome, Patience, Release, Revoke, Row, ServiceClock, ServiceDate, Watch,
 };
 
+use super::calm::Calm;
 use super::clocks::Clocks;
 use super::fingerprint::fingerprint;
 
@@ -74,6 +75,10 @@ pub struct Budget {
     pub sleeps: u8,
     /// The original client overwrites the row.
     pub legacy: u8,
+    /// An operator frees by force what is held.
+    pub forces: u8,
+    /// The service deletes a row whose `purgeOn` has passed.
+    pub purges: u8,
 }
 
 /// A value with its fingerprint, shared between states.
@@ -134,6 +139,8 @@ pub struct World {
     pub legacy_saw: Option<String>,
     pub left: Budget,
     pub past: Past,
+    /// Nothing disturbs any more.
+    pub calm: Option<Calm>,
 }
 
 /// What properties need to know of the past.
@@ -145,6 +152,8 @@ pub struct Past {
     pub released: Vec<u64>,
     /// Tokens that an operator revoked.
     pub revoked: Vec<u64>,
+    /// The largest token that was freed by force: reigns up to it are excepted from A, by name.
+    pub forced: u64,
     /// The original client was in.
     pub legacy: bool,
 }
@@ -183,6 +192,8 @@ pub enum Machine {
     Held(Held),
     Release(Closing),
     Revoke(Revoke),
+    /// For a mutant only: renewals of what was let go of.
+    Beating(Held),
 }
 
 /// A release, with what it was of.
@@ -225,16 +236,7 @@ pub enum Body {
 
 impl World {
     pub fn initial(config: &Config) -> Self {
-        let host = |client: &Client| {
-            Shared::new(Host {
-                watch: None,
-                service: (!config.dates.is_empty()).then(ServiceClock::default),
-                used: 0,
-                acquisitions: client.acquisitions,
-                frozen_ms: 0,
-                slept_ms: 0,
-            })
-        };
+        let host = |client: &Client| Shared::new(Host::new(client, config));
         Self {
             tick: 0,
             jumped_ms: 0,
@@ -246,6 +248,7 @@ impl World {
             legacy_saw: None,
             left: config.budget,
             past: Past::default(),
+            calm: None,
         }
     }
 
@@ -263,6 +266,19 @@ impl World {
     pub fn sort(&mut self) {
         self.agents.sort_by_key(|agent| (agent.host, agent.is_main(), agent.print()));
         self.wire.sort_by_key(Shared::print);
+    }
+}
+
+impl Host {
+    pub fn new(client: &Client, config: &Config) -> Self {
+        Self {
+            watch: None,
+            service: (!config.dates.is_empty()).then(ServiceClock::default),
+            used: 0,
+            acquisitions: client.acquisitions,
+            frozen_ms: 0,
+            slept_ms: 0,
+        }
     }
 }
 
