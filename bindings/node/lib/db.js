@@ -43,11 +43,10 @@ function sender(db, commands) {
       const method = operation[0].toLowerCase() + operation.slice(1);
       if (typeof db[method] !== 'function') return callback(missing(operation));
       const returned = db[method](params, callback);
-      // A db of promises alone; one that takes callbacks too may return a promise of nothing.
       if (typeof returned?.then !== 'function') return undefined;
       const only = db[method].length < 2;
       const rejected = (error) => callback(error ?? new Error('db rejected with nothing'));
-      return returned.then((data) => (only || data !== undefined ? callback(null, data) : undefined), rejected);
+      return returned.then((data) => (only && isAnswer(data) ? callback(null, data) : undefined), rejected);
     };
   }
   if (typeof db.send === 'function') {
@@ -58,6 +57,10 @@ function sender(db, commands) {
   }
   throw new ArgumentError('options.db has neither getItem nor send: give AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)');
 }
+
+/** From a db of promises. An async one that takes callbacks too, perhaps as `...args`, promises nothing, or the request of
+ *  SDK v2: its callback is waited for. */
+const isAnswer = (data) => typeof data === 'object' && data !== null && typeof data.send !== 'function';
 
 function clientCommands() {
   const name = '@aws-sdk/client-dynamodb';

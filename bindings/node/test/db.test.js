@@ -81,6 +81,36 @@ test('a db of promises is one too', async () => {
   assert.deepStrictEqual(await get({ getItem: promised('getItem'), putItem: promised('putItem') }), [null, 'SUCCESS']);
 });
 
+test('an async db that takes callbacks answers by them, whatever its promise brings before', async () => {
+  const { db, rows } = mock({ deliver: setImmediate });
+  const failing = { ...db, putItem: (params, callback) => setImmediate(callback, new Error('write')) };
+  const request = { send() {} };
+  request.itself = request;
+  const wrappers = [
+    (below) => async (...args) => { below(...args); },
+    (below) => async (...args) => (below(...args), request),
+    (below) => async (params, callback) => (below(params, callback), request),
+    (below) => async (params, callback) => (below(params, callback), {}),
+    (below) => async (params, callback) => { below(params, callback); },
+  ];
+  for (const wrapper of wrappers) {
+    const wrapped = ({ getItem, putItem }) => ({ getItem: wrapper(getItem), putItem: wrapper(putItem) });
+    rows.clear();
+    assert.deepStrictEqual(await get(wrapped(failing)), ['ERROR'], String(wrapper));
+    assert.deepStrictEqual(await get(wrapped(db)), [null, 'SUCCESS'], String(wrapper));
+    assert.match((await get(wrapped(db)))[0], /^Lock expires on /, String(wrapper));
+  }
+});
+
+test('SDK v2 in an async wrapper serves as db', needsAll, async (t) => {
+  const { name } = await onTable(t);
+  const below = v2();
+  const db = { getItem: async (...args) => below.getItem(...args), async putItem(params, callback) { return below.putItem(params, callback); } };
+  const client = library.createClient(name, { db });
+  assert.strictEqual(await client.getLock('a', 60_000), 'SUCCESS');
+  await assert.rejects(client.getLock('a', 60_000), { code: 'LOCK_HELD' });
+});
+
 test('a db that throws, fails or says nonsense is an error, once', async () => {
   const fails = (error) => (params, callback) => callback(error);
   const throws = (error) => () => {
