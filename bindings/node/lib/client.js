@@ -52,7 +52,7 @@ class Client {
         }
       }
     } finally {
-      await this.#connection.call('list', { list, end: true }).catch(() => {}); // the loop has its own error
+      await this.#connection.call('endList', { list }).catch(() => {}); // the loop has its own error
     }
   }
 

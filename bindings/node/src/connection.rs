@@ -92,6 +92,10 @@ impl Connection {
     }
 
     async fn perform(self: &Arc<Self>, method: &str, args: &Json) -> Said {
+        // Nothing is opened only to be left: that may look for a Region, and makes files.
+        if self.opened.get().is_none() && matches!(method, "close" | "endList") {
+            return Ok(Json::Null);
+        }
         let opened = self.opened.get_or_try_init(|| self.settings.open(&self.port)).await?;
         let lock = || opened.client.lock(args["name"].as_str().unwrap_or_default());
         match method {
@@ -110,6 +114,10 @@ impl Connection {
                 Ok(Json::Null)
             }
             "list" => self.list(&opened.client, args).await,
+            "endList" => {
+                locked(&self.lists).remove(&number(&args["list"]));
+                Ok(Json::Null)
+            }
             "close" => {
                 opened.client.close().await;
                 Ok(Json::Null)
@@ -162,7 +170,7 @@ impl Connection {
     }
 
     async fn release(&self, args: &Json) -> Said {
-        let id = args["guard"].as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
+        let id = number(&args["guard"]);
         let guard = locked(&self.guards).remove(&id);
         match guard {
             Some(guard) => guard.release().await.map(|()| Json::Null).map_err(Failure::from),
@@ -172,11 +180,8 @@ impl Connection {
 
     /// Some rows of a listing, and whether there are more.
     async fn list(&self, client: &dynamo_lock::Client, args: &Json) -> Said {
-        let id = args["list"].as_u64().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
+        let id = number(&args["list"]);
         let begun = locked(&self.lists).remove(&id);
-        if args["end"].as_bool() == Some(true) {
-            return Ok(Json::Null);
-        }
         let mut list = begun.unwrap_or_else(|| client.list());
         let mut rows = Vec::new();
         while rows.len() < ROWS {
@@ -245,6 +250,11 @@ async fn accepted(work: impl Future<Output = Result<(), TableError>>) -> Said {
 /// Zero, which is refused, if it is none.
 fn duration(json: &Json) -> Duration {
     millis(json).unwrap_or_default()
+}
+
+/// Of a guard or a listing; none has zero.
+fn number(json: &Json) -> u32 {
+    json.as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

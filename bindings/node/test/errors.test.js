@@ -64,6 +64,10 @@ test('no region', async () => {
   assert.match(message, /no AWS Region is configured: set `region` in awsConfig/);
 });
 
+test('a client that was never used needs no region to be closed', async () => {
+  assert.strictEqual(await bare(`library.createClient('Lock').close().then(() => console.log('"closed"'), tell);`), 'closed');
+});
+
 test('no credentials', async () => {
   const [name, code, message] = await bare(`library.createClient('Lock', { awsConfig: { region: 'eu-west-1' } }).lock('a').acquire().catch(tell);`);
   assert.deepStrictEqual([name, code], ['StoreError', 'MISCONFIGURED']);

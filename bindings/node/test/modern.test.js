@@ -4,8 +4,10 @@
 const test = require('node:test');
 const assert = require('node:assert');
 const { getEventListeners } = require('node:events');
+const { existsSync } = require('node:fs');
 const { join } = require('node:path');
 const { library, needsAll, needsServer, onTable, directory, sleep, until, v2, packages, endpoint, awsConfig } = require('./support');
+const { Connection } = require('../lib/connection');
 
 const { connect, LockHeldError, LockLostError } = library;
 
@@ -195,6 +197,13 @@ test('`await using` releases, by the method that it calls', async () => {
   const held = await client.lock('a').acquire();
   await held[Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]();
   assert.strictEqual((await client.lock('a').inspect()).state, 'free');
+});
+
+test('closing a client and leaving a listing open no store for it', async () => {
+  const file = join(directory(), 'locks.db');
+  await connect(`sqlite://${file}`).close();
+  await new Connection({ url: `sqlite://${file}` }).call('endList', { list: 1 }).catch(() => {});
+  assert.ok(!existsSync(file));
 });
 
 test('maxHoldMs ends a lock however well renewals go', async () => {
