@@ -262,6 +262,14 @@ for (const kind of ['AWS.DynamoDB of SDK v2', 'DynamoDBClient of SDK v3', 'Dynam
   });
 }
 
+test('a db that does not say its Region is not said to be in another', needsAll, async (t) => {
+  const commands = packages('@aws-sdk/client-dynamodb');
+  const db = new commands.DynamoDBClient({ region: 'eu-west-1', endpoint, credentials: { ...awsConfig } });
+  t.after(() => db.destroy());
+  const lock = library.createClient('no-such-table', { db, commands }).lock('a');
+  await assert.rejects(lock.inspect(), { code: 'MISCONFIGURED', message: /^there is no table no-such-table: / });
+});
+
 test('close waits until what an aborted acquire began is given back', needsAll, async (t) => {
   const { name } = await onTable(t);
   const below = v2();
