@@ -15,7 +15,7 @@ mod show;
 use std::sync::Arc;
 
 use dynamo_lock::{LockName, store::StoreUrl};
-use napi::bindgen_prelude::{Env, Error, FnArgs, Function, Result};
+use napi::bindgen_prelude::{Error, FnArgs, Function, Result};
 use napi_derive::napi;
 
 use connection::Connection;
@@ -32,17 +32,9 @@ pub struct NativeClient {
 impl NativeClient {
     /// Of these settings, as JSON; `listener(kind, id, body)` hears answers and questions.
     #[napi(constructor)]
-    pub fn new(env: Env, settings: String, listener: Function<'_, FnArgs<(u32, u32, String)>, ()>) -> Result<Self> {
+    pub fn new(settings: String, listener: Function<'_, FnArgs<(u32, u32, String)>, ()>) -> Result<Self> {
         let settings = Settings::parse(&settings).map_err(Error::from_reason)?;
-        let connection = Arc::new(Connection::new(settings, Port::new(&listener)?));
-        // A worker that is terminated stops asking; what it holds is given back.
-        let weak = Arc::downgrade(&connection);
-        env.add_env_cleanup_hook(weak, |weak| {
-            if let Some(connection) = weak.upgrade() {
-                connection.abandon();
-            }
-        })?;
-        Ok(Self { connection })
+        Ok(Self { connection: Arc::new(Connection::new(settings, Port::new(&listener)?)) })
     }
 
     /// Begins `method`; the listener hears of its end under `id`.
@@ -88,6 +80,13 @@ impl NativeClient {
     #[napi]
     pub fn reply(&self, question: u32, answer: String) {
         self.connection.reply(question, answer);
+    }
+}
+
+impl Drop for NativeClient {
+    /// Collected, or gone with its worker, which may have been terminated: it stops asking, and what it holds is given back.
+    fn drop(&mut self) {
+        self.connection.abandon();
     }
 }
 

@@ -265,6 +265,15 @@ test('a listing that was left leaves nothing behind', async () => {
   assert.ok(rss <= LIMIT.rss && heap <= LIMIT.heap, `${rss} ${heap}`);
 });
 
+test('clients that were made and never used leave nothing behind', async () => {
+  const round = async (client, kept, at) => {
+    library.connect('memory:');
+    if (at % 100 === 0) await new Promise(setImmediate); // collected ones are let go between turns
+  };
+  const { rss, heap } = await growth(round, { rounds: 40_000 });
+  assert.ok(rss <= LIMIT.rss && heap <= LIMIT.heap, `${rss} ${heap}`);
+});
+
 test('control: memory grows by more if each lock is kept', async () => {
   const { rss, heap } = await growth(async (client, kept, at) => {
     kept.push(await client.lock(`a${at}`).acquire());
