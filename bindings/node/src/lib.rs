@@ -41,7 +41,7 @@ impl NativeClient {
     #[napi]
     pub fn call(&self, id: u32, method: String, args: String) -> Result<()> {
         let runtime = runtime::handle().map_err(Error::from_reason)?;
-        Connection::call(&self.connection, runtime, id, method, &args);
+        Connection::call(&self.connection, &runtime, id, method, &args);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 const test = require('node:test');
 const assert = require('node:assert');
+const { execFileSync } = require('node:child_process');
 const { join } = require('node:path');
 const { Worker } = require('node:worker_threads');
 const { library, needsServer, awsConfig, onTable, between, directory, start, until, sleep } = require('./support');
@@ -118,6 +119,22 @@ test('it does not exit while acquire is pending', async () => {
   const { code, said, complained } = await child.ended;
   assert.deepStrictEqual([code, complained], [0, '']);
   assert.ok(BigInt(said.split('\n')[1]) > held.token);
+});
+
+test('a thread that could not be started is started by a later call', { skip: process.platform === 'win32' && 'ulimit' }, () => {
+  const script = `
+    const library = require(${INDEX});
+    const { openSync, closeSync } = require('node:fs');
+    const files = [];
+    try { for (;;) files.push(openSync('/dev/null')); } catch {}
+    const lock = library.connect('memory:').lock('a');
+    lock.inspect().catch(({ message }) => {
+      console.log(message);
+      files.forEach((file) => closeSync(file));
+      return lock.inspect().then(({ state }) => console.log(state));
+    });`;
+  const said = execFileSync('sh', ['-c', 'ulimit -n 200; exec "$0" -e "$1"', process.execPath, script], { encoding: 'utf8' });
+  assert.match(said, /^the thread of dynamo-lock cannot start: .*\nfree\n$/);
 });
 
 test('worker threads have clients of their own, and one terminated in mid-acquire leaves nothing behind', async () => {
