@@ -119,10 +119,11 @@ function toSdk(operation, params) {
   });
 }
 
-/** What an SDK gave, in the wire's JSON. */
+/** What `db` gave, in the wire's JSON. */
 function toWire(data) {
   return walk(data, (key, value) => {
     if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+    if (key === 'N' && typeof value === 'number') return String(value); // of a mock
     if (value instanceof Date) return value.getTime() / 1000;
     return key === '$metadata' ? null : undefined;
   });

@@ -161,6 +161,15 @@ test('a db that answers twice is heard once', async () => {
   assert.deepStrictEqual(await get({ getItem: twice('getItem'), putItem: twice('putItem') }), [null, 'SUCCESS']);
 });
 
+test('a number that a mock gives as one is read as the original read it', async () => {
+  const { db, rows } = mock();
+  const expires = Date.now() + 60_000;
+  rows.set('a', { guid: { S: 'g' }, expiresOn: { N: expires } });
+  assert.match((await get(db))[0], new RegExp(`^Lock expires on ${expires} `));
+  rows.get('a').expiresOn.N = 1000;
+  assert.deepStrictEqual(await get(db), [null, 'SUCCESS']);
+});
+
 test('a put whose answer was lost is recognised as ours', async () => {
   const { db, rows, calls } = mock();
   const errors = [new Error('socket hang up'), Object.assign(new Error('busy'), { code: 'ServiceUnavailableException', statusCode: 503 })];
