@@ -51,6 +51,7 @@ function toHolder(by) {
 }
 
 const token = (text) => (text == null ? null : BigInt(text));
-const date = (ms) => (ms == null ? null : new Date(ms));
+/** As far as a Date goes; a row may say more. */
+const date = (ms) => (ms == null || Math.abs(ms) > 8.64e15 ? null : new Date(ms));
 
 module.exports = { DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError, fromFailure, toHolder, token, date };

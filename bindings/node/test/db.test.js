@@ -170,6 +170,12 @@ test('a number that a mock gives as one is read as the original read it', async 
   assert.deepStrictEqual(await get(db), [null, 'SUCCESS']);
 });
 
+test('a time that no Date can have is none', async () => {
+  const { db, rows } = mock();
+  rows.set('a', { guid: { S: 'g' }, expiresOn: { N: '99999999999999999' } });
+  await assert.rejects(library.createClient('Lock', { db }).getLock('a', 1), { code: 'LOCK_HELD', until: null });
+});
+
 test('a put whose answer was lost is recognised as ours', async () => {
   const { db, rows, calls } = mock();
   const errors = [new Error('socket hang up'), Object.assign(new Error('busy'), { code: 'ServiceUnavailableException', statusCode: 503 })];
