@@ -11,13 +11,13 @@ function text(value, what) {
   return value;
 }
 
-/** A number of milliseconds, 0 or more. */
+/** A number of milliseconds, 0 or more; so many that they are beyond all ages are as good as some fewer. */
 function millis(value, what) {
   if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
     const found = typeof value === 'number' ? value : kind(value);
     throw new ArgumentError(`${what} must be a number of milliseconds from 0, not ${found}`);
   }
-  return value;
+  return Math.min(value, Number.MAX_SAFE_INTEGER);
 }
 
 function callable(value, what) {

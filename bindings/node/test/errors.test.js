@@ -132,6 +132,11 @@ test('values that cannot be, each with what can', async () => {
   await argument(() => lock.acquire({ data: 'x'.repeat(5000) }), /4096|4 KiB/);
   await argument(() => lock.acquire({ data: 'half \ud83d' }), /data must be whole characters/);
   await argument(() => client.lock('half \ud83d'), /name of a lock must be whole characters/);
+  for (const ms of [1e10, 1e30, Number.MAX_VALUE]) {
+    await argument(() => lock.acquire({ leaseMs: ms }), /lease/);
+    await argument(() => lock.hold(ms), /30 d|2592000/);
+    await argument(() => connect('memory:', { leaseMs: ms }), /lease/);
+  }
   for (const options of [{ leaseMs: 1 }, { leaseMs: 1e9 }, { heartbeatMs: 19_000 }, { owner: '' }, { owner: 'x'.repeat(300) }]) {
     await argument(() => connect('memory:', options), /./);
     await argument(() => createClient('Lock', options), /./);
