@@ -2,6 +2,7 @@
 // Promises over the native half's messages: each call has a number, and is answered once under it.
 
 const { NativeClient } = require('./native');
+const { onAbort } = require('./abort');
 const { ArgumentError, fromFailure } = require('./errors');
 
 const ANSWER = 0, LOST = 1, DB = 2;
@@ -47,9 +48,7 @@ class Connection {
     const id = this.#next;
     this.#next = (id + 1) % 2 ** 32;
     return new Promise((resolve, reject) => {
-      const abort = () => this.#native.cancel(id);
-      signal?.addEventListener('abort', abort, { once: true });
-      const done = () => signal?.removeEventListener('abort', abort);
+      const done = signal ? onAbort(signal, () => this.#native.cancel(id)) : () => {};
       this.#calls.set(id, { resolve, reject, done, signal });
       this.#use();
       stay(1);

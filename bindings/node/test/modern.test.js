@@ -6,7 +6,7 @@ const assert = require('node:assert');
 const { getEventListeners } = require('node:events');
 const { existsSync } = require('node:fs');
 const { join } = require('node:path');
-const { library, needsAll, needsServer, onTable, directory, sleep, until, v2, packages, endpoint, awsConfig } = require('./support');
+const { library, needsAll, needsServer, onTable, directory, start, sleep, until, v2, packages, endpoint, awsConfig } = require('./support');
 const { Connection } = require('../lib/connection');
 
 const { connect, LockHeldError, LockLostError } = library;
@@ -204,6 +204,20 @@ test('closing a client and leaving a listing open no store for it', async () => 
   await connect(`sqlite://${file}`).close();
   await new Connection({ url: `sqlite://${file}` }).call('endList', { list: 1 }).catch(() => {});
   assert.ok(!existsSync(file));
+});
+
+test('many calls may wait for one signal, and node has nothing to warn of', async () => {
+  const script = `
+    (async () => {
+      const client = library.connect('memory:');
+      await client.lock('a').acquire();
+      const abort = new AbortController();
+      const waiting = Array.from({ length: 20 }, () => client.lock('a').acquire({ signal: abort.signal }));
+      await client.lock('b').inspect();
+      abort.abort('mine');
+      for (const { reason } of await Promise.allSettled(waiting)) console.log(reason);
+    })();`;
+  assert.deepStrictEqual(await start(script).ended, { code: 0, signal: null, said: 'mine\n'.repeat(20), complained: '' });
 });
 
 test('maxHoldMs ends a lock however well renewals go', async () => {
