@@ -110,6 +110,11 @@ fn children(pid: i32) -> String {
     std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
 }
 
+/// Whether there is anything of it, if only a zombie.
+fn is_there(pid: i32) -> bool {
+    std::fs::exists(format!("/proc/{pid}")).expect("Linux")
+}
+
 /// What comes while supervisor and command are only being started is neither their end without a word nor lost.
 #[test]
 #[allow(clippy::disallowed_methods)] // it comes at another moment of what is started, each time
@@ -146,6 +151,23 @@ fn a_signal_that_was_blocked_is_blocked_for_the_command_and_no_other() {
         Running::of(place.within("python3", &["-c", &script])).end().ends_with(0).stdout
     };
     assert_eq!(blocked("\"$PROGRAM\" run a"), blocked(""));
+}
+
+/// The kernel shows it as a zombie, though it lives.
+#[test]
+fn what_goes_on_without_its_first_thread_is_ended_too() {
+    let place = Place::new();
+    let program = "import ctypes, os, threading, time\n\
+        threading.Thread(target=time.sleep, args=[1000]).start()\n\
+        open('tmp', 'w').write(str(os.getpid())); os.rename('tmp', 'ready')\n\
+        ctypes.CDLL(None).pthread_exit(None)\n";
+    std::fs::write(place.path("threads.py"), program).expect("a file");
+    let running = place.start(&["run", "a", "-c", "setsid -f python3 threads.py; exec sleep 1000"]);
+    let left = pid(&place);
+    until("its first thread has ended", || state(left).is_none());
+    assert!(is_there(left));
+    running.signal("KILL");
+    until("it is ended", || !is_there(left));
 }
 
 #[test]

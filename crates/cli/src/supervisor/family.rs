@@ -1,5 +1,7 @@
 //! Who descends from a process: whatever it has started, and what those have, in whatever session.
 
+use std::str::FromStr;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid, getpgrp};
 
@@ -15,6 +17,7 @@ struct Member {
     parent: Pid,
     group: Pid,
     state: char,
+    threads: u64,
 }
 
 /// All that lives and descends from this process, but for these others and what descends from them. What is forked
@@ -30,8 +33,15 @@ pub fn descendants(of: Pid, but: &Family) -> Family {
             family.push(member.clone());
         }
     }
-    family.retain(|member| !matches!(member.state, 'Z' | 'X'));
+    family.retain(|member| !member.has_ended());
     Family(family)
+}
+
+impl Member {
+    /// A process whose first thread has ended looks like a zombie too, but its other threads go on.
+    fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
+    }
 }
 
 impl Family {
@@ -44,6 +54,7 @@ impl Family {
             parent: Pid::this(),
             group: getpgid(Some(pid)).unwrap_or_else(|_| getpgrp()),
             state: '?',
+            threads: 1,
         }));
         self
     }
@@ -90,10 +101,14 @@ fn member(pid: i32, stat: &[u8]) -> Option<Member> {
     let stat = String::from_utf8_lossy(stat);
     let (before, after) = stat.rsplit_once(") ")?;
     let name = before.split_once('(')?.1.to_owned();
-    let mut words = after.split(' ');
-    let state = words.next()?.chars().next()?;
-    let mut number = || words.next()?.parse().ok().map(Pid::from_raw);
-    Some(Member { pid: Pid::from_raw(pid), name, state, parent: number()?, group: number()? })
+    let words: Vec<_> = after.split(' ').collect();
+    let (parent, group) = (field(&words, 4).map(Pid::from_raw)?, field(&words, 5).map(Pid::from_raw)?);
+    Some(Member { pid: Pid::from_raw(pid), name, state: field(&words, 3)?, parent, group, threads: field(&words, 20)? })
+}
+
+/// Counted as in proc(5), where the name is the second.
+fn field<T: FromStr>(words_after_the_name: &[&str], number: usize) -> Option<T> {
+    words_after_the_name.get(number - 3)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -103,9 +118,11 @@ mod tests {
 
     #[test]
     fn a_name_may_look_like_anything() {
-        let one = member(17, b"17 (a) S 9 (\xff) T 1 2 3").expect("a line of the kernel");
+        let line = b"17 (a) S 9 (\xff) T 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19\n";
+        let one = member(17, line).expect("a line of the kernel");
         assert_eq!((one.name.as_str(), one.state), ("a) S 9 (\u{fffd}", 'T'));
         assert_eq!((one.parent, one.group), (Pid::from_raw(1), Pid::from_raw(2)));
+        assert_eq!(one.threads, 17);
         assert!(member(17, b"nonsense").is_none());
     }
 
