@@ -25,6 +25,18 @@ fn a_signal_that_ends_the_child_is_told_as_128_and_its_number() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_real_time_signal_is_told_as_any_other() {
+    let place = Place::new();
+    place.run(&["run", "a", "-c", "kill -34 $$"]).ends_with(162);
+    place.run(&["run", "a", "-c", "kill -64 $$"]).ends_with(192);
+    // One that ends what the command has left is nobody else's.
+    let script = "setsid -f sh -c 'echo $$ > tmp; mv tmp left; kill -34 $$'; \
+        until [ -e left ] && [ ! -e /proc/$(cat left) ]; do sleep 0.05; done; exit 3";
+    place.run(&["run", "a", "-c", script]).ends_with(3);
+}
+
+#[test]
 fn a_command_that_is_missing_or_no_program_is_told_as_env_does_and_gives_the_lock_back() {
     let place = Place::new();
     std::fs::write(place.path("plain"), "no program").expect("a file");

@@ -28,6 +28,11 @@ pub const HEARD: [Signal; 9] = [
 /// What a terminal stops with, a bit each.
 const STOPS: u64 = 1 << Signal::SIGTSTP as i32 | 1 << Signal::SIGTTIN as i32 | 1 << Signal::SIGTTOU as i32;
 
+/// Whether it is one of these.
+pub fn stops(signal: i32) -> bool {
+    STOPS & 1 << signal != 0
+}
+
 pub struct Ears {
     delivery: SignalDelivery<UnixStream, WithOrigin>,
     /// What the terminal has sent and nobody has asked for yet, a bit each.

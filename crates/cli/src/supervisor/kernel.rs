@@ -3,12 +3,14 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
 /// Begins a command with these signals blocked and no others, if it is in time even then: one that waited may stop it
@@ -56,6 +58,15 @@ pub fn adopt_orphans() -> io::Result<()> {
 pub fn hear_of_children() {
     // SAFETY: no handler of ours is installed, so none is run in a signal's context.
     let _cannot_fail = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+}
+
+/// What became of a child, whichever; `None` if there is nothing new. Not by nix, for which a real-time signal is an error,
+/// when the child has been waited for already.
+pub fn wait(options: WaitPidFlag) -> nix::Result<Option<(Pid, ExitStatus)>> {
+    let mut status = 0;
+    // SAFETY: nothing is written but the status.
+    let pid = Errno::result(unsafe { libc::waitpid(-1, &raw mut status, options.bits()) })?;
+    Ok((pid != 0).then(|| (Pid::from_raw(pid), ExitStatus::from_raw(status))))
 }
 
 /// A descriptor that this process was started with.

@@ -16,7 +16,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use dynamo_lock::{Clock, Moment, SystemClock};
@@ -24,7 +24,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
 use self::ears::Ears;
@@ -196,23 +196,21 @@ impl Supervisor {
     fn reap(&mut self) -> io::Result<bool> {
         self.ears.listen();
         loop {
-            let (pid, status) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
-                Ok(WaitStatus::StillAlive) => return Ok(false),
+            let (pid, status) = match kernel::wait(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED) {
+                Ok(Some(child)) => child,
+                Ok(None) => return Ok(false),
                 Err(Errno::ECHILD) => return Ok(true),
-                Ok(WaitStatus::Exited(pid, code)) => (pid, ExitStatus::from_raw((code & 0xff) << 8)),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, ExitStatus::from_raw(signal as i32)),
-                Ok(WaitStatus::Stopped(pid, Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU))
-                    if Some(pid) == self.command =>
-                {
-                    self.stopped = Some(SystemClock.now());
-                    continue;
-                }
-                Ok(_) | Err(Errno::EINTR) => continue,
+                Err(Errno::EINTR) => continue,
                 Err(error) => return Err(error.into()),
             };
-            if Some(pid) == self.command {
-                (self.command, self.stopped) = (None, None);
-                self.tell(Report::Ended { status, forced: self.ending.has_begun() });
+            match status.stopped_signal() {
+                _ if Some(pid) != self.command => {}
+                Some(signal) if ears::stops(signal) => self.stopped = Some(SystemClock.now()),
+                Some(_) => {}
+                None => {
+                    (self.command, self.stopped) = (None, None);
+                    self.tell(Report::Ended { status, forced: self.ending.has_begun() });
+                }
             }
         }
     }
