@@ -170,6 +170,48 @@ fn what_goes_on_without_its_first_thread_is_ended_too() {
     until("it is ended", || !is_there(left));
 }
 
+/// What is there at one look is gone at the next, and has left another behind.
+#[test]
+fn what_forks_faster_than_one_can_look_is_ended_all_the_same() {
+    const ROUNDS: u32 = 20;
+    let program = "import os, time\n\
+        end = time.monotonic() + 10\n\
+        open('ready', 'w').close()\n\
+        while time.monotonic() < end:\n\
+        \x20   if os.fork(): os._exit(0)\n\
+        \x20   time.sleep(0.003)\n\
+        open('survived', 'w').close()\n";
+    for _ in 0..ROUNDS {
+        let place = Place::new();
+        std::fs::write(place.path("hop.py"), program).expect("a file");
+        let running = place.start(&["run", "a", "-c", "setsid -f python3 hop.py; exec sleep 1000"]);
+        place.within("kill", &["-KILL", children(running.pid()).trim()]).status().expect("kill is there");
+        // With its output, which all share: whoever lives on has ended by then, and said so.
+        running.end().ends_with(76);
+        assert!(!place.path("survived").exists());
+    }
+}
+
+#[test]
+fn who_cannot_look_for_what_lives_does_not_take_it_for_ended() {
+    let place = Place::new();
+    let left = "setsid -f sh -c 'echo $$ > tmp; mv tmp ready; exec sleep 1000'; exec sleep 1000";
+    let running = place.start(&["run", "a", "-c", left]);
+    let (left, wrapper, supervisor) = (pid(&place), running.pid().to_string(), children(running.pid()));
+    let limit = |files: &str| {
+        let set = place.within("prlimit", &["--pid", &wrapper, &format!("--nofile={files}:")]).status();
+        assert!(set.expect("prlimit is there").success());
+    };
+    limit("3");
+    place.within("kill", &["-KILL", supervisor.trim()]).status().expect("kill is there");
+    until("its end is noticed", || !is_there(supervisor.trim().parse().expect("a number")));
+    place.run(&["run", "-w", "1", "a", "true"]).ends_with(75);
+    assert!(state(left).is_some());
+    limit("1024");
+    running.end().ends_with(76);
+    assert_eq!(state(left), None);
+}
+
 #[test]
 fn a_supervisor_that_is_stopped_does_not_keep_the_command_alive() {
     let place = Place::new();

@@ -44,7 +44,7 @@ impl Supervised {
     fn try_spawn(store: &Open, task: &RunTask, token: FencingToken, life: Option<OwnedFd>) -> io::Result<Self> {
         // If the supervisor is killed, what the command has left is ours to end.
         supervisor::adopt_orphans()?;
-        let others = descendants(Pid::this(), &Family::default());
+        let others = descendants(Pid::this(), &Family::default())?;
         let (ours, theirs) = Channel::pair()?;
         for handed_on in life.iter().map(AsFd::as_fd).chain([theirs.as_fd()]) {
             fcntl(handed_on, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -100,19 +100,19 @@ impl Supervised {
     }
 
     /// All that lives of the command and its supervisor.
-    pub fn family(&self) -> Family {
+    pub fn family(&self) -> io::Result<Family> {
         descendants(Pid::this(), &self.others)
     }
 
     /// All that lives of what the supervisor has begun.
-    pub fn started(&self) -> Family {
+    pub fn started(&self) -> io::Result<Family> {
         let supervisor = self.supervisor.id().and_then(|pid| i32::try_from(pid).ok());
-        supervisor.map_or_else(Family::default, |pid| descendants(Pid::from_raw(pid), &Family::default()))
+        supervisor.map_or_else(|| Ok(Family::default()), |pid| descendants(Pid::from_raw(pid), &Family::default()))
     }
 
-    /// Kills them all, once: what is forked meanwhile needs another time.
+    /// Kills them all, once: what is forked meanwhile, or cannot be looked for now, needs another time.
     pub fn kill(&self) {
-        self.family().send(Signal::SIGKILL);
+        self.family().unwrap_or_default().send(Signal::SIGKILL);
     }
 }
 

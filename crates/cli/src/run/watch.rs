@@ -13,7 +13,7 @@ use super::supervised::Supervised;
 use super::terminal;
 use crate::plan::RunTask;
 use crate::print;
-use crate::supervisor::{LOOK, Order, Report, reserve};
+use crate::supervisor::{self, Family, LOOK, Order, Report, reserve};
 
 /// Between two rounds of killing.
 const ROUND: Duration = Duration::from_millis(10);
@@ -94,20 +94,27 @@ fn stop_together(supervised: &Supervised) {
 async fn end_all(supervised: &Supervised, guard: &Guard) -> Watched {
     for round in 0.. {
         let family = supervised.family();
-        if family.is_empty() {
+        // A look takes time: who forks and ends meanwhile is missed, with what it has forked. But all that descends from
+        // us does so by a child of ours, and one that ends stays until it is waited for here. If none has, none was missed.
+        let ended = supervisor::wait_for_the_ended();
+        if ended.is_none() || ended == Some(false) && family.as_ref().is_ok_and(Family::is_empty) {
             return Watched::Unsupervised;
         }
         if round >= ROUNDS_MIN && guard.time_left().is_zero() {
-            return Watched::Left(family.names());
+            return Watched::Left(match family {
+                Ok(family) if family.is_empty() => vec!["one that forks and ends too fast to be seen".to_owned()],
+                Ok(family) => family.names(),
+                Err(error) => vec![format!("nobody can be looked for ({error})")],
+            });
         }
-        family.send(Signal::SIGKILL);
+        family.unwrap_or_default().send(Signal::SIGKILL);
         SystemClock.sleep(ROUND).await;
     }
     Watched::Unsupervised
 }
 
 fn tell_who_lingers(supervised: &Supervised) {
-    let names = supervised.started().names();
+    let names = supervised.started().unwrap_or_default().names();
     if !names.is_empty() {
         let names = names.join(", ");
         print::line(&format!(

@@ -1,7 +1,9 @@
 //! Who descends from a process: whatever it has started, and what those have, in whatever session.
 
+use std::io::{self, ErrorKind};
 use std::str::FromStr;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgid, getpgrp};
 
@@ -21,9 +23,9 @@ struct Member {
 }
 
 /// All that lives and descends from this process, but for these others and what descends from them. What is forked
-/// meanwhile may be missing.
-pub fn descendants(of: Pid, but: &Family) -> Family {
-    let all: Vec<_> = processes().collect();
+/// meanwhile may be missing, with what had forked it. An error is not nobody.
+pub fn descendants(of: Pid, but: &Family) -> io::Result<Family> {
+    let all = processes()?;
     let mut family = Vec::<Member>::new();
     let mut parents = vec![of];
     while let Some(parent) = parents.pop() {
@@ -34,7 +36,7 @@ pub fn descendants(of: Pid, but: &Family) -> Family {
         }
     }
     family.retain(|member| !member.has_ended());
-    Family(family)
+    Ok(Family(family))
 }
 
 impl Member {
@@ -90,10 +92,23 @@ impl Family {
 }
 
 /// As Linux tells them; elsewhere none is known.
-fn processes() -> impl Iterator<Item = Member> {
-    let numbers = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    numbers.filter_map(|pid| member(pid, &std::fs::read(format!("/proc/{pid}/stat")).ok()?))
+fn processes() -> io::Result<Vec<Member>> {
+    let entries = match std::fs::read_dir("/proc") {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        match std::fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => all.extend(member(pid, &stat)),
+            // It has ended meanwhile, or is of those that are kept from us.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
+            Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 /// From a line such as `17 (a b) c) S 1 17 …`: the name may have any bytes in it.
@@ -142,7 +157,10 @@ mod tests {
     fn a_child_is_seen_until_it_has_ended() {
         let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep is there");
         let pid = Pid::from_raw(child.id() as i32);
-        let seen = || descendants(Pid::this(), &Family::default()).0.iter().any(|member| member.pid == pid);
+        let seen = || {
+            let family = descendants(Pid::this(), &Family::default()).expect("Linux tells");
+            family.0.iter().any(|member| member.pid == pid)
+        };
         assert!(seen());
         child.kill().expect("ours");
         child.wait().expect("ours");

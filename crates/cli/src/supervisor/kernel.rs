@@ -69,6 +69,19 @@ pub fn wait(options: WaitPidFlag) -> nix::Result<Option<(Pid, ExitStatus)>> {
     Ok((pid != 0).then(|| (Pid::from_raw(pid), ExitStatus::from_raw(status))))
 }
 
+/// Whether anybody ended whom this process had not yet waited for, and waits for all these; `None` if no child is left.
+pub fn wait_for_the_ended() -> Option<bool> {
+    let mut any = false;
+    loop {
+        match wait(WaitPidFlag::WNOHANG) {
+            Ok(Some(_)) => any = true,
+            Ok(None) => return Some(any),
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
 /// A descriptor that this process was started with.
 pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: borrowed for one call, which fails if there is no such descriptor.

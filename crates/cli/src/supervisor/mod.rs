@@ -32,7 +32,7 @@ use self::ending::{Due, Ending};
 pub use self::ending::{LOOK, reserve};
 pub use self::family::{Family, descendants};
 pub use self::held_back::HeldBack;
-pub use self::kernel::{adopt_orphans, hear_of_children};
+pub use self::kernel::{adopt_orphans, hear_of_children, wait_for_the_ended};
 use self::link::Link;
 pub use self::message::{Grant, Order, Report};
 
@@ -160,9 +160,10 @@ impl Supervisor {
         let _gone = self.link.tell(report);
     }
 
-    /// All that lives of the command and what it has started.
+    /// All that lives of the command and what it has started. If nobody can be looked for, the command alone; who is
+    /// missed is still waited for.
     fn family(&self) -> Family {
-        descendants(Pid::this(), &Family::default()).with(self.command)
+        descendants(Pid::this(), &Family::default()).unwrap_or_default().with(self.command)
     }
 
     /// What is to be done about the command. Without the wrapper it is ended in good order, while there is time.
