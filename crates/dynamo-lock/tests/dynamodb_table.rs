@@ -1,10 +1,12 @@
 //! Creating, deleting and checking the table.
+#![allow(clippy::disallowed_methods)] // tokio's time is paused here
 
 mod support;
 
 use dynamo_lock::{DynamoDb, StoreErrorKind, TableError, TableFault, TableOptions};
 use serde_json::{Value as Json, json};
 use support::dynoxide::{Answer, Dynoxide, Fault};
+use tokio::time::Instant;
 
 const TABLE: &str = "Lock";
 
@@ -90,6 +92,19 @@ async fn creating_waits_until_the_table_is_active_but_not_for_ever() {
     server.faults().decide(move |request| (request.operation == "DescribeTable").then(creating));
     let never = store(&server).create_table(TableOptions::default()).await;
     assert!(matches!(never, Err(TableError::NotYet { .. })), "{never:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn creating_and_deleting_wait_two_minutes_also_if_no_look_is_answered() {
+    let server = Dynoxide::new();
+    server.faults().decide(|request| (request.operation == "DescribeTable").then_some(Fault::Hang));
+    let begun = Instant::now();
+    let never = store(&server).create_table(TableOptions::default()).await;
+    assert!(matches!(never, Err(TableError::NotYet { .. })), "{never:?}");
+    assert_eq!(begun.elapsed().as_secs(), 120);
+    let never = store(&server).delete_table().await;
+    assert!(matches!(never, Err(TableError::NotYet { .. })), "{never:?}");
+    assert_eq!(begun.elapsed().as_secs(), 240);
 }
 
 #[tokio::test(start_paused = true)]

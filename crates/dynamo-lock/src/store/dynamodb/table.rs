@@ -16,8 +16,8 @@ use crate::store::StoreError;
 
 /// Between two looks at a table that is being made or deleted.
 const POLL: Duration = Duration::from_millis(500);
-/// How many looks: two minutes in all. AWS takes some ten seconds.
-const POLLS_MAX: u32 = 240;
+/// How long to look. AWS takes some ten seconds.
+const POLLS_LIMIT: Duration = Duration::from_secs(120);
 
 /// How to create a table. By default it is paid by request, and DynamoDB deletes rows of locks that have been idle for
 /// a week or more.
@@ -336,16 +336,22 @@ impl DynamoDb {
     }
 
     async fn wait_until(&self, reached: impl Fn(Option<&TableStatus>) -> bool) -> Result<(), TableError> {
-        for _ in 0..POLLS_MAX {
-            match self.describe().await {
-                Ok(table) if reached(table.as_ref().and_then(TableDescription::table_status)) => return Ok(()),
-                Ok(_) => {}
-                Err(error) if error.is_retryable() => {}
-                Err(error) => return Err(error.into()),
+        let looks = async {
+            loop {
+                match self.describe().await {
+                    Ok(table) if reached(table.as_ref().and_then(TableDescription::table_status)) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) if error.is_retryable() => {}
+                    Err(error) => return Err(error.into()),
+                }
+                SystemClock.sleep(POLL).await;
             }
-            SystemClock.sleep(POLL).await;
+        };
+        tokio::select! {
+            biased;
+            end = looks => end,
+            () = SystemClock.sleep(POLLS_LIMIT) => Err(TableError::NotYet { table: self.table.to_string() }),
         }
-        Err(TableError::NotYet { table: self.table.to_string() })
     }
 }
 
