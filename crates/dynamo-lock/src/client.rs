@@ -66,13 +66,13 @@ impl Client {
     /// # Cancel safety
     /// Safe: it only waits.
     pub async fn close(&self) {
+        // For good: what is closed takes new tasks all the same, and who else waits here needs it to be.
         self.core.tasks.close();
         tokio::select! {
             biased;
             () = self.core.tasks.wait() => {}
             () = self.core.clock.sleep(self.core.timing.lease()) => {}
         }
-        self.core.tasks.reopen();
     }
 }
 

@@ -137,3 +137,28 @@ async fn a_service_clock_that_is_never_heard_of_is_told_within_a_lease() {
     assert!(error.to_string().contains("service_clock"), "{error}");
     assert!(world.time() < Duration::from_secs(11), "{:?}", world.time());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_gave_up_does_not_keep_another_waiting() {
+    let world = World::new();
+    let host = world.host();
+    let client = host.client();
+    let guard = client.lock("a").unwrap().options().lease(Duration::from_secs(60)).acquire().await.unwrap();
+    host.link.always("release", Fault::LoseRequest);
+    drop(guard);
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { client.close().await }
+    });
+    sleep(Duration::from_secs(5)).await;
+    let begun = world.time();
+    let second = tokio::spawn(async move {
+        client.close().await;
+    });
+    first.await.unwrap();
+    assert!(!world.is_free("a").await, "the first has given up");
+    host.link.heal();
+    second.await.unwrap();
+    assert!(world.is_free("a").await);
+    assert!(world.time() - begun < Duration::from_secs(10), "{:?}", world.time() - begun);
+}
