@@ -3,7 +3,7 @@
 
 const test = require('node:test');
 const assert = require('node:assert');
-const { execFileSync } = require('node:child_process');
+const { execFileSync, spawnSync } = require('node:child_process');
 const { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } = require('node:fs');
 const { createServer } = require('node:http');
 const { once } = require('node:events');
@@ -13,6 +13,7 @@ const platform = require('../lib/platform');
 
 const root = join(__dirname, '..');
 const manifest = require('../package.json');
+const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE'];
 
 test('each platform has a package, and nothing is downloaded or run after an installation', () => {
   const folders = readdirSync(join(root, 'npm')).sort();
@@ -26,12 +27,14 @@ test('each platform has a package, and nothing is downloaded or run after an ins
     assert.strictEqual(one.version, manifest.version);
     assert.strictEqual(manifest.optionalDependencies[one.name], manifest.version);
     assert.strictEqual(one.main, `dynamo-lock.${folder}.node`);
-    assert.deepStrictEqual(one.files, [one.main]);
+    assert.deepStrictEqual(one.files, [one.main, ...LICENCES]);
+    assert.deepStrictEqual(one.publishConfig, manifest.publishConfig);
     assert.ok(folder.startsWith(`${one.os[0]}-${one.cpu[0]}`));
     assert.strictEqual(one.scripts, undefined);
   }
   assert.deepStrictEqual(Object.keys(manifest.scripts), ['test']);
   assert.strictEqual(manifest.dependencies, undefined);
+  assert.deepStrictEqual(manifest.publishConfig, { access: 'public' }, 'what has a scope is private unless it says so');
   const cargo = readFileSync(join(root, '..', '..', 'Cargo.toml'), 'utf8');
   assert.strictEqual(/^version = "(.*)"/m.exec(cargo)[1], manifest.version);
 });
@@ -44,22 +47,37 @@ function npm(folder, ...args) {
 
 const packed = (folder, from) => join(folder, JSON.parse(npm(folder, 'pack', '--json', from))[0].filename);
 
-test('what is packed is what it needs and nothing else', () => {
-  const [{ files }] = JSON.parse(npm(directory(), 'pack', '--dry-run', '--json', root));
+/** A folder with all packages as they are published; of the addons only that of this platform is one. */
+function laid() {
+  const [folder, addons] = [directory(), directory()];
+  for (const one of readdirSync(join(root, 'npm'))) writeFileSync(join(addons, `dynamo-lock.${one}.node`), '');
+  const ours = `dynamo-lock.${platform()}.node`;
+  copyFileSync(join(root, ours), join(addons, ours));
+  execFileSync(process.execPath, [join(root, 'pack.js'), folder, addons]);
+  return folder;
+}
+
+test('what is packed is what it needs and nothing else, with its licences', () => {
+  const folder = laid();
+  const files = (from) => JSON.parse(npm(folder, 'pack', '--dry-run', '--json', join(folder, from)))[0].files.map(({ path }) => path).sort();
   const needed = ['README.md', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'package.json'];
   const lib = readdirSync(join(root, 'lib')).map((file) => `lib/${file}`);
-  assert.deepStrictEqual(files.map(({ path }) => path).sort(), [...needed, ...lib].sort());
+  assert.deepStrictEqual(files('package'), [...needed, ...lib, ...LICENCES].sort());
+  for (const one of readdirSync(join(root, 'npm'))) {
+    assert.deepStrictEqual(files(join('npm', one)), ['package.json', `dynamo-lock.${one}.node`, ...LICENCES].sort());
+  }
+});
+
+test('nothing is packed without the addon of each platform', () => {
+  const { status, stderr } = spawnSync(process.execPath, [join(root, 'pack.js'), directory(), directory()], { encoding: 'utf8' });
+  assert.notStrictEqual(status, 0);
+  assert.match(stderr, /there is no dynamo-lock\..*\.node in .*: build it on its platform/);
 });
 
 /** An empty folder, in which the packed packages were installed: under their own name, and under the alias. */
 function installed() {
-  const folder = directory();
-  const own = join(folder, 'own');
-  mkdirSync(own);
-  for (const file of ['package.json', require(`../npm/${platform()}/package.json`).main]) {
-    copyFileSync(join(root, file === 'package.json' ? join('npm', platform(), file) : file), join(own, file));
-  }
-  const [addon, main] = [packed(folder, own), packed(folder, root)];
+  const folder = laid();
+  const [addon, main] = [join('npm', platform()), 'package'].map((from) => packed(folder, join(folder, from)));
   const home = join(folder, 'home');
   mkdirSync(home);
   npm(home, 'install', addon, main, `dynamo-lock@file:${main}`);
