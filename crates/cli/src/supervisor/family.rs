@@ -20,6 +20,8 @@ struct Member {
     group: Pid,
     state: char,
     threads: u64,
+    /// When it was, in the kernel's ticks: numbers are used again.
+    started: u64,
 }
 
 /// All that lives and descends from this process, but for these others and what descends from them. What is forked
@@ -29,7 +31,7 @@ pub fn descendants(of: Pid, but: &Family) -> io::Result<Family> {
     let mut family = Vec::<Member>::new();
     let mut parents = vec![of];
     while let Some(parent) = parents.pop() {
-        let ours = |one: &&Member| one.parent == parent && !but.0.iter().any(|other| other.pid == one.pid);
+        let ours = |one: &&Member| one.parent == parent && !but.0.iter().any(|other| other.is(one));
         for member in all.iter().filter(ours) {
             parents.push(member.pid);
             family.push(member.clone());
@@ -40,6 +42,10 @@ pub fn descendants(of: Pid, but: &Family) -> io::Result<Family> {
 }
 
 impl Member {
+    fn is(&self, other: &Self) -> bool {
+        (self.pid, self.started) == (other.pid, other.started)
+    }
+
     /// A process whose first thread has ended looks like a zombie too, but its other threads go on.
     fn has_ended(&self) -> bool {
         matches!(self.state, 'Z' | 'X') && self.threads <= 1
@@ -57,6 +63,7 @@ impl Family {
             group: getpgid(Some(pid)).unwrap_or_else(|_| getpgrp()),
             state: '?',
             threads: 1,
+            started: 0,
         }));
         self
     }
@@ -118,7 +125,8 @@ fn member(pid: i32, stat: &[u8]) -> Option<Member> {
     let name = before.split_once('(')?.1.to_owned();
     let words: Vec<_> = after.split(' ').collect();
     let (parent, group) = (field(&words, 4).map(Pid::from_raw)?, field(&words, 5).map(Pid::from_raw)?);
-    Some(Member { pid: Pid::from_raw(pid), name, state: field(&words, 3)?, parent, group, threads: field(&words, 20)? })
+    let (state, threads, started) = (field(&words, 3)?, field(&words, 20)?, field(&words, 22)?);
+    Some(Member { pid: Pid::from_raw(pid), name, parent, group, state, threads, started })
 }
 
 /// Counted as in proc(5), where the name is the second.
@@ -137,7 +145,7 @@ mod tests {
         let one = member(17, line).expect("a line of the kernel");
         assert_eq!((one.name.as_str(), one.state), ("a) S 9 (\u{fffd}", 'T'));
         assert_eq!((one.parent, one.group), (Pid::from_raw(1), Pid::from_raw(2)));
-        assert_eq!(one.threads, 17);
+        assert_eq!((one.threads, one.started), (17, 19));
         assert!(member(17, b"nonsense").is_none());
     }
 
@@ -165,5 +173,19 @@ mod tests {
         child.kill().expect("ours");
         child.wait().expect("ours");
         assert!(!seen());
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn who_has_the_number_of_another_that_ended_is_not_that_one() {
+        let mut child = std::process::Command::new("sleep").arg("100").spawn().expect("sleep is there");
+        let pid = Pid::from_raw(child.id() as i32);
+        let but = |others: &Family| descendants(Pid::this(), others).expect("Linux tells");
+        let mut others = but(&Family::default());
+        assert!(!but(&others).0.iter().any(|member| member.pid == pid));
+        others.0.iter_mut().for_each(|other| other.started -= 1);
+        assert!(but(&others).0.iter().any(|member| member.pid == pid));
+        child.kill().expect("ours");
+        child.wait().expect("ours");
     }
 }
