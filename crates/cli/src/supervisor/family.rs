@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_name_may_look_like_anything() {
-        let line = b"17 (a) S 9 (\xff) T 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19\n";
+        let line = b"17 (a) S 9 (\xff) T 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20\n";
         let one = member(17, line).expect("a line of the kernel");
         assert_eq!((one.name.as_str(), one.state), ("a) S 9 (\u{fffd}", 'T'));
         assert_eq!((one.parent, one.group), (Pid::from_raw(1), Pid::from_raw(2)));
