@@ -280,24 +280,42 @@ fn the_command_has_no_descriptor_of_ours_but_the_sign_of_life() {
     assert!(!ran.stdout.contains("socket:"), "{ran:?}");
 }
 
+/// In a PID namespace of its own, made by these and perhaps more flags; `None`, and said so, where that is not allowed.
+fn inside(flags: &[&str]) -> Option<impl Fn(&Place, &[&str]) -> Command> {
+    let flags = [&["--user", "--map-root-user", "--pid", "--fork", "--kill-child"], flags].concat();
+    let may = Command::new("unshare").args(&flags).arg("true").stderr(Stdio::null()).status();
+    if !may.is_ok_and(|status| status.success()) {
+        let _ = writeln!(std::io::stdout(), "SKIPPED: `unshare` may not make namespaces here");
+        return None;
+    }
+    let flags: Vec<_> = flags.into_iter().map(str::to_owned).collect();
+    Some(move |place: &Place, arguments: &[&str]| {
+        let mut command = place.within("unshare", &[]);
+        command.args(&flags).arg(PROGRAM).args(arguments);
+        command
+    })
+}
+
 /// As in a container, where nobody else is to reap what is left.
 #[test]
 fn as_the_first_process_of_a_container_it_passes_signals_on_and_waits_for_all() {
-    const UNSHARE: [&str; 7] =
-        ["--user", "--map-root-user", "--pid", "--fork", "--mount", "--mount-proc", "--kill-child"];
-    let may = Command::new("unshare").args(UNSHARE).arg("true").stderr(Stdio::null()).status();
-    if !may.is_ok_and(|status| status.success()) {
-        let _ = writeln!(std::io::stdout(), "SKIPPED: `unshare` may not make namespaces here");
-        return;
-    }
+    let Some(inside) = inside(&["--mount", "--mount-proc"]) else { return };
     let place = Place::new();
-    let inside = |arguments: &[&str]| place.within("unshare", &[&UNSHARE, &[PROGRAM][..], arguments].concat());
     let code = "[ $PPID != 1 ] && (sleep 0.2 &) && exit 5";
-    Running::of(inside(&["run", "a", "-c", code])).end().ends_with(5);
+    Running::of(inside(&place, &["run", "a", "-c", code])).end().ends_with(5);
     // From inside, where it is number 1 and the kernel lets through only what it listens to.
     let script = "trap 'exit 6' TERM; kill -s TERM 1; while :; do sleep 0.05; done";
-    Running::of(inside(&["run", "a", "-c", script])).end().ends_with(6);
+    Running::of(inside(&place, &["run", "a", "-c", script])).end().ends_with(6);
     place.run(&["run", "-n", "a", "true"]).ends_with(0);
+}
+
+#[test]
+fn where_proc_tells_of_other_processes_nothing_is_begun() {
+    let Some(inside) = inside(&[]) else { return };
+    let place = Place::new();
+    let ran = Running::of(inside(&place, &["run", "a", "touch", "ran"])).end().ends_with(78);
+    assert!(ran.stderr.contains("--mount-proc") && ran.stderr.lines().count() == 1, "{ran:?}");
+    assert!(!place.path("ran").exists());
 }
 
 /// Names in the directory, and the lock's row. Of SQLite's log and its index there is what the last process, which does

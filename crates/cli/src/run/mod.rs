@@ -30,6 +30,11 @@ const CLEAN_UP: Duration = Duration::from_secs(1);
 
 /// Runs a command under a lock.
 pub async fn run(store: &Open, task: &RunTask, story: &mut Story) -> Result<End, Failure> {
+    if !supervisor::are_told_by_our_numbers() {
+        let what = "/proc is that of another PID namespace, so what the command starts could not be ended: mount our own \
+                    there, as `unshare --mount-proc` does";
+        return Err(Failure::new(Kind::Configuration, what));
+    }
     let client = store.client().owner(&task.owner).lease(task.lease).build()?;
     let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
     supervisor::hear_of_children();

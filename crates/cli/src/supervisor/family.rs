@@ -1,6 +1,7 @@
 //! Who descends from a process: whatever it has started, and what those have, in whatever session.
 
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::str::FromStr;
 
 use nix::errno::Errno;
@@ -39,6 +40,15 @@ pub fn descendants(of: Pid, but: &Family) -> io::Result<Family> {
     }
     family.retain(|member| !member.has_ended());
     Ok(Family(family))
+}
+
+/// Whether it is our own numbers that the kernel tells of processes; also if it tells of none. Mounted for another PID
+/// namespace, it would be those of others.
+pub fn are_told_by_our_numbers() -> bool {
+    let myself = Path::new("/proc/self");
+    let ours = std::fs::read_link(myself).is_ok_and(|pid| pid == Path::new(&Pid::this().to_string()));
+    // Where we are in none of its numbers it is there and leads nowhere.
+    ours || myself.symlink_metadata().is_err()
 }
 
 impl Member {
