@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream as Channel;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, FencingToken, SystemClock};
+use dynamo_lock::FencingToken;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -66,10 +66,9 @@ impl Supervised {
         Ok(Self { supervisor, reports, orders, granted: None, others })
     }
 
-    /// From now the command may run for so long, and no longer.
-    pub fn grant(&mut self, left: Duration) {
-        let grant = Grant { at: SystemClock.now(), length: left };
-        let same = self.granted.is_some_and(|granted| granted.left(grant.at).abs_diff(left) < SAME);
+    /// The command may run for so long, and no longer.
+    pub fn grant(&mut self, grant: Grant) {
+        let same = self.granted.is_some_and(|granted| granted.left(grant.at).abs_diff(grant.length) < SAME);
         if !same && self.order(Order::Until(grant)) {
             self.granted = Some(grant);
         }

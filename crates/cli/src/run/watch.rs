@@ -13,7 +13,7 @@ use super::supervised::Supervised;
 use super::terminal;
 use crate::plan::RunTask;
 use crate::print;
-use crate::supervisor::{self, Family, LOOK, Order, Report, reserve};
+use crate::supervisor::{self, Family, Grant, LOOK, Order, Report, reserve};
 
 /// Between two rounds of killing.
 const ROUND: Duration = Duration::from_millis(10);
@@ -48,8 +48,9 @@ pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Sig
         if lingering.take_if(|at| SystemClock.now().holder_elapsed_since(*at) >= LINGERS).is_some() {
             tell_who_lingers(supervised);
         }
-        let left = guard.time_left();
-        supervised.grant(left);
+        let grant = Grant::of(|| SystemClock.now(), || guard.time_left());
+        supervised.grant(grant);
+        let left = grant.length;
         if left <= reserve(task.grace) {
             let now = SystemClock.now();
             let since = *overdue.get_or_insert(now);

@@ -16,6 +16,13 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Of what is left, counted from before that is asked: if this process is stopped in between, the grant is shorter
+    /// by that, and not too long.
+    pub fn of(now: impl FnOnce() -> Moment, left: impl FnOnce() -> Duration) -> Self {
+        let at = now();
+        Self { at, length: left() }
+    }
+
     /// What is left of it.
     pub fn left(&self, now: Moment) -> Duration {
         self.length.saturating_sub(now.holder_elapsed_since(self.at))
@@ -125,6 +132,19 @@ fn natural(number: &i128) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn a_grant_does_not_grow_by_a_stop_while_it_is_made() {
+        let seconds = |s: u64| Moment { boot_ns: s * 1_000_000_000, raw_ns: s * 1_000_000_000, wall_ms: s * 1000 };
+        let end = seconds(20);
+        // Each look at the clock comes five seconds after the last.
+        let looks = Cell::new(0);
+        let now = || seconds(looks.replace(looks.get() + 5));
+        let grant = Grant::of(now, || end.holder_elapsed_since(now()));
+        assert_eq!(grant.left(end), Duration::ZERO, "{grant:?}");
+        assert_eq!(grant.left(seconds(10)), Duration::from_secs(5), "{grant:?}");
+    }
 
     #[test]
     fn what_is_said_is_understood() {
