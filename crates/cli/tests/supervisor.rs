@@ -223,6 +223,20 @@ fn a_supervisor_that_is_stopped_does_not_keep_the_command_alive() {
 }
 
 #[test]
+fn a_supervisor_that_was_stopped_for_a_while_goes_by_what_was_granted_meanwhile() {
+    let place = Place::new();
+    let script = "touch ready; until [ -e go ]; do sleep 0.05; done; exit 3";
+    let running = place.start(&["run", "--lease", "2", "a", "-c", script]);
+    let supervisor = children(running.pid());
+    place.within("kill", &["-STOP", supervisor.trim()]).status().expect("kill is there");
+    // The time that it knows of is over by then.
+    place.run(&["run", "-w", "5", "a", "true"]).ends_with(75);
+    place.within("kill", &["-CONT", supervisor.trim()]).status().expect("kill is there");
+    std::fs::write(place.path("go"), "").expect("a file");
+    running.end().ends_with(3);
+}
+
+#[test]
 fn who_started_the_wrapper_may_have_started_others_and_these_are_not_ended() {
     let place = Place::new();
     let script = "sleep 1000 & echo $! > other; exec \"$PROGRAM\" run --max-hold 3 a -c \"$STUBBORN\"";

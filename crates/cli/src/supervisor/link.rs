@@ -22,12 +22,19 @@ impl Link {
         self.channel.write_all(format!("{report}\n").as_bytes())
     }
 
-    /// What has been said: waits for the first byte. `None` once nobody is there any more.
+    /// From now on nothing here waits.
+    pub fn without_waiting(self) -> io::Result<Self> {
+        self.channel.set_nonblocking(true)?;
+        Ok(self)
+    }
+
+    /// What has been said: waits for the first byte, or is empty if there is none. `None` once nobody is there any more.
     pub fn hear(&mut self) -> Option<Vec<Order>> {
         let mut bytes = [0; 4096];
         let read = loop {
             match self.channel.read(&mut bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(Vec::new()),
                 // A channel that is broken carries no more time: as good as its end.
                 Err(_) | Ok(0) => return None,
                 Ok(read) => break read,

@@ -94,7 +94,7 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     };
     let mut supervisor = Supervisor {
         ears: Ears::open()?,
-        link,
+        link: link.without_waiting()?,
         ending: Ending::new(grace),
         grant,
         orphaned: false,
@@ -129,6 +129,7 @@ impl Supervisor {
     fn until_all_are_gone(mut self) -> io::Result<()> {
         self.tell(Report::Begun);
         loop {
+            self.obey();
             if self.reap()? {
                 self.tell(Report::Gone { forced: self.ending.has_begun() });
                 return Ok(());
@@ -149,9 +150,7 @@ impl Supervisor {
                 self.family().send(Signal::SIGKILL);
             }
             self.look_whether_it_is_stopped(now);
-            if self.wait(now)? {
-                self.obey();
-            }
+            self.wait(now)?;
         }
     }
 
@@ -176,8 +175,8 @@ impl Supervisor {
         self.grant.left(now)
     }
 
-    /// Until something happens, or something is due; whether the wrapper has something to say.
-    fn wait(&self, now: Moment) -> io::Result<bool> {
+    /// Until something happens, or something is due.
+    fn wait(&self, now: Moment) -> io::Result<()> {
         let mut nap = if self.ending.killed { ROUND } else { self.ending.nap(self.left(now)) };
         if self.stopped.is_some() {
             nap = nap.min(SETTLE);
@@ -187,8 +186,7 @@ impl Supervisor {
         // A channel at its end would be readable for ever.
         let fds = if self.orphaned { &mut fds[..1] } else { &mut fds[..] };
         match poll(fds, PollTimeout::try_from(nap).unwrap_or(PollTimeout::ZERO)) {
-            Ok(_) => Ok(fds.get(1).is_some_and(|fd| fd.any().unwrap_or(true))),
-            Err(Errno::EINTR) => Ok(false),
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
@@ -230,12 +228,17 @@ impl Supervisor {
         }
     }
 
-    /// Does what the wrapper has said: waits for its next word.
+    /// Does what the wrapper has said, all of it: what it granted last is what holds, also for what it said before.
     fn obey(&mut self) {
-        let Some(orders) = self.link.hear() else {
-            self.orphaned = true;
-            return;
-        };
+        let mut orders = Vec::new();
+        while !self.orphaned {
+            match self.link.hear() {
+                None => self.orphaned = true,
+                Some(more) if more.is_empty() => break,
+                Some(more) => orders.extend(more),
+            }
+        }
+        orders.sort_by_key(|order| !matches!(order, Order::Until(_)));
         orders.into_iter().for_each(|order| self.follow(order));
     }
 
