@@ -132,8 +132,10 @@ impl Supervisor {
             self.obey();
             if self.reap()? {
                 self.tell(Report::Gone { forced: self.ending.has_begun() });
+                let _gone = self.link.finish();
                 return Ok(());
             }
+            let _gone = self.link.go_on();
             let now = SystemClock.now();
             match self.due(now) {
                 Some(Due::Ask) => {
