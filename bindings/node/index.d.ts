@@ -42,6 +42,10 @@ export interface AwsConfig {
   endpoint?: string | object;
   /** Keys, an `AWS.Credentials` of SDK v2, or a provider function of SDK v3. */
   credentials?: object | (() => Promise<object>) | null;
+  /** An `AWS.CredentialProviderChain`, asked where there are neither keys nor `credentials`. */
+  credentialProvider?: object | null;
+  /** What is for DynamoDB alone; it comes before the rest. */
+  dynamodb?: AwsConfig;
   /** `timeout` and `connectTimeout` count; connections are the library's own. */
   httpOptions?: { timeout?: number; connectTimeout?: number; [key: string]: unknown };
   sslEnabled?: boolean;

@@ -47,16 +47,19 @@ function ofUrl(url, options) {
 
 const MEANT = new Set([
   'accessKeyId', 'secretAccessKey', 'sessionToken', 'region', 'endpoint', 'httpOptions', 'credentials', 'sslEnabled',
-  'useFipsEndpoint', 'useDualstackEndpoint',
+  'useFipsEndpoint', 'useDualstackEndpoint', 'credentialProvider', 'dynamodb',
   // Ours to decide: requests are repeated as the protocol allows, in the one API version there is.
   'maxRetries', 'apiVersion',
 ]);
 
 /** aws-sdk v2's configuration. */
-function ofAwsConfig(config, settings) {
+function ofAwsConfig(all, settings) {
+  // What is for DynamoDB alone comes first.
+  const own = object(all.dynamodb ?? {}, 'awsConfig.dynamodb');
+  const config = Object.assign(Object.create(all), own);
   // An AWS.Config of the SDK's has a default for everything.
-  if (typeof config.getCredentials !== 'function') {
-    for (const key of Object.keys(config).filter((key) => !MEANT.has(key))) {
+  if (typeof all.getCredentials !== 'function') {
+    for (const key of Object.keys({ ...all, ...own }).filter((key) => !MEANT.has(key))) {
       check.warnOnce(`awsConfig.${key} is unknown and has no effect`);
     }
   }
@@ -103,14 +106,16 @@ function http(options, timeoutMs) {
   return given;
 }
 
+/** As SDK v2 looks for them: keys, credentials, a chain of providers. */
 function credentials(config, settings) {
-  const { credentials: given } = config;
-  const dynamic = typeof given === 'function' || typeof given?.get === 'function';
+  const hasKeys = config.accessKeyId && config.secretAccessKey;
+  const given = hasKeys ? config : config.credentials ?? ownChain(config.credentialProvider) ?? config;
+  const dynamic = typeof given === 'function' || typeof given.get === 'function' || typeof given.resolve === 'function';
   if (dynamic) {
     settings.askForCredentials = true;
     return { credentials: () => ask(given) };
   }
-  const { accessKeyId, secretAccessKey, sessionToken } = given ?? config;
+  const { accessKeyId, secretAccessKey, sessionToken } = given;
   if (accessKeyId === undefined && secretAccessKey === undefined) return {};
   settings.credentials = {
     accessKeyId: check.text(accessKeyId, 'awsConfig.accessKeyId'),
@@ -120,13 +125,17 @@ function credentials(config, settings) {
   return {};
 }
 
-/** Of a provider: an AWS.Credentials of SDK v2, or a function as SDK v3 has them. */
+/** The chain that SDK v2 has by default is none: the native half looks in the same places, without the event loop. */
+function ownChain(chain) {
+  const usual = chain?.constructor.defaultProviders;
+  const isUsual = usual?.length === chain?.providers?.length && usual?.every((provider, at) => provider === chain.providers[at]);
+  return isUsual ? undefined : chain;
+}
+
+/** Of a provider: an AWS.Credentials or a chain of SDK v2, or a function as SDK v3 has them. */
 async function ask(provider) {
   try {
-    const found =
-      typeof provider === 'function'
-        ? await provider()
-        : await new Promise((resolve, reject) => provider.get((error) => (error ? reject(error) : resolve(provider))));
+    const found = typeof provider === 'function' ? await provider() : await called(provider);
     const { accessKeyId, secretAccessKey, sessionToken, expireTime, expiration = expireTime } = found;
     check.text(accessKeyId, 'its accessKeyId');
     check.text(secretAccessKey, 'its secretAccessKey');
@@ -135,6 +144,14 @@ async function ask(provider) {
   } catch (error) {
     return { why: String(error?.message ?? error), refused: error ?? new Error('it rejected with nothing') };
   }
+}
+
+function called(provider) {
+  return new Promise((resolve, reject) => {
+    // A chain has `get` too, which leaves the keys elsewhere.
+    if (typeof provider.resolve === 'function') provider.resolve((error, found) => (error ? reject(error) : resolve(found)));
+    else provider.get((error) => (error ? reject(error) : resolve(provider)));
+  });
 }
 
 module.exports = { ofTable, ofUrl };

@@ -76,6 +76,35 @@ test('credentials are an object, a provider of SDK v2, or a function of SDK v3',
   }
 });
 
+test('what a configuration has for DynamoDB alone comes before what it has for all', needsPackages, async (t) => {
+  const { heard, port } = await listener(t);
+  const dynamodb = { region: 'eu-south-1', endpoint: `http://127.0.0.1:${port}`, accessKeyId: 'own', secretAccessKey: 'x' };
+  const config = new (packages('aws-sdk').Config)(keys);
+  config.update({ dynamodb });
+  for (const awsConfig of [config, { ...keys, endpoint: 'http://127.0.0.1:9', dynamodb }]) {
+    await library.createClient('Lock', { awsConfig }).lock('a').inspect();
+    assert.match(heard.pop().authorization, /Credential=own\/\d+\/eu-south-1\//);
+  }
+});
+
+test('a chain of credentials is asked after keys and credentials, as SDK v2 asks it', needsPackages, async (t) => {
+  const { heard, port } = await listener(t);
+  const { CredentialProviderChain, Credentials, Config } = packages('aws-sdk');
+  const failing = () => ({ get: (callback) => callback(new Error('not here')) });
+  const credentialProvider = new CredentialProviderChain([failing, () => new Credentials('chained', 'x')]);
+  const given = { region: 'us-east-1', endpoint: `http://127.0.0.1:${port}`, credentialProvider };
+  const own = new Credentials('own', 'x');
+  for (const [awsConfig, id] of [
+    [given, 'chained'], [new Config({ ...given, credentials: null }), 'chained'], [{ ...given, credentials: own }, 'own'], [{ ...given, ...keys, credentials: own }, 'akid'],
+  ]) {
+    await library.createClient('Lock', { awsConfig }).lock('a').inspect();
+    assert.match(heard.pop().authorization, new RegExp(`Credential=${id}/`));
+  }
+  const { ofTable } = require('../lib/settings');
+  const { settings } = ofTable('Lock', { awsConfig: new Config({ region: 'us-east-1', credentials: null }) });
+  assert.ok(!settings.askForCredentials, 'the usual chain is the native half’s own');
+});
+
 test('a provider of credentials that fails is heard', async () => {
   const error = new Error('no such profile');
   for (const [credentials, said, cause] of [
@@ -84,8 +113,9 @@ test('a provider of credentials that fails is heard', async () => {
     [() => Promise.reject(), 'it rejected with nothing'],
     [async () => ({ accessKeyId: 7 }), 'its accessKeyId must be a string, not number'],
     [async () => {}, 'undefined'],
+    [{ resolve: (callback) => callback(error) }, 'no such profile', error],
   ]) {
-    const client = library.createClient('Lock', { awsConfig: { ...keys, endpoint: 'http://127.0.0.1:9', credentials } });
+    const client = library.createClient('Lock', { awsConfig: { region: 'us-east-1', endpoint: 'http://127.0.0.1:9', credentials } });
     await assert.rejects(client.lock('a').inspect(), (refusal) => {
       assert.ok(refusal instanceof library.StoreError && refusal.code === 'MISCONFIGURED');
       assert.ok(refusal.message.startsWith('awsConfig.credentials gives no usable AWS credentials: ') && refusal.message.includes(said), refusal.message);
