@@ -245,3 +245,20 @@ fn a_job_in_the_background_that_reads_is_stopped_and_goes_on_in_the_foreground()
     shell.hears("got=hello.");
     shell.hears("code=0.");
 }
+
+/// As by `ssh -t host dynamo-lock run …`: there the kernel stops nobody.
+#[test]
+fn where_there_is_no_shell_ctrl_z_stops_nobody() {
+    let place = Place::new();
+    let terminal = Terminal::new();
+    let script = format!("{NOTE} until [ -e go ]; do sleep 0.05; done; exit 7");
+    let mut command = place.within("setsid", &["-c", PROGRAM, "run", "--lease", "2", "a", "-c", &script]);
+    command.stdin(terminal.end()).stdout(terminal.end()).stderr(terminal.end());
+    let running = Running::of(command);
+    until("the command is ready", || place.path("ready").exists());
+    terminal.types(CTRL_Z);
+    // Longer than the lease of a wrapper that is stopped.
+    place.run(&["run", "-w", "3", "a", "true"]).ends_with(75);
+    std::fs::write(place.path("go"), "").expect("a file");
+    running.end().ends_with(7);
+}

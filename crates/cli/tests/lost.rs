@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::os::unix::process::CommandExt as _;
+
 use dynamo_lock::{Client, FencingToken, Inspection, Sqlite};
 use support::{Place, Ran, Running, state, until};
 
@@ -9,10 +11,20 @@ fn pid(place: &Place) -> i32 {
     place.read("ready").trim().parse().expect("the child wrote its process number")
 }
 
+const STUBBORN: &str = "trap 'echo TERM >> asked' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
+
 /// Starts a run of lock `a` whose child notes its number in `ready` and every TERM in `asked`, and ends by neither.
 fn start_stubborn(place: &Place, flags: &[&str]) -> Running {
-    let script = "trap 'echo TERM >> asked' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
-    place.start(&[&["run"], flags, &["a", "-c", script]].concat())
+    place.start(&[&["run"], flags, &["a", "-c", STUBBORN]].concat())
+}
+
+/// The same as a job of a shell, which alone can be stopped from the terminal.
+fn start_stubborn_job(place: &Place, flags: &[&str]) -> Running {
+    let mut command = place.command(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
+    command.process_group(0);
+    let running = Running::of(command);
+    until("the child is ready", || place.path("ready").exists());
+    running
 }
 
 fn ended_for_the_locks_sake(place: &Place, ran: Ran, child: i32) {
@@ -97,7 +109,7 @@ fn kill_9_of_the_wrapper_takes_the_child_along() {
 #[test]
 fn stopped_from_the_terminal_both_stop_and_both_go_on() {
     let place = Place::new();
-    let running = start_stubborn(&place, &[]);
+    let running = start_stubborn_job(&place, &[]);
     let child = pid(&place);
     until("it listens", || {
         running.signal("TSTP");
@@ -114,7 +126,7 @@ fn stopped_from_the_terminal_both_stop_and_both_go_on() {
 #[test]
 fn stopped_for_longer_than_its_lease_the_child_does_not_go_on() {
     let place = Place::new();
-    let running = start_stubborn(&place, &["--lease", "2"]);
+    let running = start_stubborn_job(&place, &["--lease", "2"]);
     let child = pid(&place);
     until("it listens", || {
         running.signal("TSTP");

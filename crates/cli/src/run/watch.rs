@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use dynamo_lock::{Clock, Guard, Moment, SystemClock};
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::Signal;
 
 use super::signals::Signals;
 use super::supervised::Supervised;
@@ -87,7 +87,7 @@ pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Sig
 /// Stops the command, then this process; the supervisor lets the command go on only if there is time left.
 fn stop_together(supervised: &Supervised) {
     supervised.order(Order::Stop);
-    let _cannot_fail = raise(Signal::SIGSTOP);
+    supervisor::stop();
     supervised.order(Order::Continue);
 }
 

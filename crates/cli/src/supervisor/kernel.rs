@@ -9,7 +9,7 @@ use std::process::{Command, ExitStatus};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction, signal};
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
@@ -58,6 +58,18 @@ pub fn adopt_orphans() -> io::Result<()> {
 pub fn hear_of_children() {
     // SAFETY: no handler of ours is installed, so none is run in a signal's context.
     let _cannot_fail = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+}
+
+/// Stops this process as Ctrl-Z does by default, so that the kernel decides: where no shell is there that could have it
+/// go on, nobody is stopped.
+pub fn stop() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: no handler but the one that was there is installed.
+    let _cannot_fail = unsafe { sigaction(Signal::SIGTSTP, &default) }.and_then(|ours| {
+        raise(Signal::SIGTSTP)?;
+        // SAFETY: as above.
+        unsafe { sigaction(Signal::SIGTSTP, &ours) }
+    });
 }
 
 /// What became of a child, whichever; `None` if there is nothing new. Not by nix, for which a real-time signal is an error,
