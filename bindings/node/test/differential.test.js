@@ -185,9 +185,27 @@ test('fault: a timeout given as text, which the original puts behind the digits 
     assert.ok((await row(ours, 'a')).expiresOn.N.length === 13);
   }));
 
-test('fault: nonces of a generator that can be guessed, and lines on standard output', needsAll, () => {
-  const source = require('node:fs').readFileSync(join(modules, 'dynamo-lock', 'util.js'), 'utf8');
-  assert.ok(source.includes('Math.random()'));
+/** Two locks and one that is refused, where all numbers of `Math.random` are the same; the nonces, on standard error. */
+const GUESSED = `
+  Math.random = () => 0.5;
+  const { createClient } = process.argv[1] === 'ours' ? library : require(process.argv[1]);
+  const nonces = [];
+  const refused = Object.assign(new Error('no'), { code: 'ConditionalCheckFailedException' });
+  const db = {
+    getItem: (params, callback) => callback(null, {}),
+    putItem: ({ Item }, callback) => callback(nonces.push(Item.guid.S) > 2 ? refused : null, {}),
+  };
+  const client = createClient('Lock', { db });
+  const get = (name) => new Promise((resolve) => client.getLock(name, 1, resolve));
+  (async () => process.stderr.write(JSON.stringify([await get('a'), await get('b'), await get('c'), new Set(nonces).size])))();`;
+
+test('fault: nonces of a generator that can be guessed, and lines on standard output', needsAll, async () => {
+  const env = { AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE: '1' };
+  for (const [module, nonces, prints] of [[join(modules, 'dynamo-lock'), 1, true], ['ours', 3, false]]) {
+    const { said, complained } = await start(GUESSED, { args: [module], env }).ended;
+    assert.deepStrictEqual(JSON.parse(complained), [null, null, 'ERROR', nonces]);
+    assert.strictEqual(said !== '', prints, said);
+  }
 });
 
 /** A process that takes a lock again and again until its standard input ends, and prints when it had it: from the callback to its end. */
