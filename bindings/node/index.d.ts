@@ -40,7 +40,8 @@ export interface AwsConfig {
   sessionToken?: string;
   region?: string;
   endpoint?: string | object;
-  /** Keys, an `AWS.Credentials` of SDK v2, or a provider function of SDK v3. */
+  /** Keys, an `AWS.Credentials` of SDK v2, or a provider function of SDK v3. A provider needs your event loop whenever what it
+   *  gave has expired; until it answers, nothing is renewed. */
   credentials?: object | (() => Promise<object>) | null;
   /** An `AWS.CredentialProviderChain`, asked where there are neither keys nor `credentials`. */
   credentialProvider?: object | null;
@@ -98,7 +99,7 @@ export interface Client {
   createLockTable(callback: LegacyCallback): void;
   createLockTable(): Promise<'SUCCESS'>;
 
-  /** Deletes the table with all its locks. */
+  /** Deletes the table with all its locks, and waits until it is gone. */
   deleteLockTable(callback: LegacyCallback): void;
   deleteLockTable(): Promise<'SUCCESS'>;
 }
@@ -142,7 +143,8 @@ export interface Lock {
   revoke(token: bigint | number): Promise<void>;
 }
 
-/** A held lock. The library renews it until it is released. */
+/** A held lock. The library renews it until it is released, also while your event loop is busy, if neither a `db` nor a provider
+ *  of credentials of yours is asked. */
 export interface HeldLock {
   readonly name: string;
   /** The fencing token: larger than that of every earlier holder. */
@@ -155,7 +157,8 @@ export interface HeldLock {
   /** Whether the lock may be believed in, computed now from this host's clocks. */
   isLive(): boolean;
 
-  /** Gives the lock up. Rejects with a `LockLostError` if it was lost before. */
+  /** Gives the lock up. Rejects with a `LockLostError` if it was lost before, and with a `StoreError` if no answer came until
+   *  its lease was over. Once: later calls say the same. */
   release(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 

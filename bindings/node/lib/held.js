@@ -2,7 +2,8 @@
 
 const { StoreError, LockLostError, token } = require('./errors');
 
-/** A held lock. The library renews it until it is released, also while the event loop is busy. */
+/** A held lock. The library renews it until it is released, also while the event loop is busy, if it asks nothing of the
+ *  user's own. */
 class HeldLock {
   #connection;
   #guard;
@@ -39,7 +40,8 @@ class HeldLock {
     return this.#lost || this.#released ? 0 : this.#connection.timeLeftMs(this.#guard);
   }
 
-  /** Gives the lock up. Rejects with a LockLostError if it was lost before. Once: later calls say the same. */
+  /** Gives the lock up. Rejects with a LockLostError if it was lost before. Once: later calls say the same, since the library
+   *  tries until the lease is over. */
   release() {
     this.#released ??= this.#release();
     return this.#released;
