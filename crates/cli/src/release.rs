@@ -41,7 +41,7 @@ pub async fn release(store: &Open, task: &ReleaseTask) -> Result<End, Failure> {
         lock.force_free(token).await?;
         print::line(&format!(
             "lock {name:?} is free at once, which is unsafe if its holder lives: it works on until its next renewal \
-             fails, so make sure that it has ended"
+             fails, and ends in its grace, so make sure that it has ended"
         ));
     } else {
         lock.revoke(token).await?;

@@ -69,7 +69,7 @@ fn the_longest_holding_time_ends_a_stubborn_child_too() {
 }
 
 #[test]
-fn a_revoked_reign_ends_the_child_before_anybody_else_is_in() {
+fn a_revoked_reign_asks_and_ends_the_child_before_anybody_else_is_in() {
     let place = Place::new();
     let running = start_stubborn(&place, &["--lease", "4"]);
     let child = pid(&place);
@@ -80,6 +80,7 @@ fn a_revoked_reign_ends_the_child_before_anybody_else_is_in() {
     let ran = running.end();
     assert!(ran.stderr.contains("revoked"), "{ran:?}");
     ended_for_the_locks_sake(&place, ran, child);
+    assert_eq!(place.read("asked"), "TERM\n");
 }
 
 /// Revokes the reign that holds lock `a`.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream as Channel;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dynamo_lock::FencingToken;
+use dynamo_lock::{Clock, FencingToken, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -72,6 +72,11 @@ impl Supervised {
         if !same && self.order(Order::Until(grant)) {
             self.granted = Some(grant);
         }
+    }
+
+    /// What is left of what was granted last.
+    pub fn left(&self) -> Duration {
+        self.granted.map_or(Duration::ZERO, |granted| granted.left(SystemClock.now()))
     }
 
     /// Says it; whether it could be said: the supervisor may have ended, or been stopped for so long that nothing more

@@ -5,7 +5,7 @@
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, Guard, Moment, SystemClock};
+use dynamo_lock::{Clock, Guard, Loss, Moment, SystemClock};
 use nix::sys::signal::Signal;
 
 use super::signals::Signals;
@@ -40,6 +40,8 @@ pub enum Watched {
 pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Signals, task: &RunTask) -> Watched {
     let cancelled = guard.cancellation();
     let mut noticed = false;
+    // Others wait for the end of a lease whose reign was revoked: the command may still end in good order.
+    let mut notice: Option<Grant> = None;
     let mut overdue: Option<Moment> = None;
     let mut ended: Option<ExitStatus> = None;
     // When it did, until it has been told who lives on.
@@ -48,9 +50,12 @@ pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Sig
         if lingering.take_if(|at| SystemClock.now().holder_elapsed_since(*at) >= LINGERS).is_some() {
             tell_who_lingers(supervised);
         }
-        let grant = Grant::of(|| SystemClock.now(), || guard.time_left());
+        if notice.is_none() && !guard.is_live() && guard.lost().await == Loss::Revoked {
+            notice = Some(Grant::of(|| SystemClock.now(), || supervised.left().min(task.grace)));
+        }
+        let grant = notice.unwrap_or_else(|| Grant::of(|| SystemClock.now(), || guard.time_left()));
         supervised.grant(grant);
-        let left = grant.length;
+        let left = grant.left(SystemClock.now());
         if left <= reserve(task.grace) {
             let now = SystemClock.now();
             let since = *overdue.get_or_insert(now);
