@@ -330,8 +330,8 @@ const HOLDING: &[Mutant] = &[
     mutant(
         "payload-is-forgotten",
         HELD,
-        "data: self.data.clone(),",
-        "data: self.data.clone().filter(|_| !crate::mutated(\"payload-is-forgotten\") || self.beat % 2 == 0),",
+        "self.renewal = Some(Renewal { op: op.clone(), sent_at: SentAt(now.at) });",
+        "self.renewal = Some(Renewal { op: op.clone(), sent_at: SentAt(now.at) }); self.data = None;",
     ),
     mutant("payload-is-confirmed", HELD, "self.data == data", "true"),
     mutant("no-max-hold", HELD, "self.max_hold.is_some_and(|d| d.passed(at))", "false"),

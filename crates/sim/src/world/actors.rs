@@ -8,6 +8,7 @@ use dynamo_lock_protocol::attr;
 use tokio::time::sleep;
 
 use super::checks::{Ear, SpanId};
+use super::dice::Dice;
 use super::host::{Host, Inside};
 use super::{World, lock};
 
@@ -51,6 +52,7 @@ impl Worker {
         while !self.world().is_stopping() {
             let name = lock_name(self.host.roll(|dice| dice.range(1..=self.world().plan.locks as u64)));
             let lock = self.client.lock(name).expect("a name");
+            self.host.begins();
             match self.host.roll(|dice| dice.range(0..=99)) {
                 0..=4 => self.hold(&lock).await,
                 5..=14 => self.with(&lock).await,
@@ -92,9 +94,15 @@ impl Worker {
 
     async fn acquire(&self, lock: &Lock) {
         let (options, terms) = self.options(lock);
-        let (way, limit) = self.host.roll(|dice| (dice.range(0..=9), dice.upto(self.lease * 2)));
+        // Some limits end in the middle of the first requests.
+        let moments = Duration::from_millis(self.world().plan.latency * 6);
+        let limit = |dice: &mut Dice| {
+            let most = if dice.chance(300) { moments } else { self.lease * 2 };
+            dice.upto(most)
+        };
         let drops = self.world().plan.drops;
-        let patience = self.host.roll(|dice| dice.chance(drops).then(|| dice.upto(self.lease * 2)));
+        let (way, limit, patience) =
+            self.host.roll(|dice| (dice.range(0..=9), limit(dice), dice.chance(drops).then(|| limit(dice))));
         let began = self.world().time();
         let acquiring = async {
             match way {
@@ -186,6 +194,15 @@ impl Worker {
         let held = self.host.machine.moment(world).waiter_elapsed_since(from);
         let kept = live || !terms.renewed || terms.max_hold.is_some() || !world.plan.well;
         world.check(kept, "kept", || format!("{name} was lost, though all was well and the library renewed it"));
+        // §5: half a second after it was acquired the library renews what bears no stamp.
+        let known = !world.plan.well || !world.plan.service_clock || !terms.renewed || terms.max_hold.is_some();
+        let soon = Duration::from_millis(600 + world.plan.latency * 4);
+        let stamped = known || !live || held < soon || {
+            let table = lock(&world.table);
+            let row = table.locks.get(name.as_str()).and_then(|entry| entry.row.as_ref());
+            row.is_some_and(|row| row.text(attr::STAMP).is_some())
+        };
+        world.check(stamped, "§5 (stamped)", || format!("{name} is held since {held:?}, and its row bears no stamp"));
         let over = live && terms.max_hold.is_some_and(|max| held >= max);
         world.check(!over, "max_hold", || {
             format!("{name} is held since {held:?}, and {:?} were allowed", terms.max_hold)

@@ -9,9 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_lock::{Event, Guard, LockName, Loss, Moment, Observer, ReleaseError};
+use dynamo_lock_protocol::attr;
 
 use super::host::{Host, Inside};
 use super::{World, lock};
+
+/// R4: how much a holder has to age between two readings: by the clock that says most. Said here once more, since the
+/// product's own word for it may be what is wrong.
+pub fn aged(now: Moment, then: Moment) -> Duration {
+    let boot = Duration::from_nanos(now.boot_ns.saturating_sub(then.boot_ns));
+    let raw = Duration::from_nanos(now.raw_ns.saturating_sub(then.raw_ns));
+    boot.max(raw).max(Duration::from_millis(now.wall_ms.saturating_sub(then.wall_ms)))
+}
 
 /// How late a loss may be told: one slice, the granularity of timers.
 const LATE_MAX: Duration = Duration::from_millis(252);
@@ -105,6 +114,7 @@ impl World {
         if live {
             self.overlaps(id);
             self.beyond_deadline(id);
+            self.beyond_row(id);
         }
     }
 
@@ -128,7 +138,7 @@ impl World {
                 (Some(guard), _) => guard.is_live(),
                 (None, Some((from, length))) => {
                     let at = host.machine.moment(self);
-                    at.holder_elapsed_since(from) < length
+                    aged(at, from) < length
                 }
                 // The guard is inside a `with`, and is asked there.
                 (None, None) => continue,
@@ -168,6 +178,21 @@ impl World {
         }
     }
 
+    /// Nobody believes who has heard of another's row. R6: nor once the service's time is past what his own row says, for
+    /// then others may take it.
+    fn beyond_row(&self, id: &SpanId) {
+        let Some(token) = lock(&self.beliefs).spans.get(id).map(|span| span.token) else { return };
+        let time = if self.plan.service_clock { self.epoch_ms() } else { 0 };
+        let table = lock(&self.table);
+        let reign = table.locks.get(&id.0).and_then(|entry| entry.reigns.get(&token));
+        let told = reign.is_some_and(|reign| reign.told_lost);
+        let row = table.locks.get(&id.0).filter(|entry| entry.is_held_by(token)).and_then(|entry| entry.row.as_ref());
+        let over = row.and_then(|row| row.whole(attr::EXPIRES_ON)).map_or(0, |ends| time.saturating_sub(ends));
+        drop(table);
+        self.check(!told, "A (told)", || format!("{} with {token} is believed in by who has heard of its loss", id.0));
+        self.check(over == 0, "A (R6)", || format!("{} with {token} is believed in {over} ms after its row", id.0));
+    }
+
     /// How far a reign is past the end of its belief, on its host's clocks: the belief that the last write to take effect
     /// gives, or one that was sent before it. For a wall clock that was set back and then forward ages the later one more.
     fn over(&self, host: &Host, name: &str, token: u64) -> Option<Duration> {
@@ -176,10 +201,24 @@ impl World {
         let writes = &table.locks.get(name)?.reigns.get(&token)?.writes;
         let past = |(sent_at, lease): &(Moment, Duration)| {
             let belief = *lease - *lease / 100 - Duration::from_millis(10);
-            at.holder_elapsed_since(*sent_at).saturating_sub(belief)
+            aged(at, *sent_at).saturating_sub(belief)
         };
         let (last, _) = writes.last()?;
         writes.iter().filter(|(sent_at, _)| sent_at.boot_ns <= last.boot_ns).map(past).min()
+    }
+
+    /// Nobody is told that his lease is over before it is, by the first write of his reign if that bore a stamp.
+    fn not_early(&self, host: &Host, name: &str, token: u64) {
+        let at = host.machine.moment(self);
+        let table = lock(&self.table);
+        let Some(entry) = table.locks.get(name).filter(|entry| entry.is_held_by(token)) else { return };
+        let Some(reign) = entry.reigns.get(&token).filter(|reign| reign.stamped) else { return };
+        let Some((sent_at, lease)) = reign.writes.first() else { return };
+        // R6: a date and a stamp may mislead by 5 s, and the pad is 3; the date is younger than the try that it is counted
+        // from, by as much as one may take.
+        let least = (*lease - *lease / 100).saturating_sub(Duration::from_millis(2100) + *lease / 4);
+        let left = least.saturating_sub(aged(at, *sent_at));
+        self.check(left.is_zero(), "E (early)", || format!("{host:?} {name} {token}: expired with {left:?} to go"));
     }
 
     /// A guard is gone: released, dropped, or crashed with its host.
@@ -258,6 +297,9 @@ impl Observer for Ear {
                     Loss::MaxHold => "lost MaxHold",
                     _ => "lost Suspended",
                 });
+                if loss == Loss::Expired && !world.plan.freezes {
+                    world.not_early(host, name.as_str(), token.get());
+                }
                 if world.plan.starved {
                     return;
                 }

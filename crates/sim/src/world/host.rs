@@ -3,13 +3,14 @@
 //! The product's code between two awaits cannot be stopped; every await of a host ends at its [`Host::gate`], which is
 //! shut while the host is paused and for ever once its process has crashed.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamo_lock::store::BoxFuture;
-use dynamo_lock::{Clock, Moment, Random};
+use dynamo_lock::{Clock, LockName, Moment, Random};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -207,6 +208,10 @@ pub struct Host {
     actors: Mutex<Vec<AbortHandle>>,
     /// Requests in the second that goes on.
     pub rate: Mutex<(u64, u64)>,
+    /// By task: what it last read, and when it was answered.
+    pub reads: Mutex<HashMap<tokio::task::Id, (LockName, Duration)>>,
+    /// By record version: when a try of it failed, or was not answered.
+    pub failed: Mutex<HashMap<String, Duration>>,
 }
 
 impl Host {
@@ -221,6 +226,8 @@ impl Host {
             dice,
             actors: Mutex::default(),
             rate: Mutex::default(),
+            reads: Mutex::default(),
+            failed: Mutex::default(),
         })
     }
 

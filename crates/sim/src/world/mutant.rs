@@ -36,6 +36,7 @@ const ASKED: &[(&str, &[&str])] = &[
     ("clean-up", &[attr::V, attr::REIGN, attr::EXPIRES_ON]),
     ("revoke", &[attr::V, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
     ("force-free", &[attr::V, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
+    ("legacy-get", &[attr::GUID, attr::TOKEN]),
     (CHECK, &[attr::V, attr::REIGN, attr::TOKEN, attr::EXPIRES_ON]),
 ];
 /// The condition that a user's own transaction carries.
@@ -60,6 +61,8 @@ const CHANGES: &[&str] = &[
     "revoke-same-reign",
     "mark-stays",
     "purge-at-once",
+    "legacy-drops-token",
+    "legacy-drops-data",
 ];
 
 impl Mutant {
@@ -105,6 +108,8 @@ impl Mutant {
             ("revoke-same-reign", Change::Set(attr::REIGN | attr::TOKEN, _)) if revokes => None,
             ("mark-stays", Change::Remove(attr::REVOKED)) => None,
             ("purge-at-once", Change::Set(attr::PURGE_ON, _)) if !acquires => None,
+            ("legacy-drops-token", Change::Replace(row)) => Some(Change::Replace(stripped(row, attr::TOKEN))),
+            ("legacy-drops-data", Change::Replace(row)) => Some(Change::Replace(stripped(row, attr::DATA))),
             _ => Some(change),
         };
         let mut changes: Vec<_> = op.changes().into_iter().filter_map(bent).collect();
@@ -113,6 +118,12 @@ impl Mutant {
         }
         changes
     }
+}
+
+fn stripped(row: &Row, name: &'static str) -> Row {
+    let mut row = row.clone();
+    row.remove(name);
+    row
 }
 
 fn asked(kind: &str, name: &str) -> &'static &'static str {
@@ -245,6 +256,9 @@ mod tests {
             live: None,
         };
         let target = || Target::Token(token);
+        let mut legacy = Row::default();
+        legacy.set(attr::GUID, "g".into());
+        legacy.set(attr::TOKEN, 7.into());
         let kinds = [
             OpKind::Acquire(lease.clone()),
             OpKind::TakeOver { lease, seen: guid.clone(), seen_token: Some(token) },
@@ -253,6 +267,7 @@ mod tests {
             OpKind::Release { reign: reign.clone(), token: None, purge_on: 9 },
             OpKind::Revoke { target: target(), reign: reign.clone() },
             OpKind::ForceFree { target: target(), reign, purge_on: 9 },
+            OpKind::LegacyGet { seen: Some(legacy), expires_on: 9 },
         ];
         let name = LockName::new("a").expect("a name");
         kinds.into_iter().map(|kind| Op { name: name.clone(), guid: guid.clone(), kind }).collect()

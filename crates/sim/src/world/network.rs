@@ -4,17 +4,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::store::{Answer, BoxFuture, Op, Outcome, Page, Row, ServiceDate};
+use dynamo_lock::store::{Answer, BoxFuture, Op, OpKind, Outcome, Page, Row, ServiceDate};
 use dynamo_lock::{Consistency, LockName, Store, StoreError, StoreErrorKind};
 use tokio::time::sleep;
 
 use super::host::Host;
 use super::mutant::Mutant;
 use super::plan::Weather;
+use super::store::show_op;
 use super::{World, lock};
 
 /// Requests of one process in one second: forty polls for each of what may go on in it, and some.
 const RATE_MAX: u64 = 400;
+
+/// Between two polls of one waiter, at least; less what a clock may run fast.
+const POLL_MIN: Duration = Duration::from_millis(24);
 
 /// A host's way to the table.
 #[derive(Clone, Debug)]
@@ -186,6 +190,48 @@ impl Link {
     }
 }
 
+impl Host {
+    /// §6: whoever reads the same row again has waited for a while. Each waiter is a task of its own.
+    pub fn asks_again(&self, name: &LockName) {
+        let Some(task) = tokio::task::try_id() else { return };
+        let Some((read, at)) = lock(&self.reads).remove(&task) else { return };
+        let pause = self.world.time().saturating_sub(at);
+        let early = read == *name && pause < POLL_MIN;
+        self.world.check(!early, "§6 (polls)", || format!("{self:?} reads {name} again after {pause:?}"));
+    }
+
+    pub fn has_read(&self, name: LockName) {
+        if let Some(task) = tokio::task::try_id() {
+            lock(&self.reads).insert(task, (name, self.world.time()));
+        }
+    }
+
+    /// §6: whoever sends the same once more has waited for a while. A renewal may be asked for at any time.
+    pub fn tries(&self, op: &Op) {
+        let Some(at) = lock(&self.failed).remove(op.guid.as_str()) else { return };
+        let pause = self.world.time().saturating_sub(at);
+        let early = pause < POLL_MIN && !matches!(op.kind, OpKind::Renew { .. });
+        self.world.check(!early, "§6 (retries)", || format!("{self:?} sends {} again after {pause:?}", show_op(op)));
+    }
+
+    pub fn has_tried(&self, op: &Op, outcome: Option<&Outcome>) {
+        match outcome {
+            None | Some(Outcome::Unknown | Outcome::Throttled) => {
+                lock(&self.failed).insert(op.guid.as_str().to_owned(), self.world.time());
+            }
+            Some(Outcome::Conflict(row)) => self.world.told_lost(op, row.as_ref()),
+            Some(_) => {}
+        }
+    }
+
+    /// This task does something else than to poll.
+    pub fn begins(&self) {
+        if let Some(task) = tokio::task::try_id() {
+            lock(&self.reads).remove(&task);
+        }
+    }
+}
+
 /// Nothing ever comes of a request that hangs.
 async fn landed<T>(reply: Reply, result: Option<T>, date: Option<ServiceDate>) -> Flown<T> {
     if reply == Reply::Hung {
@@ -211,27 +257,33 @@ impl Store for Link {
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
         Box::pin(async move {
             let (host, name) = (self.0.clone(), name.clone());
+            host.asks_again(&name);
+            let asked = name.clone();
             let flown = self.carry(move || {
                 let stale = host.world.staleness(consistency);
-                host.world.looked(&host, &name, stale)
+                host.world.looked(&host, &asked, stale)
             });
             let answer = flown.await.answer();
             if let Ok(row) = &answer.result {
                 self.0.world.note_heard(&self.0, row.as_ref());
             }
             self.0.world.count("read");
+            self.0.has_read(name);
             answer
         })
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
+            self.0.begins();
+            self.0.tries(op);
             self.0.world.note_sent(&self.0, op);
-            let (host, op) = (self.0.clone(), op.clone());
-            let answer = self.carry(move || host.world.performed(&host, &op)).await.answer();
+            let (host, asked) = (self.0.clone(), op.clone());
+            let answer = self.carry(move || host.world.performed(&host, &asked)).await.answer();
             if let Ok(Outcome::Conflict(row)) = &answer.result {
                 self.0.world.note_heard(&self.0, row.as_ref());
             }
+            self.0.has_tried(op, answer.result.as_ref().ok());
             self.0.world.count("write");
             answer
         })

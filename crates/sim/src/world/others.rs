@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_lock::store::Value;
-use dynamo_lock::{Client, LockName, RevokeError};
+use dynamo_lock::{Client, LegacyError, LockName, RevokeError};
 use dynamo_lock_protocol::{Row, attr};
 use tokio::time::sleep;
 
@@ -45,6 +45,53 @@ pub async fn legacy(world: Arc<World>, mut dice: Dice) {
         row.set(attr::GUID, format!("{:032x}", dice.bits()).as_str().into());
         row.set(attr::EXPIRES_ON, Value::from(now + length));
         put(&world, &name, seen.as_ref(), row);
+    }
+}
+
+/// Our own client in the original's format: its `getLock`. Its answers have to be true, whatever became of the requests.
+pub async fn heir(host: Arc<Host>, client: Client) {
+    let world = host.world.clone();
+    while !world.is_stopping() {
+        let (rest, index) = host.roll(|dice| (dice.upto(world.plan.longest), dice.range(1..=world.plan.locks as u64)));
+        host.sleep(rest).await;
+        let name = lock_name(index);
+        let length = host.roll(|dice| dice.range(0..=world.plan.longest.as_millis() as u64)) as i64;
+        let patience = host.roll(|dice| dice.chance(world.plan.drops).then(|| dice.upto(world.plan.longest)));
+        let handle = client.lock(name.as_str()).expect("a name");
+        host.begins();
+        let before = lock(&world.table).puts.get(&host.id).map_or(0, Vec::len);
+        let answer = tokio::select! {
+            biased;
+            answer = handle.legacy_get(length) => answer,
+            () = host.sleep(patience.unwrap_or(Duration::MAX)) => {
+                world.count("legacy get dropped");
+                continue;
+            }
+        };
+        let table = lock(&world.table);
+        let puts = table.puts.get(&host.id).map_or(&[][..], |puts| &puts[before..]);
+        let landed = puts.iter().any(|put| put.landed);
+        let guid = table.locks.get(&name).and_then(|entry| entry.row.as_ref()?.text(attr::GUID));
+        let there = puts.iter().any(|put| Some(put.guid.as_str()) == guid);
+        let many = puts.len();
+        drop(table);
+        world.trace(|| format!("{host:?} {name} legacy get for {length} ms: {answer:?}"));
+        world.check(many <= 1, "E (legacy)", || format!("{name}: one get has sent {many} puts"));
+        match answer {
+            Ok(()) => {
+                world.count("legacy get Ok");
+                world.check(landed, "E (legacy)", || format!("{name}: a get is Ok, and its put has not landed"));
+            }
+            Err(LegacyError::Held { .. }) => {
+                world.count("legacy get Held");
+                world.check(many == 0, "E (legacy)", || format!("{name}: held by others, and a put was sent"));
+            }
+            Err(LegacyError::Lost) => {
+                world.count("legacy get Lost");
+                world.check(!there, "E (legacy)", || format!("{name}: a get says Lost, and has the lock"));
+            }
+            Err(_) => world.count("legacy get unknown"),
+        }
     }
 }
 

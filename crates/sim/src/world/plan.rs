@@ -51,9 +51,13 @@ pub struct Plan {
     pub bursts: bool,
     pub wall_steps: bool,
     pub wall_off: i64,
+    /// None is fast.
+    pub walls_slow: bool,
     pub starved: bool,
     pub operator: bool,
     pub legacy: usize,
+    /// So many of these are our own, in the original's format.
+    pub heirs: usize,
     /// A second act, nine days later.
     pub ttl: bool,
     /// Guards are asked at every acquisition, also on hosts that are paused.
@@ -72,6 +76,11 @@ enum Aim {
     SlowWalls,
     /// Hosts that stand still between learning the time and writing it.
     Freezes,
+    /// All is well, but that wall clocks are behind by about a lease.
+    Behind,
+    /// Rows that lose their token to clients of the original protocol again and again, and are taken by hosts whose dates
+    /// are far apart.
+    Overwritten,
 }
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -131,9 +140,11 @@ impl Plan {
             bursts,
             wall_steps,
             wall_off: dice.pick(&[0, 100, 3000, 60_000, DAY_MS]),
+            walls_slow: false,
             starved,
             operator,
             legacy,
+            heirs: dice.range(0..=legacy as u64) as usize,
             ttl: service_clock && dice.chance(100),
             eager: dice.chance(400),
             drops: dice.pick(&[0, 50, 200]),
@@ -144,33 +155,52 @@ impl Plan {
         match dice.range(0..=99) {
             0..=4 => plan.aim(Aim::SlowWalls, dice),
             5..=9 => plan.aim(Aim::Freezes, dice),
+            10..=12 => plan.aim(Aim::Overwritten, dice),
+            13..=39 if plan.well => plan.aim(Aim::Behind, dice),
             _ => {}
         }
         plan
     }
 
     fn aim(&mut self, aim: Aim, dice: &mut Dice) {
-        self.well = false;
+        self.well &= aim == Aim::Behind;
         self.service_clock = true;
         self.longest = Duration::from_secs(dice.range(8..=20));
         self.leases.fill(self.longest);
         self.act = Duration::from_secs(160);
         match aim {
             Aim::SlowWalls => {
-                (self.legacy, self.dateless, self.by_hand) = (2, 500, 800);
-                (self.wall_off, self.crashes) = (12_000, true);
+                (self.legacy, self.dateless, self.by_hand) = (dice.pick(&[0, 2]), 500, 800);
+                (self.wall_off, self.walls_slow, self.crashes) = (12_000, true, true);
             }
             Aim::Freezes => {
                 (self.freezes, self.wall_steps, self.crashes) = (true, false, true);
                 (self.dateless, self.legacy) = (0, 0);
                 (self.pauses, self.suspends, self.partitions) = (false, false, false);
-                self.busy = 100;
+                // Who acquires after a standstill hears a service host that is slow, and renews nothing; who waits, one
+                // that is fast.
+                self.service_hosts = [-2000, 2000, dice.pick(&[-2000, 2000])];
+                (self.busy, self.by_hand) = (dice.pick(&[30, 100]), 600);
+                self.locks = 2;
+            }
+            Aim::Behind => {
+                (self.wall_off, self.walls_slow) = (self.longest.as_millis() as i64, true);
+                (self.crashes, self.act) = (true, self.longest * 5);
+            }
+            Aim::Overwritten => {
+                self.longest = Duration::from_secs(dice.range(1..=2));
+                self.leases.fill(self.longest);
+                (self.locks, self.legacy, self.heirs) = (1, 3, 0);
+                (self.busy, self.pauses, self.stale) = (10, true, Duration::ZERO);
+                (self.crashes, self.dateless) = (true, dice.pick(&[0, 900]));
+                self.service_hosts = [-2000, 2000, dice.pick(&[-2000, 2000])];
             }
         }
     }
 
     /// How far a host's wall clock is off.
     pub fn wall(&self, dice: &mut Dice) -> i64 {
-        dice.signed(self.wall_off)
+        let off = dice.signed(self.wall_off);
+        if self.walls_slow { -off.abs() } else { off }
     }
 }

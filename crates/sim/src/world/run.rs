@@ -18,6 +18,8 @@ use super::{World, lock, town};
 
 /// A run with fewer seeds than this says nothing about what it met.
 const COVERAGE_FROM: u64 = 200;
+/// Longer than any world lasts: two acts, and nine days between them.
+const WORLD_MAX: Duration = Duration::from_secs(10 * 24 * 3600);
 const FAILURES_SHOWN: usize = 5;
 const FAILURES_MAX: usize = 1000;
 
@@ -132,7 +134,10 @@ pub fn world(seed: u64, args: &Args, tracing: bool) -> Ended {
             let world = world.clone();
             async move { town::live(&world).await }
         });
-        let _panicked_or_not = task.await;
+        match tokio::time::timeout(WORLD_MAX, task).await {
+            Ok(_panicked_or_not) => {}
+            Err(_) => world.violation("D (an end)", format!("the world goes on after {WORLD_MAX:?}")),
+        }
         if PANICS.get() > 0 {
             world.violation("no panic", format!("{} panics", PANICS.get()));
         }

@@ -4,23 +4,35 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use dynamo_lock::Moment;
-use dynamo_lock_protocol::{FencingToken, Guid, LockName, Op, OpKind, Outcome, Row, Standing, attr};
+use dynamo_lock_protocol::{FencingToken, Guid, LockName, Op, OpKind, Outcome, Row, STAMP_PAD, Standing, attr};
 
+use super::checks::aged;
 use super::host::Host;
 use super::mutant::{CHECK, Mutant, apply_as, holds_as};
 use super::others::LEGACY_SKEW_MS;
 use super::{World, lock};
 
+/// How far ahead of the time a row is seeded that has lost its token.
+const SEED_AHEAD_MS: u64 = 24 * 3600 * 1000;
 /// Old versions of a row are kept this long, for stale reads.
 const STALE_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub struct Table {
     pub locks: BTreeMap<String, Entry>,
-    /// When an op was first sent, on the clocks of who sent it.
-    pub sent: BTreeMap<String, Moment>,
+    /// When an op was first sent: on the clocks of who sent it, and by the true time, epoch ms.
+    pub sent: BTreeMap<String, (Moment, u64)>,
     /// When a process first heard of a record version.
     pub heard: BTreeMap<(u64, String), Duration>,
+    /// What each process has put in the original's format.
+    pub puts: BTreeMap<u64, Vec<Put>>,
+}
+
+/// A put in the original's format.
+#[derive(Debug)]
+pub struct Put {
+    pub guid: String,
+    pub landed: bool,
 }
 
 /// One lock's row.
@@ -61,6 +73,12 @@ pub struct Reign {
     /// Since when nobody who could release it is there any more: it is to be free soon.
     pub given_up: Option<Duration>,
     pub hold: bool,
+    /// A further try of its acquisition met it: the answer says whose it is.
+    pub met: bool,
+    /// Its holder has heard that it is somebody else's.
+    pub told_lost: bool,
+    /// Its first row bore a stamp.
+    pub stamped: bool,
 }
 
 impl Entry {
@@ -107,7 +125,7 @@ impl World {
     pub fn apply(&self, host: &Host, op: &Op) -> Outcome {
         let time = self.time();
         let mut table = lock(&self.table);
-        let Table { locks, sent, heard } = &mut *table;
+        let Table { locks, sent, heard, puts } = &mut *table;
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
         let outcome = apply_as(self.mutant.filter(|_| self.real.is_none()), before.as_ref(), op);
@@ -124,13 +142,28 @@ impl World {
                     self.check(!spent, "E (once)", || format!("{}: an operation that was spent took effect", op.name));
                 }
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
-                    self.taken_over(op, before, entry);
+                    self.taken_over(host, op, before, entry);
+                }
+                if matches!(op.kind, OpKind::LegacyGet { .. }) {
+                    let of_host = puts.entry(host.id).or_default();
+                    of_host.iter_mut().filter(|put| put.guid == op.guid.as_str()).for_each(|put| put.landed = true);
+                    self.put_in_place(op, before.as_ref(), row);
                 }
                 entry.put(time, Some(row.clone()));
-                self.record(host, op, entry, row, sent_at);
+                if let Some((_, sent_ms)) = sent_at {
+                    self.by_the_service(op, before.as_ref(), row, sent_ms);
+                }
+                self.record(host, op, entry, row, sent_at.map(|(at, _)| at));
             }
             _ => {
-                self.count(conflict(op, before.as_ref()));
+                let what = conflict(op, before.as_ref());
+                self.count(what);
+                if let (OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. }, true) =
+                    (&op.kind, what.ends_with("ours"))
+                    && let Some(reign) = entry.by_nonce(lease.reign.as_str())
+                {
+                    reign.met = true;
+                }
                 entry.row = before;
             }
         }
@@ -140,7 +173,7 @@ impl World {
     }
 
     /// What a takeover says of whoever was there before.
-    fn taken_over(&self, op: &Op, before: &Row, entry: &Entry) {
+    fn taken_over(&self, host: &Host, op: &Op, before: &Row, entry: &Entry) {
         if let Ok(Standing::Legacy(legacy)) = before.standing()
             && self.plan.service_clock
         {
@@ -149,6 +182,12 @@ impl World {
             self.check(over, "legacy (respected)", || format!("{} was taken from an original client", op.name));
         }
         let reign = before.whole(attr::TOKEN).and_then(|token| entry.reigns.get(&token));
+        // Whoever is shown his own acquisition in time has it, and does not begin another.
+        let own = reign.filter(|reign| reign.host == host.id && reign.met);
+        if let Some((sent_at, lease)) = own.and_then(|reign| reign.writes.first()) {
+            let late = aged(host.machine.moment(self), *sent_at) + *lease / 50 >= *lease;
+            self.check(late, "E (recognised)", || format!("{host:?} takes {} from itself", op.name));
+        }
         // A release takes its time: a lease that ends just then may be taken over meanwhile.
         let on_its_way = Duration::from_millis(20 + self.plan.latency * 10);
         let left = reign.is_some_and(|reign| {
@@ -157,6 +196,41 @@ impl World {
         });
         let well = self.plan.well && self.is_calm();
         self.check(!(well && left), "E (left)", || format!("{} was not released by who held it", op.name));
+    }
+
+    /// §5: a stamp is at least the service's time when its write was sent, the lease and the pad; a seed is at most that
+    /// time. The bounds of hosts that stand still without a clock that counts it are not bounds.
+    fn by_the_service(&self, op: &Op, before: Option<&Row>, row: &Row, sent_ms: u64) {
+        let (lease, ends) = match &op.kind {
+            OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => (lease.lease_ms, lease.ends),
+            OpKind::Renew { lease_ms, ends, .. } => (*lease_ms, *ends),
+            _ => return,
+        };
+        if !ends.stamped || self.plan.freezes {
+            return;
+        }
+        let least = sent_ms + lease + STAMP_PAD.as_millis() as u64;
+        let short = least.saturating_sub(ends.expires_on);
+        self.check(short == 0, "§5 (stamp)", || format!("{}: its stamp is {short} ms too early", op.name));
+        let lost_its_token = before.is_some_and(|before| before.token().is_none());
+        let (true, Some(token)) = (before.is_none() || lost_its_token, row.token()) else { return };
+        let ahead = if lost_its_token { SEED_AHEAD_MS } else { 0 };
+        let early = ((token.get() - 1) >> 20) * 1000 <= sent_ms + ahead;
+        self.check(early, "C (seed)", || format!("{}: {token} is seeded by a time that has not come", op.name));
+    }
+
+    /// What a put in the original's format leaves of the row that it replaces.
+    fn put_in_place(&self, op: &Op, before: Option<&Row>, row: &Row) {
+        let token = |row: &Row| row.whole(attr::TOKEN);
+        let rises = before.is_none_or(|before| token(before).is_none_or(|was| token(row) > Some(was)));
+        self.check(rises, "C (legacy)", || format!("{}: a put in the original's format took its token back", op.name));
+        let stays = before.is_none_or(|before| before.text(attr::DATA) == row.text(attr::DATA));
+        self.check(stays, "E (data)", || format!("{}: a put in the original's format lost its payload", op.name));
+        let ends = before.and_then(|row| row.number(attr::EXPIRES_ON)?.parse_int()).unwrap_or(0);
+        let over = ends <= self.epoch_ms() as i64 + LEGACY_SKEW_MS;
+        self.check(over, "legacy (respected)", || format!("{}: a put replaced what is not over", op.name));
+        let held = before.is_some_and(|row| row.whole(attr::EXPIRES_ON).is_some_and(|ends| ends > 0));
+        self.count(if held { "legacy get of a held row" } else { "legacy get of a free row" });
     }
 
     fn record(&self, host: &Host, op: &Op, entry: &mut Entry, row: &Row, sent_at: Option<Moment>) {
@@ -180,6 +254,9 @@ impl World {
                     reported: false,
                     given_up: None,
                     hold: false,
+                    met: false,
+                    told_lost: false,
+                    stamped: new.ends.stamped,
                 };
                 entry.reigns.insert(token, reign);
             }
@@ -250,7 +327,23 @@ impl World {
         let mut table = lock(&self.table);
         if !table.sent.contains_key(op.guid.as_str()) {
             let at = host.machine.moment(self);
-            table.sent.insert(op.guid.as_str().to_owned(), at);
+            table.sent.insert(op.guid.as_str().to_owned(), (at, self.epoch_ms()));
+            if matches!(op.kind, OpKind::LegacyGet { .. }) {
+                let put = Put { guid: op.guid.as_str().to_owned(), landed: false };
+                table.puts.entry(host.id).or_default().push(put);
+            }
+        }
+    }
+
+    /// A holder has heard of the row that is there instead of its own.
+    pub fn told_lost(&self, op: &Op, row: Option<&Row>) {
+        let OpKind::Renew { reign, token, .. } = &op.kind else { return };
+        let gone = row
+            .is_none_or(|row| row.text(attr::REIGN) != Some(reign.as_str()) || row.whole(attr::EXPIRES_ON) == Some(0));
+        if let Some(entry) = lock(&self.table).locks.get_mut(op.name.as_str()).filter(|_| gone)
+            && let Some(known) = entry.reigns.get_mut(&token.get())
+        {
+            known.told_lost = true;
         }
     }
 

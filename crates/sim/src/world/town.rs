@@ -66,9 +66,17 @@ impl Town {
         for index in 0..self.machines.len() {
             self.start(index);
         }
-        for _ in 0..world.plan.legacy {
-            let dice = lock(&world.dice).fork();
-            self.others.push(tokio::spawn(others::legacy(world.clone(), dice)));
+        for index in 0..world.plan.legacy {
+            let mut dice = lock(&world.dice).fork();
+            if index < world.plan.heirs {
+                let machine = Machine::right(92);
+                machine.set_wall(&world, dice.signed(others::LEGACY_SKEW_MS));
+                let host = Host::new(&world, &Arc::new(machine));
+                let client = host.client(world.plan.longest);
+                self.others.push(tokio::spawn(others::heir(host, client)));
+            } else {
+                self.others.push(tokio::spawn(others::legacy(world.clone(), dice)));
+            }
         }
         if world.plan.operator {
             let host = Host::new(&world, &Arc::new(Machine::right(90)));
@@ -184,7 +192,7 @@ impl Town {
         all.iter().for_each(JoinHandle::abort);
         for living in self.living.iter().flatten() {
             let before = world.time();
-            living.client.close().await;
+            let _ended = tokio::time::timeout(FINISH, living.client.close()).await;
             let took = world.time() - before;
             let most = living.lease * 1006 / 1000 + Duration::from_millis(2);
             world.check(took <= most, "close() is bounded", || format!("{:?} took {took:?}", living.host));
@@ -216,7 +224,7 @@ impl Town {
             let patience = if tokenless { Duration::from_secs(9) } else { patience };
             let before = world.time();
             let handle = client.lock(name.as_str()).expect("a name");
-            let Ok(guard) = handle.acquire().await else {
+            let Ok(Ok(guard)) = tokio::time::timeout(FINISH, handle.acquire()).await else {
                 world.violation("D (newcomer)", format!("{name} cannot be had"));
                 continue;
             };
@@ -232,9 +240,12 @@ impl Town {
                 let writes = *lock(&host.rate);
                 world.check(writes.1 <= 3, "§6 (requests)", || format!("{} requests for a free lock", writes.1));
             }
-            let answer = guard.release().await;
+            let Ok(answer) = tokio::time::timeout(FINISH, guard.release()).await else {
+                world.violation("E (release)", format!("{name} cannot be given back"));
+                continue;
+            };
             world.check(answer.is_ok(), "E (release)", || format!("{name}: {answer:?} though all is well"));
-            client.close().await;
+            let _ended = tokio::time::timeout(FINISH, client.close()).await;
         }
     }
 

@@ -100,9 +100,11 @@ impl Sdk {
 impl Store for Sdk {
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
         Box::pin(async move {
+            self.host.asks_again(name);
             let request = self.store.read(name, consistency);
             let asked = Asked::Read(name.clone(), consistency);
             let answer = self.call(asked, request, |row| Told::Row(row.clone())).await;
+            self.host.has_read(name.clone());
             self.host.world.count("read");
             answer
         })
@@ -110,10 +112,13 @@ impl Store for Sdk {
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
+            self.host.begins();
+            self.host.tries(op);
             self.host.world.note_sent(&self.host, op);
             let request = self.store.write(op);
             let asked = Asked::Write(op.clone());
             let answer = self.call(asked, request, |outcome| Told::Outcome(outcome.clone())).await;
+            self.host.has_tried(op, answer.result.as_ref().ok());
             self.host.world.count("write");
             answer
         })
@@ -189,7 +194,11 @@ impl Table {
         }
         let body = spoilt(world, op, body);
         let (status, body) = self.raw(operation, &body);
-        let real = wire::outcome(status, &body);
+        let real = match (operation, status) {
+            // A put answers nothing: what it has left is looked up.
+            ("PutItem", 200) => self.stands(&op.name).map(Outcome::Applied),
+            _ => wire::outcome(status, &body),
+        };
         world.trace(|| format!("the table says HTTP {status}{}", if real.is_some() { "" } else { body.as_str() }));
         let told = real.clone().map_or(Told::Error(StoreErrorKind::Refused), Told::Outcome);
         if !world.agree(&call.asked, &told, &Told::Outcome(model.clone())) {
@@ -216,6 +225,13 @@ impl Table {
         world.trace(|| format!("{host:?} {name} read {stale:?} old: {}", show(row.as_ref())));
         let body = if stale.is_zero() { body } else { wire::found(name, row.as_ref()) };
         Served { status, body, told: Told::Row(row) }
+    }
+
+    /// The row that the table has.
+    fn stands(&self, name: &LockName) -> Option<Row> {
+        let key = json!({ "TableName": TABLE, "Key": { "name": { "S": name.as_str() } }, "ConsistentRead": true });
+        let (status, body) = self.raw("GetItem", &key.to_string());
+        wire::read(status, &body).flatten()
     }
 
     /// After a disagreement, of which has been told: a table and a model that show two rows could be waited on for ever.
