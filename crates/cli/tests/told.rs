@@ -4,8 +4,10 @@ mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
+use std::os::unix::process::CommandExt as _;
+
 use serde_json::{Value, json};
-use support::{Place, Running, until};
+use support::{Place, Running, state, until};
 use terminal::Terminal;
 
 /// Holds the lock `a` until it is killed.
@@ -116,6 +118,27 @@ fn a_quick_command_keeps_its_lock_for_as_long_as_asked() {
     place.run(&["run", "--at-least", "0.1", "a", "sleep", "0.2"]).ends_with(0);
     // A command that was not begun is another host's to begin.
     place.run(&["run", "--at-least", "1h", "a", "no-such-command"]).ends_with(127);
+}
+
+#[test]
+fn a_stop_from_the_terminal_does_not_end_the_keeping() {
+    let place = Place::new();
+    let mut command = place.command(&["run", "--at-least", "1h", "a", "touch", "ran"]);
+    // A job of a shell: others are not stopped.
+    command.process_group(0);
+    let run = Running::of(command);
+    // Nor is its supervisor there any more.
+    let children = || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.pid())).unwrap_or_default();
+    until("the command has ended", || place.path("ran").exists() && children().is_empty());
+    until("it is stopped, or ends", || {
+        run.signal("TSTP");
+        matches!(state(run.pid()), Some('T') | None)
+    });
+    run.signal("CONT");
+    place.run(&["run", "-n", "a", "true"]).ends_with(75);
+    run.signal("TERM");
+    run.end().ends_with(0);
+    place.run(&["run", "-n", "a", "true"]).ends_with(0);
 }
 
 #[test]

@@ -106,7 +106,7 @@ async fn work(
             terminal.restore();
         }
         if !forced {
-            at_least::stay(&guard, taken, task.at_least, signals.next()).await;
+            at_least::stay(&guard, taken, task.at_least, signals.next_to_end()).await;
         }
     }
     if let Watched::Left(names) = watched {
@@ -149,8 +149,8 @@ fn is_nearly(most: Duration, taken: Moment, task: &RunTask) -> bool {
 /// left from the child's end.
 async fn release(guard: Guard, signals: &mut Signals, story: &mut Story) -> Option<String> {
     let impatience = async {
-        signals.next().await;
-        signals.next().await;
+        signals.next_to_end().await;
+        signals.next_to_end().await;
     };
     let released = tokio::select! {
         biased;

@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use crate::exit::{Failure, Kind};
 use crate::ignored::is_ignored;
+use crate::supervisor;
 
 /// What was asked to be listened to and was not ignored when this process began, as under `nohup`: to listen would undo
 /// that, for the child too.
@@ -34,6 +35,16 @@ impl Signals {
             self.streams.push((one, heard));
         }
         Ok(())
+    }
+
+    /// The next one that is to end something: Ctrl-Z only stops this process for a while.
+    pub async fn next_to_end(&mut self) -> Signal {
+        loop {
+            match self.next().await {
+                Signal::SIGTSTP => supervisor::stop(),
+                signal => return signal,
+            }
+        }
     }
 
     /// The next one.
