@@ -152,6 +152,39 @@ test('a db that never answers is bounded by a timeout', async () => {
   assert.ok(performance.now() - begun < 4000, 'less than the 5 s of one request where nothing is said');
 });
 
+test('the calls for the table fail too if the db never answers, or throws', async () => {
+  for (const one of [() => {}, () => { throw new Error('at once'); }]) {
+    const client = library.createClient('Lock', { db: { ...mock().db, createTable: one, deleteTable: one }, timeoutMs: 50 });
+    for (const method of ['createLockTable', 'deleteLockTable']) {
+      const { callback, calls, called } = heard();
+      client[method](callback);
+      await called;
+      await sleep(20);
+      assert.deepStrictEqual(calls, [['ERROR', null]]);
+    }
+  }
+});
+
+test('for the new API too, a db that throws is an error, and one that answers twice is heard once', needsAll, async (t) => {
+  const { name } = await onTable(t);
+  const below = v2();
+  const over = (updateItem) => library.createClient(name, { db: { ...mock().db, updateItem }, leaseMs: 1000 }).lock('a');
+  const throwing = over(() => { throw Object.assign(new Error('at once'), { code: 'AccessDeniedException' }); });
+  await assert.rejects(throwing.acquire(), { name: 'StoreError', code: 'ACCESS_DENIED', message: /UpdateItem/ });
+  const answers = [];
+  const twice = over((params, callback) =>
+    below.updateItem(params, (...values) => {
+      callback(...values);
+      callback(new Error('again'));
+      answers.push(setImmediate(callback, null, {}));
+    }));
+  const held = await twice.acquire();
+  await until(() => answers.length > 2, 'renewals');
+  assert.ok(held.isLive());
+  await held.release();
+  assert.strictEqual((await row(name, 'a')).expiresOn.N, '0');
+});
+
 test('a db that answers twice is heard once', async () => {
   const { db } = mock();
   const twice = (method) => (params, callback) =>

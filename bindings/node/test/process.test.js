@@ -89,6 +89,7 @@ test('on the embedded store the lock of a process that was killed is taken over 
 const EXITS = {
   'an idle client': `library.connect('memory:'); library.createClient('Lock', { db: { getItem() {}, putItem() {} } });`,
   'a client that was used': `library.connect('memory:').lock('a').inspect();`,
+  'a client that was used on SQLite': `library.connect('sqlite://' + require('node:path').join(process.argv[1], 'locks.db')).lock('a').hold(1000);`,
   'a listener that waits, and the lock held': `
     library.connect('memory:').lock('a').acquire().then((lock) => lock.signal.addEventListener('abort', () => console.log('lost')));`,
   'a listing that was left': `(async () => { for await (const lock of library.connect('memory:').list()) break; })();`,
@@ -99,12 +100,21 @@ const EXITS = {
 };
 for (const [what, script] of Object.entries(EXITS)) {
   test(`the process exits by itself with ${what}`, async () => {
-    const child = start(script);
+    const child = start(script, { args: [directory()] });
     const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
     assert.deepStrictEqual(await child.ended, { code: 0, signal: null, said: '', complained: '' });
     clearTimeout(timer);
   });
 }
+
+test('the process exits by itself with a client that was used over HTTP', needsServer, async (t) => {
+  const { name } = await onTable(t);
+  const script = `library.createClient(process.argv[1], { awsConfig: ${JSON.stringify(awsConfig)} }).lock('a').hold(1000);`;
+  const child = start(script, { args: [name] });
+  const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
+  assert.deepStrictEqual(await child.ended, { code: 0, signal: null, said: '', complained: '' });
+  clearTimeout(timer);
+});
 
 test('it does not exit while acquire is pending', async () => {
   const store = url();
@@ -165,15 +175,35 @@ test('worker threads have clients of their own, and one terminated in mid-acquir
   await waiting.worker.terminate(); // in the midst of its acquire
   assert.ok(!waiting.said.includes('held'));
   await held.release();
-  // Its lease would be a minute: that we get it now, and can again, shows that nobody else has it.
-  for (let at = 0; at < 3; at++) {
-    await sleep(50);
+  // Its lease would be a minute: that we get it now, and can again, shows that nobody else has it; and by the tokens nobody
+  // else, who waited on, had it in between.
+  for (let at = 1n; at <= 3n; at++) {
+    await sleep(500);
     const lock = await client.lock('a').acquire({ waitMs: 10_000 });
+    assert.strictEqual(lock.token, held.token + at);
     await lock.release();
   }
   // What a terminated worker held is given back, not waited out.
   await Promise.all(several.map(({ worker }) => worker.terminate()));
   for (const name of ['x', 'y', 'z']) await (await client.lock(name).acquire({ waitMs: 10_000 })).release();
+});
+
+test('a worker terminated while its acquire is answered leaves nothing behind', needsServer, async (t) => {
+  const { client, name } = await onTable(t);
+  const script = `
+    const { workerData } = require('node:worker_threads');
+    const { name, awsConfig } = workerData;
+    require(${INDEX}).createClient(name, { awsConfig, leaseMs: 600000 }).lock('a').acquire();`;
+  let worker;
+  const writes = [];
+  const endpoint = await between(t, async (operation) => {
+    // The row is written; nobody has heard of it yet.
+    if (operation === 'UpdateItem' && writes.push(operation) === 1) await worker.terminate();
+  });
+  worker = new Worker(script, { eval: true, workerData: { name, awsConfig: { ...awsConfig, endpoint } } });
+  // Its lease would be ten minutes.
+  await until(async () => writes.length > 1 && (await client.lock('a').inspect()).state === 'free', 'it is given back');
+  assert.strictEqual(typeof (await client.lock('a').inspect()).token, 'bigint', 'the row was written');
 });
 
 test('an acquire that is aborted as the process ends leaves nothing behind', needsServer, async (t) => {
