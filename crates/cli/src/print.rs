@@ -3,9 +3,11 @@
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use dynamo_lock::{Clock, SystemClock};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::exit::{Failure, Kind};
 
@@ -13,6 +15,13 @@ use crate::exit::{Failure, Kind};
 pub fn line(text: &str) {
     // Nobody may be there to read it; that is no reason to end.
     let _closed = writeln!(std::io::stderr(), "dynamo-lock: {}", escape(text));
+}
+
+/// Whether one could be written at once. For a pipe that nobody empties, or a terminal that was halted, nobody waits who
+/// has signals to hear and a lock to get.
+pub fn is_heard() -> bool {
+    let stderr = std::io::stderr();
+    poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
 }
 
 /// One line on standard output. A reader that has gone away had enough: there is nothing more to do.

@@ -27,7 +27,12 @@ pub async fn tell(lock: &Lock, quiet: bool) -> Infallible {
     if std::io::stderr().is_terminal() && !dumb {
         return on_terminal(lock).await;
     }
-    elsewhere(lock, print::line).await
+    let say = |text: &str| {
+        if print::is_heard() {
+            print::line(text);
+        }
+    };
+    elsewhere(lock, say).await
 }
 
 async fn elsewhere(lock: &Lock, mut say: impl FnMut(&str)) -> Infallible {
@@ -84,13 +89,16 @@ struct Line {
 
 impl Line {
     fn show(&mut self, text: &str) {
+        if !print::is_heard() {
+            return;
+        }
         self.shown = true;
         // Without wrapping: of a line that had become two, only one could be taken back.
         let _closed = write!(std::io::stderr(), "\r\x1b[K\x1b[?7ldynamo-lock: {}\x1b[?7h", print::escape(text));
     }
 
     fn erase(&mut self) {
-        if std::mem::take(&mut self.shown) {
+        if std::mem::take(&mut self.shown) && print::is_heard() {
             let _closed = write!(std::io::stderr(), "\r\x1b[K");
         }
     }

@@ -4,8 +4,10 @@ mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
+use std::io::{PipeReader, PipeWriter, Write as _};
 use std::os::unix::process::CommandExt as _;
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde_json::{Value, json};
 use support::{Place, Running, state, until};
 use terminal::Terminal;
@@ -151,6 +153,33 @@ fn a_lock_lost_while_it_is_kept_is_told() {
     place.run(&["release", "a", "--token", &token, "--yes"]).ends_with(0);
     let ran = run.end().ends_with(76);
     assert!(ran.stderr.contains("revoked") && ran.stderr.contains("ended by itself"), "{ran:?}");
+}
+
+/// A pipe that takes nothing more, for as long as its reader is there.
+fn full() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("ours");
+    while writer.write(&[b'.'; 1024]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).expect("ours");
+    (reader, writer)
+}
+
+#[test]
+fn a_lock_is_had_and_kept_also_if_nobody_reads_what_is_said() {
+    let place = Place::new();
+    let holder = place.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done"]);
+    // Three leases long there is somebody left, which is said after one.
+    let script = "setsid -f sh -c 'sleep 3; touch done'; exit 3";
+    let mut command = place.command(&["run", "--lease", "1", "a", "-c", script]);
+    let (_reader, writer) = full();
+    command.stderr(writer);
+    let waiter = Running::of(command);
+    // Within that it has been said who is waited for.
+    place.run(&["run", "-w", "3", "a", "true"]).ends_with(75);
+    std::fs::write(place.path("go"), "").expect("a file");
+    holder.end().ends_with(0);
+    waiter.end().ends_with(3);
+    assert!(place.path("done").exists());
 }
 
 #[test]
