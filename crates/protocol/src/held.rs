@@ -106,6 +106,8 @@ pub struct Held {
     /// R6 was over on arrival, or nearly for want of a stamp: not to be reported as held before a renewal has landed.
     unconfirmed: bool,
     stamped: bool,
+    /// The `expiresOn` that the row is known to have had.
+    expires_on: u64,
     beat: u64,
     renewal: Option<Renewal>,
     pause: Option<Pause>,
@@ -150,6 +152,7 @@ impl Held {
             max_hold: max_hold.map(|d| Deadline::new(sent_at, d)),
             unconfirmed,
             stamped,
+            expires_on: row.whole(attr::EXPIRES_ON).unwrap_or(0),
             beat: row.whole(attr::BEAT).unwrap_or(0),
             renewal: None,
             pause: None,
@@ -269,6 +272,11 @@ impl Held {
     }
 
     fn renewal_op(&self, now: &Now<'_>) -> Op {
+        let mut ends = ends(self.lease, now);
+        if !ends.stamped {
+            // By a wall clock that was set back the row could end before the belief that stands (R6).
+            ends.expires_on = ends.expires_on.max(self.expires_on);
+        }
         Op {
             name: self.name.clone(),
             guid: Guid::from_random(now.fresh.guid),
@@ -277,7 +285,7 @@ impl Held {
                 token: self.token,
                 beat: self.beat,
                 lease_ms: millis(self.lease),
-                ends: ends(self.lease, now),
+                ends,
                 data: self.data.clone(),
             },
         }
@@ -338,6 +346,7 @@ impl Held {
         }
         self.asked = self.data.is_some() || lease_ms < millis(self.lease);
         self.stamped = is_stamped(row);
+        self.expires_on = row.whole(attr::EXPIRES_ON).unwrap_or(self.expires_on);
         let stamp = own_stamp(row, date, sent_at);
         let unknown = now.service.is_some() && stamp.is_none();
         if unknown || stamp.is_some_and(|d| d.passed(now.at)) && self.unconfirmed {

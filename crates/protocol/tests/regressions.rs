@@ -312,3 +312,30 @@ fn an_acquisition_by_a_slow_wall_clock_is_not_reported_with_moments_to_live() {
         assert!(held.time_left(at(20)) > Duration::from_secs(19));
     }
 }
+
+#[test]
+fn a_renewal_without_a_stamp_never_ends_a_row_earlier() {
+    let mut service = ServiceClock::default();
+    let second = EPOCH_MS / 1000;
+    service.observe(ServiceDate(second), SentAt(at(0)), ReceivedAt(at(5)));
+    let mut machine = Acquire::new(request(3600, Patience::Wait), None);
+    let op = write(machine.next(&with(&service, 10)));
+    let Verdict::Applied(row) = apply(None, &op) else { panic!() };
+    machine.handle_outcome(
+        &with(&service, 20),
+        SentAt(at(10)),
+        &Outcome::Applied(row.clone()),
+        Some(ServiceDate(second)),
+    );
+    let Step::Acquired(mut held) = machine.next(&with(&service, 20)) else { panic!() };
+    // More than ten minutes without a date, and the wall clock an hour back: what it would say is over before it is sent.
+    let mut late = with(&service, 700_000);
+    late.at.wall_ms -= 3_600_000;
+    let Beat::Write(renewal) = held.next(&late) else { panic!("a renewal is due") };
+    let OpKind::Renew { ends, .. } = &renewal.kind else { panic!() };
+    assert!(!ends.stamped, "nothing tells the service's time any more");
+    assert_eq!(Some(ends.expires_on), row.whole(attr::EXPIRES_ON));
+    // The belief that stands is within it.
+    assert!(held.time_left(late.at) > Duration::from_secs(2000));
+    assert!(ends.expires_on > EPOCH_MS + 700_000 + held.time_left(late.at).as_millis() as u64);
+}

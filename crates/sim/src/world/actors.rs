@@ -232,6 +232,15 @@ impl Worker {
             2..=4 if !self.count_up(guard).await => return false,
             2..=4 => {}
             5 => self.host.sleep(spell).await,
+            // Nobody asks the guard: it is the library that tells.
+            6..=7 => {
+                let stop = guard.cancellation();
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = self.host.sleep(spell) => {}
+                }
+            }
             _ => {
                 tokio::select! {
                     biased;

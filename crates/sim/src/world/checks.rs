@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_lock::{Event, Guard, LockName, Loss, Moment, Observer, ReleaseError};
-use dynamo_lock_protocol::attr;
+use dynamo_lock_protocol::{Op, OpKind, attr};
 
 use super::host::{Host, Inside};
+use super::store::show_op;
 use super::{World, lock};
 
 /// R4: how much a holder has to age between two readings: by the clock that says most. Said here once more, since the
@@ -191,6 +192,21 @@ impl World {
         drop(table);
         self.check(!told, "A (told)", || format!("{} with {token} is believed in by who has heard of its loss", id.0));
         self.check(over == 0, "A (R6)", || format!("{} with {token} is believed in {over} ms after its row", id.0));
+    }
+
+    /// Nothing is tried once more that would come too late: a release when its belief is over, an operator's write after
+    /// ten seconds.
+    pub fn still_tries(&self, host: &Host, op: &Op) {
+        let late = match &op.kind {
+            OpKind::Release { token: Some(token), .. } => self.over(host, op.name.as_str(), token.get()),
+            OpKind::Revoke { .. } | OpKind::ForceFree { .. } => {
+                let sent = lock(&self.table).sent.get(op.guid.as_str()).copied();
+                sent.map(|(at, _)| aged(host.machine.moment(self), at).saturating_sub(Duration::from_secs(10)))
+            }
+            _ => None,
+        };
+        let late = late.unwrap_or_default();
+        self.check(late.is_zero(), "§6 (an end)", || format!("{} is tried again, {late:?} too late", show_op(op)));
     }
 
     /// How far a reign is past the end of its belief, on its host's clocks: the belief that the last write to take effect

@@ -209,6 +209,7 @@ impl Host {
     /// §6: whoever sends the same once more has waited for a while. A renewal may be asked for at any time.
     pub fn tries(&self, op: &Op) {
         let Some(at) = lock(&self.failed).remove(op.guid.as_str()) else { return };
+        self.world.still_tries(self, op);
         let pause = self.world.time().saturating_sub(at);
         let early = pause < POLL_MIN && !matches!(op.kind, OpKind::Renew { .. });
         self.world.check(!early, "§6 (retries)", || format!("{self:?} sends {} again after {pause:?}", show_op(op)));

@@ -134,13 +134,20 @@ pub async fn operator(host: Arc<Host>, client: Client) {
             Ok(()) => format!("{host:?} {name} {what} of {token}: done"),
             Err(error) => format!("{host:?} {name} {what} of {token}: {error}"),
         });
-        let held = lock(&world.table).locks.get(&name).is_some_and(|entry| entry.is_held_by(token.get()));
+        let (held, revoked) = {
+            let table = lock(&world.table);
+            let entry = table.locks.get(&name);
+            let reign = entry.and_then(|entry| entry.reigns.get(&token.get()));
+            // What an operator's write has put into a reign's place is none itself.
+            (entry.is_some_and(|entry| entry.is_held_by(token.get())), reign.is_none_or(|reign| reign.revoked))
+        };
         let ended =
             |how: &str| world.check(!held, "E (revoke)", || format!("{name}: {how}, and {token} still holds it"));
         match answer {
             Ok(()) => {
                 world.count(if force { "force free Ok" } else { "revoke Ok" });
                 ended("revoked");
+                world.check(revoked, "E (revoke)", || format!("{name}: done, and nothing has ended {token} by hand"));
             }
             Err(RevokeError::Ended { .. }) => {
                 world.count("revoke Ended");
