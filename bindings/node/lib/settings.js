@@ -56,7 +56,7 @@ const MEANT = new Set([
 function ofAwsConfig(all, settings) {
   // What is for DynamoDB alone comes first.
   const own = object(all.dynamodb ?? {}, 'awsConfig.dynamodb');
-  const config = Object.assign(Object.create(all), own);
+  const config = Object.create(all, Object.getOwnPropertyDescriptors(own));
   // An AWS.Config of the SDK's has a default for everything.
   if (typeof all.getCredentials !== 'function') {
     for (const key of Object.keys({ ...all, ...own }).filter((key) => !MEANT.has(key))) {

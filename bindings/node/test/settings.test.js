@@ -81,7 +81,7 @@ test('what a configuration has for DynamoDB alone comes before what it has for a
   const dynamodb = { region: 'eu-south-1', endpoint: `http://127.0.0.1:${port}`, accessKeyId: 'own', secretAccessKey: 'x' };
   const config = new (packages('aws-sdk').Config)(keys);
   config.update({ dynamodb });
-  for (const awsConfig of [config, { ...keys, endpoint: 'http://127.0.0.1:9', dynamodb }]) {
+  for (const awsConfig of [config, Object.freeze({ ...keys, endpoint: 'http://127.0.0.1:9', dynamodb })]) {
     await library.createClient('Lock', { awsConfig }).lock('a').inspect();
     assert.match(heard.pop().authorization, /Credential=own\/\d+\/eu-south-1\//);
   }
