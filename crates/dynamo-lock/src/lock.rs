@@ -116,9 +116,10 @@ impl Lock {
                 return Err(HoldError::Held { by: Box::new(by), until });
             }
         };
-        // The read before may have told no time: an unstamped row of a slow wall clock would not last as long as it says.
+        // The read before may have told no time: an unstamped row of a slow wall clock would not last as long as it says. Nor
+        // would one that bears a time from before this host stood still.
         let unstamped = core.service.is_some() && !held.is_stamped();
-        if duration > core.timing.lease() || unstamped {
+        if duration > core.timing.lease() || unstamped || held.outlasts_row(core.clock.now()) {
             let (name, token) = (self.name.clone(), held.token());
             let lost = |loss| Lost { loss, name, token, output: None, last_error: None };
             *held = core.extend(*held.clone(), duration).await.map_err(lost)?;

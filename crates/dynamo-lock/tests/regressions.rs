@@ -162,3 +162,31 @@ async fn a_close_that_gave_up_does_not_keep_another_waiting() {
     assert!(world.is_free("a").await);
     assert!(world.time() - begun < Duration::from_secs(10), "{:?}", world.time() - begun);
 }
+
+/// A host learns the time, stands still for so long, and holds a lock; whoever comes is kept out for as long.
+async fn holds_after_a_standstill(still: Duration, dates_off: (i64, i64)) {
+    let world = World::new();
+    let (host, other) = (world.host(), world.host());
+    host.link.dates_off(dates_off.0);
+    other.link.dates_off(dates_off.1);
+    let client = host.client();
+    client.lock("b").unwrap().inspect().await.expect("it learns the time");
+    sleep(still).await;
+    host.clock.frozen(still);
+    let (began, duration) = (world.time(), Duration::from_secs(8));
+    client.lock("a").unwrap().hold(duration).await.unwrap();
+    let newcomer = other.client();
+    let lock = newcomer.lock("a").unwrap();
+    while world.time() < began + duration * 99 / 100 - Duration::from_millis(10) {
+        let taken = lock.try_acquire().await.unwrap();
+        assert!(taken.is_none(), "after {:?} of {duration:?}", world.time() - began);
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_by_a_host_that_stood_still_lasts_as_long_as_it_was_asked_for() {
+    // A long standstill, which its own answers tell of; and one that is too short for them to disagree.
+    holds_after_a_standstill(Duration::from_secs(10), (0, 0)).await;
+    holds_after_a_standstill(Duration::from_millis(5900), (-2, 2)).await;
+}

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::config::SEED_AHEAD;
-use crate::held::{Won, ends, own_stamp};
+use crate::held::{Won, ends};
 use crate::op::{attr, millis};
 use crate::time::Pause;
 use crate::watch::{Holder, Liveness, Watch};
@@ -327,7 +327,7 @@ impl Acquire {
             token,
             sent_at: operation.sent_at,
             row,
-            stamp: own_stamp(row, date, sent_at),
+            heard: date.map(|date| (date, sent_at)),
         };
         let Request { timing, heartbeat, max_hold, .. } = &self.request;
         self.phase = Phase::Won(Box::new(Held::new(won, timing.clone(), *heartbeat, *max_hold, now)));

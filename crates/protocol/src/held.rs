@@ -108,6 +108,10 @@ pub struct Held {
     stamped: bool,
     /// The `expiresOn` that the row is known to have had.
     expires_on: u64,
+    /// The last answer's `Date`, and when its try was sent.
+    heard: Option<(ServiceDate, SentAt)>,
+    /// The next stamp counts from that answer, whatever was known before.
+    afresh: bool,
     beat: u64,
     renewal: Option<Renewal>,
     pause: Option<Pause>,
@@ -124,7 +128,7 @@ pub(crate) struct Won<'a> {
     pub(crate) token: FencingToken,
     pub(crate) sent_at: SentAt,
     pub(crate) row: &'a Row,
-    pub(crate) stamp: Option<Deadline>,
+    pub(crate) heard: Option<(ServiceDate, SentAt)>,
 }
 
 impl Held {
@@ -135,7 +139,8 @@ impl Held {
         max_hold: Option<Duration>,
         now: &Now<'_>,
     ) -> Self {
-        let Won { name, reign, token, sent_at, row, stamp } = won;
+        let Won { name, reign, token, sent_at, row, heard } = won;
+        let stamp = own_stamp(row, heard);
         let lease = timing.lease();
         let stamped = is_stamped(row);
         let unknown = now.service.is_some() && stamp.is_none();
@@ -153,6 +158,8 @@ impl Held {
             unconfirmed,
             stamped,
             expires_on: row.whole(attr::EXPIRES_ON).unwrap_or(0),
+            heard,
+            afresh: false,
             beat: row.whole(attr::BEAT).unwrap_or(0),
             renewal: None,
             pause: None,
@@ -177,6 +184,12 @@ impl Held {
     /// Whether the row bears the service's time: what nothing renews must (R6 of an unstamped row may be short).
     pub fn is_stamped(&self) -> bool {
         self.stamped
+    }
+
+    /// Whether the row may be over before the lease is (R6): its stamp was written by a host that had stood still since it
+    /// learned the time. What nothing renews must be stamped once more.
+    pub fn outlasts_row(&self, at: Moment) -> bool {
+        self.belief.stamp.is_some_and(|stamp| stamp.left(at) < self.belief.sent.left(at))
     }
 
     /// How many renewals are known to have landed, and moved the belief.
@@ -240,9 +253,11 @@ impl Held {
         self.ask();
     }
 
-    /// Asks for a renewal now that makes the lease this long, if that is longer.
+    /// Asks for a renewal now that makes the lease this long, if that is longer. Its stamp counts from the last answer alone:
+    /// what was known before may be from before a standstill.
     pub fn ask_lease(&mut self, lease: Duration) {
         self.lease = self.lease.max(lease);
+        self.afresh = true;
         self.ask();
     }
 
@@ -276,6 +291,8 @@ impl Held {
         if !ends.stamped {
             // By a wall clock that was set back the row could end before the belief that stands (R6).
             ends.expires_on = ends.expires_on.max(self.expires_on);
+        } else if let Some((date, sent_at)) = self.heard.filter(|_| self.afresh) {
+            ends.expires_on = ends.expires_on.max(date.upper_at(sent_at, now.at) + millis(self.lease + STAMP_PAD));
         }
         Op {
             name: self.name.clone(),
@@ -347,7 +364,8 @@ impl Held {
         self.asked = self.data.is_some() || lease_ms < millis(self.lease);
         self.stamped = is_stamped(row);
         self.expires_on = row.whole(attr::EXPIRES_ON).unwrap_or(self.expires_on);
-        let stamp = own_stamp(row, date, sent_at);
+        self.heard = date.map(|date| (date, sent_at));
+        let stamp = own_stamp(row, self.heard);
         let unknown = now.service.is_some() && stamp.is_none();
         if unknown || stamp.is_some_and(|d| d.passed(now.at)) && self.unconfirmed {
             // No bound on service time came with it: the old belief stands, and the next renewal comes soon.
@@ -397,8 +415,9 @@ fn is_stamped(row: &Row) -> bool {
 
 /// R6: a belief ends when service time, bounded from this answer's `Date` alone, could reach the row's `expiresOn`,
 /// stamped or not.
-pub(crate) fn own_stamp(row: &Row, date: Option<ServiceDate>, sent_at: SentAt) -> Option<Deadline> {
-    let left = row.whole(attr::EXPIRES_ON)?.saturating_sub(date?.upper_when_sent());
+fn own_stamp(row: &Row, heard: Option<(ServiceDate, SentAt)>) -> Option<Deadline> {
+    let (date, sent_at) = heard?;
+    let left = row.whole(attr::EXPIRES_ON)?.saturating_sub(date.upper_when_sent());
     Some(Deadline::new(sent_at, Duration::from_millis(left * (1000 - DRIFT_PER_MILLE) / 1000)))
 }
 

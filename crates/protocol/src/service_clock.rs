@@ -19,6 +19,13 @@ impl ServiceDate {
         self.0 * 1000 + 1000 + DELTA.as_millis() as u64
     }
 
+    /// The latest that service time can be at a later moment, by this answer alone, ms.
+    pub(crate) fn upper_at(self, sent_at: SentAt, now: Moment) -> u64 {
+        // Real time passed is at most the larger clock's over (1 - rho).
+        let passed = now.lease_elapsed_since(sent_at.0).as_millis() as u64;
+        self.upper_when_sent() + (passed * 1000).div_ceil(1000 - DRIFT_PER_MILLE) + 1
+    }
+
     /// The earliest that service time can be once the answer has arrived, ms (§5).
     pub fn lower_when_received(self) -> u64 {
         (self.0 * 1000).saturating_sub(DELTA.as_millis() as u64)
@@ -40,9 +47,7 @@ impl Sample {
     }
 
     fn upper(&self, now: Moment) -> u64 {
-        // And at most the larger clock's over (1 - rho).
-        let passed = now.lease_elapsed_since(self.sent_at.0).as_millis() as u64;
-        self.date.upper_when_sent() + (passed * 1000).div_ceil(1000 - DRIFT_PER_MILLE) + 1
+        self.date.upper_at(self.sent_at, now)
     }
 }
 

@@ -154,8 +154,8 @@ const SERVICE_CLOCK: &[Mutant] = &[
     mutant(
         "upper-by-smaller-clock",
         SERVICE,
-        "now.lease_elapsed_since(self.sent_at.0)",
-        "now.waiter_elapsed_since(self.sent_at.0)",
+        "now.lease_elapsed_since(sent_at.0)",
+        "now.waiter_elapsed_since(sent_at.0)",
     ),
     mutant(
         "sample-swapped",
@@ -205,8 +205,8 @@ const SERVICE_CLOCK: &[Mutant] = &[
     mutant(
         "no-r6",
         HELD,
-        "row.whole(attr::EXPIRES_ON)?.saturating_sub(date?.upper_when_sent())",
-        "(row.whole(attr::EXPIRES_ON)?.saturating_sub(date?.upper_when_sent())) + 1_000_000_000",
+        "row.whole(attr::EXPIRES_ON)?.saturating_sub(date.upper_when_sent())",
+        "(row.whole(attr::EXPIRES_ON)?.saturating_sub(date.upper_when_sent())) + 1_000_000_000",
     ),
     mutant(
         "confirmed-unread",
@@ -341,6 +341,7 @@ const HOLDING: &[Mutant] = &[
         "self.renewal = Some(renewal);\n                self.pause_retry(now);",
         "self.lost = Some(Loss::Expired);",
     ),
+    mutant("unstamped-goes-back", HELD, "ends.expires_on = ends.expires_on.max(self.expires_on);", ""),
     mutant("unstamped-stays", HELD, "!self.stamped && now.service_interval().is_some()", "false"),
     mutant(
         "conflict-is-ignored",
@@ -442,5 +443,7 @@ const LIBRARY: &[Mutant] = &[
     ),
     mutant("belief-until-released", GUARD, "self.holding.ended.cancel();", ""),
     mutant("hold-unstamped", LOCK, "duration > core.timing.lease() || unstamped", "duration > core.timing.lease()"),
+    mutant("hold-outlasts-row", LOCK, "held.outlasts_row(core.clock.now())", "false"),
+    mutant("hold-by-old-samples", HELD, "self.heard.filter(|_| self.afresh)", "self.heard.filter(|_| false)"),
     mutant("hold-not-extended", LOCK, "duration > core.timing.lease() || unstamped", "unstamped"),
 ];

@@ -120,6 +120,7 @@ struct Skew {
     raw_ahead: Duration,
     slew_per_mille: i64,
     stopped: bool,
+    frozen: Duration,
     wall_ms: i64,
 }
 
@@ -129,6 +130,12 @@ impl HostClock {
     pub fn suspended(&self, length: Duration) {
         self.state.lock().unwrap().boot_ahead += length;
         self.step_wall(length.as_millis() as i64);
+    }
+
+    /// The host stood still for so long, as a virtual machine that is moved: only the wall clock counts it. True time is
+    /// advanced by whoever calls this.
+    pub fn frozen(&self, length: Duration) {
+        self.state.lock().unwrap().frozen += length;
     }
 
     /// Steps the wall clock.
@@ -156,7 +163,7 @@ impl HostClock {
 impl Clock for HostClock {
     fn now(&self) -> Moment {
         let skew = *self.state.lock().unwrap();
-        let time = self.world.time().as_nanos() as u64;
+        let time = (self.world.time() - skew.frozen).as_nanos() as u64;
         let slewed = time as i64 / 1000 * skew.slew_per_mille;
         Moment {
             boot_ns: time.saturating_add_signed(slewed) + skew.boot_ahead.as_nanos() as u64,
@@ -239,12 +246,16 @@ pub struct Link {
     calls: Arc<Mutex<Vec<(Duration, Call)>>>,
     /// How stale an eventually consistent read is; a copy of the row from then.
     stale: Arc<Mutex<Option<Option<Row>>>>,
+    /// How far off the service host is that answers here.
+    dates_off: Arc<Mutex<i64>>,
 }
 
 impl Link {
     fn new(world: &World) -> Self {
         let rule: Rule = Box::new(|_| Fault::None);
-        Self { world: world.clone(), rule: Arc::new(Mutex::new(rule)), calls: Arc::default(), stale: Arc::default() }
+        let rule = Arc::new(Mutex::new(rule));
+        let (calls, stale, dates_off) = Default::default();
+        Self { world: world.clone(), rule, calls, stale, dates_off }
     }
 
     /// From now on, this decides what happens to each request.
@@ -299,8 +310,14 @@ impl Link {
         fault
     }
 
+    /// Answers here come from a service host whose clock is so many seconds ahead, or behind.
+    pub fn dates_off(&self, seconds: i64) {
+        *self.dates_off.lock().unwrap() = seconds;
+    }
+
     fn date(&self) -> Option<ServiceDate> {
-        self.world.dates.then(|| ServiceDate(self.world.epoch_ms() / 1000))
+        let second = self.world.epoch_ms() / 1000;
+        self.world.dates.then(|| ServiceDate(second.saturating_add_signed(*self.dates_off.lock().unwrap())))
     }
 
     /// Performs `work` as the fault has it, whoever still waits for the answer.

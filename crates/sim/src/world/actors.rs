@@ -53,10 +53,11 @@ impl Worker {
             let name = lock_name(self.host.roll(|dice| dice.range(1..=self.world().plan.locks as u64)));
             let lock = self.client.lock(name).expect("a name");
             self.host.begins();
-            match self.host.roll(|dice| dice.range(0..=99)) {
-                0..=4 => self.hold(&lock).await,
-                5..=14 => self.with(&lock).await,
-                _ => self.acquire(&lock).await,
+            let (hold, with) = self.host.roll(|dice| (dice.chance(self.world().plan.holds), dice.chance(100)));
+            match (hold, with) {
+                (true, _) => self.hold(&lock).await,
+                (false, true) => self.with(&lock).await,
+                (false, false) => self.acquire(&lock).await,
             }
             let rest = self.host.roll(|dice| dice.upto(self.lease / 2));
             self.host.sleep(rest).await;

@@ -14,6 +14,8 @@ type Omission = (&'static str, fn(&mut Plan));
 /// Everything that can be left out, what explains most first.
 const OMISSIONS: &[Omission] = &[
     ("ttl", |plan| plan.ttl = false),
+    ("lull", |plan| plan.lull = false),
+    ("edges", |plan| plan.edges = false),
     ("legacy", |plan| plan.legacy = 0),
     ("operator", |plan| plan.operator = false),
     ("crashes", |plan| plan.crashes = false),

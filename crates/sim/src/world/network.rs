@@ -80,6 +80,9 @@ impl World {
             dated: calm || !dice.chance(self.plan.dateless),
             service_host: dice.range(0..=2) as usize,
         };
+        if self.plan.edges {
+            fate.service_host = host.machine.index % 3;
+        }
         let late = self.plan.longest * 2;
         if burst && dice.chance(900) || dice.chance(weather.throttled) {
             return Fate { out: None, reply: Reply::Throttled, ..fate };

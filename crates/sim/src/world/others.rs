@@ -20,7 +20,9 @@ pub const LEGACY_SKEW_MS: i64 = 2000;
 /// A client of the original protocol: reads, and later puts a whole new row if it saw the old one expired, on condition
 /// that its `guid` is still the same. Its reads are eventually consistent, and it may be paused in between.
 pub async fn legacy(world: Arc<World>, mut dice: Dice) {
-    let wall = dice.signed(LEGACY_SKEW_MS);
+    let edges = world.plan.edges;
+    let wall = if edges { -LEGACY_SKEW_MS } else { dice.signed(LEGACY_SKEW_MS) };
+    let longest = if edges { 300 } else { world.plan.longest.as_millis() as u64 };
     while !world.is_stopping() {
         sleep(dice.upto(world.plan.longest)).await;
         let name = LockName::new(lock_name(dice.range(1..=world.plan.locks as u64))).expect("a name");
@@ -40,7 +42,7 @@ pub async fn legacy(world: Arc<World>, mut dice: Dice) {
         if world.is_stopping() {
             return;
         }
-        let length = dice.range(0..=world.plan.longest.as_millis() as u64);
+        let length = dice.range(0..=longest);
         let mut row = Row::default();
         row.set(attr::GUID, format!("{:032x}", dice.bits()).as_str().into());
         row.set(attr::EXPIRES_ON, Value::from(now + length));

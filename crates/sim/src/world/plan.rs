@@ -60,9 +60,16 @@ pub struct Plan {
     pub heirs: usize,
     /// A second act, nine days later.
     pub ttl: bool,
+    /// A second act, nearly ten minutes later: what is known of the service's time is as old as it may be.
+    pub lull: bool,
+    /// Clocks are as far off as is assumed, all the time: each host hears one host of the service, the original's clients
+    /// are slow, and their locks short.
+    pub edges: bool,
     /// Guards are asked at every acquisition, also on hosts that are paused.
     pub eager: bool,
     pub drops: u64,
+    /// Acquisitions for a fixed time, in thousandths.
+    pub holds: u64,
     /// How long locks are held, of a lease, in hundredths.
     pub busy: u64,
     /// Acquisitions whose renewals are left to the program, in thousandths.
@@ -146,10 +153,13 @@ impl Plan {
             legacy,
             heirs: dice.range(0..=legacy as u64) as usize,
             ttl: service_clock && dice.chance(100),
+            lull: false,
+            edges: false,
             eager: dice.chance(400),
             drops: dice.pick(&[0, 50, 200]),
             busy: dice.pick(&[10, 30, 100, 200]),
             by_hand: 200,
+            holds: 50,
             leases,
         };
         match dice.range(0..=99) {
@@ -181,15 +191,16 @@ impl Plan {
                 // that is fast.
                 self.service_hosts = [-2000, 2000, dice.pick(&[-2000, 2000])];
                 (self.busy, self.by_hand) = (dice.pick(&[30, 100]), 600);
-                self.locks = 2;
+                (self.locks, self.holds, self.edges) = (2, 300, dice.chance(500));
             }
             Aim::Behind => {
                 (self.wall_off, self.walls_slow) = (self.longest.as_millis() as i64, true);
-                (self.crashes, self.act) = (true, self.longest * 5);
+                (self.crashes, self.act, self.latency) = (true, self.longest * 5, 100);
             }
             Aim::Overwritten => {
-                self.longest = Duration::from_secs(dice.range(1..=2));
+                self.longest = Duration::from_secs(dice.pick(&[1, 2, 20]));
                 self.leases.fill(self.longest);
+                (self.edges, self.lull) = (true, dice.chance(500));
                 (self.locks, self.legacy, self.heirs) = (1, 3, 0);
                 (self.busy, self.pauses, self.stale) = (10, true, Duration::ZERO);
                 (self.crashes, self.dateless) = (true, dice.pick(&[0, 900]));

@@ -24,6 +24,8 @@ pub struct Table {
     pub sent: BTreeMap<String, (Moment, u64)>,
     /// When a process first heard of a record version.
     pub heard: BTreeMap<(u64, String), Duration>,
+    /// By record version of an acquisition: whether the first conflict that it met was with somebody else's row.
+    pub foreign: BTreeMap<String, bool>,
     /// What each process has put in the original's format.
     pub puts: BTreeMap<u64, Vec<Put>>,
 }
@@ -125,7 +127,7 @@ impl World {
     pub fn apply(&self, host: &Host, op: &Op) -> Outcome {
         let time = self.time();
         let mut table = lock(&self.table);
-        let Table { locks, sent, heard, puts } = &mut *table;
+        let Table { locks, sent, heard, puts, foreign } = &mut *table;
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
         let outcome = apply_as(self.mutant.filter(|_| self.real.is_none()), before.as_ref(), op);
@@ -158,11 +160,10 @@ impl World {
             _ => {
                 let what = conflict(op, before.as_ref());
                 self.count(what);
-                if let (OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. }, true) =
-                    (&op.kind, what.ends_with("ours"))
-                    && let Some(reign) = entry.by_nonce(lease.reign.as_str())
-                {
-                    reign.met = true;
+                if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind {
+                    // Whoever has been shown somebody else's row has given that operation up.
+                    let given_up = *foreign.entry(op.guid.as_str().to_owned()).or_insert(!what.ends_with("ours"));
+                    entry.by_nonce(lease.reign.as_str()).into_iter().for_each(|reign| reign.met |= !given_up);
                 }
                 entry.row = before;
             }
