@@ -8,7 +8,7 @@ mod terminal;
 
 use std::process::{Child, Command};
 
-use support::{PROGRAM, Place, Running, state, until};
+use support::{PROGRAM, Place, Running, is_stopped, state, until};
 use terminal::Terminal;
 
 const CTRL_C: &str = "\x03";
@@ -157,9 +157,9 @@ fn ctrl_z_stops_and_fg_goes_on() {
         let child = shell.child();
         for _ in 0..2 {
             shell.stops();
-            until("it is stopped", || state(child) == Some('T'));
+            until("it is stopped", || is_stopped(child));
             shell.continues();
-            until("it goes on", || state(child) != Some('T'));
+            until("it goes on", || !is_stopped(child));
         }
         std::fs::write(shell.place.path("go"), "").expect("a file");
     });
@@ -239,7 +239,7 @@ fn a_job_in_the_background_that_reads_is_stopped_and_goes_on_in_the_foreground()
     shell.types(&format!("\"$PROGRAM\" run a -c '{NOTE} read line; echo got=$line.' &\n"));
     shell.hears("<prompt>");
     let child = shell.child();
-    until("it is stopped", || state(child) == Some('T'));
+    until("it is stopped", || is_stopped(child));
     shell.continues();
     shell.types("hello\n");
     shell.hears("got=hello.");

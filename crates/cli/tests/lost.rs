@@ -5,7 +5,7 @@ mod support;
 use std::os::unix::process::CommandExt as _;
 
 use dynamo_lock::{Client, FencingToken, Inspection, Sqlite};
-use support::{Place, Ran, Running, state, until};
+use support::{Place, Ran, Running, is_stopped, state, until};
 
 fn pid(place: &Place) -> i32 {
     place.read("ready").trim().parse().expect("the child wrote its process number")
@@ -116,9 +116,9 @@ fn stopped_from_the_terminal_both_stop_and_both_go_on() {
         running.signal("TSTP");
         state(running.pid()) == Some('T')
     });
-    until("the child is stopped", || state(child) == Some('T'));
+    until("the child is stopped", || is_stopped(child));
     running.signal("CONT");
-    until("both go on", || state(running.pid()) != Some('T') && state(child) != Some('T'));
+    until("both go on", || state(running.pid()) != Some('T') && !is_stopped(child));
     running.signal("TERM");
     until("the signal is passed on", || place.read("asked") == "TERM\n");
     running.signal("KILL");

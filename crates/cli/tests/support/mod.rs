@@ -213,6 +213,16 @@ pub fn state(pid: i32) -> Option<char> {
     stat.rsplit(") ").next()?.chars().next().filter(|state| !matches!(state, 'Z' | 'X'))
 }
 
+/// Whether it is stopped. A shell that waits for what it has just forked to become another program is shown as waiting for
+/// the disk, for as long as that is stopped.
+pub fn is_stopped(pid: i32) -> bool {
+    let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    match state(pid) {
+        Some('D') => children().split_whitespace().filter_map(|child| child.parse().ok()).any(is_stopped),
+        state => state == Some('T'),
+    }
+}
+
 /// The parent of a process that lives.
 pub fn parent(pid: i32) -> i32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
