@@ -155,7 +155,7 @@ fn ctrl_z_stops_and_fg_goes_on() {
     let script = format!("a -c '{NOTE} until [ -e go ]; do sleep 0.05; done; exit 7'");
     shell.runs(&script, 7, |shell| {
         let child = shell.child();
-        for _ in 0..2 {
+        for _ in 0..10 {
             shell.stops();
             until("it is stopped", || is_stopped(child));
             shell.continues();

@@ -254,8 +254,9 @@ impl Supervisor {
             }
             Order::Continue => {
                 self.halted = false;
-                // Who was stopped past its time is killed as it is.
-                if self.due(SystemClock.now()) != Some(Due::Kill) {
+                // Who was stopped past its time is killed as it is. Whom the terminal has stopped once more stays so, and
+                // the wrapper will say the same.
+                if self.due(SystemClock.now()) != Some(Due::Kill) && !self.ears.stopped_by_terminal() {
                     self.family().send(Signal::SIGCONT);
                 }
             }
