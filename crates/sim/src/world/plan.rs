@@ -180,7 +180,7 @@ impl Plan {
         self.act = Duration::from_secs(160);
         match aim {
             Aim::SlowWalls => {
-                (self.legacy, self.dateless, self.by_hand) = (dice.pick(&[0, 2]), 500, 800);
+                (self.legacy, self.dateless, self.by_hand, self.holds) = (dice.pick(&[0, 2]), 500, 800, 200);
                 (self.wall_off, self.walls_slow, self.crashes) = (12_000, true, true);
             }
             Aim::Freezes => {

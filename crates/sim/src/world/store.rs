@@ -1,6 +1,6 @@
 //! The table, and the truth about it: who wrote what when, which no client of it knows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use dynamo_lock::Moment;
@@ -24,8 +24,10 @@ pub struct Table {
     pub sent: BTreeMap<String, (Moment, u64)>,
     /// When a process first heard of a record version.
     pub heard: BTreeMap<(u64, String), Duration>,
-    /// By record version of an acquisition: whether the first conflict that it met was with somebody else's row.
+    /// By nonce of an acquisition: whether the first conflict that it met was with somebody else's row.
     pub foreign: BTreeMap<String, bool>,
+    /// Nonces under which a release was sent.
+    pub given_back: BTreeSet<String>,
     /// What each process has put in the original's format.
     pub puts: BTreeMap<u64, Vec<Put>>,
 }
@@ -127,7 +129,7 @@ impl World {
     pub fn apply(&self, host: &Host, op: &Op) -> Outcome {
         let time = self.time();
         let mut table = lock(&self.table);
-        let Table { locks, sent, heard, puts, foreign } = &mut *table;
+        let Table { locks, sent, heard, puts, foreign, .. } = &mut *table;
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
         let outcome = apply_as(self.mutant.filter(|_| self.real.is_none()), before.as_ref(), op);
@@ -162,7 +164,7 @@ impl World {
                 self.count(what);
                 if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind {
                     // Whoever has been shown somebody else's row has given that operation up.
-                    let given_up = *foreign.entry(op.guid.as_str().to_owned()).or_insert(!what.ends_with("ours"));
+                    let given_up = *foreign.entry(lease.reign.as_str().to_owned()).or_insert(!what.ends_with("ours"));
                     entry.by_nonce(lease.reign.as_str()).into_iter().for_each(|reign| reign.met |= !given_up);
                 }
                 entry.row = before;
@@ -329,9 +331,35 @@ impl World {
         if !table.sent.contains_key(op.guid.as_str()) {
             let at = host.machine.moment(self);
             table.sent.insert(op.guid.as_str().to_owned(), (at, self.epoch_ms()));
+            if let OpKind::Release { reign, .. } = &op.kind {
+                table.given_back.insert(reign.as_str().to_owned());
+            }
             if matches!(op.kind, OpKind::LegacyGet { .. }) {
                 let put = Put { guid: op.guid.as_str().to_owned(), landed: false };
                 table.puts.entry(host.id).or_default().push(put);
+            }
+        }
+    }
+
+    /// Once all is quiet: whoever was not told of an acquisition of his that took effect has tried to give it back, unless
+    /// he has crashed, or was shown somebody else's row before.
+    pub fn nothing_forgotten(&self) {
+        let table = lock(&self.table);
+        for (name, entry) in &table.locks {
+            let told: BTreeSet<_> = entry.reigns.values().filter(|r| r.reported).map(|r| r.nonce.as_str()).collect();
+            let forgotten = entry.reigns.iter().find(|(_, reign)| {
+                let nonce = reign.nonce.as_str();
+                let excused = reign.revoked
+                    || reign.told_lost
+                    || self.is_dead(reign.host)
+                    || table.foreign.get(nonce) == Some(&true);
+                !told.contains(nonce) && !excused && !table.given_back.contains(nonce)
+            });
+            if let Some((token, _)) = forgotten {
+                self.violation(
+                    "E (given back)",
+                    format!("{name}: nobody was told of {token}, and nobody gave it back"),
+                );
             }
         }
     }

@@ -212,6 +212,7 @@ impl Town {
     /// Every lock is free or over, and a newcomer gets it.
     async fn at_rest(&self) {
         let world = &self.world;
+        world.nothing_forgotten();
         let names: Vec<_> = lock(&world.table).locks.keys().cloned().collect();
         for name in names {
             let (row, quiet) = {
