@@ -411,12 +411,13 @@ impl Acquire {
     /// taken before it is sure that a fresh seed is above every token that was ever given.
     fn legacy_is_over(&self, now: &Now<'_>, legacy: &LegacyRow, date: Option<ServiceDate>) -> Ripe {
         let time = match (now.service, date) {
-            (None, _) => now.at.wall_ms,
-            (Some(_), Some(date)) => date.lower_when_received(),
-            (Some(_), None) => return Ripe::Later,
+            (None, _) => Some(now.at.wall_ms),
+            (Some(_), date) => date.map(ServiceDate::lower_when_received),
         };
         let skew = millis(self.request.timing.legacy_skew());
-        let over = i128::from(time) > i128::from(legacy.expires_on) + i128::from(skew);
+        let past = |time: u64| i128::from(time) > i128::from(legacy.expires_on) + i128::from(skew);
+        // Freed by force, or never held: that is over by any clock.
+        let over = legacy.expires_on <= 0 || time.is_some_and(past);
         let lower = self.service_or_wall(now).map(|(lower, _)| lower / 1000);
         let since = self.watch.as_ref().and_then(|watch| watch.tokenless_since);
         let seed_is_above = || lower.zip(since).is_some_and(|(lower, since)| lower >= since + 2);

@@ -339,3 +339,22 @@ fn a_renewal_without_a_stamp_never_ends_a_row_earlier() {
     assert!(held.time_left(late.at) > Duration::from_secs(2000));
     assert!(ends.expires_on > EPOCH_MS + 700_000 + held.time_left(late.at).as_millis() as u64);
 }
+
+#[test]
+fn a_legacy_row_that_was_freed_by_force_is_had_also_by_an_answer_without_a_date() {
+    let attributes = [
+        (attr::GUID, Value::from("g")),
+        (attr::REIGN, "r".into()),
+        (attr::TOKEN, 8.into()),
+        (attr::EXPIRES_ON, 0.into()),
+        (attr::REVOKED, 7.into()),
+    ];
+    let freed = row(&attributes);
+    let service = ServiceClock::default();
+    let mut machine = Acquire::new(request(20, Patience::Try), None);
+    let op = write(machine.next(&with(&service, 0)));
+    assert!(matches!(apply(Some(&freed), &op), Verdict::Conflict(_)), "it has no `v`");
+    machine.handle_outcome(&with(&service, 1), SentAt(at(0)), &Outcome::Conflict(Some(freed.clone())), None);
+    let op = write(machine.next(&with(&service, 1)));
+    assert!(matches!(apply(Some(&freed), &op), Verdict::Applied(_)), "{op:?}");
+}

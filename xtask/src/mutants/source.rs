@@ -268,12 +268,7 @@ const ACQUIRING: &[Mutant] = &[
         "i128::from(time) > i128::from(legacy.expires_on) + i128::from(skew)",
         "i128::from(time) > i128::from(legacy.expires_on)",
     ),
-    mutant(
-        "legacy-by-wall",
-        ACQUIRE,
-        "date.lower_when_received(),",
-        "if crate::mutated(\"legacy-by-wall\") { now.at.wall_ms } else { date.lower_when_received() },",
-    ),
+    mutant("legacy-by-wall", ACQUIRE, "date.map(ServiceDate::lower_when_received)", "date.map(|_| now.at.wall_ms)"),
     mutant("seed-at-once", ACQUIRE, "lower >= since + 2", "lower > 0 && since > 0"),
     mutant(
         "seed-by-wall",

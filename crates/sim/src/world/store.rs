@@ -24,8 +24,8 @@ pub struct Table {
     pub sent: BTreeMap<String, (Moment, u64)>,
     /// When a process first heard of a record version.
     pub heard: BTreeMap<(u64, String), Duration>,
-    /// By nonce of an acquisition: whether the first conflict that it met was with somebody else's row.
-    pub foreign: BTreeMap<String, bool>,
+    /// Nonces of acquisitions whose sender was shown somebody else's row, and so has given them up.
+    pub forsaken: BTreeSet<String>,
     /// Nonces under which a release was sent.
     pub given_back: BTreeSet<String>,
     /// What each process has put in the original's format.
@@ -129,7 +129,7 @@ impl World {
     pub fn apply(&self, host: &Host, op: &Op) -> Outcome {
         let time = self.time();
         let mut table = lock(&self.table);
-        let Table { locks, sent, heard, puts, foreign, .. } = &mut *table;
+        let Table { locks, sent, heard, puts, forsaken, .. } = &mut *table;
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
         let outcome = apply_as(self.mutant.filter(|_| self.real.is_none()), before.as_ref(), op);
@@ -146,7 +146,7 @@ impl World {
                     self.check(!spent, "E (once)", || format!("{}: an operation that was spent took effect", op.name));
                 }
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
-                    self.taken_over(host, op, before, entry);
+                    self.taken_over(host, op, before, entry, forsaken);
                 }
                 if matches!(op.kind, OpKind::LegacyGet { .. }) {
                     let of_host = puts.entry(host.id).or_default();
@@ -162,10 +162,10 @@ impl World {
             _ => {
                 let what = conflict(op, before.as_ref());
                 self.count(what);
-                if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind {
-                    // Whoever has been shown somebody else's row has given that operation up.
-                    let given_up = *foreign.entry(lease.reign.as_str().to_owned()).or_insert(!what.ends_with("ours"));
-                    entry.by_nonce(lease.reign.as_str()).into_iter().for_each(|reign| reign.met |= !given_up);
+                if let (OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. }, true) =
+                    (&op.kind, what.ends_with("ours"))
+                {
+                    entry.by_nonce(lease.reign.as_str()).into_iter().for_each(|reign| reign.met = true);
                 }
                 entry.row = before;
             }
@@ -176,7 +176,7 @@ impl World {
     }
 
     /// What a takeover says of whoever was there before.
-    fn taken_over(&self, host: &Host, op: &Op, before: &Row, entry: &Entry) {
+    fn taken_over(&self, host: &Host, op: &Op, before: &Row, entry: &Entry, forsaken: &BTreeSet<String>) {
         if let Ok(Standing::Legacy(legacy)) = before.standing()
             && self.plan.service_clock
         {
@@ -186,7 +186,7 @@ impl World {
         }
         let reign = before.whole(attr::TOKEN).and_then(|token| entry.reigns.get(&token));
         // Whoever is shown his own acquisition in time has it, and does not begin another.
-        let own = reign.filter(|reign| reign.host == host.id && reign.met);
+        let own = reign.filter(|reign| reign.host == host.id && reign.met && !forsaken.contains(&reign.nonce));
         if let Some((sent_at, lease)) = own.and_then(|reign| reign.writes.first()) {
             let late = aged(host.machine.moment(self), *sent_at) + *lease / 50 >= *lease;
             self.check(late, "E (recognised)", || format!("{host:?} takes {} from itself", op.name));
@@ -349,10 +349,8 @@ impl World {
             let told: BTreeSet<_> = entry.reigns.values().filter(|r| r.reported).map(|r| r.nonce.as_str()).collect();
             let forgotten = entry.reigns.iter().find(|(_, reign)| {
                 let nonce = reign.nonce.as_str();
-                let excused = reign.revoked
-                    || reign.told_lost
-                    || self.is_dead(reign.host)
-                    || table.foreign.get(nonce) == Some(&true);
+                let excused =
+                    reign.revoked || reign.told_lost || self.is_dead(reign.host) || table.forsaken.contains(nonce);
                 !told.contains(nonce) && !excused && !table.given_back.contains(nonce)
             });
             if let Some((token, _)) = forgotten {
@@ -364,15 +362,21 @@ impl World {
         }
     }
 
-    /// A holder has heard of the row that is there instead of its own.
+    /// Whoever sent this has heard of the row that is there instead.
     pub fn told_lost(&self, op: &Op, row: Option<&Row>) {
-        let OpKind::Renew { reign, token, .. } = &op.kind else { return };
-        let gone = row
-            .is_none_or(|row| row.text(attr::REIGN) != Some(reign.as_str()) || row.whole(attr::EXPIRES_ON) == Some(0));
-        if let Some(entry) = lock(&self.table).locks.get_mut(op.name.as_str()).filter(|_| gone)
-            && let Some(known) = entry.reigns.get_mut(&token.get())
-        {
-            known.told_lost = true;
+        let is = |reign: &str| row.is_some_and(|row| row.text(attr::REIGN) == Some(reign));
+        let free = row.is_none_or(|row| row.whole(attr::EXPIRES_ON) == Some(0));
+        let mut table = lock(&self.table);
+        match &op.kind {
+            OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } if !is(lease.reign.as_str()) => {
+                table.forsaken.insert(lease.reign.as_str().to_owned());
+            }
+            OpKind::Renew { reign, token, .. } if free || !is(reign.as_str()) => {
+                let entry = table.locks.get_mut(op.name.as_str());
+                let known = entry.and_then(|entry| entry.reigns.get_mut(&token.get()));
+                known.into_iter().for_each(|reign| reign.told_lost = true);
+            }
+            _ => {}
         }
     }
 
