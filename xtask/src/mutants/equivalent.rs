@@ -10,6 +10,16 @@ const PACE: &str = "a matter of pace, not of safety: within what `with_heartbeat
 const CAUTION: &str =
     "only more caution: a belief that ends earlier, a wait that lasts longer, within the promised time";
 
+const WIDE: &str =
+    "each sample is widened by all that A2 allows, however old it is; without that it is killed: …-not-widened";
+const AGAIN: &str = "the next step asks the same again (`Held::next`); without that it is killed: no-r5-report";
+
+/// Those that are too rare for worlds, each with the test that notices it.
+pub const ELSEWHERE: &[(&str, &str)] = &[
+    ("legacy-get-without-token", "lesson_51_a_version_that_came_back_with_another_token_is_not_overwritten"),
+    ("unstamped-goes-back", "a_renewal_without_a_stamp_never_ends_a_row_earlier"),
+];
+
 /// By name.
 pub const ALL: &[(&str, &str)] = &[
     ("acquire-without-v", FORMAT),
@@ -50,4 +60,23 @@ pub const ALL: &[(&str, &str)] = &[
     ("double-attempt", PACE),
     ("half-retries", PACE),
     ("double-retries", PACE),
+    (
+        "restarts-without-end",
+        "each beginning follows a race that somebody else has won, so they end as others' reigns do",
+    ),
+    ("old-samples-stay", WIDE),
+    ("disjoint-stay", "bounds that keep A2 and A4 meet; where they do not, nothing is stamped, and R2 decides"),
+    ("no-r5-retry", AGAIN),
+    (
+        "spent-is-won",
+        "nobody releases under a nonce whose operation is still being tried: clean-ups begin when it is given up",
+    ),
+    (
+        "abandoned-is-foreign",
+        "only more caution: what an abandoned operation leaves is released in the background, or over in a lease",
+    ),
+    (
+        "release-overlooks-itself",
+        "an ambiguous release before its deadline says Released in either case, one after it may say Unknown",
+    ),
 ];

@@ -21,8 +21,12 @@ const MEMBERS: &[&str] = &["crates/protocol", "crates/dynamo-lock", "crates/sim"
 const SEEDS: u64 = 20_000;
 /// So many are tried before the search breadth first is.
 const SEEDS_SOON: u64 = 1_000;
-/// One that makes no difference is given so many to disprove it.
-const SEEDS_EQUIVALENT: u64 = 1_000;
+/// The configurations of the search breadth first: those of seconds, and those of more.
+const QUICK: &[&str] = &[
+    "release", "renewals", "copies", "ghost", "crash", "drops", "hold", "drift", "slewed", "leases", "three",
+    "service", "freeze",
+];
+const SLOW: &[&str] = &["basics", "sleep", "revoke", "force", "abandoned", "legacy", "ttl", "dateless"];
 /// So many failing seeds are looked at, to see which checks notice.
 const KILLS: u64 = 10;
 
@@ -161,22 +165,28 @@ pub fn run(asked: &[String]) -> Result<bool, String> {
     if let Some(wrong) = wrong {
         return Err(format!("there is no mutant {wrong}"));
     }
-    let (mut good, mut killed, mut by_more, mut equivalent) = (true, 0, 0, 0);
+    let (mut good, mut killed, mut by_more, mut elsewhere, mut equivalent) = (true, 0, 0, 0, 0);
     for (name, in_source) in names.iter().filter(|(name, _)| asked.is_empty() || asked.contains(name)) {
-        let why = equivalent::ALL.iter().find(|(known, _)| known == name).map(|(_, why)| *why);
-        let line = hunt(&simulator, name, *in_source, if why.is_some() { SEEDS_EQUIVALENT } else { SEEDS })?;
-        let verdict = match (line.alive, why) {
-            (true, Some(why)) => format!("makes no difference: {why}"),
-            (true, None) => format!("SURVIVES: {}", line.told),
-            (false, Some(_)) => format!("MAKES A DIFFERENCE after all: {}", line.told),
-            (false, None) => line.told.clone(),
+        let of = |list: &[(&str, &'static str)]| list.iter().find(|(known, _)| known == name).map(|(_, why)| *why);
+        let (why, test) = (of(equivalent::ALL), of(equivalent::ELSEWHERE));
+        let line = hunt(&simulator, name, *in_source, why.is_some() || test.is_some())?;
+        let verdict = match (line.alive, why, test) {
+            (true, Some(why), _) => format!("makes no difference: {why}"),
+            (true, _, Some(test)) => format!("too rare for worlds, killed by the test {test}"),
+            (true, None, None) => format!("SURVIVES: {}", line.told),
+            (false, Some(_), _) => format!("MAKES A DIFFERENCE after all: {}", line.told),
+            (false, None, _) => line.told.clone(),
         };
-        good &= line.alive == why.is_some();
-        (killed, equivalent) = (killed + usize::from(!line.alive), equivalent + usize::from(why.is_some()));
+        good &= if line.alive { why.is_some() || test.is_some() } else { why.is_none() };
+        killed += usize::from(!line.alive);
+        elsewhere += usize::from(line.alive && test.is_some());
+        equivalent += usize::from(why.is_some());
         by_more += usize::from(line.checks > 1);
         println!("{:<30} {verdict}", line.name);
     }
-    println!("{killed} killed, {by_more} of them by more than one check; {equivalent} make no difference");
+    println!(
+        "{killed} killed, {by_more} of them by more than one check, and {elsewhere} by a test; {equivalent} make no difference"
+    );
     Ok(good)
 }
 
@@ -189,20 +199,20 @@ fn names(simulator: &Path) -> Result<Vec<(String, bool)>, String> {
 }
 
 /// Random worlds first, for most are noticed there soon; then the search breadth first, if the fault is in the source that
-/// it explores; then as many worlds as a fault is given.
-fn hunt(simulator: &Path, name: &str, in_source: bool, seeds: u64) -> Result<Line, String> {
-    let soon = random(simulator, name, in_source, 0..seeds.min(SEEDS_SOON))?;
+/// it explores; then as many worlds as a fault is given. One that is expected to live is looked for less.
+fn hunt(simulator: &Path, name: &str, in_source: bool, may_live: bool) -> Result<Line, String> {
+    let soon = random(simulator, name, in_source, 0..SEEDS_SOON)?;
     if !soon.alive {
         return Ok(soon);
     }
-    if let Some(config) = in_source.then(|| breadth_first(simulator, name)).transpose()?.flatten() {
-        let told = format!("killed breadth first, in {config}; alive after {} seeds", seeds.min(SEEDS_SOON));
-        return Ok(Line { told, alive: false, checks: 1, ..soon });
+    let slow = if may_live { &[][..] } else { SLOW };
+    for config in QUICK.iter().chain(slow).filter(|_| in_source) {
+        if breadth_first(simulator, name, config)? {
+            let told = format!("killed breadth first, in {config}; alive after {SEEDS_SOON} seeds");
+            return Ok(Line { told, alive: false, checks: 1, ..soon });
+        }
     }
-    match seeds > SEEDS_SOON {
-        true => random(simulator, name, in_source, SEEDS_SOON..seeds),
-        false => Ok(soon),
-    }
+    if may_live { Ok(soon) } else { random(simulator, name, in_source, SEEDS_SOON..SEEDS) }
 }
 
 fn random(simulator: &Path, name: &str, in_source: bool, seeds: std::ops::Range<u64>) -> Result<Line, String> {
@@ -224,11 +234,10 @@ fn random(simulator: &Path, name: &str, in_source: bool, seeds: std::ops::Range<
     Ok(Line { name: name.to_owned(), checks: told.matches(" x").count(), told, alive })
 }
 
-/// The first configuration in which a search breadth first finds the fault.
-fn breadth_first(simulator: &Path, name: &str) -> Result<Option<String>, String> {
-    let printed = sh::output(Command::new(simulator).args(["explore", "--all"]).env(SWITCH, name))?;
-    let found = printed.stdout.lines().find(|line| line.contains("VIOLATION"));
-    Ok(found.and_then(|line| line.split_whitespace().next()).map(str::to_owned))
+/// Whether a search breadth first finds the fault in this configuration.
+fn breadth_first(simulator: &Path, name: &str, config: &str) -> Result<bool, String> {
+    let printed = sh::output(Command::new(simulator).args(["explore", config]).env(SWITCH, name))?;
+    Ok(printed.stdout.contains("VIOLATION"))
 }
 
 #[cfg(test)]
@@ -255,6 +264,15 @@ mod tests {
         assert_eq!(switched("a + b", &[&mutant]), "(if crate::mutated(\"m\") { a - b } else { a + b })");
         let mutant = source::Mutant { name: "m", file: "f", find: "go();", bent: "" };
         assert_eq!(switched("go();", &[&mutant]), "if crate::mutated(\"m\") {  } else { go(); }");
+    }
+
+    #[test]
+    fn every_test_that_notices_a_mutant_is_there() {
+        let files = copies().expect("the sources are there");
+        for (name, test) in equivalent::ELSEWHERE {
+            let there = files.values().any(|text| text.contains(&format!("fn {test}()")));
+            assert!(there, "{name}: no test {test}");
+        }
     }
 
     #[test]

@@ -391,7 +391,7 @@ const LIBRARY: &[Mutant] = &[
         "late-timer",
         DRIVE,
         "loss = self.until_lost(&holding) =>",
-        "loss = self.until_lost(&holding), if !crate::mutated(\"late-timer\") =>",
+        "loss = self.until_lost(&holding), if !crate::mutated(\"late-timer\") && !crate::mutated(\"late-answers-count\") =>",
     ),
     mutant("pause-of-nothing", DRIVE, "length.max(Duration::from_millis(1))", "length"),
     mutant(

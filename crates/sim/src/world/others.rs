@@ -20,11 +20,10 @@ pub const LEGACY_SKEW_MS: i64 = 2000;
 /// A client of the original protocol: reads, and later puts a whole new row if it saw the old one expired, on condition
 /// that its `guid` is still the same. Its reads are eventually consistent, and it may be paused in between.
 pub async fn legacy(world: Arc<World>, mut dice: Dice) {
-    let edges = world.plan.edges;
-    let wall = if edges { -LEGACY_SKEW_MS } else { dice.signed(LEGACY_SKEW_MS) };
-    let longest = if edges { 300 } else { world.plan.longest.as_millis() as u64 };
+    let wall = world.plan.legacy_wall.unwrap_or_else(|| dice.signed(LEGACY_SKEW_MS));
+    let longest = world.plan.legacy_longest();
     while !world.is_stopping() {
-        sleep(dice.upto(world.plan.longest)).await;
+        sleep(dice.upto(longest)).await;
         let name = LockName::new(lock_name(dice.range(1..=world.plan.locks as u64))).expect("a name");
         let stale = dice.upto(world.plan.stale);
         let seen = world.row(&name, stale);
@@ -42,7 +41,7 @@ pub async fn legacy(world: Arc<World>, mut dice: Dice) {
         if world.is_stopping() {
             return;
         }
-        let length = dice.range(0..=longest);
+        let length = dice.range(0..=longest.as_millis() as u64);
         let mut row = Row::default();
         row.set(attr::GUID, format!("{:032x}", dice.bits()).as_str().into());
         row.set(attr::EXPIRES_ON, Value::from(now + length));
@@ -53,11 +52,12 @@ pub async fn legacy(world: Arc<World>, mut dice: Dice) {
 /// Our own client in the original's format: its `getLock`. Its answers have to be true, whatever became of the requests.
 pub async fn heir(host: Arc<Host>, client: Client) {
     let world = host.world.clone();
+    let longest = world.plan.legacy_longest();
     while !world.is_stopping() {
-        let (rest, index) = host.roll(|dice| (dice.upto(world.plan.longest), dice.range(1..=world.plan.locks as u64)));
+        let (rest, index) = host.roll(|dice| (dice.upto(longest), dice.range(1..=world.plan.locks as u64)));
         host.sleep(rest).await;
         let name = lock_name(index);
-        let length = host.roll(|dice| dice.range(0..=world.plan.longest.as_millis() as u64)) as i64;
+        let length = host.roll(|dice| dice.range(0..=longest.as_millis() as u64)) as i64;
         let patience = host.roll(|dice| dice.chance(world.plan.drops).then(|| dice.upto(world.plan.longest)));
         let handle = client.lock(name.as_str()).expect("a name");
         host.begins();

@@ -62,9 +62,12 @@ pub struct Plan {
     pub ttl: bool,
     /// A second act, nearly ten minutes later: what is known of the service's time is as old as it may be.
     pub lull: bool,
-    /// Clocks are as far off as is assumed, all the time: each host hears one host of the service, the original's clients
-    /// are slow, and their locks short.
+    /// Each host hears one host of the service all the time.
     pub edges: bool,
+    /// How far the wall clocks of clients of the original's protocol are off, ms; else anything within the skew.
+    pub legacy_wall: Option<i64>,
+    /// They ask often, and for short.
+    pub legacy_hasty: bool,
     /// Guards are asked at every acquisition, also on hosts that are paused.
     pub eager: bool,
     pub drops: u64,
@@ -155,6 +158,8 @@ impl Plan {
             ttl: service_clock && dice.chance(100),
             lull: false,
             edges: false,
+            legacy_wall: None,
+            legacy_hasty: false,
             eager: dice.chance(400),
             drops: dice.pick(&[0, 50, 200]),
             busy: dice.pick(&[10, 30, 100, 200]),
@@ -182,6 +187,8 @@ impl Plan {
             Aim::SlowWalls => {
                 (self.legacy, self.dateless, self.by_hand, self.holds) = (dice.pick(&[0, 2]), 500, 800, 200);
                 (self.wall_off, self.walls_slow, self.crashes) = (12_000, true, true);
+                (self.legacy_wall, self.legacy_hasty) = (Some(2000), true);
+                self.weather.lost = self.weather.lost.max(50);
             }
             Aim::Freezes => {
                 (self.freezes, self.wall_steps, self.crashes) = (true, false, true);
@@ -201,12 +208,18 @@ impl Plan {
                 self.longest = Duration::from_secs(dice.pick(&[1, 2, 20]));
                 self.leases.fill(self.longest);
                 (self.edges, self.lull) = (true, dice.chance(500));
+                (self.legacy_wall, self.legacy_hasty) = (Some(-10_000), true);
                 (self.locks, self.legacy, self.heirs) = (1, 3, 0);
                 (self.busy, self.pauses, self.stale) = (10, true, Duration::ZERO);
                 (self.crashes, self.dateless) = (true, dice.pick(&[0, 900]));
                 self.service_hosts = [-2000, 2000, dice.pick(&[-2000, 2000])];
             }
         }
+    }
+
+    /// How long a client of the original's protocol rests, or asks for, at the most.
+    pub fn legacy_longest(&self) -> Duration {
+        if self.legacy_hasty { Duration::from_millis(300) } else { self.longest }
     }
 
     /// How far a host's wall clock is off.

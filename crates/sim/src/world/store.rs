@@ -410,6 +410,9 @@ fn conflict(op: &Op, row: Option<&Row>) -> &'static str {
         OpKind::Revoke { .. } | OpKind::ForceFree { .. } if guid => "revoke conflict ours",
         OpKind::Revoke { .. } | OpKind::ForceFree { .. } => "revoke conflict lost",
         OpKind::LegacyGet { .. } if guid => "legacy get conflict ours",
+        OpKind::LegacyGet { seen: Some(seen), .. } if row.is_some_and(|row| row.guid() == seen.guid()) => {
+            "legacy get conflict by token"
+        }
         OpKind::LegacyGet { .. } => "legacy get conflict lost",
     }
 }

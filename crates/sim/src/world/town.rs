@@ -77,7 +77,8 @@ impl Town {
             let mut dice = lock(&world.dice).fork();
             if index < world.plan.heirs {
                 let machine = Machine::right(92);
-                machine.set_wall(&world, dice.signed(others::LEGACY_SKEW_MS));
+                let wall = world.plan.legacy_wall.unwrap_or_else(|| dice.signed(others::LEGACY_SKEW_MS));
+                machine.set_wall(&world, wall);
                 let host = Host::new(&world, &Arc::new(machine));
                 let client = host.client(world.plan.longest);
                 self.others.push(tokio::spawn(others::heir(host, client)));
