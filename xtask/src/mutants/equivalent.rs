@@ -5,7 +5,6 @@ const FORMAT: &str = "nobody in these worlds writes rows of another format; the 
 const REDUNDANT: &str = "a reign has one token and a token one reign: either is enough. Without both it is killed: \
                          …-without-owner";
 const TWICE: &str = "a row of that reign is free only by its own release, which then happens twice";
-const NOBODY: &str = "a free row has no holder to lose it; only its token rises";
 const PACE: &str = "a matter of pace, not of safety: within what `with_heartbeat`, `with_poll` and the lease allow";
 const CAUTION: &str =
     "only more caution: a belief that ends earlier, a wait that lasts longer, within the promised time";
@@ -43,9 +42,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("renew-without-expiresOn", "a free row has no beat, which a renewal compares too; without both it is killed"),
     ("release-without-expiresOn", TWICE),
     ("clean-up-without-expiresOn", TWICE),
-    ("force-free-without-expiresOn", NOBODY),
     ("take-over-without-token", "a version repeats only if its acquire lands twice, and in that ghost nobody believes"),
-    ("take-over-same-guid", "the token that is compared too has changed; without both it is killed: renew-same-guid"),
     ("revoke-same-guid", "the token that a takeover compares too has changed"),
     ("mark-stays", "a release that cannot be sure says Unknown once more than it must"),
     ("purge-at-once", "no reign of these worlds lasts the eight days; lesson 23's test does"),

@@ -25,6 +25,7 @@ const LEAST: &[(&str, u64)] = &[
     ("revoke conflict lost", 5),
     ("legacy overwrites a held row", 5),
     ("legacy overwrites a free row", 20),
+    ("force free applied", 20),
     ("legacy get applied", 50),
     ("legacy get conflict ours", 1),
     ("legacy get conflict lost", 1),
