@@ -424,6 +424,8 @@ impl Acquire {
         match over {
             false => Ripe::Later,
             true if legacy.token.is_some() || seed_is_above() => Ripe::Now,
+            // Without any date a safe seed is never to be had.
+            true if lower.is_none() => Ripe::Later,
             true => Ripe::Soon,
         }
     }

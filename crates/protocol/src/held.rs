@@ -364,8 +364,10 @@ impl Held {
         self.asked = self.data.is_some() || lease_ms < millis(self.lease);
         self.stamped = is_stamped(row);
         self.expires_on = row.whole(attr::EXPIRES_ON).unwrap_or(self.expires_on);
-        self.heard = date.map(|date| (date, sent_at));
-        let stamp = own_stamp(row, self.heard);
+        let heard = date.map(|date| (date, sent_at));
+        let stamp = own_stamp(row, heard);
+        // An answer without a date takes nothing back.
+        self.heard = heard.or(self.heard);
         let unknown = now.service.is_some() && stamp.is_none();
         if unknown || stamp.is_some_and(|d| d.passed(now.at)) && self.unconfirmed {
             // No bound on service time came with it: the old belief stands, and the next renewal comes soon.

@@ -29,8 +29,8 @@ fn a_seed_tells_the_same_story_in_every_process() {
 
 /// The fault, and worlds among which one finds it.
 const MUTANTS: &[(&str, &str, &str)] = &[
-    ("renew-without-beat", "112", "4"),
-    ("take-over-without-guid", "4", "4"),
+    ("renew-without-beat", "451", "4"),
+    ("take-over-without-guid", "7", "4"),
     ("release-without-owner", "0", "4"),
     ("renew-without-still-held", "7", "4"),
     ("acquire-without-reign", "5", "4"),
@@ -40,9 +40,9 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("renew-old-lease", "0", "4"),
     ("same-token", "0", "4"),
     ("revoke-frees", "6", "4"),
-    ("answer-timed", "7", "4"),
+    ("answer-timed", "0", "4"),
     ("wild-dates", "0", "4"),
-    ("wild-clocks", "69", "4"),
+    ("wild-clocks", "0", "4"),
 ];
 
 #[test]
@@ -71,7 +71,7 @@ fn shrink(args: &[&str]) -> Output {
 
 #[test]
 fn a_failing_seed_shrinks_to_a_smaller_world_that_breaks_the_same_promise() {
-    let output = shrink(&["2", "--mutant", "release-without-owner"]);
+    let output = shrink(&["9", "--mutant", "release-without-owner"]);
     assert!(output.status.success(), "{}", told(&output));
     let told_least = told(&output);
     let promise = told_least.split('"').nth(1).expect("the promise that is broken");
