@@ -46,6 +46,7 @@ fn list() -> Result<Vec<Check>, String> {
         ("every public async function says whether it may be cancelled".into(), Box::new(cancel_safety)),
         ("no file names a registry or a path of this machine".into(), Box::new(nothing_leaks)),
         ("ARCHITECTURE.md is short".into(), Box::new(short_architecture)),
+        ("the tests of the track record are there".into(), Box::new(tests_of_the_record)),
         ("the protocol depends on nothing".into(), Box::new(protocol_is_pure)),
         ("without features the library is free of the AWS SDK".into(), Box::new(no_sdk)),
         ("the library builds without features".into(), Box::new(|| builds_with(""))),
@@ -60,7 +61,7 @@ fn list() -> Result<Vec<Check>, String> {
 fn cancel_safety() -> Result<Verdict, String> {
     let mut found = Vec::new();
     let mut files = 0;
-    for path in scan::rust_files(&root().join("crates/dynamo-lock/src")).map_err(|error| error.to_string())? {
+    for path in scan::files(&root().join("crates/dynamo-lock/src"), &["rs"]).map_err(|error| error.to_string())? {
         files += 1;
         let missing = scan::without_cancel_safety(&read(&path)?);
         found.extend(missing.iter().map(|line| format!("{}:{line}", relative(&path))));
@@ -100,6 +101,18 @@ fn short_architecture() -> Result<Verdict, String> {
         true => Verdict::Passed,
         false => Verdict::Failed(format!("it has {lines} lines; at most {ARCHITECTURE_LINES} are read")),
     })
+}
+
+/// A fault stays mended for as long as its test is run.
+fn tests_of_the_record() -> Result<Verdict, String> {
+    let record = read(&root().join("docs/track-record.md"))?;
+    let mut sources = String::new();
+    for folder in ["crates", "bindings/node/src", "bindings/node/test", "xtask"] {
+        for path in scan::files(&root().join(folder), &["rs", "js", "mjs", "cjs"]).map_err(|error| error.to_string())? {
+            sources += &read(&path)?;
+        }
+    }
+    Ok(verdict(scan::not_in(&record, &sources), "these are named and not to be found: write them, or name others"))
 }
 
 fn protocol_is_pure() -> Result<Verdict, String> {

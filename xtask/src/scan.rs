@@ -1,4 +1,5 @@
-//! Reading Rust source line by line: which public async functions do not say whether they may be cancelled.
+//! Reading sources and tables line by line: which public async functions do not say whether they may be cancelled, and
+//! which tests are named and not there.
 
 use std::path::{Path, PathBuf};
 
@@ -54,14 +55,28 @@ fn depth(line: &str) -> i32 {
     line.chars().map(|c| i32::from(c == '[') - i32::from(c == ']')).sum()
 }
 
-/// All files under `directory` that end in `.rs`, in order.
-pub fn rust_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// The names in the last column of a table that are no test's in `sources`: of a function, or a text as Node's tests have.
+/// A name may be cut short with `…`; one of a file is none.
+pub fn not_in(table: &str, sources: &str) -> Vec<String> {
+    let cells = table.lines().filter_map(|line| line.trim_end().strip_suffix('|')?.rsplit('|').next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| !name.contains(['/', '.']));
+    let there = |name: &str| {
+        let (begin, end) = name.strip_suffix('…').map_or((name, true), |begin| (begin, false));
+        let ends = |close: &str| if end { close.to_owned() } else { String::new() };
+        let function = sources.contains(&format!("fn {begin}{}", ends("(")));
+        function || ["'", "\"", "`"].iter().any(|quote| sources.contains(&format!("{quote}{begin}{}", ends(quote))))
+    };
+    names.filter(|name| !there(name)).map(str::to_owned).collect()
+}
+
+/// All files under `directory` that end so, in order.
+pub fn files(directory: &Path, extensions: &[&str]) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_dir() {
-            files.extend(rust_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.extend(self::files(&path, extensions)?);
+        } else if path.extension().is_some_and(|extension| extensions.iter().any(|known| extension == *known)) {
             files.push(path);
         }
     }
@@ -71,7 +86,18 @@ pub fn rust_files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::without_cancel_safety as scan;
+    use super::{not_in, without_cancel_safety as scan};
+
+    #[test]
+    fn a_test_that_is_named_and_not_there_is_found() {
+        let sources = "fn a_b() {}\ntest('a text', () => {});";
+        let table = |cell: &str| format!("| `what` | how | {cell} |");
+        assert_eq!(not_in(&table("`a_b`, `a_…`, `a text` (`test/x.js`)"), sources), [""; 0]);
+        assert_eq!(not_in(&table("`a_c`"), sources), ["a_c"]);
+        assert_eq!(not_in(&table("`a`"), sources), ["a"]);
+        assert_eq!(not_in(&table("`a_b`, `a tex`"), sources), ["a tex"]);
+        assert_eq!(not_in(&table("`b_…`"), sources), ["b_…"]);
+    }
 
     #[test]
     fn a_function_without_the_heading_is_found() {

@@ -209,17 +209,19 @@ impl Core {
         let mut extension =
             Extension { core: self.clone(), runtime: Handle::current(), held, duration, in_flight: None, done: false };
         extension.held.ask_lease(duration);
-        let before = extension.held.landed();
+        let mut landed = extension.held.landed();
         loop {
             if let Some(loss) = extension.held.check(self.clock.now()) {
                 return Err(loss); // R5
             }
-            if extension.held.landed() > before {
-                if self.service.is_none() || extension.held.is_stamped() {
+            if extension.held.landed() > landed {
+                landed = extension.held.landed();
+                let stamped = self.service.is_none() || extension.held.is_stamped();
+                if stamped && !extension.held.outlasts_row(self.clock.now()) {
                     extension.done = true;
                     return Ok(extension.held.clone());
                 }
-                extension.held.ask(); // it landed without a stamp; its answer told the time for the next one
+                extension.held.ask(); // without a stamp, or with an old one; its answer told the time for the next
             }
             match self.now(|now| extension.held.next(now)) {
                 Beat::Lost(loss) => return Err(loss),

@@ -8,10 +8,10 @@ use std::future::Future;
 use std::task::Poll;
 use std::time::Duration;
 
-use dynamo_lock::store::{Row, Value};
-use dynamo_lock::{AcquireError, HoldError, Loss};
+use dynamo_lock::store::{BoxFuture, Row, Value};
+use dynamo_lock::{AcquireError, Clock, HoldError, Loss, Moment};
 use tokio::time::sleep;
-use world::{Call, EPOCH_MS, Fault, World};
+use world::{Call, EPOCH_MS, Fault, Host, HostClock, LATENCY, World};
 
 const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -163,6 +163,17 @@ async fn a_close_that_gave_up_does_not_keep_another_waiting() {
     assert!(world.time() - begun < Duration::from_secs(10), "{:?}", world.time() - begun);
 }
 
+/// Nobody is let in before this time.
+async fn keeps_out(world: &World, other: &Host, until: Duration) {
+    let newcomer = other.client();
+    let lock = newcomer.lock("a").unwrap();
+    while world.time() < until {
+        let taken = lock.try_acquire().await.unwrap();
+        assert!(taken.is_none(), "{:?} before {until:?}", until - world.time());
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// A host learns the time, stands still for so long, and holds a lock; whoever comes is kept out for as long.
 async fn holds_after_a_standstill(still: Duration, dates_off: (i64, i64)) {
     let world = World::new();
@@ -175,13 +186,7 @@ async fn holds_after_a_standstill(still: Duration, dates_off: (i64, i64)) {
     host.clock.frozen(still);
     let (began, duration) = (world.time(), Duration::from_secs(8));
     client.lock("a").unwrap().hold(duration).await.unwrap();
-    let newcomer = other.client();
-    let lock = newcomer.lock("a").unwrap();
-    while world.time() < began + duration * 99 / 100 - Duration::from_millis(10) {
-        let taken = lock.try_acquire().await.unwrap();
-        assert!(taken.is_none(), "after {:?} of {duration:?}", world.time() - began);
-        sleep(Duration::from_millis(50)).await;
-    }
+    keeps_out(&world, &other, began + duration * 99 / 100 - Duration::from_millis(10)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,4 +194,90 @@ async fn a_hold_by_a_host_that_stood_still_lasts_as_long_as_it_was_asked_for() {
     // A long standstill, which its own answers tell of; and one that is too short for them to disagree.
     holds_after_a_standstill(Duration::from_secs(10), (0, 0)).await;
     holds_after_a_standstill(Duration::from_millis(5900), (-2, 2)).await;
+}
+
+/// A hold whose first renewal is under way while its host stands still for six seconds. What comes after that renewal is
+/// throttled so often.
+async fn hold_over_a_standstill(world: &World, host: &Host, throttled: usize) -> Duration {
+    let (still, duration) = (Duration::from_millis(5900), Duration::from_secs(50));
+    let (clock, mut renewals) = (host.clock.clone(), 0);
+    sleep(still).await;
+    host.link.dates_off(-2);
+    host.link.rule(move |call| {
+        renewals += usize::from(call.kind() == "renew");
+        match (call.kind(), renewals) {
+            ("renew", 1) => {
+                clock.frozen(still);
+                Fault::Late(still)
+            }
+            ("renew", n) if n <= 1 + throttled => Fault::Throttle,
+            _ => Fault::None,
+        }
+    });
+    let began = world.time();
+    let client = host.builder().lease(Duration::from_secs(40)).build().unwrap();
+    client.lock("a").unwrap().hold(duration).await.unwrap();
+    began + still + duration * 99 / 100 - Duration::from_millis(10)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_whose_host_stood_still_while_it_was_written_is_written_once_more() {
+    let world = World::new();
+    let (host, other) = (world.host(), world.host());
+    let until = hold_over_a_standstill(&world, &host, 0).await;
+    other.link.dates_off(2);
+    keeps_out(&world, &other, until).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_is_written_once_more_and_throttled_rests_between_its_tries() {
+    let (world, tries) = (World::new(), 8);
+    let host = world.host();
+    hold_over_a_standstill(&world, &host, tries).await;
+    let renewals: Vec<_> = host.link.calls().into_iter().filter(|(_, call)| call.kind() == "renew").collect();
+    let rests = renewals[1..].windows(2).filter(|two| two[1].0 - two[0].0 > 3 * LATENCY).count();
+    assert_eq!((renewals.len(), rests), (2 + tries, tries), "{renewals:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_that_was_written_without_the_services_time_is_stamped_before_it_is_reported() {
+    // By a slow clock others could take it before it is over; by a fast one clients of the original were kept out for longer.
+    for off in [-4_000, 60_000] {
+        let world = World::new();
+        let host = world.host();
+        host.clock.step_wall(off);
+        host.link.once("read", Fault::Undated);
+        host.client().lock("a").unwrap().hold(Duration::from_secs(8)).await.unwrap();
+        let row = world.row("a").await.unwrap();
+        assert_eq!(row.text("stamp"), Some("service"), "{row:?}");
+        let left = row.whole("expiresOn").unwrap() - world.epoch_ms();
+        assert!((8_000..20_000).contains(&left), "{left} ms, {row:?}");
+    }
+}
+
+/// A clock whose timers see nothing that is shorter than a millisecond.
+#[derive(Clone, Debug)]
+struct Coarse(HostClock);
+
+impl Clock for Coarse {
+    fn now(&self) -> Moment {
+        self.0.now()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        assert!(duration >= Duration::from_millis(1), "a pause of {duration:?} is none");
+        self.0.sleep(duration)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_no_clock_can_tell_is_one_all_the_same() {
+    let world = World::new();
+    let (host, other) = (world.host(), world.host());
+    other.clock.slew(-5);
+    let holder = host.client();
+    let _guard = holder.lock("a").unwrap().acquire().await.unwrap();
+    let waiter = other.builder().clock(Coarse(other.clock.clone())).build().unwrap();
+    let limit = Duration::from_nanos(20_000_000_001);
+    assert!(matches!(waiter.lock("a").unwrap().acquire_within(limit).await, Err(AcquireError::TimedOut { .. })));
 }

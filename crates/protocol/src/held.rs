@@ -288,7 +288,7 @@ impl Held {
 
     fn renewal_op(&self, now: &Now<'_>) -> Op {
         let mut ends = ends(self.lease, now);
-        if !ends.stamped {
+        if !ends.stamped && now.service.is_some() {
             // By a wall clock that was set back the row could end before the belief that stands (R6).
             ends.expires_on = ends.expires_on.max(self.expires_on);
         } else if let Some((date, sent_at)) = self.heard.filter(|_| self.afresh) {

@@ -358,3 +358,103 @@ fn a_legacy_row_that_was_freed_by_force_is_had_also_by_an_answer_without_a_date(
     let op = write(machine.next(&with(&service, 1)));
     assert!(matches!(apply(Some(&freed), &op), Verdict::Applied(_)), "{op:?}");
 }
+
+#[test]
+fn a_hold_that_is_renewed_once_more_still_counts_from_the_last_date_that_it_heard() {
+    let mut service = ServiceClock::default();
+    let date = |ms: u64| ServiceDate((EPOCH_MS + ms) / 1000);
+    service.observe(date(0), SentAt(at(0)), ReceivedAt(at(5)));
+    let mut machine = Acquire::new(request(20, Patience::Try), None);
+    let op = write(machine.next(&with(&service, 10)));
+    let Verdict::Applied(row) = apply(None, &op) else { panic!() };
+    // It stood still for five seconds that its clocks do not count: too short for the two dates to disagree.
+    service.observe(date(5_000), SentAt(at(10)), ReceivedAt(at(20)));
+    machine.handle_outcome(&with(&service, 20), SentAt(at(10)), &Outcome::Applied(row.clone()), Some(date(5_000)));
+    let Step::Acquired(mut held) = machine.next(&with(&service, 20)) else { panic!() };
+    held.ask_lease(Duration::from_secs(20));
+    let Beat::Write(first) = held.next(&with(&service, 20)) else { panic!("a renewal is due") };
+    let Verdict::Applied(row) = apply(Some(&row), &first) else { panic!() };
+    held.handle_outcome(&with(&service, 30), SentAt(at(20)), &Outcome::Applied(row), None);
+    let mut ms = 30;
+    let second = loop {
+        match held.next(&with(&service, ms)) {
+            Beat::Write(op) => break op,
+            Beat::Sleep(length) => ms += length.as_millis().max(1) as u64,
+            Beat::Lost(loss) => panic!("{loss:?}"),
+        }
+    };
+    let [OpKind::Renew { ends: first, .. }, OpKind::Renew { ends: second, .. }] = [&first.kind, &second.kind] else {
+        panic!()
+    };
+    assert!(second.stamped && second.expires_on >= first.expires_on, "{second:?} after {first:?}");
+}
+
+#[test]
+fn a_row_without_a_token_that_is_over_is_contended_where_no_date_will_ever_come() {
+    let freed = row(&[(attr::GUID, "g".into()), (attr::EXPIRES_ON, 0.into())]);
+    let service = ServiceClock::default();
+    let mut machine = Acquire::new(request(20, Patience::Try), None);
+    let mut ms = 0;
+    for _ in 0..50 {
+        match machine.next(&with(&service, ms)) {
+            Step::Write(_) => {
+                let there = Outcome::Conflict(Some(freed.clone()));
+                machine.handle_outcome(&with(&service, ms + 1), SentAt(at(ms)), &there, None);
+            }
+            Step::Read { .. } => machine.handle_row(&with(&service, ms), Some(&freed), None),
+            Step::Pause(length) => ms += length.as_millis().max(1) as u64,
+            Step::Contended(_) => return,
+            step => panic!("{step:?}"),
+        }
+    }
+    panic!("an attempt that does not wait has no end");
+}
+
+#[test]
+fn without_a_service_clock_a_renewal_ends_a_row_by_the_wall_clock_as_it_is_now() {
+    const DAY: u64 = 24 * 3_600_000;
+    let fast = |ms| {
+        let mut fast = now(ms);
+        fast.at.wall_ms += DAY;
+        fast
+    };
+    let mut machine = Acquire::new(request(20, Patience::Wait), None);
+    let op = write(machine.next(&fast(0)));
+    let Verdict::Applied(row) = apply(None, &op) else { panic!() };
+    machine.handle_outcome(&fast(1), SentAt(fast(0).at), &Outcome::Applied(row.clone()), None);
+    let Step::Acquired(mut held) = machine.next(&fast(1)) else { panic!() };
+    held.ask();
+    // The clock is set right. Clients of the original, who know nothing but `expiresOn`, must not be kept out for a day.
+    let Beat::Write(renewal) = held.next(&now(10)) else { panic!("a renewal is due") };
+    let OpKind::Renew { ends, .. } = renewal.kind else { panic!() };
+    assert!(ends.expires_on < EPOCH_MS + 60_000, "{ends:?}");
+}
+
+#[test]
+fn a_token_after_a_legacy_overwrite_is_above_one_seeded_by_a_fast_wall_clock() {
+    let mut service = ServiceClock::default();
+    // Nothing has told the service's time, and this wall clock is hours fast.
+    let mut first = Acquire::new(request(20, Patience::Wait), None);
+    let mut fast = with(&service, 0);
+    fast.at.wall_ms += 6 * 3_600_000;
+    let op = write(first.next(&fast));
+    let Verdict::Applied(row) = apply(None, &op) else { panic!() };
+    let given = row.token().unwrap();
+    // A client of the original overwrites it; that takes the token with it.
+    let there = self::row(&[(attr::GUID, "g".into()), (attr::EXPIRES_ON, (EPOCH_MS + 1_000).into())]);
+    let mut next = Acquire::new(request(20, Patience::Wait), None).reading_first();
+    let mut ms = 30_000;
+    let op = loop {
+        let date = ServiceDate((EPOCH_MS + ms) / 1000);
+        match next.next(&with(&service, ms)) {
+            Step::Read { .. } => {
+                service.observe(date, SentAt(at(ms)), ReceivedAt(at(ms)));
+                next.handle_row(&with(&service, ms), Some(&there), Some(date));
+            }
+            Step::Pause(length) => ms += length.as_millis().max(1) as u64,
+            step => break write(step),
+        }
+    };
+    let Verdict::Applied(row) = apply(Some(&there), &op) else { panic!("{op:?}") };
+    assert!(row.token().unwrap() > given, "{:?} after {given:?}", row.token());
+}

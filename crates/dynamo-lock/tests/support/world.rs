@@ -188,6 +188,8 @@ impl Clock for HostClock {
 pub enum Fault {
     /// Nothing.
     None,
+    /// Nothing, but that its answer bears no date.
+    Undated,
     /// It never arrives; an error says that no answer came.
     LoseRequest,
     /// It takes effect; an error says that no answer came.
@@ -328,8 +330,9 @@ impl Link {
     {
         let lost = || Err(StoreError::new(StoreErrorKind::Unanswered, "no answer came"));
         sleep(LATENCY).await;
+        let undated = matches!(fault, Fault::Undated);
         let result = match fault {
-            Fault::None => work().await,
+            Fault::None | Fault::Undated => work().await,
             Fault::LoseRequest => lost(),
             Fault::LoseAnswer => {
                 let _unheard = work().await;
@@ -364,7 +367,7 @@ impl Link {
             Fault::Throttle => Err(StoreError::new(StoreErrorKind::Throttled, "slow down")),
             Fault::Refuse(kind) => Err(StoreError::new(kind, "no")),
         };
-        let date = self.date().filter(|_| result.is_ok());
+        let date = self.date().filter(|_| result.is_ok() && !undated);
         sleep(LATENCY).await;
         Answer { result, date }
     }
