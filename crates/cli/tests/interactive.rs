@@ -6,8 +6,15 @@ mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 
+use dynamo_lock::{Clock as _, Moment, SystemClock};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use support::{PROGRAM, Place, Running, is_stopped, state, until};
 use terminal::Terminal;
 
@@ -244,6 +251,72 @@ fn a_job_in_the_background_that_reads_is_stopped_and_goes_on_in_the_foreground()
     shell.types("hello\n");
     shell.hears("got=hello.");
     shell.hears("code=0.");
+}
+
+/// Starts what is not reached by the terminal's signals, and notes its number, and what reads the terminal.
+const WORKER_AND_READER: &str = "setsid sh -c \"echo \\$\\$ > tmp; mv tmp ready; exec sleep 1000\" & \
+                                 sh -c \"echo \\$\\$ > reader; exec cat\"";
+
+#[test]
+fn what_has_left_the_terminal_goes_on_also_if_the_job_is_stopped_again_in_the_background() {
+    let place = Place::new();
+    let mut shell = Shell::new(&place);
+    shell.runs(&format!("a -c '{WORKER_AND_READER}; kill $!'"), 0, |shell| {
+        let worker = shell.child();
+        for _ in 0..10 {
+            shell.stops();
+            until("it is stopped", || is_stopped(worker));
+            // There `cat` reads, and all are stopped once more.
+            shell.types("bg\n");
+            shell.hears("bg");
+            shell.hears("<prompt>");
+            until("the job is stopped again", || {
+                shell.types("\n");
+                shell.hears("<prompt>");
+                let said = shell.terminal.said();
+                said.rfind("Stopped") > said.rfind("bg")
+            });
+            shell.continues();
+            shell.hears("kill $!'\r\n");
+            until("it goes on", || !is_stopped(worker));
+            shell.types("line\n");
+            shell.hears("line\r\nline\r\n");
+        }
+        shell.types("\x04");
+    });
+}
+
+/// The supervisor alone, with a wrapper that says this and that at the worst moments.
+#[test]
+fn a_word_to_go_on_reaches_whom_the_terminal_has_not_stopped() {
+    let place = Place::new();
+    let (mut ours, theirs) = UnixStream::pair().expect("a channel");
+    fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).expect("ours");
+    let shell = Shell::new(&place);
+    let (channel, second) = (theirs.as_raw_fd(), 1_000_000_000);
+    let script = format!("{WORKER_AND_READER}; touch over; exec sleep 1000");
+    shell.types(&format!("exec -a lock-supervisor \"$PROGRAM\" {channel} 0 {second} sh -c '{script}' &\n"));
+    let Moment { boot_ns, raw_ns, wall_ms } = SystemClock.now();
+    writeln!(ours, "until {} {boot_ns} {raw_ns} {wall_ms}", 1000_u64 * second).expect("it listens");
+    let worker = shell.child();
+    let stop = || {
+        kill(Pid::from_raw(worker), Signal::SIGSTOP).expect("it lives");
+        until("it is stopped", || is_stopped(worker));
+    };
+    until("`cat` has a number", || place.path("reader").exists());
+    let reader: i32 = place.read("reader").trim().parse().expect("a number");
+    until("the job is stopped for reading", || is_stopped(reader));
+    stop();
+    writeln!(ours, "continue").expect("it listens");
+    until("it goes on", || !is_stopped(worker));
+    // Whoever is stopped by a word after that goes on by the next, wherever it is.
+    writeln!(ours, "stop").expect("it listens");
+    until("it is stopped", || is_stopped(worker));
+    kill(Pid::from_raw(reader), Signal::SIGKILL).expect("it lives");
+    writeln!(ours, "continue").expect("it listens");
+    until("the command goes on", || place.path("over").exists());
+    drop(ours);
+    until("it is ended", || state(worker).is_none());
 }
 
 /// As by `ssh -t host dynamo-lock run …`: there the kernel stops nobody.

@@ -67,12 +67,12 @@ impl Ears {
         }
     }
 
-    /// Whether the terminal has sent this one, which is forgotten by that.
+    /// Whether the terminal has sent this one, which is forgotten by that; of those that stop, all are.
     pub fn take_from_terminal(&mut self, signal: Signal) -> bool {
         self.listen();
         let bit = 1 << signal as i32;
         let sent = self.terminal & bit != 0;
-        self.terminal &= !bit;
+        self.terminal &= !(if stops(signal as i32) { STOPS } else { bit });
         sent
     }
 

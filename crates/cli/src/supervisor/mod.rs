@@ -254,10 +254,12 @@ impl Supervisor {
             }
             Order::Continue => {
                 self.halted = false;
-                // Who was stopped past its time is killed as it is. Whom the terminal has stopped once more stays so, and
-                // the wrapper will say the same.
-                if self.due(SystemClock.now()) != Some(Due::Kill) && !self.ears.stopped_by_terminal() {
-                    self.family().send(Signal::SIGCONT);
+                // Who was stopped past its time is killed as it is. Whom the terminal has stopped once more stays so; the
+                // others were stopped by us, and nobody but us will have them go on.
+                if self.due(SystemClock.now()) != Some(Due::Kill) {
+                    let family = self.family();
+                    let stopped = self.ears.stopped_by_terminal();
+                    if stopped { family.of_other_groups() } else { family }.send(Signal::SIGCONT);
                 }
             }
         }
