@@ -1,9 +1,11 @@
 //! Everything that is printed. Names, owners and data are other people's words: what could steer a terminal or reorder
 //! a line is escaped.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::Duration;
 
 use dynamo_lock::{Clock, SystemClock};
@@ -11,15 +13,55 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::exit::{Failure, Kind};
 
+/// Who reads nothing for so long is not waited for.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
 /// One line on standard error, in this program's name.
 pub fn line(text: &str) {
-    // Nobody may be there to read it; that is no reason to end.
-    let _closed = writeln!(std::io::stderr(), "dynamo-lock: {}", escape(text));
+    aside(text).wait(PATIENCE);
 }
 
-/// Whether one could be written at once. For a pipe that nobody empties, or a terminal that was halted, nobody waits who
-/// has signals to hear and a lock to get.
-pub fn is_heard() -> bool {
+/// The same, by the way: while there are signals to hear and a lock to keep, nobody waits for it.
+pub fn aside(text: &str) -> Said {
+    say(&format!("dynamo-lock: {}\n", escape(text)))
+}
+
+/// What is being said. There is nothing to receive: it is over when the sender is gone.
+pub struct Said(Receiver<Infallible>);
+
+impl Said {
+    pub fn is_over(&self) -> bool {
+        self.0.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// Waits for that, for so long at most.
+    pub fn wait(&self, at_most: Duration) {
+        let _over_or_late = self.0.recv_timeout(at_most);
+    }
+}
+
+/// Writes it to standard error, all at once and by a thread of its own: a pipe that nobody empties, or a terminal that was
+/// halted, takes nothing more, and no poll tells how much it does take.
+pub fn say(text: &str) -> Said {
+    let (over, said) = mpsc::channel();
+    let ours = text.to_owned();
+    let thread = std::thread::Builder::new().spawn(move || {
+        write(&ours);
+        drop(over);
+    });
+    if thread.is_err() && has_room() {
+        write(text);
+    }
+    Said(said)
+}
+
+fn write(text: &str) {
+    // Nobody may be there to read it; that is no reason to end.
+    let _closed = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Whether something could be written at once, if not all.
+fn has_room() -> bool {
     let stderr = std::io::stderr();
     poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
 }

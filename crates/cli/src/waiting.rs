@@ -1,12 +1,12 @@
 //! What is said while somebody else has the lock.
 
 use std::convert::Infallible;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use dynamo_lock::{Clock, Inspection, Lock, SystemClock};
 
-use crate::print;
+use crate::print::{self, Said};
 
 /// Before the first word: most waits are shorter.
 const FIRST: Duration = Duration::from_secs(1);
@@ -16,6 +16,8 @@ const ELSEWHERE: Duration = Duration::from_secs(60);
 const ON_TERMINAL: Duration = Duration::from_secs(10);
 /// Between two states of that line.
 const TICK: Duration = Duration::from_secs(1);
+/// So long it may take to erase that line, and no larger part of a lease: the lock may be ours by then.
+const ERASED: Duration = Duration::from_millis(250);
 
 /// Says who is waited for, until it is dropped: on a terminal in one line that changes, elsewhere a line a minute.
 pub async fn tell(lock: &Lock, quiet: bool) -> Infallible {
@@ -27,9 +29,10 @@ pub async fn tell(lock: &Lock, quiet: bool) -> Infallible {
     if std::io::stderr().is_terminal() && !dumb {
         return on_terminal(lock).await;
     }
+    let mut last: Option<Said> = None;
     let say = |text: &str| {
-        if print::is_heard() {
-            print::line(text);
+        if is_over(&last) {
+            last = Some(print::aside(text));
         }
     };
     elsewhere(lock, say).await
@@ -45,7 +48,7 @@ async fn elsewhere(lock: &Lock, mut say: impl FnMut(&str)) -> Infallible {
 }
 
 async fn on_terminal(lock: &Lock) -> Infallible {
-    let mut line = Line { shown: false };
+    let mut line = Line { last: None };
     loop {
         let seen = look(lock).await;
         let again = ON_TERMINAL.as_secs() / TICK.as_secs();
@@ -82,24 +85,30 @@ impl Seen {
     }
 }
 
+fn is_over(last: &Option<Said>) -> bool {
+    last.as_ref().is_none_or(Said::is_over)
+}
+
 /// The line on the terminal; it goes away with this.
 struct Line {
-    shown: bool,
+    /// What was shown last, until it is erased.
+    last: Option<Said>,
 }
 
 impl Line {
     fn show(&mut self, text: &str) {
-        if !print::is_heard() {
-            return;
+        if is_over(&self.last) {
+            // Without wrapping: of a line that had become two, only one could be taken back.
+            let text = format!("\r\x1b[K\x1b[?7ldynamo-lock: {}\x1b[?7h", print::escape(text));
+            self.last = Some(print::say(&text));
         }
-        self.shown = true;
-        // Without wrapping: of a line that had become two, only one could be taken back.
-        let _closed = write!(std::io::stderr(), "\r\x1b[K\x1b[?7ldynamo-lock: {}\x1b[?7h", print::escape(text));
     }
 
+    /// What is said next comes after it.
     fn erase(&mut self) {
-        if std::mem::take(&mut self.shown) && print::is_heard() {
-            let _closed = write!(std::io::stderr(), "\r\x1b[K");
+        self.last.iter().for_each(|last| last.wait(ERASED));
+        if self.last.take_if(|last| last.is_over()).is_some() {
+            print::say("\r\x1b[K").wait(ERASED);
         }
     }
 }

@@ -5,9 +5,11 @@ mod support;
 mod terminal;
 
 use std::io::{PipeReader, PipeWriter, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 use support::{Place, Running, state, until};
 use terminal::Terminal;
@@ -180,6 +182,57 @@ fn a_lock_is_had_and_kept_also_if_nobody_reads_what_is_said() {
     holder.end().ends_with(0);
     waiter.end().ends_with(3);
     assert!(place.path("done").exists());
+}
+
+#[test]
+fn a_supervisor_that_fails_ends_also_if_nobody_reads_why() {
+    let place = Place::new();
+    let mut command = place.command(&[]);
+    let (_reader, writer) = full();
+    command.arg0("lock-supervisor").stderr(writer);
+    Running::of(command).end().ends_with(1);
+}
+
+/// A terminal that has room for a little, and whose other end nobody reads.
+fn stalled() -> (OwnedFd, OwnedFd) {
+    let terminal = nix::pty::openpty(None, None).expect("a terminal");
+    let (ours, theirs) = (terminal.master, terminal.slave);
+    let write = || nix::unistd::write(&theirs, &[b'.'; 100]).is_ok();
+    let room = || poll(&mut [PollFd::new(theirs.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(1);
+    let make_room = || {
+        while !room() {
+            nix::unistd::read(&ours, &mut [0; 100]).expect("something was written");
+        }
+    };
+    fcntl(&theirs, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("ours");
+    while write() {}
+    make_room();
+    let much = std::iter::from_fn(|| write().then_some(())).count();
+    make_room();
+    let _room_for_one_more = (1..much).all(|_| write());
+    fcntl(&theirs, FcntlArg::F_SETFL(OFlag::empty())).expect("ours");
+    (ours, theirs)
+}
+
+#[test]
+fn the_wait_ends_also_on_a_terminal_that_takes_nothing_more() {
+    let place = Place::new();
+    let holder = Running::of(place.command(HOLD));
+    until("it holds", || place.path("ready").exists());
+    let wait = |patience: &str| {
+        let (ours, theirs) = stalled();
+        let mut command = place.command(&["run", "-w", patience, "a", "true"]);
+        command.stderr(theirs).env("TERM", "xterm");
+        (Running::of(command), ours)
+    };
+    let (waiter, _terminal) = wait("4");
+    waiter.end().ends_with(75);
+    let (waiter, _terminal) = wait("1h");
+    // Within that it has been said who is waited for.
+    place.run(&["run", "-w", "4", "a", "true"]).ends_with(75);
+    waiter.signal("TERM");
+    waiter.end().ends_with(143);
+    drop(holder);
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn tell_who_lingers(supervised: &Supervised) {
     if !names.is_empty() {
         let names = names.join(", ");
         let text = format!("the command has ended, what it has started has not: {names}; the lock is kept until then");
-        // It is said once, and nobody waits until it has been read: renewals would wait too.
-        let _by_itself = tokio::task::spawn_blocking(move || print::line(&text));
+        // Nobody waits until it has been read: renewals would wait too.
+        let _by_itself = print::aside(&text);
     }
 }

@@ -35,6 +35,7 @@ pub use self::held_back::HeldBack;
 pub use self::kernel::{adopt_orphans, hear_of_children, stop, wait_for_the_ended};
 use self::link::Link;
 pub use self::message::{Grant, Order, Report};
+use crate::print;
 
 /// By this name it knows what it is. It is not the wrapper's: who sends a signal to all `dynamo-lock` means that one.
 pub const NAME: &str = "lock-supervisor";
@@ -55,7 +56,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The wrapper notices the end; this is for whoever wonders why.
-            eprintln!("{NAME}: {error}");
+            print::say(&format!("{NAME}: {error}\n")).wait(print::PATIENCE);
             ExitCode::FAILURE
         }
     }
