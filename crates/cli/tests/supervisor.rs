@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -40,6 +41,66 @@ fn the_lock_is_kept_for_what_the_command_has_left_and_that_is_said() {
         assert_eq!(ran.stderr.contains("what it has started has not: sh "), said, "{ran:?}");
         place.run(&["run", "-n", "a", "true"]).ends_with(0);
     }
+}
+
+/// A user for whom limits and permissions count, which they do not for root.
+struct Anybody<'a>(&'a Place);
+
+impl<'a> Anybody<'a> {
+    /// `None`, and said so, if nobody but root can be had.
+    fn at(place: &'a Place) -> Option<Self> {
+        let anybody = Self(place);
+        let tried = anybody.run(PROGRAM, &["--version"]).status();
+        if is_root() {
+            chown(place.path(""), Some(NOBODY), Some(NOBODY)).expect("root may");
+        }
+        let may = tried.is_ok_and(|status| status.success());
+        if !may {
+            let _ =
+                writeln!(std::io::stdout(), "SKIPPED: this is root, and nobody else can run {PROGRAM} by `setpriv`");
+        }
+        may.then_some(anybody)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Command {
+        let ids = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
+        match is_root() {
+            true => {
+                self.0.within("setpriv", &[&[&ids[0], &ids[1], "--clear-groups", "--", program], arguments].concat())
+            }
+            false => self.0.within(program, arguments),
+        }
+    }
+}
+
+const NOBODY: u32 = 65534;
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Nor is anything lost for want of threads.
+#[test]
+fn who_has_no_thread_to_say_it_by_keeps_the_lock_and_says_it() {
+    let place = Place::new();
+    let Some(anybody) = Anybody::at(&place) else { return };
+    let left = "until [ -e go ]; do sleep 0.05; done";
+    let script = format!("setsid -f sh -c '{left}'; touch ready; until [ -e limited ]; do sleep 0.05; done; exit 3");
+    let running = Running::of(anybody.run(PROGRAM, &["run", "--lease", "1h", "a", "-c", &script]));
+    until("the command is ready", || place.path("ready").exists());
+    // One that has had work to do waits for more, but not for long.
+    until("the runtime has no thread left but the first", || {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", running.pid())).expect("it runs").flatten();
+        let mut names = threads.map(|thread| std::fs::read_to_string(thread.path().join("comm")).unwrap_or_default());
+        !names.any(|name| name.starts_with("tokio"))
+    });
+    let limited = anybody.run("prlimit", &["--pid", &running.pid().to_string(), "--nproc=1"]).status();
+    assert!(limited.expect("prlimit is there").success());
+    std::fs::write(place.path("limited"), "").expect("a file");
+    Running::of(anybody.run(PROGRAM, &["run", "-w", "2", "a", "true"])).end().ends_with(75);
+    std::fs::write(place.path("go"), "").expect("a file");
+    let ran = running.end().ends_with(3);
+    assert!(ran.stderr.contains("what it has started has not: sh "), "{ran:?}");
 }
 
 #[test]
