@@ -161,7 +161,7 @@ impl Row {
         }
         let reign = self.text(attr::REIGN).ok_or(malformed(attr::REIGN, "a string"))?;
         let token =
-            self.token().filter(|t| t.get() > 0).ok_or(malformed(attr::TOKEN, "a whole number from 1 to 2^53 - 1"))?;
+            self.token().filter(|t| t.get() > 0 && *t < FencingToken::MAX).ok_or(malformed(attr::TOKEN, TOKENS))?;
         let expires_on = self.whole(attr::EXPIRES_ON).ok_or(malformed(attr::EXPIRES_ON, "a whole number"))?;
         if expires_on == 0 {
             return Ok(Standing::Free);
@@ -176,12 +176,15 @@ impl Row {
     fn legacy(&self, guid: Guid) -> Result<LegacyRow, RowFault> {
         let token = match self.get(attr::TOKEN) {
             None => None,
-            Some(_) => Some(self.token().ok_or(malformed(attr::TOKEN, "a whole number from 1 to 2^53 - 1"))?),
+            Some(_) => Some(self.token().filter(|t| *t < FencingToken::MAX).ok_or(malformed(attr::TOKEN, TOKENS))?),
         };
         let expires_on = self.number(attr::EXPIRES_ON).and_then(Number::parse_int).unwrap_or(0);
         Ok(LegacyRow { guid, token, expires_on })
     }
 }
+
+/// The greatest token is none that a greater one could follow.
+const TOKENS: &str = "a whole number from 1 to 2^53 - 2";
 
 fn malformed(attribute: &'static str, expected: &'static str) -> RowFault {
     RowFault::Malformed { attribute, expected }

@@ -150,6 +150,40 @@ fn a_token_beyond_its_range_is_refused_and_neither_wraps_nor_panics() {
 }
 
 #[test]
+fn a_row_whose_token_no_greater_one_can_follow_is_refused_by_name_and_not_waited_for() {
+    for (ends, later) in [(0, 0), (1_000, 30_000)] {
+        let mut there = held(ends);
+        there.set(attr::TOKEN, FencingToken::MAX.get().into());
+        if ends == 0 {
+            there.set(attr::EXPIRES_ON, 0.into());
+        }
+        let mut machine = Acquire::new(request(20, Patience::Wait), None);
+        let op = write(machine.next(&now(0)));
+        let Verdict::Conflict(shown) = apply(Some(&there), &op) else { panic!("it gives {op:?}") };
+        machine.handle_outcome(&now(later), SentAt(at(0)), &Outcome::Conflict(shown), None);
+        let step = machine.next(&now(later));
+        assert!(matches!(step, Step::Faulty(RowFault::Malformed { attribute: attr::TOKEN, .. })), "{step:?}");
+    }
+}
+
+#[test]
+fn a_release_whose_answer_was_lost_does_not_guess_what_the_original_or_a_deletion_hides() {
+    let over = row(&[(attr::GUID, "g".into()), (attr::EXPIRES_ON, (EPOCH_MS + 60_000).into())]);
+    let mut next = held(60_000);
+    next.set(attr::TOKEN, (1u64 << 52).into());
+    // Nobody of ours can be in before the deadline unless it was released; the original, and who deletes rows, can.
+    let cases = [(Some(over), ReleaseEnd::Unknown), (None, ReleaseEnd::Unknown), (Some(next), ReleaseEnd::Released)];
+    for (there, end) in cases {
+        let (held, _) = acquired(20);
+        let mut release = Release::of(&held, &now(20));
+        let ReleaseStep::Write(_) = release.next(&now(20)) else { panic!() };
+        release.handle_outcome(&now(30), &Outcome::Unknown);
+        release.handle_outcome(&now(2_000), &Outcome::Conflict(there.clone()));
+        assert_eq!(release.next(&now(2_000)), ReleaseStep::Done(end), "{there:?}");
+    }
+}
+
+#[test]
 fn a_legacy_row_with_a_kind_is_refused_before_it_is_taken_over() {
     let order = row(&[(attr::GUID, "g".into()), (attr::KIND, "order".into()), (attr::EXPIRES_ON, 1.into())]);
     assert!(matches!(order.standing(), Err(RowFault::UnknownKind { .. })));

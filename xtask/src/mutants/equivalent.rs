@@ -17,6 +17,9 @@ const AGAIN: &str = "the next step asks the same again (`Held::next`); without t
 pub const ELSEWHERE: &[(&str, &str)] = &[
     ("legacy-get-without-token", "lesson_51_a_version_that_came_back_with_another_token_is_not_overwritten"),
     ("unstamped-goes-back", "a_renewal_without_a_stamp_never_ends_a_row_earlier"),
+    ("release-guesses-legacy", "a_release_whose_answer_was_lost_does_not_guess_what_the_original_or_a_deletion_hides"),
+    ("hold-unstamped", "a_hold_that_was_written_without_the_services_time_is_stamped_before_it_is_reported"),
+    ("abandoned-is-foreign", "what_an_abandoned_request_of_our_own_left_does_not_wait_for_our_own_child"),
 ];
 
 /// By name.
@@ -52,14 +55,18 @@ pub const ALL: &[(&str, &str)] = &[
     ("upper-double-delta", CAUTION),
     ("half-poll", PACE),
     ("half-heartbeat", PACE),
-    ("double-heartbeat", PACE),
+    (
+        "double-heartbeat",
+        "a renewal at half the lease leaves time for its tries, fewer of them; without any it is killed: late-heartbeat",
+    ),
     ("half-attempt", PACE),
     ("double-attempt", PACE),
     ("half-retries", PACE),
     ("double-retries", PACE),
     (
         "restarts-without-end",
-        "each beginning follows a race that somebody else has won, so they end as others' reigns do",
+        "each beginning follows a race that somebody else has won, so they end as others' reigns do; the one row that is free \
+         and can never be had, with the largest token there is, is refused by name",
     ),
     ("old-samples-stay", WIDE),
     ("disjoint-stay", "bounds that keep A2 and A4 meet; where they do not, nothing is stamped, and R2 decides"),
@@ -67,10 +74,6 @@ pub const ALL: &[(&str, &str)] = &[
     (
         "spent-is-won",
         "nobody releases under a nonce whose operation is still being tried: clean-ups begin when it is given up",
-    ),
-    (
-        "abandoned-is-foreign",
-        "only more caution: what an abandoned operation leaves is released in the background, or over in a lease",
     ),
     (
         "release-overlooks-itself",

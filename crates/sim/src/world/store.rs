@@ -185,8 +185,10 @@ impl World {
             self.check(over, "legacy (respected)", || format!("{} was taken from an original client", op.name));
         }
         let reign = before.whole(attr::TOKEN).and_then(|token| entry.reigns.get(&token));
-        // Whoever is shown his own acquisition in time has it, and does not begin another.
-        let own = reign.filter(|reign| reign.host == host.id && reign.met && !forsaken.contains(&reign.nonce));
+        // Whoever is shown his own acquisition in time has it, and does not begin another. Who stood still does not know how
+        // late it is, and goes by his row.
+        let own = |reign: &&Reign| reign.host == host.id && reign.met && !forsaken.contains(&reign.nonce);
+        let own = reign.filter(own).filter(|_| !self.plan.freezes);
         if let Some((sent_at, lease)) = own.and_then(|reign| reign.writes.first()) {
             let late = aged(host.machine.moment(self), *sent_at) + *lease / 50 >= *lease;
             self.check(late, "E (recognised)", || format!("{host:?} takes {} from itself", op.name));
@@ -342,15 +344,15 @@ impl World {
     }
 
     /// Once all is quiet: whoever was not told of an acquisition of his that took effect has tried to give it back, unless
-    /// he has crashed, or was shown somebody else's row before.
+    /// he has crashed, or was shown somebody else's row before. What lands once more, later, is told under its nonce.
     pub fn nothing_forgotten(&self) {
         let table = lock(&self.table);
         for (name, entry) in &table.locks {
-            let told: BTreeSet<_> = entry.reigns.values().filter(|r| r.reported).map(|r| r.nonce.as_str()).collect();
+            let heard = |reign: &&Reign| reign.reported || reign.revoked || reign.told_lost;
+            let told: BTreeSet<_> = entry.reigns.values().filter(heard).map(|reign| reign.nonce.as_str()).collect();
             let forgotten = entry.reigns.iter().find(|(_, reign)| {
                 let nonce = reign.nonce.as_str();
-                let excused =
-                    reign.revoked || reign.told_lost || self.is_dead(reign.host) || table.forsaken.contains(nonce);
+                let excused = self.is_dead(reign.host) || table.forsaken.contains(nonce);
                 !told.contains(nonce) && !excused && !table.given_back.contains(nonce)
             });
             if let Some((token, _)) = forgotten {

@@ -15,8 +15,8 @@ use super::{World, lock, others};
 
 /// By when everybody must have finished what they do, once nothing disturbs them.
 const FINISH: Duration = Duration::from_secs(400);
-/// Samples of the service's time count for ten minutes.
-const LULL: Duration = Duration::from_secs(500);
+/// Samples of the service's time count for ten minutes: a lull is nearly as long, from when quiet began.
+const LULL: Duration = Duration::from_secs(595);
 const NINE_DAYS: Duration = Duration::from_secs(9 * 24 * 3600);
 
 /// A host's process, its client, and who works on it.
@@ -50,9 +50,10 @@ pub async fn live(world: &Arc<World>) {
     };
     world.trace(|| format!("{:?}", world.plan));
     town.act(world.plan.act).await;
+    let quiet = world.time();
     town.quiet().await;
     if world.plan.lull {
-        sleep(LULL).await;
+        sleep((quiet + LULL).saturating_sub(world.time())).await;
         town.act(world.plan.act / 2).await;
         town.quiet().await;
     }
