@@ -299,19 +299,31 @@ fn a_supervisor_that_was_stopped_for_a_while_goes_by_what_was_granted_meanwhile(
 
 #[test]
 fn who_started_the_wrapper_may_have_started_others_and_these_are_not_ended() {
-    let place = Place::new();
-    let script = "sleep 1000 & echo $! > other; exec \"$PROGRAM\" run --max-hold 3 a -c \"$STUBBORN\"";
-    let mut command = place.within("sh", &["-c", script]);
-    command.env("STUBBORN", STUBBORN);
-    let running = Running::of(command);
-    until("the command is ready", || place.path("ready").exists());
-    // Neither by the supervisor nor by the wrapper in its place.
-    place.within("kill", &["-KILL", &parent(pid(&place)).to_string()]).status().expect("kill is there");
-    let other: i32 = place.read("other").trim().parse().expect("a number");
-    until("the command is ended", || state(pid(&place)).is_none());
-    assert!(state(other).is_some());
-    place.within("kill", &["-KILL", &other.to_string()]).status().expect("kill is there");
-    running.end().ends_with(76);
+    // Neither by the supervisor nor by the wrapper in its place, which has to kill one that is stopped.
+    for signal in ["-KILL", "-STOP"] {
+        let place = Place::new();
+        // One stays, and one ends and leaves another to the wrapper when that has the lock.
+        let leaves =
+            "until [ -e ready ]; do sleep 0.05; done; setsid -f sh -c 'echo $$ > part; mv part left; exec sleep 1000'";
+        let script = "sleep 1000 > out 2>&1 & echo $! > stays; sh -c \"$LEAVES\" > out 2>&1 & \
+                      exec \"$PROGRAM\" run --max-hold 8 a -c \"$STUBBORN\"";
+        let mut command = place.within("sh", &["-c", script]);
+        command.env("STUBBORN", STUBBORN).env("LEAVES", leaves);
+        let running = Running::of(command);
+        until("one is left", || place.path("left").exists());
+        let others = ["stays", "left"].map(|file| place.read(file).trim().parse::<i32>().expect("a number"));
+        until("it is the wrapper's", || others.iter().all(|other| parent(*other) == running.pid()));
+        // Meanwhile that is noticed.
+        place.run(&["run", "-w", "1", "a", "true"]).ends_with(75);
+        place.within("kill", &[signal, &parent(pid(&place)).to_string()]).status().expect("kill is there");
+        running.end().ends_with(76);
+        let lives = others.map(|other| state(other).is_some());
+        place
+            .within("kill", &["-KILL", &others[0].to_string(), &others[1].to_string()])
+            .status()
+            .expect("kill is there");
+        assert_eq!((lives, state(pid(&place))), ([true, true], None), "{signal}");
+    }
 }
 
 #[test]
@@ -355,9 +367,11 @@ fn the_command_has_no_descriptor_of_ours_but_the_sign_of_life() {
     assert!(!ran.stdout.contains("socket:"), "{ran:?}");
 }
 
+const IN_A_NAMESPACE: &[&str] = &["--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
+
 /// In a PID namespace of its own, made by these and perhaps more flags; `None`, and said so, where that is not allowed.
 fn inside(flags: &[&str]) -> Option<impl Fn(&Place, &[&str]) -> Command> {
-    let flags = [&["--user", "--map-root-user", "--pid", "--fork", "--kill-child"], flags].concat();
+    let flags = [IN_A_NAMESPACE, flags].concat();
     let may = Command::new("unshare").args(&flags).arg("true").stderr(Stdio::null()).status();
     if !may.is_ok_and(|status| status.success()) {
         let _ = writeln!(std::io::stdout(), "SKIPPED: `unshare` may not make namespaces here");
@@ -391,6 +405,63 @@ fn where_proc_tells_of_other_processes_nothing_is_begun() {
     let ran = Running::of(inside(&place, &["run", "a", "touch", "ran"])).end().ends_with(78);
     assert!(ran.stderr.contains("--mount-proc") && ran.stderr.lines().count() == 1, "{ran:?}");
     assert!(!place.path("ran").exists());
+}
+
+/// In a namespace where `/proc` shows of a user's processes only those that guard their memory to nobody.
+#[test]
+fn what_hides_its_memory_is_ended_though_it_cannot_be_seen() {
+    const HIDES: &str = "import ctypes, os, time\n\
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n\
+        open('tmp', 'w').write(str(os.getpid())); os.rename('tmp', 'ready')\n\
+        time.sleep(1000)\n";
+    const SCRIPT: &str = "mount -o remount,hidepid=2 /proc || exit 99\n\
+        setpriv --bounding-set=-all --inh-caps=-all \"$PROGRAM\" run $FLAGS a -c 'setsid -f python3 hides.py; exec sleep 1000' &\n\
+        until [ -e ready ]; do sleep 0.05; done\n\
+        [ \"$FLAGS\" ] || kill -KILL $(cat /proc/$!/task/$!/children)\n\
+        wait $!\n\
+        code=$?; kill -0 $(cat ready) 2> /dev/null && code=98; exit $code";
+    let place = Place::new();
+    let Some(anybody) = Anybody::at(&place) else { return };
+    std::fs::write(place.path("hides.py"), HIDES).expect("a file");
+    for flags in ["", "--max-hold 3"] {
+        let _first = std::fs::remove_file(place.path("ready"));
+        let inside = [IN_A_NAMESPACE, &["--mount", "--mount-proc"]].concat();
+        if !anybody.run("unshare", &[&inside[..], &["true"]].concat()).status().is_ok_and(|status| status.success()) {
+            let _ = writeln!(std::io::stdout(), "SKIPPED: `unshare` may not make namespaces here");
+            return;
+        }
+        let mut command = anybody.run("unshare", &[&inside[..], &["sh", "-c", SCRIPT]].concat());
+        command.env("FLAGS", flags);
+        Running::of(command).end().ends_with(76);
+    }
+}
+
+/// Of another user, whom the command could become.
+#[test]
+fn who_cannot_be_ended_is_named_and_keeps_the_lock() {
+    let place = Place::new();
+    let Some(anybody) = Anybody::at(&place) else { return };
+    let copied = place.within("sh", &["-c", "cp \"$(command -v setpriv)\" become && chmod 4755 become"]).status();
+    let left = "./become --reuid=0 --clear-groups sh -c 'echo $(id -u) $$ > tmp; mv tmp ready; exec sleep 1000'";
+    let mut command = anybody.run(PROGRAM, &["run", "a", "-c", &format!("setsid -f {left}; exec sleep 1000")]);
+    command.stderr(std::fs::File::create(place.path("said")).expect("a file"));
+    let mut running = Running::of(command);
+    until("the command is ready", || place.path("ready").exists() || !running.is_running());
+    let ready = place.read("ready");
+    let Some(left) = ready.trim().strip_prefix("0 ").filter(|_| is_root() && copied.is_ok()) else {
+        let _ = writeln!(std::io::stdout(), "SKIPPED: only root can lend its rights to a command");
+        return;
+    };
+    let said =
+        || place.read("said").matches(&format!("cannot end what the command has started: sleep {left};")).count();
+    place.within("kill", &["-KILL", children(running.pid()).trim()]).status().expect("kill is there");
+    until("it is named", || said() == 1);
+    Running::of(anybody.run(PROGRAM, &["run", "-w", "1", "a", "true"])).end().ends_with(75);
+    assert!(running.is_running() && said() == 1);
+    running.signal("TERM");
+    until("it is named once more", || said() == 2);
+    place.within("kill", &["-KILL", left]).status().expect("kill is there");
+    running.end().ends_with(76);
 }
 
 /// Names in the directory, and the lock's row. Of SQLite's log and its index there is what the last process, which does

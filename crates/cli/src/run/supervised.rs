@@ -28,7 +28,7 @@ pub struct Supervised {
     reports: Lines<BufReader<UnixStream>>,
     orders: Channel,
     granted: Option<Grant>,
-    /// What this process had started, or been left, before.
+    /// What this process had started, or been left, before, and what descends from that.
     others: Family,
 }
 
@@ -110,13 +110,33 @@ impl Supervised {
 
     /// All that lives of what the supervisor has begun.
     pub fn started(&self) -> io::Result<Family> {
-        let supervisor = self.supervisor.id().and_then(|pid| i32::try_from(pid).ok());
-        supervisor.map_or_else(|| Ok(Family::default()), |pid| descendants(Pid::from_raw(pid), &Family::default()))
+        self.pid().map_or_else(|| Ok(Family::default()), |pid| descendants(pid, &Family::default()))
     }
 
-    /// Kills them all, once: what is forked meanwhile, or cannot be looked for now, needs another time.
+    /// The supervisor, until it has been waited for.
+    fn pid(&self) -> Option<Pid> {
+        self.supervisor.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
+    }
+
+    /// Looks who the others are now: they start more, and leave it to us when they end. So does the supervisor: what was
+    /// seen counts only if that lives even after it.
+    pub fn look_for_others(&mut self) {
+        let Some(pid) = self.pid().filter(|_| !self.others.is_empty()) else { return };
+        let others = Family::of_one(pid).and_then(|supervisor| descendants(Pid::this(), &supervisor));
+        if let (Ok(others), Ok(None)) = (others, self.supervisor.try_wait()) {
+            self.others = others;
+        }
+    }
+
+    /// Whether there are any.
+    pub fn has_others(&self) -> bool {
+        !self.others.is_empty()
+    }
+
+    /// Kills the supervisor and what it has begun, once: what is forked meanwhile, or cannot be looked for now, is left to
+    /// us by its end.
     pub fn kill(&self) {
-        self.family().unwrap_or_default().send(Signal::SIGKILL);
+        self.started().unwrap_or_default().with(self.pid()).send(Signal::SIGKILL);
     }
 }
 

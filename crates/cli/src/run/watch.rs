@@ -2,6 +2,7 @@
 //! local clocks and whatever requests do. The supervisor does that by the time it is granted here; should it be stopped
 //! itself, this process does.
 
+use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Sig
         }
         let grant = notice.unwrap_or_else(|| Grant::of(|| SystemClock.now(), || guard.time_left()));
         supervised.grant(grant);
+        supervised.look_for_others();
         let left = grant.left(SystemClock.now());
         if left <= reserve(task.grace) {
             let now = SystemClock.now();
@@ -77,7 +79,7 @@ pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Sig
                     lingering = Some(SystemClock.now()).filter(|_| !task.quiet);
                 }
                 (Some(Report::Gone { forced }), Some(status)) => return Watched::Ended { status, forced },
-                (Some(Report::Gone { .. }) | None, _) => return end_all(supervised, guard).await,
+                (Some(Report::Gone { .. }) | None, _) => return end_all(supervised, guard, signals, task).await,
             },
             signal = signals.next() => match signal {
                 Signal::SIGTSTP => stop_together(supervised),
@@ -96,27 +98,50 @@ fn stop_together(supervised: &Supervised) {
     supervised.order(Order::Continue);
 }
 
-/// The supervisor is gone: what it has left is ours, and is ended.
-async fn end_all(supervised: &Supervised, guard: &Guard) -> Watched {
+/// The supervisor is gone: what it has left is ours, and is ended. A signal is answered by who cannot be.
+async fn end_all(supervised: &Supervised, guard: &Guard, signals: &mut Signals, task: &RunTask) -> Watched {
+    let mut told = task.quiet;
     for round in 0.. {
         let family = supervised.family();
         // A look takes time: who forks and ends meanwhile is missed, with what it has forked. But all that descends from
         // us does so by a child of ours, and one that ends stays until it is waited for here. If none has, none was missed.
         let ended = supervisor::wait_for_the_ended();
-        if ended.is_none() || ended == Some(false) && family.as_ref().is_ok_and(Family::is_empty) {
+        // A child that lives is one of the others, if there are any.
+        let none = || supervised.has_others() && family.as_ref().is_ok_and(Family::is_empty);
+        if ended.is_none() || ended == Some(false) && none() {
             return Watched::Unsupervised;
         }
-        if round >= ROUNDS_MIN && guard.time_left().is_zero() {
-            return Watched::Left(match family {
-                Ok(family) if family.is_empty() => vec!["one that forks and ends too fast to be seen".to_owned()],
-                Ok(family) => family.names(),
-                Err(error) => vec![format!("nobody can be looked for ({error})")],
-            });
+        let mut rest = ROUND;
+        if round >= ROUNDS_MIN {
+            if guard.time_left().is_zero() {
+                return Watched::Left(names(&family));
+            }
+            if !std::mem::replace(&mut told, true) {
+                let names = names(&family).join(", ");
+                let text =
+                    format!("cannot end what the command has started: {names}; the lock is kept until it has ended");
+                let _by_itself = print::aside(&text);
+            }
+            rest = LOOK;
         }
         family.unwrap_or_default().send(Signal::SIGKILL);
-        SystemClock.sleep(ROUND).await;
+        tokio::select! {
+            biased;
+            _ = signals.next() => told = task.quiet,
+            () = SystemClock.sleep(rest) => {}
+        }
     }
     Watched::Unsupervised
+}
+
+fn names(family: &io::Result<Family>) -> Vec<String> {
+    match family {
+        Ok(family) if family.is_empty() => {
+            vec!["one that cannot be seen, or forks and ends too fast for that".to_owned()]
+        }
+        Ok(family) => family.names(),
+        Err(error) => vec![format!("nobody can be looked for ({error})")],
+    }
 }
 
 fn tell_who_lingers(supervised: &Supervised) {
