@@ -203,7 +203,7 @@ impl Core {
         }
     }
 
-    /// Makes a lock that nothing will renew last for `duration`, by one renewal. Dropped or failed before that is known
+    /// Makes a lock that nothing will renew last for `duration`, by a renewal. Dropped or failed before that is known
     /// to have landed, the background waits for the try in flight and releases until that is answered.
     pub(crate) async fn extend(self: &Arc<Self>, held: Held, duration: Duration) -> Result<Held, Loss> {
         let mut extension =

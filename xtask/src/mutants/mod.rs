@@ -24,7 +24,7 @@ const SEEDS_SOON: u64 = 1_000;
 /// The configurations of the search breadth first: those of seconds, and those of more.
 const QUICK: &[&str] = &[
     "release", "renewals", "copies", "ghost", "crash", "drops", "hold", "drift", "slewed", "leases", "three",
-    "service", "freeze",
+    "service", "freeze", "unsure",
 ];
 const SLOW: &[&str] = &["basics", "sleep", "revoke", "force", "abandoned", "legacy", "ttl", "dateless"];
 /// So many failing seeds are looked at, to see which checks notice.

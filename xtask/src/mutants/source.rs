@@ -440,5 +440,13 @@ const LIBRARY: &[Mutant] = &[
     mutant("hold-unstamped", LOCK, "duration > core.timing.lease() || unstamped", "duration > core.timing.lease()"),
     mutant("hold-outlasts-row", LOCK, "held.outlasts_row(core.clock.now())", "false"),
     mutant("hold-by-old-samples", HELD, "self.heard.filter(|_| self.afresh)", "self.heard.filter(|_| false)"),
+    mutant("hold-written-once", DRIVE, "if stamped && !extension.held.outlasts_row(self.clock.now())", "if stamped"),
+    mutant(
+        "hold-tried-without-rest",
+        DRIVE,
+        "                landed = extension.held.landed();\n",
+        "if !crate::mutated(\"hold-tried-without-rest\") { landed = extension.held.landed(); }\n",
+    ),
+    mutant("undated-takes-the-date", HELD, "self.heard = heard.or(self.heard);", "self.heard = heard;"),
     mutant("hold-not-extended", LOCK, "duration > core.timing.lease() || unstamped", "unstamped"),
 ];

@@ -196,6 +196,17 @@ fn service() -> Vec<Config> {
             )
         },
         Config {
+            dates: vec![Some(-2)],
+            legacy: Some(Legacy { wall_ms: 2000, lease_ms: 5000 }),
+            ..config(
+                "unsure",
+                "a release without an answer, beside an original client that is early",
+                vec![0, 3500, 3700],
+                vec![behind(-10_000, 12_000)],
+                Budget { delay: 1, unknown: 1, legacy: 1, ..Budget::default() },
+            )
+        },
+        Config {
             dates: vec![None, Some(0)],
             legacy: Some(Legacy { wall_ms: -10_000, lease_ms: 0 }),
             ..config(

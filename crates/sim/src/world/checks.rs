@@ -60,14 +60,16 @@ impl World {
         self.span(host, name, token, None, Some((from, length)))
     }
 
-    /// A hold has no guard that would look at its row (R6): that has to last for as long as the hold does.
+    /// A hold has no guard that would look at its row (R6): that has to bear the service's time, and to last for as
+    /// long as the hold does.
     fn lasts(&self, host: &Host, name: &LockName, token: u64, (from, length): (Moment, Duration)) {
         let left = length.saturating_sub(aged(host.machine.moment(self), from)).as_millis() as u64;
         let table = lock(&self.table);
         let entry = table.locks.get(name.as_str()).filter(|entry| entry.is_held_by(token));
-        let ends = entry.and_then(|entry| entry.row.as_ref()?.whole(attr::EXPIRES_ON));
-        let Some(ends) = ends.filter(|_| self.plan.service_clock) else { return };
-        let short = (self.epoch_ms() + left).saturating_sub(ends);
+        let Some(row) = entry.and_then(|entry| entry.row.as_ref()).filter(|_| self.plan.service_clock) else { return };
+        let stamped = row.text(attr::STAMP).is_some();
+        self.check(stamped, "§5 (stamped)", || format!("{name}: the row of {token} is a hold's and bears no time"));
+        let short = (self.epoch_ms() + left).saturating_sub(row.whole(attr::EXPIRES_ON).unwrap_or(0));
         self.check(short == 0, "A (hold)", || format!("{name}: the row of {token} is over {short} ms before its hold"));
     }
 
