@@ -6,10 +6,11 @@ mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
+use std::time::Duration;
 
 use dynamo_lock::{Clock as _, Moment, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -255,7 +256,7 @@ fn a_job_in_the_background_that_reads_is_stopped_and_goes_on_in_the_foreground()
 
 /// Starts what is not reached by the terminal's signals, and notes its number, and what reads the terminal.
 const WORKER_AND_READER: &str = "setsid sh -c \"echo \\$\\$ > tmp; mv tmp ready; exec sleep 1000\" & \
-                                 sh -c \"echo \\$\\$ > reader; exec cat\"";
+                                 sh -c \"echo \\$\\$ > reader; until [ -e ready ]; do sleep 0.05; done; exec cat\"";
 
 #[test]
 fn what_has_left_the_terminal_goes_on_also_if_the_job_is_stopped_again_in_the_background() {
@@ -294,10 +295,15 @@ fn a_word_to_go_on_reaches_whom_the_terminal_has_not_stopped() {
     fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).expect("ours");
     let shell = Shell::new(&place);
     let (channel, second) = (theirs.as_raw_fd(), 1_000_000_000);
-    let script = format!("{WORKER_AND_READER}; touch over; exec sleep 1000");
+    let begun = "until [ -e begun ]; do sleep 0.05; done";
+    let script = format!("{begun}; {WORKER_AND_READER}; touch over; exec sleep 1000");
     shell.types(&format!("exec -a lock-supervisor \"$PROGRAM\" {channel} 0 {second} sh -c '{script}' &\n"));
     let Moment { boot_ns, raw_ns, wall_ms } = SystemClock.now();
     writeln!(ours, "until {} {boot_ns} {raw_ns} {wall_ms}", 1000_u64 * second).expect("it listens");
+    // Only by then does it hear what the terminal sends; a wrapper has that held back until then.
+    ours.set_read_timeout(Some(Duration::from_secs(60))).expect("ours");
+    ours.read_exact(&mut [0; "begun\n".len()]).expect("it says so");
+    std::fs::write(place.path("begun"), "").expect("a file");
     let worker = shell.child();
     let stop = || {
         kill(Pid::from_raw(worker), Signal::SIGSTOP).expect("it lives");
