@@ -21,6 +21,8 @@ use crate::store::{Answer, BoxFuture, Consistency, Store, StoreError, StoreError
 
 /// Timers that must fire after the host resumes sleep in slices of this length (R4).
 const SLICE: Duration = Duration::from_millis(250);
+/// So many renewals to make a hold's row last as long as the hold: two, where A4 holds and the host goes on.
+const EXTENSIONS_MAX: u64 = 4;
 /// So many held locks are remembered between acquisitions.
 pub(crate) const WATCHES_MAX: usize = 1024;
 
@@ -209,7 +211,8 @@ impl Core {
         let mut extension =
             Extension { core: self.clone(), runtime: Handle::current(), held, duration, in_flight: None, done: false };
         extension.held.ask_lease(duration);
-        let mut landed = extension.held.landed();
+        let before = extension.held.landed();
+        let mut landed = before;
         loop {
             if let Some(loss) = extension.held.check(self.clock.now()) {
                 return Err(loss); // R5
@@ -220,6 +223,9 @@ impl Core {
                 if stamped && !extension.held.outlasts_row(self.clock.now()) {
                     extension.done = true;
                     return Ok(extension.held.clone());
+                }
+                if landed - before == EXTENSIONS_MAX {
+                    return Err(Loss::Expired); // the dates run away, or this host stands still again and again
                 }
                 extension.held.ask(); // without a stamp, or with an old one; its answer told the time for the next
             }

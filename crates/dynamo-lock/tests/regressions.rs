@@ -240,6 +240,25 @@ async fn a_hold_that_is_written_once_more_and_throttled_rests_between_its_tries(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_hold_whose_dates_run_away_ends_and_is_given_back() {
+    let world = World::new();
+    let host = world.host();
+    let (link, mut seconds) = (host.link.clone(), 0);
+    host.link.rule(move |call| {
+        seconds += if call.kind() == "renew" { 10 } else { 0 };
+        link.dates_off(seconds);
+        Fault::None
+    });
+    let client = host.client();
+    let held = client.lock("a").unwrap().hold(Duration::from_secs(20)).await;
+    assert!(matches!(&held, Err(HoldError::Lost(_))), "{held:?}");
+    client.close().await;
+    let renewals = host.link.kinds().iter().filter(|kind| **kind == "renew").count();
+    assert!(renewals <= 4, "{renewals} renewals");
+    assert!(world.is_free("a").await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hold_that_was_written_without_the_services_time_is_stamped_before_it_is_reported() {
     // By a slow clock others could take it before it is over; by a fast one clients of the original were kept out for longer.
     for off in [-4_000, 60_000] {

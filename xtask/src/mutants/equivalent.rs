@@ -17,8 +17,7 @@ const AGAIN: &str = "the next step asks the same again (`Held::next`); without t
 pub const ELSEWHERE: &[(&str, &str)] = &[
     ("legacy-get-without-token", "lesson_51_a_version_that_came_back_with_another_token_is_not_overwritten"),
     ("unstamped-goes-back", "a_renewal_without_a_stamp_never_ends_a_row_earlier"),
-    ("release-guesses-legacy", "a_release_whose_answer_was_lost_does_not_guess_what_the_original_or_a_deletion_hides"),
-    ("hold-unstamped", "a_hold_that_was_written_without_the_services_time_is_stamped_before_it_is_reported"),
+    ("hold-by-old-samples", "a_hold_by_a_host_that_stood_still_lasts_as_long_as_it_was_asked_for"),
     ("abandoned-is-foreign", "what_an_abandoned_request_of_our_own_left_does_not_wait_for_our_own_child"),
 ];
 
