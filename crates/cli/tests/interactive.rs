@@ -84,8 +84,7 @@ impl<'a> Shell<'a> {
 
     /// Waits until the command has noted its number.
     fn child(&self) -> i32 {
-        until("the command is ready", || self.place.path("ready").exists());
-        self.place.read("ready").trim().parse().expect("a number")
+        note(self.place, "ready")
     }
 
     /// Ctrl-Z, and what the shell says to it.
@@ -106,6 +105,12 @@ impl Drop for Shell<'_> {
         let _gone = self.bash.kill();
         let _gone = self.bash.wait();
     }
+}
+
+/// Waits until somebody has noted a number there.
+fn note(place: &Place, file: &str) -> i32 {
+    until("a number is noted", || place.read(file).ends_with('\n'));
+    place.read(file).trim().parse().expect("a number")
 }
 
 const NOTE: &str = "echo $$ > tmp; mv tmp ready;";
@@ -264,9 +269,11 @@ fn what_has_left_the_terminal_goes_on_also_if_the_job_is_stopped_again_in_the_ba
     let mut shell = Shell::new(&place);
     shell.runs(&format!("a -c '{WORKER_AND_READER}; kill $!'"), 0, |shell| {
         let worker = shell.child();
+        let reader = note(shell.place, "reader");
         for _ in 0..10 {
             shell.stops();
-            until("it is stopped", || is_stopped(worker));
+            // What is typed while `cat` has yet to stop would be read by it.
+            until("both are stopped", || is_stopped(worker) && is_stopped(reader));
             // There `cat` reads, and all are stopped once more.
             shell.types("bg\n");
             shell.hears("bg");
@@ -309,8 +316,7 @@ fn a_word_to_go_on_reaches_whom_the_terminal_has_not_stopped() {
         kill(Pid::from_raw(worker), Signal::SIGSTOP).expect("it lives");
         until("it is stopped", || is_stopped(worker));
     };
-    until("`cat` has a number", || place.path("reader").exists());
-    let reader: i32 = place.read("reader").trim().parse().expect("a number");
+    let reader = note(&place, "reader");
     until("the job is stopped for reading", || is_stopped(reader));
     stop();
     writeln!(ours, "continue").expect("it listens");
