@@ -186,13 +186,9 @@ impl Plan {
         match aim {
             Aim::SlowWalls => {
                 (self.legacy, self.dateless, self.by_hand, self.holds) = (dice.pick(&[0, 2]), 500, 800, 200);
-                // Beside clients of the original, dates that let a holder believe for as long as R6 does.
-                if self.legacy > 0 {
-                    self.service_hosts = [-2000, -2000, dice.signed(2000)];
-                }
                 (self.wall_off, self.walls_slow, self.crashes) = (12_000, true, true);
                 (self.legacy_wall, self.legacy_hasty) = (Some(2000), true);
-                self.weather.lost = self.weather.lost.max(if self.legacy > 0 { 150 } else { 50 });
+                self.weather.lost = self.weather.lost.max(50);
             }
             Aim::Freezes => {
                 (self.freezes, self.wall_steps, self.crashes) = (true, false, true);

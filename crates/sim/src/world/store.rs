@@ -203,7 +203,8 @@ impl World {
         self.check(!(well && left), "E (left)", || format!("{} was not released by who held it", op.name));
     }
 
-    /// §5: a stamp is at least the service's time when its write was sent, the lease and the pad; a seed is at most that
+    /// §5: a stamp is of the write that set `expiresOn`, and at least the service's time when that was sent, the lease and the
+    /// pad; a seed is at most that
     /// time. The bounds of hosts that stand still without a clock that counts it are not bounds.
     fn by_the_service(&self, op: &Op, before: Option<&Row>, row: &Row, sent_ms: u64) {
         let (lease, ends) = match &op.kind {
@@ -211,6 +212,9 @@ impl World {
             OpKind::Renew { lease_ms, ends, .. } => (*lease_ms, *ends),
             _ => return,
         };
+        // An old stamp beside the time of a wall clock would be believed.
+        let bears = row.text(attr::STAMP).is_some();
+        self.check(bears == ends.stamped, "§5 (stamp)", || format!("{}: its stamp is not of this write", op.name));
         if !ends.stamped || self.plan.freezes {
             return;
         }
