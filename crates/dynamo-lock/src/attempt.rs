@@ -130,14 +130,21 @@ impl Drop for Attempt {
     }
 }
 
-/// A hold that is being made longer. What it may leave would last as long as the hold, so it has an owner.
+/// A hold that is not known to last yet. What it may leave would last as long as the hold, so it has an owner: dropped before it is
+/// `done`, the background waits for the try in flight and releases until that is answered.
 pub(crate) struct Extension {
-    pub(crate) core: Arc<Core>,
-    pub(crate) runtime: Handle,
+    core: Arc<Core>,
+    runtime: Handle,
     pub(crate) held: Held,
     pub(crate) duration: Duration,
     pub(crate) in_flight: Option<BoxFuture<'static, Reply>>,
     pub(crate) done: bool,
+}
+
+impl Extension {
+    pub(crate) fn new(core: &Arc<Core>, held: Held, duration: Duration) -> Self {
+        Self { core: core.clone(), runtime: Handle::current(), held, duration, in_flight: None, done: false }
+    }
 }
 
 impl Drop for Extension {

@@ -205,12 +205,9 @@ impl Core {
         }
     }
 
-    /// Makes a lock that nothing will renew last for `duration`, by a renewal. Dropped or failed before that is known
-    /// to have landed, the background waits for the try in flight and releases until that is answered.
-    pub(crate) async fn extend(self: &Arc<Self>, held: Held, duration: Duration) -> Result<Held, Loss> {
-        let mut extension =
-            Extension { core: self.clone(), runtime: Handle::current(), held, duration, in_flight: None, done: false };
-        extension.held.ask_lease(duration);
+    /// Makes a hold, which nothing will renew, last for its whole time, by a renewal.
+    pub(crate) async fn extend(self: &Arc<Self>, extension: &mut Extension) -> Result<(), Loss> {
+        extension.held.ask_lease(extension.duration);
         let before = extension.held.landed();
         let mut landed = before;
         loop {
@@ -221,8 +218,7 @@ impl Core {
                 landed = extension.held.landed();
                 let stamped = self.service.is_none() || extension.held.is_stamped();
                 if stamped && !extension.held.outlasts_row(self.clock.now()) {
-                    extension.done = true;
-                    return Ok(extension.held.clone());
+                    return Ok(());
                 }
                 if landed - before == EXTENSIONS_MAX {
                     return Err(Loss::Expired); // the dates run away, or this host stands still again and again

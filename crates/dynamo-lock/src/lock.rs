@@ -4,10 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, ConfigError, DATA_MAX, FencingToken, Heartbeat, Held, Holder, LEASE_MIN, LockName, Patience, Request,
-    Revoke, RevokeEnd, Standing, Target, Timing,
+    Acquire, ConfigError, DATA_MAX, Deadline, FencingToken, Heartbeat, Held, Holder, LEASE_MIN, LockName, Loss,
+    Patience, Request, Revoke, RevokeEnd, STAMP_PAD, SentAt, Standing, Target, Timing,
 };
 
+use crate::attempt::Extension;
 use crate::client::Client;
 use crate::drive::{Acquired, lock};
 use crate::error::{AcquireError, HoldError, InspectError, Lost, RevokeError, WithError};
@@ -103,28 +104,37 @@ impl Lock {
         // A ghost of this acquire lasts at most the client's lease.
         let timing = if duration > core.timing.lease() { core.timing.clone() } else { timing };
         let timing = timing.with_legacy_skew(core.timing.legacy_skew());
-        // It outlives this process, so that it lives must not count.
-        let request = Request { live: None, ..options.request(timing, Patience::Try) };
+        // It outlives this process, so that it lives must not count. Where a clock is everybody's, it says when it is over: its
+        // time from when it was asked for, and what an acquisition may take until it is sent.
+        let live = core.store.live_for(duration + STAMP_PAD);
+        let in_time = live.is_some().then(|| Deadline::new(SentAt(core.clock.now()), STAMP_PAD));
+        let request = Request { live, ..options.request(timing, Patience::Try) };
         let mut machine = Acquire::new(request, self.watch());
         if core.service.as_ref().is_some_and(|service| lock(service).interval(core.clock.now()).is_none()) {
             machine = machine.reading_first();
         }
-        let mut held = match core.acquire(machine, &self.name, None).await? {
-            Acquired::Held(held) => held,
+        let mut hold = match core.acquire(machine, &self.name, None).await? {
+            Acquired::Held(held) => Extension::new(core, *held, duration),
             Acquired::Contended(by) => {
                 let until = by.expires_ms.map(system_time);
                 return Err(HoldError::Held { by: Box::new(by), until });
             }
         };
+        let (name, token) = (self.name.clone(), hold.held.token());
+        let lost = |loss| Lost { loss, name, token, output: None, last_error: None };
         // The read before may have told no time: an unstamped row of a slow wall clock would not last as long as it says. Nor
         // would one that bears a time from before this host stood still.
-        let unstamped = core.service.is_some() && !held.is_stamped();
-        if duration > core.timing.lease() || unstamped || held.outlasts_row(core.clock.now()) {
-            let (name, token) = (self.name.clone(), held.token());
-            let lost = |loss| Lost { loss, name, token, output: None, last_error: None };
-            *held = core.extend(*held.clone(), duration).await.map_err(lost)?;
+        let unstamped = core.service.is_some() && !hold.held.is_stamped();
+        let mut ended = Ok(());
+        if duration > core.timing.lease() || unstamped || hold.held.outlasts_row(core.clock.now()) {
+            ended = core.extend(&mut hold).await;
         }
-        Ok(held.token())
+        if in_time.is_some_and(|in_time| in_time.passed(core.clock.now())) {
+            ended = ended.and(Err(Loss::Expired));
+        }
+        ended.map_err(lost)?;
+        hold.done = true;
+        Ok(token)
     }
 
     /// What can be known of the lock from outside, by one strongly consistent read.

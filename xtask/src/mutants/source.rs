@@ -438,7 +438,7 @@ const LIBRARY: &[Mutant] = &[
     ),
     mutant("belief-until-released", GUARD, "self.holding.ended.cancel();", ""),
     mutant("hold-unstamped", LOCK, "duration > core.timing.lease() || unstamped", "duration > core.timing.lease()"),
-    mutant("hold-outlasts-row", LOCK, "held.outlasts_row(core.clock.now())", "false"),
+    mutant("hold-outlasts-row", LOCK, "hold.held.outlasts_row(core.clock.now())", "false"),
     mutant("hold-by-old-samples", HELD, "self.heard.filter(|_| self.afresh)", "self.heard.filter(|_| false)"),
     mutant("hold-written-once", DRIVE, "stamped && !extension.held.outlasts_row(self.clock.now())", "stamped"),
     mutant(

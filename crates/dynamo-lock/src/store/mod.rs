@@ -15,6 +15,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use dynamo_lock_protocol::{
     Change, Condition, Ends, FencingToken, Guid, Lease, Liveness, LockName, NAME_MAX, Number, Op, OpKind, Outcome,
@@ -64,9 +65,17 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// What the row of a [`hold`](crate::Lock::hold) bears as `live` that begins now, whoever lives: by it
+    /// [`liveness`](Store::liveness) knows when that is over. `None` where no clock is everybody's: leases decide alone.
+    fn live_for(&self, duration: Duration) -> Option<String> {
+        let _ = duration;
+        None
+    }
+
     /// Whether the handle whose rows bear this `live` is still there. It looks after it was called, and does not wait.
     ///
-    /// [`Liveness::Gone`] is a promise: no guard that was acquired through that handle is in any process, now or later.
+    /// [`Liveness::Gone`] is a promise: no guard that was acquired through that handle is in any process, now or later; a hold
+    /// is over by every clock of a holder.
     /// Whoever cannot be sure of that says [`Liveness::Unknown`].
     fn liveness(&self, live: &str) -> Liveness {
         let _ = live;

@@ -1,15 +1,18 @@
 //! The kernel knows who lives: what a waiter makes of holders that are killed, stopped, replaced or survived by children.
 
 use crate::helper::Child;
-use crate::living::{HOUR, Orphan, Waiter, client, live_file, settled, signal, start, temporary};
-use dynamo_lock::store::Liveness;
-use dynamo_lock::{Guard, Heartbeat, Sqlite, Store};
+use crate::living::{HOUR, Later, Orphan, Waiter, client, live_file, settled, signal, start, temporary};
+use dynamo_lock::store::{BoxFuture, Liveness, Op, Outcome, Page, Row};
+use dynamo_lock::{
+    Answer, Client, Consistency, Guard, Heartbeat, HoldError, Inspection, LockName, Loss, Sqlite, Store,
+};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 #[tokio::test]
 async fn the_lock_of_a_killed_process_is_taken_at_once() {
@@ -73,6 +76,26 @@ async fn control_a_child_that_inherits_nothing_keeps_nothing() {
     assert!(waiter.tries().await.is_some(), "though process {} lives", orphan.0);
 }
 
+/// A store whose writes take four seconds of its client's clock.
+#[derive(Debug)]
+struct Slow(Sqlite, Later);
+
+impl Store for Slow {
+    fn read<'a>(&'a self, name: &'a LockName, how: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
+        self.0.read(name, how)
+    }
+    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
+        self.1.skip(Duration::from_secs(4));
+        self.0.write(op)
+    }
+    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
+        self.0.list(after)
+    }
+    fn live_for(&self, duration: Duration) -> Option<String> {
+        self.0.live_for(duration)
+    }
+}
+
 #[tokio::test]
 async fn lesson_44_a_hold_is_not_taken_before_its_time_though_its_process_has_exited() {
     let (_directory, path) = temporary();
@@ -80,8 +103,34 @@ async fn lesson_44_a_hold_is_not_taken_before_its_time_though_its_process_has_ex
     holder.tell();
     assert!(holder.wait());
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.live().await, None);
+    assert_eq!(waiter.sees().await, Liveness::Unknown);
     waiter.waits_the_lease_out().await;
+}
+
+#[tokio::test]
+async fn a_hold_that_is_over_is_had_by_the_first_who_asks() {
+    let (_directory, path) = temporary();
+    let held = || client(Sqlite::open(&path).expect("opens")).lock("orders").expect("a lock");
+    held().hold(Duration::from_secs(1)).await.expect("free");
+    let over = Waiter::new(&path);
+    assert!(over.tries().await.is_none(), "not yet");
+    assert!(matches!(held().hold(Duration::from_secs(1)).await, Err(HoldError::Held { .. })));
+    // Some seconds by the clocks of the machine, and whoever asks then has never seen it before.
+    over.sees_it_gone().await;
+    assert!(matches!(held().inspect().await.expect("reads"), Inspection::SurelyOver { .. }));
+    held().hold(Duration::from_secs(1)).await.expect("over");
+}
+
+#[tokio::test]
+async fn a_hold_whose_beginning_took_too_long_is_given_back() {
+    let (_directory, path) = temporary();
+    let later = Later::default();
+    let store = Slow(Sqlite::open(&path).expect("opens"), later.clone());
+    let client = Client::builder(store).lease(HOUR).clock(later).build().expect("a client");
+    let held = client.lock("orders").expect("a lock").hold(Duration::from_secs(60)).await;
+    assert!(matches!(&held, Err(HoldError::Lost(lost)) if lost.loss == Loss::Expired), "{held:?}");
+    client.close().await;
+    assert!(Waiter::new(&path).tries().await.is_some(), "it is not for others to wait for");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! A handle has one thread ([`thread`]) with one connection ([`schema`]); the file and its surroundings are checked
 //! before SQLite sees them ([`place`]); each write is one transaction around the specification itself ([`rows`]). Who lives is
-//! locked in a file beside it ([`liveness`]).
+//! locked in a file beside it ([`liveness`]); when a hold is over is told by the machine's clocks ([`until`]).
 
 mod codec;
 mod fault;
@@ -12,11 +12,13 @@ mod place;
 mod rows;
 mod schema;
 mod thread;
+mod until;
 
 use std::env;
 use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::fault::misconfigured;
 use self::liveness::Pulse;
@@ -163,7 +165,12 @@ impl Store for Sqlite {
         self.inner.pulse.as_ref().map(Pulse::live)
     }
 
+    fn live_for(&self, duration: Duration) -> Option<String> {
+        self.inner.pulse.as_ref().and_then(|_| until::live(duration))
+    }
+
     fn liveness(&self, live: &str) -> Liveness {
-        self.inner.pulse.as_ref().map_or(Liveness::Unknown, |pulse| pulse.liveness(live))
+        let told = |pulse: &Pulse| until::liveness(live).unwrap_or_else(|| pulse.liveness(live));
+        self.inner.pulse.as_ref().map_or(Liveness::Unknown, told)
     }
 }
