@@ -120,7 +120,8 @@ async fn with_a_configuration_that_cannot_be_nothing_is_sent_and_the_line_says_s
     let region = aws_sdk_dynamodb::config::Region::new("eu-west-1");
     let whole = plain().region(region.clone()).credentials_provider(credentials.clone());
     let cases = [
-        (plain().credentials_provider(credentials), "no AWS region is set"),
+        (plain().credentials_provider(credentials.clone()), "no AWS Region is configured: set AWS_REGION"),
+        (plain().credentials_provider(credentials).endpoint_url("http://db"), "no AWS Region is configured"),
         (plain().region(region), "no usable AWS credentials"),
         (whole.use_fips(true).endpoint_url("http://db"), "FIPS and custom endpoint are not supported"),
     ];

@@ -1,5 +1,8 @@
 //! Store URLs: what they mean, and what each mistake is answered with.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
 use dynamo_lock::store::{DynamoDbUrl, OpenError, StoreUrl, UrlError, open};
 use dynamo_lock::{Consistency, LockName, StoreErrorKind};
 
@@ -166,11 +169,15 @@ const URL: &str = "DYNAMO_LOCK_TEST_URL";
 /// Not a check: a process with an environment of its own begins here.
 #[tokio::test]
 async fn second_process() {
-    if let Ok(url) = std::env::var(URL) {
-        match open(&url).await {
-            Ok(store) => println!("answer: {store:?}"),
-            Err(error) => println!("answer: {error}"),
+    let Ok(url) = std::env::var(URL) else { return };
+    match open(&url).await {
+        Ok(store) if url.contains("endpoint=") => {
+            let name = LockName::new("a").expect("a name");
+            println!("answer: {:?}", store.read(&name, Consistency::Strong).await.result);
         }
+        Ok(_) => println!("answer: opened"),
+        Err(OpenError::Store(error)) => println!("answer: {:?}: {error}", error.kind()),
+        Err(error) => println!("answer: {error}"),
     }
 }
 
@@ -199,4 +206,106 @@ fn a_newcomer_without_a_region_is_told_where_to_put_one() {
         let message = in_environment(url, &variables);
         assert!(!message.contains("no AWS Region"), "{url}: {message}");
     }
+}
+
+/// A DynamoDB that refuses one request. Gives its endpoint, and later that request's head.
+fn refusing_server() -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a request");
+        let lines = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+        let head: String = lines.map(|line| line + "\n").collect();
+        let body = r#"{"__type":"x#AccessDeniedException"}"#;
+        let answer = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).expect("an answer");
+        head
+    });
+    (endpoint, server)
+}
+
+/// AWS's configuration: a profile with keys and one without, and keys in the environment.
+struct Aws {
+    _directory: tempfile::TempDir,
+    config: String,
+    credentials: String,
+}
+
+impl Aws {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            path.to_str().expect("text").to_owned()
+        };
+        let config = file("config", "[profile work]\nregion = eu-west-1\n[profile bare]\nregion = eu-west-1\n");
+        let keys = "[work]\naws_access_key_id = KEYOFPROFILE\naws_secret_access_key = secret\n";
+        let credentials = file("credentials", keys);
+        Self { _directory: directory, config, credentials }
+    }
+
+    fn sees(&self, url: &str, more: &[(&str, &str)]) -> String {
+        let files = [
+            ("AWS_CONFIG_FILE", self.config.as_str()),
+            ("AWS_SHARED_CREDENTIALS_FILE", &self.credentials),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ];
+        in_environment(url, &[&files, more].concat())
+    }
+}
+
+const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "KEYOFENVIRONMENT"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+
+#[test]
+fn a_profile_that_is_named_brings_its_own_credentials_also_beside_keys_in_the_environment() {
+    let aws = Aws::new();
+    let with_profile = [KEYS[0], KEYS[1], ("AWS_PROFILE", "work")];
+    for (query, variables, key) in [
+        ("&profile=work", &KEYS[..], "KEYOFPROFILE"),
+        ("&profile=work", &[], "KEYOFPROFILE"),
+        // Controls: without a profile in the URL it is as the SDK has it, keys first.
+        ("&region=eu-west-1", &KEYS, "KEYOFENVIRONMENT"),
+        ("", &with_profile, "KEYOFENVIRONMENT"),
+    ] {
+        let (endpoint, server) = refusing_server();
+        let answer = aws.sees(&format!("dynamodb://Lock?endpoint={endpoint}{query}"), variables);
+        assert!(answer.contains("access denied"), "it is asked: {answer}");
+        let head = server.join().expect("a head");
+        assert!(head.contains(&format!("Credential={key}/")) && head.contains("/eu-west-1/"), "{query}: {head}");
+    }
+}
+
+#[test]
+fn a_profile_that_is_missing_is_named_whatever_else_gives_credentials() {
+    let aws = Aws::new();
+    let region = [("AWS_REGION", "eu-west-1")];
+    for (query, variables) in [("", &KEYS[..]), ("", &[]), ("", &region), ("&region=eu-west-1", &KEYS)] {
+        let answer = aws.sees(&format!("dynamodb://Lock?profile=nosuch{query}"), variables);
+        assert!(
+            answer.starts_with("Misconfigured: there is no profile `nosuch` in the AWS configuration: "),
+            "{answer}"
+        );
+    }
+    // Control: one that is there opens.
+    let answer = aws.sees("dynamodb://Lock?profile=work", &KEYS);
+    assert_eq!(answer, "opened");
+}
+
+#[test]
+fn a_profile_without_credentials_is_named_and_others_keys_are_not_used() {
+    let aws = Aws::new();
+    for variables in [&KEYS[..], &[]] {
+        let answer = aws.sees("dynamodb://Lock?profile=bare&endpoint=http://127.0.0.1:1", variables);
+        assert!(answer.contains("Misconfigured") && answer.contains("profile `bare`"), "{answer}");
+    }
+}
+
+#[test]
+fn an_aws_configuration_that_cannot_be_read_is_said() {
+    let aws = Aws::new();
+    std::fs::write(&aws.config, "[profile work]\nhunter2\n").expect("a file");
+    let answer = aws.sees("dynamodb://Lock?profile=work&region=eu-west-1", &KEYS);
+    assert!(answer.starts_with("Misconfigured: the AWS configuration cannot be read: "), "{answer}");
+    assert!(answer.contains(&aws.config) && answer.contains("line 2") && !answer.contains("hunter2"), "{answer}");
 }

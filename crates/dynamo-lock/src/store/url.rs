@@ -34,7 +34,7 @@ pub struct DynamoDbUrl {
     pub region: Option<String>,
     /// Where the service is, `http://…` or `https://…`.
     pub endpoint: Option<String>,
-    /// The profile in AWS's configuration files.
+    /// The profile in AWS's configuration files: its own credentials are used, whatever the environment has.
     pub profile: Option<String>,
     /// The partition key's attribute name; else `name`.
     pub partition_key: Option<String>,
@@ -195,7 +195,11 @@ mod aws {
     use crate::clock::{Clock, SystemClock};
     use crate::store::{Store, StoreError};
     use aws_config::default_provider::region::DefaultRegionChain;
+    use aws_config::profile::{self, ProfileFileCredentialsProvider};
+    use aws_config::provider_config::ProviderConfig;
     use aws_config::{BehaviorVersion, Region};
+    use aws_types::os_shim_internal::{Env, Fs};
+    use std::error::Error;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -204,14 +208,21 @@ mod aws {
     const REGION_LIMIT: Duration = Duration::from_secs(2);
 
     pub(super) async fn open_dynamodb(url: &DynamoDbUrl) -> Result<Arc<dyn Store>, StoreError> {
+        if let Some(profile) = &url.profile {
+            find_profile(profile).await?;
+        }
         let named = url.region.as_deref().or_else(|| parse::arn_region(&url.table));
         let region = match named {
             Some(region) => Region::new(region.to_owned()),
             None => find_region(url.profile.as_deref()).await?,
         };
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region);
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region.clone());
         if let Some(profile) = &url.profile {
-            loader = loader.profile_name(profile);
+            // The default chain would prefer keys in the environment, perhaps another account's. The aws command line does
+            // not, once a profile is named.
+            let own = ProfileFileCredentialsProvider::builder().profile_name(profile);
+            let own = own.configure(&ProviderConfig::without_region().with_region(Some(region)));
+            loader = loader.profile_name(profile).credentials_provider(own.build());
         }
         let shared = loader.load().await;
         let mut config = aws_sdk_dynamodb::config::Builder::from(&shared);
@@ -220,6 +231,22 @@ mod aws {
             config = config.endpoint_url(endpoint);
         }
         Ok(store(aws_sdk_dynamodb::Client::from_conf(config.build()), url))
+    }
+
+    /// Whether there is such a profile: whoever reads its settings takes one that is missing for an empty one.
+    async fn find_profile(name: &str) -> Result<(), StoreError> {
+        let all = profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
+        let all = all.map_err(|error| {
+            let cause = error.source().map(ToString::to_string).unwrap_or_default();
+            let why = format!("{error}: {cause}").split_whitespace().collect::<Vec<_>>().join(" ");
+            misconfigured(&format!("the AWS configuration cannot be read: {why}: mend that file")).with_source(error)
+        })?;
+        all.get_profile(name).map(|_| ()).ok_or_else(|| {
+            misconfigured(&format!(
+                "there is no profile `{name}` in the AWS configuration: add it to ~/.aws/config, or name one that \
+                `aws configure list-profiles` tells"
+            ))
+        })
     }
 
     async fn find_region(profile: Option<&str>) -> Result<Region, StoreError> {
@@ -243,6 +270,9 @@ mod aws {
     /// The table's store over a client.
     fn store(client: aws_sdk_dynamodb::Client, url: &DynamoDbUrl) -> Arc<dyn Store> {
         let mut store = DynamoDb::new(client, &url.table);
+        if let Some(profile) = &url.profile {
+            store = store.of_profile(profile);
+        }
         if let Some(key) = &url.partition_key {
             store = store.partition_key(key);
         }

@@ -62,6 +62,8 @@ pub(super) struct Asked<'a> {
     pub(super) table: &'a str,
     pub(super) key: &'a str,
     pub(super) region: Option<&'a str>,
+    /// The profile that gives credentials, if one was named.
+    pub(super) profile: Option<&'a str>,
 }
 
 /// The code of an error that DynamoDB itself sent. A 5xx tells nothing about what happened, whatever its code.
@@ -175,8 +177,10 @@ impl Asked<'_> {
         let lower = why.to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         let misconfigured = |message: &str| (StoreErrorKind::Misconfigured, message.to_owned());
-        if has(&["missing region", "region must be set", "region was not set"]) {
-            misconfigured("no AWS region is set: set AWS_REGION, `region` in the AWS profile, or --region")
+        if has(&["missing region", "missing signing region", "region must be set", "region was not set"]) {
+            misconfigured(
+                "no AWS Region is configured: set AWS_REGION, or `region` in the profile, or give the client one",
+            )
         } else if has(&["invalid configuration"]) {
             // As the rules for endpoints say it, of FIPS beside an address of one's own.
             misconfigured(&format!("the AWS configuration cannot be used: {}", one_line(why)))
@@ -187,10 +191,17 @@ impl Asked<'_> {
         } else if has(&["expired"]) && has(&["credential", "token"]) {
             misconfigured("the AWS credentials have expired: renew them")
         } else if has(&["credential", "identity", "no auth options", "auth scheme"]) {
-            misconfigured(
-                "no usable AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
-                or give this host a role",
-            )
+            match self.profile {
+                Some(profile) => misconfigured(&format!(
+                    "the profile `{profile}` gives no usable AWS credentials: give it keys, a role or SSO in the AWS \
+                    configuration, or name no profile ({})",
+                    one_line(why)
+                )),
+                None => misconfigured(
+                    "no usable AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+                    or give this host a role",
+                ),
+            }
         } else if has(&["certificate", "unknownissuer", "tls", "handshake"]) {
             self.unanswered(
                 "the TLS connection failed",

@@ -43,6 +43,8 @@ pub struct DynamoDb {
     client: aws_sdk_dynamodb::Client,
     table: Arc<str>,
     key: Arc<str>,
+    /// For messages.
+    profile: Option<Arc<str>>,
     service_clock: bool,
 }
 
@@ -53,7 +55,7 @@ impl DynamoDb {
     pub fn new(client: aws_sdk_dynamodb::Client, table_name_or_arn: impl Into<String>) -> Self {
         let service_clock = has_aws_endpoint(client.config());
         let client = with_timeout(client.config(), ATTEMPT_TIMEOUT);
-        Self { client, table: table_name_or_arn.into().into(), key: attr::NAME.into(), service_clock }
+        Self { client, table: table_name_or_arn.into().into(), key: attr::NAME.into(), profile: None, service_clock }
     }
 
     /// The name of the table's partition key, where it is not `name`.
@@ -76,6 +78,13 @@ impl DynamoDb {
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.client = with_timeout(self.client.config(), timeout);
+        self
+    }
+
+    /// Which profile the client's credentials are of.
+    #[cfg(feature = "config")]
+    pub(crate) fn of_profile(mut self, name: &str) -> Self {
+        self.profile = Some(name.into());
         self
     }
 
@@ -111,7 +120,7 @@ impl DynamoDb {
 
     fn asked(&self, action: &'static str) -> Asked<'_> {
         let region = self.client.config().region().map(AsRef::as_ref);
-        Asked { action, table: &self.table, key: &self.key, region }
+        Asked { action, table: &self.table, key: &self.key, region, profile: self.profile.as_deref() }
     }
 
     fn answer<T>(&self, dates: &DateReader, result: Result<T, StoreError>) -> Answer<T> {
