@@ -1,7 +1,7 @@
 //! The command line as typed.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -133,8 +133,8 @@ pub struct RunArgs {
     /// Who asks, for people
     #[arg(long, value_name = "TEXT")]
     pub owner: Option<String>,
-    /// Write there how it went, as one line of JSON, also if the command did not run. A file is replaced; a pipe, a link
-    /// or /dev/fd/3 is written to
+    /// Write there how it went, as one line of JSON, also if the command did not run (but not for a command line that is
+    /// not understood). A file is replaced; a pipe, a link or /dev/fd/3 is written to
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Say nothing of waiting, nor of not getting the lock
@@ -166,6 +166,14 @@ pub enum TableCommand {
     },
     /// Tell whether locks can rest on it, and what to mend
     Check,
+}
+
+impl Args {
+    /// Of which lock it is to be reported how it went, and where.
+    pub fn reported(&self) -> Option<(&str, &Path)> {
+        let Command::Run(run) = &self.command else { return None };
+        Some((&run.name, run.report.as_deref()?))
+    }
 }
 
 /// Plain seconds as in flock(1), fractions too, or `1m30s`.

@@ -31,7 +31,7 @@ use clap::Parser;
 
 use crate::args::Args;
 use crate::exit::{End, Failure, Kind};
-use crate::plan::{Choice, Plan, RunTask, Task};
+use crate::plan::{Plan, Task};
 use crate::report::{Report, Story};
 
 fn main() -> std::process::ExitCode {
@@ -43,15 +43,12 @@ fn main() -> std::process::ExitCode {
         Ok(args) => args,
         Err(error) => return exit::not_parsed(&error),
     };
-    let end = plan::plan(args, variable).and_then(|plan| {
-        // One thread is enough: the embedded store has its own.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| {
-            Failure::new(Kind::Internal, format!("cannot start: {error}; try again with less load"))
-        })?;
-        let end = runtime.block_on(act(plan));
-        // Not to wait for a name server that does not answer.
-        runtime.shutdown_background();
+    let end = args.reported().map(Report::open).transpose().and_then(|report| {
+        let mut story = Story::default();
+        let end = plan::plan(args, variable).and_then(|plan| carry_out(plan, &mut story));
+        if let Some(report) = report {
+            report.write(&story, &end);
+        }
         end
     });
     exit::finish(&end)
@@ -62,10 +59,21 @@ fn variable(key: &str) -> Option<String> {
     std::env::var_os(key).map(|value| value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned()))
 }
 
-async fn act(Plan { store, task }: Plan) -> Result<End, Failure> {
+fn carry_out(plan: Plan, story: &mut Story) -> Result<End, Failure> {
+    // One thread is enough: the embedded store has its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|error| Failure::new(Kind::Internal, format!("cannot start: {error}; try again with less load")))?;
+    let end = runtime.block_on(act(plan, story));
+    // Not to wait for a name server that does not answer.
+    runtime.shutdown_background();
+    end
+}
+
+async fn act(Plan { store, task }: Plan, story: &mut Story) -> Result<End, Failure> {
     let open = || store::open(&store);
     match task {
-        Task::Run(task) => run_and_report(&store, &task).await,
+        Task::Run(task) => run::run(&open().await?, &task, story).await,
         Task::Hold { name, duration, owner } => commands::hold(&open().await?, &name, duration, owner).await,
         Task::Show { name, json } => commands::show(&open().await?, &name, json).await,
         Task::List(task) => list::list(&open().await?, &task).await,
@@ -74,18 +82,4 @@ async fn act(Plan { store, task }: Plan) -> Result<End, Failure> {
         Task::Completions(shell) => manual::completions(shell),
         Task::Man => manual::man(),
     }
-}
-
-/// What happens is written whatever it was: a store that cannot be opened too.
-async fn run_and_report(store: &Choice, task: &RunTask) -> Result<End, Failure> {
-    let report = task.report.as_deref().map(Report::open).transpose()?;
-    let mut story = Story::default();
-    let end = match store::open(store).await {
-        Ok(store) => run::run(&store, task, &mut story).await,
-        Err(failure) => Err(failure),
-    };
-    if let Some(report) = report {
-        report.write(task.name.as_str(), &story, &end);
-    }
-    end
 }

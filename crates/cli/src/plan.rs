@@ -1,7 +1,6 @@
 //! The command line as meant: checked, with defaults filled in. Pure, but for the environment that it is given.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use dynamo_lock::LockName;
@@ -67,8 +66,6 @@ pub struct RunTask {
     /// It is kept for so long, however quick the command.
     pub at_least: Option<Duration>,
     pub owner: String,
-    /// Where to write how it went.
-    pub report: Option<PathBuf>,
     pub quiet: bool,
     /// The locks that this very process runs under.
     pub outer: Vec<Outer>,
@@ -151,7 +148,6 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
         grace,
         max_hold: run.max_hold,
         at_least: run.at_least,
-        report: run.report,
         owner: run.owner.unwrap_or_else(|| user(env)),
         quiet: run.quiet || run.skip,
         outer: outer(env),

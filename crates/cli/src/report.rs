@@ -26,6 +26,8 @@ pub struct Story {
 /// Where the report goes. Opened before anything begins: what cannot be written must not be learned after hours.
 #[derive(Debug)]
 pub struct Report {
+    /// The lock, as it was named.
+    name: String,
     file: File,
     /// A file that is replaced as a whole at the end; `None` for a pipe, or a descriptor such as /dev/fd/3.
     whole: Option<Whole>,
@@ -38,15 +40,16 @@ struct Whole {
 }
 
 impl Report {
-    pub fn open(path: &Path) -> Result<Self, Failure> {
-        Self::try_open(path).map_err(|error| {
+    pub fn open((name, path): (&str, &Path)) -> Result<Self, Failure> {
+        let opened = Self::try_open(path).map(|(file, whole)| Self { name: name.to_owned(), file, whole });
+        opened.map_err(|error| {
             let what =
                 format!("cannot write the report {path:?}: {error}; name a file in a directory that you may write");
             Failure::new(Kind::Configuration, what)
         })
     }
 
-    fn try_open(path: &Path) -> io::Result<Self> {
+    fn try_open(path: &Path) -> io::Result<(File, Option<Whole>)> {
         let whole = match fs::symlink_metadata(path) {
             Ok(found) => found.is_file(),
             Err(error) if error.kind() == ErrorKind::NotFound => true,
@@ -54,19 +57,19 @@ impl Report {
         };
         if !whole {
             let file = OpenOptions::new().append(true).open(path)?;
-            return Ok(Self { file, whole: None });
+            return Ok((file, None));
         }
         let mut name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_owned();
         // Not the process's number: in a container that is 1 again and again, and a part may have been left behind.
         name.push(format!(".{:08x}.part", SystemRandom.bits() as u32));
         let part = path.with_file_name(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&part)?;
-        Ok(Self { file, whole: Some(Whole { part, path: path.to_owned() }) })
+        Ok((file, Some(Whole { part, path: path.to_owned() })))
     }
 
     /// Writes it. The run's own code stays, whatever becomes of this.
-    pub fn write(mut self, name: &str, story: &Story, end: &Result<End, Failure>) {
-        if let Err(error) = self.try_write(&line(name, story, end)) {
+    pub fn write(mut self, story: &Story, end: &Result<End, Failure>) {
+        if let Err(error) = self.try_write(&line(&self.name, story, end)) {
             print::line(&format!("the report was not written: {error}"));
         }
     }

@@ -73,6 +73,24 @@ fn a_report_is_written_also_if_the_command_did_not_run() {
 }
 
 #[test]
+fn a_report_is_written_also_of_a_run_that_cannot_be() {
+    let place = Place::new();
+    let fails = |code: u8, words: &str, arguments: &[&str]| {
+        std::fs::write(place.path("report"), "of an earlier run\n").expect("a file");
+        let mut command = place.command(arguments);
+        if code == 78 {
+            command.env("DYNAMO_LOCK_STORE", "nonsense");
+        }
+        Running::of(command).end().ends_with(code.into());
+        expect(&place, words, json!({ "acquired": false, "token": false, "released": false, "code": code }));
+    };
+    fails(64, "foo:", &["--store", "foo:", "run", "--report", "report", "a", "true"]);
+    fails(64, "--grace", &["run", "--lease", "5m", "--grace", "4m", "--report", "report", "a", "true"]);
+    fails(64, "--at-least", &["run", "--at-least", "9", "--max-hold", "10", "--report", "report", "a", "true"]);
+    fails(78, "DYNAMO_LOCK_STORE", &["run", "--report", "report", "a", "true"]);
+}
+
+#[test]
 fn a_report_tells_that_the_lock_was_lost() {
     let place = Place::new();
     let run = place.start(&["run", "--lease", "2", "--report", "report", "a", "-c", "touch ready; exec sleep 100"]);
