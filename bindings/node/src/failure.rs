@@ -12,9 +12,8 @@ use serde_json::{Value as Json, json};
 use crate::show;
 
 /// Words of the Rust library's messages, and what they are here.
-const WORDS: [(&str, &str); 5] = [
+const WORDS: [(&str, &str); 4] = [
     ("`dynamo-lock table create` or DynamoDb::create_table", "client.createLockTable()"),
-    ("`region` in the AWS profile, or --region", "`region` in the AWS profile, or in awsConfig"),
     ("`partition_key`", "`partitionKey`"),
     ("`service_clock` off", "`serviceClock` off"),
     (": `dynamo-lock table check` tells whether it can be used", ""),
