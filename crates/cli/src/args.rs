@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use dynamo_lock::FencingToken;
 
 use crate::exit;
 
@@ -49,7 +50,7 @@ pub enum Command {
         /// The lock
         name: String,
         /// For how long: 1 s to 30 days
-        #[arg(value_name = "DUR", value_parser = duration)]
+        #[arg(value_name = "DUR", value_parser = hold, allow_negative_numbers = true)]
         duration: Duration,
         /// Who asks, for people
         #[arg(long, value_name = "TEXT")]
@@ -80,7 +81,7 @@ pub enum Command {
         /// The lock
         name: String,
         /// The reign's fencing token, as show and ls tell it
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=dynamo_lock::FencingToken::MAX.get()))]
+        #[arg(long, value_name = "N", value_parser = token, allow_negative_numbers = true)]
         token: u64,
         /// Free it at once, not when its lease is over. Unsafe if the holder lives
         #[arg(long)]
@@ -108,27 +109,27 @@ pub struct RunArgs {
     #[arg(short = 'n', long = "nonblock", visible_alias = "nb", conflicts_with = "wait")]
     pub nonblock: bool,
     /// Wait this long at most: seconds, or as 1m30s; 0 is -n. Without it, for ever
-    #[arg(short, long, visible_alias = "timeout", value_name = "DUR", value_parser = duration)]
+    #[arg(short, long, visible_alias = "timeout", value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
     pub wait: Option<Duration>,
     /// Exit code if the lock was not acquired, in place of 75
-    #[arg(short = 'E', long, value_name = "CODE")]
+    #[arg(short = 'E', long, value_name = "CODE", allow_negative_numbers = true)]
     pub conflict_exit_code: Option<u8>,
     /// If somebody else holds the lock, exit 0 without running: for cron. Waits only with -w
     #[arg(long, conflicts_with = "conflict_exit_code")]
     pub skip: bool,
     /// How long others wait if this host crashes: 1 s to 1 h
-    #[arg(long, value_name = "DUR", value_parser = duration, default_value = "20s")]
+    #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true, default_value = "20s")]
     pub lease: Duration,
     /// If the lock is about to be lost, how long the command has from TERM to KILL. It is taken from the end of the
     /// lease, a quarter of it and 5 s at most unless given; 0 is KILL at once
-    #[arg(long, value_name = "DUR", value_parser = duration)]
+    #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
     pub grace: Option<Duration>,
-    /// End the command before it has held the lock for this long
-    #[arg(long, value_name = "DUR", value_parser = duration)]
+    /// End the command before it has held the lock for this long: 1 s or more
+    #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
     pub max_hold: Option<Duration>,
-    /// Keep the lock for so long after taking it, even if the command is quicker: where hosts' clocks differ, a job is
-    /// not run twice. A signal ends that wait
-    #[arg(long, value_name = "DUR", value_parser = duration)]
+    /// Keep the lock for so long after taking it, 30 days at most, even if the command is quicker: where hosts' clocks
+    /// differ, a job is not run twice. A signal ends that wait
+    #[arg(long, value_name = "DUR", value_parser = at_least, allow_negative_numbers = true)]
     pub at_least: Option<Duration>,
     /// Who asks, for people
     #[arg(long, value_name = "TEXT")]
@@ -184,7 +185,24 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     } else {
         humantime::parse_duration(text).ok()
     };
-    parsed.ok_or_else(|| "write seconds, as 90 or 0.5, or units, as 1m30s or 250ms".to_owned())
+    parsed.ok_or_else(|| "write seconds from 0 on, as 90 or 0.5, or units, as 1m30s or 250ms".to_owned())
+}
+
+/// So long a lock is kept at most where nothing ends it.
+const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+
+fn hold(text: &str) -> Result<Duration, String> {
+    let in_range = |length: &Duration| (Duration::from_secs(1)..=MONTH).contains(length);
+    Some(duration(text)?).filter(in_range).ok_or_else(|| "a hold is from 1 s to 30 days".to_owned())
+}
+
+fn at_least(text: &str) -> Result<Duration, String> {
+    Some(duration(text)?).filter(|least| *least <= MONTH).ok_or_else(|| "a lock is kept for at most 30 days".to_owned())
+}
+
+fn token(text: &str) -> Result<u64, String> {
+    let token = text.parse().ok().filter(|token| *token <= FencingToken::MAX.get());
+    token.ok_or_else(|| "a token is a whole number below 2^53: `dynamo-lock show` tells it".to_owned())
 }
 
 fn units(text: &str) -> Result<(u32, u32), String> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
+use clap::error::ContextKind;
 use dynamo_lock::{
     AcquireError, ConfigError, HoldError, InspectError, RevokeError, StoreError, StoreErrorKind, TableError,
 };
@@ -128,10 +129,25 @@ pub fn finish(end: &Result<End, Failure>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Prints what clap says: help and version are no errors.
+/// Prints what clap says, but for flags that flock(1) has: it would take them for arguments. Help and version are no errors.
 pub fn not_parsed(error: &clap::Error) -> ExitCode {
-    let _closed = error.print();
+    let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    match in_place_of(&flag) {
+        Some(what) => print::line(&format!("{what}: leave {flag} out")),
+        None => _ = error.print(),
+    }
     ExitCode::from(if error.use_stderr() { Kind::Usage.code() } else { 0 })
+}
+
+/// Why a flag of flock(1) is not needed here.
+fn in_place_of(flag: &str) -> Option<&'static str> {
+    match flag {
+        "-x" | "-e" | "--exclusive" => Some("every lock is exclusive"),
+        "-s" | "--shared" => Some("there are no shared locks; if an exclusive one will do"),
+        "-u" | "--unlock" => Some("a lock is given up when its command ends"),
+        "-o" | "--close" => Some("no descriptor is the lock, so there is none to close"),
+        _ => None,
+    }
 }
 
 /// A bug ends the process at once: unwinding would release the lock while the child may still live. The child is ended

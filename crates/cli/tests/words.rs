@@ -56,6 +56,56 @@ fn wrong_usage_is_64_and_prints_nothing_on_standard_output() {
 }
 
 #[test]
+fn flags_of_flock_are_refused_with_what_to_do_in_their_place() {
+    let place = Place::new();
+    let cases = [
+        (["-x", "-e", "--exclusive"], "every lock is exclusive: leave FLAG out"),
+        (["-s", "-s", "--shared"], "there are no shared locks"),
+        (["-u", "-u", "--unlock"], "a lock is given up when its command ends: leave FLAG out"),
+        (["-o", "-o", "--close"], "there is none to close: leave FLAG out"),
+    ];
+    for (flags, words) in cases {
+        for flag in flags {
+            for arguments in [["run", flag, "a", "true"], ["run", "a", flag, "true"]] {
+                let ran = place.run(&arguments).ends_with(64);
+                assert!(ran.stderr.contains(&words.replace("FLAG", flag)), "{ran:?}");
+                assert!(ran.stderr.starts_with("dynamo-lock: ") && ran.stderr.lines().count() == 1, "{ran:?}");
+            }
+        }
+    }
+    // The control: what is the command's own is.
+    place.run(&["run", "a", "--", "test", "-x", "/"]).ends_with(0);
+}
+
+#[test]
+fn what_is_out_of_range_is_told_the_range() {
+    let place = Place::new();
+    let cases: &[(&[&str], &str)] = &[
+        (&["run", "-E", "-1", "a", "true"], "'-1' for '--conflict-exit-code <CODE>': -1 is not in 0..=255"),
+        (&["run", "-E", "256", "a", "true"], "256 is not in 0..=255"),
+        (&["run", "-w", "-5", "a", "true"], "'-5' for '--wait <DUR>': write seconds from 0 on"),
+        (&["run", "--lease", "-5", "a", "true"], "write seconds from 0 on"),
+        (&["run", "--at-least", "-5", "a", "true"], "write seconds from 0 on"),
+        (
+            &["run", "--at-least", "31d", "a", "true"],
+            "'31d' for '--at-least <DUR>': a lock is kept for at most 30 days",
+        ),
+        (&["hold", "a", "31d"], "'31d' for '<DUR>': a hold is from 1 s to 30 days"),
+        (&["hold", "a", "999ms"], "a hold is from 1 s to 30 days"),
+        (&["hold", "a", "-5"], "write seconds from 0 on"),
+        (&["release", "a", "--token", "abc"], "'abc' for '--token <N>': a token is a whole number"),
+        (&["release", "a", "--token", "-1"], "a token is a whole number"),
+        (&["release", "a", "--token", "99999999999999999"], "a token is a whole number"),
+    ];
+    for (arguments, words) in cases {
+        let ran = place.run(arguments).ends_with(64);
+        assert!(ran.stderr.contains(words), "{words:?} is missing: {}", ran.stderr);
+    }
+    place.run(&["hold", "a", "30d"]).ends_with(0);
+    place.run(&["run", "--at-least", "30d", "b", "no-such-command"]).ends_with(127);
+}
+
+#[test]
 fn a_hold_outlives_its_process_and_prints_its_token() {
     let place = Place::new();
     let token = place.run(&["hold", "a", "10m", "--owner", "ops"]).ends_with(0).stdout;
