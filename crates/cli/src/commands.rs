@@ -19,8 +19,9 @@ pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -
     client.close().await;
     match held {
         Ok(token) => {
-            print::answer(&token.to_string())?;
-            Ok(End::Done)
+            let written = print::only_answer(&token.to_string());
+            let but = |message| format!("lock {name:?} is held with token {token}, but: {message}");
+            written.map(|()| End::Done).map_err(|failure| Failure::new(failure.kind, but(failure.message)))
         }
         Err(HoldError::Held { by, .. }) => {
             let message = format!(

@@ -15,10 +15,11 @@ use crate::print;
 pub const NOT_ACQUIRED: u8 = Kind::NotAcquired as u8;
 
 /// The codes of our own, and what they say.
-const OWN: [(Kind, &str); 9] = [
+const OWN: [(Kind, &str); 10] = [
     (Kind::Usage, "wrong usage"),
     (Kind::Unavailable, "the store is unavailable"),
     (Kind::Internal, "a bug of ours"),
+    (Kind::Output, "standard output could not be written"),
     (Kind::NotAcquired, "the lock was not acquired (-E names another code)"),
     (Kind::Lost, "the lock was lost while the command ran"),
     (Kind::Denied, "access denied"),
@@ -75,6 +76,7 @@ pub enum Kind {
     Usage = 64,
     Unavailable = 69,
     Internal = 70,
+    Output = 74,
     NotAcquired = 75,
     Lost = 76,
     Denied = 77,

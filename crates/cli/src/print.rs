@@ -3,15 +3,17 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::Duration;
 
 use dynamo_lock::{Clock, SystemClock};
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::exit::{Failure, Kind};
+use crate::supervisor;
 
 /// Who reads nothing for so long is not waited for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,25 +59,37 @@ pub fn say(text: &str) -> Said {
 
 fn write(text: &str) {
     // Nobody may be there to read it; that is no reason to end.
-    let _closed = std::io::stderr().write_all(text.as_bytes());
+    let _closed = io::stderr().write_all(text.as_bytes());
 }
 
 /// Whether something could be written at once, if not all.
 fn has_room() -> bool {
-    let stderr = std::io::stderr();
+    let stderr = io::stderr();
     poll(&mut [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) != Ok(0)
 }
 
 /// One line on standard output. A reader that has gone away had enough: there is nothing more to do.
 pub fn answer(text: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{text}") {
+    match write_out(text) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => {
-            let what = format!("cannot write to standard output: {error}; look where it leads");
-            Err(Failure::new(Kind::Unavailable, what))
-        }
-        Ok(()) => Ok(()),
+        written => written.map_err(not_written),
     }
+}
+
+/// The same, of what nobody tells again: that it was not read is an error too.
+pub fn only_answer(text: &str) -> Result<(), Failure> {
+    write_out(text).map_err(not_written)
+}
+
+fn write_out(text: &str) -> io::Result<()> {
+    if supervisor::had_no_stdout() {
+        return Err(Errno::EBADF.into());
+    }
+    writeln!(io::stdout(), "{text}")
+}
+
+fn not_written(error: io::Error) -> Failure {
+    Failure::new(Kind::Output, format!("cannot write to standard output: {error}; look where it leads"))
 }
 
 /// Text with each control, bidirectional and invisible character as `\u{…}`.

@@ -109,8 +109,35 @@ fn a_reader_that_has_seen_enough_ends_the_listing_and_a_full_disk_is_an_error() 
     drop(reader);
     assert_eq!(ls(writer.into()).ends_with(0).stderr, "");
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it is there");
-    let ran = ls(full.into()).ends_with(69);
-    assert!(ran.stderr.contains("standard output"), "{ran:?}");
+    let ran = ls(full.into()).ends_with(74);
+    assert!(ran.stderr.contains("cannot write to standard output"), "{ran:?}");
+}
+
+#[test]
+fn a_hold_whose_token_cannot_be_written_says_it_and_stays() {
+    let place = Place::new();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    for (name, to) in [("closed", ">&-"), ("full", "> /dev/full"), ("unread", "")] {
+        let mut command = place.within("sh", &["-c", &format!("exec \"$PROGRAM\" hold {name} 10m {to}")]);
+        command.stdout(writer.try_clone().expect("ours"));
+        let ran = Running::of(command).end().ends_with(74);
+        let words = format!("is held with token {}, but: cannot write to standard output", token(&place, name));
+        assert!(ran.stderr.contains(&words) && ran.stderr.lines().count() == 1, "{ran:?}");
+        place.run(&["run", "-n", name, "true"]).ends_with(75);
+    }
+}
+
+#[test]
+fn who_has_no_standard_output_is_told_so() {
+    let place = place();
+    for command in ["ls", "show a/held", "man", "completions bash"] {
+        let script = format!("\"$PROGRAM\" {command} >&-");
+        let ran = Running::of(place.within("sh", &["-c", &script])).end().ends_with(74);
+        assert!(ran.stderr.contains("cannot write to standard output"), "{ran:?}");
+    }
+    // What prints nothing needs none.
+    Running::of(place.within("sh", &["-c", "\"$PROGRAM\" run b true >&-"])).end().ends_with(0);
 }
 
 fn token(place: &Place, name: &str) -> String {

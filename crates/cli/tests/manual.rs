@@ -48,7 +48,7 @@ const STORE: &[&str] = &["--store", "--table", "--region", "--profile", "--endpo
 /// Kept for later: flock's flags that mean something else here, or nothing yet.
 const RESERVED: &[&str] = &["-s", "-x", "-o", "-u", "--shared", "--exclusive", "--unlock", "--slots"];
 
-const CODES: [&str; 12] = ["0", "n", "128 + n", "64", "69", "70", "75", "76", "77", "78", "126", "127"];
+const CODES: [&str; 13] = ["0", "n", "128 + n", "64", "69", "70", "74", "75", "76", "77", "78", "126", "127"];
 
 fn printed(arguments: &[&str]) -> String {
     let ran = Place::new().run(arguments).ends_with(0);

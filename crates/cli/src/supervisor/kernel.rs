@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -102,6 +103,27 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     // it on for this alone.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// Whether this process was started without a standard output.
+pub fn had_no_stdout() -> bool {
+    NO_STDOUT.load(Ordering::Relaxed)
+}
+
+static NO_STDOUT: AtomicBool = AtomicBool::new(false);
+
+/// Before `main` the runtime opens /dev/null in its place, and all that is written is lost: the loader calls this earlier.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[used]
+// SAFETY: what the loader calls there are functions such as this, which makes one system call.
+#[unsafe(link_section = ".init_array")]
+static LOOK_FOR_STDOUT: extern "C" fn() = {
+    extern "C" fn look() {
+        // SAFETY: it changes nothing, also if there is no such descriptor.
+        let flags = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) };
+        NO_STDOUT.store(flags == -1, Ordering::Relaxed);
+    }
+    look
+};
 
 /// What this process is called in lists of processes.
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -32,7 +32,7 @@ use self::ending::{Due, Ending};
 pub use self::ending::{LOOK, reserve};
 pub use self::family::{Family, are_told_by_our_numbers, descendants};
 pub use self::held_back::HeldBack;
-pub use self::kernel::{adopt_orphans, hear_of_children, stop, wait_for_the_ended};
+pub use self::kernel::{adopt_orphans, had_no_stdout, hear_of_children, stop, wait_for_the_ended};
 use self::link::Link;
 pub use self::message::{Grant, Order, Report};
 use crate::print;
