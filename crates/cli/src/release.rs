@@ -46,13 +46,19 @@ pub async fn release(store: &Open, task: &ReleaseTask) -> Result<End, Failure> {
     } else {
         lock.revoke(token).await?;
         let follow = match lock.inspect().await {
-            Ok(Inspection::Held { may_end, .. }) => {
+            Ok(Inspection::Held { may_end, token: now, .. }) => {
                 let latest = *may_end.end();
                 let at = SystemClock.now().wall_ms.saturating_add(latest.as_millis() as u64);
+                // Another holder's is larger.
+                let spent = now.filter(|now| now.get() == task.token + 1);
+                let at_once = spent.map(|spent| {
+                    format!("; its token is {spent} now, and `release --token {spent} --now` frees it at once, unsafe if its holder lives")
+                });
                 format!(
-                    "others follow when its lease is over, in at most {:.1} s ({})",
+                    "others follow when its lease is over, in at most {:.1} s ({}){}",
                     latest.as_secs_f64(),
-                    print::time(at)
+                    print::time(at),
+                    at_once.unwrap_or_default()
                 )
             }
             Ok(_) => "its lease is over, so others may follow at once".to_owned(),

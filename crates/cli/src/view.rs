@@ -63,8 +63,8 @@ impl View {
         if let Some(by) = &self.by {
             field("holder", &holder(by.owner.as_deref(), by.since_ms));
         }
-        let token = self.token.map_or("none".to_owned(), |token| token.to_string());
-        field("token", &if self.state == "free" { format!("{token} (the last)") } else { token });
+        let last = if self.state == "free" { " (the last)" } else { "" };
+        field("token", &self.token.map_or("none".to_owned(), |token| format!("{token}{last}")));
         if self.may_end.is_some() {
             field("ends", &format!("{}, unless its holder is heard of again", self.ends()));
         }
@@ -106,7 +106,12 @@ impl View {
 
     fn ends(&self) -> String {
         let Some(range) = &self.may_end else { return "-".to_owned() };
-        format!("in {:.1} s to {:.1} s", range.start().as_secs_f64(), range.end().as_secs_f64())
+        let (earliest, latest) = (range.start().as_secs_f64(), range.end().as_secs_f64());
+        if earliest > 0.0 {
+            format!("in {earliest:.1} s to {latest:.1} s")
+        } else {
+            format!("at the latest in {latest:.1} s")
+        }
     }
 }
 

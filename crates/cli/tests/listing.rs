@@ -45,7 +45,7 @@ const TABLE: &str = "\
 NAME               STATE    TOKEN  OWNER                        SINCE                 ENDS
 \\u{1b}[2J\\u{202e}  free     9      -                            -                     -
 a/free             free     7      -                            -                     -
-a/held             held     8      ops (host, pid 1, 00000001)  2026-09-21T14:13:10Z  in 0.0 s to 20.0 s
+a/held             held     8      ops (host, pid 1, 00000001)  2026-09-21T14:13:10Z  at the latest in 20.0 s
 b/data             refused  -      -                            -                     the row of this name has no `guid`, \
 so it is not a lock but other data: use another lock name or a table of its own
 b/legacy           over     -      -                            -                     -
@@ -95,6 +95,10 @@ fn show_prints_the_same_object_and_refuses_what_is_no_lock() {
     assert!(ran.stdout.is_empty() && ran.stderr.contains("not a lock"), "{ran:?}");
     let text = place.run(&["show", "a/free"]).ends_with(0).stdout;
     assert_eq!(text, "lock    a/free\nstate   free\ntoken   7 (the last)\ndata    left\n");
+    let text = place.run(&["show", "never"]).ends_with(0).stdout;
+    assert_eq!(text, "lock    never\nstate   free\ntoken   none\n");
+    let text = place.run(&["show", "a/held"]).ends_with(0).stdout;
+    assert!(text.contains("\nends    at the latest in 20.0 s, unless its holder is heard of again\n"), "{text}");
 }
 
 #[test]
@@ -162,9 +166,14 @@ fn release_ends_exactly_that_reign_and_others_follow_when_its_lease_is_over() {
     place.run(&["run", "-n", "a", "true"]).ends_with(75);
     let spent = token(&place, "a");
     assert_ne!(spent, held.trim());
+    let at_once = format!("its token is {spent} now, and `release --token {spent} --now` frees it at once");
+    assert!(ran.stderr.contains(&at_once), "{ran:?}");
     // Asked once more, it is done already.
-    release(&place, held.trim(), &[]).ends_with(0);
+    let ran = release(&place, held.trim(), &[]).ends_with(0);
+    assert!(ran.stderr.contains(&at_once), "{ran:?}");
     assert_eq!(token(&place, "a"), spent);
+    release(&place, &spent, &["--now"]).ends_with(0);
+    place.run(&["run", "-n", "a", "true"]).ends_with(0);
 }
 
 #[test]
