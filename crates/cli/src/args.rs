@@ -138,7 +138,7 @@ pub struct RunArgs {
     /// not understood). A file is replaced; a pipe, a link or /dev/fd/3 is written to
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Say nothing of waiting, nor of not getting the lock
+    /// Say nothing of waiting, of not getting the lock, nor of keeping it
     #[arg(short, long)]
     pub quiet: bool,
     /// A line for $SHELL (else /bin/sh) to run, in place of CMD

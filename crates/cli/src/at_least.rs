@@ -6,11 +6,22 @@ use std::time::Duration;
 
 use dynamo_lock::{Clock, Guard, Moment, SystemClock};
 
-/// Waits until the lock was held for `at_least` since it was taken. A signal, or its loss, ends the wait.
-pub async fn stay<S>(guard: &Guard, taken: Moment, at_least: Option<Duration>, signal: impl Future<Output = S>) {
+use crate::plan::RunTask;
+use crate::print;
+
+/// What lasts no longer is not spoken of.
+const BRIEF: Duration = Duration::from_secs(1);
+
+/// Waits until the lock was held for as long as asked since it was taken. A signal, or its loss, ends the wait.
+pub async fn stay<S>(guard: &Guard, taken: Moment, task: &RunTask, signal: impl Future<Output = S>) {
     // The smaller clock: others are kept out for no less than was asked.
     let held = SystemClock.now().waiter_elapsed_since(taken);
-    let Some(rest) = at_least.and_then(|at_least| at_least.checked_sub(held)) else { return };
+    let Some(rest) = task.at_least.and_then(|at_least| at_least.checked_sub(held)) else { return };
+    if rest > BRIEF && !task.quiet {
+        let rest = print::span(rest);
+        let _by_itself =
+            print::aside(&format!("the command has ended; the lock is kept for another {rest} (--at-least)"));
+    }
     tokio::select! {
         biased;
         _ = signal => {}

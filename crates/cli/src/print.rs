@@ -139,10 +139,14 @@ pub fn owner(owner: Option<&str>) -> String {
     owner.map_or_else(|| "somebody who left no name".to_owned(), escape)
 }
 
-/// How long ago that was, in its two largest units.
+/// How long ago that was.
 pub fn age(since_ms: u64) -> String {
-    let seconds = SystemClock.now().wall_ms.saturating_sub(since_ms) / 1000;
-    let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+    span(Duration::from_millis(SystemClock.now().wall_ms.saturating_sub(since_ms)))
+}
+
+/// Whole seconds, in the two largest units.
+pub fn span(length: Duration) -> String {
+    let text = humantime::format_duration(Duration::from_secs(length.as_secs())).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 

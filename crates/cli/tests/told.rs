@@ -143,6 +143,38 @@ fn a_quick_command_keeps_its_lock_for_as_long_as_asked() {
 }
 
 #[test]
+fn a_lock_that_is_kept_after_its_command_is_spoken_of() {
+    let place = Place::new();
+    let keep = |name: &str, flags: &[&str]| {
+        let arguments = [&["run", "--at-least", "1h"], flags, &[name, "touch", name]].concat();
+        let said = place.path(&format!("said of {name}"));
+        let mut command = place.command(&arguments);
+        command.stderr(std::fs::File::create(&said).expect("a file"));
+        (Running::of(command), move || std::fs::read_to_string(&said).unwrap_or_default())
+    };
+    let ends = |run: Running| {
+        run.signal("TERM");
+        run.end().ends_with(0);
+    };
+    let (run, said) = keep("a", &[]);
+    until("it is said", || said().contains('\n'));
+    ends(run);
+    let line = said();
+    assert!(line.starts_with("dynamo-lock: the command has ended; the lock is kept for another "), "{line:?}");
+    assert!(line.ends_with(" (--at-least)\n") && line.lines().count() == 1, "{line:?}");
+    for flag in ["-q", "--skip"] {
+        let (run, said) = keep("b", &[flag]);
+        until("the command has ended", || place.path("b").exists());
+        let children =
+            || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.pid())).unwrap_or_default();
+        until("its supervisor too", || children().is_empty());
+        ends(run);
+        assert_eq!(said(), "", "{flag}");
+        std::fs::remove_file(place.path("b")).expect("it is there");
+    }
+}
+
+#[test]
 fn a_stop_from_the_terminal_does_not_end_the_keeping() {
     let place = Place::new();
     let mut command = place.command(&["run", "--at-least", "1h", "a", "touch", "ran"]);

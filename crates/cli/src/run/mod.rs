@@ -106,7 +106,7 @@ async fn work(
             terminal.restore();
         }
         if !forced {
-            at_least::stay(&guard, taken, task.at_least, signals.next_to_end()).await;
+            at_least::stay(&guard, taken, task, signals.next_to_end()).await;
         }
     }
     if let Watched::Left(names) = watched {
