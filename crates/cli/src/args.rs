@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use dynamo_lock::FencingToken;
 
 use crate::exit;
+use crate::run::SIGNALS;
 
 /// One thing at a time, on one machine or on many: run a command under a shared lock
 #[derive(Debug, Parser)]
@@ -103,12 +104,13 @@ pub enum Command {
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = exit::help())]
+#[command(after_help = format!("Signals:\n  {SIGNALS}\n\n{}", exit::help()))]
 pub struct RunArgs {
-    /// Do not wait
+    /// Wait for no holder. A store that does not answer is given up after about one lease, however patient the run, with
+    /// exit code 69
     #[arg(short = 'n', long = "nonblock", visible_alias = "nb", conflicts_with = "wait")]
     pub nonblock: bool,
-    /// Wait this long at most: seconds, or as 1m30s; 0 is -n. Without it, for ever
+    /// Wait this long at most for a holder: seconds, or as 1m30s; 0 is -n. Without it, for ever
     #[arg(short, long, visible_alias = "timeout", value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
     pub wait: Option<Duration>,
     /// Exit code if the lock was not acquired, in place of 75
@@ -128,7 +130,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
     pub max_hold: Option<Duration>,
     /// Keep the lock for so long after taking it, 30 days at most, even if the command is quicker: where hosts' clocks
-    /// differ, a job is not run twice. A signal ends that wait
+    /// differ, a job is not run twice. INT, TERM, HUP and QUIT end that wait
     #[arg(long, value_name = "DUR", value_parser = at_least, allow_negative_numbers = true)]
     pub at_least: Option<Duration>,
     /// Who asks, for people

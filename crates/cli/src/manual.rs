@@ -10,6 +10,7 @@ use clap_mangen::roff::{Roff, roman};
 use crate::args::Args;
 use crate::exit::{self, End, Failure, Kind};
 use crate::print;
+use crate::run::SIGNALS;
 
 /// Prints what a shell needs to complete a command line of ours.
 pub fn completions(shell: Shell) -> Result<End, Failure> {
@@ -41,12 +42,13 @@ fn page(out: &mut Vec<u8>) -> io::Result<()> {
     for sub in command.get_subcommands() {
         section(sub, "dynamo-lock", out)?;
     }
-    let mut codes = Roff::new();
-    codes.control("SH", ["EXIT STATUS"]);
+    let mut last = Roff::new();
+    last.control("SH", ["SIGNALS"]).text([roman(SIGNALS)]);
+    last.control("SH", ["EXIT STATUS"]);
     for (code, meaning) in exit::codes() {
-        codes.control("TP", []).text([roman(code)]).text([roman(meaning)]);
+        last.control("TP", []).text([roman(code)]).text([roman(meaning)]);
     }
-    codes.to_writer(out)
+    last.to_writer(out)
 }
 
 fn section(command: &Command, parent: &str, out: &mut Vec<u8>) -> io::Result<()> {

@@ -121,6 +121,17 @@ fn every_exit_code_is_listed_with_one_meaning() {
 }
 
 #[test]
+fn what_becomes_of_signals_is_told() {
+    let help = printed(&["run", "--help"]);
+    let page = page();
+    let told = page.split_once(".SH SIGNALS\n").expect("the section").1.split("\n.SH ").next().unwrap_or_default();
+    for signal in ["INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "Ctrl-Z"] {
+        assert!(words(&help).contains(signal), "{signal} is missing in {help}");
+        assert!(words(told).contains(signal), "{signal} is missing in {told}");
+    }
+}
+
+#[test]
 fn the_manual_page_is_clean_roff() {
     let page = printed(&["man"]);
     assert!(page.lines().any(|line| line.starts_with(".TH dynamo")), "{page}");

@@ -3,6 +3,7 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 use support::{PROGRAM, Place, Running, until};
 
@@ -181,9 +182,36 @@ fn every_signal_reaches_the_child_and_release_waits_for_its_end() {
     running.end().ends_with(7);
 }
 
+/// Ends with 3 if it has heard both and what it has started has not.
+const HEARS: &str = "trap 'echo USR1 >> heard' USR1; trap 'echo USR2 >> heard' USR2; \
+                     setsid sh -c 'echo $$ > tmp; mv tmp ready; exec sleep 1000' & \
+                     until [ -e go ]; do sleep 0.05; done; kill -s TERM $(cat ready) && exit 3";
+
+#[test]
+fn usr1_and_usr2_are_for_the_command_alone() {
+    let place = Place::new();
+    // Also where all who share the terminal get them.
+    for to_all in [false, true] {
+        let mut command = place.command(&["run", "a", "-c", HEARS]);
+        command.process_group(0);
+        let mut running = Running::of(command);
+        until("the command is ready", || place.path("ready").exists());
+        for signal in ["USR1", "USR2"] {
+            let to = if to_all { -running.pid() } else { running.pid() };
+            place.within("kill", &["-s", signal, "--", &to.to_string()]).status().expect("kill is there");
+            until("it is heard", || place.read("heard").contains(signal) || !running.is_running());
+        }
+        std::fs::write(place.path("go"), "").expect("a file");
+        running.end().ends_with(3);
+        for file in ["heard", "ready", "go"] {
+            std::fs::remove_file(place.path(file)).expect("it is there");
+        }
+    }
+}
+
 #[test]
 fn a_signal_ends_the_wait_and_leaves_nothing_behind() {
-    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131), ("USR1", 138), ("USR2", 140)] {
         let place = Place::new();
         let holder = place.start(HOLD);
         let waiter = Running::of(place.command(&["run", "a", "touch", "ran"]));

@@ -13,6 +13,7 @@ use dynamo_lock::{Client, Clock, Guard, Moment, ReleaseError, SystemClock};
 use nix::sys::signal::Signal;
 
 use self::signals::Signals;
+pub use self::signals::TOLD as SIGNALS;
 use self::supervised::Supervised;
 use self::terminal::Terminal;
 use self::turn::Turn;

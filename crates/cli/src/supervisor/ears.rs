@@ -12,11 +12,13 @@ use signal_hook::low_level::siginfo::Cause;
 
 use crate::ignored;
 
-pub const HEARD: [Signal; 9] = [
+pub const HEARD: [Signal; 11] = [
     Signal::SIGTERM,
     Signal::SIGINT,
     Signal::SIGHUP,
     Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
     Signal::SIGTSTP,
     Signal::SIGTTIN,
     Signal::SIGTTOU,

@@ -248,6 +248,10 @@ impl Supervisor {
     fn follow(&mut self, order: Order) {
         match order {
             Order::Until(grant) => self.grant = grant,
+            // Words that the command may know. Of what it has started, many a `sleep` would be ended by one.
+            Order::Pass(signal @ (Signal::SIGUSR1 | Signal::SIGUSR2)) => {
+                Family::default().with(self.command).send(signal);
+            }
             Order::Pass(signal) => self.those_left_out_by(signal).send(signal),
             Order::Stop => {
                 self.halted = true;
