@@ -1,15 +1,18 @@
-//! What is said while somebody else has the lock.
+//! What is said while somebody else has the lock, or the store does not answer.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, Inspection, Lock, SystemClock};
+use dynamo_lock::{Clock, Holder, InspectError, Inspection, Lock, Moment, StoreErrorKind, SystemClock};
 
 use crate::print::{self, Said};
 
 /// Before the first word: most waits are shorter.
 const FIRST: Duration = Duration::from_secs(1);
+/// So long a look may take before it is said that there is no answer.
+const SILENCE: Duration = Duration::from_secs(2);
 /// Between two lines where there is no terminal.
 const ELSEWHERE: Duration = Duration::from_secs(60);
 /// Between two looks of the line on a terminal; each look is a read.
@@ -22,7 +25,7 @@ const ERASED: Duration = Duration::from_millis(250);
 /// Says who is waited for, until it is dropped: on a terminal in one line that changes, elsewhere a line a minute.
 pub async fn tell(lock: &Lock, quiet: bool) -> Infallible {
     if quiet {
-        return std::future::pending().await;
+        return pending().await;
     }
     SystemClock.sleep(FIRST).await;
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
@@ -63,27 +66,46 @@ async fn on_terminal(lock: &Lock) -> Infallible {
 }
 
 /// What one look showed.
-struct Seen {
-    held: Option<Inspection>,
-    at: dynamo_lock::Moment,
+enum Seen {
+    Held { by: Holder, latest: Duration, at: Moment },
+    NotHeld,
+    NoAnswer,
 }
 
 async fn look(lock: &Lock) -> Seen {
-    let held = lock.inspect().await.ok().filter(|seen| matches!(seen, Inspection::Held { .. }));
-    Seen { held, at: SystemClock.now() }
+    let answer = async {
+        match lock.inspect().await {
+            Err(InspectError::Store(error)) if error.kind() == StoreErrorKind::Unanswered => pending().await,
+            Ok(Inspection::Held { by, may_end, .. }) => {
+                Seen::Held { by, latest: *may_end.end(), at: SystemClock.now() }
+            }
+            _ => Seen::NotHeld,
+        }
+    };
+    tokio::select! {
+        biased;
+        seen = answer => seen,
+        () = SystemClock.sleep(SILENCE) => Seen::NoAnswer,
+    }
 }
 
 impl Seen {
-    /// The line about it now; `None` if nobody held the lock.
+    /// The line about it now, if there is anything to wait for.
     fn text(&self, lock: &Lock) -> Option<String> {
-        let Some(Inspection::Held { by, may_end, .. }) = &self.held else { return None };
+        let (by, latest, at) = match self {
+            Self::Held { by, latest, at } => (by, latest, *at),
+            Self::NoAnswer => return Some(NO_ANSWER.to_owned()),
+            Self::NotHeld => return None,
+        };
         let owner = print::owner(by.owner.as_deref());
         let age = by.since_ms.map(|since| format!(" for {}", print::age(since))).unwrap_or_default();
-        let left = may_end.end().saturating_sub(SystemClock.now().waiter_elapsed_since(self.at)).as_secs();
+        let left = latest.saturating_sub(SystemClock.now().waiter_elapsed_since(at)).as_secs();
         let name = lock.name().as_str();
         Some(format!("waiting for lock {name:?}, held by {owner}{age}; unless renewed its lease ends within {left} s"))
     }
 }
+
+const NO_ANSWER: &str = "no answer from the store yet; without one this ends after about one lease";
 
 fn is_over(last: &Option<Said>) -> bool {
     last.as_ref().is_none_or(Said::is_over)

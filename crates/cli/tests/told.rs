@@ -5,6 +5,7 @@ mod support;
 mod terminal;
 
 use std::io::{PipeReader, PipeWriter, Write as _};
+use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 
@@ -130,6 +131,8 @@ fn a_quick_command_keeps_its_lock_for_as_long_as_asked() {
     let place = Place::new();
     let mut run = Running::of(place.command(&["run", "--at-least", "1h", "a", "touch", "ran"]));
     until("the command has ended", || place.path("ran").exists());
+    // This one is for the command alone, and ends nothing.
+    run.signal("USR1");
     place.run(&["run", "-w", "1", "a", "true"]).ends_with(75);
     assert!(run.is_running());
     run.signal("TERM");
@@ -283,6 +286,41 @@ fn the_wait_ends_also_on_a_terminal_that_takes_nothing_more() {
     waiter.signal("TERM");
     waiter.end().ends_with(143);
     drop(holder);
+}
+
+/// A table whose server takes connections and says nothing, for as long as the listener is there.
+fn silent() -> (Place, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    (Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}")), listener)
+}
+
+#[test]
+fn a_store_that_says_nothing_is_spoken_of() {
+    const LINE: &str = "no answer from the store yet";
+    let (place, _listener) = silent();
+    // However patient: it is no holder.
+    for flags in [&["-n"][..], &["-w", "5"], &[]] {
+        let mut command = place.command(&[&["run", "--lease", "1h"], flags, &["a", "true"]].concat());
+        command.stderr(std::fs::File::create(place.path("said")).expect("a file"));
+        let run = Running::of(command);
+        until("it is said", || place.read("said").contains('\n'));
+        run.signal("TERM");
+        run.end().ends_with(143);
+        let said = place.read("said");
+        assert!(said.starts_with(&format!("dynamo-lock: {LINE}")) && said.lines().count() == 1, "{said:?}");
+    }
+    let terminal = Terminal::new();
+    let mut command = place.command(&["run", "-n", "--lease", "1h", "a", "true"]);
+    command.stderr(terminal.end()).env("TERM", "xterm");
+    let run = Running::of(command);
+    until("it is shown", || terminal.said().contains(LINE));
+    run.signal("TERM");
+    run.end().ends_with(143);
+    until("the line is gone", || terminal.said().ends_with("\r\u{1b}[K"));
+    // Given up after a lease, of which no more than the error is said.
+    let ran = place.run(&["run", "-q", "-n", "--lease", "4", "a", "true"]).ends_with(69);
+    assert!(ran.stderr.lines().count() == 1 && !ran.stderr.contains(LINE), "{ran:?}");
 }
 
 #[test]
