@@ -114,7 +114,7 @@ pub struct RunArgs {
     #[arg(short, long, visible_alias = "timeout", value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
     pub wait: Option<Duration>,
     /// Exit code if the lock was not acquired, in place of 75
-    #[arg(short = 'E', long, value_name = "CODE", allow_negative_numbers = true)]
+    #[arg(short = 'E', long, value_name = "CODE", value_parser = code, allow_negative_numbers = true)]
     pub conflict_exit_code: Option<u8>,
     /// If somebody else holds the lock, exit 0 without running: for cron. Waits only with -w
     #[arg(long, conflicts_with = "conflict_exit_code")]
@@ -200,6 +200,10 @@ fn hold(text: &str) -> Result<Duration, String> {
 
 fn at_least(text: &str) -> Result<Duration, String> {
     Some(duration(text)?).filter(|least| *least <= MONTH).ok_or_else(|| "a lock is kept for at most 30 days".to_owned())
+}
+
+fn code(text: &str) -> Result<u8, String> {
+    text.parse().map_err(|_| "an exit code is from 0 to 255".to_owned())
 }
 
 fn token(text: &str) -> Result<u64, String> {

@@ -52,7 +52,10 @@ pub async fn release(store: &Open, task: &ReleaseTask) -> Result<End, Failure> {
                 // Another holder's is larger.
                 let spent = now.filter(|now| now.get() == task.token + 1);
                 let at_once = spent.map(|spent| {
-                    format!("; its token is {spent} now, and `release --token {spent} --now` frees it at once, unsafe if its holder lives")
+                    format!(
+                        "; its token is {spent} now, and `release --token {spent} --now` frees it at once, unsafe if its \
+                         holder lives"
+                    )
                 });
                 format!(
                     "others follow when its lease is over, in at most {:.1} s ({}){}",

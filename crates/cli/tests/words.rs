@@ -81,8 +81,9 @@ fn flags_of_flock_are_refused_with_what_to_do_in_their_place() {
 fn what_is_out_of_range_is_told_the_range() {
     let place = Place::new();
     let cases: &[(&[&str], &str)] = &[
-        (&["run", "-E", "-1", "a", "true"], "'-1' for '--conflict-exit-code <CODE>': -1 is not in 0..=255"),
-        (&["run", "-E", "256", "a", "true"], "256 is not in 0..=255"),
+        (&["run", "-E", "-1", "a", "true"], "'-1' for '--conflict-exit-code <CODE>': an exit code is from 0 to 255"),
+        (&["run", "-E", "256", "a", "true"], "an exit code is from 0 to 255"),
+        (&["run", "-E", "none", "a", "true"], "an exit code is from 0 to 255"),
         (&["run", "-w", "-5", "a", "true"], "'-5' for '--wait <DUR>': write seconds from 0 on"),
         (&["run", "--lease", "-5", "a", "true"], "write seconds from 0 on"),
         (&["run", "--at-least", "-5", "a", "true"], "write seconds from 0 on"),
