@@ -410,19 +410,18 @@ fn where_proc_tells_of_other_processes_nothing_is_begun() {
 /// In a namespace where `/proc` shows of a user's processes only those that guard their memory to nobody.
 #[test]
 fn what_hides_its_memory_is_ended_though_it_cannot_be_seen() {
-    const HIDES: &str = "import ctypes, os, time\n\
-        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)\n\
-        open('tmp', 'w').write(str(os.getpid())); os.rename('tmp', 'ready')\n\
-        time.sleep(1000)\n";
+    // A program that its user may not read guards its memory.
+    const LEFT: &str = "echo $$ > tmp; mv tmp ready; exec ./hides 1000";
     const SCRIPT: &str = "mount -o remount,hidepid=2 /proc || exit 99\n\
-        setpriv --bounding-set=-all --inh-caps=-all \"$PROGRAM\" run $FLAGS a -c 'setsid -f python3 hides.py; exec sleep 1000' &\n\
-        until [ -e ready ]; do sleep 0.05; done\n\
+        setpriv --bounding-set=-all --inh-caps=-all \"$PROGRAM\" run $FLAGS a -c 'setsid -f sh -c \"$LEFT\"; exec sleep 1000' &\n\
+        until [ -e ready ] && grep -q hides /proc/$(cat ready)/comm; do kill -0 $! || exit 97; sleep 0.05; done\n\
         [ \"$FLAGS\" ] || kill -KILL $(cat /proc/$!/task/$!/children)\n\
         wait $!\n\
         code=$?; kill -0 $(cat ready) 2> /dev/null && code=98; exit $code";
     let place = Place::new();
     let Some(anybody) = Anybody::at(&place) else { return };
-    std::fs::write(place.path("hides.py"), HIDES).expect("a file");
+    let copied = anybody.run("sh", &["-c", "cp \"$(command -v sleep)\" hides && chmod 111 hides"]).status();
+    assert!(copied.is_ok_and(|status| status.success()));
     for flags in ["", "--max-hold 3"] {
         let _first = std::fs::remove_file(place.path("ready"));
         let inside = [IN_A_NAMESPACE, &["--mount", "--mount-proc"]].concat();
@@ -431,7 +430,7 @@ fn what_hides_its_memory_is_ended_though_it_cannot_be_seen() {
             return;
         }
         let mut command = anybody.run("unshare", &[&inside[..], &["sh", "-c", SCRIPT]].concat());
-        command.env("FLAGS", flags);
+        command.env("FLAGS", flags).env("LEFT", LEFT);
         Running::of(command).end().ends_with(76);
     }
 }
