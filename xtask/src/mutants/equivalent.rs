@@ -71,7 +71,6 @@ pub const ALL: &[(&str, &str)] = &[
          and can never be had, with the largest token there is, is refused by name",
     ),
     ("old-samples-stay", WIDE),
-    ("disjoint-stay", "bounds that keep A2 and A4 meet; where they do not, nothing is stamped, and R2 decides"),
     ("no-r5-retry", AGAIN),
     (
         "spent-is-won",
