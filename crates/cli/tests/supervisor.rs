@@ -413,13 +413,15 @@ fn what_hides_its_memory_is_ended_though_it_cannot_be_seen() {
     // A program that its user may not read guards its memory.
     const LEFT: &str = "echo $$ > tmp; mv tmp ready; exec ./hides 1000";
     const SCRIPT: &str = "mount -o remount,hidepid=2 /proc || exit 99\n\
-        setpriv --bounding-set=-all --inh-caps=-all \"$PROGRAM\" run $FLAGS a -c 'setsid -f sh -c \"$LEFT\"; exec sleep 1000' &\n\
+        setpriv --bounding-set=-all --inh-caps=-all ./program run $FLAGS a -c 'setsid -f sh -c \"$LEFT\"; exec sleep 1000' &\n\
         until [ -e ready ] && grep -q hides /proc/$(cat ready)/comm; do kill -0 $! || exit 97; sleep 0.05; done\n\
         [ \"$FLAGS\" ] || kill -KILL $(cat /proc/$!/task/$!/children)\n\
         wait $!\n\
         code=$?; kill -0 $(cat ready) 2> /dev/null && code=98; exit $code";
     let place = Place::new();
     let Some(anybody) = Anybody::at(&place) else { return };
+    // Where it was built others may not go.
+    std::fs::copy(PROGRAM, place.path("program")).expect("copies");
     let copied = anybody.run("sh", &["-c", "cp \"$(command -v sleep)\" hides && chmod 111 hides"]).status();
     assert!(copied.is_ok_and(|status| status.success()));
     for flags in ["", "--max-hold 3"] {
