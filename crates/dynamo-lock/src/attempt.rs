@@ -130,8 +130,8 @@ impl Drop for Attempt {
     }
 }
 
-/// A hold that is not known to last yet. What it may leave would last as long as the hold, so it has an owner: dropped before it is
-/// `done`, the background waits for the try in flight and releases until that is answered.
+/// A hold that is not known to last yet. What it may leave would last as long as the hold, so it has an owner: dropped
+/// before it is `done`, the background waits for the try in flight and releases until that is answered.
 pub(crate) struct Extension {
     core: Arc<Core>,
     runtime: Handle,
