@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use dynamo_lock::store::{OpenError, UrlError};
 use dynamo_lock::{
-    AcquireError, ConfigError, HoldError, InspectError, LegacyError, Loss, Lost, NameError, ReleaseError, RevokeError,
-    RowFault, StoreError, StoreErrorKind, TableError,
+    AcquireError, ConfigError, HoldError, InspectError, LegacyError, LossReason, Lost, NameError, ReleaseError,
+    RevokeError, RowError, StoreError, StoreErrorKind, TableError,
 };
 use serde_json::{Value as Json, json};
 
@@ -102,8 +102,8 @@ impl From<OpenError> for Failure {
     }
 }
 
-impl From<RowFault> for Failure {
-    fn from(fault: RowFault) -> Self {
+impl From<RowError> for Failure {
+    fn from(fault: RowError) -> Self {
         Self::new("store", "BAD_ROW", &fault)
     }
 }
@@ -128,13 +128,13 @@ impl From<AcquireError> for Failure {
 
 impl<T> From<&Lost<T>> for Failure {
     fn from(lost: &Lost<T>) -> Self {
-        let reason = match lost.loss {
-            Loss::Expired => "expired",
-            Loss::TakenOver => "takenOver",
-            Loss::Revoked => "revoked",
-            Loss::RowGone => "rowGone",
-            Loss::MaxHold => "maxHold",
-            Loss::Suspended => "suspended",
+        let reason = match lost.reason {
+            LossReason::Expired => "expired",
+            LossReason::TakenOver => "takenOver",
+            LossReason::Revoked => "revokedToken",
+            LossReason::RowGone => "rowGone",
+            LossReason::MaxHold => "maxHold",
+            LossReason::Suspended => "suspended",
             _ => "other",
         };
         Self::new("lost", "LOCK_LOST", lost).with("reason", reason).with("lockToken", lost.token.to_string())
@@ -169,7 +169,7 @@ impl From<RevokeError> for Failure {
     fn from(error: RevokeError) -> Self {
         match error {
             RevokeError::Ended { ref holder, .. } => {
-                Self::new("store", "REIGN_ENDED", &error).with("holder", holder.as_deref().map(show::holder))
+                Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(show::holder))
             }
             RevokeError::Row(fault) => fault.into(),
             RevokeError::Store(error) => error.into(),

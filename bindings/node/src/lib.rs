@@ -53,8 +53,8 @@ impl NativeClient {
 
     /// Whether a held lock may be believed in, now.
     #[napi]
-    pub fn is_live(&self, guard: u32) -> bool {
-        self.connection.with_guard(guard, |guard| guard.is_live()).unwrap_or(false)
+    pub fn is_valid(&self, guard: u32) -> bool {
+        self.connection.with_guard(guard, |guard| guard.is_valid()).unwrap_or(false)
     }
 
     /// How long it may be believed in if no renewal lands any more.

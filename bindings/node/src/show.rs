@@ -17,8 +17,8 @@ pub(crate) fn epoch_ms(time: SystemTime) -> Option<f64> {
 
 pub(crate) fn holder(by: &Holder) -> Json {
     json!({
-        "owner": by.owner, "lockToken": token(by.token), "sinceMs": by.since_ms, "leaseMs": by.lease.map(millis),
-        "expiresMs": by.expires_ms, "data": by.data,
+        "owner": by.owner, "lockToken": token(by.token), "sinceMs": by.acquired_at_ms, "leaseMs": by.lease.map(millis),
+        "expiresMs": by.expires_at_ms, "data": by.data,
     })
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn inspection(said: &Inspection) -> Json {
             "state": "held", "by": holder(by), "lockToken": token(*its), "sinceMs": since.and_then(epoch_ms),
             "mayEndMs": { "earliest": millis(*may_end.start()), "latest": millis(*may_end.end()) },
         }),
-        Inspection::SurelyOver { by, token: its } => {
+        Inspection::Expired { by, token: its } => {
             json!({ "state": "surelyOver", "by": holder(by), "lockToken": token(*its) })
         }
         other => json!({ "state": format!("{other:?}") }),

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, Guard, Moment, SystemClock};
+use dynamo_lock::{Clock, ClockReading, Guard, SystemClock};
 
 use crate::plan::RunTask;
 use crate::print;
@@ -13,7 +13,7 @@ use crate::print;
 const BRIEF: Duration = Duration::from_secs(1);
 
 /// Waits until the lock was held for as long as asked since it was taken. A signal, or its loss, ends the wait.
-pub async fn stay<S>(guard: &Guard, taken: Moment, task: &RunTask, signal: impl Future<Output = S>) {
+pub async fn stay<S>(guard: &Guard, taken: ClockReading, task: &RunTask, signal: impl Future<Output = S>) {
     // The smaller clock: others are kept out for no less than was asked.
     let held = SystemClock.now().waiter_elapsed_since(taken);
     let Some(rest) = task.at_least.and_then(|at_least| at_least.checked_sub(held)) else { return };

@@ -26,7 +26,7 @@ pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -
         Err(HoldError::Held { by, .. }) => {
             let message = format!(
                 "lock {name:?} is held by {}; try again later",
-                print::holder(by.owner.as_deref(), by.since_ms)
+                print::holder(by.owner.as_deref(), by.acquired_at_ms)
             );
             Ok(End::NotAcquired { code: NOT_ACQUIRED, message: Some(message) })
         }
@@ -69,7 +69,7 @@ pub async fn table(store: &Open, command: TableCommand) -> Result<End, Failure> 
         TableCommand::Check => {
             let faults = table.check_table().await?;
             faults.iter().for_each(|fault| print::line(&fault.to_string()));
-            Ok(if faults.iter().all(|fault| fault.is_warning()) { End::Done } else { End::Faulty })
+            Ok(if faults.iter().all(|fault| fault.is_warning()) { End::Done } else { End::RowError })
         }
     }
 }

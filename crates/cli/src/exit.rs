@@ -59,7 +59,7 @@ pub enum End {
     /// A signal ended the wait.
     Signal(i32),
     /// What was checked is not as it should be; it has been said.
-    Faulty,
+    RowError,
 }
 
 /// What went wrong, and what to do: one line.
@@ -104,7 +104,7 @@ impl End {
             Self::NotAcquired { code, .. } => *code,
             Self::Lost(_) => Kind::Lost.code(),
             Self::Signal(signal) => 128 + *signal as u8,
-            Self::Faulty => Kind::Configuration.code(),
+            Self::RowError => Kind::Configuration.code(),
         }
     }
 }

@@ -56,7 +56,7 @@ pub struct RunTask {
     pub name: LockName,
     pub program: OsString,
     pub arguments: Vec<OsString>,
-    pub patience: Patience,
+    pub wait_mode: WaitMode,
     /// The exit code if the lock is not acquired.
     pub conflict: u8,
     pub lease: Duration,
@@ -72,7 +72,7 @@ pub struct RunTask {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum WaitMode {
     None,
     AtMost(Duration),
     Endless,
@@ -119,11 +119,11 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
             (program, argv.collect())
         }
     };
-    let patience = match run.wait {
-        Some(limit) if limit.is_zero() => Patience::None,
-        Some(limit) => Patience::AtMost(limit),
-        None if run.nonblock || run.skip => Patience::None,
-        None => Patience::Endless,
+    let wait_mode = match run.wait {
+        Some(limit) if limit.is_zero() => WaitMode::None,
+        Some(limit) => WaitMode::AtMost(limit),
+        None if run.nonblock || run.skip => WaitMode::None,
+        None => WaitMode::Endless,
     };
     // The end of the longest hold is the command's, to be ended in.
     if run.max_hold.zip(run.at_least).is_some_and(|(most, least)| least > most / 4 * 3) {
@@ -142,7 +142,7 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
         name: LockName::new(run.name).map_err(Failure::usage)?,
         program,
         arguments,
-        patience,
+        wait_mode,
         conflict: if run.skip { 0 } else { run.conflict_exit_code.unwrap_or(NOT_ACQUIRED) },
         lease: run.lease,
         grace,

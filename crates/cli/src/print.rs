@@ -126,9 +126,9 @@ fn steers(c: char) -> bool {
 }
 
 /// Who holds the lock and since when, for a line about it.
-pub fn holder(owner: Option<&str>, since_ms: Option<u64>) -> String {
+pub fn holder(owner: Option<&str>, acquired_at_ms: Option<u64>) -> String {
     let owner = self::owner(owner);
-    match since_ms {
+    match acquired_at_ms {
         Some(since) => format!("{owner}, since {} ({} ago)", time(since), age(since)),
         None => owner,
     }
@@ -140,8 +140,8 @@ pub fn owner(owner: Option<&str>) -> String {
 }
 
 /// How long ago that was.
-pub fn age(since_ms: u64) -> String {
-    span(Duration::from_millis(SystemClock.now().wall_ms.saturating_sub(since_ms)))
+pub fn age(acquired_at_ms: u64) -> String {
+    span(Duration::from_millis(SystemClock.now().wall_ms.saturating_sub(acquired_at_ms)))
 }
 
 /// Whole seconds, in the two largest units.

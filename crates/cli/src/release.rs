@@ -25,10 +25,10 @@ pub async fn release(store: &Open, task: &ReleaseTask) -> Result<End, Failure> {
     if !task.yes {
         ask::is_possible("this takes the lock from its holder")?;
         let holder = match lock.inspect().await? {
-            Inspection::Held { by, token: Some(is), .. } | Inspection::SurelyOver { by, token: Some(is) }
+            Inspection::Held { by, token: Some(is), .. } | Inspection::Expired { by, token: Some(is) }
                 if is == token =>
             {
-                print::holder(by.owner.as_deref(), by.since_ms)
+                print::holder(by.owner.as_deref(), by.acquired_at_ms)
             }
             _ => return Err(RevokeError::Ended { token, holder: None }.into()),
         };
@@ -38,7 +38,7 @@ pub async fn release(store: &Open, task: &ReleaseTask) -> Result<End, Failure> {
         }
     }
     if task.now {
-        lock.force_free(token).await?;
+        lock.force_revoke(token).await?;
         print::line(&format!(
             "lock {name:?} is free at once, which is unsafe if its holder lives: it works on until its next renewal \
              fails, and ends in its grace, so make sure that it has ended"

@@ -5,7 +5,7 @@ use std::future::pending;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, Holder, InspectError, Inspection, Lock, Moment, StoreErrorKind, SystemClock};
+use dynamo_lock::{Clock, ClockReading, Holder, InspectError, Inspection, Lock, StoreErrorKind, SystemClock};
 
 use crate::print::{self, Said};
 
@@ -67,7 +67,7 @@ async fn on_terminal(lock: &Lock) -> Infallible {
 
 /// What one look showed.
 enum Seen {
-    Held { by: Holder, latest: Duration, at: Moment },
+    Held { by: Holder, latest: Duration, at: ClockReading },
     NotHeld,
     NoAnswer,
 }
@@ -98,7 +98,7 @@ impl Seen {
             Self::NotHeld => return None,
         };
         let owner = print::owner(by.owner.as_deref());
-        let age = by.since_ms.map(|since| format!(" for {}", print::age(since))).unwrap_or_default();
+        let age = by.acquired_at_ms.map(|since| format!(" for {}", print::age(since))).unwrap_or_default();
         let left = latest.saturating_sub(SystemClock.now().waiter_elapsed_since(at)).as_secs();
         let name = lock.name().as_str();
         Some(format!("waiting for lock {name:?}, held by {owner}{age}; unless renewed its lease ends within {left} s"))

@@ -117,8 +117,8 @@ fn nobody() -> u16 {
 fn a_refused_connection_is_69_however_patient_the_run() {
     let place = Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", nobody()));
     all_say(&place, 69, &["the connection was refused", "check that something listens"]);
-    for patience in [["-w", "1"], ["-w", "0"]] {
-        let arguments = [&["run", "--lease", "1"], &patience[..], &["a", "true"]].concat();
+    for wait_mode in [["-w", "1"], ["-w", "0"]] {
+        let arguments = [&["run", "--lease", "1"], &wait_mode[..], &["a", "true"]].concat();
         says(place.run(&arguments), 69, &["the connection was refused"]);
     }
 }

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use dynamo_lock::{Clock as _, Moment, SystemClock};
+use dynamo_lock::{Clock as _, ClockReading, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -306,7 +306,7 @@ fn a_word_to_go_on_reaches_whom_the_terminal_has_not_stopped() {
     let begun = "until [ -e begun ]; do sleep 0.05; done";
     let script = format!("{begun}; {WORKER_AND_READER}; touch over; exec sleep 1000");
     shell.types(&format!("exec -a lock-supervisor \"$PROGRAM\" {channel} 0 {second} sh -c '{script}' &\n"));
-    let Moment { boot_ns, raw_ns, wall_ms } = SystemClock.now();
+    let ClockReading { boot_ns, raw_ns, wall_ms } = SystemClock.now();
     writeln!(ours, "until {} {boot_ns} {raw_ns} {wall_ms}", 1000_u64 * second).expect("it listens");
     // Only by then does it hear what the terminal sends; a wrapper has that held back until then.
     ours.set_read_timeout(Some(Duration::from_secs(60))).expect("ours");

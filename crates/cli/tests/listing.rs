@@ -191,7 +191,7 @@ fn the_run_whose_lock_was_released_is_ended_with_76() {
     let run = place.start(&["run", "--lease", "2", "a", "-c", "touch ready; exec sleep 100"]);
     release(&place, &token(&place, "a"), &[]).ends_with(0);
     let ran = run.end().ends_with(76);
-    assert!(ran.stderr.contains("revoked"), "{ran:?}");
+    assert!(ran.stderr.contains("revokedToken"), "{ran:?}");
 }
 
 #[test]

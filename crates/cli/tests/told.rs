@@ -207,7 +207,7 @@ fn a_lock_lost_while_it_is_kept_is_told() {
     let token = serde_json::from_str::<Value>(&shown).expect("JSON")["token"].to_string();
     place.run(&["release", "a", "--token", &token, "--yes"]).ends_with(0);
     let ran = run.end().ends_with(76);
-    assert!(ran.stderr.contains("revoked") && ran.stderr.contains("ended by itself"), "{ran:?}");
+    assert!(ran.stderr.contains("revokedToken") && ran.stderr.contains("ended by itself"), "{ran:?}");
 }
 
 /// A pipe that takes nothing more, for as long as its reader is there.
@@ -272,9 +272,9 @@ fn the_wait_ends_also_on_a_terminal_that_takes_nothing_more() {
     let place = Place::new();
     let holder = Running::of(place.command(HOLD));
     until("it holds", || place.path("ready").exists());
-    let wait = |patience: &str| {
+    let wait = |wait_mode: &str| {
         let (ours, theirs) = stalled();
-        let mut command = place.command(&["run", "-w", patience, "a", "true"]);
+        let mut command = place.command(&["run", "-w", wait_mode, "a", "true"]);
         command.stderr(theirs).env("TERM", "xterm");
         (Running::of(command), ours)
     };

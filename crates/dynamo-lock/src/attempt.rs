@@ -93,7 +93,7 @@ impl Attempt {
     /// The limit has passed. What an unanswered try may have taken is given back before that is said.
     pub(crate) async fn time_out(mut self, waited: Duration) -> Result<Acquired, AcquireError> {
         let holder = self.machine.watch().map(|watch| watch.holder().clone());
-        if let Some(mut release) = self.core.now(|now| self.machine.give_up(now)) {
+        if let Some(mut release) = self.core.now(|now| self.machine.cancel(now)) {
             if let ReleaseStep::Write(op) = self.core.now(|now| release.next(now)) {
                 let flight = self.core.write(op, self.machine.attempt_timeout()).await;
                 self.core.now(|now| release.handle_outcome(now, &flight.known()));
@@ -114,7 +114,7 @@ impl Drop for Attempt {
         }
         let (core, timeout) = (self.core.clone(), self.machine.attempt_timeout());
         let Some(flight) = self.in_flight.take() else {
-            if let Some(release) = core.now(|now| self.machine.give_up(now)) {
+            if let Some(release) = core.now(|now| self.machine.cancel(now)) {
                 self.clean_up(release);
             }
             return;
@@ -123,7 +123,7 @@ impl Drop for Attempt {
         self.core.in_background(&self.runtime, async move {
             let reply = flight.await;
             core.now(|now| machine.handle_outcome(now, reply.sent_at, &reply.known(), reply.date));
-            if let Some(release) = core.now(|now| machine.give_up(now)) {
+            if let Some(release) = core.now(|now| machine.cancel(now)) {
                 let _over_within_its_lease = core.release(release, timeout).await;
             }
         });

@@ -6,12 +6,12 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::store::BoxFuture;
-use dynamo_lock_protocol::Moment;
+use dynamo_lock_protocol::ClockReading;
 
 /// A host's clocks, and a way to wait by them.
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Reads all clocks, together.
-    fn now(&self) -> Moment;
+    fn now(&self) -> ClockReading;
 
     /// Waits at least this long while the host is awake. It may be late by any time: whoever waits looks at
     /// [`now`](Clock::now) afterwards.
@@ -30,11 +30,11 @@ pub trait Random: fmt::Debug + Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         let (boot_ns, raw_ns) = lease_clocks();
         #[allow(clippy::disallowed_methods)]
         let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Moment { boot_ns, raw_ns, wall_ms: wall.as_millis() as u64 }
+        ClockReading { boot_ns, raw_ns, wall_ms: wall.as_millis() as u64 }
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, Beat, Fresh, Held, Holder, Liveness, LockName, Loss, Now, Op, Outcome, ReceivedAt, Release, ReleaseEnd,
-    ReleaseStep, Revoke, RevokeEnd, RevokeStep, Row, SentAt, ServiceClock, ServiceDate, Step, Timing, Watch, attr,
+    Acquire, Entropy, Held, HeldStep, Holder, Liveness, LockName, LossReason, Now, Op, Outcome, ReceivedAt, Release,
+    ReleaseEnd, ReleaseStep, Revoke, RevokeEnd, RevokeStep, Row, SentAt, ServiceClock, ServiceDate, Step, Timing,
+    Watch, attr,
 };
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -60,9 +61,10 @@ pub(crate) enum Acquired {
 impl Core {
     /// Calls a machine with the time now and fresh luck.
     pub(crate) fn now<T>(&self, f: impl FnOnce(&Now<'_>) -> T) -> T {
-        let fresh = Fresh { guid: self.random.bits(), reign: self.random.bits(), jitter: self.random.bits() as u64 };
+        let entropy =
+            Entropy { version: self.random.bits(), lease_id: self.random.bits(), jitter: self.random.bits() as u64 };
         let service = self.service.as_ref().map(lock);
-        f(&Now { at: self.clock.now(), service: service.as_deref(), fresh })
+        f(&Now { at: self.clock.now(), service: service.as_deref(), entropy })
     }
 
     /// Waits; at least a millisecond, since no timer is finer, and a wait of less could be none at all.
@@ -100,7 +102,7 @@ impl Core {
 
     /// Asks the store for what it knows of a row's holder besides the row.
     pub(crate) fn liveness(&self, row: &Row) -> Liveness {
-        row.text(attr::LIVE).map_or(Liveness::Unknown, |live| self.store.liveness(live))
+        row.text(attr::LIVENESS_KEY).map_or(Liveness::Unknown, |liveness_key| self.store.liveness(liveness_key))
     }
 
     pub(crate) async fn list(&self, after: Option<&str>) -> Answer<crate::store::Page> {
@@ -159,7 +161,7 @@ impl Core {
                     return Ok(Acquired::Held(held));
                 }
                 Step::Contended(holder) => return Ok(Acquired::Contended(holder)),
-                Step::Faulty(fault) => return Err(AcquireError::Row { name: name.clone(), fault }),
+                Step::RowError(fault) => return Err(AcquireError::Row { name: name.clone(), fault }),
                 Step::Unanswered => return Err(attempt.last_error.take().unwrap_or_else(no_answer).into()),
             }
         }
@@ -169,14 +171,14 @@ impl Core {
     pub(crate) async fn keep(self: Arc<Self>, holding: Arc<Holding>) {
         loop {
             match self.now(|now| holding.held().next(now)) {
-                Beat::Lost(loss) => return holding.signal(loss),
-                Beat::Sleep(length) => tokio::select! {
+                HeldStep::Lost(loss) => return holding.signal(loss),
+                HeldStep::Sleep(length) => tokio::select! {
                     biased;
                     () = holding.ended() => return,
                     () = holding.asked() => {}
                     () = self.pause(length.min(SLICE)) => {}
                 },
-                Beat::Write(op) => {
+                HeldStep::Write(op) => {
                     let timeout = holding.held().attempt_timeout();
                     tokio::select! {
                         biased;
@@ -191,7 +193,7 @@ impl Core {
     }
 
     /// Waits until a held lock is lost.
-    pub(crate) async fn until_lost(&self, holding: &Holding) -> Loss {
+    pub(crate) async fn until_lost(&self, holding: &Holding) -> LossReason {
         loop {
             let at = self.clock.now();
             let left = {
@@ -206,7 +208,7 @@ impl Core {
     }
 
     /// Makes a hold, which nothing will renew, last for its whole time, by a renewal.
-    pub(crate) async fn extend(self: &Arc<Self>, extension: &mut Extension) -> Result<(), Loss> {
+    pub(crate) async fn extend(self: &Arc<Self>, extension: &mut Extension) -> Result<(), LossReason> {
         extension.held.ask_lease(extension.duration);
         let before = extension.held.landed();
         let mut landed = before;
@@ -216,19 +218,19 @@ impl Core {
             }
             if extension.held.landed() > landed {
                 landed = extension.held.landed();
-                let stamped = self.service.is_none() || extension.held.is_stamped();
-                if stamped && !extension.held.outlasts_row(self.clock.now()) {
+                let service_timestamp = self.service.is_none() || extension.held.has_service_timestamp();
+                if service_timestamp && !extension.held.outlasts_row(self.clock.now()) {
                     return Ok(());
                 }
                 if landed - before == EXTENSIONS_MAX {
-                    return Err(Loss::Expired); // the dates run away, or this host stands still again and again
+                    return Err(LossReason::Expired); // the dates run away, or this host stands still again and again
                 }
                 extension.held.ask(); // without a stamp, or with an old one; its answer told the time for the next
             }
             match self.now(|now| extension.held.next(now)) {
-                Beat::Lost(loss) => return Err(loss),
-                Beat::Sleep(length) => self.pause(length.min(SLICE)).await,
-                Beat::Write(op) => {
+                HeldStep::Lost(loss) => return Err(loss),
+                HeldStep::Sleep(length) => self.pause(length.min(SLICE)).await,
+                HeldStep::Write(op) => {
                     let flight = self.write(op, extension.held.attempt_timeout());
                     let reply = extension.in_flight.insert(flight).await;
                     extension.in_flight = None;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, Loss, RowFault};
+use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, LossReason, RowError};
 
 use crate::store::StoreError;
 
@@ -29,7 +29,7 @@ pub enum AcquireError {
         /// The lock.
         name: LockName,
         /// What is wrong with its row.
-        fault: RowFault,
+        fault: RowError,
     },
     /// The options of this acquisition cannot be.
     #[error(transparent)]
@@ -72,7 +72,7 @@ pub enum HoldError {
 #[derive(Clone, Debug)]
 pub struct Lost<T = ()> {
     /// Why.
-    pub loss: Loss,
+    pub reason: LossReason,
     /// Which lock.
     pub name: LockName,
     /// The token that it had: a resource that has seen a larger one refuses it.
@@ -85,13 +85,13 @@ pub struct Lost<T = ()> {
 
 impl<T> fmt::Display for Lost<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = match self.loss {
-            Loss::Expired => "no renewal landed in time: look at the store and the network",
-            Loss::TakenOver => "somebody else has taken it over: the lease may be too short for this host",
-            Loss::Revoked => "an operator revoked it",
-            Loss::RowGone => "its row was deleted: nobody may delete rows of held locks",
-            Loss::MaxHold => "it was held for as long as it may be: allow more, or do less at a time",
-            Loss::Suspended => {
+        let why = match self.reason {
+            LossReason::Expired => "no renewal landed in time: look at the store and the network",
+            LossReason::TakenOver => "somebody else has taken it over: the lease may be too short for this host",
+            LossReason::Revoked => "an operator revoked it",
+            LossReason::RowGone => "its row was deleted: nobody may delete rows of held locks",
+            LossReason::MaxHold => "it was held for as long as it may be: allow more, or do less at a time",
+            LossReason::Suspended => {
                 "the host slept or its clock jumped past the end of the lease, or the process was forked"
             }
             _ => "it is not to be trusted any more",
@@ -162,7 +162,7 @@ pub enum RevokeError {
     Unknown,
     /// The row of this name is not one that we may touch.
     #[error(transparent)]
-    Row(RowFault),
+    Row(RowError),
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -174,7 +174,7 @@ pub enum RevokeError {
 pub enum InspectError {
     /// The row of this name is not one that we can read.
     #[error(transparent)]
-    Row(#[from] RowFault),
+    Row(#[from] RowError),
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),

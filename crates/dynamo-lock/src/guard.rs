@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dynamo_lock_protocol::{DATA_MAX, FencingToken, Held, LockName, Loss, Release, ReleaseEnd};
+use dynamo_lock_protocol::{DATA_MAX, FencingToken, Held, LockName, LossReason, Release, ReleaseEnd};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -55,22 +55,22 @@ impl Holding {
     }
 
     /// Says once that the lock is lost.
-    pub(crate) fn signal(&self, loss: Loss) {
+    pub(crate) fn signal(&self, reason: LossReason) {
         self.stop.cancel();
         if self.told.swap(true, Ordering::Relaxed) {
             return;
         }
         let last_error = lock(&self.last_error).clone();
         let (name, token) = (&self.name, self.token);
-        self.core.observer.event(Event::Lost { name, token, loss, last_error: last_error.as_ref() });
+        self.core.observer.event(Event::Lost { name, token, reason, last_error: last_error.as_ref() });
         self.changed.notify_waiters();
     }
 }
 
-/// A held lock. While [`is_live`](Guard::is_live) says yes, no other guard of it does, anywhere.
+/// A held lock. While [`is_valid`](Guard::is_valid) says yes, no other guard of it does, anywhere.
 ///
 /// In order of strength, protect what you do by the [`token`](Guard::token) or [`condition_check`](Guard::condition_check)
-/// that the resource itself checks; by asking [`is_live`](Guard::is_live) just before acting; by [`run`](Guard::run) or
+/// that the resource itself checks; by asking [`is_valid`](Guard::is_valid) just before acting; by [`run`](Guard::run) or
 /// [`lost`](Guard::lost).
 ///
 /// Dropping it releases the lock in the background; [`release`](Guard::release) does the same and tells how that went.
@@ -123,7 +123,7 @@ impl Guard {
     /// without asking anybody. Once false, for ever. False in a forked child.
     ///
     /// It says nothing about what happens after it has answered: use the token for that.
-    pub fn is_live(&self) -> bool {
+    pub fn is_valid(&self) -> bool {
         self.loss().is_none()
     }
 
@@ -132,14 +132,14 @@ impl Guard {
         self.pid != std::process::id()
     }
 
-    fn lost_error<T>(&self, loss: Loss, output: Option<T>) -> Lost<T> {
+    fn lost_error<T>(&self, reason: LossReason, output: Option<T>) -> Lost<T> {
         let last_error = if self.is_forked() { None } else { lock(&self.holding.last_error).clone() };
-        Lost { loss, name: self.name().clone(), token: self.token(), output, last_error }
+        Lost { reason, name: self.name().clone(), token: self.token(), output, last_error }
     }
 
-    fn loss(&self) -> Option<Loss> {
+    fn loss(&self) -> Option<LossReason> {
         if self.is_forked() {
-            return Some(Loss::Suspended);
+            return Some(LossReason::Suspended);
         }
         let at = self.core().clock.now();
         let loss = self.holding.held().check(at);
@@ -164,7 +164,7 @@ impl Guard {
     pub fn ensure(&self, min: Duration) -> Result<(), Lost> {
         match self.loss() {
             Some(loss) => Err(self.lost_error(loss, None)),
-            None if self.time_left() < min => Err(self.lost_error(Loss::Expired, None)),
+            None if self.time_left() < min => Err(self.lost_error(LossReason::Expired, None)),
             None => Ok(()),
         }
     }
@@ -173,9 +173,9 @@ impl Guard {
     ///
     /// # Cancel safety
     /// Safe: it only waits.
-    pub async fn lost(&self) -> Loss {
+    pub async fn lost(&self) -> LossReason {
         if self.is_forked() {
-            return Loss::Suspended;
+            return LossReason::Suspended;
         }
         let loss = self.core().until_lost(&self.holding).await;
         self.holding.signal(loss);
@@ -207,7 +207,7 @@ impl Guard {
         }
     }
 
-    /// Renews now, and waits until a renewal has landed: for `Heartbeat::Manual`, and before something long.
+    /// Renews now, and waits until a renewal has landed: for `Renewal::Manual`, and before something long.
     ///
     /// # Errors
     /// [`Lost`] if the lock is lost before one lands.
@@ -284,7 +284,7 @@ impl Guard {
     pub async fn release(mut self) -> Result<(), ReleaseError> {
         if self.is_forked() {
             // A forked child's copy must not touch the parent's lock.
-            return Err(self.lost_error(Loss::Suspended, None).into());
+            return Err(self.lost_error(LossReason::Suspended, None).into());
         }
         let (done, end) = tokio::sync::oneshot::channel();
         self.begin_release(move |result| {

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime};
 
-use dynamo_lock_protocol::{FencingToken, Holder, Liveness, Row, RowFault, ServiceDate, Standing};
+use dynamo_lock_protocol::{FencingToken, Holder, Liveness, Row, RowError, RowState, ServiceDate};
 
 use crate::drive::{Core, lock};
 
@@ -33,7 +33,7 @@ pub enum Inspection {
     },
     /// Its lease is over on the service's clock, and nobody has taken it since; a legacy row's, where the store has no such
     /// clock, on our own. Or, on the embedded store, its process is gone, and whatever it started.
-    SurelyOver {
+    Expired {
         /// Who held it. Somebody else's words.
         by: Holder,
         /// The token that it had.
@@ -43,21 +43,21 @@ pub enum Inspection {
 
 impl Core {
     /// What a row says, read just now by an answer with this date.
-    pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowFault> {
+    pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowError> {
         let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None }) };
         let by = Holder::of(row);
-        let since = by.since_ms.map(system_time);
+        let since = by.acquired_at_ms.map(system_time);
         let now = self.clock.now();
         let interval = self.service.as_ref().and_then(|service| lock(service).interval(now));
         let lower = date.filter(|_| self.service.is_some()).map(ServiceDate::lower_when_received);
         let until = |ends: u64, at: u64| Duration::from_millis(ends.saturating_sub(at));
-        match row.standing()? {
-            Standing::Free => Ok(Inspection::Free { token: by.token, data: by.data }),
-            Standing::Held(held) if self.liveness(row) == Liveness::Gone => {
-                Ok(Inspection::SurelyOver { token: Some(held.token), by })
+        match row.state()? {
+            RowState::Free => Ok(Inspection::Free { token: by.token, data: by.data }),
+            RowState::Held(held) if self.liveness(row) == Liveness::Dead => {
+                Ok(Inspection::Expired { token: Some(held.token), by })
             }
-            Standing::Held(held) if held.stamped => match lower {
-                Some(lower) if lower > held.expires_on => Ok(Inspection::SurelyOver { token: Some(held.token), by }),
+            RowState::Held(held) if held.service_timestamp => match lower {
+                Some(lower) if lower > held.expires_on => Ok(Inspection::Expired { token: Some(held.token), by }),
                 _ => {
                     // At the latest by its stamp, or one quiet lease from now, whichever comes first.
                     let (earliest, latest) = interval.map_or((Duration::ZERO, held.lease), |(lower, upper)| {
@@ -67,17 +67,17 @@ impl Core {
                     Ok(Inspection::Held { token: Some(held.token), since, by, may_end })
                 }
             },
-            Standing::Held(held) => {
+            RowState::Held(held) => {
                 Ok(Inspection::Held { token: Some(held.token), since, by, may_end: Duration::ZERO..=held.lease })
             }
-            Standing::Legacy(legacy) => {
+            RowState::Legacy(legacy) => {
                 let skew = self.timing.legacy_skew();
                 let ends = u64::try_from(legacy.expires_on).unwrap_or(0);
                 let over_after = ends.saturating_add(skew.as_millis() as u64);
                 let (earliest, latest) = interval.unwrap_or((now.wall_ms, now.wall_ms));
                 let time = if self.service.is_some() { lower } else { Some(now.wall_ms) };
                 if time.is_some_and(|time| time > over_after) {
-                    return Ok(Inspection::SurelyOver { token: legacy.token, by });
+                    return Ok(Inspection::Expired { token: legacy.token, by });
                 }
                 let may_end = until(ends, latest)..=until(over_after, earliest);
                 Ok(Inspection::Held { token: legacy.token, since, by, may_end })

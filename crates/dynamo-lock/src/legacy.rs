@@ -1,6 +1,6 @@
 //! What the original npm `dynamo-lock` called `getLock`, in its own format, for the Node package that replaces it.
 
-use dynamo_lock_protocol::{LegacyEnd, LegacyGet, LegacyStep, RowFault};
+use dynamo_lock_protocol::{LegacyEnd, LegacyGet, LegacyStep, RowError};
 
 use crate::Lock;
 use crate::store::{Consistency, StoreError};
@@ -25,7 +25,7 @@ pub enum LegacyError {
     Unanswered,
     /// The row of this name is not one that we may touch.
     #[error(transparent)]
-    Row(RowFault),
+    Row(RowError),
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,7 +74,7 @@ fn result(end: LegacyEnd, last: Option<StoreError>) -> Result<(), LegacyError> {
         LegacyEnd::Got => Ok(()),
         LegacyEnd::Held { expires_on, now_ms } => Err(LegacyError::Held { expires_on: expires_on.to_string(), now_ms }),
         LegacyEnd::Lost => Err(LegacyError::Lost),
-        LegacyEnd::Faulty(fault) => Err(LegacyError::Row(fault)),
+        LegacyEnd::RowError(fault) => Err(LegacyError::Row(fault)),
         _ => Err(last.map_or(LegacyError::Unanswered, LegacyError::Store)),
     }
 }

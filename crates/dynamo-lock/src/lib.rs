@@ -21,10 +21,10 @@
 //!
 //! # What it promises
 //!
-//! At any instant at most one guard of a lock says [`is_live`](Guard::is_live). What a paused process does after it has
+//! At any instant at most one guard of a lock says [`is_valid`](Guard::is_valid). What a paused process does after it has
 //! asked is another matter: effects are exclusive only where the resource checks the [`token`](Guard::token), or where
 //! the write travels in one DynamoDB transaction with `Guard::condition_check`. The defences, strongest first: token or
-//! condition check; `is_live` just before acting; [`run`](Guard::run) and [`lost`](Guard::lost).
+//! condition check; `is_valid` just before acting; [`run`](Guard::run) and [`lost`](Guard::lost).
 //!
 //! # Deliberately absent
 //!
@@ -47,7 +47,7 @@ pub mod store;
 pub use client::{Client, ClientBuilder, List, Listed};
 pub use clock::{Clock, Random, SystemClock, SystemRandom};
 pub use dynamo_lock_protocol::{
-    ConfigError, FencingToken, Heartbeat, Holder, LockName, Loss, Moment, NameError, RowFault,
+    ClockReading, ConfigError, FencingToken, Holder, LockName, LossReason, NameError, Renewal, RowError,
 };
 pub use error::{AcquireError, HoldError, InspectError, Lost, NotDynamoDb, ReleaseError, RevokeError, WithError};
 pub use guard::{Guard, UpdateError};

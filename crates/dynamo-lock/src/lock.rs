@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, ConfigError, DATA_MAX, Deadline, FencingToken, Heartbeat, Held, Holder, LEASE_MIN, LockName, Loss,
-    Patience, Request, Revoke, RevokeEnd, STAMP_PAD, SentAt, Standing, Target, Timing,
+    Acquire, ConfigError, DATA_MAX, Deadline, EXPIRY_PAD, FencingToken, Held, Holder, LEASE_MIN, LockName, LossReason,
+    Renewal, Request, Revoke, RevokeEnd, RowState, SentAt, Target, Timing, WaitMode,
 };
 
 use crate::attempt::Extension;
@@ -36,7 +36,7 @@ impl Lock {
 
     /// Options for one acquisition.
     pub fn options(&self) -> LockOptions {
-        LockOptions { lock: self.clone(), lease: None, heartbeat: Heartbeat::Background, max_hold: None, data: None }
+        LockOptions { lock: self.clone(), lease: None, renewal: Renewal::Automatic, max_hold: None, data: None }
     }
 
     /// Waits until the lock is ours. The library renews it until its [`Guard`] is dropped or released.
@@ -100,15 +100,15 @@ impl Lock {
         let core = &self.client.core;
         let timing = Timing::for_hold(duration).map_err(AcquireError::Config)?;
         let mut options = self.options();
-        options.heartbeat = Heartbeat::Off;
+        options.renewal = Renewal::Disabled;
         // A ghost of this acquire lasts at most the client's lease.
         let timing = if duration > core.timing.lease() { core.timing.clone() } else { timing };
         let timing = timing.with_legacy_skew(core.timing.legacy_skew());
         // It outlives this process, so that it lives must not count. Where a clock is everybody's, it says when it is over: its
         // time from when it was asked for, and what an acquisition may take until it is sent.
-        let live = core.store.live_for(duration + STAMP_PAD);
-        let in_time = live.is_some().then(|| Deadline::new(SentAt(core.clock.now()), STAMP_PAD));
-        let request = Request { live, ..options.request(timing, Patience::Try) };
+        let liveness_key = core.store.hold_liveness_key(duration + EXPIRY_PAD);
+        let in_time = liveness_key.is_some().then(|| Deadline::new(SentAt(core.clock.now()), EXPIRY_PAD));
+        let request = Request { liveness_key, ..options.request(timing, WaitMode::Try) };
         let mut machine = Acquire::new(request, self.watch());
         if core.service.as_ref().is_some_and(|service| lock(service).interval(core.clock.now()).is_none()) {
             machine = machine.reading_first();
@@ -116,21 +116,21 @@ impl Lock {
         let mut hold = match core.acquire(machine, &self.name, None).await? {
             Acquired::Held(held) => Extension::new(core, *held, duration),
             Acquired::Contended(by) => {
-                let until = by.expires_ms.map(system_time);
+                let until = by.expires_at_ms.map(system_time);
                 return Err(HoldError::Held { by: Box::new(by), until });
             }
         };
         let (name, token) = (self.name.clone(), hold.held.token());
-        let lost = |loss| Lost { loss, name, token, output: None, last_error: None };
+        let lost = |loss| Lost { reason: loss, name, token, output: None, last_error: None };
         // The read before may have told no time: an unstamped row of a slow wall clock would not last as long as it says. Nor
         // would one that bears a time from before this host stood still.
-        let unstamped = core.service.is_some() && !hold.held.is_stamped();
+        let without_timestamp = core.service.is_some() && !hold.held.has_service_timestamp();
         let mut ended = Ok(());
-        if duration > core.timing.lease() || unstamped || hold.held.outlasts_row(core.clock.now()) {
+        if duration > core.timing.lease() || without_timestamp || hold.held.outlasts_row(core.clock.now()) {
             ended = core.extend(&mut hold).await;
         }
         if in_time.is_some_and(|in_time| in_time.passed(core.clock.now())) {
-            ended = ended.and(Err(Loss::Expired));
+            ended = ended.and(Err(LossReason::Expired));
         }
         ended.map_err(lost)?;
         hold.done = true;
@@ -170,7 +170,7 @@ impl Lock {
     ///
     /// # Cancel safety
     /// As [`revoke`](Lock::revoke).
-    pub async fn force_free(&self, token: FencingToken) -> Result<(), RevokeError> {
+    pub async fn force_revoke(&self, token: FencingToken) -> Result<(), RevokeError> {
         self.take_away(token, true).await
     }
 
@@ -180,9 +180,9 @@ impl Lock {
         match core.revoke(revoke).await? {
             RevokeEnd::Done => Ok(()),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),
-            RevokeEnd::Ended(Some(row)) => match row.standing() {
+            RevokeEnd::Ended(Some(row)) => match row.state() {
                 Err(fault) => Err(RevokeError::Row(fault)),
-                Ok(Standing::Free) => Err(RevokeError::Ended { token, holder: None }),
+                Ok(RowState::Free) => Err(RevokeError::Ended { token, holder: None }),
                 Ok(_) => Err(RevokeError::Ended { token, holder: Some(Box::new(Holder::of(&row))) }),
             },
             _ => Err(RevokeError::Unknown),
@@ -200,7 +200,7 @@ impl Lock {
 pub struct LockOptions {
     lock: Lock,
     lease: Option<Duration>,
-    heartbeat: Heartbeat,
+    renewal: Renewal,
     max_hold: Option<Duration>,
     data: Option<String>,
 }
@@ -213,8 +213,8 @@ impl LockOptions {
     }
 
     /// Who renews the lock: the library by default.
-    pub fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
-        self.heartbeat = heartbeat;
+    pub fn renewal(mut self, renewal: Renewal) -> Self {
+        self.renewal = renewal;
         self
     }
 
@@ -271,7 +271,7 @@ impl LockOptions {
     /// # Cancel safety
     /// As [`Lock::acquire`].
     pub async fn try_acquire_or_holder(self) -> Result<Result<Guard, Holder>, AcquireError> {
-        match self.drive(Patience::Try, None).await? {
+        match self.drive(WaitMode::Try, None).await? {
             Acquired::Held(held) => Ok(Ok(self.guard(*held))),
             Acquired::Contended(holder) => Ok(Err(holder)),
         }
@@ -294,7 +294,7 @@ impl LockOptions {
     }
 
     async fn wait(self, limit: Option<Duration>) -> Result<Guard, AcquireError> {
-        match self.drive(Patience::Wait, limit).await? {
+        match self.drive(WaitMode::Wait, limit).await? {
             Acquired::Held(held) => Ok(self.guard(*held)),
             // A machine that waits does not say so.
             Acquired::Contended(holder) => {
@@ -303,7 +303,7 @@ impl LockOptions {
         }
     }
 
-    async fn drive(&self, patience: Patience, limit: Option<Duration>) -> Result<Acquired, AcquireError> {
+    async fn drive(&self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<Acquired, AcquireError> {
         let core = &self.lock.client.core;
         let timing = match self.lease {
             Some(lease) => core.timing.with_lease(lease)?,
@@ -315,7 +315,7 @@ impl LockOptions {
         if let Some(bytes) = self.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
             return Err(ConfigError::Data { bytes }.into());
         }
-        let machine = Acquire::new(self.request(timing, patience), self.lock.watch());
+        let machine = Acquire::new(self.request(timing, wait_mode), self.lock.watch());
         let began = core.clock.now();
         let acquired = core.acquire(machine, &self.lock.name, limit).await?;
         if let Acquired::Held(held) = &acquired {
@@ -325,16 +325,16 @@ impl LockOptions {
         Ok(acquired)
     }
 
-    fn request(&self, timing: Timing, patience: Patience) -> Request {
+    fn request(&self, timing: Timing, wait_mode: WaitMode) -> Request {
         Request {
             name: self.lock.name.clone(),
             owner: self.lock.client.core.owner.clone(),
             timing,
-            heartbeat: self.heartbeat,
+            renewal: self.renewal,
             max_hold: self.max_hold,
             data: self.data.clone(),
-            live: self.lock.client.core.store.live().map(str::to_owned),
-            patience,
+            liveness_key: self.lock.client.core.store.liveness_key().map(str::to_owned),
+            wait_mode,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{FencingToken, LockName, Loss};
+use dynamo_lock_protocol::{FencingToken, LockName, LossReason};
 
 use crate::store::StoreError;
 
@@ -27,7 +27,7 @@ pub enum Event<'a> {
         /// The token that it had.
         token: FencingToken,
         /// Why.
-        loss: Loss,
+        reason: LossReason,
         /// What the store last said, if that was an error.
         last_error: Option<&'a StoreError>,
     },
@@ -60,9 +60,9 @@ pub(crate) struct Tracing;
 impl Observer for Tracing {
     fn event(&self, event: Event<'_>) {
         match event {
-            Event::Lost { name, token, loss, last_error } => {
+            Event::Lost { name, token, reason, last_error } => {
                 let last_error = last_error.map(tracing::field::display);
-                tracing::warn!(name = name.as_str(), %token, ?loss, last_error, "lock lost");
+                tracing::warn!(name = name.as_str(), %token, ?reason, last_error, "lock lost");
             }
             Event::RequestFailed { name, error } => {
                 tracing::debug!(name = name.as_str(), %error, "request failed");

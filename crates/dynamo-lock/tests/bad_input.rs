@@ -46,11 +46,11 @@ fn leases_and_heartbeats() {
     }
     build(Duration::from_secs(1)).expect("the shortest");
     build(HOUR).expect("the longest");
-    let beat = |heartbeat| Client::builder(Memory::new()).heartbeat(heartbeat).build();
+    let renewal_seq = |heartbeat| Client::builder(Memory::new()).heartbeat(heartbeat).build();
     for heartbeat in [Duration::ZERO, Duration::from_secs(7), Duration::from_secs(21), HOUR] {
-        says(&beat(heartbeat).unwrap_err(), &["heartbeat", "shorten"]);
+        says(&renewal_seq(heartbeat).unwrap_err(), &["heartbeat", "shorten"]);
     }
-    beat(Duration::from_millis(6_600)).expect("a third of 20 s");
+    renewal_seq(Duration::from_millis(6_600)).expect("a third of 20 s");
     let poll =
         |from, to| Client::builder(Memory::new()).poll(Duration::from_millis(from)..=Duration::from_millis(to)).build();
     says(&poll(0, 10).unwrap_err(), &["polls", "reorder"]);
@@ -93,10 +93,10 @@ fn free_but(changes: &[(&str, Value)]) -> Row {
     let mut row = row(&[
         ("v", 1.into()),
         ("guid", "g".into()),
-        ("reign", "r".into()),
+        ("leaseId", "r".into()),
         ("token", 7.into()),
         ("expiresOn", 0.into()),
-        ("purgeOn", 1.into()),
+        ("ttl", 1.into()),
     ]);
     changes.iter().for_each(|(name, value)| row.set(name, value.clone()));
     row
@@ -124,7 +124,7 @@ async fn rows_of_others() {
         says(&lock.inspect().await.unwrap_err(), &words);
         // Not the reign that is there: nothing to take away, and a reason.
         says(&lock.revoke(dynamo_lock::FencingToken::new(8)).await.unwrap_err(), &[]);
-        says(&lock.force_free(dynamo_lock::FencingToken::new(8)).await.unwrap_err(), &[]);
+        says(&lock.force_revoke(dynamo_lock::FencingToken::new(8)).await.unwrap_err(), &[]);
         assert_eq!(world.row("a").await, Some(planted), "it is left as it was");
     }
 }

@@ -186,8 +186,8 @@ impl Store for Broken {
             match (self.fault, consistency, before) {
                 (Fault::IgnoresStrong, _, Some(before)) if self.second => row = before,
                 (Fault::TearsEventualReads, Consistency::Eventual, Some(Some(before))) => {
-                    if let (Some(row), Some(guid)) = (&mut row, before.get(attr::GUID)) {
-                        row.set(attr::GUID, guid.clone());
+                    if let (Some(row), Some(version)) = (&mut row, before.get(attr::GUID)) {
+                        row.set(attr::GUID, version.clone());
                     }
                 }
                 _ => {}
@@ -236,7 +236,7 @@ fn forced(row: Option<&Row>, op: &Op) -> Row {
             Change::Set(name, value) => next.set(name, value),
             Change::Remove(name) => next.remove(name),
             Change::Replace(row) => next = row,
-            Change::Next(name, seed) => next.set(name, (next.whole(name).unwrap_or(seed) + 1).into()),
+            Change::Next(name, token_floor) => next.set(name, (next.whole(name).unwrap_or(token_floor) + 1).into()),
         }
     }
     next
@@ -313,7 +313,7 @@ finds! {
     a_list_must_not_repeat_a_row: RepeatsARowBetweenPages, "a list shows every row once, as it is", "twice";
     a_list_must_end: ListsForEver, "a list shows every row once, as it is", "does not end";
     a_list_must_bring_attributes: ListsWithoutAttributes, "a list shows every row once, as it is", "otherwise";
-    applied_must_mean_written: AppliesWithoutWriting, "a strong read sees every write that was answered", "beat";
+    applied_must_mean_written: AppliesWithoutWriting, "a strong read sees every write that was answered", "renewalSeq";
     a_conflict_must_not_write: WritesOnConflict, "a conflict changes nothing", "after a conflict";
     a_fraction_must_not_be_refused: RefusesAFraction, "writes do what the specification says", "was refused";
     a_fraction_must_not_be_dropped: DropsTheFraction, "writes do what the specification says", "\"token\" is";

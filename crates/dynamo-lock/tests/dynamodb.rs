@@ -15,23 +15,23 @@ fn name() -> LockName {
 }
 
 fn op(kind: OpKind) -> Op {
-    Op { name: name(), guid: "g2".into(), kind }
+    Op { name: name(), version: "g2".into(), kind }
 }
 
-fn ends(stamped: bool) -> Ends {
-    Ends { expires_on: 50_000, stamped, purge_on: 900 }
+fn ends(service_timestamp: bool) -> Ends {
+    Ends { expires_on: 50_000, service_timestamp, ttl: 900 }
 }
 
-fn lease(reign: &str, stamped: bool) -> Lease {
+fn lease(lease_id: &str, service_timestamp: bool) -> Lease {
     Lease {
-        reign: reign.into(),
-        seed: FencingToken::new(100),
+        lease_id: lease_id.into(),
+        token_floor: FencingToken::new(100),
         lease_ms: 20_000,
-        ends: ends(stamped),
+        ends: ends(service_timestamp),
         owner: "me".to_owned(),
         acquired_on: 30_000,
         data: Some("payload".to_owned()),
-        live: None,
+        liveness_key: None,
     }
 }
 
@@ -43,15 +43,15 @@ fn held() -> Row {
     row(&[
         ("v", 1.into()),
         ("guid", "g1".into()),
-        ("reign", "r1".into()),
+        ("leaseId", "r1".into()),
         ("token", 7.into()),
         ("expiresOn", 40_000.into()),
-        ("stamp", "service".into()),
-        ("beat", 2.into()),
+        ("expiryClock", "service".into()),
+        ("renewalSeq", 2.into()),
         ("leaseMs", 20_000.into()),
         ("owner", "them".into()),
         ("acquiredOn", 20_000.into()),
-        ("purgeOn", 800.into()),
+        ("ttl", 800.into()),
         ("foreign", Value::Other(r#"{"M":{"a":{"L":[{"BOOL":true}]}}}"#.to_owned())),
     ])
 }
@@ -68,22 +68,23 @@ fn with(mut row: Row, changes: &[(&str, Option<Value>)]) -> Row {
 
 /// Rows of every sort: ours, free, legacy, other people's, broken.
 fn rows() -> Vec<Option<Row>> {
-    let free = with(held(), &[("expiresOn", Some(0.into())), ("beat", None), ("stamp", None), ("leaseMs", None)]);
+    let free =
+        with(held(), &[("expiresOn", Some(0.into())), ("renewalSeq", None), ("expiryClock", None), ("leaseMs", None)]);
     let legacy = row(&[("guid", "g1".into()), ("expiresOn", 40_000.into())]);
     vec![
         None,
         Some(held()),
         Some(free.clone()),
-        Some(with(free.clone(), &[("reign", Some("r2".into()))])),
+        Some(with(free.clone(), &[("leaseId", Some("r2".into()))])),
         Some(with(free.clone(), &[("token", Some("seven".into()))])),
         Some(with(free.clone(), &[("guid", None)])),
         Some(with(free.clone(), &[("v", Some(2.into()))])),
         Some(with(free.clone(), &[("kind", Some("semaphore".into()))])),
-        Some(with(free, &[("revoked", Some(6.into())), ("live", Some(3.into()))])),
+        Some(with(free, &[("revokedToken", Some(6.into())), ("livenessKey", Some(3.into()))])),
         Some(with(held(), &[("token", Some("seven".into()))])),
         Some(with(held(), &[("v", Some(2.into()))])),
-        Some(with(held(), &[("beat", Some(3.into()))])),
-        Some(with(held(), &[("beat", None)])),
+        Some(with(held(), &[("renewalSeq", Some(3.into()))])),
+        Some(with(held(), &[("renewalSeq", None)])),
         Some(with(held(), &[("guid", Some("g2".into()))])),
         Some(with(legacy.clone(), &[("token", Some(7.into()))])),
         Some(with(legacy.clone(), &[("expiresOn", Some(Value::N(Number::parse("40000.5").expect("a number"))))])),
@@ -95,33 +96,33 @@ fn rows() -> Vec<Option<Row>> {
 
 fn ops() -> Vec<Op> {
     let token = FencingToken::new(7);
-    let renew = |beat, stamped, data| OpKind::Renew {
-        reign: "r1".into(),
+    let renew = |renewal_seq, service_timestamp, data| OpKind::Renew {
+        lease_id: "r1".into(),
         token,
-        beat,
+        renewal_seq,
         lease_ms: 30_000,
-        ends: ends(stamped),
+        ends: ends(service_timestamp),
         data,
     };
     let version = |expires_on: &str| Target::Version {
-        guid: "g1".into(),
+        version: "g1".into(),
         expires_on: Number::parse(expires_on).expect("a number"),
     };
     let take = |seen_token| OpKind::TakeOver { lease: lease("r3", true), seen: "g1".into(), seen_token };
     vec![
         op(OpKind::Acquire(lease("r2", false))),
-        op(OpKind::Acquire(Lease { live: Some("4".to_owned()), data: None, ..lease("r2", true) })),
+        op(OpKind::Acquire(Lease { liveness_key: Some("4".to_owned()), data: None, ..lease("r2", true) })),
         op(take(Some(token))),
         op(take(None)),
         op(renew(3, true, None)),
         op(renew(3, false, Some("new".to_owned()))),
-        op(OpKind::Release { reign: "r1".into(), token: Some(token), purge_on: 950 }),
-        op(OpKind::Release { reign: "r1".into(), token: None, purge_on: 950 }),
-        op(OpKind::Revoke { target: Target::Token(token), reign: "nobody".into() }),
-        op(OpKind::Revoke { target: version("40000"), reign: "nobody".into() }),
-        op(OpKind::Revoke { target: version("40000.5"), reign: "nobody".into() }),
-        op(OpKind::ForceFree { target: Target::Token(token), reign: "nobody".into(), purge_on: 950 }),
-        op(OpKind::ForceFree { target: version("40000"), reign: "nobody".into(), purge_on: 950 }),
+        op(OpKind::Release { lease_id: "r1".into(), token: Some(token), ttl: 950 }),
+        op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 950 }),
+        op(OpKind::Revoke { target: Target::Token(token), lease_id: "nobody".into() }),
+        op(OpKind::Revoke { target: version("40000"), lease_id: "nobody".into() }),
+        op(OpKind::Revoke { target: version("40000.5"), lease_id: "nobody".into() }),
+        op(OpKind::ForceRevoke { target: Target::Token(token), lease_id: "nobody".into(), ttl: 950 }),
+        op(OpKind::ForceRevoke { target: version("40000"), lease_id: "nobody".into(), ttl: 950 }),
     ]
 }
 
@@ -181,13 +182,13 @@ async fn every_condition_holds_where_the_protocol_says() {
         Equals("foreign", Value::Other(r#"{"M":{"a":{"L":[{"BOOL":true}]}}}"#.to_owned())),
         Differs("token", 7.into()),
         Differs("guid", "g2".into()),
-        Below("beat", 3),
+        Below("renewalSeq", 3),
         Below("token", 8),
         Above("token", 6),
         Above("expiresOn", 39_999),
         All(vec![]),
         Any(vec![]),
-        Any(vec![Any(vec![Missing("v"), Equals("v", 2.into())]), All(vec![Above("beat", 2), Missing("kind")])]),
+        Any(vec![Any(vec![Missing("v"), Equals("v", 2.into())]), All(vec![Above("renewalSeq", 2), Missing("kind")])]),
         All(vec![Any(vec![Missing("v"), Equals("v", 1.into())]), All(vec![Any(vec![Missing("kind"), Missing("v")])])]),
     ];
     for condition in conditions {
@@ -294,7 +295,7 @@ async fn a_conflict_that_a_missing_row_cannot_explain_is_refused() {
     assert!(error.to_string().contains("ReturnValuesOnConditionCheckFailure"), "{error}");
     // A row that vanished explains it.
     server.faults().next(Fault::error(400, "ConditionalCheckFailedException", "The conditional request failed"));
-    let release = op(OpKind::Release { reign: "r1".into(), token: None, purge_on: 1 });
+    let release = op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 1 });
     assert_eq!(store.write(&release).await.result.expect("an answer"), Outcome::Conflict(None));
 }
 

@@ -17,13 +17,19 @@ fn name() -> LockName {
 }
 
 fn release() -> Op {
-    Op { name: name(), guid: "g2".into(), kind: OpKind::Release { reign: "r1".into(), token: None, purge_on: 9 } }
+    Op { name: name(), version: "g2".into(), kind: OpKind::Release { lease_id: "r1".into(), token: None, ttl: 9 } }
 }
 
 fn held() -> Row {
     let text = |name: &str, value: &str| (name.to_owned(), value.into());
     let number = |name: &str, value: u64| (name.to_owned(), value.into());
-    Row::new([number("v", 1), text("guid", "g1"), text("reign", "r1"), number("token", 7), number("expiresOn", 40_000)])
+    Row::new([
+        number("v", 1),
+        text("guid", "g1"),
+        text("leaseId", "r1"),
+        number("token", 7),
+        number("expiresOn", 40_000),
+    ])
 }
 
 async fn server() -> (Dynoxide, DynamoDb) {
@@ -242,7 +248,7 @@ async fn a_write_that_arrives_twice_takes_effect_once() {
     let (server, store) = server().await;
     server.faults().next(Fault::Twice);
     let Ok(Outcome::Conflict(Some(row))) = store.write(&release()).await.result else { panic!("the second fails") };
-    assert_eq!(row.guid(), Some("g2".into()), "and shows what the first did");
+    assert_eq!(row.version(), Some("g2".into()), "and shows what the first did");
     assert_eq!(row.whole("expiresOn"), Some(0));
 }
 

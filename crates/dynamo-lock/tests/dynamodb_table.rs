@@ -45,7 +45,7 @@ async fn a_created_table_passes_its_own_check() {
     store(&server).create_table(TableOptions::default()).await.expect("a table");
     assert_eq!(check(&server).await, []);
     assert_eq!(body(&server, "CreateTable")["BillingMode"], "PAY_PER_REQUEST");
-    assert_eq!(body(&server, "UpdateTimeToLive")["TimeToLiveSpecification"]["AttributeName"], "purgeOn");
+    assert_eq!(body(&server, "UpdateTimeToLive")["TimeToLiveSpecification"]["AttributeName"], "ttl");
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,7 +173,7 @@ async fn a_server_that_knows_no_ttl_passes() {
 async fn replicas_are_refused_unless_they_are_strongly_consistent() {
     let server = Dynoxide::new();
     make(&server, &[("name", "S", "HASH")]);
-    enable_ttl(&server, "purgeOn");
+    enable_ttl(&server, "ttl");
     for (consistency, count) in [("EVENTUAL", 1), ("STRONG", 0)] {
         let described = server.call("DescribeTable", json!({ "TableName": TABLE })).expect("a table");
         let mut table = described["Table"].clone();

@@ -7,7 +7,7 @@ mod world;
 use std::time::Duration;
 
 use dynamo_lock::store::Row;
-use dynamo_lock::{AcquireError, Heartbeat, InspectError, Inspection, Listed, Loss, RevokeError};
+use dynamo_lock::{AcquireError, InspectError, Inspection, Listed, LossReason, Renewal, RevokeError};
 use tokio::time::sleep;
 use world::{Fault, World};
 
@@ -16,7 +16,7 @@ async fn acquire_and_release_are_two_writes_and_no_read() {
     let world = World::new();
     let host = world.host();
     let guard = host.client().lock("a").unwrap().acquire().await.unwrap();
-    assert!(guard.is_live());
+    assert!(guard.is_valid());
     guard.release().await.unwrap();
     assert_eq!(host.link.kinds(), ["acquire", "release"]);
     assert!(world.is_free("a").await);
@@ -40,7 +40,7 @@ async fn a_held_lock_is_kept_for_ten_leases() {
     let world = World::new();
     let guard = world.host().client().lock("a").unwrap().acquire().await.unwrap();
     sleep(Duration::from_secs(100)).await;
-    assert!(guard.is_live());
+    assert!(guard.is_valid());
     assert!(world.host().client().lock("a").unwrap().try_acquire().await.unwrap().is_none());
 }
 
@@ -77,8 +77,8 @@ async fn while_every_request_hangs_the_guard_is_lost_at_its_own_deadline() {
     let acquired = world.time();
     host.link.all(Fault::Hang);
     let ran = guard.run(std::future::pending::<()>()).await;
-    assert_eq!(ran.unwrap_err().loss, Loss::Expired);
-    assert!(!guard.is_live());
+    assert_eq!(ran.unwrap_err().reason, LossReason::Expired);
+    assert!(!guard.is_valid());
     assert!(guard.cancellation().is_cancelled());
     // Lease 10 s less its margin of 110 ms, counted from before sending.
     assert!(world.time() <= acquired + Duration::from_millis(9_890));
@@ -93,7 +93,7 @@ async fn another_waiter_follows_a_crashed_holder_within_its_lease_and_a_poll() {
     crashed.link.all(Fault::Hang);
     let other = world.host();
     let next = other.client().lock("a").unwrap().acquire().await.unwrap();
-    assert!(!guard.is_live());
+    assert!(!guard.is_valid());
     assert!(next.token() > guard.token());
     assert!(world.time() <= Duration::from_millis(11_000), "{:?}", world.time());
     std::mem::forget(guard);
@@ -130,7 +130,7 @@ async fn max_hold_ends_the_lock_however_well_renewals_go() {
     let world = World::new();
     let lock = world.host().client().lock("a").unwrap();
     let guard = lock.options().max_hold(Duration::from_secs(25)).acquire().await.unwrap();
-    assert_eq!(guard.lost().await, Loss::MaxHold);
+    assert_eq!(guard.lost().await, LossReason::MaxHold);
     assert!(world.time() <= Duration::from_millis(25_010));
 }
 
@@ -139,14 +139,14 @@ async fn a_manual_heartbeat_is_the_callers() {
     let world = World::new();
     let host = world.host();
     let lock = host.client().lock("a").unwrap();
-    let guard = lock.options().heartbeat(Heartbeat::Manual).acquire().await.unwrap();
+    let guard = lock.options().renewal(Renewal::Manual).acquire().await.unwrap();
     sleep(Duration::from_secs(8)).await;
     assert_eq!(host.link.kinds(), ["acquire"]);
     guard.renew().await.unwrap();
     assert_eq!(host.link.kinds(), ["acquire", "renew"]);
     sleep(Duration::from_secs(8)).await;
-    assert!(guard.is_live());
-    assert_eq!(guard.lost().await, Loss::Expired);
+    assert!(guard.is_valid());
+    assert_eq!(guard.lost().await, LossReason::Expired);
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +189,7 @@ async fn a_revoked_holder_is_told_and_others_wait_its_lease_out() {
     let guard = world.host().client().lock("a").unwrap().acquire().await.unwrap();
     let operator = world.host().client().lock("a").unwrap();
     operator.revoke(guard.token()).await.unwrap();
-    assert_eq!(guard.lost().await, Loss::Revoked);
+    assert_eq!(guard.lost().await, LossReason::Revoked);
     operator.revoke(guard.token()).await.expect("it is revoked already");
     let next = world.host().client().lock("a").unwrap().acquire().await.unwrap();
     assert!(next.token() > guard.token());
@@ -218,9 +218,9 @@ async fn a_reign_that_has_ended_cannot_be_revoked() {
     let error = lock.revoke(token).await.unwrap_err();
     assert!(matches!(error, RevokeError::Ended { holder: None, .. }), "{error}");
     let next = lock.acquire().await.unwrap();
-    let error = lock.force_free(token).await.unwrap_err();
+    let error = lock.force_revoke(token).await.unwrap_err();
     assert!(matches!(error, RevokeError::Ended { holder: Some(_), .. }), "{error}");
-    assert!(next.is_live());
+    assert!(next.is_valid());
 }
 
 #[tokio::test(start_paused = true)]
@@ -228,10 +228,10 @@ async fn force_free_frees_at_once() {
     let world = World::new();
     let guard = world.host().client().lock("a").unwrap().acquire().await.unwrap();
     let operator = world.host().client().lock("a").unwrap();
-    operator.force_free(guard.token()).await.unwrap();
+    operator.force_revoke(guard.token()).await.unwrap();
     let next = operator.try_acquire().await.unwrap().expect("free");
     assert!(next.token() > guard.token());
-    assert_eq!(guard.lost().await, Loss::TakenOver);
+    assert_eq!(guard.lost().await, LossReason::TakenOver);
 }
 
 #[tokio::test(start_paused = true)]

@@ -203,7 +203,7 @@ async fn timed(client: &Client, limit: Duration) -> Option<AcquireError> {
     let guard = client.lock("a").unwrap().acquire_within(limit).await;
     match guard {
         Ok(guard) => {
-            assert!(guard.is_live());
+            assert!(guard.is_valid());
             guard.release().await.unwrap();
             None
         }

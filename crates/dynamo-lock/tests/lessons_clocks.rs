@@ -8,7 +8,7 @@ mod world;
 
 use std::time::Duration;
 
-use dynamo_lock::{Client, Guard, Heartbeat};
+use dynamo_lock::{Client, Guard, Renewal};
 use dynamo_lock_protocol::{Acquire, OpKind, SentAt, Step};
 use machine::{Desk, at, date, request, write};
 use tokio::time::sleep;
@@ -64,7 +64,7 @@ fn lesson_41_a_host_that_froze_between_learning_the_time_and_stamping_renews_bef
     let mut machine = Acquire::new(request(), None);
     let op = desk.op(20, &mut machine);
     let OpKind::Acquire(lease) = &op.kind else { panic!("{op:?}") };
-    assert!(lease.ends.stamped);
+    assert!(lease.ends.service_timestamp);
     // It freezes for a minute that no clock of it counts: by its answer the service is far beyond the stamp.
     let won = write(&mut row, &op);
     desk.hear(date(60_000), 20, 30);
@@ -155,7 +155,7 @@ async fn lesson_49_no_old_stamp_stays_beside_a_wall_clock_time() {
     let host = world.host();
     let guard = acquired(&host.client()).await;
     sleep(ms(1_000)).await;
-    assert_eq!(world.row("a").await.unwrap().text("stamp"), Some("service"));
+    assert_eq!(world.row("a").await.unwrap().text("expiryClock"), Some("service"));
     host.link.all(Fault::Hang);
     std::mem::forget(guard);
     // Its successor has no service clock, and a wall clock an hour slow.
@@ -164,11 +164,11 @@ async fn lesson_49_no_old_stamp_stays_beside_a_wall_clock_time() {
     let client = successor.builder().service_clock(false).build().unwrap();
     let guard = acquired(&client).await;
     let row = world.row("a").await.unwrap();
-    assert_eq!(row.text("stamp"), None);
+    assert_eq!(row.text("expiryClock"), None);
     assert!(row.whole("expiresOn").unwrap() < world.epoch_ms());
     // So one who has a service clock does not take it for long dead.
     assert!(world.host().client().lock("a").unwrap().try_acquire().await.unwrap().is_none());
-    assert!(guard.is_live());
+    assert!(guard.is_valid());
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +176,7 @@ async fn lesson_14_a_wall_clock_that_jumps_back_lengthens_nothing() {
     let world = World::new();
     let host = world.host();
     let lock = host.client().lock("a").unwrap();
-    let guard = lock.options().heartbeat(Heartbeat::Off).acquire().await.unwrap();
+    let guard = lock.options().renewal(Renewal::Disabled).acquire().await.unwrap();
     host.clock.step_wall(-DAY_MS);
     guard.lost().await;
     assert!(world.time() <= ms(9_890), "{:?}", world.time());

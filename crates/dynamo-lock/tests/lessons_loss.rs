@@ -8,7 +8,7 @@ mod world;
 
 use std::time::Duration;
 
-use dynamo_lock::{Guard, Heartbeat, Loss, ReleaseError, StoreErrorKind, WithError};
+use dynamo_lock::{Guard, LossReason, ReleaseError, Renewal, StoreErrorKind, WithError};
 use dynamo_lock_protocol::{Acquire, SentAt, Step};
 use machine::{Desk, at, request, write};
 use tokio::time::sleep;
@@ -45,9 +45,9 @@ async fn lesson_08_a_late_release_leaves_the_successors_row_untouched() {
     host.link.heal();
     let before = world.row("a").await;
     let error = late.release().await.unwrap_err();
-    assert!(matches!(&error, ReleaseError::Lost(lost) if lost.loss == Loss::Expired), "{error}");
+    assert!(matches!(&error, ReleaseError::Lost(lost) if lost.reason == LossReason::Expired), "{error}");
     assert_eq!(world.row("a").await, before);
-    assert!(successor.is_live());
+    assert!(successor.is_valid());
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,8 +63,8 @@ async fn lesson_10_the_holder_is_told_by_its_own_deadline_whatever_requests_do()
         told.cancelled().await;
         let (now, slack) = (world.time(), ms(50));
         assert!(now <= deadline + slack && now + slack >= deadline, "{fault:?}: {now:?}, not {deadline:?}");
-        assert!(!guard.is_live(), "{fault:?}");
-        assert_eq!(guard.lost().await, Loss::Expired, "{fault:?}");
+        assert!(!guard.is_valid(), "{fault:?}");
+        assert_eq!(guard.lost().await, LossReason::Expired, "{fault:?}");
     }
 }
 
@@ -87,7 +87,7 @@ async fn lesson_10_work_is_dropped_before_others_can_be_in_whatever_requests_do(
             }
         );
         let ((ran, dropped), (next, entered)) = (ran, next);
-        assert_eq!(ran.unwrap_err().loss, Loss::Expired, "{fault:?}");
+        assert_eq!(ran.unwrap_err().reason, LossReason::Expired, "{fault:?}");
         assert!(dropped < entered, "{fault:?}: work ended at {dropped:?}, the next began at {entered:?}");
         assert!(next.token() > guard.token());
     }
@@ -100,7 +100,7 @@ async fn lesson_11_an_unreachable_store_is_told_apart_from_a_lock_taken_away() {
     let client = host.builder().observer(diary.clone()).build().unwrap();
     let guard = client.lock("a").unwrap().acquire().await.unwrap();
     host.link.all(Fault::LoseRequest);
-    assert_eq!(guard.lost().await, Loss::Expired);
+    assert_eq!(guard.lost().await, LossReason::Expired);
     let last = guard.ensure(Duration::ZERO).unwrap_err();
     assert_eq!(last.last_error.as_ref().map(|error| error.kind()), Some(StoreErrorKind::Unanswered));
     let line = diary.lines().into_iter().find(|line| line.starts_with("Lost")).expect("a line says so");
@@ -109,9 +109,9 @@ async fn lesson_11_an_unreachable_store_is_told_apart_from_a_lock_taken_away() {
     let diary = Diary::default();
     let client = world.host().builder().observer(diary.clone()).build().unwrap();
     let guard = client.lock("b").unwrap().acquire().await.unwrap();
-    world.host().client().lock("b").unwrap().force_free(guard.token()).await.unwrap();
+    world.host().client().lock("b").unwrap().force_revoke(guard.token()).await.unwrap();
     let _next = world.host().client().lock("b").unwrap().acquire().await.unwrap();
-    assert_eq!(guard.lost().await, Loss::TakenOver);
+    assert_eq!(guard.lost().await, LossReason::TakenOver);
     let line = diary.lines().into_iter().find(|line| line.starts_with("Lost")).expect("a line says so");
     assert!(line.contains("TakenOver") && line.contains("last_error: None"), "{line}");
 }
@@ -128,7 +128,7 @@ async fn lesson_12_three_failures_in_a_row_do_not_end_the_heartbeats() {
             _ => Fault::None,
         });
         sleep(ms(60_000)).await;
-        assert!(guard.is_live(), "{fault:?}");
+        assert!(guard.is_valid(), "{fault:?}");
         assert!(!guard.cancellation().is_cancelled(), "{fault:?}");
     }
 }
@@ -160,7 +160,7 @@ async fn lesson_13_a_holder_that_was_stopped_knows_at_once_and_its_late_write_is
     // Nothing of the stopped process has run since, and no timer of it has fired.
     assert!(!stopped.cancellation().is_cancelled());
     host.clock.go_on();
-    assert!(!stopped.is_live());
+    assert!(!stopped.is_valid());
     assert!(stopped.cancellation().is_cancelled());
     assert!(!resource.write(&stopped));
 }
@@ -171,10 +171,10 @@ async fn lesson_14_a_host_that_was_suspended_does_not_think_its_lease_young() {
     let host = world.host();
     let guard = acquired(&host).await;
     host.clock.suspended(ms(9_000));
-    assert!(guard.is_live(), "9 of 9.89 seconds");
+    assert!(guard.is_valid(), "9 of 9.89 seconds");
     host.clock.suspended(ms(11_000));
-    assert!(!guard.is_live());
-    assert_eq!(guard.lost().await, Loss::Suspended);
+    assert!(!guard.is_valid());
+    assert_eq!(guard.lost().await, LossReason::Suspended);
 }
 
 #[tokio::test(start_paused = true)]
@@ -248,7 +248,7 @@ async fn lesson_21_two_guards_in_one_process_exclude_each_other() {
     let world = World::new();
     let client = world.host().client();
     let lock = client.lock("a").unwrap();
-    let first = lock.options().heartbeat(Heartbeat::Background).acquire().await.unwrap();
+    let first = lock.options().renewal(Renewal::Automatic).acquire().await.unwrap();
     assert!(lock.try_acquire().await.unwrap().is_none());
     assert!(client.clone().lock("a").unwrap().try_acquire().await.unwrap().is_none());
     first.release().await.unwrap();

@@ -8,8 +8,8 @@ mod world;
 
 use std::time::Duration;
 
-use dynamo_lock::{Heartbeat, Loss, ReleaseError};
-use dynamo_lock_protocol::{Acquire, Beat, SentAt};
+use dynamo_lock::{LossReason, ReleaseError, Renewal};
+use dynamo_lock_protocol::{Acquire, HeldStep, SentAt};
 use machine::{Desk, at, request, write};
 use tokio::time::sleep;
 use world::{Call, Fault, Host, LATENCY, World, dice};
@@ -50,13 +50,13 @@ async fn lesson_01_an_applied_renewal_with_a_lost_answer_is_recognised_as_ours()
     let world = World::new();
     let host = world.host();
     let lock = host.client().lock("a").unwrap();
-    let guard = lock.options().heartbeat(Heartbeat::Manual).acquire().await.unwrap();
+    let guard = lock.options().renewal(Renewal::Manual).acquire().await.unwrap();
     host.link.once("renew", Fault::LoseAnswer);
     let began = world.time();
     guard.renew().await.unwrap();
     assert!(world.time() - began <= TWO_ROUND_TRIPS);
     assert_eq!(host.link.kinds(), ["acquire", "renew", "renew"]);
-    assert_eq!(world.row("a").await.unwrap().whole("beat"), Some(1), "it took effect once");
+    assert_eq!(world.row("a").await.unwrap().whole("renewalSeq"), Some(1), "it took effect once");
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,10 +101,10 @@ async fn lesson_03_a_late_duplicate_of_a_renewal_does_not_bring_its_version_back
     });
     sleep(ms(4_000)).await;
     let before = world.row("a").await.unwrap();
-    assert_eq!(before.whole("beat"), Some(2), "the second renewal follows the stamping one by a heartbeat");
+    assert_eq!(before.whole("renewalSeq"), Some(2), "the second renewal follows the stamping one by a heartbeat");
     sleep(ms(400)).await; // the first one has landed once more
     assert_eq!(world.row("a").await.unwrap(), before);
-    assert!(guard.is_live());
+    assert!(guard.is_valid());
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +126,7 @@ async fn lesson_09_a_renewal_that_lands_after_the_release_does_not_bring_the_loc
 /// A release whose answer is lost, with a successor in before it is asked again.
 async fn released_with_a_successor(host: &Host, world: &World, at_ms: u64, second: Fault) -> Result<(), ReleaseError> {
     let lock = host.client().lock("a").unwrap();
-    let guard = lock.options().heartbeat(Heartbeat::Off).acquire().await.unwrap();
+    let guard = lock.options().renewal(Renewal::Disabled).acquire().await.unwrap();
     let mut faults = vec![second, Fault::LoseAnswer];
     host.link.rule(move |call| match call.kind() {
         "release" => faults.pop().unwrap_or(Fault::None),
@@ -138,7 +138,7 @@ async fn released_with_a_successor(host: &Host, world: &World, at_ms: u64, secon
     let successor = world.host().client().lock("a").unwrap().try_acquire().await.unwrap().expect("free");
     let result = release.await.unwrap();
     assert_eq!(host.link.kinds(), ["acquire", "release", "release"]);
-    assert!(successor.is_live());
+    assert!(successor.is_valid());
     assert_eq!(world.row("a").await.unwrap().token(), Some(successor.token()));
     result
 }
@@ -177,47 +177,47 @@ async fn lesson_40_a_row_that_an_abandoned_request_of_ours_locked_late_is_not_ad
     // It takes its own ghost over at once, and does not wait its lease out.
     assert!(world.time() < ms(4_000), "{:?}", world.time());
     assert_eq!(host.link.kinds().last(), Some(&"take over"));
-    let abandoned = first_reign(&host);
+    let abandoned = first_lease_id(&host);
     let row = world.row("a").await.unwrap();
-    assert_ne!(row.text("reign"), Some(abandoned.as_str()));
+    assert_ne!(row.text("leaseId"), Some(abandoned.as_str()));
     assert_eq!(row.token(), Some(guard.token()));
 }
 
 /// The nonce of the first acquire that this host sent.
-fn first_reign(host: &Host) -> String {
+fn first_lease_id(host: &Host) -> String {
     use dynamo_lock_protocol::OpKind;
-    let reigns = host.link.calls().into_iter().filter_map(|(_, call)| match call {
+    let lease_ids = host.link.calls().into_iter().filter_map(|(_, call)| match call {
         Call::Write(op) => match op.kind {
-            OpKind::Acquire(lease) => Some(lease.reign.as_str().to_owned()),
+            OpKind::Acquire(lease) => Some(lease.lease_id.as_str().to_owned()),
             _ => None,
         },
         _ => None,
     });
-    reigns.into_iter().next().expect("an acquire was sent")
+    lease_ids.into_iter().next().expect("an acquire was sent")
 }
 
 #[test]
 fn lesson_42_an_answer_after_the_deadline_revives_nothing() {
     let (mut desk, mut row) = (Desk::without_dates(1), None);
     let mut held = desk.acquired(&mut row, 0, 10);
-    let Beat::Write(renewal) = desk.at(2_500, |now| held.next(now)) else { panic!("a renewal is due") };
+    let HeldStep::Write(renewal) = desk.at(2_500, |now| held.next(now)) else { panic!("a renewal is due") };
     let answer = write(&mut row, &renewal);
     // It landed in time, and its answer comes 20 ms after the deadline of the acquisition, 9.89 s.
     desk.at(9_910, |now| held.handle_outcome(now, SentAt(at(2_500)), &answer, None));
-    assert!(!held.is_live(at(9_910)));
-    assert_eq!(held.check(at(9_910)), Some(Loss::Expired));
-    assert_eq!(desk.at(9_920, |now| held.next(now)), Beat::Lost(Loss::Expired));
+    assert!(!held.is_valid(at(9_910)));
+    assert_eq!(held.check(at(9_910)), Some(LossReason::Expired));
+    assert_eq!(desk.at(9_920, |now| held.next(now)), HeldStep::Lost(LossReason::Expired));
 }
 
 #[test]
 fn lesson_42_an_answer_before_the_deadline_does_count() {
     let (mut desk, mut row) = (Desk::without_dates(1), None);
     let mut held = desk.acquired(&mut row, 0, 10);
-    let Beat::Write(renewal) = desk.at(2_500, |now| held.next(now)) else { panic!("a renewal is due") };
+    let HeldStep::Write(renewal) = desk.at(2_500, |now| held.next(now)) else { panic!("a renewal is due") };
     let answer = write(&mut row, &renewal);
     desk.at(9_880, |now| held.handle_outcome(now, SentAt(at(2_500)), &answer, None));
-    assert!(held.is_live(at(12_380)));
-    assert!(!held.is_live(at(12_390)));
+    assert!(held.is_valid(at(12_380)));
+    assert!(!held.is_valid(at(12_390)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,7 +258,7 @@ fn lesson_51_a_takeover_means_the_version_and_the_token_that_were_seen() {
     free(&mut others, &mut row, 70, &mut successor);
     write(&mut row, &twice);
     let ghost = row.clone().unwrap();
-    assert_eq!(ghost.guid(), Some(twice.guid), "the same version as at first, of another reign");
+    assert_eq!(ghost.version(), Some(twice.version), "the same version as at first, of another reign");
     // The waiter, who saw nothing of all this, means the version of then.
     let takeover = watcher.op(10_100, &mut waiter);
     write(&mut row, &takeover);
@@ -268,7 +268,7 @@ fn lesson_51_a_takeover_means_the_version_and_the_token_that_were_seen() {
 /// Releases what the machine has won.
 fn free(desk: &mut Desk, row: &mut Option<dynamo_lock::store::Row>, at_ms: u64, machine: &mut Acquire) {
     use dynamo_lock_protocol::ReleaseStep;
-    let mut release = desk.at(at_ms, |now| machine.give_up(now)).expect("it has won");
+    let mut release = desk.at(at_ms, |now| machine.cancel(now)).expect("it has won");
     let ReleaseStep::Write(op) = desk.at(at_ms, |now| release.next(now)) else { panic!("a release is due") };
     write(row, &op);
     assert!(row.as_ref().is_some_and(|row| row.whole("expiresOn") == Some(0)));

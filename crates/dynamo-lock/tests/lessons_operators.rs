@@ -6,7 +6,7 @@ mod world;
 
 use std::time::Duration;
 
-use dynamo_lock::{Client, Guard, Inspection, Loss, ReleaseError, RevokeError};
+use dynamo_lock::{Client, Guard, Inspection, LossReason, ReleaseError, RevokeError};
 use tokio::time::sleep;
 use world::{Fault, World};
 
@@ -53,7 +53,7 @@ async fn lesson_05_inspect_says_that_a_dead_lease_is_surely_over() {
     sleep(ms(60_000)).await;
     let operator = world.host().client().lock("a").unwrap();
     let inspection = operator.inspect().await.unwrap();
-    let Inspection::SurelyOver { token, by } = inspection else { panic!("{inspection:?}") };
+    let Inspection::Expired { token, by } = inspection else { panic!("{inspection:?}") };
     assert_eq!(token, Some(guard.token()));
     assert!(by.owner.unwrap().starts_with("test ("));
     // And only then: whoever tries finds it so.
@@ -87,17 +87,17 @@ async fn lesson_25_what_inspect_shows_can_be_freed_and_exactly_that() {
         let before = world.row("a").await;
         for force in [false, true] {
             let other = dynamo_lock::FencingToken::new(other);
-            let result = if force { operator.force_free(other).await } else { operator.revoke(other).await };
+            let result = if force { operator.force_revoke(other).await } else { operator.revoke(other).await };
             assert!(matches!(result, Err(RevokeError::Ended { holder: Some(_), .. })), "{result:?}");
         }
         assert_eq!(world.row("a").await, before);
     }
-    operator.force_free(token).await.unwrap();
+    operator.force_revoke(token).await.unwrap();
     assert!(world.is_free("a").await);
     // The successor is not touched by the same command, given once more.
     let next = operator.try_acquire().await.unwrap().expect("free");
     let before = world.row("a").await;
-    assert!(matches!(operator.force_free(token).await, Err(RevokeError::Ended { .. })));
+    assert!(matches!(operator.force_revoke(token).await, Err(RevokeError::Ended { .. })));
     assert_eq!(world.row("a").await, before);
     assert!(next.token() > token);
     std::mem::forget(stuck);
@@ -113,7 +113,7 @@ async fn lesson_25_a_row_that_vanished_between_two_requests_has_ended() {
     let result = operator.revoke(guard.token()).await;
     assert!(matches!(result, Err(RevokeError::Ended { holder: None, .. })), "{result:?}");
     assert_eq!(world.row("a").await, None, "nothing was written");
-    assert_eq!(guard.lost().await, Loss::RowGone);
+    assert_eq!(guard.lost().await, LossReason::RowGone);
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,5 +150,5 @@ async fn lesson_50_a_release_of_a_revoked_reign_says_so_also_after_a_lost_answer
     host.link.once("release", Fault::LoseAnswer);
     let error = guard.release().await.unwrap_err();
     assert_eq!(host.link.kinds(), ["acquire", "release", "release"]);
-    assert!(matches!(&error, ReleaseError::Lost(lost) if lost.loss == Loss::Revoked), "{error}");
+    assert!(matches!(&error, ReleaseError::Lost(lost) if lost.reason == LossReason::Revoked), "{error}");
 }

@@ -9,8 +9,8 @@ mod world;
 use std::time::Duration;
 
 use dynamo_lock::store::{Row, Value};
-use dynamo_lock::{AcquireError, Client, Guard, RowFault, StoreErrorKind};
-use dynamo_lock_protocol::{Beat, Release, ReleaseStep, holds};
+use dynamo_lock::{AcquireError, Client, Guard, RowError, StoreErrorKind};
+use dynamo_lock_protocol::{HeldStep, Release, ReleaseStep, holds};
 use machine::{Desk, at, write};
 use tokio::time::sleep;
 use world::{Fault, World};
@@ -77,13 +77,13 @@ async fn lesson_23_purge_on_is_in_seconds_and_a_week_ahead_while_held() {
         let guard = acquired(&world.host().builder().lease(lease).build().unwrap()).await;
         for _ in 0..6 {
             let (row, now) = (world.row("a").await.unwrap(), world.epoch_ms() / 1000);
-            let ahead = row.whole("purgeOn").unwrap().checked_sub(now).expect("ahead of now");
+            let ahead = row.whole("ttl").unwrap().checked_sub(now).expect("ahead of now");
             let (week, fortnight) = (7 * 24 * 3600, 14 * 24 * 3600);
             assert!(ahead >= week + lease.as_secs() && ahead <= fortnight, "{ahead} s ahead");
             sleep(lease / 3).await;
         }
         guard.release().await.unwrap();
-        assert!(world.row("a").await.unwrap().whole("purgeOn").unwrap() > world.epoch_ms() / 1000 + 7 * 24 * 3600);
+        assert!(world.row("a").await.unwrap().whole("ttl").unwrap() > world.epoch_ms() / 1000 + 7 * 24 * 3600);
     }
 }
 
@@ -129,7 +129,7 @@ async fn lesson_29_attributes_of_others_live_through_every_write() {
     let guard = acquired(&client).await;
     there("taken over").await;
     client.lock("a").unwrap().revoke(guard.token()).await.unwrap();
-    there("revoked").await;
+    there("revokedToken").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,10 +146,10 @@ async fn lesson_29_rows_of_the_next_format_are_refused_by_name_and_not_touched()
         let error = refused(&host.client(), false).await;
         let AcquireError::Row { name, fault } = &error else { panic!("{error}") };
         assert_eq!(name.as_str(), "a");
-        assert!(matches!(fault, RowFault::UnknownVersion { .. } | RowFault::UnknownKind { .. }), "{fault}");
+        assert!(matches!(fault, RowError::UnknownVersion { .. } | RowError::UnknownKind { .. }), "{fault}");
         assert!(error.to_string().contains("upgrade"), "{error}");
         lock.inspect().await.unwrap_err();
-        lock.force_free(dynamo_lock::FencingToken::new(next.whole("token").unwrap())).await.unwrap_err();
+        lock.force_revoke(dynamo_lock::FencingToken::new(next.whole("token").unwrap())).await.unwrap_err();
         assert_eq!(world.row("a").await, Some(next));
     }
 }
@@ -162,16 +162,16 @@ async fn lesson_34_a_row_of_the_users_own_is_refused_by_name_and_unchanged() {
         row(&[("email", "a@example.com".into())]),
         row(&[]),
         // Somebody's data that looks like a free lock of ours in all but the version.
-        row(&[("v", 1.into()), ("expiresOn", 0.into()), ("token", 7.into()), ("reign", "x".into())]),
+        row(&[("v", 1.into()), ("expiresOn", 0.into()), ("token", 7.into()), ("leaseId", "x".into())]),
     ];
     for theirs in theirs {
         world.plant("a", Some(theirs.clone()));
         let lock = host.client().lock("a").unwrap();
         let error = refused(&host.client(), false).await;
-        assert!(matches!(&error, AcquireError::Row { fault: RowFault::NotALock, .. }), "{error}");
+        assert!(matches!(&error, AcquireError::Row { fault: RowError::NotALock, .. }), "{error}");
         assert!(error.to_string().contains("\"a\""), "{error}");
         assert!(matches!(refused(&host.client(), true).await, AcquireError::Row { .. }));
-        lock.force_free(dynamo_lock::FencingToken::new(7)).await.unwrap_err();
+        lock.force_revoke(dynamo_lock::FencingToken::new(7)).await.unwrap_err();
         assert_eq!(world.row("a").await, Some(theirs));
     }
 }
@@ -182,10 +182,10 @@ fn lesson_35_a_guarded_transaction_is_refused_after_our_own_release() {
     let mut held = desk.acquired(&mut row, 0, 10);
     let check = held.condition();
     assert!(holds(row.as_ref(), &check));
-    let Beat::Write(renewal) = desk.at(2_500, |now| held.next(now)) else { panic!("a renewal is due") };
+    let HeldStep::Write(renewal) = desk.at(2_500, |now| held.next(now)) else { panic!("a renewal is due") };
     write(&mut row, &renewal);
     assert!(holds(row.as_ref(), &check), "renewals do not disturb it");
-    assert!(held.is_live(at(2_510)));
+    assert!(held.is_valid(at(2_510)));
     let mut release = desk.at(3_000, |now| Release::of(&held, now));
     let ReleaseStep::Write(op) = desk.at(3_000, |now| release.next(now)) else { panic!("a release is due") };
     write(&mut row, &op);

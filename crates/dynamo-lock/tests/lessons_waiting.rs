@@ -153,7 +153,7 @@ async fn lesson_22_a_waiter_waits_the_lease_of_the_row_and_not_its_own() {
 async fn lesson_32_a_holder_that_dies_before_its_first_stamp_is_waited_for_once() {
     let world = World::new();
     crashed_after(&world, ms(200)).await;
-    assert_eq!(world.row("a").await.unwrap().text("stamp"), None);
+    assert_eq!(world.row("a").await.unwrap().text("expiryClock"), None);
     sleep(Duration::from_secs(3600)).await;
     let (host, before) = (world.host(), world.time());
     acquired(&host.client()).await.release().await.unwrap();
@@ -165,7 +165,7 @@ async fn lesson_32_a_holder_that_dies_before_its_first_stamp_is_waited_for_once(
 async fn lesson_32_a_holder_that_dies_after_its_first_stamp_is_not_waited_for() {
     let world = World::new();
     crashed_after(&world, ms(700)).await;
-    assert_eq!(world.row("a").await.unwrap().text("stamp"), Some("service"));
+    assert_eq!(world.row("a").await.unwrap().text("expiryClock"), Some("service"));
     sleep(Duration::from_secs(3600)).await;
     let (host, before) = (world.host(), world.time());
     let _guard = acquired(&host.client()).await;

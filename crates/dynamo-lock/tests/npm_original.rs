@@ -120,7 +120,7 @@ async fn lesson_30_the_original_paused_three_leases_cannot_overwrite_a_renewed_l
     let callback = original.get_lock(&world, &dynoxide, 3_600_000, 10_000, LEASE * 3).await;
     assert_eq!(callback["error"], "ERROR");
     sleep(LEASE).await;
-    assert!(guard.is_live(), "the lock was renewed meanwhile, and is kept");
+    assert!(guard.is_valid(), "the lock was renewed meanwhile, and is kept");
     guard.release().await.unwrap();
 }
 
@@ -163,7 +163,7 @@ async fn lesson_30_two_of_our_guards_never_overlap_whatever_the_original_does_be
                 // The second is a guard only once its task has ended; a live first must have ended before that.
                 for _ in 0..400 {
                     sleep(Duration::from_millis(50)).await;
-                    assert!(!(first.is_live() && second.is_finished()), "{ahead} {ms} {pause:?}");
+                    assert!(!(first.is_valid() && second.is_finished()), "{ahead} {ms} {pause:?}");
                 }
                 if second.is_finished() {
                     let second = second.await.unwrap();

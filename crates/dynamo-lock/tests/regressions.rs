@@ -9,7 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use dynamo_lock::store::{BoxFuture, Row, Value};
-use dynamo_lock::{AcquireError, Clock, HoldError, Loss, Moment};
+use dynamo_lock::{AcquireError, Clock, ClockReading, HoldError, LossReason};
 use tokio::time::sleep;
 use world::{Call, EPOCH_MS, Fault, Host, HostClock, LATENCY, World};
 
@@ -96,7 +96,7 @@ async fn an_expiry_on_a_slewed_host_is_not_called_a_suspension() {
         host.clock.slew(slew);
         let guard = host.client().lock("a").unwrap().acquire().await.unwrap();
         host.link.all(Fault::Hang);
-        assert_eq!(guard.lost().await, Loss::Expired, "slewed by {slew} in a thousand");
+        assert_eq!(guard.lost().await, LossReason::Expired, "slewed by {slew} in a thousand");
     }
 }
 
@@ -268,7 +268,7 @@ async fn a_hold_that_was_written_without_the_services_time_is_stamped_before_it_
         host.link.once("read", Fault::Undated);
         host.client().lock("a").unwrap().hold(Duration::from_secs(8)).await.unwrap();
         let row = world.row("a").await.unwrap();
-        assert_eq!(row.text("stamp"), Some("service"), "{row:?}");
+        assert_eq!(row.text("expiryClock"), Some("service"), "{row:?}");
         let left = row.whole("expiresOn").unwrap() - world.epoch_ms();
         assert!((8_000..20_000).contains(&left), "{left} ms, {row:?}");
     }
@@ -279,7 +279,7 @@ async fn a_hold_that_was_written_without_the_services_time_is_stamped_before_it_
 struct Coarse(HostClock);
 
 impl Clock for Coarse {
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         self.0.now()
     }
 

@@ -1,13 +1,14 @@
 use std::time::Duration;
 
-use crate::config::SEED_AHEAD;
+use crate::config::FLOOR_AHEAD;
 use crate::held::{Won, ends};
 use crate::op::{attr, millis};
 use crate::time::Pause;
 use crate::watch::{Holder, Liveness, Watch};
 use crate::{
-    Beat, Deadline, FencingToken, Guid, Heartbeat, Held, HeldRow, Lease, LegacyRow, LockName, Loss, Moment, Now, Op,
-    OpKind, Outcome, ReceivedAt, Reign, Release, Row, RowFault, SentAt, ServiceDate, Standing, Timing,
+    ClockReading, Deadline, FencingToken, Held, HeldRow, HeldStep, Lease, LeaseId, LegacyRow, LockName, LossReason,
+    Now, Op, OpKind, Outcome, ReceivedAt, RecordVersion, Release, Renewal, Row, RowError, RowState, SentAt,
+    ServiceDate, Timing,
 };
 
 const ABANDONED_MAX: usize = 16;
@@ -24,21 +25,21 @@ pub struct Request {
     /// The durations.
     pub timing: Timing,
     /// Who will renew it.
-    pub heartbeat: Heartbeat,
+    pub renewal: Renewal,
     /// How long it may be held at most.
     pub max_hold: Option<Duration>,
     /// A payload for the row.
     pub data: Option<String>,
     /// By what the embedded store knows whether this client lives; `None` for a hold, which outlives it.
-    pub live: Option<String>,
+    pub liveness_key: Option<String>,
     /// Whether to wait for the lock.
-    pub patience: Patience,
+    pub wait_mode: WaitMode,
 }
 
 /// Whether to wait for a lock that somebody else holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Patience {
+pub enum WaitMode {
     /// Say at once who holds it.
     Try,
     /// Wait.
@@ -65,7 +66,7 @@ pub enum Step {
     /// Somebody else holds it, and we do not wait.
     Contended(Holder),
     /// The row is not one that we may touch.
-    Faulty(RowFault),
+    RowError(RowError),
     /// No request was answered for a whole lease.
     Unanswered,
 }
@@ -79,7 +80,7 @@ enum Phase {
     TakeOver,
     Won(Box<Held>),
     Contended(Holder),
-    Faulty(RowFault),
+    RowError(RowError),
     Unanswered,
 }
 
@@ -87,7 +88,7 @@ enum Phase {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Operation {
     op: Op,
-    reign: Reign,
+    lease_id: LeaseId,
     /// R1: before the first byte of its first try.
     sent_at: SentAt,
     /// A try of it went unanswered: it may have landed, or may yet.
@@ -96,7 +97,7 @@ struct Operation {
 }
 
 /// Whether a held row can be taken.
-enum Ripe {
+enum Takeover {
     /// Its lease is over.
     Now,
     /// Nobody holds it any more, but a token above all earlier ones is not to be had for some seconds.
@@ -111,11 +112,11 @@ pub struct Acquire {
     request: Request,
     phase: Phase,
     watch: Option<Watch>,
-    abandoned: Vec<Reign>,
+    abandoned: Vec<LeaseId>,
     clean_up: Option<Release>,
     pause: Option<Pause>,
     restarts: u32,
-    unread_since: Option<Moment>,
+    unread_since: Option<ClockReading>,
 }
 
 impl Acquire {
@@ -160,14 +161,14 @@ impl Acquire {
             return Step::CleanUp(release);
         }
         match &mut self.phase {
-            Phase::Read => match self.watch.as_ref().and_then(|watch| watch.over_unasked_in(now.at)) {
+            Phase::Read => match self.watch.as_ref().and_then(|watch| watch.expires_in_without_check(now.at)) {
                 Some(over) if over.is_zero() => self.begin(now, true),
-                _ => Step::Read { strong: self.request.patience == Patience::Try },
+                _ => Step::Read { strong: self.request.wait_mode == WaitMode::Try },
             },
             Phase::Begin => self.begin(now, false),
             Phase::TakeOver => self.begin(now, true),
             Phase::Pausing(pause) => {
-                let over = self.watch.as_ref().and_then(|watch| watch.over_unasked_in(now.at));
+                let over = self.watch.as_ref().and_then(|watch| watch.expires_in_without_check(now.at));
                 match pause.left(now.at).map(|left| over.map_or(left, |over| over.min(left))) {
                     Some(left) if !left.is_zero() => Step::Pause(left),
                     _ => {
@@ -180,7 +181,7 @@ impl Acquire {
                 if let Some(left) = operation.retry.and_then(|pause| pause.left(now.at)) {
                     return Step::Pause(left);
                 }
-                if operation.belief(&self.request.timing).passed(now.at) {
+                if operation.validity(&self.request.timing).passed(now.at) {
                     self.abandon(now);
                     self.phase = Phase::Unanswered;
                     return self.next(now);
@@ -188,17 +189,17 @@ impl Acquire {
                 Step::Write(operation.op.clone())
             }
             Phase::Won(held) => match held.next(now) {
-                Beat::Lost(loss) => {
+                HeldStep::Lost(loss) => {
                     self.clean_up = Some(Release::of(held, now));
                     // Never confirmed for a whole lease: no renewal was answered, or none with the service's time.
-                    match loss == Loss::Expired && !held.is_confirmed() {
+                    match loss == LossReason::Expired && !held.is_confirmed() {
                         true => self.phase = Phase::Unanswered,
                         false => self.restart(now),
                     }
                     self.next(now)
                 }
-                Beat::Write(op) if !held.is_confirmed() => Step::Write(op),
-                Beat::Sleep(length) if !held.is_confirmed() => Step::Pause(length),
+                HeldStep::Write(op) if !held.is_confirmed() => Step::Write(op),
+                HeldStep::Sleep(length) if !held.is_confirmed() => Step::Pause(length),
                 // R5: live now, after all waiting.
                 _ => {
                     self.watch = None;
@@ -206,13 +207,13 @@ impl Acquire {
                 }
             },
             Phase::Contended(holder) => Step::Contended(holder.clone()),
-            Phase::Faulty(fault) => Step::Faulty(fault.clone()),
+            Phase::RowError(fault) => Step::RowError(fault.clone()),
             Phase::Unanswered => Step::Unanswered,
         }
     }
 
     /// Ends the attempt from outside: what has to be cleaned up, if an operation may have taken effect.
-    pub fn give_up(&mut self, now: &Now<'_>) -> Option<Release> {
+    pub fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {
         match &self.phase {
             Phase::Won(held) => self.clean_up = Some(Release::of(held, now)),
             Phase::Write(_) => self.abandon(now),
@@ -285,16 +286,16 @@ impl Acquire {
         };
         match outcome {
             Outcome::Applied(row) => self.win(now, row, sent_at, date),
-            Outcome::Conflict(Some(row)) if row.is_reign(&operation.reign) && !row.says_free() => {
+            Outcome::Conflict(Some(row)) if row.has_lease_id(&operation.lease_id) && !row.says_free() => {
                 // An earlier try of this operation landed.
                 self.win(now, row, sent_at, date);
             }
             Outcome::Conflict(row) => {
-                let spent = row.as_ref().is_some_and(|row| row.is_reign(&operation.reign));
+                let spent = row.as_ref().is_some_and(|row| row.has_lease_id(&operation.lease_id));
                 if operation.ambiguous {
                     // That try may still be on its way: whatever it leaves is not ours.
-                    let reign = operation.reign.clone();
-                    self.forsake(reign);
+                    let lease_id = operation.lease_id.clone();
+                    self.forsake(lease_id);
                 }
                 match row {
                     Some(row) if !spent => self.observe(now, row, date, liveness),
@@ -313,62 +314,64 @@ impl Acquire {
         let Phase::Write(operation) = &self.phase else { return };
         let Some(token) = row.token() else {
             self.abandon(now);
-            self.phase = Phase::Faulty(RowFault::Malformed { attribute: attr::TOKEN, expected: "a whole number" });
+            self.phase = Phase::RowError(RowError::Malformed { attribute: attr::TOKEN, expected: "a whole number" });
             return;
         };
-        if operation.belief(&self.request.timing).passed(now.at) {
+        if operation.validity(&self.request.timing).passed(now.at) {
             // Landed after its belief would have ended: released, not reported.
             self.abandon(now);
             return self.restart(now);
         }
         let won = Won {
             name: self.request.name.clone(),
-            reign: operation.reign.clone(),
+            lease_id: operation.lease_id.clone(),
             token,
             sent_at: operation.sent_at,
             row,
             heard: date.map(|date| (date, sent_at)),
         };
-        let Request { timing, heartbeat, max_hold, .. } = &self.request;
-        self.phase = Phase::Won(Box::new(Held::new(won, timing.clone(), *heartbeat, *max_hold, now)));
+        let Request { timing, renewal, max_hold, .. } = &self.request;
+        self.phase = Phase::Won(Box::new(Held::new(won, timing.clone(), *renewal, *max_hold, now)));
     }
 
     /// A row that is not ours was shown: whether it can be taken, and else since when it is watched.
     fn observe(&mut self, now: &Now<'_>, row: &Row, date: Option<ServiceDate>, liveness: Liveness) {
-        let ripe = match row.standing() {
+        let ripe = match row.state() {
             Err(fault) => {
-                self.phase = Phase::Faulty(fault);
+                self.phase = Phase::RowError(fault);
                 return;
             }
-            Ok(Standing::Free) => {
+            Ok(RowState::Free) => {
                 self.watch = None;
                 return self.restart(now);
             }
-            Ok(Standing::Held(held)) => {
-                self.watch_row(now, row, &held.guid, Some(held.token), Some(held.lease));
+            Ok(RowState::Held(held)) => {
+                self.watch_row(now, row, &held.version, Some(held.token), Some(held.lease));
                 match liveness {
                     // Our own, and nobody believes in it, whatever we started.
-                    _ if self.abandoned.contains(&held.reign) => Ripe::Now,
-                    Liveness::Gone => Ripe::Now,
-                    Liveness::Child => Ripe::Later,
-                    _ if is_long_dead(&held, date) || self.is_over(now) => Ripe::Now,
-                    _ => Ripe::Later,
+                    _ if self.abandoned.contains(&held.lease_id) => Takeover::Now,
+                    Liveness::Dead => Takeover::Now,
+                    Liveness::ChildAlive => Takeover::Later,
+                    _ if has_expired_by_date(&held, date) || self.is_over(now) => Takeover::Now,
+                    _ => Takeover::Later,
                 }
             }
-            Ok(Standing::Legacy(legacy)) => {
-                self.watch_row(now, row, &legacy.guid, legacy.token, None);
+            Ok(RowState::Legacy(legacy)) => {
+                self.watch_row(now, row, &legacy.version, legacy.token, None);
                 self.legacy_is_over(now, &legacy, date)
             }
         };
         match ripe {
-            Ripe::Now => {
+            Takeover::Now => {
                 self.restart(now);
                 if matches!(self.phase, Phase::Begin) {
                     self.phase = Phase::TakeOver;
                 }
             }
-            Ripe::Later if self.request.patience == Patience::Try => self.phase = Phase::Contended(Holder::of(row)),
-            Ripe::Soon | Ripe::Later => self.pause(now),
+            Takeover::Later if self.request.wait_mode == WaitMode::Try => {
+                self.phase = Phase::Contended(Holder::of(row))
+            }
+            Takeover::Soon | Takeover::Later => self.pause(now),
         }
     }
 
@@ -376,25 +379,25 @@ impl Acquire {
         &mut self,
         now: &Now<'_>,
         row: &Row,
-        guid: &Guid,
+        version: &RecordVersion,
         token: Option<FencingToken>,
         lease: Option<Duration>,
     ) {
         // Of exactly this version: another one may have followed on tokens that we never saw.
         let upper = self.service_or_wall(now).map(|(_, upper)| upper.div_ceil(1000));
         let tokenless_since = upper.filter(|_| token.is_none());
-        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.guid == *guid && watch.token == token) {
+        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.version == *version && watch.token == token) {
             // The answer that first showed it may have told no time.
             watch.tokenless_since = watch.tokenless_since.or(tokenless_since);
             return;
         }
         self.watch = Some(Watch {
-            guid: guid.clone(),
+            version: version.clone(),
             token,
             lease,
             since: ReceivedAt(now.at),
             tokenless_since,
-            bears_live: row.get(attr::LIVE).is_some(),
+            has_liveness_key: row.get(attr::LIVENESS_KEY).is_some(),
             holder: Holder::of(row),
         });
     }
@@ -409,7 +412,7 @@ impl Acquire {
 
     /// §5: a legacy row is over when service time is past its `expiresOn`, the most that its own protocol can mean. Not
     /// taken before it is sure that a fresh seed is above every token that was ever given.
-    fn legacy_is_over(&self, now: &Now<'_>, legacy: &LegacyRow, date: Option<ServiceDate>) -> Ripe {
+    fn legacy_is_over(&self, now: &Now<'_>, legacy: &LegacyRow, date: Option<ServiceDate>) -> Takeover {
         let time = match (now.service, date) {
             (None, _) => Some(now.at.wall_ms),
             (Some(_), date) => date.map(ServiceDate::lower_when_received),
@@ -422,11 +425,11 @@ impl Acquire {
         let since = self.watch.as_ref().and_then(|watch| watch.tokenless_since);
         let seed_is_above = || lower.zip(since).is_some_and(|(lower, since)| lower >= since + 2);
         match over {
-            false => Ripe::Later,
-            true if legacy.token.is_some() || seed_is_above() => Ripe::Now,
+            false => Takeover::Later,
+            true if legacy.token.is_some() || seed_is_above() => Takeover::Now,
             // Without any date a safe seed is never to be had.
-            true if lower.is_none() => Ripe::Later,
-            true => Ripe::Soon,
+            true if lower.is_none() => Takeover::Later,
+            true => Takeover::Soon,
         }
     }
 
@@ -445,10 +448,10 @@ impl Acquire {
     /// Begins anew, a few times at once; after that it is a race that others win, and a poll is sat out.
     fn restart(&mut self, now: &Now<'_>) {
         self.restarts += 1;
-        match (self.restarts > RESTARTS_MAX, self.request.patience) {
+        match (self.restarts > RESTARTS_MAX, self.request.wait_mode) {
             (false, _) => self.phase = Phase::Begin,
-            (true, Patience::Wait) => self.pause(now),
-            (true, Patience::Try) => {
+            (true, WaitMode::Wait) => self.pause(now),
+            (true, WaitMode::Try) => {
                 self.phase = Phase::Contended(self.watch.as_ref().map(|w| w.holder().clone()).unwrap_or_default());
             }
         }
@@ -457,55 +460,62 @@ impl Acquire {
     /// Gives up the operation at hand: what it may leave is foreign from now on, and released in the background.
     fn abandon(&mut self, now: &Now<'_>) {
         if let Phase::Write(operation) = &self.phase {
-            let reign = operation.reign.clone();
+            let lease_id = operation.lease_id.clone();
             let until = Deadline::new(SentAt(now.at), self.request.timing.lease());
-            self.clean_up = Some(Release::clean_up(self.request.name.clone(), reign.clone(), until, now));
-            self.forsake(reign);
+            self.clean_up = Some(Release::clean_up(self.request.name.clone(), lease_id.clone(), until, now));
+            self.forsake(lease_id);
         }
     }
 
-    fn forsake(&mut self, reign: Reign) {
+    fn forsake(&mut self, lease_id: LeaseId) {
         if self.abandoned.len() == ABANDONED_MAX {
             self.abandoned.remove(0);
         }
-        self.abandoned.push(reign);
+        self.abandoned.push(lease_id);
     }
 
     /// Begins an operation: R1, `sent_at` is now, before its first byte.
     fn begin(&mut self, now: &Now<'_>, take_over: bool) -> Step {
         let timing = &self.request.timing;
-        let reign = Reign::from_random(now.fresh.reign);
+        let lease_id = LeaseId::from_random(now.entropy.lease_id);
         let second = now.service_interval().map_or(now.at.wall_ms, |(lower, _)| lower) / 1000;
         let lost_its_token = take_over && self.watch.as_ref().is_some_and(|watch| watch.token.is_none());
-        let second = if lost_its_token { second + SEED_AHEAD.as_secs() } else { second };
+        let second = if lost_its_token { second + FLOOR_AHEAD.as_secs() } else { second };
         let lease = Lease {
-            reign: reign.clone(),
-            seed: FencingToken::seed(second),
+            lease_id: lease_id.clone(),
+            token_floor: FencingToken::token_floor(second),
             lease_ms: millis(timing.lease()),
             ends: ends(timing.lease(), now),
             owner: self.request.owner.clone(),
             acquired_on: now.at.wall_ms,
             data: self.request.data.clone(),
-            live: self.request.live.clone(),
+            liveness_key: self.request.liveness_key.clone(),
         };
         let kind = match &self.watch {
-            Some(watch) if take_over => OpKind::TakeOver { lease, seen: watch.guid.clone(), seen_token: watch.token },
+            Some(watch) if take_over => {
+                OpKind::TakeOver { lease, seen: watch.version.clone(), seen_token: watch.token }
+            }
             _ => OpKind::Acquire(lease),
         };
-        let op = Op { name: self.request.name.clone(), guid: Guid::from_random(now.fresh.guid), kind };
-        self.phase =
-            Phase::Write(Operation { op: op.clone(), reign, sent_at: SentAt(now.at), ambiguous: false, retry: None });
+        let op = Op { name: self.request.name.clone(), version: RecordVersion::from_random(now.entropy.version), kind };
+        self.phase = Phase::Write(Operation {
+            op: op.clone(),
+            lease_id,
+            sent_at: SentAt(now.at),
+            ambiguous: false,
+            retry: None,
+        });
         Step::Write(op)
     }
 }
 
 impl Operation {
-    fn belief(&self, timing: &Timing) -> Deadline {
-        Deadline::new(self.sent_at, Timing::belief(timing.lease()))
+    fn validity(&self, timing: &Timing) -> Deadline {
+        Deadline::new(self.sent_at, Timing::validity(timing.lease()))
     }
 }
 
 /// §5: over on the service clock, by the lower bound that this answer gives.
-fn is_long_dead(held: &HeldRow, date: Option<ServiceDate>) -> bool {
-    held.stamped && date.is_some_and(|date| date.lower_when_received() > held.expires_on)
+fn has_expired_by_date(held: &HeldRow, date: Option<ServiceDate>) -> bool {
+    held.service_timestamp && date.is_some_and(|date| date.lower_when_received() > held.expires_on)
 }

@@ -10,12 +10,12 @@ pub const HOLD_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A2: how far the rate of a lease clock may be from real time, in thousandths (0.5 %).
 pub const DRIFT_PER_MILLE: u64 = 5;
 /// What a stamp is ahead of the lease's end, so that R6 does not eat short leases (§5).
-pub const STAMP_PAD: Duration = Duration::from_secs(3);
+pub const EXPIRY_PAD: Duration = Duration::from_secs(3);
 /// How far ahead of the lease's end `purgeOn` is at least: seven days, and one for a wall clock that is a day slow.
-pub const PURGE_AFTER: Duration = Duration::from_secs(8 * 24 * 3600);
+pub const TTL_MARGIN: Duration = Duration::from_secs(8 * 24 * 3600);
 /// How far ahead of the time a token is seeded where a row has lost its own: a lock's first token may come from a wall
 /// clock that is a day fast.
-pub(crate) const SEED_AHEAD: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const FLOOR_AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// The longest owner text, in bytes.
 pub const OWNER_MAX: usize = 256;
 /// The longest payload, in bytes.
@@ -135,7 +135,7 @@ impl Timing {
     }
 
     /// R1: how long the holder of such a lease believes, counted from `sent_at`.
-    pub(crate) fn belief(lease: Duration) -> Duration {
+    pub(crate) fn validity(lease: Duration) -> Duration {
         lease.saturating_sub(margin(lease))
     }
 }

@@ -1,7 +1,9 @@
 use std::time::Duration;
 
 use crate::time::Pause;
-use crate::{Deadline, Guid, LockName, Moment, Now, Number, Op, OpKind, Outcome, Row, RowFault, SentAt, Standing};
+use crate::{
+    ClockReading, Deadline, LockName, Now, Number, Op, OpKind, Outcome, RecordVersion, Row, RowError, RowState, SentAt,
+};
 
 const RETRY_MIN: Duration = Duration::from_millis(25);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -28,7 +30,7 @@ pub enum LegacyEnd {
     /// No answer told, in time. It may have been taken; then it is over as it was to be.
     Unknown,
     /// The row of this name is not one that we may touch.
-    Faulty(RowFault),
+    RowError(RowError),
 }
 
 /// What to do next.
@@ -44,7 +46,7 @@ pub enum LegacyStep {
     Done(LegacyEnd),
 }
 
-/// Takes a lock as `getLock` of the original npm `dynamo-lock` did: a read, then a conditional put of `guid` and
+/// Takes a lock as `getLock` of the original npm `dynamo-lock` did: a read, then a conditional put of `version` and
 /// `expiresOn`, by the wall clock alone. It keeps the original's promises, no others: whoever gets the lock has it until
 /// `expiresOn` passes, if clocks agree. Unlike the original it recognises its own put when the answer was lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,7 +65,7 @@ pub struct LegacyGet {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Put {
     op: Op,
-    seen: Option<Guid>,
+    seen: Option<RecordVersion>,
     over: Deadline,
     /// A try went unanswered, or its answer did not tell: the row is read before another.
     ambiguous: bool,
@@ -72,13 +74,13 @@ struct Put {
 
 impl LegacyGet {
     /// Of this lock, for so many milliseconds.
-    pub fn new(name: LockName, duration_ms: i64, at: Moment) -> Self {
+    pub fn new(name: LockName, duration_ms: i64, at: ClockReading) -> Self {
         let until = Deadline::new(SentAt(at), GIVE_UP_AFTER);
         Self { name, duration_ms, until, put: None, failures: 0, retry: None, end: None }
     }
 
     /// How long a request may take from now.
-    pub fn time_left(&self, at: Moment) -> Duration {
+    pub fn time_left(&self, at: ClockReading) -> Duration {
         self.until.left(at)
     }
 
@@ -95,7 +97,7 @@ impl LegacyGet {
         }
     }
 
-    fn is_hopeless(&self, at: Moment) -> bool {
+    fn is_hopeless(&self, at: ClockReading) -> bool {
         let over = self.put.as_ref().is_some_and(|put| put.over.passed(at));
         self.failures >= FAILURES_MAX || self.until.passed(at) || over
     }
@@ -105,8 +107,8 @@ impl LegacyGet {
         match &mut self.put {
             Some(put) if put.read_back => {
                 put.read_back = false;
-                let there = row.and_then(Row::guid);
-                if there.as_ref() == Some(&put.op.guid) {
+                let there = row.and_then(Row::version);
+                if there.as_ref() == Some(&put.op.version) {
                     self.end = Some(landed(put, now.at));
                 } else if there != put.seen {
                     self.end = Some(LegacyEnd::Lost);
@@ -120,13 +122,13 @@ impl LegacyGet {
 
     fn decide(&mut self, now: &Now<'_>, row: Option<&Row>) {
         let wall = now.at.wall_ms;
-        let not_over = match row.map(Row::standing) {
+        let not_over = match row.map(Row::state) {
             Some(Err(fault)) => {
-                self.end = Some(LegacyEnd::Faulty(fault));
+                self.end = Some(LegacyEnd::RowError(fault));
                 return;
             }
-            Some(Ok(Standing::Held(held))) if held.expires_on > wall => Some(Number::from(held.expires_on)),
-            Some(Ok(Standing::Legacy(legacy))) if legacy.expires_on > wall.try_into().unwrap_or(i64::MAX) => {
+            Some(Ok(RowState::Held(held))) if held.expires_on > wall => Some(Number::from(held.expires_on)),
+            Some(Ok(RowState::Legacy(legacy))) if legacy.expires_on > wall.try_into().unwrap_or(i64::MAX) => {
                 row.and_then(|row| row.number(crate::attr::EXPIRES_ON)).cloned()
             }
             _ => None,
@@ -137,10 +139,10 @@ impl LegacyGet {
         }
         let expires_on = wall.saturating_add_signed(self.duration_ms);
         let kind = OpKind::LegacyGet { seen: row.cloned(), expires_on };
-        let op = Op { name: self.name.clone(), guid: Guid::from_random(now.fresh.guid), kind };
+        let op = Op { name: self.name.clone(), version: RecordVersion::from_random(now.entropy.version), kind };
         let lasts = Duration::from_millis(self.duration_ms.try_into().unwrap_or(0));
         let over = Deadline::new(SentAt(now.at), lasts);
-        self.put = Some(Put { op, seen: row.and_then(Row::guid), over, ambiguous: false, read_back: false });
+        self.put = Some(Put { op, seen: row.and_then(Row::version), over, ambiguous: false, read_back: false });
     }
 
     /// A request went unanswered, or was throttled.
@@ -154,7 +156,7 @@ impl LegacyGet {
         let Some(put) = &mut self.put else { return };
         match outcome {
             Outcome::Applied(_) => self.end = Some(landed(put, now.at)),
-            Outcome::Conflict(Some(row)) if row.guid().as_ref() == Some(&put.op.guid) => {
+            Outcome::Conflict(Some(row)) if row.version().as_ref() == Some(&put.op.version) => {
                 put.ambiguous = true;
                 self.end = Some(landed(put, now.at));
             }
@@ -177,6 +179,6 @@ impl LegacyGet {
 
 /// Ours, unless that was learned only after it was over. An answer at once counts whatever the duration, as with the
 /// original.
-fn landed(put: &Put, at: Moment) -> LegacyEnd {
+fn landed(put: &Put, at: ClockReading) -> LegacyEnd {
     if put.ambiguous && put.over.passed(at) { LegacyEnd::Unknown } else { LegacyEnd::Got }
 }

@@ -23,18 +23,18 @@ mod time;
 mod token;
 mod watch;
 
-pub use acquire::{Acquire, Patience, Request, Step};
+pub use acquire::{Acquire, Request, Step, WaitMode};
 pub use config::{
-    ConfigError, DATA_MAX, DRIFT_PER_MILLE, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, PURGE_AFTER, STAMP_PAD, Timing,
+    ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, TTL_MARGIN, Timing,
 };
-pub use held::{Beat, Heartbeat, Held, Loss};
+pub use held::{Held, HeldStep, LossReason, Renewal};
 pub use legacy::{LegacyEnd, LegacyGet, LegacyStep};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use number::Number;
 pub use op::{Change, Condition, Ends, Lease, Op, OpKind, Outcome, Target, Verdict, apply, attr, holds};
 pub use release::{Release, ReleaseEnd, ReleaseStep, Revoke, RevokeEnd, RevokeStep};
-pub use row::{HeldRow, LegacyRow, Row, RowFault, Standing, Value};
+pub use row::{HeldRow, LegacyRow, Row, RowError, RowState, Value};
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};
-pub use time::{Deadline, Fresh, Moment, Now, ReceivedAt, SentAt};
-pub use token::{FencingToken, Guid, Reign};
+pub use time::{ClockReading, Deadline, Entropy, Now, ReceivedAt, SentAt};
+pub use token::{FencingToken, LeaseId, RecordVersion};
 pub use watch::{Holder, Liveness, Watch};

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use crate::{FencingToken, Guid, LockName, Number, Reign, Row, Value};
+use crate::{FencingToken, LeaseId, LockName, Number, RecordVersion, Row, Value};
 
 /// Names of the row's attributes.
 pub mod attr {
@@ -14,20 +14,20 @@ pub mod attr {
     pub const V: &str = "v";
     pub const KIND: &str = "kind";
     pub const GUID: &str = "guid";
-    pub const REIGN: &str = "reign";
+    pub const LEASE_ID: &str = "leaseId";
     pub const TOKEN: &str = "token";
     pub const EXPIRES_ON: &str = "expiresOn";
-    pub const STAMP: &str = "stamp";
-    pub const REVOKED: &str = "revoked";
-    pub const BEAT: &str = "beat";
+    pub const EXPIRY_CLOCK: &str = "expiryClock";
+    pub const REVOKED_TOKEN: &str = "revokedToken";
+    pub const RENEWAL_SEQ: &str = "renewalSeq";
     pub const LEASE_MS: &str = "leaseMs";
     pub const OWNER: &str = "owner";
     pub const ACQUIRED_ON: &str = "acquiredOn";
     pub const DATA: &str = "data";
-    pub const PURGE_ON: &str = "purgeOn";
-    pub const LIVE: &str = "live";
+    pub const TTL: &str = "ttl";
+    pub const LIVENESS_KEY: &str = "livenessKey";
     /// The one value of `stamp`.
-    pub const STAMP_SERVICE: &str = "service";
+    pub const SERVICE_CLOCK: &str = "service";
 }
 
 /// One conditional write on one row.
@@ -36,7 +36,7 @@ pub struct Op {
     /// The lock.
     pub name: LockName,
     /// The record version that it leaves: fresh for every operation, the same in its retries.
-    pub guid: Guid,
+    pub version: RecordVersion,
     /// What it does.
     pub kind: OpKind,
 }
@@ -51,18 +51,18 @@ pub enum OpKind {
         /// The new reign.
         lease: Lease,
         /// The record version that was watched.
-        seen: Guid,
+        seen: RecordVersion,
         /// The token beside it.
         seen_token: Option<FencingToken>,
     },
     /// Move our lease's end.
     Renew {
         /// Our reign.
-        reign: Reign,
+        lease_id: LeaseId,
         /// Our token.
         token: FencingToken,
         /// The renewal's number within the reign, from 1.
-        beat: u64,
+        renewal_seq: u64,
         /// The lease from now on.
         lease_ms: u64,
         /// When it ends.
@@ -73,27 +73,27 @@ pub enum OpKind {
     /// Give up our lock.
     Release {
         /// Our reign.
-        reign: Reign,
+        lease_id: LeaseId,
         /// Our token; absent when cleaning up after an acquire that never learned it.
         token: Option<FencingToken>,
         /// Epoch seconds for DynamoDB's TTL.
-        purge_on: u64,
+        ttl: u64,
     },
     /// Take a reign away by hand. Others wait its lease out.
     Revoke {
         /// What is revoked.
         target: Target,
         /// Nobody's reign.
-        reign: Reign,
+        lease_id: LeaseId,
     },
     /// Take a reign away and free the lock at once: unsafe if the holder lives.
-    ForceFree {
+    ForceRevoke {
         /// What is freed.
         target: Target,
         /// Nobody's reign.
-        reign: Reign,
+        lease_id: LeaseId,
         /// Epoch seconds for DynamoDB's TTL.
-        purge_on: u64,
+        ttl: u64,
     },
     /// Write the row anew in the format of the original npm `dynamo-lock`, as its `getLock` does: a put, which leaves of
     /// what was there only what a strongly consistent read saw.
@@ -109,9 +109,9 @@ pub enum OpKind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
     /// The nonce of this operation.
-    pub reign: Reign,
+    pub lease_id: LeaseId,
     /// What the token follows on if the row has none.
-    pub seed: FencingToken,
+    pub token_floor: FencingToken,
     /// The holder's lease.
     pub lease_ms: u64,
     /// When it ends.
@@ -123,7 +123,7 @@ pub struct Lease {
     /// The payload; what was there stays if there is none.
     pub data: Option<String>,
     /// By what the embedded store knows whether this client lives.
-    pub live: Option<String>,
+    pub liveness_key: Option<String>,
 }
 
 /// The end of a lease as written: `expiresOn`, `stamp` and `purgeOn` go together.
@@ -132,9 +132,9 @@ pub struct Ends {
     /// Epoch ms.
     pub expires_on: u64,
     /// Whether `expires_on` is an upper bound on the service clock.
-    pub stamped: bool,
+    pub service_timestamp: bool,
     /// Epoch seconds for DynamoDB's TTL.
-    pub purge_on: u64,
+    pub ttl: u64,
 }
 
 /// Exactly one reign, for an operator.
@@ -144,8 +144,8 @@ pub enum Target {
     Token(FencingToken),
     /// A row without a token: this version of it.
     Version {
-        /// Its `guid`.
-        guid: Guid,
+        /// Its `version`.
+        version: RecordVersion,
         /// Its `expiresOn`.
         expires_on: Number,
     },
@@ -221,7 +221,7 @@ impl Op {
                     Equals(attr::EXPIRES_ON, 0.into()),
                     Above(attr::TOKEN, 0),
                     Below(attr::TOKEN, FencingToken::MAX.get()),
-                    Differs(attr::REIGN, lease.reign.as_str().into()),
+                    Differs(attr::LEASE_ID, lease.lease_id.as_str().into()),
                 ]),
             ]),
             OpKind::TakeOver { seen, seen_token, .. } => All(vec![
@@ -231,22 +231,22 @@ impl Op {
                     None => Missing(attr::TOKEN),
                 },
             ]),
-            OpKind::Renew { reign, token, beat, .. } => {
-                let mut all = in_reign(reign, Some(*token));
-                all.push(Below(attr::BEAT, *beat));
+            OpKind::Renew { lease_id, token, renewal_seq, .. } => {
+                let mut all = lease_conditions(lease_id, Some(*token));
+                all.push(Below(attr::RENEWAL_SEQ, *renewal_seq));
                 All(all)
             }
-            OpKind::Release { reign, token, .. } => All(in_reign(reign, *token)),
-            OpKind::Revoke { target, .. } | OpKind::ForceFree { target, .. } => {
+            OpKind::Release { lease_id, token, .. } => All(lease_conditions(lease_id, *token)),
+            OpKind::Revoke { target, .. } | OpKind::ForceRevoke { target, .. } => {
                 let ours = Any(vec![Missing(attr::V), Equals(attr::V, 1.into())]);
                 let mut all = vec![ours, Missing(attr::KIND), self.is_a_lock()];
                 match target {
                     Target::Token(token) => {
                         all.extend([Equals(attr::TOKEN, token.get().into()), Above(attr::EXPIRES_ON, 0)]);
                     }
-                    Target::Version { guid, expires_on } => all.extend([
+                    Target::Version { version, expires_on } => all.extend([
                         Missing(attr::TOKEN),
-                        Equals(attr::GUID, guid.as_str().into()),
+                        Equals(attr::GUID, version.as_str().into()),
                         Equals(attr::EXPIRES_ON, Value::N(expires_on.clone())),
                     ]),
                 }
@@ -254,7 +254,7 @@ impl Op {
             }
             OpKind::LegacyGet { seen: None, .. } => Missing(attr::GUID),
             OpKind::LegacyGet { seen: Some(seen), .. } => {
-                let mut all = vec![Equals(attr::GUID, guid_of(seen))];
+                let mut all = vec![Equals(attr::GUID, version_of(seen))];
                 // A version that had no token has none for ever: whoever gives one writes a fresh guid.
                 all.extend(seen.token().map(|token| Equals(attr::TOKEN, token.get().into())));
                 All(all)
@@ -262,30 +262,31 @@ impl Op {
         }
     }
 
-    /// A row without `guid` is somebody's data. Ours cannot be there yet.
+    /// A row without `version` is somebody's data. Ours cannot be there yet.
     fn is_a_lock(&self) -> Condition {
-        Differs(attr::GUID, self.guid.as_str().into())
+        Differs(attr::GUID, self.version.as_str().into())
     }
 
     /// What the write changes if its condition holds.
     pub fn changes(&self) -> Vec<Change> {
-        let mut changes = vec![Set(attr::GUID, self.guid.as_str().into())];
+        let mut changes = vec![Set(attr::GUID, self.version.as_str().into())];
         match &self.kind {
             OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => lease.changes(&mut changes),
-            OpKind::Renew { beat, lease_ms, ends, data, .. } => {
-                changes.extend([Set(attr::BEAT, (*beat).into()), Set(attr::LEASE_MS, (*lease_ms).into())]);
+            OpKind::Renew { renewal_seq, lease_ms, ends, data, .. } => {
+                changes
+                    .extend([Set(attr::RENEWAL_SEQ, (*renewal_seq).into()), Set(attr::LEASE_MS, (*lease_ms).into())]);
                 ends.changes(&mut changes);
                 changes.extend(data.as_deref().map(|data| Set(attr::DATA, data.into())));
             }
-            OpKind::Release { purge_on, .. } => free(&mut changes, *purge_on),
-            OpKind::Revoke { target, reign } => revoke(&mut changes, target, reign),
-            OpKind::ForceFree { target, reign, purge_on } => {
-                revoke(&mut changes, target, reign);
-                changes.retain(|change| *change != Set(attr::BEAT, 0.into()));
-                free(&mut changes, *purge_on);
+            OpKind::Release { ttl, .. } => free(&mut changes, *ttl),
+            OpKind::Revoke { target, lease_id } => revoke(&mut changes, target, lease_id),
+            OpKind::ForceRevoke { target, lease_id, ttl } => {
+                revoke(&mut changes, target, lease_id);
+                changes.retain(|change| *change != Set(attr::RENEWAL_SEQ, 0.into()));
+                free(&mut changes, *ttl);
             }
             OpKind::LegacyGet { seen, expires_on } => {
-                return vec![Replace(legacy(seen.as_ref(), &self.guid, *expires_on))];
+                return vec![Replace(legacy(seen.as_ref(), &self.version, *expires_on))];
             }
         }
         changes
@@ -303,31 +304,31 @@ impl Op {
 }
 
 /// A row of the original's format; the token and all that is not ours are carried on, and so is the payload.
-fn legacy(seen: Option<&Row>, guid: &Guid, expires_on: u64) -> Row {
+fn legacy(seen: Option<&Row>, version: &RecordVersion, expires_on: u64) -> Row {
     const OURS: [&str; 11] = [
         attr::V,
-        attr::REIGN,
+        attr::LEASE_ID,
         attr::TOKEN,
-        attr::STAMP,
-        attr::REVOKED,
-        attr::BEAT,
+        attr::EXPIRY_CLOCK,
+        attr::REVOKED_TOKEN,
+        attr::RENEWAL_SEQ,
         attr::LEASE_MS,
         attr::OWNER,
         attr::ACQUIRED_ON,
-        attr::PURGE_ON,
-        attr::LIVE,
+        attr::TTL,
+        attr::LIVENESS_KEY,
     ];
     let mut row = seen.cloned().unwrap_or_default();
     OURS.iter().for_each(|name| row.remove(name));
     if let Some(token) = seen.and_then(Row::token) {
         row.set(attr::TOKEN, token.next().get().into());
     }
-    row.set(attr::GUID, guid.as_str().into());
+    row.set(attr::GUID, version.as_str().into());
     row.set(attr::EXPIRES_ON, expires_on.into());
     row
 }
 
-fn guid_of(row: &Row) -> Value {
+fn version_of(row: &Row) -> Value {
     // A row without one is never asked for: it is no lock.
     Value::from(row.text(attr::GUID).unwrap_or_default())
 }
@@ -336,46 +337,55 @@ impl Lease {
     fn changes(&self, changes: &mut Vec<Change>) {
         changes.extend([
             Set(attr::V, 1.into()),
-            Set(attr::REIGN, self.reign.as_str().into()),
-            Next(attr::TOKEN, self.seed.get()),
-            Set(attr::BEAT, 0.into()),
+            Set(attr::LEASE_ID, self.lease_id.as_str().into()),
+            Next(attr::TOKEN, self.token_floor.get()),
+            Set(attr::RENEWAL_SEQ, 0.into()),
             Set(attr::LEASE_MS, self.lease_ms.into()),
             Set(attr::OWNER, self.owner.as_str().into()),
             Set(attr::ACQUIRED_ON, self.acquired_on.into()),
         ]);
         self.ends.changes(changes);
         changes.extend(self.data.as_deref().map(|data| Set(attr::DATA, data.into())));
-        changes.push(self.live.as_deref().map_or(Remove(attr::LIVE), |live| Set(attr::LIVE, live.into())));
-        changes.push(Remove(attr::REVOKED));
+        changes.push(
+            self.liveness_key
+                .as_deref()
+                .map_or(Remove(attr::LIVENESS_KEY), |liveness_key| Set(attr::LIVENESS_KEY, liveness_key.into())),
+        );
+        changes.push(Remove(attr::REVOKED_TOKEN));
     }
 }
 
 impl Ends {
     fn changes(&self, changes: &mut Vec<Change>) {
         changes.push(Set(attr::EXPIRES_ON, self.expires_on.into()));
-        changes.push(if self.stamped { Set(attr::STAMP, attr::STAMP_SERVICE.into()) } else { Remove(attr::STAMP) });
-        changes.push(Set(attr::PURGE_ON, self.purge_on.into()));
+        changes.push(if self.service_timestamp {
+            Set(attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into())
+        } else {
+            Remove(attr::EXPIRY_CLOCK)
+        });
+        changes.push(Set(attr::TTL, self.ttl.into()));
     }
 }
 
 /// That a row is held by this reign: the condition of every write of a holder, and of a user's own transaction.
-pub(crate) fn in_reign(reign: &Reign, token: Option<FencingToken>) -> Vec<Condition> {
-    let mut all = vec![Equals(attr::V, 1.into()), Equals(attr::REIGN, reign.as_str().into())];
+pub(crate) fn lease_conditions(lease_id: &LeaseId, token: Option<FencingToken>) -> Vec<Condition> {
+    let mut all = vec![Equals(attr::V, 1.into()), Equals(attr::LEASE_ID, lease_id.as_str().into())];
     all.extend(token.map(|token| Equals(attr::TOKEN, token.get().into())));
     all.push(Above(attr::EXPIRES_ON, 0));
     all
 }
 
-fn free(changes: &mut Vec<Change>, purge_on: u64) {
-    changes.extend([Set(attr::EXPIRES_ON, 0.into()), Set(attr::PURGE_ON, purge_on.into())]);
-    let held_only = [attr::STAMP, attr::BEAT, attr::LEASE_MS, attr::OWNER, attr::ACQUIRED_ON, attr::LIVE];
+fn free(changes: &mut Vec<Change>, ttl: u64) {
+    changes.extend([Set(attr::EXPIRES_ON, 0.into()), Set(attr::TTL, ttl.into())]);
+    let held_only =
+        [attr::EXPIRY_CLOCK, attr::RENEWAL_SEQ, attr::LEASE_MS, attr::OWNER, attr::ACQUIRED_ON, attr::LIVENESS_KEY];
     changes.extend(held_only.map(Remove));
 }
 
-fn revoke(changes: &mut Vec<Change>, target: &Target, reign: &Reign) {
-    changes.extend([Set(attr::REIGN, reign.as_str().into()), Set(attr::BEAT, 0.into())]);
+fn revoke(changes: &mut Vec<Change>, target: &Target, lease_id: &LeaseId) {
+    changes.extend([Set(attr::LEASE_ID, lease_id.as_str().into()), Set(attr::RENEWAL_SEQ, 0.into())]);
     if let Target::Token(token) = target {
-        changes.extend([Set(attr::TOKEN, token.next().get().into()), Set(attr::REVOKED, token.get().into())]);
+        changes.extend([Set(attr::TOKEN, token.next().get().into()), Set(attr::REVOKED_TOKEN, token.get().into())]);
     }
 }
 
@@ -390,8 +400,8 @@ pub fn apply(row: Option<&Row>, op: &Op) -> Verdict {
             Set(name, value) => next.set(name, value),
             Remove(name) => next.remove(name),
             Replace(row) => next = row,
-            Next(name, seed) => match next.get(name) {
-                None => next.set(name, seed.saturating_add(1).into()),
+            Next(name, token_floor) => match next.get(name) {
+                None => next.set(name, token_floor.saturating_add(1).into()),
                 Some(Value::N(number)) => {
                     let number = number.plus_one();
                     next.set(name, Value::N(number));

@@ -1,10 +1,11 @@
 use std::time::Duration;
 
-use crate::held::{Belief, purge_on, why};
+use crate::held::{Validity, ttl, why};
 use crate::op::attr;
 use crate::time::Pause;
 use crate::{
-    Deadline, FencingToken, Guid, Held, LockName, Loss, Now, Op, OpKind, Outcome, Reign, Row, SentAt, Standing, Target,
+    Deadline, FencingToken, Held, LeaseId, LockName, LossReason, Now, Op, OpKind, Outcome, RecordVersion, Row,
+    RowState, SentAt, Target,
 };
 
 const RETRY_MIN: Duration = Duration::from_millis(25);
@@ -19,7 +20,7 @@ pub enum ReleaseEnd {
     /// Released; or nothing was there to clean up.
     Released,
     /// It was lost before: others may have been in since.
-    Lost(Loss),
+    Lost(LossReason),
     /// No answer told. If it is still held, it is over within its lease.
     Unknown,
 }
@@ -39,13 +40,13 @@ pub enum ReleaseStep {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
     op: Op,
-    reign: Reign,
+    lease_id: LeaseId,
     /// Absent when cleaning up: the acquire never learned it.
     token: Option<FencingToken>,
     /// Our own deadline: what an answer means depends on it.
-    belief: Belief,
+    validity: Validity,
     /// It was lost before the release began; one try is sent even so, to free early.
-    lost: Option<Loss>,
+    lost: Option<LossReason>,
     ambiguous: bool,
     retry: Option<Pause>,
     end: Option<ReleaseEnd>,
@@ -55,10 +56,10 @@ impl Release {
     /// Releases what is held.
     pub fn of(held: &Held, now: &Now<'_>) -> Self {
         let lost = held.clone().check(now.at);
-        let (name, reign) = (held.name().clone(), held.reign().clone());
-        let mut release = Self::new(name, reign, Some(held.token()), held.belief(), now);
+        let (name, lease_id) = (held.name().clone(), held.lease_id().clone());
+        let mut release = Self::new(name, lease_id, Some(held.token()), held.validity(), now);
         release.lost = lost;
-        if let Some(loss @ (Loss::TakenOver | Loss::Revoked | Loss::RowGone)) = lost {
+        if let Some(loss @ (LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone)) = lost {
             release.end = Some(ReleaseEnd::Lost(loss));
         }
         release
@@ -66,19 +67,19 @@ impl Release {
 
     /// Gives up a hold that was being made to last `duration`, until that would be over anyway.
     pub fn of_hold(held: &Held, duration: Duration, now: &Now<'_>) -> Self {
-        Self::clean_up(held.name().clone(), held.reign().clone(), Deadline::new(SentAt(now.at), duration), now)
+        Self::clean_up(held.name().clone(), held.lease_id().clone(), Deadline::new(SentAt(now.at), duration), now)
     }
 
     /// Frees whatever an abandoned acquire of this nonce left, until its lease would be over anyway.
-    pub(crate) fn clean_up(name: LockName, reign: Reign, until: Deadline, now: &Now<'_>) -> Self {
-        Self::new(name, reign, None, Belief { sent: until, stamp: None }, now)
+    pub(crate) fn clean_up(name: LockName, lease_id: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
+        Self::new(name, lease_id, None, Validity { sent: until, stamp: None }, now)
     }
 
-    fn new(name: LockName, reign: Reign, token: Option<FencingToken>, belief: Belief, now: &Now<'_>) -> Self {
-        let purge_on = purge_on(Duration::ZERO, now);
-        let kind = OpKind::Release { reign: reign.clone(), token, purge_on };
-        let op = Op { name, guid: Guid::from_random(now.fresh.guid), kind };
-        Self { op, reign, token, belief, lost: None, ambiguous: false, retry: None, end: None }
+    fn new(name: LockName, lease_id: LeaseId, token: Option<FencingToken>, validity: Validity, now: &Now<'_>) -> Self {
+        let ttl = ttl(Duration::ZERO, now);
+        let kind = OpKind::Release { lease_id: lease_id.clone(), token, ttl };
+        let op = Op { name, version: RecordVersion::from_random(now.entropy.version), kind };
+        Self { op, lease_id, token, validity, lost: None, ambiguous: false, retry: None, end: None }
     }
 
     /// The lock.
@@ -91,19 +92,19 @@ impl Release {
         if let Some(end) = self.end {
             return ReleaseStep::Done(end);
         }
-        let passed = self.belief.passed(now.at);
+        let passed = self.validity.passed(now.at);
         // The first try is always sent, to free early; further ones only while nobody else can be in.
         if self.retry.is_some() && passed {
             let end = match self.lost {
                 Some(loss) => ReleaseEnd::Lost(loss),
                 None if self.ambiguous => ReleaseEnd::Unknown,
-                None => ReleaseEnd::Lost(Loss::Expired),
+                None => ReleaseEnd::Lost(LossReason::Expired),
             };
             self.end = Some(end);
             return ReleaseStep::Done(end);
         }
         match self.retry.and_then(|pause| pause.left(now.at)) {
-            Some(left) => ReleaseStep::Pause(left.min(self.belief.left(now.at))),
+            Some(left) => ReleaseStep::Pause(left.min(self.validity.left(now.at))),
             None => ReleaseStep::Write(self.op.clone()),
         }
     }
@@ -127,19 +128,19 @@ impl Release {
 
     /// What the row that is there says of our release.
     fn read_conflict(&self, now: &Now<'_>, row: Option<&Row>) -> ReleaseEnd {
-        let ours = |row: &Row| row.is_reign(&self.reign) && row.says_free();
-        let landed = row.is_some_and(|row| row.guid().as_ref() == Some(&self.op.guid) || ours(row));
+        let ours = |row: &Row| row.has_lease_id(&self.lease_id) && row.says_free();
+        let landed = row.is_some_and(|row| row.version().as_ref() == Some(&self.op.version) || ours(row));
         let Some(token) = self.token.filter(|_| !landed) else {
             return ReleaseEnd::Released;
         };
         let loss = why(row, token);
-        let legacy = row.is_some_and(|row| !matches!(row.standing(), Ok(Standing::Free | Standing::Held(_))));
-        match (self.ambiguous, self.belief.passed(now.at)) {
-            (_, _) if loss == Loss::Revoked => ReleaseEnd::Lost(loss),
+        let legacy = row.is_some_and(|row| !matches!(row.state(), Ok(RowState::Free | RowState::Held(_))));
+        match (self.ambiguous, self.validity.passed(now.at)) {
+            (_, _) if loss == LossReason::Revoked => ReleaseEnd::Lost(loss),
             (false, _) => ReleaseEnd::Lost(loss),
             (true, true) => ReleaseEnd::Unknown,
             // Revoked again after us: whether our reign was revoked too, or had ended before, cannot be told.
-            (true, false) if row.is_some_and(|row| row.get(attr::REVOKED).is_some()) => ReleaseEnd::Unknown,
+            (true, false) if row.is_some_and(|row| row.get(attr::REVOKED_TOKEN).is_some()) => ReleaseEnd::Unknown,
             (true, false) if legacy || row.is_none() => ReleaseEnd::Unknown,
             // Nobody else could have been in before our deadline: the try without an answer had landed.
             (true, false) => ReleaseEnd::Released,
@@ -182,12 +183,12 @@ pub struct Revoke {
 impl Revoke {
     /// Of exactly `target`; `force` frees the lock at once, and is unsafe if the holder lives.
     pub fn new(name: LockName, target: Target, force: bool, now: &Now<'_>) -> Self {
-        let reign = Reign::from_random(now.fresh.reign);
+        let lease_id = LeaseId::from_random(now.entropy.lease_id);
         let kind = match force {
-            false => OpKind::Revoke { target, reign },
-            true => OpKind::ForceFree { target, reign, purge_on: purge_on(Duration::ZERO, now) },
+            false => OpKind::Revoke { target, lease_id },
+            true => OpKind::ForceRevoke { target, lease_id, ttl: ttl(Duration::ZERO, now) },
         };
-        let op = Op { name, guid: Guid::from_random(now.fresh.guid), kind };
+        let op = Op { name, version: RecordVersion::from_random(now.entropy.version), kind };
         let until = Deadline::new(SentAt(now.at), REVOKE_FOR);
         Self { op, until, retry: None, end: None }
     }
@@ -208,7 +209,7 @@ impl Revoke {
     pub fn handle_outcome(&mut self, now: &Now<'_>, outcome: &Outcome) {
         self.end = match outcome {
             Outcome::Applied(_) => Some(RevokeEnd::Done),
-            Outcome::Conflict(Some(row)) if row.guid().as_ref() == Some(&self.op.guid) => Some(RevokeEnd::Done),
+            Outcome::Conflict(Some(row)) if row.version().as_ref() == Some(&self.op.version) => Some(RevokeEnd::Done),
             // An earlier try landed, or somebody else was faster.
             Outcome::Conflict(Some(row)) if self.revoked(row) => Some(RevokeEnd::Done),
             Outcome::Conflict(row) => Some(RevokeEnd::Ended(row.clone())),
@@ -221,10 +222,11 @@ impl Revoke {
 
     /// Whether the row says that what was asked for has been done.
     fn revoked(&self, row: &Row) -> bool {
-        let of = |target: &Target| matches!(target, Target::Token(t) if row.whole(attr::REVOKED) == Some(t.get()));
+        let of =
+            |target: &Target| matches!(target, Target::Token(t) if row.whole(attr::REVOKED_TOKEN) == Some(t.get()));
         match &self.op.kind {
             OpKind::Revoke { target, .. } => of(target),
-            OpKind::ForceFree { target, .. } => of(target) && row.says_free(),
+            OpKind::ForceRevoke { target, .. } => of(target) && row.says_free(),
             _ => false,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::HOLD_MAX;
 use crate::op::attr;
-use crate::{FencingToken, Guid, Number, Reign};
+use crate::{FencingToken, LeaseId, Number, RecordVersion};
 
 /// One attribute's value. Only strings and numbers mean anything to the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,7 +30,7 @@ impl From<&str> for Value {
 }
 
 /// A lock's row as it stands in a store: its attributes without the key. Anything can be in it, since others may write
-/// to the same table; [`Row::standing`] says what it means.
+/// to the same table; [`Row::state`] says what it means.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Row {
     attributes: BTreeMap<String, Value>,
@@ -38,7 +38,7 @@ pub struct Row {
 
 /// What a readable row means.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum RowState {
     /// Ours, and nobody's.
     Free,
     /// Ours, and held.
@@ -51,24 +51,24 @@ pub enum Standing {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HeldRow {
     /// The record version.
-    pub guid: Guid,
+    pub version: RecordVersion,
     /// Who began this reign.
-    pub reign: Reign,
+    pub lease_id: LeaseId,
     /// Its fencing token.
     pub token: FencingToken,
     /// The holder's lease.
     pub lease: Duration,
-    /// Epoch ms; with `stamped` an upper bound of the lease's end on the service clock.
+    /// Epoch ms; with `service_timestamp` an upper bound of the lease's end on the service clock.
     pub expires_on: u64,
     /// Whether `expires_on` may be compared with service time.
-    pub stamped: bool,
+    pub service_timestamp: bool,
 }
 
 /// A legacy row, typed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LegacyRow {
     /// The record version.
-    pub guid: Guid,
+    pub version: RecordVersion,
     /// A token that an earlier native row left, if its writer carried it on.
     pub token: Option<FencingToken>,
     /// When its lock is over on its writer's wall clock, epoch ms; 0 where it does not say.
@@ -128,13 +128,13 @@ impl Row {
     }
 
     /// The record version, if there is one.
-    pub fn guid(&self) -> Option<Guid> {
-        self.text(attr::GUID).map(Guid::from)
+    pub fn version(&self) -> Option<RecordVersion> {
+        self.text(attr::GUID).map(RecordVersion::from)
     }
 
-    /// Whether this is the reign named `reign`, held.
-    pub(crate) fn is_reign(&self, reign: &Reign) -> bool {
-        self.text(attr::REIGN) == Some(reign.as_str()) && self.whole(attr::V) == Some(1)
+    /// Whether this is the reign named `lease_id`, held.
+    pub(crate) fn has_lease_id(&self, lease_id: &LeaseId) -> bool {
+        self.text(attr::LEASE_ID) == Some(lease_id.as_str()) && self.whole(attr::V) == Some(1)
     }
 
     /// Whether a native row says free.
@@ -145,49 +145,49 @@ impl Row {
     /// What the row means.
     ///
     /// # Errors
-    /// [`RowFault`] if it is not a row that we may touch.
-    pub fn standing(&self) -> Result<Standing, RowFault> {
-        let guid = self.guid().ok_or(RowFault::NotALock)?;
+    /// [`RowError`] if it is not a row that we may touch.
+    pub fn state(&self) -> Result<RowState, RowError> {
+        let version = self.version().ok_or(RowError::NotALock)?;
         let legacy = match self.get(attr::V) {
             None => true,
             Some(Value::N(v)) if v.whole() == Some(1) => false,
-            Some(v) => return Err(RowFault::UnknownVersion { v: show(v) }),
+            Some(v) => return Err(RowError::UnknownVersion { v: show(v) }),
         };
         if let Some(kind) = self.get(attr::KIND) {
-            return Err(RowFault::UnknownKind { kind: show(kind) });
+            return Err(RowError::UnknownKind { kind: show(kind) });
         }
         if legacy {
-            return self.legacy(guid).map(Standing::Legacy);
+            return self.legacy(version).map(RowState::Legacy);
         }
-        let reign = self.text(attr::REIGN).ok_or(malformed(attr::REIGN, "a string"))?;
+        let lease_id = self.text(attr::LEASE_ID).ok_or(malformed(attr::LEASE_ID, "a string"))?;
         let token =
             self.token().filter(|t| t.get() > 0 && *t < FencingToken::MAX).ok_or(malformed(attr::TOKEN, TOKENS))?;
         let expires_on = self.whole(attr::EXPIRES_ON).ok_or(malformed(attr::EXPIRES_ON, "a whole number"))?;
         if expires_on == 0 {
-            return Ok(Standing::Free);
+            return Ok(RowState::Free);
         }
         let lease = self.whole(attr::LEASE_MS).map(Duration::from_millis);
         let lease = lease.filter(|l| !l.is_zero() && *l <= HOLD_MAX);
         let lease = lease.ok_or(malformed(attr::LEASE_MS, "from 1 to 2592000000 (30 days)"))?;
-        let stamped = self.text(attr::STAMP) == Some(attr::STAMP_SERVICE);
-        Ok(Standing::Held(HeldRow { guid, reign: reign.into(), token, lease, expires_on, stamped }))
+        let service_timestamp = self.text(attr::EXPIRY_CLOCK) == Some(attr::SERVICE_CLOCK);
+        Ok(RowState::Held(HeldRow { version, lease_id: lease_id.into(), token, lease, expires_on, service_timestamp }))
     }
 
-    fn legacy(&self, guid: Guid) -> Result<LegacyRow, RowFault> {
+    fn legacy(&self, version: RecordVersion) -> Result<LegacyRow, RowError> {
         let token = match self.get(attr::TOKEN) {
             None => None,
             Some(_) => Some(self.token().filter(|t| *t < FencingToken::MAX).ok_or(malformed(attr::TOKEN, TOKENS))?),
         };
         let expires_on = self.number(attr::EXPIRES_ON).and_then(Number::parse_int).unwrap_or(0);
-        Ok(LegacyRow { guid, token, expires_on })
+        Ok(LegacyRow { version, token, expires_on })
     }
 }
 
 /// The greatest token is none that a greater one could follow.
 const TOKENS: &str = "a whole number from 1 to 2^53 - 2";
 
-fn malformed(attribute: &'static str, expected: &'static str) -> RowFault {
-    RowFault::Malformed { attribute, expected }
+fn malformed(attribute: &'static str, expected: &'static str) -> RowError {
+    RowError::Malformed { attribute, expected }
 }
 
 fn show(value: &Value) -> String {
@@ -201,8 +201,8 @@ fn show(value: &Value) -> String {
 /// Why a row is refused. It is never touched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum RowFault {
-    /// There is a row of that name without `guid`: somebody's data.
+pub enum RowError {
+    /// There is a row of that name without `version`: somebody's data.
     NotALock,
     /// The row's format is not one that this version knows.
     UnknownVersion {
@@ -223,7 +223,7 @@ pub enum RowFault {
     },
 }
 
-impl fmt::Display for RowFault {
+impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotALock => write!(
@@ -248,4 +248,4 @@ impl fmt::Display for RowFault {
     }
 }
 
-impl std::error::Error for RowFault {}
+impl std::error::Error for RowError {}

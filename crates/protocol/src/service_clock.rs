@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::config::DRIFT_PER_MILLE;
-use crate::time::{Moment, ReceivedAt, SentAt};
+use crate::time::{ClockReading, ReceivedAt, SentAt};
 
 /// A4: the `Date`s of the service, whichever of its hosts sends them, are this close to one clock.
 pub const DELTA: Duration = Duration::from_secs(2);
@@ -20,7 +20,7 @@ impl ServiceDate {
     }
 
     /// The latest that service time can be at a later moment, by this answer alone, ms.
-    pub(crate) fn upper_at(self, sent_at: SentAt, now: Moment) -> u64 {
+    pub(crate) fn upper_at(self, sent_at: SentAt, now: ClockReading) -> u64 {
         // Real time passed is at most the larger clock's over (1 - rho).
         let passed = now.lease_elapsed_since(sent_at.0).as_millis() as u64;
         self.upper_when_sent() + (passed * 1000).div_ceil(1000 - DRIFT_PER_MILLE) + 1
@@ -40,13 +40,13 @@ struct Sample {
 }
 
 impl Sample {
-    fn lower(&self, now: Moment) -> u64 {
+    fn lower(&self, now: ClockReading) -> u64 {
         // Real time passed is at least the smaller clock's over (1 + rho).
         let passed = now.waiter_elapsed_since(self.received_at.0).as_millis() as u64;
         self.date.lower_when_received() + passed * 1000 / (1000 + DRIFT_PER_MILLE)
     }
 
-    fn upper(&self, now: Moment) -> u64 {
+    fn upper(&self, now: ClockReading) -> u64 {
         self.date.upper_at(self.sent_at, now)
     }
 }
@@ -74,16 +74,16 @@ impl ServiceClock {
     }
 
     /// Bounds of service time now, milliseconds since 1970; `None` without a recent sample.
-    pub fn interval(&self, now: Moment) -> Option<(u64, u64)> {
+    pub fn interval(&self, now: ClockReading) -> Option<(u64, u64)> {
         self.bounds(now).filter(|(lower, upper)| lower <= upper)
     }
 
-    fn bounds(&self, now: Moment) -> Option<(u64, u64)> {
+    fn bounds(&self, now: ClockReading) -> Option<(u64, u64)> {
         let recent = || self.samples.iter().filter(|s| is_recent(s, now));
         Some((recent().map(|s| s.lower(now)).max()?, recent().map(|s| s.upper(now)).min()?))
     }
 }
 
-fn is_recent(sample: &Sample, now: Moment) -> bool {
+fn is_recent(sample: &Sample, now: ClockReading) -> bool {
     now.lease_elapsed_since(sample.received_at.0) <= AGE_MAX
 }

@@ -4,7 +4,7 @@ use crate::ServiceClock;
 
 /// One reading of a host's clocks, all taken together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Moment {
+pub struct ClockReading {
     /// A clock that counts suspension (CLOCK_BOOTTIME), nanoseconds.
     pub boot_ns: u64,
     /// A clock that nobody slews (CLOCK_MONOTONIC_RAW), nanoseconds.
@@ -13,38 +13,38 @@ pub struct Moment {
     pub wall_ms: u64,
 }
 
-impl Moment {
+impl ClockReading {
     /// R4: time elapsed for a holder, the largest that any clock saw.
-    pub fn holder_elapsed_since(self, earlier: Moment) -> Duration {
+    pub fn holder_elapsed_since(self, earlier: ClockReading) -> Duration {
         let wall = Duration::from_millis(self.wall_ms.saturating_sub(earlier.wall_ms));
         self.lease_elapsed_since(earlier).max(wall)
     }
 
     /// The larger that the lease clocks saw, the wall clock aside.
-    pub(crate) fn lease_elapsed_since(self, earlier: Moment) -> Duration {
+    pub(crate) fn lease_elapsed_since(self, earlier: ClockReading) -> Duration {
         let boot = self.boot_ns.saturating_sub(earlier.boot_ns);
         Duration::from_nanos(boot.max(self.raw_ns.saturating_sub(earlier.raw_ns)))
     }
 
     /// R4: time elapsed for a waiter, the smaller that the lease clocks saw.
-    pub fn waiter_elapsed_since(self, earlier: Moment) -> Duration {
+    pub fn waiter_elapsed_since(self, earlier: ClockReading) -> Duration {
         let boot = self.boot_ns.saturating_sub(earlier.boot_ns);
         Duration::from_nanos(boot.min(self.raw_ns.saturating_sub(earlier.raw_ns)))
     }
 
     /// Time that the host was awake: what the unslewed clock counted.
-    fn awake_since(self, earlier: Moment) -> Duration {
+    fn awake_since(self, earlier: ClockReading) -> Duration {
         Duration::from_nanos(self.raw_ns.saturating_sub(earlier.raw_ns))
     }
 }
 
 /// R1: read *before* the first byte of a request is sent. A holder counts from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SentAt(pub Moment);
+pub struct SentAt(pub ClockReading);
 
 /// R2: read *after* an answer arrived. A waiter counts from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ReceivedAt(pub Moment);
+pub struct ReceivedAt(pub ClockReading);
 
 /// The end of something a holder believes: a time after something was sent, by the holder's clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,23 +60,23 @@ impl Deadline {
     }
 
     /// Time left, zero once it has passed.
-    pub fn left(&self, now: Moment) -> Duration {
+    pub fn left(&self, now: ClockReading) -> Duration {
         self.after.saturating_sub(now.holder_elapsed_since(self.from.0))
     }
 
     /// Whether it has passed.
-    pub fn passed(&self, now: Moment) -> bool {
+    pub fn passed(&self, now: ClockReading) -> bool {
         self.left(now).is_zero()
     }
 
     /// The one that is further away now.
-    pub(crate) fn later(self, other: Self, now: Moment) -> Self {
+    pub(crate) fn later(self, other: Self, now: ClockReading) -> Self {
         if other.left(now) > self.left(now) { other } else { self }
     }
 
     /// Whether it has passed, or nearly, on the unslewed clock alone; if not, the host was suspended, or the wall clock
     /// jumped. Slewing and rounding are neither: 2 % and a quarter of a second are let pass.
-    pub(crate) fn passed_awake(&self, now: Moment) -> bool {
+    pub(crate) fn passed_awake(&self, now: ClockReading) -> bool {
         now.awake_since(self.from.0) + self.after / 50 + Duration::from_millis(250) >= self.after
     }
 
@@ -86,18 +86,18 @@ impl Deadline {
     }
 
     /// Time since it was set.
-    pub(crate) fn age(&self, now: Moment) -> Duration {
+    pub(crate) fn age(&self, now: ClockReading) -> Duration {
         now.holder_elapsed_since(self.from.0)
     }
 }
 
 /// Luck for one step of a machine: fresh random bits, used at most once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fresh {
+pub struct Entropy {
     /// For a record version.
-    pub guid: u128,
+    pub version: u128,
     /// For a nonce.
-    pub reign: u128,
+    pub lease_id: u128,
     /// For jitter.
     pub jitter: u64,
 }
@@ -106,11 +106,11 @@ pub struct Fresh {
 #[derive(Clone, Copy, Debug)]
 pub struct Now<'a> {
     /// The host's clocks, just read.
-    pub at: Moment,
+    pub at: ClockReading,
     /// What answers have told about the service's clock; `None` if the store has none.
     pub service: Option<&'a ServiceClock>,
     /// Fresh random bits.
-    pub fresh: Fresh,
+    pub entropy: Entropy,
 }
 
 impl Now<'_> {
@@ -123,7 +123,7 @@ impl Now<'_> {
 /// A pause between tries or polls, with decorrelated jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Pause {
-    since: Moment,
+    since: ClockReading,
     length: Duration,
 }
 
@@ -131,11 +131,11 @@ impl Pause {
     /// After the `previous` pause, from `base` to `cap`.
     pub(crate) fn after(previous: Option<Pause>, base: Duration, cap: Duration, now: &Now<'_>) -> Self {
         let previous = previous.map_or(base, |pause| pause.length);
-        Self { since: now.at, length: decorrelated(base, previous, cap, now.fresh.jitter) }
+        Self { since: now.at, length: decorrelated(base, previous, cap, now.entropy.jitter) }
     }
 
     /// What is left of it, at most `cap`; `None` once it is over.
-    pub(crate) fn left(&self, at: Moment) -> Option<Duration> {
+    pub(crate) fn left(&self, at: ClockReading) -> Option<Duration> {
         let left = self.length.saturating_sub(at.waiter_elapsed_since(self.since));
         (!left.is_zero()).then_some(left)
     }

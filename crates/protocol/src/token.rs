@@ -23,7 +23,7 @@ impl FencingToken {
 
     /// What a first token follows on: whole seconds × 2^20, so that a row created anew counts on above the old one
     /// unless that was acquired more than a million times a second.
-    pub(crate) const fn seed(seconds: u64) -> Self {
+    pub(crate) const fn token_floor(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1 << 20))
     }
 
@@ -53,11 +53,11 @@ impl From<FencingToken> for u64 {
 
 /// A record version: fresh for every operation that writes, compared for equality only.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Guid(pub(crate) String);
+pub struct RecordVersion(pub(crate) String);
 
 /// The nonce of an acquiring operation, which names the reign that it begins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Reign(pub(crate) String);
+pub struct LeaseId(pub(crate) String);
 
 macro_rules! nonce {
     ($name:ident) => {
@@ -80,5 +80,5 @@ macro_rules! nonce {
         }
     };
 }
-nonce!(Guid);
-nonce!(Reign);
+nonce!(RecordVersion);
+nonce!(LeaseId);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::op::attr;
-use crate::{FencingToken, Guid, Moment, ReceivedAt, Row};
+use crate::{ClockReading, FencingToken, ReceivedAt, RecordVersion, Row};
 
 /// Who holds a lock, as far as its row says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -11,11 +11,11 @@ pub struct Holder {
     /// Its fencing token.
     pub token: Option<FencingToken>,
     /// Since when, on its own wall clock, epoch ms.
-    pub since_ms: Option<u64>,
+    pub acquired_at_ms: Option<u64>,
     /// Its lease.
     pub lease: Option<Duration>,
     /// When its row says that it ends, epoch ms: for people, not to be compared with any clock.
-    pub expires_ms: Option<u64>,
+    pub expires_at_ms: Option<u64>,
     /// Its payload. Somebody else's words.
     pub data: Option<String>,
 }
@@ -26,9 +26,9 @@ impl Holder {
         Self {
             owner: row.text(attr::OWNER).map(str::to_owned),
             token: row.token(),
-            since_ms: row.whole(attr::ACQUIRED_ON),
+            acquired_at_ms: row.whole(attr::ACQUIRED_ON),
             lease: row.whole(attr::LEASE_MS).map(Duration::from_millis),
-            expires_ms: row.whole(attr::EXPIRES_ON),
+            expires_at_ms: row.whole(attr::EXPIRES_ON),
             data: row.text(attr::DATA).map(str::to_owned),
         }
     }
@@ -42,17 +42,17 @@ pub enum Liveness {
     #[default]
     Unknown,
     /// Its process lives, though it may be stopped: leases decide.
-    Client,
+    ProcessAlive,
     /// Something that it started while it had the lock lives: not taken over, whatever the lease.
-    Child,
+    ChildAlive,
     /// Its process is gone, and what it started too, for ever: nobody believes in that row any more.
-    Gone,
+    Dead,
 }
 
 /// A held row under observation. Kept by a client between acquisitions, so that repeated short attempts add up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watch {
-    pub(crate) guid: Guid,
+    pub(crate) version: RecordVersion,
     pub(crate) token: Option<FencingToken>,
     /// R2: the lease of the row, never our own. A legacy row has none.
     pub(crate) lease: Option<Duration>,
@@ -61,7 +61,7 @@ pub struct Watch {
     /// If the row has no token: the service's second by which this version surely stood already.
     pub(crate) tokenless_since: Option<u64>,
     /// The row says by what it can be told whether its holder lives: it is taken only after a look at that.
-    pub(crate) bears_live: bool,
+    pub(crate) has_liveness_key: bool,
     pub(crate) holder: Holder,
 }
 
@@ -72,19 +72,19 @@ impl Watch {
     }
 
     /// R2: how long until exactly this version may be taken over, if it does not change.
-    fn over_in(&self, at: Moment) -> Option<Duration> {
+    fn expires_in(&self, at: ClockReading) -> Option<Duration> {
         let lease = self.lease?;
         Some(lease.saturating_sub(at.waiter_elapsed_since(self.since.0)))
     }
 
     /// R2: whether exactly this version may be taken over.
-    pub(crate) fn is_over(&self, at: Moment) -> bool {
-        self.over_in(at).is_some_and(|over| over.is_zero())
+    pub(crate) fn is_over(&self, at: ClockReading) -> bool {
+        self.expires_in(at).is_some_and(|over| over.is_zero())
     }
 
-    /// As [`over_in`](Self::over_in), for a takeover without another look. What the holder started may have been started
+    /// As [`expires_in`](Self::expires_in), for a takeover without another look. What the holder started may have been started
     /// since the last one.
-    pub(crate) fn over_unasked_in(&self, at: Moment) -> Option<Duration> {
-        self.over_in(at).filter(|_| !self.bears_live)
+    pub(crate) fn expires_in_without_check(&self, at: ClockReading) -> Option<Duration> {
+        self.expires_in(at).filter(|_| !self.has_liveness_key)
     }
 }

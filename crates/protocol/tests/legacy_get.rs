@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    FencingToken, Fresh, LegacyEnd, LegacyGet, LegacyStep, LockName, Moment, Now, Op, OpKind, Outcome, Row, RowFault,
-    Value, Verdict, apply, attr,
+    ClockReading, Entropy, FencingToken, LegacyEnd, LegacyGet, LegacyStep, LockName, Now, Op, OpKind, Outcome, Row,
+    RowError, Value, Verdict, apply, attr,
 };
 
 const EPOCH_MS: u64 = 1_800_000_000_000;
 
-fn at(ms: u64) -> Moment {
-    Moment { boot_ns: ms * 1_000_000, raw_ns: ms * 1_000_000, wall_ms: EPOCH_MS + ms }
+fn at(ms: u64) -> ClockReading {
+    ClockReading { boot_ns: ms * 1_000_000, raw_ns: ms * 1_000_000, wall_ms: EPOCH_MS + ms }
 }
 
 fn now(ms: u64) -> Now<'static> {
-    Now { at: at(ms), service: None, fresh: Fresh { guid: u128::from(ms) + 1, reign: 0, jitter: u64::MAX - 1 } }
+    Now { at: at(ms), service: None, entropy: Entropy { version: u128::from(ms) + 1, lease_id: 0, jitter: u64::MAX - 1 } }
 }
 
 fn row(attributes: &[(&str, Value)]) -> Row {
@@ -29,12 +29,12 @@ fn native(expires_on: u64) -> Row {
     row(&[
         (attr::V, 1.into()),
         (attr::GUID, "ours".into()),
-        (attr::REIGN, "r".into()),
+        (attr::LEASE_ID, "r".into()),
         (attr::TOKEN, 7.into()),
         (attr::EXPIRES_ON, expires_on.into()),
         (attr::LEASE_MS, 20_000.into()),
         (attr::OWNER, "somebody".into()),
-        (attr::STAMP, attr::STAMP_SERVICE.into()),
+        (attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into()),
         (attr::DATA, "kept".into()),
         ("note", "kept too".into()),
     ])
@@ -81,7 +81,7 @@ fn the_put_has_the_originals_two_attributes_and_carries_on_token_payload_and_wha
     let op = put(&mut get(1_234), 0, Some(&seen));
     let Verdict::Applied(after) = apply(Some(&seen), &op) else { panic!("a conflict") };
     let expected = row(&[
-        (attr::GUID, op.guid.as_str().into()),
+        (attr::GUID, op.version.as_str().into()),
         (attr::EXPIRES_ON, (EPOCH_MS + 1_234).into()),
         (attr::TOKEN, 8.into()),
         (attr::DATA, "kept".into()),
@@ -117,14 +117,14 @@ fn lesson_30_a_lock_that_was_renewed_or_taken_since_is_not_overwritten() {
 #[test]
 fn rows_that_we_may_not_touch_are_refused_by_name() {
     let cases = [
-        (row(&[("total", 5.into())]), RowFault::NotALock),
-        (row(&[(attr::GUID, "g".into()), (attr::V, 2.into())]), RowFault::UnknownVersion { v: "2".into() }),
+        (row(&[("total", 5.into())]), RowError::NotALock),
+        (row(&[(attr::GUID, "g".into()), (attr::V, 2.into())]), RowError::UnknownVersion { v: "2".into() }),
     ];
     for (there, fault) in cases {
         let mut machine = get(5);
         machine.next(&now(0));
         machine.handle_row(&now(0), Some(&there));
-        assert_eq!(end(&mut machine, 0), LegacyEnd::Faulty(fault));
+        assert_eq!(end(&mut machine, 0), LegacyEnd::RowError(fault));
     }
 }
 
@@ -158,7 +158,7 @@ fn one_that_did_not_land_is_sent_again_the_same_and_one_that_was_overtaken_is_lo
 fn a_conflict_is_ours_if_the_row_says_so_and_is_read_if_the_answer_does_not_bring_it() {
     let mut machine = get(60_000);
     let op = put(&mut machine, 0, None);
-    let mine = row(&[(attr::GUID, op.guid.as_str().into())]);
+    let mine = row(&[(attr::GUID, op.version.as_str().into())]);
     let mut brought = machine.clone();
     brought.handle_outcome(&now(1), &Outcome::Conflict(Some(mine.clone())));
     assert_eq!(end(&mut brought, 1), LegacyEnd::Got);
@@ -178,7 +178,7 @@ fn a_put_that_is_confirmed_only_after_it_was_over_is_not_reported() {
     machine.handle_outcome(&now(10), &Outcome::Unknown);
     assert!(matches!(machine.next(&now(10)), LegacyStep::Pause(_)));
     machine.next(&now(30));
-    let mine = row(&[(attr::GUID, op.guid.as_str().into())]);
+    let mine = row(&[(attr::GUID, op.version.as_str().into())]);
     machine.handle_row(&now(51), Some(&mine));
     assert_eq!(end(&mut machine, 51), LegacyEnd::Unknown);
     // An answer to the first try counts, however short the lock: as with the original.

@@ -4,37 +4,37 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, Beat, FencingToken, Fresh, Heartbeat, Held, LockName, Moment, Now, Number, Op, OpKind, Outcome, Patience,
-    ReceivedAt, Release, ReleaseEnd, ReleaseStep, Request, Revoke, RevokeStep, Row, RowFault, SentAt, ServiceClock,
-    ServiceDate, Step, Target, Timing, Value, Verdict, apply, attr,
+    Acquire, ClockReading, Entropy, FencingToken, Held, HeldStep, LockName, Now, Number, Op, OpKind, Outcome,
+    ReceivedAt, Release, ReleaseEnd, ReleaseStep, Renewal, Request, Revoke, RevokeStep, Row, RowError, SentAt,
+    ServiceClock, ServiceDate, Step, Target, Timing, Value, Verdict, WaitMode, apply, attr,
 };
 
 const EPOCH_MS: u64 = 1_800_000_000_000;
 
-fn at(ms: u64) -> Moment {
-    Moment { boot_ns: ms * 1_000_000, raw_ns: ms * 1_000_000, wall_ms: EPOCH_MS + ms }
+fn at(ms: u64) -> ClockReading {
+    ClockReading { boot_ns: ms * 1_000_000, raw_ns: ms * 1_000_000, wall_ms: EPOCH_MS + ms }
 }
 
 /// The time of a host without a service clock; luck that always gives the longest pause.
 fn now(ms: u64) -> Now<'static> {
     let luck = u128::from(ms) + 1;
-    Now { at: at(ms), service: None, fresh: Fresh { guid: luck << 8, reign: luck << 64, jitter: u64::MAX - 1 } }
+    Now { at: at(ms), service: None, entropy: Entropy { version: luck << 8, lease_id: luck << 64, jitter: u64::MAX - 1 } }
 }
 
 fn with<'a>(service: &'a ServiceClock, ms: u64) -> Now<'a> {
     Now { service: Some(service), ..now(ms) }
 }
 
-fn request(lease_s: u64, patience: Patience) -> Request {
+fn request(lease_s: u64, wait_mode: WaitMode) -> Request {
     Request {
         name: LockName::new("a").unwrap(),
         owner: "test".into(),
         timing: Timing::new(Duration::from_secs(lease_s)).unwrap(),
-        heartbeat: Heartbeat::Background,
+        renewal: Renewal::Automatic,
         max_hold: None,
         data: None,
-        live: None,
-        patience,
+        liveness_key: None,
+        wait_mode,
     }
 }
 
@@ -46,7 +46,7 @@ fn held(lease_ms: u64) -> Row {
     row(&[
         (attr::V, 1.into()),
         (attr::GUID, "g".into()),
-        (attr::REIGN, "r".into()),
+        (attr::LEASE_ID, "r".into()),
         (attr::TOKEN, 7.into()),
         (attr::EXPIRES_ON, (EPOCH_MS + lease_ms).into()),
         (attr::LEASE_MS, lease_ms.into()),
@@ -62,7 +62,7 @@ fn write(step: Step) -> Op {
 
 /// An uncontended acquisition at 0 ms, on a store without a clock.
 fn acquired(lease_s: u64) -> (Held, Row) {
-    let mut machine = Acquire::new(request(lease_s, Patience::Wait), None);
+    let mut machine = Acquire::new(request(lease_s, WaitMode::Wait), None);
     let op = write(machine.next(&now(0)));
     let Verdict::Applied(row) = apply(None, &op) else { panic!() };
     machine.handle_outcome(&now(10), SentAt(at(0)), &Outcome::Applied(row.clone()), None);
@@ -74,7 +74,7 @@ fn acquired(lease_s: u64) -> (Held, Row) {
 
 #[test]
 fn a_poll_that_outlasts_the_rows_lease_does_not_delay_its_takeover() {
-    let mut machine = Acquire::new(request(20, Patience::Wait), None);
+    let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
     let _acquire = write(machine.next(&now(0)));
     machine.handle_outcome(&now(1), SentAt(at(0)), &Outcome::Conflict(Some(held(1_000))), None);
     // Pauses and reads until the lease of the row is over; each step must move time, or end the wait.
@@ -99,8 +99,8 @@ fn a_poll_that_outlasts_the_rows_lease_does_not_delay_its_takeover() {
 
 #[test]
 fn the_wait_for_a_safe_seed_begins_anew_with_each_version_of_a_row_without_a_token() {
-    let legacy = |guid: &str| row(&[(attr::GUID, guid.into()), (attr::EXPIRES_ON, 1.into())]);
-    let mut machine = Acquire::new(request(20, Patience::Wait), None).reading_first();
+    let legacy = |version: &str| row(&[(attr::GUID, version.into()), (attr::EXPIRES_ON, 1.into())]);
+    let mut machine = Acquire::new(request(20, WaitMode::Wait), None).reading_first();
     let mut service = ServiceClock::default();
     let mut ms = 0;
     let mut versions = 0;
@@ -121,7 +121,7 @@ fn the_wait_for_a_safe_seed_begins_anew_with_each_version_of_a_row_without_a_tok
             Step::Write(op) => {
                 let OpKind::TakeOver { lease, seen_token: None, .. } = op.kind else { panic!("{op:?}") };
                 let second_seen = (EPOCH_MS + first_seen) / 1000;
-                assert!(lease.seed.get() >> 20 > second_seen, "a seed from before this version was seen");
+                assert!(lease.token_floor.get() >> 20 > second_seen, "a seed from before this version was seen");
                 assert_eq!(versions, 2, "taken while versions were still changing");
                 return;
             }
@@ -136,10 +136,10 @@ fn a_token_beyond_its_range_is_refused_and_neither_wraps_nor_panics() {
     for token in ["9007199254740992", "18446744073709551615", "99999999999999999999999999999999999999"] {
         let mut there = held(1_000);
         there.set(attr::TOKEN, Value::N(Number::parse(token).unwrap()));
-        assert!(matches!(there.standing(), Err(RowFault::Malformed { attribute: attr::TOKEN, .. })));
+        assert!(matches!(there.state(), Err(RowError::Malformed { attribute: attr::TOKEN, .. })));
         let mut free = there.clone();
         free.set(attr::EXPIRES_ON, 0.into());
-        let mut machine = Acquire::new(request(20, Patience::Wait), None);
+        let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
         let op = write(machine.next(&now(0)));
         assert_eq!(apply(Some(&free), &op), Verdict::Conflict(Some(free)));
     }
@@ -157,12 +157,12 @@ fn a_row_whose_token_no_greater_one_can_follow_is_refused_by_name_and_not_waited
         if ends == 0 {
             there.set(attr::EXPIRES_ON, 0.into());
         }
-        let mut machine = Acquire::new(request(20, Patience::Wait), None);
+        let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
         let op = write(machine.next(&now(0)));
         let Verdict::Conflict(shown) = apply(Some(&there), &op) else { panic!("it gives {op:?}") };
         machine.handle_outcome(&now(later), SentAt(at(0)), &Outcome::Conflict(shown), None);
         let step = machine.next(&now(later));
-        assert!(matches!(step, Step::Faulty(RowFault::Malformed { attribute: attr::TOKEN, .. })), "{step:?}");
+        assert!(matches!(step, Step::RowError(RowError::Malformed { attribute: attr::TOKEN, .. })), "{step:?}");
     }
 }
 
@@ -186,12 +186,12 @@ fn a_release_whose_answer_was_lost_does_not_guess_what_the_original_or_a_deletio
 #[test]
 fn a_legacy_row_with_a_kind_is_refused_before_it_is_taken_over() {
     let order = row(&[(attr::GUID, "g".into()), (attr::KIND, "order".into()), (attr::EXPIRES_ON, 1.into())]);
-    assert!(matches!(order.standing(), Err(RowFault::UnknownKind { .. })));
+    assert!(matches!(order.state(), Err(RowError::UnknownKind { .. })));
 }
 
 #[test]
 fn a_clean_up_that_was_throttled_is_tried_again() {
-    let mut machine = Acquire::new(request(20, Patience::Wait), None);
+    let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
     let _acquire = write(machine.next(&now(0)));
     machine.handle_outcome(&now(5_000), SentAt(at(0)), &Outcome::Unknown, None);
     // The belief of this operation is over: it is abandoned.
@@ -224,14 +224,14 @@ fn a_renewal_that_tells_nothing_of_the_services_time_moves_no_belief() {
     let mut service = ServiceClock::default();
     let date = |ms: u64| ServiceDate((EPOCH_MS + ms) / 1000);
     service.observe(date(0), SentAt(at(0)), ReceivedAt(at(0)));
-    let mut machine = Acquire::new(request(20, Patience::Wait), None);
+    let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
     let op = write(machine.next(&with(&service, 0)));
     let Verdict::Applied(row) = apply(None, &op) else { panic!() };
     machine.handle_outcome(&with(&service, 10), SentAt(at(0)), &Outcome::Applied(row.clone()), Some(date(10)));
     let Step::Acquired(mut held) = machine.next(&with(&service, 10)) else { panic!() };
     let before = held.time_left(at(5_000));
 
-    let Beat::Write(op) = held.next(&with(&service, 5_000)) else { panic!("no renewal is due") };
+    let HeldStep::Write(op) = held.next(&with(&service, 5_000)) else { panic!("no renewal is due") };
     let Verdict::Applied(row) = apply(Some(&row), &op) else { panic!() };
     held.handle_outcome(&with(&service, 5_000), SentAt(at(5_000)), &Outcome::Applied(row.clone()), None);
     assert_eq!((held.landed(), held.time_left(at(5_000))), (0, before), "an answer without a date");
@@ -240,9 +240,9 @@ fn a_renewal_that_tells_nothing_of_the_services_time_moves_no_belief() {
     let mut ms = 5_000;
     let op = loop {
         match held.next(&with(&service, ms)) {
-            Beat::Sleep(length) => ms += length.as_millis().max(1) as u64,
-            Beat::Write(op) => break op,
-            Beat::Lost(loss) => panic!("{loss:?}"),
+            HeldStep::Sleep(length) => ms += length.as_millis().max(1) as u64,
+            HeldStep::Write(op) => break op,
+            HeldStep::Lost(loss) => panic!("{loss:?}"),
         }
     };
     assert!(ms < 10_001);
@@ -269,7 +269,7 @@ fn force_free_after_a_revocation_does_not_report_what_it_did_not_do() {
     let ReleaseStep::Write(op) = release.next(&now(40)) else { panic!() };
     let Verdict::Conflict(there) = apply(Some(&row), &op) else { panic!() };
     release.handle_outcome(&now(50), &Outcome::Conflict(there));
-    assert_eq!(release.next(&now(50)), ReleaseStep::Done(ReleaseEnd::Lost(dynamo_lock_protocol::Loss::Revoked)));
+    assert_eq!(release.next(&now(50)), ReleaseStep::Done(ReleaseEnd::Lost(dynamo_lock_protocol::LossReason::Revoked)));
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_long_lease_hears_the_service_clock_often_enough() {
 #[test]
 fn a_row_without_a_token_that_was_first_seen_without_a_date_can_be_taken_later() {
     let there = row(&[(attr::GUID, "g".into()), (attr::EXPIRES_ON, 1.into())]);
-    let mut machine = Acquire::new(request(20, Patience::Try), None).reading_first();
+    let mut machine = Acquire::new(request(20, WaitMode::Try), None).reading_first();
     let mut service = ServiceClock::default();
     let mut ms = 0;
     let Step::Read { .. } = machine.next(&with(&service, ms)) else { panic!() };
@@ -291,7 +291,7 @@ fn a_row_without_a_token_that_was_first_seen_without_a_date_can_be_taken_later()
     // Somebody whose answers never tell the time is told that it is held; the watch is kept for the next attempt.
     assert!(matches!(machine.next(&with(&service, ms)), Step::Contended(_)));
     let watch = machine.watch().cloned();
-    let mut machine = Acquire::new(request(20, Patience::Try), watch);
+    let mut machine = Acquire::new(request(20, WaitMode::Try), watch);
     while ms < 60_000 {
         let date = ServiceDate((EPOCH_MS + ms) / 1000);
         match machine.next(&with(&service, ms)) {
@@ -329,7 +329,7 @@ fn an_acquisition_by_a_slow_wall_clock_is_not_reported_with_moments_to_live() {
     for (behind_ms, reported) in [(0, true), (12_000, true), (18_000, false), (30_000, false)] {
         let mut service = ServiceClock::default();
         let date = |ms: u64| ServiceDate((EPOCH_MS + behind_ms + ms) / 1000);
-        let mut machine = Acquire::new(request(20, Patience::Wait), None);
+        let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
         let op = write(machine.next(&with(&service, 0)));
         let Verdict::Applied(row) = apply(None, &op) else { panic!() };
         service.observe(date(0), SentAt(at(0)), ReceivedAt(at(10)));
@@ -352,7 +352,7 @@ fn a_renewal_without_a_stamp_never_ends_a_row_earlier() {
     let mut service = ServiceClock::default();
     let second = EPOCH_MS / 1000;
     service.observe(ServiceDate(second), SentAt(at(0)), ReceivedAt(at(5)));
-    let mut machine = Acquire::new(request(3600, Patience::Wait), None);
+    let mut machine = Acquire::new(request(3600, WaitMode::Wait), None);
     let op = write(machine.next(&with(&service, 10)));
     let Verdict::Applied(row) = apply(None, &op) else { panic!() };
     machine.handle_outcome(
@@ -365,9 +365,9 @@ fn a_renewal_without_a_stamp_never_ends_a_row_earlier() {
     // More than ten minutes without a date, and the wall clock an hour back: what it would say is over before it is sent.
     let mut late = with(&service, 700_000);
     late.at.wall_ms -= 3_600_000;
-    let Beat::Write(renewal) = held.next(&late) else { panic!("a renewal is due") };
+    let HeldStep::Write(renewal) = held.next(&late) else { panic!("a renewal is due") };
     let OpKind::Renew { ends, .. } = &renewal.kind else { panic!() };
-    assert!(!ends.stamped, "nothing tells the service's time any more");
+    assert!(!ends.service_timestamp, "nothing tells the service's time any more");
     assert_eq!(Some(ends.expires_on), row.whole(attr::EXPIRES_ON));
     // The belief that stands is within it.
     assert!(held.time_left(late.at) > Duration::from_secs(2000));
@@ -378,14 +378,14 @@ fn a_renewal_without_a_stamp_never_ends_a_row_earlier() {
 fn a_legacy_row_that_was_freed_by_force_is_had_also_by_an_answer_without_a_date() {
     let attributes = [
         (attr::GUID, Value::from("g")),
-        (attr::REIGN, "r".into()),
+        (attr::LEASE_ID, "r".into()),
         (attr::TOKEN, 8.into()),
         (attr::EXPIRES_ON, 0.into()),
-        (attr::REVOKED, 7.into()),
+        (attr::REVOKED_TOKEN, 7.into()),
     ];
     let freed = row(&attributes);
     let service = ServiceClock::default();
-    let mut machine = Acquire::new(request(20, Patience::Try), None);
+    let mut machine = Acquire::new(request(20, WaitMode::Try), None);
     let op = write(machine.next(&with(&service, 0)));
     assert!(matches!(apply(Some(&freed), &op), Verdict::Conflict(_)), "it has no `v`");
     machine.handle_outcome(&with(&service, 1), SentAt(at(0)), &Outcome::Conflict(Some(freed.clone())), None);
@@ -398,7 +398,7 @@ fn a_hold_that_is_renewed_once_more_still_counts_from_the_last_date_that_it_hear
     let mut service = ServiceClock::default();
     let date = |ms: u64| ServiceDate((EPOCH_MS + ms) / 1000);
     service.observe(date(0), SentAt(at(0)), ReceivedAt(at(5)));
-    let mut machine = Acquire::new(request(20, Patience::Try), None);
+    let mut machine = Acquire::new(request(20, WaitMode::Try), None);
     let op = write(machine.next(&with(&service, 10)));
     let Verdict::Applied(row) = apply(None, &op) else { panic!() };
     // It stood still for five seconds that its clocks do not count: too short for the two dates to disagree.
@@ -406,28 +406,28 @@ fn a_hold_that_is_renewed_once_more_still_counts_from_the_last_date_that_it_hear
     machine.handle_outcome(&with(&service, 20), SentAt(at(10)), &Outcome::Applied(row.clone()), Some(date(5_000)));
     let Step::Acquired(mut held) = machine.next(&with(&service, 20)) else { panic!() };
     held.ask_lease(Duration::from_secs(20));
-    let Beat::Write(first) = held.next(&with(&service, 20)) else { panic!("a renewal is due") };
+    let HeldStep::Write(first) = held.next(&with(&service, 20)) else { panic!("a renewal is due") };
     let Verdict::Applied(row) = apply(Some(&row), &first) else { panic!() };
     held.handle_outcome(&with(&service, 30), SentAt(at(20)), &Outcome::Applied(row), None);
     let mut ms = 30;
     let second = loop {
         match held.next(&with(&service, ms)) {
-            Beat::Write(op) => break op,
-            Beat::Sleep(length) => ms += length.as_millis().max(1) as u64,
-            Beat::Lost(loss) => panic!("{loss:?}"),
+            HeldStep::Write(op) => break op,
+            HeldStep::Sleep(length) => ms += length.as_millis().max(1) as u64,
+            HeldStep::Lost(loss) => panic!("{loss:?}"),
         }
     };
     let [OpKind::Renew { ends: first, .. }, OpKind::Renew { ends: second, .. }] = [&first.kind, &second.kind] else {
         panic!()
     };
-    assert!(second.stamped && second.expires_on >= first.expires_on, "{second:?} after {first:?}");
+    assert!(second.service_timestamp && second.expires_on >= first.expires_on, "{second:?} after {first:?}");
 }
 
 #[test]
 fn a_row_without_a_token_that_is_over_is_contended_where_no_date_will_ever_come() {
     let freed = row(&[(attr::GUID, "g".into()), (attr::EXPIRES_ON, 0.into())]);
     let service = ServiceClock::default();
-    let mut machine = Acquire::new(request(20, Patience::Try), None);
+    let mut machine = Acquire::new(request(20, WaitMode::Try), None);
     let mut ms = 0;
     for _ in 0..50 {
         match machine.next(&with(&service, ms)) {
@@ -452,14 +452,14 @@ fn without_a_service_clock_a_renewal_ends_a_row_by_the_wall_clock_as_it_is_now()
         fast.at.wall_ms += DAY;
         fast
     };
-    let mut machine = Acquire::new(request(20, Patience::Wait), None);
+    let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
     let op = write(machine.next(&fast(0)));
     let Verdict::Applied(row) = apply(None, &op) else { panic!() };
     machine.handle_outcome(&fast(1), SentAt(fast(0).at), &Outcome::Applied(row.clone()), None);
     let Step::Acquired(mut held) = machine.next(&fast(1)) else { panic!() };
     held.ask();
     // The clock is set right. Clients of the original, who know nothing but `expiresOn`, must not be kept out for a day.
-    let Beat::Write(renewal) = held.next(&now(10)) else { panic!("a renewal is due") };
+    let HeldStep::Write(renewal) = held.next(&now(10)) else { panic!("a renewal is due") };
     let OpKind::Renew { ends, .. } = renewal.kind else { panic!() };
     assert!(ends.expires_on < EPOCH_MS + 60_000, "{ends:?}");
 }
@@ -468,7 +468,7 @@ fn without_a_service_clock_a_renewal_ends_a_row_by_the_wall_clock_as_it_is_now()
 fn a_token_after_a_legacy_overwrite_is_above_one_seeded_by_a_fast_wall_clock() {
     let mut service = ServiceClock::default();
     // Nothing has told the service's time, and this wall clock is hours fast.
-    let mut first = Acquire::new(request(20, Patience::Wait), None);
+    let mut first = Acquire::new(request(20, WaitMode::Wait), None);
     let mut fast = with(&service, 0);
     fast.at.wall_ms += 6 * 3_600_000;
     let op = write(first.next(&fast));
@@ -476,7 +476,7 @@ fn a_token_after_a_legacy_overwrite_is_above_one_seeded_by_a_fast_wall_clock() {
     let given = row.token().unwrap();
     // A client of the original overwrites it; that takes the token with it.
     let there = self::row(&[(attr::GUID, "g".into()), (attr::EXPIRES_ON, (EPOCH_MS + 1_000).into())]);
-    let mut next = Acquire::new(request(20, Patience::Wait), None).reading_first();
+    let mut next = Acquire::new(request(20, WaitMode::Wait), None).reading_first();
     let mut ms = 30_000;
     let op = loop {
         let date = ServiceDate((EPOCH_MS + ms) / 1000);

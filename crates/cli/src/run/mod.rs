@@ -9,7 +9,7 @@ mod watch;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use dynamo_lock::{Client, Clock, Guard, Moment, ReleaseError, SystemClock};
+use dynamo_lock::{Client, Clock, ClockReading, Guard, ReleaseError, SystemClock};
 use nix::sys::signal::Signal;
 
 use self::signals::Signals;
@@ -88,7 +88,7 @@ async fn work(
     let terminal = Terminal::remember();
     let begun = listening.and_then(|()| store.child_liveness()).and_then(|life| {
         // Whoever took the lock before that could be seen has been noticed by now.
-        match guard.is_live() {
+        match guard.is_valid() {
             true => Supervised::spawn(store, task, guard.token(), life).map(Some),
             false => Ok(None),
         }
@@ -142,7 +142,7 @@ async fn work(
 }
 
 /// Whether the lock has been held since it was `taken` for so long that the command had to be ended.
-fn is_nearly(most: Duration, taken: Moment, task: &RunTask) -> bool {
+fn is_nearly(most: Duration, taken: ClockReading, task: &RunTask) -> bool {
     SystemClock.now().holder_elapsed_since(taken) + task.grace + supervisor::LOOK >= most
 }
 

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 
 use super::signals::Signals;
 use crate::exit::Failure;
-use crate::plan::{Outer, Patience, RunTask};
+use crate::plan::{Outer, RunTask, WaitMode};
 use crate::print;
 use crate::store::Open;
 use crate::waiting;
@@ -44,13 +44,13 @@ async fn acquire(lock: &Lock, task: &RunTask) -> Result<Turn, Failure> {
         options = options.max_hold(max_hold);
     }
     // The answer that says "held" says by whom: no further request.
-    let holder = match task.patience {
-        Patience::None => match options.try_acquire_or_holder().await? {
+    let holder = match task.wait_mode {
+        WaitMode::None => match options.try_acquire_or_holder().await? {
             Ok(guard) => return Ok(Turn::Ours(guard)),
             Err(holder) => Some(holder),
         },
-        Patience::Endless => return Ok(Turn::Ours(options.acquire().await?)),
-        Patience::AtMost(limit) => match options.acquire_within(limit).await {
+        WaitMode::Endless => return Ok(Turn::Ours(options.acquire().await?)),
+        WaitMode::AtMost(limit) => match options.acquire_within(limit).await {
             Ok(guard) => return Ok(Turn::Ours(guard)),
             Err(AcquireError::TimedOut { holder: Some(holder), .. }) => Some(holder),
             Err(AcquireError::TimedOut { holder: None, .. }) => {
@@ -62,7 +62,7 @@ async fn acquire(lock: &Lock, task: &RunTask) -> Result<Turn, Failure> {
         },
     };
     let holder = match holder {
-        Some(holder) => print::holder(holder.owner.as_deref(), holder.since_ms),
+        Some(holder) => print::holder(holder.owner.as_deref(), holder.acquired_at_ms),
         None => "somebody who has just left".to_owned(),
     };
     let name = task.name.as_str();

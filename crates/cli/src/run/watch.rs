@@ -6,7 +6,7 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, Guard, Loss, Moment, SystemClock};
+use dynamo_lock::{Clock, ClockReading, Guard, LossReason, SystemClock};
 use nix::sys::signal::Signal;
 
 use super::signals::Signals;
@@ -43,15 +43,15 @@ pub async fn watch(supervised: &mut Supervised, guard: &Guard, signals: &mut Sig
     let mut noticed = false;
     // Others wait for the end of a lease whose reign was revoked: the command may still end in good order.
     let mut notice: Option<Grant> = None;
-    let mut overdue: Option<Moment> = None;
+    let mut overdue: Option<ClockReading> = None;
     let mut ended: Option<ExitStatus> = None;
     // When it did, until it has been told who lives on.
-    let mut lingering: Option<Moment> = None;
+    let mut lingering: Option<ClockReading> = None;
     loop {
         if lingering.take_if(|at| SystemClock.now().holder_elapsed_since(*at) >= LINGERS).is_some() {
             tell_who_lingers(supervised);
         }
-        if notice.is_none() && !guard.is_live() && guard.lost().await == Loss::Revoked {
+        if notice.is_none() && !guard.is_valid() && guard.lost().await == LossReason::Revoked {
             notice = Some(Grant::of(|| SystemClock.now(), || supervised.left().min(task.grace)));
         }
         let grant = notice.unwrap_or_else(|| Grant::of(|| SystemClock.now(), || guard.time_left()));

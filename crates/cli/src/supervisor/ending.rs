@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock::Moment;
+use dynamo_lock::ClockReading;
 
 /// Clocks are looked at this often (R4): a timer does not count a suspension.
 pub const LOOK: Duration = Duration::from_millis(250);
@@ -19,7 +19,7 @@ pub fn reserve(grace: Duration) -> Duration {
 pub struct Ending {
     pub grace: Duration,
     /// TERM was sent: there is no way back, even if more time is granted after all.
-    pub asked: Option<Moment>,
+    pub asked: Option<ClockReading>,
     pub killed: bool,
 }
 
@@ -37,9 +37,9 @@ impl Ending {
     }
 
     /// What is to be done with so much time left.
-    pub fn due(&self, left: Duration, now: Moment) -> Option<Due> {
-        let patience = self.grace.saturating_sub(reserve(self.grace));
-        let asked_long_ago = self.asked.is_some_and(|at| now.holder_elapsed_since(at) >= patience);
+    pub fn due(&self, left: Duration, now: ClockReading) -> Option<Due> {
+        let wait_mode = self.grace.saturating_sub(reserve(self.grace));
+        let asked_long_ago = self.asked.is_some_and(|at| now.holder_elapsed_since(at) >= wait_mode);
         if self.killed {
             None
         } else if left <= reserve(self.grace) || asked_long_ago {
@@ -66,19 +66,19 @@ impl Ending {
 mod tests {
     use super::*;
 
-    const AT: Moment = Moment { boot_ns: 0, raw_ns: 0, wall_ms: 0 };
+    const AT: ClockReading = ClockReading { boot_ns: 0, raw_ns: 0, wall_ms: 0 };
 
-    fn later(seconds: u64) -> Moment {
-        Moment { boot_ns: seconds * 1_000_000_000, raw_ns: seconds * 1_000_000_000, wall_ms: seconds * 1000 }
+    fn later(seconds: u64) -> ClockReading {
+        ClockReading { boot_ns: seconds * 1_000_000_000, raw_ns: seconds * 1_000_000_000, wall_ms: seconds * 1000 }
     }
 
-    fn ending(asked: Option<Moment>) -> Ending {
+    fn ending(asked: Option<ClockReading>) -> Ending {
         Ending { asked, ..Ending::new(Duration::from_secs(5)) }
     }
 
     #[test]
     fn the_command_is_asked_and_then_killed_while_the_lease_lasts() {
-        let due = |asked: Option<Moment>, left: u64| ending(asked).due(Duration::from_secs(left), AT);
+        let due = |asked: Option<ClockReading>, left: u64| ending(asked).due(Duration::from_secs(left), AT);
         assert_eq!(due(None, 6), None);
         assert_eq!(due(None, 5), Some(Due::Ask));
         assert_eq!(due(Some(AT), 2), None);

@@ -5,26 +5,26 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use dynamo_lock::Moment;
+use dynamo_lock::ClockReading;
 use nix::sys::signal::Signal;
 
 /// For how long the command may run: so long from a moment of this host's clocks, which both read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
-    pub at: Moment,
+    pub at: ClockReading,
     pub length: Duration,
 }
 
 impl Grant {
     /// Of what is left, counted from before that is asked: if this process is stopped in between, the grant is shorter
     /// by that, and not too long.
-    pub fn of(now: impl FnOnce() -> Moment, left: impl FnOnce() -> Duration) -> Self {
+    pub fn of(now: impl FnOnce() -> ClockReading, left: impl FnOnce() -> Duration) -> Self {
         let at = now();
         Self { at, length: left() }
     }
 
     /// What is left of it.
-    pub fn left(&self, now: Moment) -> Duration {
+    pub fn left(&self, now: ClockReading) -> Duration {
         self.length.saturating_sub(now.holder_elapsed_since(self.at))
     }
 }
@@ -90,7 +90,7 @@ impl Order {
         let (word, numbers) = words(line)?;
         Some(match (word, &numbers[..]) {
             ("until", [length, boot, raw, wall]) => {
-                let at = Moment { boot_ns: natural(boot)?, raw_ns: natural(raw)?, wall_ms: natural(wall)? };
+                let at = ClockReading { boot_ns: natural(boot)?, raw_ns: natural(raw)?, wall_ms: natural(wall)? };
                 Self::Until(Grant { at, length: Duration::from_nanos(natural(length)?) })
             }
             ("pass", [signal]) => Self::Pass(Signal::try_from(i32::try_from(*signal).ok()?).ok()?),
@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn a_grant_does_not_grow_by_a_stop_while_it_is_made() {
-        let seconds = |s: u64| Moment { boot_ns: s * 1_000_000_000, raw_ns: s * 1_000_000_000, wall_ms: s * 1000 };
+        let seconds =
+            |s: u64| ClockReading { boot_ns: s * 1_000_000_000, raw_ns: s * 1_000_000_000, wall_ms: s * 1000 };
         let end = seconds(20);
         // Each look at the clock comes five seconds after the last.
         let looks = Cell::new(0);
@@ -148,7 +149,7 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        let at = Moment { boot_ns: u64::MAX, raw_ns: 2, wall_ms: 3 };
+        let at = ClockReading { boot_ns: u64::MAX, raw_ns: 2, wall_ms: 3 };
         let until = Order::Until(Grant { at, length: Duration::from_nanos(1) });
         for order in [until, Order::Pass(Signal::SIGTERM), Order::Stop, Order::Continue] {
             assert_eq!(Order::parse(&order.to_string()), Some(order));

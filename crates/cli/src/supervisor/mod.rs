@@ -19,7 +19,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use dynamo_lock::{Clock, Moment, SystemClock};
+use dynamo_lock::{Clock, ClockReading, SystemClock};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -121,7 +121,7 @@ struct Supervisor {
     /// The command itself, until it has ended.
     command: Option<Pid>,
     /// When it was seen to be stopped as by a terminal, until that has been told.
-    stopped: Option<Moment>,
+    stopped: Option<ClockReading>,
     /// The wrapper is stopped, as it has said.
     halted: bool,
 }
@@ -169,17 +169,17 @@ impl Supervisor {
     }
 
     /// What is to be done about the command. Without the wrapper it is ended in good order, while there is time.
-    fn due(&self, now: Moment) -> Option<Due> {
+    fn due(&self, now: ClockReading) -> Option<Due> {
         let left = self.left(now);
         self.ending.due(if self.orphaned { left.min(self.ending.grace) } else { left }, now)
     }
 
-    fn left(&self, now: Moment) -> Duration {
+    fn left(&self, now: ClockReading) -> Duration {
         self.grant.left(now)
     }
 
     /// Until something happens, or something is due.
-    fn wait(&self, now: Moment) -> io::Result<()> {
+    fn wait(&self, now: ClockReading) -> io::Result<()> {
         let mut nap = if self.ending.killed { ROUND } else { self.ending.nap(self.left(now)) };
         if self.stopped.is_some() {
             nap = nap.min(SETTLE);
@@ -219,7 +219,7 @@ impl Supervisor {
 
     /// A command that stops itself alone, as `less` does, would leave a terminal where nobody listens. The wrapper can
     /// do as if the terminal had stopped all.
-    fn look_whether_it_is_stopped(&mut self, now: Moment) {
+    fn look_whether_it_is_stopped(&mut self, now: ClockReading) {
         if self.halted || self.ears.stopped_by_terminal() {
             self.stopped = None;
         }

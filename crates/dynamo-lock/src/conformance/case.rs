@@ -1,5 +1,7 @@
 use crate::FencingToken;
-use crate::store::{Ends, Guid, Lease, LockName, Number, Op, OpKind, Reign, Row, Target, Value, Verdict, apply};
+use crate::store::{
+    Ends, Lease, LeaseId, LockName, Number, Op, OpKind, RecordVersion, Row, Target, Value, Verdict, apply,
+};
 
 /// The most ops in a case.
 const OPS_MAX: u32 = 6;
@@ -84,9 +86,9 @@ fn foreign() -> [(&'static str, Value); 12] {
 fn damage() -> Vec<(&'static str, Option<Value>)> {
     let other = |json: &str| Some(Value::Other(json.to_owned()));
     vec![
-        ("reign", None),
+        ("leaseId", None),
         ("guid", None),
-        ("beat", None),
+        ("renewalSeq", None),
         ("token", None),
         ("expiresOn", None),
         ("v", Some(2.into())),
@@ -95,20 +97,20 @@ fn damage() -> Vec<(&'static str, Option<Value>)> {
         ("kind", Some("semaphore".into())),
         ("kind", other(r#"{"NULL":true}"#)),
         ("guid", Some(7.into())),
-        ("reign", Some(7.into())),
-        ("reign", other(r#"{"SS":["a"]}"#)),
+        ("leaseId", Some(7.into())),
+        ("leaseId", other(r#"{"SS":["a"]}"#)),
         ("token", Some("5".into())),
         ("token", Some(0.into())),
         ("token", Some(number("-5"))),
         ("token", other(r#"{"L":[]}"#)),
-        ("beat", Some("1".into())),
-        ("beat", Some(number("1.5"))),
+        ("renewalSeq", Some("1".into())),
+        ("renewalSeq", Some(number("1.5"))),
         ("expiresOn", Some("1700000000000".into())),
         ("expiresOn", Some(number("0.5"))),
         ("expiresOn", Some(number("-1"))),
         ("expiresOn", Some(number(HUGE))),
         ("leaseMs", Some(number(HUGE))),
-        ("stamp", Some("sundial".into())),
+        ("expiryClock", Some("sundial".into())),
     ]
 }
 
@@ -159,11 +161,11 @@ impl Dice {
     fn free(&mut self) -> Row {
         let mut row = Row::default();
         row.set("v", 1.into());
-        row.set("guid", self.guid().as_str().into());
-        row.set("reign", self.reign().as_str().into());
+        row.set("guid", self.version().as_str().into());
+        row.set("leaseId", self.lease_id().as_str().into());
         row.set("token", self.token().into());
         row.set("expiresOn", 0.into());
-        row.set("purgeOn", 1_800_000_000.into());
+        row.set("ttl", 1_800_000_000.into());
         if self.once_in(3) {
             row.set("data", "what the last one left".into());
         }
@@ -173,22 +175,22 @@ impl Dice {
     fn held(&mut self) -> Row {
         let mut row = self.free();
         row.set("expiresOn", self.one_of(&[1_700_000_000_000u64, 1]).into());
-        row.set("beat", self.one_of(&[0u64, 1, 2, 9]).into());
+        row.set("renewalSeq", self.one_of(&[0u64, 1, 2, 9]).into());
         row.set("leaseMs", self.one_of(&[20_000u64, 1_000]).into());
         row.set("owner", "worker-7".into());
         row.set("acquiredOn", 1_699_999_990_000.into());
         if self.once_in(2) {
-            row.set("stamp", "service".into());
+            row.set("expiryClock", "service".into());
         }
         if self.once_in(3) {
-            row.set("live", 3.into());
+            row.set("livenessKey", 3.into());
         }
         row
     }
 
     fn revoked(&mut self) -> Row {
         let mut row = if self.once_in(3) { self.free() } else { self.held() };
-        row.set("revoked", 1.into());
+        row.set("revokedToken", 1.into());
         row
     }
 
@@ -229,12 +231,12 @@ impl Dice {
     }
 
     /// Of a small pool, so that strangers meet.
-    fn guid(&mut self) -> Guid {
-        Guid::from_random(1 + u128::from(self.below(3)))
+    fn version(&mut self) -> RecordVersion {
+        RecordVersion::from_random(1 + u128::from(self.below(3)))
     }
 
-    fn reign(&mut self) -> Reign {
-        Reign::from_random(101 + u128::from(self.below(3)))
+    fn lease_id(&mut self) -> LeaseId {
+        LeaseId::from_random(101 + u128::from(self.below(3)))
     }
 
     fn token(&mut self) -> u64 {
@@ -242,15 +244,15 @@ impl Dice {
     }
 
     /// Mostly the version that is there.
-    fn seen_guid(&mut self, row: Option<&Row>) -> Guid {
+    fn seen_version(&mut self, row: Option<&Row>) -> RecordVersion {
         let stale = self.once_in(5);
-        row.and_then(Row::guid).filter(|_| !stale).unwrap_or_else(|| self.guid())
+        row.and_then(Row::version).filter(|_| !stale).unwrap_or_else(|| self.version())
     }
 
     /// Mostly the reign that is there.
-    fn seen_reign(&mut self, row: Option<&Row>) -> Reign {
+    fn seen_lease_id(&mut self, row: Option<&Row>) -> LeaseId {
         let stale = self.once_in(5);
-        row.and_then(|row| row.text("reign")).filter(|_| !stale).map_or_else(|| self.reign(), Reign::from)
+        row.and_then(|row| row.text("leaseId")).filter(|_| !stale).map_or_else(|| self.lease_id(), LeaseId::from)
     }
 
     /// Mostly the token that is there.
@@ -264,25 +266,25 @@ impl Dice {
 
     fn op(&mut self, name: &LockName, nth: usize, row: Option<&Row>) -> Op {
         // Fresh: not of the pool.
-        let guid = Guid::from_random(1_001 + nth as u128);
-        let reign = Reign::from_random(2_001 + nth as u128);
+        let version = RecordVersion::from_random(1_001 + nth as u128);
+        let lease_id = LeaseId::from_random(2_001 + nth as u128);
         let over = row.is_none_or(|row| row.whole("expiresOn") == Some(0));
         let kind = match self.below(9) {
             // Twice as often what suits the row.
-            side @ (0 | 6 | 7) if side == 0 || over => OpKind::Acquire(self.lease(reign, row)),
-            6 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(reign, row),
+            side @ (0 | 6 | 7) if side == 0 || over => OpKind::Acquire(self.lease(lease_id, row)),
+            6 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(lease_id, row),
             6 => self.renew(row),
-            7 => self.take_over(reign, row),
-            1 => self.take_over(reign, row),
+            7 => self.take_over(lease_id, row),
+            1 => self.take_over(lease_id, row),
             2 => self.renew(row),
             3 => {
                 let token = (!self.once_in(3)).then(|| self.seen_token(row));
-                OpKind::Release { reign: self.seen_reign(row), token, purge_on: 1_800_000_002 }
+                OpKind::Release { lease_id: self.seen_lease_id(row), token, ttl: 1_800_000_002 }
             }
             8 => self.legacy_get(row),
-            _ => self.revoke(reign, row),
+            _ => self.revoke(lease_id, row),
         };
-        Op { name: name.clone(), guid, kind }
+        Op { name: name.clone(), version, kind }
     }
 
     /// Mostly of the row that is there; that it is over is not the store's to check.
@@ -292,7 +294,7 @@ impl Dice {
             (None, _) | (_, 5) => None,
             (Some(row), 4) => {
                 let mut seen = row.clone();
-                seen.set("guid", self.guid().as_str().into());
+                seen.set("guid", self.version().as_str().into());
                 Some(seen)
             }
             (Some(row), 3) => {
@@ -305,40 +307,40 @@ impl Dice {
         OpKind::LegacyGet { seen, expires_on: self.one_of(&[1_700_000_060_000, 1]) }
     }
 
-    fn revoke(&mut self, reign: Reign, row: Option<&Row>) -> OpKind {
+    fn revoke(&mut self, lease_id: LeaseId, row: Option<&Row>) -> OpKind {
         let target = self.target(row);
         match self.below(2) {
-            0 => OpKind::Revoke { target, reign },
-            _ => OpKind::ForceFree { target, reign, purge_on: 1_800_000_003 },
+            0 => OpKind::Revoke { target, lease_id },
+            _ => OpKind::ForceRevoke { target, lease_id, ttl: 1_800_000_003 },
         }
     }
 
-    fn take_over(&mut self, reign: Reign, row: Option<&Row>) -> OpKind {
+    fn take_over(&mut self, lease_id: LeaseId, row: Option<&Row>) -> OpKind {
         let stale = self.once_in(5);
         let seen_token = if stale { Some(self.seen_token(row)) } else { row.and_then(Row::token) };
-        OpKind::TakeOver { lease: self.lease(reign, row), seen: self.seen_guid(row), seen_token }
+        OpKind::TakeOver { lease: self.lease(lease_id, row), seen: self.seen_version(row), seen_token }
     }
 
-    fn lease(&mut self, fresh: Reign, row: Option<&Row>) -> Lease {
+    fn lease(&mut self, fresh: LeaseId, row: Option<&Row>) -> Lease {
         Lease {
             // A spent nonce now and then.
-            reign: if self.once_in(5) { self.seen_reign(row) } else { fresh },
-            seed: FencingToken::new(self.one_of(&[1_700_000_001 << 20, 0])),
+            lease_id: if self.once_in(5) { self.seen_lease_id(row) } else { fresh },
+            token_floor: FencingToken::new(self.one_of(&[1_700_000_001 << 20, 0])),
             lease_ms: self.one_of(&[20_000, 1_000, 2_592_000_000]),
             ends: self.ends(),
             owner: self.one_of(&["worker-8", "", "o'brien \u{1F512}"]).to_owned(),
             acquired_on: 1_700_000_000_000,
             data: self.data(),
-            live: self.once_in(3).then(|| "4".to_owned()),
+            liveness_key: self.once_in(3).then(|| "4".to_owned()),
         }
     }
 
     fn renew(&mut self, row: Option<&Row>) -> OpKind {
-        let beat = row.and_then(|row| row.whole("beat")).unwrap_or(0);
+        let renewal_seq = row.and_then(|row| row.whole("renewalSeq")).unwrap_or(0);
         OpKind::Renew {
-            reign: self.seen_reign(row),
+            lease_id: self.seen_lease_id(row),
             token: self.seen_token(row),
-            beat: self.one_of(&[beat + 1, beat + 7, beat, beat.saturating_sub(1)]),
+            renewal_seq: self.one_of(&[renewal_seq + 1, renewal_seq + 7, renewal_seq, renewal_seq.saturating_sub(1)]),
             lease_ms: self.one_of(&[20_000, 1_000]),
             ends: self.ends(),
             data: self.data(),
@@ -347,7 +349,7 @@ impl Dice {
 
     fn ends(&mut self) -> Ends {
         let expires_on = self.one_of(&[1_700_000_060_000, 1, u64::from(u32::MAX) + 1]);
-        Ends { expires_on, stamped: self.once_in(2), purge_on: 1_800_000_001 }
+        Ends { expires_on, service_timestamp: self.once_in(2), ttl: 1_800_000_001 }
     }
 
     fn data(&mut self) -> Option<String> {
@@ -365,6 +367,6 @@ impl Dice {
         let seen = row.and_then(|row| row.number("expiresOn")).cloned();
         let stale = self.once_in(5);
         let expires_on = seen.filter(|_| !stale).unwrap_or_else(|| 1_700_000_000_001.into());
-        Target::Version { guid: self.seen_guid(row), expires_on }
+        Target::Version { version: self.seen_version(row), expires_on }
     }
 }

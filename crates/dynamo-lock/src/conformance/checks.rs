@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::exam::{Exam, Passed, Written, acquire, agree, difference, free_row, held_row, release, renew};
 use super::{Case, Coverage, Dice};
-use crate::store::{Guid, NAME_MAX, Op, Row, Value, Verdict, apply};
+use crate::store::{NAME_MAX, Op, RecordVersion, Row, Value, Verdict, apply};
 use crate::{Clock, Consistency, LockName, SystemClock};
 
 /// Pages of a listing, after which it is given up.
@@ -120,12 +120,12 @@ pub(super) async fn foreign_attributes(exam: &Exam<'_>) -> Passed {
 
 pub(super) async fn missing_attribute(exam: &Exam<'_>) -> Passed {
     let name = exam.name("missing")?;
-    for attribute in ["reign", "guid", "token", "v", "expiresOn"] {
+    for attribute in ["leaseId", "guid", "token", "v", "expiresOn"] {
         let mut row = free_row(7);
         row.remove(attribute);
         expect_conflict(exam, row, &acquire(&name, 2)).await.map_err(|why| format!("without {attribute:?}: {why}"))?;
     }
-    for attribute in ["reign", "token", "v", "expiresOn", "beat"] {
+    for attribute in ["leaseId", "token", "v", "expiresOn", "renewalSeq"] {
         let mut row = held_row(3, 7);
         row.remove(attribute);
         let op = renew(&name, 2, 3, 7, 1);
@@ -171,13 +171,13 @@ pub(super) async fn once(exam: &Exam<'_>) -> Passed {
 pub(super) async fn strong_reads(exam: &Exam<'_>) -> Passed {
     let name = exam.name("strong")?;
     exam.plant(&name, Some(held_row(3, 7))).await?;
-    for beat in 1..=u64::from(exam.options.rounds) {
-        let op = renew(&name, 1_000 + u128::from(beat), 3, 7, beat);
+    for renewal_seq in 1..=u64::from(exam.options.rounds) {
+        let op = renew(&name, 1_000 + u128::from(renewal_seq), 3, 7, renewal_seq);
         let row = exam.handle(0).read(&name, Consistency::Strong).await?;
         let Verdict::Applied(expected) = apply(row.as_ref(), &op) else {
-            return Err(format!("before renewal {beat} the row is not as the renewals before left it: {row:?}"));
+            return Err(format!("before renewal {renewal_seq} the row is not as the renewals before left it: {row:?}"));
         };
-        exam.handle(beat as usize).write(&op).await?;
+        exam.handle(renewal_seq as usize).write(&op).await?;
         exam.expect_row(&name, Some(&expected), "after a write was answered").await?;
     }
     exam.plant(&name, None).await?;
@@ -189,9 +189,9 @@ pub(super) async fn eventual_reads(exam: &Exam<'_>) -> Passed {
     exam.plant(&name, Some(held_row(3, 7))).await?;
     // No row is a state that it was in too.
     let mut states = vec![None, Some(held_row(3, 7))];
-    for beat in 1..=u64::from(exam.options.rounds) {
-        let op = renew(&name, 1_000 + u128::from(beat), 3, 7, beat);
-        exam.handle(beat as usize).write(&op).await?;
+    for renewal_seq in 1..=u64::from(exam.options.rounds) {
+        let op = renew(&name, 1_000 + u128::from(renewal_seq), 3, 7, renewal_seq);
+        exam.handle(renewal_seq as usize).write(&op).await?;
         states.push(exam.handle(0).read(&name, Consistency::Strong).await?);
         for handle in &exam.handles {
             let row = handle.read(&name, Consistency::Eventual).await?;
@@ -237,7 +237,7 @@ pub(super) async fn list(exam: &Exam<'_>) -> Passed {
     let mut rows = BTreeMap::new();
     for nth in 0..exam.options.listed {
         let mut row = if nth % 2 == 0 { free_row(7) } else { held_row(3, 7) };
-        row.set("guid", Guid::from_random(u128::from(nth)).as_str().into());
+        row.set("guid", RecordVersion::from_random(u128::from(nth)).as_str().into());
         row.set("data", "d".repeat(4_096).as_str().into());
         row.set("note", Value::Other(r#"{"L":[{"S":"x"},{"NULL":true}]}"#.to_owned()));
         row.set("more", "m".repeat(1_024).as_str().into());

@@ -18,9 +18,9 @@ pub enum Feat {
     RevokeToken,
     /// [`OpKind::Revoke`] by version.
     RevokeVersion,
-    /// [`OpKind::ForceFree`] by token.
+    /// [`OpKind::ForceRevoke`] by token.
     FreeToken,
-    /// [`OpKind::ForceFree`] by version.
+    /// [`OpKind::ForceRevoke`] by version.
     FreeVersion,
     /// [`OpKind::LegacyGet`].
     LegacyGet,
@@ -49,8 +49,8 @@ impl Feat {
             OpKind::Release { .. } => Feat::Release,
             OpKind::Revoke { target: Target::Token(_), .. } => Feat::RevokeToken,
             OpKind::Revoke { target: Target::Version { .. }, .. } => Feat::RevokeVersion,
-            OpKind::ForceFree { target: Target::Token(_), .. } => Feat::FreeToken,
-            OpKind::ForceFree { target: Target::Version { .. }, .. } => Feat::FreeVersion,
+            OpKind::ForceRevoke { target: Target::Token(_), .. } => Feat::FreeToken,
+            OpKind::ForceRevoke { target: Target::Version { .. }, .. } => Feat::FreeVersion,
             OpKind::LegacyGet { .. } => Feat::LegacyGet,
         }
     }

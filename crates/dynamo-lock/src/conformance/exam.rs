@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Options, Subject};
 use crate::store::{
-    Answer, BoxFuture, Ends, Guid, Lease, LockName, Op, OpKind, Outcome, Page, Reign, Row, Value, Verdict,
+    Answer, BoxFuture, Ends, Lease, LeaseId, LockName, Op, OpKind, Outcome, Page, RecordVersion, Row, Value, Verdict,
 };
 use crate::{Clock, Consistency, FencingToken, Store, StoreErrorKind, SystemClock};
 
@@ -27,7 +27,7 @@ pub(super) enum Written {
 #[derive(Clone, Debug)]
 pub(super) struct Handle {
     store: Arc<dyn Store>,
-    patience: Duration,
+    wait_mode: Duration,
     which: &'static str,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Exam<'a> {
 
 impl<'a> Exam<'a> {
     pub fn new(subject: &'a dyn Subject, options: &'a Options) -> Self {
-        let handle = |store, which| Handle { store, patience: options.patience, which };
+        let handle = |store, which| Handle { store, wait_mode: options.wait_mode, which };
         let handles = [handle(subject.store(), "the first handle"), handle(subject.other(), "the second handle")];
         Self { subject, options, handles }
     }
@@ -50,7 +50,7 @@ impl<'a> Exam<'a> {
     }
 
     pub(super) async fn plant(&self, name: &LockName, row: Option<Row>) -> Passed {
-        let planted = bounded(self.options.patience, self.subject.plant(name, row)).await;
+        let planted = bounded(self.options.wait_mode, self.subject.plant(name, row)).await;
         planted.ok_or("planting a row took too long")?.map_err(|e| format!("a row could not be planted: {e}"))
     }
 
@@ -94,8 +94,8 @@ impl Handle {
 
     async fn ask<'a, T>(&'a self, what: &str, request: impl Fn() -> BoxFuture<'a, Answer<T>>) -> Result<T, String> {
         for attempt in 0..TRIES {
-            let Some(answer) = bounded(self.patience, request()).await else {
-                return Err(format!("a {what} took longer than {:?}", self.patience));
+            let Some(answer) = bounded(self.wait_mode, request()).await else {
+                return Err(format!("a {what} took longer than {:?}", self.wait_mode));
             };
             let error = match answer.result {
                 Ok(said) => return Ok(said),
@@ -115,11 +115,11 @@ impl Handle {
 }
 
 /// `None` if it took longer.
-async fn bounded<T>(patience: Duration, future: impl Future<Output = T>) -> Option<T> {
+async fn bounded<T>(wait_mode: Duration, future: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;
         done = future => Some(done),
-        () = SystemClock.sleep(patience) => None,
+        () = SystemClock.sleep(wait_mode) => None,
     }
 }
 
@@ -160,19 +160,19 @@ pub(super) fn difference(expected: Option<&Row>, found: Option<&Row>) -> String 
 pub(super) fn free_row(token: u64) -> Row {
     Row::new([
         ("v".to_owned(), 1.into()),
-        ("guid".to_owned(), Value::from(Guid::from_random(1).as_str())),
-        ("reign".to_owned(), Value::from(Reign::from_random(1).as_str())),
+        ("guid".to_owned(), Value::from(RecordVersion::from_random(1).as_str())),
+        ("leaseId".to_owned(), Value::from(LeaseId::from_random(1).as_str())),
         ("token".to_owned(), token.into()),
         ("expiresOn".to_owned(), 0.into()),
-        ("purgeOn".to_owned(), 1_800_000_000.into()),
+        ("ttl".to_owned(), 1_800_000_000.into()),
     ])
 }
 
 /// A held native row: what [`lease`] with this nonce writes on [`free_row`].
 pub(super) fn held_row(nonce: u128, token: u64) -> Row {
     let mut row = free_row(token);
-    row.set("reign", Reign::from_random(nonce).as_str().into());
-    row.set("beat", 0.into());
+    row.set("leaseId", LeaseId::from_random(nonce).as_str().into());
+    row.set("renewalSeq", 0.into());
     row.set("leaseMs", 20_000.into());
     row.set("owner", "somebody".into());
     row.set("acquiredOn", 1_700_000_000_000.into());
@@ -181,38 +181,38 @@ pub(super) fn held_row(nonce: u128, token: u64) -> Row {
 }
 
 pub(super) fn ends() -> Ends {
-    Ends { expires_on: 1_700_000_060_000, stamped: false, purge_on: 1_800_000_001 }
+    Ends { expires_on: 1_700_000_060_000, service_timestamp: false, ttl: 1_800_000_001 }
 }
 
 /// A lease of the reign that has this nonce.
 pub(super) fn lease(nonce: u128) -> Lease {
     Lease {
-        reign: Reign::from_random(nonce),
-        seed: FencingToken::new(1_000),
+        lease_id: LeaseId::from_random(nonce),
+        token_floor: FencingToken::new(1_000),
         lease_ms: 20_000,
         ends: ends(),
         owner: format!("writer {nonce}"),
         acquired_on: 1_700_000_040_000,
         data: None,
-        live: None,
+        liveness_key: None,
     }
 }
 
 /// An op whose record version has this nonce.
 pub(super) fn op(name: &LockName, nonce: u128, kind: OpKind) -> Op {
-    Op { name: name.clone(), guid: Guid::from_random(nonce), kind }
+    Op { name: name.clone(), version: RecordVersion::from_random(nonce), kind }
 }
 
 pub(super) fn acquire(name: &LockName, nonce: u128) -> Op {
     op(name, nonce, OpKind::Acquire(lease(nonce)))
 }
 
-pub(super) fn renew(name: &LockName, nonce: u128, reign: u128, token: u64, beat: u64) -> Op {
-    let (reign, token) = (Reign::from_random(reign), FencingToken::new(token));
-    op(name, nonce, OpKind::Renew { reign, token, beat, lease_ms: 20_000, ends: ends(), data: None })
+pub(super) fn renew(name: &LockName, nonce: u128, lease_id: u128, token: u64, renewal_seq: u64) -> Op {
+    let (lease_id, token) = (LeaseId::from_random(lease_id), FencingToken::new(token));
+    op(name, nonce, OpKind::Renew { lease_id, token, renewal_seq, lease_ms: 20_000, ends: ends(), data: None })
 }
 
-pub(super) fn release(name: &LockName, nonce: u128, reign: u128, token: u64) -> Op {
-    let (reign, token) = (Reign::from_random(reign), Some(FencingToken::new(token)));
-    op(name, nonce, OpKind::Release { reign, token, purge_on: 1_800_000_002 })
+pub(super) fn release(name: &LockName, nonce: u128, lease_id: u128, token: u64) -> Op {
+    let (lease_id, token) = (LeaseId::from_random(lease_id), Some(FencingToken::new(token)));
+    op(name, nonce, OpKind::Release { lease_id, token, ttl: 1_800_000_002 })
 }

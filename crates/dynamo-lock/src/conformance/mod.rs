@@ -87,7 +87,7 @@ pub struct Options {
     /// What the names of all rows begin with. They are removed at the end, except after a failure.
     pub prefix: String,
     /// The longest that one request may take.
-    pub patience: Duration,
+    pub wait_mode: Duration,
 }
 
 impl Default for Options {
@@ -99,14 +99,14 @@ impl Default for Options {
             writers: 8,
             listed: 250,
             prefix: "conformance/".to_owned(),
-            patience: Duration::from_secs(30),
+            wait_mode: Duration::from_secs(30),
         }
     }
 }
 
 /// Runs every check on a store, on a tokio runtime with timers. A request that is throttled is repeated up to ten
 /// times with growing pauses; one that gets no answer is a failure of its check, as is one that takes longer than
-/// [`Options::patience`]. All loops are bounded, so it comes to an end on any store.
+/// [`Options::wait_mode`]. All loops are bounded, so it comes to an end on any store.
 ///
 /// # Errors
 ///

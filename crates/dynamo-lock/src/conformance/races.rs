@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tokio::task::JoinSet;
 
 use super::exam::{Exam, Passed, Written, acquire, free_row, held_row, lease, op, release, renew};
-use crate::store::{Guid, LockName, Op, OpKind, Row};
+use crate::store::{LockName, Op, OpKind, RecordVersion, Row};
 use crate::{Consistency, FencingToken};
 
 /// Sends these at once; the answers beside the op, in any order.
@@ -31,7 +31,7 @@ async fn one_winner(exam: &Exam<'_>, name: &LockName, answers: Vec<(Op, Written)
     };
     for (op, written) in &answers {
         match written {
-            Written::Applied(row) if row.guid().as_ref() == Some(&op.guid) => {}
+            Written::Applied(row) if row.version().as_ref() == Some(&op.version) => {}
             Written::Conflict(row) if row.as_ref() == Some(winner) => {}
             odd => return Err(format!("the row that won is {winner:?}, and another writer was told {odd:?}")),
         }
@@ -55,7 +55,7 @@ pub(super) async fn take_over(exam: &Exam<'_>) -> Passed {
     for round in 0..exam.options.rounds {
         exam.plant(&name, Some(held_row(3, 7))).await?;
         let one = |nonce: u128| {
-            let (seen, seen_token) = (Guid::from_random(1), Some(FencingToken::new(7)));
+            let (seen, seen_token) = (RecordVersion::from_random(1), Some(FencingToken::new(7)));
             op(&name, nonce, OpKind::TakeOver { lease: lease(nonce), seen, seen_token })
         };
         let ops = (0..exam.options.writers).map(|writer| one(1_000 + u128::from(writer))).collect();
@@ -71,7 +71,7 @@ pub(super) async fn release_race(exam: &Exam<'_>) -> Passed {
     for round in 0..exam.options.rounds {
         exam.plant(&name, Some(held_row(3, 7))).await?;
         let mut ops: Vec<_> = (1..u64::from(exam.options.writers))
-            .map(|beat| renew(&name, 1_000 + u128::from(beat), 3, 7, beat))
+            .map(|renewal_seq| renew(&name, 1_000 + u128::from(renewal_seq), 3, 7, renewal_seq))
             .collect();
         // In the middle, on either handle.
         ops.insert((ops.len() / 2).saturating_sub(round as usize % 2), release(&name, 2_000, 3, 7));
@@ -88,11 +88,11 @@ async fn release_survived(exam: &Exam<'_>, name: &LockName, answers: &[(Op, Writ
     };
     exam.expect_row(name, Some(freed), "after the race").await?;
     for (op, written) in answers {
-        let OpKind::Renew { beat, .. } = op.kind else { continue };
+        let OpKind::Renew { renewal_seq, .. } = op.kind else { continue };
         match written {
-            Written::Applied(row) if row.whole("beat") == Some(beat) => {}
-            Written::Conflict(Some(row)) if row == freed || row.whole("beat") > Some(beat) => {}
-            odd => return Err(format!("renewal {beat} must find a later renewal or the release, not {odd:?}")),
+            Written::Applied(row) if row.whole("renewalSeq") == Some(renewal_seq) => {}
+            Written::Conflict(Some(row)) if row == freed || row.whole("renewalSeq") > Some(renewal_seq) => {}
+            odd => return Err(format!("renewal {renewal_seq} must find a later renewal or the release, not {odd:?}")),
         }
     }
     Ok(())

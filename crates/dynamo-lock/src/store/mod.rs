@@ -18,8 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use dynamo_lock_protocol::{
-    Change, Condition, Ends, FencingToken, Guid, Lease, Liveness, LockName, NAME_MAX, Number, Op, OpKind, Outcome,
-    Reign, Row, ServiceDate, Target, Value, Verdict, apply, attr, holds,
+    Change, Condition, Ends, FencingToken, Lease, LeaseId, Liveness, LockName, NAME_MAX, Number, Op, OpKind, Outcome,
+    RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr, holds,
 };
 
 #[cfg(feature = "config")]
@@ -59,26 +59,26 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
         false
     }
 
-    /// What the rows that are acquired through this handle bear as `live`: by it [`liveness`](Store::liveness) knows
+    /// What the rows that are acquired through this handle bear as `liveness_key`: by it [`liveness`](Store::liveness) knows
     /// whether this handle is still there. `None` where there is no such thing: leases decide alone.
-    fn live(&self) -> Option<&str> {
+    fn liveness_key(&self) -> Option<&str> {
         None
     }
 
-    /// What the row of a [`hold`](crate::Lock::hold) bears as `live` that begins now, whoever lives: by it
+    /// What the row of a [`hold`](crate::Lock::hold) bears as `liveness_key` that begins now, whoever lives: by it
     /// [`liveness`](Store::liveness) knows when that is over. `None` where no clock is everybody's: leases decide alone.
-    fn live_for(&self, duration: Duration) -> Option<String> {
+    fn hold_liveness_key(&self, duration: Duration) -> Option<String> {
         let _ = duration;
         None
     }
 
-    /// Whether the handle whose rows bear this `live` is still there. It looks after it was called, and does not wait.
+    /// Whether the handle whose rows bear this `liveness_key` is still there. It looks after it was called, and does not wait.
     ///
-    /// [`Liveness::Gone`] is a promise: no guard that was acquired through that handle is in any process, now or later; a hold
+    /// [`Liveness::Dead`] is a promise: no guard that was acquired through that handle is in any process, now or later; a hold
     /// is over by every clock of a holder.
     /// Whoever cannot be sure of that says [`Liveness::Unknown`].
-    fn liveness(&self, live: &str) -> Liveness {
-        let _ = live;
+    fn liveness(&self, liveness_key: &str) -> Liveness {
+        let _ = liveness_key;
         Liveness::Unknown
     }
 }

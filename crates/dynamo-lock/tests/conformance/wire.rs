@@ -98,30 +98,30 @@ pub fn op(op: &Op) -> Json {
             let seen_token = seen_token.map(FencingToken::get);
             json!({ "is": "take over", "lease": lease(new), "seen": seen.as_str(), "seenToken": seen_token })
         }
-        OpKind::Renew { reign, token, beat, lease_ms, ends: new, data } => json!({
-            "is": "renew", "reign": reign.as_str(), "token": token.get(), "beat": beat, "leaseMs": lease_ms,
+        OpKind::Renew { lease_id, token, renewal_seq, lease_ms, ends: new, data } => json!({
+            "is": "renew", "leaseId": lease_id.as_str(), "token": token.get(), "renewalSeq": renewal_seq, "leaseMs": lease_ms,
             "ends": ends(new), "data": data,
         }),
-        OpKind::Release { reign, token, purge_on } => {
+        OpKind::Release { lease_id, token, ttl } => {
             let token = token.map(FencingToken::get);
-            json!({ "is": "release", "reign": reign.as_str(), "token": token, "purgeOn": purge_on })
+            json!({ "is": "release", "leaseId": lease_id.as_str(), "token": token, "ttl": ttl })
         }
-        OpKind::Revoke { target: of, reign } => {
-            json!({ "is": "revoke", "target": target(of), "reign": reign.as_str() })
+        OpKind::Revoke { target: of, lease_id } => {
+            json!({ "is": "revoke", "target": target(of), "leaseId": lease_id.as_str() })
         }
-        OpKind::ForceFree { target: of, reign, purge_on } => {
-            json!({ "is": "force free", "target": target(of), "reign": reign.as_str(), "purgeOn": purge_on })
+        OpKind::ForceRevoke { target: of, lease_id, ttl } => {
+            json!({ "is": "force free", "target": target(of), "leaseId": lease_id.as_str(), "ttl": ttl })
         }
         OpKind::LegacyGet { seen, expires_on } => {
             json!({ "is": "legacy get", "seen": seen.as_ref().map(row), "expiresOn": expires_on })
         }
     };
-    json!({ "name": op.name.as_str(), "guid": op.guid.as_str(), "kind": kind })
+    json!({ "name": op.name.as_str(), "guid": op.version.as_str(), "kind": kind })
 }
 
 pub fn op_of(json: &Json) -> Op {
     let kind = &json["kind"];
-    let reign = || text(&kind["reign"]).into();
+    let lease_id = || text(&kind["leaseId"]).into();
     let maybe_token = |json: &Json| json.as_u64().map(FencingToken::new);
     let kind = match text(&kind["is"]) {
         "acquire" => OpKind::Acquire(lease_of(&kind["lease"])),
@@ -131,62 +131,62 @@ pub fn op_of(json: &Json) -> Op {
             seen_token: maybe_token(&kind["seenToken"]),
         },
         "renew" => OpKind::Renew {
-            reign: reign(),
+            lease_id: lease_id(),
             token: FencingToken::new(whole(&kind["token"])),
-            beat: whole(&kind["beat"]),
+            renewal_seq: whole(&kind["renewalSeq"]),
             lease_ms: whole(&kind["leaseMs"]),
             ends: ends_of(&kind["ends"]),
             data: maybe_text(&kind["data"]),
         },
         "release" => {
             let token = maybe_token(&kind["token"]);
-            OpKind::Release { reign: reign(), token, purge_on: whole(&kind["purgeOn"]) }
+            OpKind::Release { lease_id: lease_id(), token, ttl: whole(&kind["ttl"]) }
         }
-        "revoke" => OpKind::Revoke { target: target_of(&kind["target"]), reign: reign() },
+        "revoke" => OpKind::Revoke { target: target_of(&kind["target"]), lease_id: lease_id() },
         "force free" => {
             let target = target_of(&kind["target"]);
-            OpKind::ForceFree { target, reign: reign(), purge_on: whole(&kind["purgeOn"]) }
+            OpKind::ForceRevoke { target, lease_id: lease_id(), ttl: whole(&kind["ttl"]) }
         }
         "legacy get" => OpKind::LegacyGet { seen: maybe_row_of(&kind["seen"]), expires_on: whole(&kind["expiresOn"]) },
         odd => panic!("no such op: {odd}"),
     };
-    Op { name: name_of(&json["name"]), guid: text(&json["guid"]).into(), kind }
+    Op { name: name_of(&json["name"]), version: text(&json["guid"]).into(), kind }
 }
 
 fn lease(lease: &Lease) -> Json {
-    let Lease { reign, seed, lease_ms, ends: new, owner, acquired_on, data, live } = lease;
+    let Lease { lease_id, token_floor, lease_ms, ends: new, owner, acquired_on, data, liveness_key } = lease;
     json!({
-        "reign": reign.as_str(), "seed": seed.get(), "leaseMs": lease_ms, "ends": ends(new), "owner": owner,
-        "acquiredOn": acquired_on, "data": data, "live": live,
+        "leaseId": lease_id.as_str(), "seed": token_floor.get(), "leaseMs": lease_ms, "ends": ends(new), "owner": owner,
+        "acquiredOn": acquired_on, "data": data, "livenessKey": liveness_key,
     })
 }
 
 fn lease_of(json: &Json) -> Lease {
     Lease {
-        reign: text(&json["reign"]).into(),
-        seed: FencingToken::new(whole(&json["seed"])),
+        lease_id: text(&json["leaseId"]).into(),
+        token_floor: FencingToken::new(whole(&json["seed"])),
         lease_ms: whole(&json["leaseMs"]),
         ends: ends_of(&json["ends"]),
         owner: text(&json["owner"]).to_owned(),
         acquired_on: whole(&json["acquiredOn"]),
         data: maybe_text(&json["data"]),
-        live: maybe_text(&json["live"]),
+        liveness_key: maybe_text(&json["livenessKey"]),
     }
 }
 
 fn ends(ends: &Ends) -> Json {
-    let Ends { expires_on, stamped, purge_on } = ends;
-    json!([expires_on, stamped, purge_on])
+    let Ends { expires_on, service_timestamp, ttl } = ends;
+    json!([expires_on, service_timestamp, ttl])
 }
 
 fn ends_of(json: &Json) -> Ends {
-    Ends { expires_on: whole(&json[0]), stamped: json[1] == json!(true), purge_on: whole(&json[2]) }
+    Ends { expires_on: whole(&json[0]), service_timestamp: json[1] == json!(true), ttl: whole(&json[2]) }
 }
 
 fn target(target: &Target) -> Json {
     match target {
         Target::Token(token) => json!([token.get()]),
-        Target::Version { guid, expires_on } => json!([guid.as_str(), expires_on.as_str()]),
+        Target::Version { version, expires_on } => json!([version.as_str(), expires_on.as_str()]),
     }
 }
 
@@ -194,7 +194,7 @@ fn target_of(json: &Json) -> Target {
     match json[0].as_u64() {
         Some(token) => Target::Token(FencingToken::new(token)),
         None => Target::Version {
-            guid: text(&json[0]).into(),
+            version: text(&json[0]).into(),
             expires_on: Number::parse(text(&json[1])).expect("a number"),
         },
     }

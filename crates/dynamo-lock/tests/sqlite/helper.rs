@@ -3,7 +3,7 @@
 
 use dynamo_lock::store::attr;
 use dynamo_lock::{Consistency, FencingToken, LockName, Sqlite, Store};
-use dynamo_lock_protocol::{Ends, Guid, Lease, Op, OpKind, Outcome, Reign, Row};
+use dynamo_lock_protocol::{Ends, Lease, LeaseId, Op, OpKind, Outcome, RecordVersion, Row};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
@@ -26,39 +26,39 @@ pub fn token(row: &Row) -> u64 {
     row.token().expect("a token").get()
 }
 
-fn reign(n: u128) -> Reign {
-    Reign::from_random(n)
+fn lease_id(n: u128) -> LeaseId {
+    LeaseId::from_random(n)
 }
 
 fn lease(n: u128) -> Lease {
     Lease {
-        reign: reign(n),
-        seed: FencingToken::new(1000),
+        lease_id: lease_id(n),
+        token_floor: FencingToken::new(1000),
         lease_ms: 20_000,
-        ends: Ends { expires_on: 1_900_000_000_000, stamped: false, purge_on: 1_900_700_000 },
+        ends: Ends { expires_on: 1_900_000_000_000, service_timestamp: false, ttl: 1_900_700_000 },
         owner: "test".to_owned(),
         acquired_on: 1_899_999_980_000,
         data: None,
-        live: None,
+        liveness_key: None,
     }
 }
 
 /// Takes a free lock as reign `n`.
 pub fn acquire(name: &LockName, n: u128) -> Op {
-    Op { name: name.clone(), guid: Guid::from_random(n), kind: OpKind::Acquire(lease(n)) }
+    Op { name: name.clone(), version: RecordVersion::from_random(n), kind: OpKind::Acquire(lease(n)) }
 }
 
 /// Takes the lock of the row that was seen, as reign `n`.
 pub fn take_over(name: &LockName, n: u128, seen: &Row) -> Op {
-    let guid = seen.guid().unwrap_or(Guid::from("none"));
-    let kind = OpKind::TakeOver { lease: lease(n), seen: guid, seen_token: seen.token() };
-    Op { name: name.clone(), guid: Guid::from_random(n), kind }
+    let version = seen.version().unwrap_or(RecordVersion::from("none"));
+    let kind = OpKind::TakeOver { lease: lease(n), seen: version, seen_token: seen.token() };
+    Op { name: name.clone(), version: RecordVersion::from_random(n), kind }
 }
 
 /// Releases reign `of` by an op of its own number `n`.
 pub fn release(name: &LockName, n: u128, of: u128) -> Op {
-    let kind = OpKind::Release { reign: reign(of), token: None, purge_on: 1_900_700_000 };
-    Op { name: name.clone(), guid: Guid::from_random(n), kind }
+    let kind = OpKind::Release { lease_id: lease_id(of), token: None, ttl: 1_900_700_000 };
+    Op { name: name.clone(), version: RecordVersion::from_random(n), kind }
 }
 
 /// Another process.

@@ -4,7 +4,7 @@ use crate::helper::Child;
 use crate::living::{HOUR, Later, Orphan, Waiter, client, live_file, settled, signal, start, temporary};
 use dynamo_lock::store::{BoxFuture, Liveness, Op, Outcome, Page, Row};
 use dynamo_lock::{
-    Answer, Client, Consistency, Guard, Heartbeat, HoldError, Inspection, LockName, Loss, Sqlite, Store,
+    Answer, Client, Consistency, Guard, HoldError, Inspection, LockName, LossReason, Renewal, Sqlite, Store,
 };
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
@@ -19,15 +19,15 @@ async fn the_lock_of_a_killed_process_is_taken_at_once() {
     let (_directory, path) = temporary();
     let mut holder = start("live holder", &path);
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.sees().await, Liveness::Client);
+    assert_eq!(waiter.sees().await, Liveness::ProcessAlive);
     assert!(waiter.tries().await.is_none(), "it lives");
     let newcomer = Waiter::new(&path);
     holder.kill();
     holder.wait();
-    assert_eq!(waiter.sees().await, Liveness::Gone);
+    assert_eq!(waiter.sees().await, Liveness::Dead);
     let guard = newcomer.tries().await.expect("its lease of an hour does not matter");
     assert_eq!(newcomer.requests(), 2, "a write that shows it, and the takeover");
-    assert!(guard.is_live());
+    assert!(guard.is_valid());
     assert!(waiter.tries().await.is_none(), "the new one lives");
 }
 
@@ -44,7 +44,7 @@ async fn a_waiter_in_line_gets_the_lock_of_a_killed_process() {
     holder.kill();
     holder.wait();
     let guard = waiting.await.expect("goes well").expect("no lease of an hour is waited for");
-    assert!(guard.is_live());
+    assert!(guard.is_valid());
 }
 
 #[tokio::test]
@@ -55,12 +55,12 @@ async fn a_lock_is_not_taken_while_what_its_killed_holder_started_lives() {
     holder.kill();
     holder.wait();
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.sees().await, Liveness::Child);
+    assert_eq!(waiter.sees().await, Liveness::ChildAlive);
     assert!(waiter.tries().await.is_none());
     waiter.later.skip(HOUR * 48);
     assert!(waiter.tries().await.is_none(), "whatever the lease");
     orphan.end();
-    assert_eq!(waiter.sees().await, Liveness::Gone);
+    assert_eq!(waiter.sees().await, Liveness::Dead);
     assert!(waiter.tries().await.is_some(), "it has ended");
 }
 
@@ -91,8 +91,8 @@ impl Store for Slow {
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
         self.0.list(after)
     }
-    fn live_for(&self, duration: Duration) -> Option<String> {
-        self.0.live_for(duration)
+    fn hold_liveness_key(&self, duration: Duration) -> Option<String> {
+        self.0.hold_liveness_key(duration)
     }
 }
 
@@ -117,7 +117,7 @@ async fn a_hold_that_is_over_is_had_by_the_first_who_asks() {
     assert!(matches!(held().hold(Duration::from_secs(1)).await, Err(HoldError::Held { .. })));
     // Some seconds by the clocks of the machine, and whoever asks then has never seen it before.
     over.sees_it_gone().await;
-    assert!(matches!(held().inspect().await.expect("reads"), Inspection::SurelyOver { .. }));
+    assert!(matches!(held().inspect().await.expect("reads"), Inspection::Expired { .. }));
     held().hold(Duration::from_secs(1)).await.expect("over");
 }
 
@@ -128,7 +128,7 @@ async fn a_hold_whose_beginning_took_too_long_is_given_back() {
     let store = Slow(Sqlite::open(&path).expect("opens"), later.clone());
     let client = Client::builder(store).lease(HOUR).clock(later).build().expect("a client");
     let held = client.lock("orders").expect("a lock").hold(Duration::from_secs(60)).await;
-    assert!(matches!(&held, Err(HoldError::Lost(lost)) if lost.loss == Loss::Expired), "{held:?}");
+    assert!(matches!(&held, Err(HoldError::Lost(lost)) if lost.reason == LossReason::Expired), "{held:?}");
     client.close().await;
     assert!(Waiter::new(&path).tries().await.is_some(), "it is not for others to wait for");
 }
@@ -139,7 +139,7 @@ async fn the_lease_decides_about_a_stopped_holder() {
     let mut holder = start("live holder", &path);
     signal("STOP", &holder.pid().to_string());
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.sees().await, Liveness::Client);
+    assert_eq!(waiter.sees().await, Liveness::ProcessAlive);
     waiter.waits_the_lease_out().await;
     holder.kill();
 }
@@ -148,7 +148,7 @@ async fn the_lease_decides_about_a_stopped_holder() {
 async fn held_here(path: &Path) -> (Guard, PathBuf) {
     let store = Sqlite::open(path).expect("opens");
     let lock = client(store).lock("orders").expect("a lock");
-    let guard = lock.options().heartbeat(Heartbeat::Manual).acquire().await.expect("free");
+    let guard = lock.options().renewal(Renewal::Manual).acquire().await.expect("free");
     (guard, live_file(path))
 }
 
@@ -172,8 +172,8 @@ async fn lesson_45_a_liveness_file_that_was_removed_or_replaced_frees_nothing() 
         harm(&file);
         let after = Waiter::new(&path); // creates it if there is none
         assert!(file.exists());
-        assert_eq!((before.sees().await, after.sees().await), (Liveness::Client, Liveness::Unknown));
-        assert!(guard.is_live());
+        assert_eq!((before.sees().await, after.sees().await), (Liveness::ProcessAlive, Liveness::Unknown));
+        assert!(guard.is_valid());
         before.waits_the_lease_out().await;
         let (_directory, path) = temporary();
         let (_guard, file) = held_here(&path).await;
@@ -199,10 +199,21 @@ async fn lesson_45_probing_creates_no_file() {
 async fn a_row_that_says_what_nobody_wrote_leaves_it_to_the_lease() {
     let (_directory, path) = temporary();
     let store = Sqlite::open(&path).expect("opens");
-    let live = store.live().expect("on Linux").to_owned();
-    assert_eq!(store.liveness(&live), Liveness::Client, "our own");
-    let (file, number) = live.rsplit_once('-').expect("three parts");
-    let odd = ["", "7", "-", "--", "-1", "a-b-c-d", "é", &format!("{live}-1"), &format!("{file}-{:x}", u64::MAX), file];
+    let liveness_key = store.liveness_key().expect("on Linux").to_owned();
+    assert_eq!(store.liveness(&liveness_key), Liveness::ProcessAlive, "our own");
+    let (file, number) = liveness_key.rsplit_once('-').expect("three parts");
+    let odd = [
+        "",
+        "7",
+        "-",
+        "--",
+        "-1",
+        "a-b-c-d",
+        "é",
+        &format!("{liveness_key}-1"),
+        &format!("{file}-{:x}", u64::MAX),
+        file,
+    ];
     for odd in odd {
         assert_eq!(store.liveness(odd), Liveness::Unknown, "{odd}");
     }
@@ -210,27 +221,27 @@ async fn a_row_that_says_what_nobody_wrote_leaves_it_to_the_lease() {
     for other in [format!("{device}-1-{number}"), format!("ffffff-{inode}-{number}")] {
         assert_eq!(store.liveness(&other), Liveness::Unknown, "of another file: {other}");
     }
-    assert_eq!(store.liveness(&format!("{file}-7")), Liveness::Gone, "of this file, and nobody is there");
+    assert_eq!(store.liveness(&format!("{file}-7")), Liveness::Dead, "of this file, and nobody is there");
 }
 
 #[test]
 fn handles_are_there_until_their_last_clone_is_dropped() {
     let (_directory, path) = temporary();
     let (one, two) = (Sqlite::open(&path).expect("opens"), Sqlite::open(&path).expect("opens"));
-    let live = one.live().expect("on Linux").to_owned();
+    let liveness_key = one.liveness_key().expect("on Linux").to_owned();
     let clone = one.clone();
-    assert_eq!(clone.live(), one.live());
-    assert_ne!(one.live(), two.live());
+    assert_eq!(clone.liveness_key(), one.liveness_key());
+    assert_ne!(one.liveness_key(), two.liveness_key());
     drop(one);
-    assert_eq!(two.liveness(&live), Liveness::Client);
+    assert_eq!(two.liveness(&liveness_key), Liveness::ProcessAlive);
     let child = clone.child_liveness().expect("locks").expect("on Linux");
-    assert_eq!(two.liveness(&live), Liveness::Child);
+    assert_eq!(two.liveness(&liveness_key), Liveness::ChildAlive);
     let error = clone.child_liveness().expect_err("one child");
     assert!(error.to_string().contains("a child of this handle"), "{error}");
     drop(clone);
-    assert_eq!(two.liveness(&live), Liveness::Child, "it lives on");
+    assert_eq!(two.liveness(&liveness_key), Liveness::ChildAlive, "it lives on");
     drop(child);
-    assert_eq!(settled(Liveness::Gone, || two.liveness(&live)), Liveness::Gone);
+    assert_eq!(settled(Liveness::Dead, || two.liveness(&liveness_key)), Liveness::Dead);
 }
 
 #[tokio::test]
@@ -239,7 +250,7 @@ async fn a_guard_that_is_forgotten_keeps_its_lock() {
     let (guard, _) = held_here(&path).await;
     std::mem::forget(guard);
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.sees().await, Liveness::Client, "this process lives, and it could believe");
+    assert_eq!(waiter.sees().await, Liveness::ProcessAlive, "this process lives, and it could believe");
     assert!(waiter.tries().await.is_none());
 }
 
@@ -248,11 +259,11 @@ fn no_two_handles_bear_the_same_and_the_file_stays_empty() {
     let (_directory, path) = temporary();
     let first = Sqlite::open(&path).expect("opens");
     const HANDLES: usize = 10_000;
-    let lives = (0..HANDLES).map(|_| Sqlite::open(&path).expect("opens").live().expect("on Linux").to_owned());
+    let lives = (0..HANDLES).map(|_| Sqlite::open(&path).expect("opens").liveness_key().expect("on Linux").to_owned());
     let lives: std::collections::BTreeSet<String> = lives.collect();
     assert_eq!(lives.len(), HANDLES);
-    let gone = |live| settled(Liveness::Gone, || first.liveness(live)) == Liveness::Gone;
-    assert!(lives.iter().all(|live| gone(live)));
+    let gone = |liveness_key| settled(Liveness::Dead, || first.liveness(liveness_key)) == Liveness::Dead;
+    assert!(lives.iter().all(|liveness_key| gone(liveness_key)));
     assert_eq!(fs::metadata(live_file(&path)).expect("is there").len(), 0);
 }
 
@@ -276,8 +287,8 @@ async fn after_a_kill(path: &Path) -> (Waiter, u64) {
     let waiter = Waiter::new(path);
     holder.kill();
     holder.wait();
-    let live = waiter.live().await.expect("of a client");
-    let number = live.rsplit('-').next().map(|number| u64::from_str_radix(number, 16));
+    let liveness_key = waiter.liveness_key().await.expect("of a client");
+    let number = liveness_key.rsplit('-').next().map(|number| u64::from_str_radix(number, 16));
     (waiter, 2 * number.expect("three parts").expect("a number"))
 }
 
@@ -287,7 +298,7 @@ async fn a_reader_who_locks_the_bytes_of_the_dead_makes_nobody_look_alive() {
     let (waiter, first) = after_a_kill(&path).await;
     waiter.sees_it_gone().await;
     let _reader = lock_bytes(&path, libc::F_RDLCK, first, 2);
-    assert_eq!(waiter.sees().await, Liveness::Gone);
+    assert_eq!(waiter.sees().await, Liveness::Dead);
     assert!(waiter.tries().await.is_some());
 }
 
@@ -295,7 +306,7 @@ async fn a_reader_who_locks_the_bytes_of_the_dead_makes_nobody_look_alive() {
 async fn control_a_writer_who_locks_the_bytes_of_the_dead_makes_them_look_alive() {
     let (_directory, path) = temporary();
     let (waiter, first) = after_a_kill(&path).await;
-    for (start, length, seen) in [(first, 1, Liveness::Client), (first + 1, 1, Liveness::Child)] {
+    for (start, length, seen) in [(first, 1, Liveness::ProcessAlive), (first + 1, 1, Liveness::ChildAlive)] {
         let writer = lock_bytes(&path, libc::F_WRLCK, start, length);
         assert_eq!(waiter.sees().await, seen);
         drop(writer);
@@ -312,18 +323,18 @@ async fn who_finds_no_byte_to_lock_goes_on_with_leases_alone() {
     drop(reader);
     let waiter = Waiter::new(&path);
     assert_eq!(waiter.sees().await, Liveness::Unknown);
-    assert!(waiter.tries().await.is_none() && guard.is_live());
+    assert!(waiter.tries().await.is_none() && guard.is_valid());
 }
 
 #[tokio::test]
 async fn on_a_file_system_that_is_not_trusted_leases_decide() {
     let (_directory, path) = temporary();
     let store = Sqlite::open_danger_any_file_system(&path).expect("opens");
-    assert_eq!(store.live(), None);
+    assert_eq!(store.liveness_key(), None);
     assert!(store.child_liveness().expect("no error").is_none());
     assert!(!live_file(&path).exists());
     let trusted = Sqlite::open(&path).expect("opens");
-    assert_eq!(store.liveness(trusted.live().expect("on Linux")), Liveness::Unknown);
+    assert_eq!(store.liveness(trusted.liveness_key().expect("on Linux")), Liveness::Unknown);
 }
 
 #[tokio::test]
@@ -337,7 +348,7 @@ async fn an_inspection_says_that_the_holder_is_gone() {
     holder.kill();
     holder.wait();
     let inspection = lock.inspect().await.expect("reads");
-    assert!(matches!(inspection, dynamo_lock::Inspection::SurelyOver { .. }), "{inspection:?}");
+    assert!(matches!(inspection, dynamo_lock::Inspection::Expired { .. }), "{inspection:?}");
 }
 
 /// What puts a command into namespaces of its own, as a container does: users, processes, mounts, clocks.

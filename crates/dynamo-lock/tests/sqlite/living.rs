@@ -2,7 +2,7 @@
 
 use crate::helper::{Child, lock_name, say};
 use dynamo_lock::store::{BoxFuture, Liveness, Op, Outcome, Page, Row, attr};
-use dynamo_lock::{Answer, Client, Clock, Consistency, Guard, LockName, Moment, Sqlite, Store, SystemClock};
+use dynamo_lock::{Answer, Client, Clock, ClockReading, Consistency, Guard, LockName, Sqlite, Store, SystemClock};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -126,9 +126,9 @@ impl Later {
 }
 
 impl Clock for Later {
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         let (now, more) = (SystemClock.now(), self.0.load(Ordering::Relaxed));
-        Moment {
+        ClockReading {
             boot_ns: now.boot_ns + more * 1_000_000,
             raw_ns: now.raw_ns + more * 1_000_000,
             wall_ms: now.wall_ms + more,
@@ -156,11 +156,11 @@ impl Store for Counted {
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
         self.0.list(after)
     }
-    fn live(&self) -> Option<&str> {
-        self.0.live()
+    fn liveness_key(&self) -> Option<&str> {
+        self.0.liveness_key()
     }
-    fn liveness(&self, live: &str) -> Liveness {
-        self.0.liveness(live)
+    fn liveness(&self, liveness_key: &str) -> Liveness {
+        self.0.liveness(liveness_key)
     }
 }
 
@@ -191,18 +191,18 @@ impl Waiter {
 
     /// What the row says of its holder's life.
     pub async fn sees(&self) -> Liveness {
-        self.live().await.map(|live| self.store.liveness(&live)).unwrap_or_default()
+        self.liveness_key().await.map(|liveness_key| self.store.liveness(&liveness_key)).unwrap_or_default()
     }
 
-    pub async fn live(&self) -> Option<String> {
+    pub async fn liveness_key(&self) -> Option<String> {
         let row = self.store.read(&lock_name("orders"), Consistency::Strong).await.result.expect("reads");
-        row.and_then(|row| row.text(attr::LIVE).map(str::to_owned))
+        row.and_then(|row| row.text(attr::LIVENESS_KEY).map(str::to_owned))
     }
 
     /// That the holder is seen to be gone.
     pub async fn sees_it_gone(&self) {
-        let live = self.live().await.expect("in the row");
-        assert_eq!(settled(Liveness::Gone, || self.store.liveness(&live)), Liveness::Gone);
+        let liveness_key = self.liveness_key().await.expect("in the row");
+        assert_eq!(settled(Liveness::Dead, || self.store.liveness(&liveness_key)), Liveness::Dead);
     }
 
     /// That the lock is not taken before its lease is over, and is then.

@@ -11,7 +11,7 @@ mod processes;
 mod shared;
 
 use dynamo_lock::store::{Value, apply};
-use dynamo_lock::{Client, Consistency, Heartbeat, LockName, Memory, Sqlite, Store, StoreErrorKind};
+use dynamo_lock::{Client, Consistency, LockName, Memory, Renewal, Sqlite, Store, StoreErrorKind};
 use dynamo_lock_protocol::{Op, Outcome, Row, Verdict};
 use helper::{Child, acquire, lock_name, release, take_over, token};
 use std::cell::RefCell;
@@ -224,7 +224,7 @@ async fn lesson_36_others_renew_on_while_another_process_has_the_write_lock_and_
     let (path, name) = (store.path().to_owned(), lock_name("orders"));
     let held = async |client: Client| {
         let lock = client.lock("orders").expect("a lock");
-        lock.options().heartbeat(Heartbeat::Manual).acquire().await.expect("free")
+        lock.options().renewal(Renewal::Manual).acquire().await.expect("free")
     };
     let ours = held(Client::builder(store.clone()).build().expect("a client")).await;
     let theirs = held(Client::builder(elsewhere.clone()).build().expect("a client")).await;
@@ -243,9 +243,9 @@ async fn lesson_36_others_renew_on_while_another_process_has_the_write_lock_and_
     };
     tokio::join!(biased; late, on_time);
     assert_eq!(events.into_inner(), ["theirs renewed ten times", "ours renewed"]);
-    assert!(ours.is_live() && theirs.is_live());
-    let beat = async |store: &dyn Store| read(store, &name).await.and_then(|row| row.whole("beat"));
-    assert_eq!((beat(&store).await, beat(&elsewhere).await), (Some(1), Some(10)));
+    assert!(ours.is_valid() && theirs.is_valid());
+    let renewal_seq = async |store: &dyn Store| read(store, &name).await.and_then(|row| row.whole("renewalSeq"));
+    assert_eq!((renewal_seq(&store).await, renewal_seq(&elsewhere).await), (Some(1), Some(10)));
 }
 
 #[tokio::test]
@@ -313,7 +313,7 @@ fn a_future_can_be_dropped_before_its_answer() {
         };
         polled.await;
         let row = read(&store, &name).await;
-        assert!(row.is_none_or(|row| row.text("reign").is_some()), "it took effect wholly or not at all");
+        assert!(row.is_none_or(|row| row.text("leaseId").is_some()), "it took effect wholly or not at all");
         assert!(matches!(write(&store, &acquire(&lock_name("other"), 1)).await, Outcome::Applied(_)));
     });
 }

@@ -47,7 +47,7 @@ fn lesson_38_a_missing_database_is_created_for_this_user_alone() {
     assert!(store.created());
     assert_eq!(store.path(), directory.path().canonicalize().expect("resolves").join("locks.db"));
     let files = contents(directory.path());
-    let more = usize::from(store.live().is_some());
+    let more = usize::from(store.liveness_key().is_some());
     assert_eq!(files.len(), 3 + more, "with its log and the index of that beside it, and who lives");
     for (file, _) in files {
         assert_eq!(fs::metadata(&file).expect("looks").mode() & 0o7777, 0o600, "{file:?}");

@@ -81,7 +81,7 @@ async fn two_users_of_a_group_exclude_each_other_and_see_each_other_die() {
     other.kill();
     other.wait();
     let taken = lock.acquire().await.expect("an answer");
-    assert!(taken.is_live());
+    assert!(taken.is_valid());
 }
 
 #[test]
@@ -105,7 +105,10 @@ fn a_liveness_file_that_root_creates_belongs_to_the_user_of_the_database() {
     fs::write(&path, "").expect("writes");
     chown(&path, Some(NOBODY), Some(NOBODY)).expect("gives away");
     let _store = Sqlite::open(&path).expect("opens");
-    let live = fs::metadata(format!("{}-live", path.display())).expect("is there");
+    let liveness_key = fs::metadata(format!("{}-live", path.display())).expect("is there");
     let database = fs::metadata(&path).expect("is there");
-    assert_eq!((live.uid(), live.gid(), live.mode()), (NOBODY, NOBODY, database.mode() & !0o007));
+    assert_eq!(
+        (liveness_key.uid(), liveness_key.gid(), liveness_key.mode()),
+        (NOBODY, NOBODY, database.mode() & !0o007)
+    );
 }

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, Fresh, Heartbeat, Held, LockName, Moment, Now, Op, Outcome, Patience, ReceivedAt, Request, Row, SentAt,
-    ServiceClock, ServiceDate, Step, Timing, Verdict, apply,
+    Acquire, ClockReading, Entropy, Held, LockName, Now, Op, Outcome, ReceivedAt, Renewal, Request, Row, SentAt,
+    ServiceClock, ServiceDate, Step, Timing, Verdict, WaitMode, apply,
 };
 
 use crate::world::EPOCH_MS;
 
 /// A host's clocks, all of them right, so many milliseconds after the beginning.
-pub fn at(ms: u64) -> Moment {
-    Moment { boot_ns: ms * 1_000_000, raw_ns: ms * 1_000_000, wall_ms: EPOCH_MS + ms }
+pub fn at(ms: u64) -> ClockReading {
+    ClockReading { boot_ns: ms * 1_000_000, raw_ns: ms * 1_000_000, wall_ms: EPOCH_MS + ms }
 }
 
 /// The service's `Date`, so many milliseconds after the beginning.
@@ -48,8 +48,8 @@ impl Desk {
     /// Calls a machine at this time.
     pub fn at<T>(&mut self, ms: u64, f: impl FnOnce(&Now<'_>) -> T) -> T {
         self.luck += 1;
-        let fresh = Fresh { guid: self.luck, reign: self.luck, jitter: self.luck as u64 };
-        f(&Now { at: at(ms), service: self.service.as_ref(), fresh })
+        let entropy = Entropy { version: self.luck, lease_id: self.luck, jitter: self.luck as u64 };
+        f(&Now { at: at(ms), service: self.service.as_ref(), entropy })
     }
 
     /// The op that the machine wants written now.
@@ -84,11 +84,11 @@ pub fn request() -> Request {
         name: name(),
         owner: "test".into(),
         timing: Timing::new(Duration::from_secs(10)).unwrap(),
-        heartbeat: Heartbeat::Background,
+        renewal: Renewal::Automatic,
         max_hold: None,
         data: None,
-        live: None,
-        patience: Patience::Wait,
+        liveness_key: None,
+        wait_mode: WaitMode::Wait,
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use dynamo_lock::store::{Answer, BoxFuture, Op, Outcome, Page, Row, ServiceDate};
 use dynamo_lock::{
-    Client, ClientBuilder, Clock, Consistency, Event, LockName, Memory, Moment, Observer, Random, Store, StoreError,
-    StoreErrorKind,
+    Client, ClientBuilder, Clock, ClockReading, Consistency, Event, LockName, Memory, Observer, Random, Store,
+    StoreError, StoreErrorKind,
 };
 use tokio::time::{Instant, sleep};
 
@@ -161,11 +161,11 @@ impl HostClock {
 }
 
 impl Clock for HostClock {
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         let skew = *self.state.lock().unwrap();
         let time = (self.world.time() - skew.frozen).as_nanos() as u64;
         let slewed = time as i64 / 1000 * skew.slew_per_mille;
-        Moment {
+        ClockReading {
             boot_ns: time.saturating_add_signed(slewed) + skew.boot_ahead.as_nanos() as u64,
             raw_ns: time + skew.raw_ahead.as_nanos() as u64,
             wall_ms: self.world.epoch_ms().saturating_add_signed(skew.wall_ms + slewed / 1_000_000),
@@ -231,7 +231,7 @@ impl Call {
                 OpKind::Renew { .. } => "renew",
                 OpKind::Release { .. } => "release",
                 OpKind::Revoke { .. } => "revoke",
-                OpKind::ForceFree { .. } => "force free",
+                OpKind::ForceRevoke { .. } => "force free",
                 OpKind::LegacyGet { .. } => "legacy get",
             },
         }

@@ -1,8 +1,8 @@
 //! What answers do: a client's task is told what came of its request, and when.
 
-use dynamo_lock_protocol::{Held, Loss, Outcome, ReceivedAt, Row, SentAt, ServiceDate, attr};
+use dynamo_lock_protocol::{Held, LossReason, Outcome, ReceivedAt, Row, SentAt, ServiceDate, attr};
 
-use super::driver::{Context, Luck, reign_of};
+use super::driver::{Context, Luck, lease_id_of};
 use super::service::{self, Violation};
 use super::world::{Agent, Answer, Asked, Body, Flight, Machine, World};
 
@@ -43,7 +43,7 @@ impl Context<'_> {
             Machine::Acquire(_) | Machine::Dropped(_) => {
                 self.answer_acquire(world, &mut agent, &flight, &outcome, date);
             }
-            Machine::Held(held) | Machine::Settling(held) | Machine::Beating(held) => {
+            Machine::Held(held) | Machine::Settling(held) | Machine::Renewing(held) => {
                 let at = if self.bend.late_answers_count { flight.sent } else { at };
                 let before = held.clone().check(at);
                 self.call(world, host, at, Luck::Answer, |now| {
@@ -138,12 +138,18 @@ fn remember(world: &mut World, agent: &Agent) {
 }
 
 /// E: who is told of a takeover, a revocation or a vanished row has lost the row indeed.
-fn truthful_loss(world: &World, held: &Held, before: Option<Loss>, after: Option<Loss>) -> Result<(), Violation> {
-    let told = before.is_none() && matches!(after, Some(Loss::TakenOver | Loss::Revoked | Loss::RowGone));
-    if told && service::is_held_by(world, &reign_of(held), Some(held.token().get())) {
+fn truthful_loss(
+    world: &World,
+    held: &Held,
+    before: Option<LossReason>,
+    after: Option<LossReason>,
+) -> Result<(), Violation> {
+    let told =
+        before.is_none() && matches!(after, Some(LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone));
+    if told && service::is_held_by(world, &lease_id_of(held), Some(held.token().get())) {
         return Err(format!("E: a guard is told {after:?} while its reign holds the row"));
     }
-    if told && after == Some(Loss::Revoked) && !world.past.revoked.contains(&held.token().get()) {
+    if told && after == Some(LossReason::Revoked) && !world.past.revoked.contains(&held.token().get()) {
         return Err("E: a guard is told that it was revoked, and nobody has".into());
     }
     Ok(())

@@ -11,7 +11,7 @@ use super::search::Visited;
 use super::service::{self, Violation};
 use super::world::{Agent, Budget, Flight, Host, Machine, Past, World};
 use super::{clocks::EPOCH_MS, fingerprint::fingerprint};
-use dynamo_lock_protocol::{Row, Standing, attr};
+use dynamo_lock_protocol::{Row, RowState, attr};
 
 /// Who goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +92,7 @@ impl Run<'_> {
             if attempt > 1 {
                 self.does(world, Action::Begin(host))?;
             }
-            let (since, most) = (world.real_ms(self.context.config), self.patience(world, host));
+            let (since, most) = (world.real_ms(self.context.config), self.wait_mode(world, host));
             while let Some(agent) = main(world) {
                 let waited = world.real_ms(self.context.config) - since;
                 if waited > most {
@@ -145,10 +145,10 @@ impl Run<'_> {
     }
 
     /// How long D lets somebody wait at most, ms.
-    fn patience(&self, world: &World, host: u8) -> u64 {
+    fn wait_mode(&self, world: &World, host: u8) -> u64 {
         let row = world.row.as_deref();
         let held = row.map_or(0, |row| self.held_for(row, world));
-        let is_seeded = matches!(row.map(Row::standing), Some(Ok(Standing::Legacy(row))) if row.token.is_none());
+        let is_seeded = matches!(row.map(Row::state), Some(Ok(RowState::Legacy(row))) if row.token.is_none());
         let on_its_way = if is_seeded { self.context.config.grid.last().copied().unwrap_or(0) } else { 0 };
         // What a newcomer need not wait for it takes at once. Others may be in a pause, or in one try's.
         match host == self.context.newcomer() {
@@ -163,10 +163,10 @@ impl Run<'_> {
         let now = EPOCH_MS + world.real_ms(self.context.config);
         let date = service::exact(world, self.context.config);
         let long_dead = |expires_on| date.is_some_and(|date| date.lower_when_received() > expires_on);
-        match row.standing() {
-            Ok(Standing::Held(held)) if row.get(attr::STAMP).is_some() && long_dead(held.expires_on) => 0,
-            Ok(Standing::Held(held)) => held.lease.as_millis() as u64 * 1006 / 1000 + 1,
-            Ok(Standing::Legacy(row)) => {
+        match row.state() {
+            Ok(RowState::Held(held)) if row.get(attr::EXPIRY_CLOCK).is_some() && long_dead(held.expires_on) => 0,
+            Ok(RowState::Held(held)) => held.lease.as_millis() as u64 * 1006 / 1000 + 1,
+            Ok(RowState::Legacy(row)) => {
                 let seed = if row.token.is_none() { SEED_MS } else { 0 };
                 (row.expires_on as u64 + LEGACY_MS).saturating_sub(now) + seed
             }

@@ -1,7 +1,7 @@
 //! The clocks of each host, as functions of real time. Rates and offsets are constants of a configuration; freezes and
 //! suspensions are events.
 
-use dynamo_lock_protocol::Moment;
+use dynamo_lock_protocol::ClockReading;
 
 /// Real time zero, ms since 1970: a whole second.
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -19,10 +19,10 @@ pub struct Clocks {
 }
 
 /// A host's reading at a real time. `frozen_ms` of it no clock has counted; `slept_ms` the unslewed clock has not.
-pub fn read(clocks: &Clocks, real_ms: u64, frozen_ms: u64, slept_ms: u64) -> Moment {
+pub fn read(clocks: &Clocks, real_ms: u64, frozen_ms: u64, slept_ms: u64) -> ClockReading {
     let passed = real_ms - frozen_ms;
     let at_rate = |ms: u64, rate: i64| BOOT_NS + ms * 1_000 * (1_000 + rate) as u64;
-    Moment {
+    ClockReading {
         boot_ns: at_rate(passed, clocks.rate + clocks.slew),
         raw_ns: at_rate(passed - slept_ms, clocks.rate),
         wall_ms: (EPOCH_MS + passed * (1_000 + clocks.rate) as u64 / 1_000).saturating_add_signed(clocks.wall_ms),
@@ -30,8 +30,8 @@ pub fn read(clocks: &Clocks, real_ms: u64, frozen_ms: u64, slept_ms: u64) -> Mom
 }
 
 /// A reading moved by so many milliseconds: for mutants.
-pub fn moved(at: Moment, ms: i64) -> Moment {
-    Moment {
+pub fn moved(at: ClockReading, ms: i64) -> ClockReading {
+    ClockReading {
         boot_ns: at.boot_ns.saturating_add_signed(ms * 1_000_000),
         raw_ns: at.raw_ns.saturating_add_signed(ms * 1_000_000),
         wall_ms: at.wall_ms.saturating_add_signed(ms),

@@ -1,6 +1,6 @@
 //! The small worlds. Each is there for something; together they have to kill every mutant.
 
-use dynamo_lock_protocol::{Heartbeat, Patience};
+use dynamo_lock_protocol::{Renewal, WaitMode};
 
 use super::clocks::Clocks;
 use super::world::{Budget, Client, Config, Legacy};
@@ -13,8 +13,8 @@ const NINE_DAYS_MS: u64 = 9 * DAY_MS + 60_000;
 fn client(acquisitions: u8) -> Client {
     Client {
         lease_ms: 1000,
-        heartbeat: Heartbeat::Off,
-        patience: Patience::Wait,
+        renewal: Renewal::Disabled,
+        wait_mode: WaitMode::Wait,
         clocks: Clocks::default(),
         acquisitions,
         reads_first: false,
@@ -24,7 +24,7 @@ fn client(acquisitions: u8) -> Client {
 
 /// Renewed by the library.
 fn renewed(acquisitions: u8) -> Client {
-    Client { heartbeat: Heartbeat::Background, ..client(acquisitions) }
+    Client { renewal: Renewal::Automatic, ..client(acquisitions) }
 }
 
 fn ticks(step_ms: u64, until_ms: u64) -> Vec<u64> {

@@ -1,8 +1,8 @@
 //! What a client's tasks do: the loops of the library's `drive.rs`, one step at a time, over the product's machines.
 
 use dynamo_lock_protocol::{
-    Acquire, Beat, Fresh, Guid, Heartbeat, Held, LockName, Loss, Moment, Now, Op, OpKind, Patience, Release,
-    ReleaseEnd, ReleaseStep, Request, Revoke, RevokeStep, Step, Target, Timing, attr,
+    Acquire, ClockReading, Entropy, Held, HeldStep, LockName, LossReason, Now, Op, OpKind, RecordVersion, Release,
+    ReleaseEnd, ReleaseStep, Renewal, Request, Revoke, RevokeStep, Step, Target, Timing, WaitMode, attr,
 };
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub struct Context<'a> {
 pub enum Luck {
     Next = 0,
     Answer = 1,
-    GiveUp = 2,
+    Cancel = 2,
     Release = 3,
     Revoke = 4,
 }
@@ -39,8 +39,8 @@ pub enum Did {
 /// Comes when nothing disturbs any more. Its clocks are as slow as A2 lets them be: nobody waits longer.
 const NEWCOMER: Client = Client {
     lease_ms: 1000,
-    heartbeat: Heartbeat::Off,
-    patience: Patience::Wait,
+    renewal: Renewal::Disabled,
+    wait_mode: WaitMode::Wait,
     clocks: Clocks { rate: -5, slew: 0, wall_ms: 0 },
     acquisitions: 1,
     reads_first: false,
@@ -62,38 +62,38 @@ impl Context<'_> {
         Shared::new(Host::new(self.client(host), self.config))
     }
 
-    pub fn clock(&self, world: &World, host: u8) -> Moment {
+    pub fn clock(&self, world: &World, host: u8) -> ClockReading {
         let Host { frozen_ms, slept_ms, .. } = *world.hosts[usize::from(host)];
         let clocks = &self.client(host).clocks;
         let at = clocks::read(clocks, world.real_ms(self.config), frozen_ms, slept_ms);
         if self.bend.sleep_is_not_counted {
-            return Moment { boot_ns: at.raw_ns, wall_ms: at.wall_ms - slept_ms, ..at };
+            return ClockReading { boot_ns: at.raw_ns, wall_ms: at.wall_ms - slept_ms, ..at };
         }
         at
     }
 
     /// The time as an agent is told it.
-    pub fn agent_clock(&self, world: &World, agent: &Agent) -> Moment {
+    pub fn agent_clock(&self, world: &World, agent: &Agent) -> ClockReading {
         let at = moved(self.clock(world, agent.host), -agent.lag_ms);
         match agent.machine {
-            Machine::Acquire(_) if self.bend.waiter_uses_larger_clock => Moment { raw_ns: at.boot_ns, ..at },
+            Machine::Acquire(_) if self.bend.waiter_uses_larger_clock => ClockReading { raw_ns: at.boot_ns, ..at },
             _ => at,
         }
     }
 
-    fn luck(&self, world: &World, host: u8, luck: Luck) -> Fresh {
+    fn luck(&self, world: &World, host: u8, luck: Luck) -> Entropy {
         let me = &world.hosts[usize::from(host)];
         let nonce = |n: u64| u128::from(host + 1) << 96 | (luck as u128) << 64 | u128::from(n);
         let bits = nonce(me.used);
-        let reign = if self.bend.nonce_per_acquisition { nonce(1000 + u64::from(me.acquisitions)) } else { bits };
-        Fresh { guid: bits, reign, jitter: 0 }
+        let lease_id = if self.bend.nonce_per_acquisition { nonce(1000 + u64::from(me.acquisitions)) } else { bits };
+        Entropy { version: bits, lease_id, jitter: 0 }
     }
 
     /// Calls a machine with a time, the host's service clock and luck.
-    pub fn call<T>(&self, world: &World, host: u8, at: Moment, luck: Luck, f: impl FnOnce(&Now<'_>) -> T) -> T {
-        let fresh = self.luck(world, host, luck);
+    pub fn call<T>(&self, world: &World, host: u8, at: ClockReading, luck: Luck, f: impl FnOnce(&Now<'_>) -> T) -> T {
+        let entropy = self.luck(world, host, luck);
         let service = world.hosts[usize::from(host)].service.as_ref();
-        f(&Now { at, service, fresh })
+        f(&Now { at, service, entropy })
     }
 
     pub fn begin(&self, world: &mut World, host: u8) {
@@ -107,11 +107,11 @@ impl Context<'_> {
             name: name(),
             owner: letter(host),
             timing,
-            heartbeat: client.heartbeat,
+            renewal: client.renewal,
             max_hold: None,
             data: None,
-            live: None,
-            patience: client.patience,
+            liveness_key: None,
+            wait_mode: client.wait_mode,
         };
         let mut machine = Acquire::new(request, world.hosts[usize::from(host)].watch.clone());
         if client.reads_first {
@@ -131,7 +131,7 @@ impl Context<'_> {
                 self.step_acquire(world, agent, noted.unwrap_or(at))
             }
             Machine::Dropped(machine) => {
-                let release = self.call(world, host, at, Luck::GiveUp, |now| machine.give_up(now));
+                let release = self.call(world, host, at, Luck::Cancel, |now| machine.cancel(now));
                 self.clean_up(world, host, release);
                 Ok(Did::Became(None))
             }
@@ -142,7 +142,7 @@ impl Context<'_> {
                 }
                 self.step_held(world, agent, at)
             }
-            Machine::Held(_) | Machine::Beating(_) => self.step_held(world, agent, at),
+            Machine::Held(_) | Machine::Renewing(_) => self.step_held(world, agent, at),
             Machine::Release(closing) => {
                 match self.call(world, host, at, Luck::Next, |now| closing.release.next(now)) {
                     ReleaseStep::Pause(length) => Ok(Did::Waits(length)),
@@ -161,14 +161,14 @@ impl Context<'_> {
         }
     }
 
-    fn step_acquire(&self, world: &mut World, mut agent: Agent, at: Moment) -> Result<Did, Violation> {
+    fn step_acquire(&self, world: &mut World, mut agent: Agent, at: ClockReading) -> Result<Did, Violation> {
         let host = agent.host;
         loop {
             let Machine::Acquire(machine) = &mut agent.machine else { return Ok(Did::Waits(Duration::MAX)) };
-            let guid = Guid::from_random(self.luck(world, host, Luck::Next).guid);
+            let version = RecordVersion::from_random(self.luck(world, host, Luck::Next).version);
             let before = machine.clone();
             let mut step = self.call(world, host, at, Luck::Next, |now| machine.next(now));
-            let is_new = |step: &Step| matches!(step, Step::Write(op) if op.guid == guid);
+            let is_new = |step: &Step| matches!(step, Step::Write(op) if op.version == version);
             if self.bend.sent_late_ms > 0 && is_new(&step) {
                 *machine = before;
                 let late = moved(at, self.bend.sent_late_ms);
@@ -197,39 +197,39 @@ impl Context<'_> {
                     agent.machine = Machine::Settling(held);
                     return Ok(Did::Became(Some(agent)));
                 }
-                Step::Contended(_) | Step::Faulty(_) | Step::Unanswered => return Ok(Did::Became(None)),
+                Step::Contended(_) | Step::RowError(_) | Step::Unanswered => return Ok(Did::Became(None)),
             }
         }
     }
 
-    fn step_held(&self, world: &mut World, mut agent: Agent, at: Moment) -> Result<Did, Violation> {
+    fn step_held(&self, world: &mut World, mut agent: Agent, at: ClockReading) -> Result<Did, Violation> {
         let host = agent.host;
-        let is_beating = matches!(agent.machine, Machine::Beating(_));
+        let is_renewing = matches!(agent.machine, Machine::Renewing(_));
         let is_users = matches!(agent.machine, Machine::Held(_));
-        let (Machine::Held(held) | Machine::Settling(held) | Machine::Beating(held)) = &mut agent.machine else {
+        let (Machine::Held(held) | Machine::Settling(held) | Machine::Renewing(held)) = &mut agent.machine else {
             return Ok(Did::Waits(Duration::MAX));
         };
         if is_users && held.clone().check(at).is_some() && held.check(at) == already_lost(held) {
             return Ok(Did::Waits(Duration::MAX));
         }
-        let fresh = Guid::from_random(self.luck(world, host, Luck::Next).guid);
+        let fresh = RecordVersion::from_random(self.luck(world, host, Luck::Next).version);
         let before = held.clone();
-        let mut beat = self.call(world, host, at, Luck::Next, |now| held.next(now));
-        if self.bend.sent_late_ms > 0 && matches!(&beat, Beat::Write(op) if op.guid == fresh) {
+        let mut renewal_seq = self.call(world, host, at, Luck::Next, |now| held.next(now));
+        if self.bend.sent_late_ms > 0 && matches!(&renewal_seq, HeldStep::Write(op) if op.version == fresh) {
             *held = before;
             let late = moved(at, self.bend.sent_late_ms);
-            beat = self.call(world, host, late, Luck::Next, |now| held.next(now));
+            renewal_seq = self.call(world, host, late, Luck::Next, |now| held.next(now));
         }
-        match beat {
-            Beat::Sleep(length) => Ok(Did::Waits(length)),
-            Beat::Lost(_) if matches!(agent.machine, Machine::Settling(_)) => {
+        match renewal_seq {
+            HeldStep::Sleep(length) => Ok(Did::Waits(length)),
+            HeldStep::Lost(_) if matches!(agent.machine, Machine::Settling(_)) => {
                 self.let_go(world, &agent);
                 Ok(Did::Became(None))
             }
-            Beat::Lost(_) if is_beating => Ok(Did::Became(None)),
-            Beat::Lost(_) => Ok(Did::Became(Some(agent))),
-            Beat::Write(op) => {
-                if op.guid == fresh {
+            HeldStep::Lost(_) if is_renewing => Ok(Did::Became(None)),
+            HeldStep::Lost(_) => Ok(Did::Became(Some(agent))),
+            HeldStep::Write(op) => {
+                if op.version == fresh {
                     world.host(host, |me| me.used += 1);
                 }
                 Ok(self.send(world, agent, at, op))
@@ -240,7 +240,7 @@ impl Context<'_> {
     fn report(&self, world: &mut World, mut agent: Agent, mut held: Held) -> Result<Did, Violation> {
         let token = held.token().get();
         let at = self.agent_clock(world, &agent);
-        let live = held.is_live(at);
+        let live = held.is_valid(at);
         agent.machine = Machine::Held(held);
         if !live {
             return Err("R5: an acquisition is reported that is not live any more".into());
@@ -253,7 +253,7 @@ impl Context<'_> {
         Ok(Did::Became(Some(agent)))
     }
 
-    fn send(&self, world: &World, mut agent: Agent, at: Moment, op: Op) -> Did {
+    fn send(&self, world: &World, mut agent: Agent, at: ClockReading, op: Op) -> Did {
         agent.flight =
             Some(Flight { request: Asked::Write(Shared::new(op)), sent: at, since: world.tick, answer: None });
         Did::Became(Some(agent))
@@ -266,12 +266,12 @@ impl Context<'_> {
         let at = self.agent_clock(world, agent);
         let was_lost = held.check(at).is_some();
         let release = self.call(world, agent.host, at, Luck::Release, |now| Release::of(&held, now));
-        let (token, reign) = (Some(held.token().get()), reign_of(&held));
+        let (token, lease_id) = (Some(held.token().get()), lease_id_of(&held));
         world.host(agent.host, |me| me.used += 1);
-        let closing = Closing { release, token, reign, was_lost };
+        let closing = Closing { release, token, lease_id, was_lost };
         world.agents.push(Shared::new(Agent::new(agent.host, Machine::Release(closing))));
         if self.bend.renews_after_letting_go {
-            world.agents.push(Shared::new(Agent::new(agent.host, Machine::Beating(held))));
+            world.agents.push(Shared::new(Agent::new(agent.host, Machine::Renewing(held))));
         }
     }
 
@@ -286,7 +286,7 @@ impl Context<'_> {
             agent.machine = Machine::Dropped(machine);
             return Some(agent);
         }
-        let release = self.call(world, agent.host, at, Luck::GiveUp, |now| machine.give_up(now));
+        let release = self.call(world, agent.host, at, Luck::Cancel, |now| machine.cancel(now));
         self.clean_up(world, agent.host, release);
         None
     }
@@ -295,10 +295,10 @@ impl Context<'_> {
         let Some(release) = release else { return };
         let at = self.clock(world, host);
         let step = self.call(world, host, at, Luck::Next, |now| release.clone().next(now));
-        let ReleaseStep::Write(Op { kind: OpKind::Release { reign, token, .. }, .. }) = step else { return };
-        let (reign, token) = (reign.as_str().to_owned(), token.map(u64::from));
+        let ReleaseStep::Write(Op { kind: OpKind::Release { lease_id, token, .. }, .. }) = step else { return };
+        let (lease_id, token) = (lease_id.as_str().to_owned(), token.map(u64::from));
         world.host(host, |me| me.used += 1);
-        let closing = Closing { release, token, reign, was_lost: token.is_some() };
+        let closing = Closing { release, token, lease_id, was_lost: token.is_some() };
         world.agents.push(Shared::new(Agent::new(host, Machine::Release(closing))));
     }
 
@@ -322,19 +322,19 @@ pub fn letter(host: u8) -> String {
 }
 
 /// The reign of a guard: its condition names it.
-pub fn reign_of(held: &Held) -> String {
+pub fn lease_id_of(held: &Held) -> String {
     use dynamo_lock_protocol::{Condition, Value};
     let Condition::All(all) = held.condition() else { return String::new() };
-    let reign = all.into_iter().find_map(|condition| match condition {
-        Condition::Equals(attr::REIGN, Value::S(reign)) => Some(reign),
+    let lease_id = all.into_iter().find_map(|condition| match condition {
+        Condition::Equals(attr::LEASE_ID, Value::S(lease_id)) => Some(lease_id),
         _ => None,
     });
-    reign.unwrap_or_default()
+    lease_id.unwrap_or_default()
 }
 
 /// A guard that was told of its loss before says so without looking at the clock.
-fn already_lost(held: &Held) -> Option<Loss> {
-    held.clone().check(Moment { boot_ns: 0, raw_ns: 0, wall_ms: 0 })
+fn already_lost(held: &Held) -> Option<LossReason> {
+    held.clone().check(ClockReading { boot_ns: 0, raw_ns: 0, wall_ms: 0 })
 }
 
 /// E: what a release says is so.

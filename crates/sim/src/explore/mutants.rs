@@ -135,31 +135,31 @@ fn table() -> Vec<Mutant> {
             "renew-any-beat",
             "a renewal lands whatever beat the row has",
             "copies",
-            condition(|op, c| if is_renewal(op) { without(c, &[attr::BEAT]) } else { c }),
+            condition(|op, c| if is_renewal(op) { without(c, &[attr::RENEWAL_SEQ]) } else { c }),
         ),
         mutant(
             "renew-released",
             "a renewal lands on a row that is free",
             "release",
-            condition(|op, c| if is_renewal(op) { without(c, &[attr::EXPIRES_ON, attr::BEAT]) } else { c }),
+            condition(|op, c| if is_renewal(op) { without(c, &[attr::EXPIRES_ON, attr::RENEWAL_SEQ]) } else { c }),
         ),
         mutant(
             "renew-any-reign",
             "a renewal lands in whatever reign",
             "renewals",
-            condition(|op, c| if is_renewal(op) { without(c, &[attr::REIGN, attr::TOKEN]) } else { c }),
+            condition(|op, c| if is_renewal(op) { without(c, &[attr::LEASE_ID, attr::TOKEN]) } else { c }),
         ),
         mutant(
             "release-any-reign",
             "a release frees whatever reign holds the row",
             "release",
-            condition(|op, c| if is_release(op) { without(c, &[attr::REIGN, attr::TOKEN]) } else { c }),
+            condition(|op, c| if is_release(op) { without(c, &[attr::LEASE_ID, attr::TOKEN]) } else { c }),
         ),
         mutant(
             "acquire-spent",
             "an acquire may follow on its own reign",
             "release",
-            condition(|op, c| if matches!(op.kind, OpKind::Acquire(_)) { without(c, &[attr::REIGN]) } else { c }),
+            condition(|op, c| if matches!(op.kind, OpKind::Acquire(_)) { without(c, &[attr::LEASE_ID]) } else { c }),
         ),
         mutant(
             "takeover-any-version",
@@ -213,7 +213,7 @@ fn table() -> Vec<Mutant> {
             "a revocation leaves no mark (lesson 50)",
             "revoke",
             changes(|_, mut all| {
-                all.retain(|change| !sets(change, attr::REVOKED));
+                all.retain(|change| !sets(change, attr::REVOKED_TOKEN));
                 all
             }),
         ),
@@ -357,7 +357,7 @@ fn ends() -> Vec<Mutant> {
             "a lock that is freed by force stays held",
             "force",
             changes(|op, mut all| {
-                let forces = matches!(op.kind, OpKind::ForceFree { .. });
+                let forces = matches!(op.kind, OpKind::ForceRevoke { .. });
                 all.retain(|change| !(forces && sets(change, attr::EXPIRES_ON)));
                 all
             }),
@@ -368,7 +368,7 @@ fn ends() -> Vec<Mutant> {
             "ttl",
             changes(|_, mut all| {
                 for change in &mut all {
-                    if let Change::Set(attr::PURGE_ON, on) = change {
+                    if let Change::Set(attr::TTL, on) = change {
                         *on = 1_700_000_002.into();
                     }
                 }

@@ -8,16 +8,16 @@ use super::world::{Machine, World};
 
 /// The first property that a state goes against.
 pub fn check(world: &World, context: &Context<'_>) -> Option<Violation> {
-    beliefs(world, context).or_else(|| left_behind(world, context))
+    validities(world, context).or_else(|| left_behind(world, context))
 }
 
 /// A: one live guard at most, those aside that were freed by force. C: none with a token below one that was reported since.
-fn beliefs(world: &World, context: &Context<'_>) -> Option<Violation> {
+fn validities(world: &World, context: &Context<'_>) -> Option<Violation> {
     let (mut live, mut outdated) = (0, false);
     for agent in &world.agents {
         let Machine::Held(held) = &agent.machine else { continue };
         let forced = held.token().get() <= world.past.forced;
-        if forced || !held.clone().is_live(context.agent_clock(world, agent)) {
+        if forced || !held.clone().is_valid(context.agent_clock(world, agent)) {
             continue;
         }
         live += 1;

@@ -45,7 +45,7 @@ pub fn exact(world: &World, config: &Config) -> Option<ServiceDate> {
 /// Whether the service may delete the row, as idle for long.
 pub fn is_purgeable(world: &World, config: &Config) -> bool {
     let second = (EPOCH_MS + world.real_ms(config)) / 1000;
-    world.row.as_ref().and_then(|row| row.whole(attr::PURGE_ON)).is_some_and(|on| on < second)
+    world.row.as_ref().and_then(|row| row.whole(attr::TTL)).is_some_and(|on| on < second)
 }
 
 pub fn is_held(row: &Row) -> bool {
@@ -53,10 +53,10 @@ pub fn is_held(row: &Row) -> bool {
 }
 
 /// Whether the row is held by this reign, and with this token if it is known.
-pub fn is_held_by(world: &World, reign: &str, token: Option<u64>) -> bool {
+pub fn is_held_by(world: &World, lease_id: &str, token: Option<u64>) -> bool {
     world.row.as_ref().is_some_and(|row| {
         let same = token.is_none_or(|token| row.whole(attr::TOKEN) == Some(token));
-        same && is_held(row) && row.text(attr::REIGN) == Some(reign)
+        same && is_held(row) && row.text(attr::LEASE_ID) == Some(lease_id)
     })
 }
 
@@ -74,8 +74,8 @@ fn verdict(row: Option<&Row>, bend: &Bend, op: &Op) -> Verdict {
             Change::Set(name, value) => next.set(name, value),
             Change::Remove(name) => next.remove(name),
             Change::Replace(row) => next = row,
-            Change::Next(name, seed) => {
-                let value = next.whole(name).unwrap_or(seed) + 1;
+            Change::Next(name, token_floor) => {
+                let value = next.whole(name).unwrap_or(token_floor) + 1;
                 next.set(name, Value::N(Number::from(value)));
             }
         }
@@ -85,12 +85,12 @@ fn verdict(row: Option<&Row>, bend: &Bend, op: &Op) -> Verdict {
 
 fn note(world: &mut World, before: Option<&Row>, op: &Op) {
     let token = before.and_then(|row| row.whole(attr::TOKEN));
-    if let (OpKind::ForceFree { .. }, Some(token)) = (&op.kind, token) {
+    if let (OpKind::ForceRevoke { .. }, Some(token)) = (&op.kind, token) {
         world.past.forced = world.past.forced.max(token);
     }
     let list = match &op.kind {
         OpKind::Release { .. } => &mut world.past.released,
-        OpKind::Revoke { .. } | OpKind::ForceFree { .. } => &mut world.past.revoked,
+        OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => &mut world.past.revoked,
         _ => return,
     };
     list.extend(token);
@@ -108,11 +108,11 @@ fn check(world: &World, before: Option<&Row>, op: &Op) -> Result<(), Violation> 
         if old.is_some() && old == new {
             return Err("C: an acquisition has left the row's token as it was".into());
         }
-        if before.is_some_and(|row| row.text(attr::REIGN) == Some(lease.reign.as_str())) {
+        if before.is_some_and(|row| row.text(attr::LEASE_ID) == Some(lease.lease_id.as_str())) {
             return Err("E: an acquire took effect a second time, on the row that its own reign had left".into());
         }
     }
-    if matches!(op.kind, OpKind::ForceFree { .. }) && is_held(row) {
+    if matches!(op.kind, OpKind::ForceRevoke { .. }) && is_held(row) {
         return Err("D: a lock that was freed by force is not free".into());
     }
     if is_held(row) && new.is_some_and(|token| world.past.released.contains(&token)) {

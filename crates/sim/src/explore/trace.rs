@@ -89,7 +89,7 @@ fn who(agent: &Agent) -> String {
         Machine::Release(closing) if closing.token.is_none() => "clean-up",
         Machine::Release(_) => "release",
         Machine::Revoke(_) => "revocation",
-        Machine::Beating(_) => "renewer",
+        Machine::Renewing(_) => "renewer",
     };
     format!("{}'s {what}", letter(agent.host))
 }
@@ -115,17 +115,17 @@ fn heard(agent: &Agent) -> String {
 }
 
 fn show_op(op: &Op) -> String {
-    let guid = nonce(op.guid.as_str());
+    let version = nonce(op.version.as_str());
     match &op.kind {
-        OpKind::Acquire(lease) => format!("acquire {guid} reign {}", nonce(lease.reign.as_str())),
+        OpKind::Acquire(lease) => format!("acquire {version} reign {}", nonce(lease.lease_id.as_str())),
         OpKind::TakeOver { lease, seen, .. } => {
-            format!("take over {} {guid} reign {}", nonce(seen.as_str()), nonce(lease.reign.as_str()))
+            format!("take over {} {version} reign {}", nonce(seen.as_str()), nonce(lease.lease_id.as_str()))
         }
-        OpKind::Renew { beat, .. } => format!("renew {beat} {guid}"),
-        OpKind::Release { reign, .. } => format!("release of reign {}", nonce(reign.as_str())),
-        OpKind::Revoke { .. } => format!("revoke {guid}"),
-        OpKind::ForceFree { .. } => format!("force free {guid}"),
-        OpKind::LegacyGet { .. } => format!("legacy get {guid}"),
+        OpKind::Renew { renewal_seq, .. } => format!("renew {renewal_seq} {version}"),
+        OpKind::Release { lease_id, .. } => format!("release of reign {}", nonce(lease_id.as_str())),
+        OpKind::Revoke { .. } => format!("revoke {version}"),
+        OpKind::ForceRevoke { .. } => format!("force free {version}"),
+        OpKind::LegacyGet { .. } => format!("legacy get {version}"),
     }
 }
 
@@ -142,7 +142,7 @@ fn nonce(text: &str) -> String {
 
 fn short(row: &Row) -> String {
     let text = |name| row.text(name).map(nonce).unwrap_or_else(|| "-".into());
-    format!("{} of reign {}", text(attr::GUID), text(attr::REIGN))
+    format!("{} of reign {}", text(attr::GUID), text(attr::LEASE_ID))
 }
 
 fn show_row(row: Option<&Row>) -> String {
@@ -154,9 +154,10 @@ fn show_row(row: Option<&Row>) -> String {
     let held = match row.whole(attr::EXPIRES_ON) {
         Some(0) => "free".into(),
         Some(at) => {
-            let stamped = if row.text(attr::STAMP).is_some() { " stamped" } else { "" };
-            let beat = row.whole(attr::BEAT).map_or(String::new(), |beat| format!(" beat {beat}"));
-            format!("held{beat} until {:.2} s{stamped}", (at as f64 - EPOCH_MS as f64) / 1000.0)
+            let service_timestamp = if row.text(attr::EXPIRY_CLOCK).is_some() { " stamped" } else { "" };
+            let renewal_seq =
+                row.whole(attr::RENEWAL_SEQ).map_or(String::new(), |renewal_seq| format!(" beat {renewal_seq}"));
+            format!("held{renewal_seq} until {:.2} s{service_timestamp}", (at as f64 - EPOCH_MS as f64) / 1000.0)
         }
         None => "?".into(),
     };
@@ -165,7 +166,7 @@ fn show_row(row: Option<&Row>) -> String {
 
 fn believers(world: &World, context: &Context<'_>) -> String {
     let live = |agent: &&super::world::Shared<Agent>| match &agent.machine {
-        Machine::Held(held) => held.clone().is_live(context.agent_clock(world, agent)),
+        Machine::Held(held) => held.clone().is_valid(context.agent_clock(world, agent)),
         _ => false,
     };
     let names: Vec<_> = world.agents.iter().filter(live).map(|agent| letter(agent.host)).collect();

@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use dynamo_lock_protocol::{
-    Acquire, Heartbeat, Held, Moment, Op, Outcome, Patience, Release, Revoke, Row, ServiceClock, ServiceDate, Watch,
+    Acquire, ClockReading, Held, Op, Outcome, Release, Renewal, Revoke, Row, ServiceClock, ServiceDate, WaitMode, Watch,
 };
 
 use super::calm::Calm;
@@ -32,8 +32,8 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Client {
     pub lease_ms: u64,
-    pub heartbeat: Heartbeat,
-    pub patience: Patience,
+    pub renewal: Renewal,
+    pub wait_mode: WaitMode,
     pub clocks: Clocks,
     /// How often it acquires.
     pub acquisitions: u8,
@@ -178,7 +178,7 @@ pub struct Agent {
     pub flight: Option<Flight>,
     /// For mutants only: how far behind it is told the time, ms; when its operation was first sent, or its last answer came.
     pub lag_ms: i64,
-    pub noted: Option<Moment>,
+    pub noted: Option<ClockReading>,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -193,7 +193,7 @@ pub enum Machine {
     Release(Closing),
     Revoke(Revoke),
     /// For a mutant only: renewals of what was let go of.
-    Beating(Held),
+    Renewing(Held),
 }
 
 /// A release, with what it was of.
@@ -202,7 +202,7 @@ pub struct Closing {
     pub release: Release,
     /// None: a clean-up.
     pub token: Option<u64>,
-    pub reign: String,
+    pub lease_id: String,
     /// The guard was lost before it was released.
     pub was_lost: bool,
 }
@@ -210,7 +210,7 @@ pub struct Closing {
 #[derive(Clone, Debug, Hash)]
 pub struct Flight {
     pub request: Asked,
-    pub sent: Moment,
+    pub sent: ClockReading,
     /// The tick at which it was sent or answered: what comes of it comes later.
     pub since: u8,
     pub answer: Option<Answer>,

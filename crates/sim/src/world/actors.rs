@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::{AcquireError, Client, Guard, Heartbeat, HoldError, Lock, LockName, LockOptions, Moment};
+use dynamo_lock::{AcquireError, Client, ClockReading, Guard, HoldError, Lock, LockName, LockOptions, Renewal};
 use dynamo_lock_protocol::attr;
 use tokio::time::sleep;
 
@@ -71,8 +71,8 @@ impl Worker {
             (by_hand, dice.chance(200), dice.chance(100).then(|| dice.ms(1000..=3000)), dice.chance(100))
         });
         options = match by_hand {
-            Some(true) => options.heartbeat(Heartbeat::Manual),
-            Some(false) => options.heartbeat(Heartbeat::Off),
+            Some(true) => options.renewal(Renewal::Manual),
+            Some(false) => options.renewal(Renewal::Disabled),
             None => options,
         };
         if data {
@@ -102,7 +102,7 @@ impl Worker {
             dice.upto(most)
         };
         let drops = self.world().plan.drops;
-        let (way, limit, patience) =
+        let (way, limit, wait_mode) =
             self.host.roll(|dice| (dice.range(0..=9), limit(dice), dice.chance(drops).then(|| limit(dice))));
         let began = self.world().time();
         let acquiring = async {
@@ -115,7 +115,7 @@ impl Worker {
         let answer = tokio::select! {
             biased;
             answer = acquiring => answer,
-            () = self.host.sleep(patience.unwrap_or(Duration::MAX)) => {
+            () = self.host.sleep(wait_mode.unwrap_or(Duration::MAX)) => {
                 self.world().count("future dropped");
                 self.world().trace(|| format!("{:?} {} acquire dropped", self.host, lock.name()));
                 return;
@@ -149,7 +149,7 @@ impl Worker {
         let world = self.world();
         let from = self.host.machine.moment(world);
         let id = world.reported(&self.host, &name, token, Some(guard.clone()));
-        let live = guard.is_live();
+        let live = guard.is_valid();
         world.check(live, "A (R5)", || format!("{name} with {token} was lost when it was reported"));
         world.saw(&id, live);
         for _ in 0..self.host.roll(|dice| dice.range(0..=4)) {
@@ -157,7 +157,7 @@ impl Worker {
                 break;
             }
         }
-        let live = guard.is_live();
+        let live = guard.is_valid();
         world.saw(&id, live);
         self.on_terms(&name, live, &terms, from);
         world.gone(&id);
@@ -171,11 +171,11 @@ impl Worker {
                 drop(guard);
             }
             2 => {
-                let patience = self.spell() / 4;
+                let wait_mode = self.spell() / 4;
                 tokio::select! {
                     biased;
                     answer = guard.release() => world.released(&self.host, &name, token, live, &answer),
-                    () = self.host.sleep(patience) => world.count("release dropped"),
+                    () = self.host.sleep(wait_mode) => world.count("release dropped"),
                 }
             }
             _ => {
@@ -190,7 +190,7 @@ impl Worker {
     }
 
     /// Where all is well a lock that the library renews is kept; and none is held for longer than was asked for.
-    fn on_terms(&self, name: &LockName, live: bool, terms: &Terms, from: Moment) {
+    fn on_terms(&self, name: &LockName, live: bool, terms: &Terms, from: ClockReading) {
         let world = self.world();
         let held = self.host.machine.moment(world).waiter_elapsed_since(from);
         let kept = live || !terms.renewed || terms.max_hold.is_some() || !world.plan.well;
@@ -198,12 +198,14 @@ impl Worker {
         // §5: half a second after it was acquired the library renews what bears no stamp.
         let known = !world.plan.well || !world.plan.service_clock || !terms.renewed || terms.max_hold.is_some();
         let soon = Duration::from_millis(600 + world.plan.latency * 4);
-        let stamped = known || !live || held < soon || {
+        let service_timestamp = known || !live || held < soon || {
             let table = lock(&world.table);
             let row = table.locks.get(name.as_str()).and_then(|entry| entry.row.as_ref());
-            row.is_some_and(|row| row.text(attr::STAMP).is_some())
+            row.is_some_and(|row| row.text(attr::EXPIRY_CLOCK).is_some())
         };
-        world.check(stamped, "§5 (stamped)", || format!("{name} is held since {held:?}, and its row bears no stamp"));
+        world.check(service_timestamp, "§5 (stamped)", || {
+            format!("{name} is held since {held:?}, and its row bears no stamp")
+        });
         let over = live && terms.max_hold.is_some_and(|max| held >= max);
         world.check(!over, "max_hold", || {
             format!("{name} is held since {held:?}, and {:?} were allowed", terms.max_hold)
@@ -250,7 +252,7 @@ impl Worker {
                 }
             }
         }
-        let live = guard.is_live();
+        let live = guard.is_valid();
         world.saw(id, live);
         if live {
             world.fence(guard.name().as_str(), guard.token().get());
@@ -278,7 +280,7 @@ impl Worker {
     async fn count_up(&self, guard: &Arc<Guard>) -> bool {
         let (name, token) = (guard.name().as_str().to_owned(), guard.token().get());
         let world = self.host.world.clone();
-        if !guard.is_live() {
+        if !guard.is_valid() {
             return true;
         }
         let read = lock(&world.table).locks.get(&name).map_or(0, |entry| entry.counter);
@@ -295,7 +297,7 @@ impl Worker {
             }
             (entry.counter, entry.counted) = (read + 1, entry.counted + 1);
             let lost = entry.counter != entry.counted;
-            let over = entry.reigns.get(&token).is_some_and(|reign| reign.released || reign.revoked);
+            let over = entry.lease_ids.get(&token).is_some_and(|lease_id| lease_id.released || lease_id.revoked);
             drop(table);
             world.count("guarded write");
             world.check(!over, "B (condition)", || format!("{name} was written under {token}, which had ended"));
@@ -318,9 +320,9 @@ impl Worker {
                 let (world, token) = (host.world.clone(), guard.token().get());
                 world.told_acquired(guard.name().as_str(), token, called);
                 let id = world.reported(&host, guard.name(), token, None);
-                world.saw(&id, guard.is_live());
+                world.saw(&id, guard.is_valid());
                 host.sleep(spell).await;
-                world.saw(&id, guard.is_live());
+                world.saw(&id, guard.is_valid());
             })
             .await;
         self.world().trace(|| format!("{:?} {} with: {answer:?}", self.host, lock.name()));
@@ -333,9 +335,9 @@ impl Worker {
         let (from, called) = (self.host.machine.moment(world), world.time());
         match lock.hold(length).await {
             Ok(token) => {
-                let belief = length - length / 100 - Duration::from_millis(10);
+                let validity = length - length / 100 - Duration::from_millis(10);
                 world.told_acquired(lock.name().as_str(), token.get(), called);
-                let _id = world.held(&self.host, lock.name(), token.get(), from, belief);
+                let _id = world.held(&self.host, lock.name(), token.get(), from, validity);
                 world.count("hold");
             }
             Err(HoldError::Held { .. }) => {
@@ -355,7 +357,7 @@ impl World {
     fn fence(&self, name: &str, token: u64) {
         let mut table = lock(&self.table);
         let Some(entry) = table.locks.get_mut(name) else { return };
-        let forced = entry.reigns.get(&token).is_some_and(|reign| reign.forced);
+        let forced = entry.lease_ids.get(&token).is_some_and(|lease_id| lease_id.forced);
         let taken = entry.fence <= token || forced;
         entry.fence = entry.fence.max(token);
         let top = entry.fence;

@@ -1,6 +1,6 @@
 //! What is watched: who believes when, resources beside the lock, and whether answers are true.
 //!
-//! A guard's `is_live` goes from yes to no once. So it believes from its report to the last time that it said yes, and
+//! A guard's `is_valid` goes from yes to no once. So it believes from its report to the last time that it said yes, and
 //! two guards believe together exactly if such spans overlap. Asking a guard may itself tell it that it is lost, so in
 //! some worlds nobody is asked who would not ask by himself.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::{Event, Guard, LockName, Loss, Moment, Observer, ReleaseError};
+use dynamo_lock::{ClockReading, Event, Guard, LockName, LossReason, Observer, ReleaseError};
 use dynamo_lock_protocol::{Op, OpKind, attr};
 
 use super::host::{Host, Inside};
@@ -17,7 +17,7 @@ use super::{World, lock};
 
 /// R4: how much a holder has to age between two readings: by the clock that says most. Said here once more, since the
 /// product's own word for it may be what is wrong.
-pub fn aged(now: Moment, then: Moment) -> Duration {
+pub fn aged(now: ClockReading, then: ClockReading) -> Duration {
     let boot = Duration::from_nanos(now.boot_ns.saturating_sub(then.boot_ns));
     let raw = Duration::from_nanos(now.raw_ns.saturating_sub(then.raw_ns));
     boot.max(raw).max(Duration::from_millis(now.wall_ms.saturating_sub(then.wall_ms)))
@@ -27,7 +27,7 @@ pub fn aged(now: Moment, then: Moment) -> Duration {
 const LATE_MAX: Duration = Duration::from_millis(252);
 
 #[derive(Default)]
-pub struct Beliefs {
+pub struct Validities {
     next: u64,
     /// By lock, then by number.
     spans: BTreeMap<(String, u64), Span>,
@@ -41,7 +41,7 @@ struct Span {
     host: Arc<Host>,
     guard: Option<Arc<Guard>>,
     /// A hold has no guard: it believes for so long from this moment, on its host's clocks.
-    hold: Option<(Moment, Duration)>,
+    hold: Option<(ClockReading, Duration)>,
     said_no: bool,
 }
 
@@ -55,20 +55,22 @@ impl World {
     }
 
     /// A hold was reported that was asked for at this moment.
-    pub fn held(&self, host: &Arc<Host>, name: &LockName, token: u64, from: Moment, length: Duration) -> SpanId {
+    pub fn held(&self, host: &Arc<Host>, name: &LockName, token: u64, from: ClockReading, length: Duration) -> SpanId {
         self.lasts(host, name, token, (from, length));
         self.span(host, name, token, None, Some((from, length)))
     }
 
     /// A hold has no guard that would look at its row (R6): that has to bear the service's time, and to last for as
     /// long as the hold does.
-    fn lasts(&self, host: &Host, name: &LockName, token: u64, (from, length): (Moment, Duration)) {
+    fn lasts(&self, host: &Host, name: &LockName, token: u64, (from, length): (ClockReading, Duration)) {
         let left = length.saturating_sub(aged(host.machine.moment(self), from)).as_millis() as u64;
         let table = lock(&self.table);
         let entry = table.locks.get(name.as_str()).filter(|entry| entry.is_held_by(token));
         let Some(row) = entry.and_then(|entry| entry.row.as_ref()).filter(|_| self.plan.service_clock) else { return };
-        let stamped = row.text(attr::STAMP).is_some();
-        self.check(stamped, "§5 (stamped)", || format!("{name}: the row of {token} is a hold's and bears no time"));
+        let service_timestamp = row.text(attr::EXPIRY_CLOCK).is_some();
+        self.check(service_timestamp, "§5 (stamped)", || {
+            format!("{name}: the row of {token} is a hold's and bears no time")
+        });
         let short = (self.epoch_ms() + left).saturating_sub(row.whole(attr::EXPIRES_ON).unwrap_or(0));
         self.check(short == 0, "A (hold)", || format!("{name}: the row of {token} is over {short} ms before its hold"));
     }
@@ -79,7 +81,7 @@ impl World {
         name: &LockName,
         token: u64,
         guard: Option<Arc<Guard>>,
-        hold: Option<(Moment, Duration)>,
+        hold: Option<(ClockReading, Duration)>,
     ) -> SpanId {
         let time = self.time();
         self.trace(|| {
@@ -87,18 +89,18 @@ impl World {
         });
         {
             let mut table = lock(&self.table);
-            let known = table.locks.get_mut(name.as_str()).and_then(|entry| entry.reigns.get_mut(&token));
-            let ours = known.as_ref().is_some_and(|reign| reign.host == host.id && !reign.reported);
-            known.into_iter().for_each(|reign| (reign.reported, reign.hold) = (true, hold.is_some()));
+            let known = table.locks.get_mut(name.as_str()).and_then(|entry| entry.lease_ids.get_mut(&token));
+            let ours = known.as_ref().is_some_and(|lease_id| lease_id.host == host.id && !lease_id.reported);
+            known.into_iter().for_each(|lease_id| (lease_id.reported, lease_id.hold) = (true, hold.is_some()));
             self.check(ours, "E (whose)", || format!("{host:?} reports {name} with {token}, which it was not given"));
         }
         let id = {
-            let mut beliefs = lock(&self.beliefs);
-            beliefs.next += 1;
-            let id = (name.as_str().to_owned(), beliefs.next);
+            let mut validities = lock(&self.validities);
+            validities.next += 1;
+            let id = (name.as_str().to_owned(), validities.next);
             let host = host.clone();
             let span = Span { token, from: time, to: time, host, guard, hold, said_no: false };
-            beliefs.spans.insert(id.clone(), span);
+            validities.spans.insert(id.clone(), span);
             id
         };
         self.overlaps(&id);
@@ -110,7 +112,7 @@ impl World {
     pub fn saw(&self, id: &SpanId, live: bool) {
         let time = self.time();
         let (mut revived, mut token) = (None, None);
-        if let Some(span) = lock(&self.beliefs).spans.get_mut(id) {
+        if let Some(span) = lock(&self.validities).spans.get_mut(id) {
             token = Some(span.token).filter(|_| live);
             match live {
                 // A hold has no guard that would remember: whoever took it asked the clocks once and knows.
@@ -140,8 +142,8 @@ impl World {
             return;
         }
         let asked: Vec<_> = {
-            let beliefs = lock(&self.beliefs);
-            let of_lock = beliefs.spans.range((name.to_owned(), 0)..=(name.to_owned(), u64::MAX));
+            let validities = lock(&self.validities);
+            let of_lock = validities.spans.range((name.to_owned(), 0)..=(name.to_owned(), u64::MAX));
             let awake = |span: &Span| !span.host.is_dead() && (eager || !span.host.machine.is_paused(self));
             of_lock
                 .filter(|(_, span)| span.hold.is_some() || awake(span))
@@ -150,7 +152,7 @@ impl World {
         };
         for (id, guard, hold, host) in asked {
             let live = match (guard, hold) {
-                (Some(guard), _) => guard.is_live(),
+                (Some(guard), _) => guard.is_valid(),
                 (None, Some((from, length))) => {
                     let at = host.machine.moment(self);
                     aged(at, from) < length
@@ -165,11 +167,12 @@ impl World {
     fn overlaps(&self, id: &SpanId) {
         let found = {
             let table = lock(&self.table);
-            let reigns = table.locks.get(&id.0).map(|entry| &entry.reigns);
-            let forced = |token| reigns.and_then(|reigns| reigns.get(&token)).is_some_and(|reign| reign.forced);
-            let beliefs = lock(&self.beliefs);
-            let Some(mine) = beliefs.spans.get(id).filter(|mine| !forced(mine.token)) else { return };
-            let of_lock = beliefs.spans.range((id.0.clone(), 0)..=(id.0.clone(), u64::MAX));
+            let lease_ids = table.locks.get(&id.0).map(|entry| &entry.lease_ids);
+            let forced =
+                |token| lease_ids.and_then(|lease_ids| lease_ids.get(&token)).is_some_and(|lease_id| lease_id.forced);
+            let validities = lock(&self.validities);
+            let Some(mine) = validities.spans.get(id).filter(|mine| !forced(mine.token)) else { return };
+            let of_lock = validities.spans.range((id.0.clone(), 0)..=(id.0.clone(), u64::MAX));
             of_lock
                 .filter(|(other, span)| {
                     *other != id && span.from <= mine.to && mine.from < span.to && !forced(span.token)
@@ -184,7 +187,7 @@ impl World {
 
     /// R1: nobody believes longer than the last write of his that took effect allows.
     fn beyond_deadline(&self, id: &SpanId) {
-        let (token, host) = match lock(&self.beliefs).spans.get(id) {
+        let (token, host) = match lock(&self.validities).spans.get(id) {
             Some(span) if span.hold.is_none() => (span.token, span.host.clone()),
             _ => return,
         };
@@ -196,11 +199,11 @@ impl World {
     /// Nobody believes who has heard of another's row. R6: nor once the service's time is past what his own row says, for
     /// then others may take it.
     fn beyond_row(&self, id: &SpanId) {
-        let Some(token) = lock(&self.beliefs).spans.get(id).map(|span| span.token) else { return };
+        let Some(token) = lock(&self.validities).spans.get(id).map(|span| span.token) else { return };
         let time = if self.plan.service_clock { self.epoch_ms() } else { 0 };
         let table = lock(&self.table);
-        let reign = table.locks.get(&id.0).and_then(|entry| entry.reigns.get(&token));
-        let told = reign.is_some_and(|reign| reign.told_lost);
+        let lease_id = table.locks.get(&id.0).and_then(|entry| entry.lease_ids.get(&token));
+        let told = lease_id.is_some_and(|lease_id| lease_id.told_lost);
         let row = table.locks.get(&id.0).filter(|entry| entry.is_held_by(token)).and_then(|entry| entry.row.as_ref());
         let over = row.and_then(|row| row.whole(attr::EXPIRES_ON)).map_or(0, |ends| time.saturating_sub(ends));
         drop(table);
@@ -213,8 +216,8 @@ impl World {
     pub fn still_tries(&self, host: &Host, op: &Op) {
         let late = match &op.kind {
             OpKind::Release { token: Some(token), .. } => self.over(host, op.name.as_str(), token.get()),
-            OpKind::Revoke { .. } | OpKind::ForceFree { .. } => {
-                let sent = lock(&self.table).sent.get(op.guid.as_str()).copied();
+            OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => {
+                let sent = lock(&self.table).sent.get(op.version.as_str()).copied();
                 sent.map(|(at, _)| aged(host.machine.moment(self), at).saturating_sub(Duration::from_secs(10)))
             }
             _ => None,
@@ -228,10 +231,10 @@ impl World {
     fn over(&self, host: &Host, name: &str, token: u64) -> Option<Duration> {
         let at = host.machine.moment(self);
         let table = lock(&self.table);
-        let writes = &table.locks.get(name)?.reigns.get(&token)?.writes;
-        let past = |(sent_at, lease): &(Moment, Duration)| {
-            let belief = *lease - *lease / 100 - Duration::from_millis(10);
-            aged(at, *sent_at).saturating_sub(belief)
+        let writes = &table.locks.get(name)?.lease_ids.get(&token)?.writes;
+        let past = |(sent_at, lease): &(ClockReading, Duration)| {
+            let validity = *lease - *lease / 100 - Duration::from_millis(10);
+            aged(at, *sent_at).saturating_sub(validity)
         };
         let (last, _) = writes.last()?;
         writes.iter().filter(|(sent_at, _)| sent_at.boot_ns <= last.boot_ns).map(past).min()
@@ -247,8 +250,8 @@ impl World {
         let at = host.machine.moment(self);
         let table = lock(&self.table);
         let Some(entry) = table.locks.get(name).filter(|entry| entry.is_held_by(token)) else { return };
-        let Some(reign) = entry.reigns.get(&token).filter(|reign| reign.stamped) else { return };
-        let Some((sent_at, lease)) = reign.writes.first() else { return };
+        let Some(lease_id) = entry.lease_ids.get(&token).filter(|lease_id| lease_id.service_timestamp) else { return };
+        let Some((sent_at, lease)) = lease_id.writes.first() else { return };
         // R6: a date and a stamp may mislead by 5 s, and the pad is 3; the date is younger than the try that it is counted
         // from, by as much as one may take.
         let least = (*lease - *lease / 100).saturating_sub(Duration::from_millis(2100) + *lease / 4);
@@ -259,24 +262,24 @@ impl World {
     /// A guard is gone: released, dropped, or crashed with its host.
     pub fn gone(&self, id: &SpanId) {
         let mut token = None;
-        if let Some(span) = lock(&self.beliefs).spans.get_mut(id) {
+        if let Some(span) = lock(&self.validities).spans.get_mut(id) {
             span.guard = None;
             token = Some(span.token);
         }
         if let Some(entry) = lock(&self.table).locks.get_mut(&id.0) {
-            let reign = token.and_then(|token| entry.reigns.get_mut(&token));
-            reign.into_iter().for_each(|reign| reign.given_up = Some(self.time()));
+            let lease_id = token.and_then(|token| entry.lease_ids.get_mut(&token));
+            lease_id.into_iter().for_each(|lease_id| lease_id.given_up = Some(self.time()));
         }
         // What can overlap nothing any more is forgotten.
         let time = self.time();
-        lock(&self.beliefs)
+        lock(&self.validities)
             .spans
             .retain(|_, span| span.guard.is_some() || span.hold.is_some() || span.to + HORIZON > time);
     }
 
     pub fn forget_host(&self, host: &Host) -> Vec<Arc<Guard>> {
-        let mut beliefs = lock(&self.beliefs);
-        let of_host = beliefs.spans.values_mut().filter(|span| span.host.id == host.id);
+        let mut validities = lock(&self.validities);
+        let of_host = validities.spans.values_mut().filter(|span| span.host.id == host.id);
         of_host.filter_map(|span| span.guard.take()).collect()
     }
 
@@ -285,7 +288,7 @@ impl World {
         self.trace(|| format!("{host:?} {name} release of {token}: {answer:?}"));
         let table = lock(&self.table);
         let Some(entry) = table.locks.get(name.as_str()) else { return };
-        let Some(reign) = entry.reigns.get(&token) else { return };
+        let Some(lease_id) = entry.lease_ids.get(&token) else { return };
         let held = entry.is_held_by(token);
         match answer {
             Ok(()) => {
@@ -293,15 +296,17 @@ impl World {
                 self.check(!held, "E (release)", || format!("{name}: Ok, and {token} still holds it"));
                 self.check(live, "E (release)", || format!("{name}: Ok, and {token} had been lost before"));
                 // What a lost answer means is told by A, which a forced release breaks.
-                let landed = reign.released || reign.forced;
+                let landed = lease_id.released || lease_id.forced;
                 self.check(landed, "E (release)", || format!("{name}: Ok, and no release of {token} landed"));
             }
             Err(ReleaseError::Lost(lost)) => {
                 self.count("release Lost");
-                let taken = matches!(lost.loss, Loss::TakenOver | Loss::Revoked | Loss::RowGone);
-                self.check(!(live && reign.released), "E (release)", || format!("{name}: {lost}, but it was released"));
+                let taken = matches!(lost.reason, LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone);
+                self.check(!(live && lease_id.released), "E (release)", || {
+                    format!("{name}: {lost}, but it was released")
+                });
                 self.check(!taken || !held, "E (release)", || format!("{name}: {lost}, but {token} holds it"));
-                let revoked = lost.loss != Loss::Revoked || reign.revoked;
+                let revoked = lost.reason != LossReason::Revoked || lease_id.revoked;
                 self.check(revoked, "E (release)", || format!("{name}: {lost}, but nobody revoked it"));
             }
             Err(ReleaseError::Unknown) => self.count("release Unknown"),
@@ -322,17 +327,17 @@ impl Observer for Ear {
         let host = &self.0.0;
         let world = &host.world;
         match event {
-            Event::Lost { name, token, loss, .. } if !host.is_dead() => {
-                world.trace(|| format!("{host:?} {name} lost {token}: {loss:?}"));
-                world.count(match loss {
-                    Loss::Expired => "lost Expired",
-                    Loss::TakenOver => "lost TakenOver",
-                    Loss::Revoked => "lost Revoked",
-                    Loss::RowGone => "lost RowGone",
-                    Loss::MaxHold => "lost MaxHold",
+            Event::Lost { name, token, reason, .. } if !host.is_dead() => {
+                world.trace(|| format!("{host:?} {name} lost {token}: {reason:?}"));
+                world.count(match reason {
+                    LossReason::Expired => "lost Expired",
+                    LossReason::TakenOver => "lost TakenOver",
+                    LossReason::Revoked => "lost Revoked",
+                    LossReason::RowGone => "lost RowGone",
+                    LossReason::MaxHold => "lost MaxHold",
                     _ => "lost Suspended",
                 });
-                if loss == Loss::Expired {
+                if reason == LossReason::Expired {
                     world.not_early(host, name.as_str(), token.get());
                 }
                 if world.plan.starved {

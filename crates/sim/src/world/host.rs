@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamo_lock::store::BoxFuture;
-use dynamo_lock::{Clock, LockName, Moment, Random};
+use dynamo_lock::{Clock, ClockReading, LockName, Random};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
@@ -139,7 +139,7 @@ impl Machine {
         lock(&self.state).stirred
     }
 
-    pub fn moment(&self, world: &World) -> Moment {
+    pub fn moment(&self, world: &World) -> ClockReading {
         let time = world.time();
         let mut state = lock(&self.state);
         if state.last_read == time {
@@ -160,7 +160,7 @@ impl Machine {
             }
             _ => (time, awake),
         };
-        Moment {
+        ClockReading {
             boot_ns: scaled(time, self.boot_ppm),
             raw_ns: scaled(awake, self.raw_ppm),
             wall_ms: world.epoch_ms().saturating_add_signed(state.wall_ms),
@@ -301,7 +301,7 @@ impl fmt::Debug for Host {
 pub struct Inside(pub Arc<Host>);
 
 impl Clock for Inside {
-    fn now(&self) -> Moment {
+    fn now(&self) -> ClockReading {
         self.0.machine.moment(&self.0.world)
     }
 

@@ -29,9 +29,9 @@ pub struct Told {
 pub type Calls = BTreeMap<String, BTreeMap<u64, Told>>;
 
 /// The first reign that fits in nowhere, if one does not.
-pub fn misfit(reigns: &BTreeMap<u64, Told>) -> Option<(u64, String)> {
+pub fn misfit(lease_ids: &BTreeMap<u64, Told>) -> Option<(u64, String)> {
     let mut now = Duration::ZERO;
-    for (token, told) in reigns.iter().filter(|(_, told)| !told.forced) {
+    for (token, told) in lease_ids.iter().filter(|(_, told)| !told.forced) {
         let (called, returned) = told.acquired;
         now = now.max(called);
         if now > returned {
@@ -91,13 +91,13 @@ impl World {
     /// All that was told, at the end.
     pub fn in_one_order(&self) {
         let mut calls = std::mem::take(&mut *lock(&self.calls));
-        for (name, reigns) in &mut calls {
+        for (name, lease_ids) in &mut calls {
             if let Some(entry) = lock(&self.table).locks.get(name) {
-                for (token, told) in reigns.iter_mut() {
-                    told.forced = entry.reigns.get(token).is_some_and(|reign| reign.forced);
+                for (token, told) in lease_ids.iter_mut() {
+                    told.forced = entry.lease_ids.get(token).is_some_and(|lease_id| lease_id.forced);
                 }
             }
-            if let Some((token, why)) = misfit(reigns) {
+            if let Some((token, why)) = misfit(lease_ids) {
                 self.violation("linearizable", format!("{name} with {token}: {why}"));
             }
         }
@@ -112,46 +112,46 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    fn reign(acquired: (u64, u64), live: u64, released: Option<(u64, u64)>) -> Told {
+    fn lease_id(acquired: (u64, u64), live: u64, released: Option<(u64, u64)>) -> Told {
         let span = |(from, to)| (s(from), s(to));
         Told { acquired: span(acquired), live: s(live), released: released.map(span), forced: false }
     }
 
-    fn fits(reigns: &[(u64, Told)]) -> bool {
-        misfit(&reigns.iter().cloned().collect()).is_none()
+    fn fits(lease_ids: &[(u64, Told)]) -> bool {
+        misfit(&lease_ids.iter().cloned().collect()).is_none()
     }
 
     #[test]
     fn reigns_one_after_the_other_fit() {
-        assert!(fits(&[(1, reign((0, 1), 2, Some((3, 5)))), (2, reign((1, 6), 6, Some((7, 8))))]));
+        assert!(fits(&[(1, lease_id((0, 1), 2, Some((3, 5)))), (2, lease_id((1, 6), 6, Some((7, 8))))]));
         // The release took effect at its call, so the other was in before it returned.
-        assert!(fits(&[(1, reign((0, 1), 2, Some((3, 9)))), (2, reign((2, 4), 8, None))]));
+        assert!(fits(&[(1, lease_id((0, 1), 2, Some((3, 9)))), (2, lease_id((2, 4), 8, None))]));
     }
 
     #[test]
     fn two_at_a_time_do_not() {
-        assert!(!fits(&[(1, reign((0, 1), 5, None)), (2, reign((2, 4), 4, None))]));
+        assert!(!fits(&[(1, lease_id((0, 1), 5, None)), (2, lease_id((2, 4), 4, None))]));
     }
 
     #[test]
     fn a_token_against_the_order_of_time_does_not() {
-        assert!(!fits(&[(2, reign((0, 1), 1, Some((1, 2)))), (1, reign((3, 4), 4, Some((5, 6))))]));
+        assert!(!fits(&[(2, lease_id((0, 1), 1, Some((1, 2)))), (1, lease_id((3, 4), 4, Some((5, 6))))]));
     }
 
     #[test]
     fn a_release_that_returned_before_its_guard_was_last_live_does_not() {
-        assert!(!fits(&[(1, reign((0, 1), 7, Some((2, 3))))]));
+        assert!(!fits(&[(1, lease_id((0, 1), 7, Some((2, 3))))]));
     }
 
     #[test]
     fn a_release_before_the_acquisition_does_not() {
-        assert!(!fits(&[(1, reign((4, 5), 0, Some((1, 2))))]));
+        assert!(!fits(&[(1, lease_id((4, 5), 0, Some((1, 2))))]));
     }
 
     #[test]
     fn what_was_forced_is_excepted() {
-        let forced = Told { forced: true, ..reign((0, 1), 5, None) };
-        assert!(fits(&[(1, forced), (2, reign((2, 4), 4, None))]));
+        let forced = Told { forced: true, ..lease_id((0, 1), 5, None) };
+        assert!(fits(&[(1, forced), (2, lease_id((2, 4), 4, None))]));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub struct World {
     pub real: Option<Arc<dyn stack::Real>>,
     pub dice: Mutex<dice::Dice>,
     pub table: Mutex<store::Table>,
-    pub beliefs: Mutex<checks::Beliefs>,
+    pub validities: Mutex<checks::Validities>,
     pub history: Mutex<history::History>,
     pub burst_until: Mutex<Duration>,
     /// What callers were told.
@@ -71,7 +71,7 @@ impl World {
             real: kind.real(),
             dice: Mutex::new(dice),
             table: Mutex::default(),
-            beliefs: Mutex::default(),
+            validities: Mutex::default(),
             history: Mutex::new(history::History::new(tracing)),
             burst_until: Mutex::default(),
             ids: AtomicU64::new(0),

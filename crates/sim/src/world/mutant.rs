@@ -13,7 +13,7 @@ pub enum Mutant {
     Drop(&'static str, &'static str),
     /// A renewal, a release, a user's own transaction asks for neither reign nor token.
     DropOwner(&'static str),
-    /// A renewal asks neither whether the lock is held, nor for a smaller `beat`, which a free row has not.
+    /// A renewal asks neither whether the lock is held, nor for a smaller `renewal_seq`, which a free row has not.
     DropStillHeld,
     /// A change that is left out, or made otherwise.
     Change(&'static str),
@@ -29,15 +29,15 @@ pub enum Mutant {
 
 /// Every conjunct of §3's table: what an op asks for, by its kind.
 const ASKED: &[(&str, &[&str])] = &[
-    ("acquire", &[attr::V, attr::KIND, attr::GUID, attr::EXPIRES_ON, attr::TOKEN, attr::REIGN]),
+    ("acquire", &[attr::V, attr::KIND, attr::GUID, attr::EXPIRES_ON, attr::TOKEN, attr::LEASE_ID]),
     ("take-over", &[attr::GUID, attr::TOKEN]),
-    ("renew", &[attr::V, attr::REIGN, attr::TOKEN, attr::EXPIRES_ON, attr::BEAT]),
-    ("release", &[attr::V, attr::REIGN, attr::TOKEN, attr::EXPIRES_ON]),
-    ("clean-up", &[attr::V, attr::REIGN, attr::EXPIRES_ON]),
+    ("renew", &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::RENEWAL_SEQ]),
+    ("release", &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
+    ("clean-up", &[attr::V, attr::LEASE_ID, attr::EXPIRES_ON]),
     ("revoke", &[attr::V, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
     ("force-free", &[attr::V, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
     ("legacy-get", &[attr::GUID, attr::TOKEN]),
-    (CHECK, &[attr::V, attr::REIGN, attr::TOKEN, attr::EXPIRES_ON]),
+    (CHECK, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
 ];
 /// The condition that a user's own transaction carries.
 pub const CHECK: &str = "check";
@@ -78,8 +78,8 @@ impl Mutant {
     fn dropped(self, kind: &str) -> &'static [&'static str] {
         match self {
             Self::Drop(of, name) if of == kind => std::slice::from_ref(asked(of, name)),
-            Self::DropOwner(of) if of == kind => &[attr::REIGN, attr::TOKEN],
-            Self::DropStillHeld if kind == "renew" => &[attr::EXPIRES_ON, attr::BEAT],
+            Self::DropOwner(of) if of == kind => &[attr::LEASE_ID, attr::TOKEN],
+            Self::DropStillHeld if kind == "renew" => &[attr::EXPIRES_ON, attr::RENEWAL_SEQ],
             _ => &[],
         }
     }
@@ -98,16 +98,18 @@ impl Mutant {
             ("token-restarts", Change::Next(token, seed)) => Some(Change::Set(token, Value::from(seed + 1))),
             ("renew-old-lease", Change::Set(attr::LEASE_MS, _)) if renews => None,
             ("renew-old-end", Change::Set(attr::EXPIRES_ON, _)) if renews => None,
-            ("stamp-stays", Change::Remove(attr::STAMP)) if !frees => None,
-            ("always-stamped", Change::Remove(attr::STAMP)) if !frees => {
-                Some(Change::Set(attr::STAMP, attr::STAMP_SERVICE.into()))
+            ("stamp-stays", Change::Remove(attr::EXPIRY_CLOCK)) if !frees => None,
+            ("always-stamped", Change::Remove(attr::EXPIRY_CLOCK)) if !frees => {
+                Some(Change::Set(attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into()))
             }
             ("release-holds", Change::Set(attr::EXPIRES_ON, _)) if frees => None,
-            ("revoke-frees", Change::Set(attr::BEAT, _)) if revokes => Some(Change::Set(attr::EXPIRES_ON, 0.into())),
-            ("revoke-unmarked", Change::Set(attr::REVOKED, _)) => None,
-            ("revoke-same-reign", Change::Set(attr::REIGN | attr::TOKEN, _)) if revokes => None,
-            ("mark-stays", Change::Remove(attr::REVOKED)) => None,
-            ("purge-at-once", Change::Set(attr::PURGE_ON, _)) if !acquires => None,
+            ("revoke-frees", Change::Set(attr::RENEWAL_SEQ, _)) if revokes => {
+                Some(Change::Set(attr::EXPIRES_ON, 0.into()))
+            }
+            ("revoke-unmarked", Change::Set(attr::REVOKED_TOKEN, _)) => None,
+            ("revoke-same-reign", Change::Set(attr::LEASE_ID | attr::TOKEN, _)) if revokes => None,
+            ("mark-stays", Change::Remove(attr::REVOKED_TOKEN)) => None,
+            ("purge-at-once", Change::Set(attr::TTL, _)) if !acquires => None,
             ("legacy-drops-token", Change::Replace(row)) => Some(Change::Replace(stripped(row, attr::TOKEN))),
             ("legacy-drops-data", Change::Replace(row)) => Some(Change::Replace(stripped(row, attr::DATA))),
             _ => Some(change),
@@ -140,7 +142,7 @@ fn kind(op: &Op) -> &'static str {
         OpKind::Release { token: Some(_), .. } => "release",
         OpKind::Release { token: None, .. } => "clean-up",
         OpKind::Revoke { .. } => "revoke",
-        OpKind::ForceFree { .. } => "force-free",
+        OpKind::ForceRevoke { .. } => "force-free",
         OpKind::LegacyGet { .. } => "legacy-get",
     }
 }
@@ -228,7 +230,7 @@ pub fn apply_as(mutant: Option<Mutant>, row: Option<&Row>, op: &Op) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dynamo_lock_protocol::{Ends, FencingToken, Guid, Lease, LockName, Reign, Target};
+    use dynamo_lock_protocol::{Ends, FencingToken, Lease, LeaseId, LockName, RecordVersion, Target};
 
     fn names(condition: &Condition, into: &mut Vec<&'static str>) {
         match condition {
@@ -242,18 +244,18 @@ mod tests {
     }
 
     fn ops() -> Vec<Op> {
-        let (reign, guid) = (Reign::from_random(1), Guid::from_random(2));
+        let (lease_id, version) = (LeaseId::from_random(1), RecordVersion::from_random(2));
         let token = FencingToken::new(7);
-        let ends = Ends { expires_on: 9, stamped: false, purge_on: 9 };
+        let ends = Ends { expires_on: 9, service_timestamp: false, ttl: 9 };
         let lease = Lease {
-            reign: reign.clone(),
-            seed: token,
+            lease_id: lease_id.clone(),
+            token_floor: token,
             lease_ms: 1000,
             ends,
             owner: "o".to_owned(),
             acquired_on: 1,
             data: None,
-            live: None,
+            liveness_key: None,
         };
         let target = || Target::Token(token);
         let mut legacy = Row::default();
@@ -261,16 +263,16 @@ mod tests {
         legacy.set(attr::TOKEN, 7.into());
         let kinds = [
             OpKind::Acquire(lease.clone()),
-            OpKind::TakeOver { lease, seen: guid.clone(), seen_token: Some(token) },
-            OpKind::Renew { reign: reign.clone(), token, beat: 1, lease_ms: 1000, ends, data: None },
-            OpKind::Release { reign: reign.clone(), token: Some(token), purge_on: 9 },
-            OpKind::Release { reign: reign.clone(), token: None, purge_on: 9 },
-            OpKind::Revoke { target: target(), reign: reign.clone() },
-            OpKind::ForceFree { target: target(), reign, purge_on: 9 },
+            OpKind::TakeOver { lease, seen: version.clone(), seen_token: Some(token) },
+            OpKind::Renew { lease_id: lease_id.clone(), token, renewal_seq: 1, lease_ms: 1000, ends, data: None },
+            OpKind::Release { lease_id: lease_id.clone(), token: Some(token), ttl: 9 },
+            OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9 },
+            OpKind::Revoke { target: target(), lease_id: lease_id.clone() },
+            OpKind::ForceRevoke { target: target(), lease_id, ttl: 9 },
             OpKind::LegacyGet { seen: Some(legacy), expires_on: 9 },
         ];
         let name = LockName::new("a").expect("a name");
-        kinds.into_iter().map(|kind| Op { name: name.clone(), guid: guid.clone(), kind }).collect()
+        kinds.into_iter().map(|kind| Op { name: name.clone(), version: version.clone(), kind }).collect()
     }
 
     #[test]

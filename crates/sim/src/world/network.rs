@@ -211,7 +211,7 @@ impl Host {
 
     /// §6: whoever sends the same once more has waited for a while. A renewal may be asked for at any time.
     pub fn tries(&self, op: &Op) {
-        let Some(at) = lock(&self.failed).remove(op.guid.as_str()) else { return };
+        let Some(at) = lock(&self.failed).remove(op.version.as_str()) else { return };
         self.world.still_tries(self, op);
         let pause = self.world.time().saturating_sub(at);
         let early = pause < POLL_MIN && !matches!(op.kind, OpKind::Renew { .. });
@@ -221,7 +221,7 @@ impl Host {
     pub fn has_tried(&self, op: &Op, outcome: Option<&Outcome>) {
         match outcome {
             None | Some(Outcome::Unknown | Outcome::Throttled) => {
-                lock(&self.failed).insert(op.guid.as_str().to_owned(), self.world.time());
+                lock(&self.failed).insert(op.version.as_str().to_owned(), self.world.time());
             }
             Some(Outcome::Conflict(row)) => self.world.told_lost(op, row.as_ref()),
             Some(_) => {}

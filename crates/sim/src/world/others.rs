@@ -18,7 +18,7 @@ use super::{World, lock};
 pub const LEGACY_SKEW_MS: i64 = 2000;
 
 /// A client of the original protocol: reads, and later puts a whole new row if it saw the old one expired, on condition
-/// that its `guid` is still the same. Its reads are eventually consistent, and it may be paused in between.
+/// that its `version` is still the same. Its reads are eventually consistent, and it may be paused in between.
 pub async fn legacy(world: Arc<World>, mut dice: Dice) {
     let wall = world.plan.legacy_wall.unwrap_or_else(|| dice.signed(LEGACY_SKEW_MS));
     let longest = world.plan.legacy_longest();
@@ -58,14 +58,14 @@ pub async fn heir(host: Arc<Host>, client: Client) {
         host.sleep(rest).await;
         let name = lock_name(index);
         let length = host.roll(|dice| dice.range(0..=longest.as_millis() as u64)) as i64;
-        let patience = host.roll(|dice| dice.chance(world.plan.drops).then(|| dice.upto(world.plan.longest)));
+        let wait_mode = host.roll(|dice| dice.chance(world.plan.drops).then(|| dice.upto(world.plan.longest)));
         let handle = client.lock(name.as_str()).expect("a name");
         host.begins();
         let before = lock(&world.table).puts.get(&host.id).map_or(0, Vec::len);
         let answer = tokio::select! {
             biased;
             answer = handle.legacy_get(length) => answer,
-            () = host.sleep(patience.unwrap_or(Duration::MAX)) => {
+            () = host.sleep(wait_mode.unwrap_or(Duration::MAX)) => {
                 world.count("legacy get dropped");
                 continue;
             }
@@ -73,8 +73,8 @@ pub async fn heir(host: Arc<Host>, client: Client) {
         let table = lock(&world.table);
         let puts = table.puts.get(&host.id).map_or(&[][..], |puts| &puts[before..]);
         let landed = puts.iter().any(|put| put.landed);
-        let guid = table.locks.get(&name).and_then(|entry| entry.row.as_ref()?.text(attr::GUID));
-        let there = puts.iter().any(|put| Some(put.guid.as_str()) == guid);
+        let version = table.locks.get(&name).and_then(|entry| entry.row.as_ref()?.text(attr::GUID));
+        let there = puts.iter().any(|put| Some(put.version.as_str()) == version);
         let many = puts.len();
         drop(table);
         world.trace(|| format!("{host:?} {name} legacy get for {length} ms: {answer:?}"));
@@ -101,7 +101,7 @@ fn put(world: &World, name: &LockName, seen: Option<&Row>, row: Row) {
     let time = world.time();
     let mut table = lock(&world.table);
     let entry = table.locks.entry(name.as_str().to_owned()).or_default();
-    let same = entry.row.as_ref().map(|row| row.guid()) == seen.map(Row::guid);
+    let same = entry.row.as_ref().map(|row| row.version()) == seen.map(Row::version);
     let native = entry.row.as_ref().is_some_and(|row| row.get(attr::V).is_some());
     let held = entry.row.as_ref().is_some_and(|row| row.whole(attr::EXPIRES_ON).is_some_and(|ends| ends > 0));
     let shown = show(Some(&row));
@@ -129,7 +129,7 @@ pub async fn operator(host: Arc<Host>, client: Client) {
         let token = lock(&world.table).locks.get(&name).and_then(|entry| entry.row.as_ref()?.token());
         let Some(token) = token else { continue };
         let handle = client.lock(name.as_str()).expect("a name");
-        let answer = if force { handle.force_free(token).await } else { handle.revoke(token).await };
+        let answer = if force { handle.force_revoke(token).await } else { handle.revoke(token).await };
         let what = if force { "force free" } else { "revoke" };
         // Not the whole error: its holder names this process.
         world.trace(|| match &answer {
@@ -139,16 +139,16 @@ pub async fn operator(host: Arc<Host>, client: Client) {
         let (held, revoked) = {
             let table = lock(&world.table);
             let entry = table.locks.get(&name);
-            let reign = entry.and_then(|entry| entry.reigns.get(&token.get()));
+            let lease_id = entry.and_then(|entry| entry.lease_ids.get(&token.get()));
             // What an operator's write has put into a reign's place is none itself.
-            (entry.is_some_and(|entry| entry.is_held_by(token.get())), reign.is_none_or(|reign| reign.revoked))
+            (entry.is_some_and(|entry| entry.is_held_by(token.get())), lease_id.is_none_or(|lease_id| lease_id.revoked))
         };
         let ended =
             |how: &str| world.check(!held, "E (revoke)", || format!("{name}: {how}, and {token} still holds it"));
         match answer {
             Ok(()) => {
                 world.count(if force { "force free Ok" } else { "revoke Ok" });
-                ended("revoked");
+                ended("revokedToken");
                 world.check(revoked, "E (revoke)", || format!("{name}: done, and nothing has ended {token} by hand"));
             }
             Err(RevokeError::Ended { .. }) => {
@@ -164,7 +164,7 @@ pub async fn operator(host: Arc<Host>, client: Client) {
 pub fn purge(world: &World) {
     let (time, second) = (world.time(), world.epoch_ms() / 1000);
     for (name, entry) in &mut lock(&world.table).locks {
-        let due = |row: &Row| row.whole(attr::PURGE_ON).is_some_and(|on| on < second);
+        let due = |row: &Row| row.whole(attr::TTL).is_some_and(|on| on < second);
         if entry.row.as_ref().is_some_and(due) {
             entry.put(time, None);
             world.planted(name, None);

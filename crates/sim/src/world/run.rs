@@ -144,7 +144,7 @@ pub fn world(seed: u64, args: &Args, tracing: bool) -> Ended {
         let table = std::mem::take(&mut *lock(&world.table));
         let hours = (world.plan.act.as_secs_f64() / 3600.0) * table.locks.len() as f64;
         // Guards go while the runtime is there.
-        drop(std::mem::take(&mut *lock(&world.beliefs)));
+        drop(std::mem::take(&mut *lock(&world.validities)));
         let history = std::mem::take(&mut *lock(&world.history));
         (history, table.locks.values().map(|entry| entry.passes).sum(), hours)
     });

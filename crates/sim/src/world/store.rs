@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use dynamo_lock::Moment;
-use dynamo_lock_protocol::{FencingToken, Guid, LockName, Op, OpKind, Outcome, Row, STAMP_PAD, Standing, attr};
+use dynamo_lock::ClockReading;
+use dynamo_lock_protocol::{
+    EXPIRY_PAD, FencingToken, LockName, Op, OpKind, Outcome, RecordVersion, Row, RowState, attr,
+};
 
 use super::checks::aged;
 use super::host::Host;
@@ -21,7 +23,7 @@ const STALE_MAX: Duration = Duration::from_secs(5);
 pub struct Table {
     pub locks: BTreeMap<String, Entry>,
     /// When an op was first sent: on the clocks of who sent it, and by the true time, epoch ms.
-    pub sent: BTreeMap<String, (Moment, u64)>,
+    pub sent: BTreeMap<String, (ClockReading, u64)>,
     /// When a process first heard of a record version.
     pub heard: BTreeMap<(u64, String), Duration>,
     /// Nonces of acquisitions whose sender was shown somebody else's row, and so has given them up.
@@ -35,7 +37,7 @@ pub struct Table {
 /// A put in the original's format.
 #[derive(Debug)]
 pub struct Put {
-    pub guid: String,
+    pub version: String,
     pub landed: bool,
 }
 
@@ -53,7 +55,7 @@ pub struct Entry {
     /// Before the last acquisition: since when the row had been as it was, and for how long it was to be respected.
     pub prior: (Duration, Duration),
     /// By token: an acquisition that lands twice begins two.
-    pub reigns: BTreeMap<u64, Reign>,
+    pub lease_ids: BTreeMap<u64, LeaseId>,
     pub passes: u64,
     /// A counter beside the lock, written in one transaction with a holder's condition.
     pub counter: u64,
@@ -64,11 +66,11 @@ pub struct Entry {
 
 /// What is known of one reign.
 #[derive(Debug)]
-pub struct Reign {
+pub struct LeaseId {
     pub host: u64,
     pub nonce: String,
     /// Each write of it that took effect: when it was first sent, and the lease that it left.
-    pub writes: Vec<(Moment, Duration)>,
+    pub writes: Vec<(ClockReading, Duration)>,
     pub released: bool,
     pub revoked: bool,
     /// Its lock was freed though its holder may live: exclusion is broken, by name.
@@ -82,7 +84,7 @@ pub struct Reign {
     /// Its holder has heard that it is somebody else's.
     pub told_lost: bool,
     /// Its first row bore a stamp.
-    pub stamped: bool,
+    pub service_timestamp: bool,
 }
 
 impl Entry {
@@ -102,17 +104,17 @@ impl Entry {
         seen.and_then(|(_, row)| row.clone())
     }
 
-    fn by_nonce(&mut self, nonce: &str) -> Option<&mut Reign> {
-        self.reigns.values_mut().rev().find(|reign| reign.nonce == nonce)
+    fn by_nonce(&mut self, nonce: &str) -> Option<&mut LeaseId> {
+        self.lease_ids.values_mut().rev().find(|lease_id| lease_id.nonce == nonce)
     }
 
     /// Whether a user's own transaction takes effect that carries a guard's condition: the one that a release asks for.
     pub fn passes_check(&self, mutant: Option<Mutant>, name: &str, token: u64) -> bool {
-        let nonce = self.reigns.get(&token).map_or("", |reign| reign.nonce.as_str());
+        let nonce = self.lease_ids.get(&token).map_or("", |lease_id| lease_id.nonce.as_str());
         let Ok(name) = LockName::new(name) else { return false };
         let token = Some(FencingToken::new(token));
-        let kind = OpKind::Release { reign: nonce.into(), token, purge_on: 0 };
-        let op = Op { name, guid: Guid::from_random(0), kind };
+        let kind = OpKind::Release { lease_id: nonce.into(), token, ttl: 0 };
+        let op = Op { name, version: RecordVersion::from_random(0), kind };
         holds_as(mutant, CHECK, self.row.as_ref(), op.condition())
     }
 
@@ -136,13 +138,13 @@ impl World {
         match &outcome {
             Outcome::Applied(_) if self.real.is_none() && host.forgets() => entry.row = before,
             Outcome::Applied(row) => {
-                let sent_at = sent.get(op.guid.as_str()).copied();
+                let sent_at = sent.get(op.version.as_str()).copied();
                 self.classify(host, op, before.as_ref(), entry, heard);
                 if matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. }) {
                     let lease = before.as_ref().and_then(|row| row.whole(attr::LEASE_MS)).unwrap_or(0);
                     entry.prior = (entry.written, Duration::from_millis(lease));
-                    let nonce = row.text(attr::REIGN);
-                    let spent = before.as_ref().is_some_and(|before| before.text(attr::REIGN) == nonce);
+                    let nonce = row.text(attr::LEASE_ID);
+                    let spent = before.as_ref().is_some_and(|before| before.text(attr::LEASE_ID) == nonce);
                     self.check(!spent, "E (once)", || format!("{}: an operation that was spent took effect", op.name));
                 }
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
@@ -150,7 +152,10 @@ impl World {
                 }
                 if matches!(op.kind, OpKind::LegacyGet { .. }) {
                     let of_host = puts.entry(host.id).or_default();
-                    of_host.iter_mut().filter(|put| put.guid == op.guid.as_str()).for_each(|put| put.landed = true);
+                    of_host
+                        .iter_mut()
+                        .filter(|put| put.version == op.version.as_str())
+                        .for_each(|put| put.landed = true);
                     self.put_in_place(op, before.as_ref(), row);
                 }
                 entry.put(time, Some(row.clone()));
@@ -165,7 +170,7 @@ impl World {
                 if let (OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. }, true) =
                     (&op.kind, what.ends_with("ours"))
                 {
-                    entry.by_nonce(lease.reign.as_str()).into_iter().for_each(|reign| reign.met = true);
+                    entry.by_nonce(lease.lease_id.as_str()).into_iter().for_each(|lease_id| lease_id.met = true);
                 }
                 entry.row = before;
             }
@@ -177,27 +182,27 @@ impl World {
 
     /// What a takeover says of whoever was there before.
     fn taken_over(&self, host: &Host, op: &Op, before: &Row, entry: &Entry, forsaken: &BTreeSet<String>) {
-        if let Ok(Standing::Legacy(legacy)) = before.standing()
+        if let Ok(RowState::Legacy(legacy)) = before.state()
             && self.plan.service_clock
         {
             let ends = i128::from(legacy.expires_on) + LEGACY_SKEW_MS as i128;
             let over = i128::from(self.epoch_ms()) > ends;
             self.check(over, "legacy (respected)", || format!("{} was taken from an original client", op.name));
         }
-        let reign = before.whole(attr::TOKEN).and_then(|token| entry.reigns.get(&token));
+        let lease_id = before.whole(attr::TOKEN).and_then(|token| entry.lease_ids.get(&token));
         // Whoever is shown his own acquisition in time has it, and does not begin another. Who stood still does not know how
         // late it is, and goes by his row.
-        let own = |reign: &&Reign| reign.host == host.id && reign.met && !forsaken.contains(&reign.nonce);
-        let own = reign.filter(own).filter(|_| !self.plan.freezes);
-        if let Some((sent_at, lease)) = own.and_then(|reign| reign.writes.first()) {
+        let own = |lease_id: &&LeaseId| lease_id.host == host.id && lease_id.met && !forsaken.contains(&lease_id.nonce);
+        let own = lease_id.filter(own).filter(|_| !self.plan.freezes);
+        if let Some((sent_at, lease)) = own.and_then(|lease_id| lease_id.writes.first()) {
             let late = aged(host.machine.moment(self), *sent_at) + *lease / 50 >= *lease;
             self.check(late, "E (recognised)", || format!("{host:?} takes {} from itself", op.name));
         }
         // A release takes its time: a lease that ends just then may be taken over meanwhile.
         let on_its_way = Duration::from_millis(20 + self.plan.latency * 10);
-        let left = reign.is_some_and(|reign| {
-            let given_up = reign.given_up.is_some_and(|at| self.time() > at + on_its_way);
-            !reign.hold && (given_up || !reign.reported) && !self.is_dead(reign.host)
+        let left = lease_id.is_some_and(|lease_id| {
+            let given_up = lease_id.given_up.is_some_and(|at| self.time() > at + on_its_way);
+            !lease_id.hold && (given_up || !lease_id.reported) && !self.is_dead(lease_id.host)
         });
         let well = self.plan.well && self.is_calm();
         self.check(!(well && left), "E (left)", || format!("{} was not released by who held it", op.name));
@@ -213,12 +218,14 @@ impl World {
             _ => return,
         };
         // An old stamp beside the time of a wall clock would be believed.
-        let bears = row.text(attr::STAMP).is_some();
-        self.check(bears == ends.stamped, "§5 (stamp)", || format!("{}: its stamp is not of this write", op.name));
-        if !ends.stamped || self.plan.freezes {
+        let bears = row.text(attr::EXPIRY_CLOCK).is_some();
+        self.check(bears == ends.service_timestamp, "§5 (stamp)", || {
+            format!("{}: its stamp is not of this write", op.name)
+        });
+        if !ends.service_timestamp || self.plan.freezes {
             return;
         }
-        let least = sent_ms + lease + STAMP_PAD.as_millis() as u64;
+        let least = sent_ms + lease + EXPIRY_PAD.as_millis() as u64;
         let short = least.saturating_sub(ends.expires_on);
         self.check(short == 0, "§5 (stamp)", || format!("{}: its stamp is {short} ms too early", op.name));
         let lost_its_token = before.is_some_and(|before| before.token().is_none());
@@ -242,7 +249,7 @@ impl World {
         self.count(if held { "legacy get of a held row" } else { "legacy get of a free row" });
     }
 
-    fn record(&self, host: &Host, op: &Op, entry: &mut Entry, row: &Row, sent_at: Option<Moment>) {
+    fn record(&self, host: &Host, op: &Op, entry: &mut Entry, row: &Row, sent_at: Option<ClockReading>) {
         let Some(sent_at) = sent_at else { return };
         let lease = Duration::from_millis(row.whole(attr::LEASE_MS).unwrap_or(0));
         match &op.kind {
@@ -252,8 +259,8 @@ impl World {
                 self.check(token > top, "C (tokens)", || format!("{} gave {token} after {top}", op.name));
                 entry.top = top.max(token);
                 entry.passes += 1;
-                let nonce = new.reign.as_str().to_owned();
-                let reign = Reign {
+                let nonce = new.lease_id.as_str().to_owned();
+                let lease_id = LeaseId {
                     host: host.id,
                     nonce,
                     writes: vec![(sent_at, lease)],
@@ -265,31 +272,31 @@ impl World {
                     hold: false,
                     met: false,
                     told_lost: false,
-                    stamped: new.ends.stamped,
+                    service_timestamp: new.ends.service_timestamp,
                 };
-                entry.reigns.insert(token, reign);
+                entry.lease_ids.insert(token, lease_id);
             }
             OpKind::Renew { token, .. } => {
-                if let Some(reign) = entry.reigns.get_mut(&token.get()) {
-                    let over = reign.released || reign.revoked;
+                if let Some(lease_id) = entry.lease_ids.get_mut(&token.get()) {
+                    let over = lease_id.released || lease_id.revoked;
                     self.check(!over, "E (once)", || format!("a renewal of {} took effect after its end", op.name));
-                    reign.writes.push((sent_at, lease));
+                    lease_id.writes.push((sent_at, lease));
                 }
             }
-            OpKind::Release { reign, .. } => {
-                if let Some(reign) = entry.by_nonce(reign.as_str()) {
-                    reign.released = true;
+            OpKind::Release { lease_id, .. } => {
+                if let Some(lease_id) = entry.by_nonce(lease_id.as_str()) {
+                    lease_id.released = true;
                 }
             }
-            OpKind::Revoke { .. } | OpKind::ForceFree { .. } => {
-                let token = row.whole(attr::REVOKED).unwrap_or(0);
+            OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => {
+                let token = row.whole(attr::REVOKED_TOKEN).unwrap_or(0);
                 entry.top = entry.top.max(row.whole(attr::TOKEN).unwrap_or(0));
-                if let Some(reign) = entry.reigns.get_mut(&token) {
-                    reign.revoked = true;
+                if let Some(lease_id) = entry.lease_ids.get_mut(&token) {
+                    lease_id.revoked = true;
                 }
-                if matches!(op.kind, OpKind::ForceFree { .. }) {
+                if matches!(op.kind, OpKind::ForceRevoke { .. }) {
                     // Also of a reign that was revoked before, and whose lease others would have waited for.
-                    entry.reigns.range_mut(..=token).for_each(|(_, reign)| reign.forced = true);
+                    entry.lease_ids.range_mut(..=token).for_each(|(_, lease_id)| lease_id.forced = true);
                 }
             }
             OpKind::LegacyGet { .. } => entry.top = entry.top.max(row.whole(attr::TOKEN).unwrap_or(0)),
@@ -310,17 +317,17 @@ impl World {
             OpKind::Renew { .. } => "renew applied",
             OpKind::Release { .. } => "release applied",
             OpKind::Revoke { .. } => "revoke applied",
-            OpKind::ForceFree { .. } => "force free applied",
+            OpKind::ForceRevoke { .. } => "force free applied",
             OpKind::LegacyGet { .. } => "legacy get applied",
             OpKind::TakeOver { seen, .. } => {
                 let quiet = heard.get(&(host.id, seen.as_str().to_owned())).map(|first| self.time() - *first);
-                match before.and_then(|row| row.standing().ok()) {
-                    Some(Standing::Legacy(_)) => self.count("takeover of a legacy row"),
-                    Some(Standing::Held(held)) if quiet.is_some_and(|quiet| quiet >= held.lease * 98 / 100) => {
+                match before.and_then(|row| row.state().ok()) {
+                    Some(RowState::Legacy(_)) => self.count("takeover of a legacy row"),
+                    Some(RowState::Held(held)) if quiet.is_some_and(|quiet| quiet >= held.lease * 98 / 100) => {
                         self.count("takeover by R2");
                     }
-                    Some(Standing::Held(held))
-                        if entry.reigns.get(&held.token.get()).is_some_and(|r| r.host == host.id) =>
+                    Some(RowState::Held(held))
+                        if entry.lease_ids.get(&held.token.get()).is_some_and(|r| r.host == host.id) =>
                     {
                         self.count("takeover of an abandoned reign");
                     }
@@ -334,14 +341,14 @@ impl World {
 
     pub fn note_sent(&self, host: &Host, op: &Op) {
         let mut table = lock(&self.table);
-        if !table.sent.contains_key(op.guid.as_str()) {
+        if !table.sent.contains_key(op.version.as_str()) {
             let at = host.machine.moment(self);
-            table.sent.insert(op.guid.as_str().to_owned(), (at, self.epoch_ms()));
-            if let OpKind::Release { reign, .. } = &op.kind {
-                table.given_back.insert(reign.as_str().to_owned());
+            table.sent.insert(op.version.as_str().to_owned(), (at, self.epoch_ms()));
+            if let OpKind::Release { lease_id, .. } = &op.kind {
+                table.given_back.insert(lease_id.as_str().to_owned());
             }
             if matches!(op.kind, OpKind::LegacyGet { .. }) {
-                let put = Put { guid: op.guid.as_str().to_owned(), landed: false };
+                let put = Put { version: op.version.as_str().to_owned(), landed: false };
                 table.puts.entry(host.id).or_default().push(put);
             }
         }
@@ -352,11 +359,12 @@ impl World {
     pub fn nothing_forgotten(&self) {
         let table = lock(&self.table);
         for (name, entry) in &table.locks {
-            let heard = |reign: &&Reign| reign.reported || reign.revoked || reign.told_lost;
-            let told: BTreeSet<_> = entry.reigns.values().filter(heard).map(|reign| reign.nonce.as_str()).collect();
-            let forgotten = entry.reigns.iter().find(|(_, reign)| {
-                let nonce = reign.nonce.as_str();
-                let excused = self.is_dead(reign.host) || table.forsaken.contains(nonce);
+            let heard = |lease_id: &&LeaseId| lease_id.reported || lease_id.revoked || lease_id.told_lost;
+            let told: BTreeSet<_> =
+                entry.lease_ids.values().filter(heard).map(|lease_id| lease_id.nonce.as_str()).collect();
+            let forgotten = entry.lease_ids.iter().find(|(_, lease_id)| {
+                let nonce = lease_id.nonce.as_str();
+                let excused = self.is_dead(lease_id.host) || table.forsaken.contains(nonce);
                 !told.contains(nonce) && !excused && !table.given_back.contains(nonce)
             });
             if let Some((token, _)) = forgotten {
@@ -370,26 +378,26 @@ impl World {
 
     /// Whoever sent this has heard of the row that is there instead.
     pub fn told_lost(&self, op: &Op, row: Option<&Row>) {
-        let is = |reign: &str| row.is_some_and(|row| row.text(attr::REIGN) == Some(reign));
+        let is = |lease_id: &str| row.is_some_and(|row| row.text(attr::LEASE_ID) == Some(lease_id));
         let free = row.is_none_or(|row| row.whole(attr::EXPIRES_ON) == Some(0));
         let mut table = lock(&self.table);
         match &op.kind {
-            OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } if !is(lease.reign.as_str()) => {
-                table.forsaken.insert(lease.reign.as_str().to_owned());
+            OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } if !is(lease.lease_id.as_str()) => {
+                table.forsaken.insert(lease.lease_id.as_str().to_owned());
             }
-            OpKind::Renew { reign, token, .. } if free || !is(reign.as_str()) => {
+            OpKind::Renew { lease_id, token, .. } if free || !is(lease_id.as_str()) => {
                 let entry = table.locks.get_mut(op.name.as_str());
-                let known = entry.and_then(|entry| entry.reigns.get_mut(&token.get()));
-                known.into_iter().for_each(|reign| reign.told_lost = true);
+                let known = entry.and_then(|entry| entry.lease_ids.get_mut(&token.get()));
+                known.into_iter().for_each(|lease_id| lease_id.told_lost = true);
             }
             _ => {}
         }
     }
 
     pub fn note_heard(&self, host: &Host, row: Option<&Row>) {
-        let Some(guid) = row.and_then(|row| row.text(attr::GUID)) else { return };
+        let Some(version) = row.and_then(|row| row.text(attr::GUID)) else { return };
         let time = self.time();
-        lock(&self.table).heard.entry((host.id, guid.to_owned())).or_insert(time);
+        lock(&self.table).heard.entry((host.id, version.to_owned())).or_insert(time);
     }
 
     /// The row as it stands, or as it stood that long ago.
@@ -402,21 +410,21 @@ impl World {
 }
 
 fn conflict(op: &Op, row: Option<&Row>) -> &'static str {
-    let guid = row.is_some_and(|row| row.text(attr::GUID) == Some(op.guid.as_str()));
-    let reigns = |reign: &str| row.is_some_and(|row| row.text(attr::REIGN) == Some(reign));
+    let version = row.is_some_and(|row| row.text(attr::GUID) == Some(op.version.as_str()));
+    let lease_ids = |lease_id: &str| row.is_some_and(|row| row.text(attr::LEASE_ID) == Some(lease_id));
     match &op.kind {
-        OpKind::Acquire(lease) if reigns(lease.reign.as_str()) => "acquire conflict ours",
+        OpKind::Acquire(lease) if lease_ids(lease.lease_id.as_str()) => "acquire conflict ours",
         OpKind::Acquire(_) => "acquire conflict lost",
-        OpKind::TakeOver { lease, .. } if reigns(lease.reign.as_str()) => "take over conflict ours",
+        OpKind::TakeOver { lease, .. } if lease_ids(lease.lease_id.as_str()) => "take over conflict ours",
         OpKind::TakeOver { .. } => "take over conflict lost",
-        OpKind::Renew { .. } if guid => "renew conflict ours",
+        OpKind::Renew { .. } if version => "renew conflict ours",
         OpKind::Renew { .. } => "renew conflict lost",
-        OpKind::Release { reign, .. } if guid || reigns(reign.as_str()) => "release conflict ours",
+        OpKind::Release { lease_id, .. } if version || lease_ids(lease_id.as_str()) => "release conflict ours",
         OpKind::Release { .. } => "release conflict lost",
-        OpKind::Revoke { .. } | OpKind::ForceFree { .. } if guid => "revoke conflict ours",
-        OpKind::Revoke { .. } | OpKind::ForceFree { .. } => "revoke conflict lost",
-        OpKind::LegacyGet { .. } if guid => "legacy get conflict ours",
-        OpKind::LegacyGet { seen: Some(seen), .. } if row.is_some_and(|row| row.guid() == seen.guid()) => {
+        OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } if version => "revoke conflict ours",
+        OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => "revoke conflict lost",
+        OpKind::LegacyGet { .. } if version => "legacy get conflict ours",
+        OpKind::LegacyGet { seen: Some(seen), .. } if row.is_some_and(|row| row.version() == seen.version()) => {
             "legacy get conflict by token"
         }
         OpKind::LegacyGet { .. } => "legacy get conflict lost",
@@ -426,17 +434,17 @@ fn conflict(op: &Op, row: Option<&Row>) -> &'static str {
 pub fn show_op(op: &Op) -> String {
     let short = |text: &str| text[..6.min(text.len())].to_owned();
     let what = match &op.kind {
-        OpKind::Acquire(lease) => format!("acquire {} lease {} ms", short(lease.reign.as_str()), lease.lease_ms),
+        OpKind::Acquire(lease) => format!("acquire {} lease {} ms", short(lease.lease_id.as_str()), lease.lease_ms),
         OpKind::TakeOver { lease, seen, .. } => {
-            format!("take over {} from {}", short(lease.reign.as_str()), short(seen.as_str()))
+            format!("take over {} from {}", short(lease.lease_id.as_str()), short(seen.as_str()))
         }
-        OpKind::Renew { reign, beat, .. } => format!("renew {} beat {beat}", short(reign.as_str())),
-        OpKind::Release { reign, .. } => format!("release {}", short(reign.as_str())),
+        OpKind::Renew { lease_id, renewal_seq, .. } => format!("renew {} beat {renewal_seq}", short(lease_id.as_str())),
+        OpKind::Release { lease_id, .. } => format!("release {}", short(lease_id.as_str())),
         OpKind::Revoke { target, .. } => format!("revoke {target:?}"),
-        OpKind::ForceFree { target, .. } => format!("force free {target:?}"),
+        OpKind::ForceRevoke { target, .. } => format!("force free {target:?}"),
         OpKind::LegacyGet { expires_on, .. } => format!("legacy get until {expires_on}"),
     };
-    format!("{} {what} as {}", op.name, short(op.guid.as_str()))
+    format!("{} {what} as {}", op.name, short(op.version.as_str()))
 }
 
 pub fn show_outcome(outcome: &Outcome) -> String {
@@ -454,10 +462,10 @@ pub fn show(row: Option<&Row>) -> String {
     format!(
         "(guid {} reign {} token {} ends {} stamp {} lease {})",
         text(attr::GUID),
-        text(attr::REIGN),
+        text(attr::LEASE_ID),
         number(attr::TOKEN),
         number(attr::EXPIRES_ON),
-        text(attr::STAMP),
+        text(attr::EXPIRY_CLOCK),
         number(attr::LEASE_MS)
     )
 }

@@ -226,12 +226,12 @@ impl Town {
             world.check(quiet >= lease, "E (ghosts)", || format!("{name} is still held after all is quiet"));
             let host = Host::new(world, &Arc::new(Machine::right(91)));
             let client = host.client(world.plan.longest);
-            let stamped = row.as_ref().is_some_and(|row| row.text(attr::STAMP).is_some());
+            let service_timestamp = row.as_ref().is_some_and(|row| row.text(attr::EXPIRY_CLOCK).is_some());
             let free = row.as_ref().is_none_or(|row| row.whole(attr::EXPIRES_ON) == Some(0));
-            let patience = if stamped && world.plan.service_clock || free { Duration::ZERO } else { lease };
+            let wait_mode = if service_timestamp && world.plan.service_clock || free { Duration::ZERO } else { lease };
             let tokenless = row.as_ref().is_some_and(|row| row.token().is_none());
             // A fresh seed above all that was given before takes some seconds to be sure of.
-            let patience = if tokenless { Duration::from_secs(9) } else { patience };
+            let wait_mode = if tokenless { Duration::from_secs(9) } else { wait_mode };
             let before = world.time();
             let handle = client.lock(name.as_str()).expect("a name");
             let Ok(Ok(guard)) = tokio::time::timeout(FINISH, handle.acquire()).await else {
@@ -241,10 +241,10 @@ impl Town {
             let token = guard.token().get();
             world.told_acquired(&name, token, before);
             let id = world.reported(&host, &LockName::new(name.as_str()).expect("a name"), token, None);
-            world.saw(&id, guard.is_live());
+            world.saw(&id, guard.is_valid());
             let waited = world.time() - before;
             let most =
-                patience * 1011 / 1000 + Duration::from_millis(1600 + world.plan.latency * 12) + world.plan.stale;
+                wait_mode * 1011 / 1000 + Duration::from_millis(1600 + world.plan.latency * 12) + world.plan.stale;
             world.check(waited <= most, "D (newcomer)", || format!("{name}: {waited:?} instead of {most:?}"));
             if free {
                 let writes = *lock(&host.rate);

@@ -62,9 +62,10 @@ impl<'a> Expression<'a> {
         for change in changes {
             match change {
                 Change::Set(name, value) => set.push(self.compare(name, "=", value)),
-                Change::Next(name, seed) => {
-                    let (name, seed, one) = (self.name(name), self.value(&(*seed).into()), self.value(&1.into()));
-                    set.push(format!("{name} = if_not_exists({name}, {seed}) + {one}"));
+                Change::Next(name, token_floor) => {
+                    let (name, token_floor, one) =
+                        (self.name(name), self.value(&(*token_floor).into()), self.value(&1.into()));
+                    set.push(format!("{name} = if_not_exists({name}, {token_floor}) + {one}"));
                 }
                 Change::Remove(name) => remove.push(self.name(name)),
                 // A put, which is no update.
@@ -117,7 +118,7 @@ pub(super) struct Words {
     pub(super) values: Option<HashMap<String, AttributeValue>>,
 }
 
-/// The condition of a legacy get: `attribute_not_exists(guid)`, or `guid = :oldguid`, and the token beside it.
+/// The condition of a legacy get: `attribute_not_exists(version)`, or `version = :old_version`, and the token beside it.
 pub(super) fn original(condition: &Condition) -> Words {
     let mut words = Words::default();
     let all = match condition {
@@ -174,19 +175,19 @@ mod tests {
     }
 
     fn acquire() -> Op {
-        let ends = Ends { expires_on: 5_000, stamped: false, purge_on: 9 };
+        let ends = Ends { expires_on: 5_000, service_timestamp: false, ttl: 9 };
         let lease = Lease {
-            reign: "reign".into(),
-            seed: FencingToken::new(7),
+            lease_id: "leaseId".into(),
+            token_floor: FencingToken::new(7),
             lease_ms: 1_000,
             ends,
             owner: "me".into(),
             acquired_on: 4_000,
             data: None,
-            live: None,
+            liveness_key: None,
         };
         let name = LockName::new("lock").expect("a name");
-        Op { name, guid: "guid".into(), kind: OpKind::Acquire(lease) }
+        Op { name, version: "guid".into(), kind: OpKind::Acquire(lease) }
     }
 
     #[test]
@@ -196,13 +197,13 @@ mod tests {
         assert_eq!(
             expression.condition(&op.condition()),
             "attribute_not_exists(#name) OR (#v = :0 AND attribute_not_exists(#kind) AND attribute_exists(#guid) AND \
-             #guid <> :1 AND #expiresOn = :2 AND #token > :2 AND #token < :3 AND attribute_exists(#reign) AND #reign <> :4)"
+             #guid <> :1 AND #expiresOn = :2 AND #token > :2 AND #token < :3 AND attribute_exists(#leaseId) AND #leaseId <> :4)"
         );
         assert_eq!(
             expression.update(&op.changes()),
-            "SET #guid = :1, #v = :0, #reign = :4, #token = if_not_exists(#token, :5) + :0, #beat = :2, \
-             #leaseMs = :6, #owner = :7, #acquiredOn = :8, #expiresOn = :9, #purgeOn = :10 \
-             REMOVE #stamp, #live, #revoked"
+            "SET #guid = :1, #v = :0, #leaseId = :4, #token = if_not_exists(#token, :5) + :0, #renewalSeq = :2, \
+             #leaseMs = :6, #owner = :7, #acquiredOn = :8, #expiresOn = :9, #ttl = :10 \
+             REMOVE #expiryClock, #livenessKey, #revokedToken"
         );
         assert_eq!(expression.names()["#name"], "key", "the partition key under the table's own name");
         assert_eq!(expression.names()["#token"], "token");
@@ -214,7 +215,7 @@ mod tests {
     fn a_legacy_get_reads_as_the_original_wrote_it() {
         let get = |seen: Option<dynamo_lock_protocol::Row>| {
             let kind = OpKind::LegacyGet { seen, expires_on: 5 };
-            original(&Op { name: LockName::new("lock").expect("a name"), guid: "new".into(), kind }.condition())
+            original(&Op { name: LockName::new("lock").expect("a name"), version: "new".into(), kind }.condition())
         };
         let none = get(None);
         assert_eq!(none.condition, "attribute_not_exists(guid)");

@@ -175,14 +175,14 @@ impl fmt::Display for TableFault {
                 write!(
                     f,
                     "time to live is off, so rows of idle locks stay for ever: enable it on the attribute `{}`",
-                    attr::PURGE_ON
+                    attr::TTL
                 )
             }
             Self::WrongTtl { attribute } => write!(
                 f,
                 "time to live is on `{attribute}`, which deletes rows that are in use: disable it there and \
                 enable it on `{}`",
-                attr::PURGE_ON
+                attr::TTL
             ),
             Self::EventualReplicas { regions } => write!(
                 f,
@@ -282,13 +282,13 @@ impl DynamoDb {
         let ttl = output.time_to_live_description().filter(|ttl| ttl.time_to_live_status().is_some_and(on));
         Ok(match ttl.and_then(|ttl| ttl.attribute_name()) {
             None => Some(TableFault::NoTtl),
-            Some(attr::PURGE_ON) => None,
+            Some(attr::TTL) => None,
             Some(attribute) => Some(TableFault::WrongTtl { attribute: attribute.to_owned() }),
         })
     }
 
     async fn enable_ttl(&self) -> Result<(), TableError> {
-        let on = TimeToLiveSpecification::builder().enabled(true).attribute_name(attr::PURGE_ON).build();
+        let on = TimeToLiveSpecification::builder().enabled(true).attribute_name(attr::TTL).build();
         let on = on.map_err(|error| self.asked("UpdateTimeToLive").unbuilt(error))?;
         let request = self.client.update_time_to_live().table_name(&*self.table).time_to_live_specification(on);
         match request.send().await {

@@ -12,7 +12,7 @@ impl Pulse {
         Ok(None)
     }
 
-    pub(super) fn live(&self) -> &str {
+    pub(super) fn liveness_key(&self) -> &str {
         match *self {}
     }
 

@@ -47,7 +47,7 @@ pub(super) struct Pulse {
     place: Place,
     file: Identity,
     number: u64,
-    live: String,
+    liveness_key: String,
     /// Holds the client's byte. Close-on-exec.
     _client: File,
     /// Without locks: a description does not see its own.
@@ -78,10 +78,10 @@ impl Pulse {
             let number = SystemRandom.bits() as u64 >> (u64::BITS - NUMBER_BITS);
             match lock(&client, client_byte(number)) {
                 Ok(()) => {
-                    let live = format!("{:x}-{:x}-{number:x}", file.device, file.inode);
-                    let pulse = Self { place: place.clone(), file, number, live, _client: client, probe };
+                    let liveness_key = format!("{:x}-{:x}-{number:x}", file.device, file.inode);
+                    let pulse = Self { place: place.clone(), file, number, liveness_key, _client: client, probe };
                     // Not every file system that takes a lock shows it.
-                    let shows = pulse.liveness(&pulse.live) == Liveness::Client;
+                    let shows = pulse.liveness(&pulse.liveness_key) == Liveness::ProcessAlive;
                     return Ok(shows.then_some(pulse));
                 }
                 Err(Errno::EAGAIN | Errno::EACCES) => {}
@@ -92,28 +92,28 @@ impl Pulse {
     }
 
     /// What the rows bear.
-    pub(super) fn live(&self) -> &str {
-        &self.live
+    pub(super) fn liveness_key(&self) -> &str {
+        &self.liveness_key
     }
 
     /// Whether the handle whose rows bear this is there.
-    pub(super) fn liveness(&self, live: &str) -> Liveness {
-        let Some(number) = self.number_of(live) else { return Liveness::Unknown };
+    pub(super) fn liveness(&self, liveness_key: &str) -> Liveness {
+        let Some(number) = self.number_of(liveness_key) else { return Liveness::Unknown };
         // Both at once, and never the child's first: a client that starts a child and goes would be missed between.
         match is_locked(&self.probe, client_byte(number), 2) {
-            Ok(false) => Liveness::Gone,
+            Ok(false) => Liveness::Dead,
             Err(_) => Liveness::Unknown,
             Ok(true) => match is_locked(&self.probe, child_byte(number), 1) {
-                Ok(true) => Liveness::Child,
-                Ok(false) => Liveness::Client,
+                Ok(true) => Liveness::ChildAlive,
+                Ok(false) => Liveness::ProcessAlive,
                 Err(_) => Liveness::Unknown,
             },
         }
     }
 
     /// The number, if it is one of this file.
-    fn number_of(&self, live: &str) -> Option<u64> {
-        let mut parts = live.split('-').map(|part| u64::from_str_radix(part, 16).ok());
+    fn number_of(&self, liveness_key: &str) -> Option<u64> {
+        let mut parts = liveness_key.split('-').map(|part| u64::from_str_radix(part, 16).ok());
         let (device, inode, number) = (parts.next()??, parts.next()??, parts.next()??);
         let ours = self.file == Identity { device, inode } && parts.next().is_none();
         Some(number).filter(|number| ours && number >> NUMBER_BITS == 0)

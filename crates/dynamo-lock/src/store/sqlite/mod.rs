@@ -32,7 +32,7 @@ use dynamo_lock_protocol::{LockName, Op, Outcome, Row};
 /// Every write is on the disk before it is answered (`synchronous=FULL`): a token that somebody has seen must not be
 /// given out again after a power failure. Clones share one thread and one connection; the last one dropped ends both.
 /// When a process that holds a lock has gone, however that came about, its locks are taken at once on Linux: the kernel
-/// knows, by byte locks in the empty file `…-live` beside the database. See `docs/embedded.md`.
+/// knows, by byte locks in the empty file `…-liveness_key` beside the database. See `docs/embedded.md`.
 ///
 /// While another process writes, a write waits for at most five seconds and then says
 /// [`Throttled`](super::StoreErrorKind::Throttled); only this store's own thread waits, never the runtime's.
@@ -109,7 +109,7 @@ impl Sqlite {
     /// lease is over. A release frees it all the same.
     ///
     /// Call it when the lock is held, just before the child is started, and then ask
-    /// [`is_live`](crate::Guard::is_live) once more: whoever took the lock before has then been noticed. The descriptor is
+    /// [`is_valid`](crate::Guard::is_valid) once more: whoever took the lock before has then been noticed. The descriptor is
     /// close-on-exec; clear that in the child alone.
     ///
     /// `None` where the kernel does not tell who lives (not on Linux, or opened on
@@ -161,16 +161,16 @@ impl Store for Sqlite {
         Box::pin(async move { self.inner.thread.ask(move |database| rows::list(database, &after)).await.into() })
     }
 
-    fn live(&self) -> Option<&str> {
-        self.inner.pulse.as_ref().map(Pulse::live)
+    fn liveness_key(&self) -> Option<&str> {
+        self.inner.pulse.as_ref().map(Pulse::liveness_key)
     }
 
-    fn live_for(&self, duration: Duration) -> Option<String> {
-        self.inner.pulse.as_ref().and_then(|_| until::live(duration))
+    fn hold_liveness_key(&self, duration: Duration) -> Option<String> {
+        self.inner.pulse.as_ref().and_then(|_| until::liveness_key(duration))
     }
 
-    fn liveness(&self, live: &str) -> Liveness {
-        let told = |pulse: &Pulse| until::liveness(live).unwrap_or_else(|| pulse.liveness(live));
+    fn liveness(&self, liveness_key: &str) -> Liveness {
+        let told = |pulse: &Pulse| until::liveness(liveness_key).unwrap_or_else(|| pulse.liveness(liveness_key));
         self.inner.pulse.as_ref().map_or(Liveness::Unknown, told)
     }
 }

@@ -294,7 +294,9 @@ impl Real for Table {
 fn spoilt(world: &World, op: &Op, body: &str) -> String {
     let renewal = matches!(op.kind, dynamo_lock_protocol::OpKind::Renew { .. });
     match world.mutant {
-        Some(Mutant::Drop(_, "beat")) if renewal => wire::without(body, "ConditionExpression", " AND ", "#beat <"),
+        Some(Mutant::Drop(_, "renewalSeq")) if renewal => {
+            wire::without(body, "ConditionExpression", " AND ", "#renewalSeq <")
+        }
         Some(Mutant::Change("renew-same-guid")) if renewal => wire::without(body, "UpdateExpression", ", ", "#guid ="),
         _ => body.to_owned(),
     }
