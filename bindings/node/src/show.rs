@@ -1,7 +1,7 @@
 //! What the library says, as JSON. Tokens are text: a number of JavaScript could not hold each of them.
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck};
 use dynamo_lock::{FencingToken, Holder, Inspection};
@@ -9,10 +9,6 @@ use serde_json::{Map, Value as Json, json};
 
 pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).floor()
-}
-
-pub(crate) fn epoch_ms(time: SystemTime) -> Option<f64> {
-    time.duration_since(UNIX_EPOCH).ok().map(millis)
 }
 
 pub(crate) fn holder(by: &Holder) -> Json {
@@ -31,12 +27,12 @@ pub(crate) fn inspection(said: &Inspection) -> Json {
         Inspection::Free { token: last, data } => {
             json!({ "state": "free", "lockToken": token(*last), "data": data })
         }
-        Inspection::Held { by, token: its, since, may_end } => json!({
-            "state": "held", "by": holder(by), "lockToken": token(*its), "sinceMs": since.and_then(epoch_ms),
+        Inspection::Held { holder: by, may_end } => json!({
+            "state": "held", "by": holder(by), "lockToken": token(by.token), "sinceMs": by.acquired_at_ms,
             "mayEndMs": { "earliest": millis(*may_end.start()), "latest": millis(*may_end.end()) },
         }),
-        Inspection::Expired { by, token: its } => {
-            json!({ "state": "surelyOver", "by": holder(by), "lockToken": token(*its) })
+        Inspection::Expired { holder: by } => {
+            json!({ "state": "surelyOver", "by": holder(by), "lockToken": token(by.token) })
         }
         other => json!({ "state": format!("{other:?}") }),
     }

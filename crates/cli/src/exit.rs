@@ -227,7 +227,7 @@ impl From<RevokeError> for Failure {
             RevokeError::Ended { token, .. } => Self::usage(format!(
                 "no reign with token {token} holds this lock, or it has ended: look with `dynamo-lock show`"
             )),
-            RevokeError::Row(_) => Self::new(Kind::Configuration, error.to_string()),
+            RevokeError::Row { .. } => Self::new(Kind::Configuration, error.to_string()),
             _ => Self::new(
                 Kind::Unavailable,
                 "it was not answered whether the lock was taken from its holder: look with `dynamo-lock show`",

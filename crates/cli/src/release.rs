@@ -1,6 +1,7 @@
 //! `release`: takes a lock away from a holder that is stuck.
 
-use dynamo_lock::{Clock, FencingToken, Inspection, RevokeError, SystemClock};
+use crate::clock::SystemClock;
+use dynamo_lock::{FencingToken, Inspection, RevokeError};
 
 use crate::ask::{self, Answer};
 use crate::exit::{End, Failure};
@@ -25,10 +26,8 @@ pub async fn release(store: &Open, task: &ReleaseTask) -> Result<End, Failure> {
     if !task.yes {
         ask::is_possible("this takes the lock from its holder")?;
         let holder = match lock.inspect().await? {
-            Inspection::Held { by, token: Some(is), .. } | Inspection::Expired { by, token: Some(is) }
-                if is == token =>
-            {
-                print::holder(by.owner.as_deref(), by.acquired_at_ms)
+            Inspection::Held { holder, .. } | Inspection::Expired { holder } if holder.token == Some(token) => {
+                print::holder(holder.owner.as_deref(), holder.acquired_at_ms)
             }
             _ => return Err(RevokeError::Ended { token, holder: None }.into()),
         };
@@ -46,11 +45,11 @@ pub async fn release(store: &Open, task: &ReleaseTask) -> Result<End, Failure> {
     } else {
         lock.revoke(token).await?;
         let follow = match lock.inspect().await {
-            Ok(Inspection::Held { may_end, token: now, .. }) => {
+            Ok(Inspection::Held { may_end, holder }) => {
                 let latest = *may_end.end();
                 let at = SystemClock.now().wall_ms.saturating_add(latest.as_millis() as u64);
                 // Another holder's is larger.
-                let spent = now.filter(|now| now.get() == task.token + 1);
+                let spent = holder.token.filter(|now| now.get() == task.token + 1);
                 let at_once = spent.map(|spent| {
                     format!(
                         "; its token is {spent} now, and `release --token {spent} --now` frees it at once, unsafe if its \

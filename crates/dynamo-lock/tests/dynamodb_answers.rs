@@ -4,8 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use dynamo_lock::store::ServiceDate;
-use dynamo_lock::{Answer as Reply, Consistency, DynamoDb, LockName, Store, StoreErrorKind};
+use dynamo_lock::store::{Answer as Reply, Consistency, ServiceDate};
+use dynamo_lock::{DynamoDb, LockName, Store, StoreErrorKind};
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row};
 use support::dynoxide::{Answer, Dynoxide, Fault};
 

@@ -7,9 +7,9 @@ mod world;
 use std::time::Duration;
 
 use dynamo_lock::store::Row;
-use dynamo_lock::{AcquireError, InspectError, Inspection, Listed, LossReason, Renewal, RevokeError};
+use dynamo_lock::{AcquireError, EnsureError, InspectError, Inspection, Listed, LossReason, Renewal, RevokeError};
 use tokio::time::sleep;
-use world::{Fault, World};
+use world::{Fault, IntoGuard, World};
 
 #[tokio::test(start_paused = true)]
 async fn acquire_and_release_are_two_writes_and_no_read() {
@@ -41,7 +41,7 @@ async fn a_held_lock_is_kept_for_ten_leases() {
     let guard = world.host().client().lock("a").unwrap().acquire().await.unwrap();
     sleep(Duration::from_secs(100)).await;
     assert!(guard.is_valid());
-    assert!(world.host().client().lock("a").unwrap().try_acquire().await.unwrap().is_none());
+    assert!(world.host().client().lock("a").unwrap().try_acquire().await.unwrap().into_guard().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,7 +49,7 @@ async fn a_contended_try_is_one_request() {
     let world = World::new();
     let _guard = world.host().client().lock("a").unwrap().acquire().await.unwrap();
     let other = world.host();
-    assert!(other.client().lock("a").unwrap().try_acquire().await.unwrap().is_none());
+    assert!(other.client().lock("a").unwrap().try_acquire().await.unwrap().into_guard().is_none());
     assert_eq!(other.link.kinds(), ["acquire"]);
 }
 
@@ -109,7 +109,7 @@ async fn a_newcomer_takes_a_long_dead_lock_at_once() {
     sleep(Duration::from_secs(30)).await;
     let other = world.host();
     let before = world.time();
-    let next = other.client().lock("a").unwrap().try_acquire().await.unwrap().expect("taken over");
+    let next = other.client().lock("a").unwrap().try_acquire().await.unwrap().into_guard().expect("taken over");
     assert!(next.token() > guard.token());
     assert_eq!(other.link.kinds(), ["acquire", "take over"]);
     assert_eq!(world.time() - before, world::LATENCY * 4);
@@ -229,7 +229,7 @@ async fn force_free_frees_at_once() {
     let guard = world.host().client().lock("a").unwrap().acquire().await.unwrap();
     let operator = world.host().client().lock("a").unwrap();
     operator.force_revoke(guard.token()).await.unwrap();
-    let next = operator.try_acquire().await.unwrap().expect("free");
+    let next = operator.try_acquire().await.unwrap().into_guard().expect("free");
     assert!(next.token() > guard.token());
     assert_eq!(guard.lost().await, LossReason::TakenOver);
 }
@@ -279,4 +279,19 @@ async fn guards_and_locks_may_be_used_from_any_task() {
     is_send_and_sync(&guard);
     is_send(&guard.run(async {}));
     is_send(&guard.release());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ensure_reports_too_short_while_lease_is_valid() {
+    let world = World::new();
+    let host = world.host();
+    let guard = host.client().lock("a").unwrap().acquire().await.unwrap();
+    guard.ensure(Duration::from_secs(1)).unwrap();
+    let error = guard.ensure(Duration::from_secs(3600)).unwrap_err();
+    assert!(matches!(error, EnsureError::TooShort { left, .. } if left > Duration::ZERO), "{error}");
+    assert!(guard.is_valid() && guard.loss().is_none());
+    host.link.all(Fault::LoseRequest);
+    guard.lost().await;
+    let error = guard.ensure(Duration::ZERO).unwrap_err();
+    assert!(matches!(&error, EnsureError::Lost(lost) if lost.reason == LossReason::Expired), "{error}");
 }

@@ -12,7 +12,7 @@ use dynamo_lock::{Guard, LossReason, ReleaseError, Renewal, StoreErrorKind, With
 use dynamo_lock_protocol::{Acquire, SentAt, Step};
 use machine::{Desk, at, request, write};
 use tokio::time::sleep;
-use world::{Diary, Fault, Host, World};
+use world::{Diary, Fault, Host, IntoGuard, World};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -101,7 +101,7 @@ async fn lesson_11_an_unreachable_store_is_told_apart_from_a_lock_taken_away() {
     let guard = client.lock("a").unwrap().acquire().await.unwrap();
     host.link.all(Fault::LoseRequest);
     assert_eq!(guard.lost().await, LossReason::Expired);
-    let last = guard.ensure(Duration::ZERO).unwrap_err();
+    let last = guard.loss().unwrap();
     assert_eq!(last.last_error.as_ref().map(|error| error.kind()), Some(StoreErrorKind::Unanswered));
     let line = diary.lines().into_iter().find(|line| line.starts_with("Lost")).expect("a line says so");
     assert!(line.contains("Expired") && line.contains("no answer came"), "{line}");
@@ -249,8 +249,8 @@ async fn lesson_21_two_guards_in_one_process_exclude_each_other() {
     let client = world.host().client();
     let lock = client.lock("a").unwrap();
     let first = lock.options().renewal(Renewal::Automatic).acquire().await.unwrap();
-    assert!(lock.try_acquire().await.unwrap().is_none());
-    assert!(client.clone().lock("a").unwrap().try_acquire().await.unwrap().is_none());
+    assert!(lock.try_acquire().await.unwrap().into_guard().is_none());
+    assert!(client.clone().lock("a").unwrap().try_acquire().await.unwrap().into_guard().is_none());
     first.release().await.unwrap();
-    assert!(lock.try_acquire().await.unwrap().is_some());
+    assert!(lock.try_acquire().await.unwrap().into_guard().is_some());
 }

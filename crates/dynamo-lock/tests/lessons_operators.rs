@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use dynamo_lock::{Client, Guard, Inspection, LossReason, ReleaseError, RevokeError};
 use tokio::time::sleep;
-use world::{Fault, World};
+use world::{Fault, IntoGuard, World};
 
 const LEASE: Duration = Duration::from_secs(10);
 
@@ -57,7 +57,7 @@ async fn lesson_05_inspect_says_that_a_dead_lease_is_surely_over() {
     assert_eq!(token, Some(guard.token()));
     assert!(by.owner.unwrap().starts_with("test ("));
     // And only then: whoever tries finds it so.
-    assert!(operator.try_acquire().await.unwrap().is_some());
+    assert!(operator.try_acquire().await.unwrap().into_guard().is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,7 +95,7 @@ async fn lesson_25_what_inspect_shows_can_be_freed_and_exactly_that() {
     operator.force_revoke(token).await.unwrap();
     assert!(world.is_free("a").await);
     // The successor is not touched by the same command, given once more.
-    let next = operator.try_acquire().await.unwrap().expect("free");
+    let next = operator.try_acquire().await.unwrap().into_guard().expect("free");
     let before = world.row("a").await;
     assert!(matches!(operator.force_revoke(token).await, Err(RevokeError::Ended { .. })));
     assert_eq!(world.row("a").await, before);

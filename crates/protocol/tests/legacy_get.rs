@@ -14,7 +14,11 @@ fn at(ms: u64) -> ClockReading {
 }
 
 fn now(ms: u64) -> Now<'static> {
-    Now { at: at(ms), service: None, entropy: Entropy { version: u128::from(ms) + 1, lease_id: 0, jitter: u64::MAX - 1 } }
+    Now {
+        at: at(ms),
+        service: None,
+        entropy: Entropy { version: u128::from(ms) + 1, lease_id: 0, jitter: u64::MAX - 1 },
+    }
 }
 
 fn row(attributes: &[(&str, Value)]) -> Row {

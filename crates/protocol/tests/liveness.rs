@@ -17,7 +17,11 @@ fn at(ms: u64) -> ClockReading {
 /// Luck that always gives the longest pause.
 fn now(ms: u64, host: u128) -> Now<'static> {
     let luck = u128::from(ms) << 8 | host;
-    Now { at: at(ms), service: None, entropy: Entropy { version: luck << 8, lease_id: luck << 64, jitter: u64::MAX - 1 } }
+    Now {
+        at: at(ms),
+        service: None,
+        entropy: Entropy { version: luck << 8, lease_id: luck << 64, jitter: u64::MAX - 1 },
+    }
 }
 
 /// `host`'s request; its rows bear that it lives.

@@ -18,7 +18,11 @@ fn at(ms: u64) -> ClockReading {
 /// The time of a host without a service clock; luck that always gives the longest pause.
 fn now(ms: u64) -> Now<'static> {
     let luck = u128::from(ms) + 1;
-    Now { at: at(ms), service: None, entropy: Entropy { version: luck << 8, lease_id: luck << 64, jitter: u64::MAX - 1 } }
+    Now {
+        at: at(ms),
+        service: None,
+        entropy: Entropy { version: luck << 8, lease_id: luck << 64, jitter: u64::MAX - 1 },
+    }
 }
 
 fn with<'a>(service: &'a ServiceClock, ms: u64) -> Now<'a> {

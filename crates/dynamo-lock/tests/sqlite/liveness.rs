@@ -2,10 +2,8 @@
 
 use crate::helper::Child;
 use crate::living::{HOUR, Later, Orphan, Waiter, client, live_file, settled, signal, start, temporary};
-use dynamo_lock::store::{BoxFuture, Liveness, Op, Outcome, Page, Row};
-use dynamo_lock::{
-    Answer, Client, Consistency, Guard, HoldError, Inspection, LockName, LossReason, Renewal, Sqlite, Store,
-};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Liveness, Op, Outcome, Page, Row};
+use dynamo_lock::{Client, Guard, HoldError, Inspection, LockName, LossReason, Renewal, Sqlite, Store};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fs::{self, File};

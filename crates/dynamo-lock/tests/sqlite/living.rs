@@ -1,8 +1,9 @@
 //! Holders in other processes, and somebody who wants what they hold.
 
 use crate::helper::{Child, lock_name, say};
-use dynamo_lock::store::{BoxFuture, Liveness, Op, Outcome, Page, Row, attr};
-use dynamo_lock::{Answer, Client, Clock, ClockReading, Consistency, Guard, LockName, Sqlite, Store, SystemClock};
+use dynamo_lock::simulation::{Clock, ClockReading, SystemClock};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Liveness, Op, Outcome, Page, Row, attr};
+use dynamo_lock::{Client, Guard, LockName, Sqlite, Store, TryAcquire};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,14 @@ pub fn client(store: impl Store) -> Client {
 }
 
 async fn try_orders(client: &Client) -> Option<Guard> {
-    client.lock("orders").expect("a lock").try_acquire().await.expect("an answer")
+    client.lock("orders").expect("a lock").try_acquire().await.map(into_guard).expect("an answer")
+}
+
+fn into_guard(tried: TryAcquire) -> Option<Guard> {
+    match tried {
+        TryAcquire::Acquired(guard) => Some(guard),
+        TryAcquire::Held(_) => None,
+    }
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

@@ -10,8 +10,8 @@ mod open;
 mod processes;
 mod shared;
 
-use dynamo_lock::store::{Value, apply};
-use dynamo_lock::{Client, Consistency, LockName, Memory, Renewal, Sqlite, Store, StoreErrorKind};
+use dynamo_lock::store::{Consistency, Value, apply};
+use dynamo_lock::{Client, LockName, Memory, Renewal, Sqlite, Store, StoreErrorKind};
 use dynamo_lock_protocol::{Op, Outcome, Row, Verdict};
 use helper::{Child, acquire, lock_name, release, take_over, token};
 use std::cell::RefCell;
