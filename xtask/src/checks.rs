@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn every_feature_of_the_library_is_built_alone() {
         let names: Vec<String> = list().expect("the list").into_iter().map(|(name, _)| name).collect();
-        for feature in ["dynamodb", "sqlite", "config", "conformance"] {
+        for feature in ["dynamodb", "sqlite", "config", "conformance", "legacy", "simulation"] {
             assert!(names.iter().any(|name| name.contains(&format!("`{feature}` alone"))), "{feature}");
         }
     }
