@@ -17,8 +17,8 @@ pub(crate) fn epoch_ms(time: SystemTime) -> Option<f64> {
 
 pub(crate) fn holder(by: &Holder) -> Json {
     json!({
-        "owner": by.owner, "lockToken": token(by.token), "sinceMs": by.acquired_at_ms, "leaseMs": by.lease.map(millis),
-        "expiresMs": by.expires_at_ms, "data": by.data,
+        "owner": by.owner, "lockToken": token(by.token), "sinceMs": by.acquired_at.and_then(epoch_ms), "leaseMs": by.lease.map(millis),
+        "expiresMs": by.expires_at.and_then(epoch_ms), "data": by.data,
     })
 }
 

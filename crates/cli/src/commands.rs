@@ -26,7 +26,7 @@ pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -
         Err(HoldError::Held { by, .. }) => {
             let message = format!(
                 "lock {name:?} is held by {}; try again later",
-                print::holder(by.owner.as_deref(), by.acquired_at_ms)
+                print::holder(by.owner.as_deref(), by.acquired_at)
             );
             Ok(End::NotAcquired { code: NOT_ACQUIRED, message: Some(message) })
         }

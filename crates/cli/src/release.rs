@@ -28,7 +28,7 @@ pub async fn release(store: &Open, task: &ReleaseTask) -> Result<End, Failure> {
             Inspection::Held { by, token: Some(is), .. } | Inspection::Expired { by, token: Some(is) }
                 if is == token =>
             {
-                print::holder(by.owner.as_deref(), by.acquired_at_ms)
+                print::holder(by.owner.as_deref(), by.acquired_at)
             }
             _ => return Err(RevokeError::Ended { token, holder: None }.into()),
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dynamo_lock::{FencingToken, Holder, Inspection};
 use serde_json::json;
 
-use crate::print::{escape, escape_json, holder, time};
+use crate::print::{epoch_ms, escape, escape_json, holder, time};
 
 /// The columns of [`View::cells`].
 pub const COLUMNS: [&str; 6] = ["NAME", "STATE", "TOKEN", "OWNER", "SINCE", "ENDS"];
@@ -61,7 +61,7 @@ impl View {
         field("lock", &self.name);
         field("state", if self.state == "over" { OVER } else { self.state });
         if let Some(by) = &self.by {
-            field("holder", &holder(by.owner.as_deref(), by.acquired_at_ms));
+            field("holder", &holder(by.owner.as_deref(), by.acquired_at));
         }
         let last = if self.state == "free" { " (the last)" } else { "" };
         field("token", &self.token.map_or("none".to_owned(), |token| format!("{token}{last}")));
@@ -81,7 +81,7 @@ impl View {
             "state": self.state,
             "token": self.token.map(FencingToken::get),
             "owner": by.and_then(|by| by.owner.as_deref()),
-            "sinceMs": by.and_then(|by| by.acquired_at_ms),
+            "sinceMs": by.and_then(|by| by.acquired_at).map(epoch_ms),
             "leaseMs": by.and_then(|by| by.lease).map(ms),
             "mayEndInMs": self.may_end.as_ref().map(|range| [ms(*range.start()), ms(*range.end())]),
             "data": self.data,
@@ -99,7 +99,7 @@ impl View {
             self.state.to_owned(),
             or_none(self.token.map(|token| token.to_string())),
             or_none(by.and_then(|by| by.owner.as_deref()).map(escape)),
-            or_none(by.and_then(|by| by.acquired_at_ms).map(time)),
+            or_none(by.and_then(|by| by.acquired_at).map(epoch_ms).map(time)),
             self.fault.as_deref().map_or_else(|| self.ends(), escape),
         ]
     }

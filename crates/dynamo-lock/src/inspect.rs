@@ -46,7 +46,7 @@ impl Core {
     pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowError> {
         let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None }) };
         let by = Holder::of(row);
-        let since = by.acquired_at_ms.map(system_time);
+        let since = by.acquired_at;
         let now = self.clock.now();
         let interval = self.service.as_ref().and_then(|service| lock(service).interval(now));
         let lower = date.filter(|_| self.service.is_some()).map(ServiceDate::lower_when_received);
@@ -84,10 +84,4 @@ impl Core {
             }
         }
     }
-}
-
-/// Epoch ms as the platform's time.
-pub(crate) fn system_time(ms: u64) -> SystemTime {
-    // Far beyond what any platform can represent counts as its edge.
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms)).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::drive::{Acquired, lock};
 use crate::error::{AcquireError, HoldError, InspectError, Lost, RevokeError, WithError};
 use crate::guard::Guard;
-use crate::inspect::{Inspection, system_time};
+use crate::inspect::Inspection;
 use crate::observer::Event;
 use crate::store::Consistency;
 
@@ -116,7 +116,7 @@ impl Lock {
         let mut hold = match core.acquire(machine, &self.name, None).await? {
             Acquired::Held(held) => Extension::new(core, *held, duration),
             Acquired::Contended(by) => {
-                let until = by.expires_at_ms.map(system_time);
+                let until = by.expires_at;
                 return Err(HoldError::Held { by: Box::new(by), until });
             }
         };
