@@ -117,7 +117,7 @@ fn named_tests() -> Result<(), String> {
             sources += &read(&path)?;
         }
     }
-    let record = read(&root().join("docs/track-record.md"))?;
+    let record = read(&root().join("docs/internals/track-record.md"))?;
     none(missing_tests(&record, &sources), "these tests do not exist: write them, or name others")
 }
 

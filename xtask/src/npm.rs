@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 /// Installs npm dynamo-lock 0.1.3, for the tests that run it beside this library.
 pub fn install_legacy() -> Result<PathBuf, String> {
     let files = ["package.json", "package-lock.json", "aws-sdk/package.json", "aws-sdk/index.js"];
-    install("npm-original", "crates/dynamo-lock/tests/npm", &files)
+    install("npm-original", "crates/test-support/npm", &files)
 }
 
 /// Installs both AWS SDKs, npm dynamo-lock and the type checker, for the tests of the Node package.
