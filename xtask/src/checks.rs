@@ -105,7 +105,7 @@ fn short_architecture() -> Result<Verdict, String> {
 
 /// A fault stays mended for as long as its test is run.
 fn tests_of_the_record() -> Result<Verdict, String> {
-    let record = read(&root().join("docs/track-record.md"))?;
+    let record = read(&root().join("docs/internals/track-record.md"))?;
     let mut sources = String::new();
     for folder in ["crates", "bindings/node/src", "bindings/node/test", "xtask"] {
         for path in scan::files(&root().join(folder), &["rs", "js", "mjs", "cjs"]).map_err(|error| error.to_string())? {
