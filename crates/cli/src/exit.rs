@@ -5,9 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::error::ContextKind;
-use dynamo_lock::{
-    AcquireError, ConfigError, HoldError, InspectError, StoreError, StoreErrorKind, TableError,
-};
+use dynamo_lock::{AcquireError, ConfigError, HoldError, InspectError, StoreError, StoreErrorKind, TableError};
 
 use crate::print;
 

@@ -77,8 +77,10 @@ async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
     };
     let latest = *may_end.end();
     let at = print::time(SystemClock.now().wall_ms.saturating_add(latest.as_millis() as u64));
-    let wait =
-        format!("others can acquire the lock when its lease has expired, in at most {:.1} s ({at})", latest.as_secs_f64());
+    let wait = format!(
+        "others can acquire the lock when its lease has expired, in at most {:.1} s ({at})",
+        latest.as_secs_f64()
+    );
     // A revocation increments the token by one. A greater token belongs to a new holder.
     match token.filter(|token| token.get() == revoked.get() + 1) {
         Some(token) => format!(

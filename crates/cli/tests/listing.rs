@@ -166,7 +166,8 @@ fn revoke_ends_one_acquisition_and_others_wait_for_its_lease() {
     place.run(&["run", "-n", "a", "true"]).ends_with(75);
     let spent = token(&place, "a");
     assert_ne!(spent, held.trim());
-    let at_once = format!("its token is now {spent}, and `dynamo-lock revoke a --token {spent} --force` frees the lock");
+    let at_once =
+        format!("its token is now {spent}, and `dynamo-lock revoke a --token {spent} --force` frees the lock");
     assert!(ran.stderr.contains(&at_once), "{ran:?}");
     // Asked once more, it is done already.
     let ran = revoke(&place, held.trim(), &[]).ends_with(0);
