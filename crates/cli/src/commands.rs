@@ -58,9 +58,9 @@ pub async fn table(store: &Open, command: TableCommand) -> Result<End, Failure> 
         }
         TableCommand::Delete { yes } => {
             if !yes {
-                ask::is_possible("this deletes the table with all its locks")?;
-                if ask::ask(&format!("Delete the table of {} with all its locks?", store.url)) == Answer::No {
-                    return Err(Failure::usage("nothing was deleted"));
+                ask::require_terminal("cannot ask whether to delete the table and all its locks")?;
+                if ask::ask(&format!("Delete the table of {} and all its locks?", store.url)) == Answer::No {
+                    return Err(Failure::usage("the table was not deleted"));
                 }
             }
             table.delete_table().await?;
