@@ -1,10 +1,10 @@
 use std::time::Duration;
 
+use crate::attr;
+use crate::backoff::Backoff;
 use crate::config::{FLOOR_AHEAD, RETRY_MIN};
 use crate::held::{Won, ends};
-use crate::attr;
 use crate::time::millis;
-use crate::backoff::Backoff;
 use crate::watch::{Holder, Liveness, Watch};
 use crate::{
     ClockReading, Deadline, FencingToken, Held, HeldRow, HeldStep, Lease, LeaseId, LegacyRow, LockName, LossReason,

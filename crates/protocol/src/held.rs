@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use crate::config::{DRIFT_PER_MILLE, EXPIRY_PAD, RETRY_MIN, TTL_MARGIN};
 use crate::attr;
-use crate::time::millis;
 use crate::backoff::Backoff;
+use crate::config::{DRIFT_PER_MILLE, EXPIRY_PAD, RETRY_MIN, TTL_MARGIN};
+use crate::time::millis;
 use crate::{
     ClockReading, Condition, Deadline, Ends, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome, RecordVersion,
     Row, SentAt, ServiceDate, Timing,

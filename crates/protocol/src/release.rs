@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use crate::held::{Validity, ttl, why};
 use crate::attr;
 use crate::backoff::Backoff;
 use crate::config::{RETRY_MAX, RETRY_MIN};
+use crate::held::{Validity, ttl, why};
 use crate::{
     Deadline, FencingToken, Held, LeaseId, LockName, LossReason, Now, Op, OpKind, Outcome, RecordVersion, Row,
     RowState, SentAt, Target,

@@ -249,7 +249,10 @@ impl fmt::Display for RowError {
                  use another lock name or a table of its own"
             ),
             Self::UnknownVersion { v } => {
-                write!(f, "unknown row format: the row has `v` = {v}, and this version knows 1; upgrade dynamo-lock on this host")
+                write!(
+                    f,
+                    "unknown row format: the row has `v` = {v}, and this version knows 1; upgrade dynamo-lock on this host"
+                )
             }
             Self::UnknownKind { kind } => write!(
                 f,
