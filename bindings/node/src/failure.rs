@@ -136,7 +136,7 @@ impl From<HoldError> for Failure {
         let held = Self::new("held", "LOCK_HELD", &error);
         match error {
             HoldError::Held { holder } => {
-                held.with("holder", show::holder(&holder)).with("untilMs", holder.expires_at_ms)
+                held.with("holder", show::holder(&holder)).with("untilMs", holder.expires_at.and_then(show::epoch_ms))
             }
             HoldError::Lost(lost) => (&lost).into(),
             HoldError::Acquire(error) => error.into(),

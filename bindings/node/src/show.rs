@@ -1,7 +1,7 @@
 //! What the library says, as JSON. Tokens are text: a number of JavaScript could not hold each of them.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck};
 use dynamo_lock::{FencingToken, Holder, Inspection};
@@ -11,10 +11,14 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).floor()
 }
 
+pub(crate) fn epoch_ms(time: SystemTime) -> Option<f64> {
+    time.duration_since(UNIX_EPOCH).ok().map(millis)
+}
+
 pub(crate) fn holder(by: &Holder) -> Json {
     json!({
-        "owner": by.owner, "lockToken": token(by.token), "sinceMs": by.acquired_at_ms, "leaseMs": by.lease.map(millis),
-        "expiresMs": by.expires_at_ms, "data": by.data,
+        "owner": by.owner, "lockToken": token(by.token), "sinceMs": by.acquired_at.and_then(epoch_ms), "leaseMs": by.lease.map(millis),
+        "expiresMs": by.expires_at.and_then(epoch_ms), "data": by.data,
     })
 }
 
@@ -28,7 +32,7 @@ pub(crate) fn inspection(said: &Inspection) -> Json {
             json!({ "state": "free", "lockToken": token(*last), "data": data })
         }
         Inspection::Held { holder: by, may_end } => json!({
-            "state": "held", "by": holder(by), "lockToken": token(by.token), "sinceMs": by.acquired_at_ms,
+            "state": "held", "by": holder(by), "lockToken": token(by.token), "sinceMs": by.acquired_at.and_then(epoch_ms),
             "mayEndMs": { "earliest": millis(*may_end.start()), "latest": millis(*may_end.end()) },
         }),
         Inspection::Expired { holder: by } => {

@@ -26,7 +26,7 @@ pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -
         Err(HoldError::Held { holder }) => {
             let message = format!(
                 "lock {name:?} is held by {}; try again later",
-                print::holder(holder.owner.as_deref(), holder.acquired_at_ms)
+                print::holder(holder.owner.as_deref(), holder.acquired_at)
             );
             Ok(End::NotAcquired { code: NOT_ACQUIRED, message: Some(message) })
         }
@@ -58,9 +58,9 @@ pub async fn table(store: &Open, command: TableCommand) -> Result<End, Failure> 
         }
         TableCommand::Delete { yes } => {
             if !yes {
-                ask::is_possible("this deletes the table with all its locks")?;
-                if ask::ask(&format!("Delete the table of {} with all its locks?", store.url)) == Answer::No {
-                    return Err(Failure::usage("nothing was deleted"));
+                ask::require_terminal("cannot ask whether to delete the table and all its locks")?;
+                if ask::ask(&format!("Delete the table of {} and all its locks?", store.url)) == Answer::No {
+                    return Err(Failure::usage("the table was not deleted"));
                 }
             }
             table.delete_table().await?;

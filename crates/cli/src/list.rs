@@ -31,7 +31,7 @@ pub async fn list(store: &Open, task: &ListTask) -> Result<End, Failure> {
         }
         let view = match row.inspection {
             Ok(known) => View::new(row.name, known),
-            Err(fault) => View::refused(row.name, fault.to_string()),
+            Err(error) => View::unreadable(row.name, error.to_string()),
         };
         if task.held && !view.may_be_held() {
             continue;

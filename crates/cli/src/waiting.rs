@@ -99,7 +99,7 @@ impl Seen {
             Self::NotHeld => return None,
         };
         let owner = print::owner(by.owner.as_deref());
-        let age = by.acquired_at_ms.map(|since| format!(" for {}", print::age(since))).unwrap_or_default();
+        let age = by.acquired_at.map(|since| format!(" for {}", print::age(since))).unwrap_or_default();
         let left = latest.saturating_sub(SystemClock.now().waiter_elapsed_since(at)).as_secs();
         let name = lock.name().as_str();
         Some(format!("waiting for lock {name:?}, held by {owner}{age}; unless renewed its lease ends within {left} s"))

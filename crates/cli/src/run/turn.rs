@@ -62,7 +62,7 @@ async fn acquire(lock: &Lock, task: &RunTask) -> Result<Turn, Failure> {
         },
     };
     let holder = match holder {
-        Some(holder) => print::holder(holder.owner.as_deref(), holder.acquired_at_ms),
+        Some(holder) => print::holder(holder.owner.as_deref(), holder.acquired_at),
         None => "somebody who has just left".to_owned(),
     };
     let name = task.name.as_str();
