@@ -45,7 +45,7 @@ fn access_denied_names_the_missing_action() {
         (&["run", "a", "true"], "dynamodb:UpdateItem"),
         (&["run", "-n", "a", "true"], "dynamodb:UpdateItem"),
         (&["hold", "a", "5"], "dynamodb:UpdateItem"),
-        (&["release", "a", "--token", "5", "--yes"], "dynamodb:UpdateItem"),
+        (&["revoke", "a", "--token", "5", "--yes"], "dynamodb:UpdateItem"),
         (&["show", "a"], "dynamodb:GetItem"),
         (&["ls", "--json"], "dynamodb:Scan"),
         (&["table", "create"], "dynamodb:CreateTable"),

@@ -78,7 +78,7 @@ fn a_revoked_reign_asks_and_ends_the_child_before_anybody_else_is_in() {
         .run(&["run", "a", "-c", &format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status")])
         .ends_with(0);
     let ran = running.end();
-    assert!(ran.stderr.contains("revokedToken"), "{ran:?}");
+    assert!(ran.stderr.contains("revoked"), "{ran:?}");
     ended_for_the_locks_sake(&place, ran, child);
     assert_eq!(place.read("asked"), "TERM\n");
 }
@@ -90,8 +90,8 @@ fn revoke(place: &Place) {
         let store = Sqlite::open(place.path("locks.db")).expect("the database");
         let client = Client::builder(store).build().expect("valid");
         let lock = client.lock("a").expect("valid");
-        let Ok(Inspection::Held { token: Some(token), .. }) = lock.inspect().await else { panic!("not held") };
-        let token: FencingToken = token;
+        let Ok(Inspection::Held { holder, .. }) = lock.inspect().await else { panic!("not held") };
+        let token: FencingToken = holder.token.expect("a token");
         lock.revoke(token).await.expect("it is held");
     });
 }

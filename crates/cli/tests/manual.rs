@@ -34,7 +34,7 @@ const PROMISED: &[(&[&str], &[&str])] = &[
     (&["hold"], &["<NAME>", "<DUR>"]),
     (&["ls"], &["--prefix", "--held", "--json"]),
     (&["show"], &["<NAME>", "--json"]),
-    (&["release"], &["<NAME>", "--token", "--now", "--yes"]),
+    (&["revoke"], &["<NAME>", "--token", "--force", "--yes"]),
     (&["table", "create"], &["--provisioned"]),
     (&["table", "delete"], &["--yes"]),
     (&["table", "check"], &[]),
@@ -151,10 +151,10 @@ fn completions_know_every_command() {
         assert!(script.contains("at-least"), "{shell}");
     }
     let place = Place::new();
-    let script = "$PROGRAM completions bash > c && . ./c && COMP_WORDS=(dynamo-lock rel) COMP_CWORD=1 && \
-                  _dynamo__lock dynamo-lock rel dynamo-lock; echo \"${COMPREPLY[@]}\"";
+    let script = "$PROGRAM completions bash > c && . ./c && COMP_WORDS=(dynamo-lock rev) COMP_CWORD=1 && \
+                  _dynamo__lock dynamo-lock rev dynamo-lock; echo \"${COMPREPLY[@]}\"";
     let ran = support::Running::of(place.within("bash", &["-c", script])).end().ends_with(0);
-    assert_eq!(ran.stdout, "release\n");
+    assert_eq!(ran.stdout, "revoke\n");
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn a_report_tells_that_the_lock_was_lost() {
     let run = place.start(&["run", "--lease", "2", "--report", "report", "a", "-c", "touch ready; exec sleep 100"]);
     let shown = place.run(&["show", "a", "--json"]).ends_with(0).stdout;
     let token = serde_json::from_str::<Value>(&shown).expect("JSON")["token"].to_string();
-    place.run(&["release", "a", "--token", &token, "--yes"]).ends_with(0);
+    place.run(&["revoke", "a", "--token", &token, "--yes"]).ends_with(0);
     run.end().ends_with(76);
     let told = report(&place);
     assert_eq!((&told["lost"], &told["released"], &told["code"]), (&json!(true), &json!(false), &json!(76)), "{told}");
@@ -205,9 +205,9 @@ fn a_lock_lost_while_it_is_kept_is_told() {
     until("the command has ended", || place.path("ran").exists());
     let shown = place.run(&["show", "a", "--json"]).ends_with(0).stdout;
     let token = serde_json::from_str::<Value>(&shown).expect("JSON")["token"].to_string();
-    place.run(&["release", "a", "--token", &token, "--yes"]).ends_with(0);
+    place.run(&["revoke", "a", "--token", &token, "--yes"]).ends_with(0);
     let ran = run.end().ends_with(76);
-    assert!(ran.stderr.contains("revokedToken") && ran.stderr.contains("ended by itself"), "{ran:?}");
+    assert!(ran.stderr.contains("revoked") && ran.stderr.contains("ended by itself"), "{ran:?}");
 }
 
 /// A pipe that takes nothing more, for as long as its reader is there.

@@ -30,10 +30,10 @@ fn wrong_usage_is_64_and_prints_nothing_on_standard_output() {
         &["show"],
         &["table"],
         &["ls", "a"],
-        &["release", "a"],
-        &["release", "a", "--token", "x"],
-        &["release", "a", "--token", "99999999999999999"],
-        &["release", "--token", "5"],
+        &["revoke", "a"],
+        &["revoke", "a", "--token", "x"],
+        &["revoke", "a", "--token", "99999999999999999"],
+        &["revoke", "--token", "5"],
         &["completions"],
         &["completions", "cmd"],
         &["run", "--at-least", "9", "--max-hold", "10", "a", "true"],
@@ -94,9 +94,9 @@ fn what_is_out_of_range_is_told_the_range() {
         (&["hold", "a", "31d"], "'31d' for '<DUR>': a hold is from 1 s to 30 days"),
         (&["hold", "a", "999ms"], "a hold is from 1 s to 30 days"),
         (&["hold", "a", "-5"], "write seconds from 0 on"),
-        (&["release", "a", "--token", "abc"], "'abc' for '--token <N>': a token is a whole number"),
-        (&["release", "a", "--token", "-1"], "a token is a whole number"),
-        (&["release", "a", "--token", "99999999999999999"], "a token is a whole number"),
+        (&["revoke", "a", "--token", "abc"], "'abc' for '--token <N>': a token is a whole number"),
+        (&["revoke", "a", "--token", "-1"], "a token is a whole number"),
+        (&["revoke", "a", "--token", "99999999999999999"], "a token is a whole number"),
     ];
     for (arguments, words) in cases {
         let ran = place.run(arguments).ends_with(64);
@@ -195,9 +195,9 @@ fn a_table_is_created_on_demand_or_with_the_units_asked_for() {
 #[test]
 fn ls_reads_a_table_as_well() {
     let item = r#"{"name":{"S":"a"},"v":{"N":"1"},"guid":{"S":"0123456789abcdef0123456789abcdef"},
-        "reign":{"S":"0123456789abcdef0123456789abcdef"},"token":{"N":"7"},"expiresOn":{"N":"0"},"purgeOn":{"N":"1"}}"#;
+        "leaseId":{"S":"0123456789abcdef0123456789abcdef"},"token":{"N":"7"},"expiresOn":{"N":"0"},"ttl":{"N":"1"}}"#;
     let place = answering("200 OK", &format!(r#"{{"Items":[{item}],"Count":1,"ScannedCount":1}}"#));
     let ran = place.run(&["ls"]).ends_with(0);
-    assert_eq!(ran.stdout, "NAME  STATE  TOKEN  OWNER  SINCE  ENDS\na     free   7      -      -      -\n");
+    assert_eq!(ran.stdout, "NAME  STATE  TOKEN  OWNER  ACQUIRED  MAY END\na     free   7      -      -         -\n");
     assert_eq!(answering("200 OK", r#"{"Items":[],"Count":0}"#).run(&["ls"]).ends_with(0).stdout, "");
 }
