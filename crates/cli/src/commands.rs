@@ -23,10 +23,10 @@ pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -
             let but = |message| format!("lock {name:?} is held with token {token}, but: {message}");
             written.map(|()| End::Done).map_err(|failure| Failure::new(failure.kind, but(failure.message)))
         }
-        Err(HoldError::Held { by, .. }) => {
+        Err(HoldError::Held { holder }) => {
             let message = format!(
                 "lock {name:?} is held by {}; try again later",
-                print::holder(by.owner.as_deref(), by.acquired_at)
+                print::holder(holder.owner.as_deref(), holder.acquired_at)
             );
             Ok(End::NotAcquired { code: NOT_ACQUIRED, message: Some(message) })
         }

@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use dynamo_lock::Client;
 use dynamo_lock::store::StoreUrl;
-use dynamo_lock::{Client, Clock, SystemClock};
 use proxy::{Fault, Proxy};
 use support::{Place, parent, state, until};
 use terminal::Terminal;
@@ -196,7 +196,7 @@ impl Contender {
             let client = Client::builder(store).lease(LEASE).build().expect("valid");
             let over = async {
                 while !enough.load(Ordering::SeqCst) {
-                    SystemClock.sleep(EVERY).await;
+                    tokio::time::sleep(EVERY).await;
                 }
             };
             let hold = async {

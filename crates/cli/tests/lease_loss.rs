@@ -90,8 +90,8 @@ fn revoke(place: &Place) {
         let store = Sqlite::open(place.path("locks.db")).expect("the database");
         let client = Client::builder(store).build().expect("valid");
         let lock = client.lock("a").expect("valid");
-        let Ok(Inspection::Held { token: Some(token), .. }) = lock.inspect().await else { panic!("not held") };
-        let token: FencingToken = token;
+        let Ok(Inspection::Held { holder, .. }) = lock.inspect().await else { panic!("not held") };
+        let token: FencingToken = holder.token.expect("a token");
         lock.revoke(token).await.expect("it is held");
     });
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dynamo_lock::store::ServiceDate;
-use dynamo_lock::{Answer as Reply, Consistency, DynamoDb, LockName, Store, StoreErrorKind};
+use dynamo_lock::store::{Answer as Reply, Consistency, ServiceDate};
+use dynamo_lock::{DynamoDb, LockName, Store, StoreErrorKind};
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row};
 use test_support::dynamodb::{Answer, Dynoxide, Fault};
 
