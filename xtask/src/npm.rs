@@ -17,7 +17,7 @@ pub struct Packages {
 pub const ORIGINAL: Packages = Packages {
     what: "the original npm dynamo-lock",
     name: "npm-original",
-    folder: "crates/dynamo-lock/tests/npm",
+    folder: "crates/test-support/npm",
     files: &["package.json", "package-lock.json", "aws-sdk/package.json", "aws-sdk/index.js"],
 };
 
