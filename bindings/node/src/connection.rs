@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use dynamo_lock::{FencingToken, Guard, List, Lock, StoreErrorKind, TableError, TableOptions};
+use dynamo_lock::{FencingToken, Guard, List, Lock, StoreErrorKind, StoreOperation, TableError, TableOptions};
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
@@ -239,7 +239,8 @@ async fn accepted(work: impl Future<Output = Result<(), TableError>>) -> Said {
     match work.await {
         Ok(()) => Ok(Json::Null),
         Err(TableError::Store(error))
-            if error.kind() == StoreErrorKind::AccessDenied && error.to_string().contains("dynamodb:DescribeTable") =>
+            if error.kind() == StoreErrorKind::AccessDenied
+                && error.operation() == Some(StoreOperation::DescribeTable) =>
         {
             Ok(Json::Null)
         }

@@ -60,7 +60,7 @@ pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableFault, Tab
 pub use store::memory::Memory;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::Sqlite;
-pub use store::{Answer, Consistency, Store, StoreError, StoreErrorKind};
+pub use store::{Answer, Consistency, Store, StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
 
 /// The README's code compiles.
 #[cfg(all(doctest, feature = "config", feature = "dynamodb"))]
