@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use dynamo_lock::store::ServiceDate;
-use dynamo_lock::{
-    Answer as Reply, Consistency, DynamoDb, LockName, Store, StoreError, StoreErrorCause, StoreErrorKind,
-    StoreOperation,
-};
+use dynamo_lock::store::{Answer as Reply, Consistency, ServiceDate, StoreErrorCause, StoreOperation};
+use dynamo_lock::{DynamoDb, LockName, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row};
 use test_support::dynamodb::{Answer, Dynoxide, Fault};
 

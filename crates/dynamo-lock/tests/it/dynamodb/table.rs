@@ -139,7 +139,8 @@ async fn every_wrong_thing_is_found_at_once() {
 
 #[tokio::test]
 async fn a_table_with_another_key_says_so_on_first_use() {
-    use dynamo_lock::{Consistency, LockName, Store};
+    use dynamo_lock::store::Consistency;
+    use dynamo_lock::{LockName, Store};
     for keys in [
         &[("name", "N", "HASH")][..],
         &[("id", "S", "HASH")][..],
