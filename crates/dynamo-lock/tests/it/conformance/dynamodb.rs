@@ -1,0 +1,216 @@
+//! The DynamoDB store: on a DynamoDB in this process, where each request is looked at, and on one over HTTP.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_types::base64;
+use dynamo_lock::conformance::{Options, PlantError, run};
+use dynamo_lock::simulation::{Random, SystemRandom};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Page};
+use dynamo_lock::{DynamoDb, LockName, Store, TableOptions};
+use dynamo_lock_protocol::{Op, Outcome, Row, Value, attr};
+use serde_json::{Value as Json, json};
+
+use crate::conformance::Rows;
+use test_support::dynamodb::{Dynoxide, Request};
+
+const TABLE: &str = "Lock";
+
+/// Each case is some ten requests through the whole SDK; far fewer of them leave gaps in what is covered.
+fn options() -> Options {
+    Options { cases: 300, ..Options::default() }
+}
+
+/// What a store was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Read(Consistency),
+    Write,
+    List,
+}
+
+/// A store that keeps a record of what it is asked for; clones share it.
+#[derive(Clone, Debug)]
+struct Watched {
+    store: DynamoDb,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Watched {
+    fn note(&self, call: Call) {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+    }
+}
+
+impl Store for Watched {
+    fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
+        self.note(Call::Read(consistency));
+        self.store.read(name, consistency)
+    }
+
+    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
+        self.note(Call::Write);
+        self.store.write(op)
+    }
+
+    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
+        self.note(Call::List);
+        self.store.list(after)
+    }
+}
+
+/// The checker: each call became exactly one request of its kind, with the fields that the protocol needs. Calls and
+/// requests are in one order, since nothing is asked for at once but writes.
+fn one_request_each(calls: &[Call], requests: &[Request]) -> Result<(), String> {
+    if calls.len() != requests.len() {
+        return Err(format!("{} calls became {} requests", calls.len(), requests.len()));
+    }
+    for (call, request) in calls.iter().zip(requests) {
+        let says = |field: &str, value: Json| request.body.get(field) == Some(&value);
+        let strong = request.body.get("ConsistentRead").and_then(Json::as_bool).unwrap_or(false);
+        let right = match (call, request.operation.as_str()) {
+            (Call::Read(consistency), "GetItem") => strong == (*consistency == Consistency::Strong),
+            (Call::Write, "UpdateItem") => {
+                says("ReturnValues", json!("ALL_NEW"))
+                    && says("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
+                    && request.body.get("ConditionExpression").is_some()
+            }
+            // A legacy get; a put has no new row to bring back.
+            (Call::Write, "PutItem") => {
+                says("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
+                    && request.body.get("ConditionExpression").is_some()
+            }
+            (Call::List, "Scan") => !strong,
+            _ => false,
+        };
+        if !right {
+            return Err(format!("{call:?} became {} {}", request.operation, request.body));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn dynamodb_conforms_and_asks_once_for_each_call() {
+    let server = Dynoxide::new();
+    let store = Watched { store: server.store(TABLE).await, calls: Arc::default() };
+    let other = Watched { store: DynamoDb::new(server.client(), TABLE), calls: store.calls.clone() };
+    let (calls, rows) = (store.calls.clone(), server.clone());
+    let plant = move |name: LockName, row: Option<Row>| -> BoxFuture<'static, Result<(), PlantError>> {
+        match row {
+            Some(row) => rows.plant(TABLE, name.as_str(), &row),
+            None => {
+                let key = json!({ attr::NAME: { "S": name.as_str() } });
+                rows.call("DeleteItem", json!({ "TableName": TABLE, "Key": key })).expect("deletes");
+            }
+        }
+        Box::pin(async { Ok(()) })
+    };
+    run(&Rows { store: Arc::new(store), other: Arc::new(other), plant }, options()).await.assert_passed();
+    let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+    for kind in [Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual), Call::Write, Call::List] {
+        assert!(calls.contains(&kind), "{kind:?}");
+    }
+    assert_eq!(one_request_each(&calls, &server.requests()), Ok(()));
+}
+
+#[test]
+fn control_a_request_too_many_or_of_another_kind_is_noticed() {
+    let request = |operation: &str, body: Json| Request { operation: operation.to_owned(), body };
+    let strong = request("GetItem", json!({ "ConsistentRead": true }));
+    let eventual = request("GetItem", json!({ "ConsistentRead": false }));
+    let write = |on_failure: &str| {
+        let body = json!({ "ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": on_failure, "ConditionExpression": "c" });
+        request("UpdateItem", body)
+    };
+    let (read, wait) = (Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual));
+    let good = [strong.clone(), eventual.clone(), write("ALL_OLD")];
+    assert_eq!(one_request_each(&[read, wait, Call::Write], &good), Ok(()));
+    for (calls, requests) in [
+        (vec![read], vec![eventual.clone()]),
+        (vec![read], vec![request("GetItem", json!({}))]),
+        (vec![wait], vec![strong.clone()]),
+        (vec![read], vec![strong.clone(), strong.clone()]),
+        (vec![Call::Write], vec![write("NONE")]),
+        (vec![Call::Write], vec![request("PutItem", json!({}))]),
+        (vec![Call::Write, Call::List], vec![request("Scan", json!({})), write("ALL_OLD")]),
+    ] {
+        assert!(one_request_each(&calls, &requests).is_err(), "{calls:?} {requests:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_dynamodb_server_conforms() {
+    const ENDPOINT: &str = "DYNAMO_LOCK_TEST_ENDPOINT";
+    let Ok(endpoint) = std::env::var(ENDPOINT) else {
+        // Past libtest's capture, for whoever counts what was left out.
+        let _ = writeln!(std::io::stdout(), "SKIPPED: a_dynamodb_server_conforms: {ENDPOINT} is not set");
+        return;
+    };
+    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).endpoint_url(endpoint).load().await;
+    let client = aws_sdk_dynamodb::Client::new(&config);
+    let table = format!("conformance-{:032x}", SystemRandom.bits());
+    let store = DynamoDb::new(client.clone(), &table);
+    store.create_table(TableOptions::default()).await.expect("creates the table");
+    let other = DynamoDb::new(aws_sdk_dynamodb::Client::new(&config), &table);
+    let rows = Rows { store: Arc::new(store.clone()), other: Arc::new(other), plant: planter(client, table) };
+    let report = run(&rows, options()).await;
+    store.delete_table().await.expect("deletes the table");
+    report.assert_passed();
+}
+
+/// Writes to the table past the store.
+fn planter(
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+) -> impl Fn(LockName, Option<Row>) -> BoxFuture<'static, Result<(), PlantError>> {
+    move |name, row| {
+        let (client, table) = (client.clone(), table.clone());
+        Box::pin(async move {
+            let key = HashMap::from([(attr::NAME.to_owned(), AttributeValue::S(name.to_string()))]);
+            let Some(row) = row else {
+                client.delete_item().table_name(table).set_key(Some(key)).send().await?;
+                return Ok(());
+            };
+            let mut item = key;
+            for (name, value) in row.attributes() {
+                let value = attribute(value).ok_or_else(|| format!("{value:?} is not DynamoDB's JSON"))?;
+                item.insert(name.to_owned(), value);
+            }
+            client.put_item().table_name(table).set_item(Some(item)).send().await?;
+            Ok(())
+        })
+    }
+}
+
+fn attribute(value: &Value) -> Option<AttributeValue> {
+    match value {
+        Value::S(text) => Some(AttributeValue::S(text.clone())),
+        Value::N(number) => Some(AttributeValue::N(number.to_string())),
+        Value::Other(text) => typed(&serde_json::from_str(text).ok()?),
+    }
+}
+
+/// A value in DynamoDB's JSON. The product has its own translation, which is examined here and so not used.
+fn typed(json: &Json) -> Option<AttributeValue> {
+    let (kind, json) = json.as_object()?.iter().next()?;
+    let text = |json: &Json| json.as_str().map(str::to_owned);
+    Some(match kind.as_str() {
+        "S" => AttributeValue::S(text(json)?),
+        "N" => AttributeValue::N(text(json)?),
+        "B" => AttributeValue::B(Blob::new(base64::decode(json.as_str()?).ok()?)),
+        "BOOL" => AttributeValue::Bool(json.as_bool()?),
+        "NULL" => AttributeValue::Null(json.as_bool()?),
+        "SS" => AttributeValue::Ss(json.as_array()?.iter().map(text).collect::<Option<_>>()?),
+        "NS" => AttributeValue::Ns(json.as_array()?.iter().map(text).collect::<Option<_>>()?),
+        "L" => AttributeValue::L(json.as_array()?.iter().map(typed).collect::<Option<_>>()?),
+        "M" => {
+            let fields = json.as_object()?.iter().map(|(name, json)| Some((name.clone(), typed(json)?)));
+            AttributeValue::M(fields.collect::<Option<_>>()?)
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,348 @@
+//! The DynamoDB store, on a DynamoDB in this process.
+
+use std::sync::Arc;
+
+use dynamo_lock::store::{Condition, Consistency};
+use dynamo_lock::{Client, DynamoDb, FenceExpression, FencingToken, LockName, Memory, Store, StoreErrorKind};
+use dynamo_lock_protocol::{Ends, Lease, Number, Op, OpKind, Outcome, Row, Target, Value, Verdict, apply, holds};
+use serde_json::json;
+use test_support::dynamodb::{Dynoxide, Fault};
+
+const TABLE: &str = "Lock";
+
+fn name() -> LockName {
+    LockName::new("orders/rebuild").expect("a name")
+}
+
+fn op(kind: OpKind) -> Op {
+    Op { name: name(), version: "g2".into(), kind }
+}
+
+fn ends(service_timestamp: bool) -> Ends {
+    Ends { expires_on: 50_000, service_timestamp, ttl: 900 }
+}
+
+fn lease(lease_id: &str, service_timestamp: bool) -> Lease {
+    Lease {
+        lease_id: lease_id.into(),
+        token_floor: FencingToken::new(100),
+        lease_ms: 20_000,
+        ends: ends(service_timestamp),
+        owner: "me".to_owned(),
+        acquired_on: 30_000,
+        data: Some("payload".to_owned()),
+        liveness_key: None,
+    }
+}
+
+fn row(attributes: &[(&str, Value)]) -> Row {
+    Row::new(attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())))
+}
+
+fn held() -> Row {
+    row(&[
+        ("v", 1.into()),
+        ("guid", "g1".into()),
+        ("leaseId", "r1".into()),
+        ("token", 7.into()),
+        ("expiresOn", 40_000.into()),
+        ("expiryClock", "service".into()),
+        ("renewalSeq", 2.into()),
+        ("leaseMs", 20_000.into()),
+        ("owner", "them".into()),
+        ("acquiredOn", 20_000.into()),
+        ("ttl", 800.into()),
+        ("foreign", Value::Other(r#"{"M":{"a":{"L":[{"BOOL":true}]}}}"#.to_owned())),
+    ])
+}
+
+fn with(mut row: Row, changes: &[(&str, Option<Value>)]) -> Row {
+    for (name, value) in changes {
+        match value {
+            Some(value) => row.set(name, value.clone()),
+            None => row.remove(name),
+        }
+    }
+    row
+}
+
+/// Rows of every sort: ours, free, legacy, other people's, broken.
+fn rows() -> Vec<Option<Row>> {
+    let free =
+        with(held(), &[("expiresOn", Some(0.into())), ("renewalSeq", None), ("expiryClock", None), ("leaseMs", None)]);
+    let legacy = row(&[("guid", "g1".into()), ("expiresOn", 40_000.into())]);
+    vec![
+        None,
+        Some(held()),
+        Some(free.clone()),
+        Some(with(free.clone(), &[("leaseId", Some("r2".into()))])),
+        Some(with(free.clone(), &[("token", Some("seven".into()))])),
+        Some(with(free.clone(), &[("guid", None)])),
+        Some(with(free.clone(), &[("v", Some(2.into()))])),
+        Some(with(free.clone(), &[("kind", Some("semaphore".into()))])),
+        Some(with(free, &[("revokedToken", Some(6.into())), ("livenessKey", Some(3.into()))])),
+        Some(with(held(), &[("token", Some("seven".into()))])),
+        Some(with(held(), &[("v", Some(2.into()))])),
+        Some(with(held(), &[("renewalSeq", Some(3.into()))])),
+        Some(with(held(), &[("renewalSeq", None)])),
+        Some(with(held(), &[("guid", Some("g2".into()))])),
+        Some(with(legacy.clone(), &[("token", Some(7.into()))])),
+        Some(with(legacy.clone(), &[("expiresOn", Some(Value::N(Number::parse("40000.5").expect("a number"))))])),
+        Some(legacy),
+        Some(row(&[("total", 5.into())])),
+        Some(row(&[])),
+    ]
+}
+
+fn ops() -> Vec<Op> {
+    let token = FencingToken::new(7);
+    let renew = |renewal_seq, service_timestamp, data| OpKind::Renew {
+        lease_id: "r1".into(),
+        token,
+        renewal_seq,
+        lease_ms: 30_000,
+        ends: ends(service_timestamp),
+        data,
+    };
+    let version = |expires_on: &str| Target::Version {
+        version: "g1".into(),
+        expires_on: Number::parse(expires_on).expect("a number"),
+    };
+    let take = |seen_token| OpKind::TakeOver { lease: lease("r3", true), seen: "g1".into(), seen_token };
+    vec![
+        op(OpKind::Acquire(lease("r2", false))),
+        op(OpKind::Acquire(Lease { liveness_key: Some("4".to_owned()), data: None, ..lease("r2", true) })),
+        op(take(Some(token))),
+        op(take(None)),
+        op(renew(3, true, None)),
+        op(renew(3, false, Some("new".to_owned()))),
+        op(OpKind::Release { lease_id: "r1".into(), token: Some(token), ttl: 950 }),
+        op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 950 }),
+        op(OpKind::Revoke { target: Target::Token(token), lease_id: "nobody".into() }),
+        op(OpKind::Revoke { target: version("40000"), lease_id: "nobody".into() }),
+        op(OpKind::Revoke { target: version("40000.5"), lease_id: "nobody".into() }),
+        op(OpKind::ForceRevoke { target: Target::Token(token), lease_id: "nobody".into(), ttl: 950 }),
+        op(OpKind::ForceRevoke { target: version("40000"), lease_id: "nobody".into(), ttl: 950 }),
+    ]
+}
+
+fn plant(server: &Dynoxide, row: Option<&Row>) {
+    let key = json!({ "TableName": TABLE, "Key": { "name": { "S": name().as_str() } } });
+    server.call("DeleteItem", key).expect("an empty place");
+    if let Some(row) = row {
+        server.plant(TABLE, name().as_str(), row);
+    }
+}
+
+async fn read(store: &DynamoDb) -> Option<Row> {
+    store.read(&name(), Consistency::Strong).await.result.expect("a read")
+}
+
+#[tokio::test]
+async fn every_op_does_on_every_row_what_the_protocol_says() {
+    let server = Dynoxide::new();
+    let store = server.store(TABLE).await;
+    let (mut applied, mut conflicts) = (0, 0);
+    for op in ops() {
+        let mut has_applied = false;
+        for before in rows() {
+            plant(&server, before.as_ref());
+            let outcome = store.write(&op).await.result.unwrap_or_else(|e| panic!("{op:?} on {before:?}: {e}"));
+            let after = read(&store).await;
+            match apply(before.as_ref(), &op) {
+                Verdict::Applied(row) => {
+                    assert_eq!(outcome, Outcome::Applied(row.clone()), "{op:?} on {before:?}");
+                    assert_eq!(after, Some(row), "{op:?} on {before:?}");
+                    applied += 1;
+                    has_applied = true;
+                }
+                Verdict::Conflict(row) => {
+                    assert_eq!(outcome, Outcome::Conflict(row), "{op:?} on {before:?}");
+                    assert_eq!(after, before, "{op:?} wrote on a conflict");
+                    conflicts += 1;
+                }
+            }
+        }
+        assert!(has_applied, "no row shows what {op:?} writes");
+    }
+    assert!(applied >= 20 && conflicts >= 100, "{applied} applied, {conflicts} conflicts");
+}
+
+#[tokio::test]
+async fn every_condition_holds_where_the_protocol_says() {
+    use Condition::{Above, All, Any, Below, Differs, Equals, Missing};
+    let server = Dynoxide::new();
+    let store = server.store(TABLE).await;
+    let client = server.client();
+    let conditions = [
+        Missing("name"),
+        Missing("token"),
+        Equals("token", 7.into()),
+        Equals("token", "seven".into()),
+        Equals("foreign", Value::Other(r#"{"M":{"a":{"L":[{"BOOL":true}]}}}"#.to_owned())),
+        Differs("token", 7.into()),
+        Differs("guid", "g2".into()),
+        Below("renewalSeq", 3),
+        Below("token", 8),
+        Above("token", 6),
+        Above("expiresOn", 39_999),
+        All(vec![]),
+        Any(vec![]),
+        Any(vec![Any(vec![Missing("v"), Equals("v", 2.into())]), All(vec![Above("renewalSeq", 2), Missing("kind")])]),
+        All(vec![Any(vec![Missing("v"), Equals("v", 1.into())]), All(vec![Any(vec![Missing("kind"), Missing("v")])])]),
+    ];
+    for condition in conditions {
+        for row in rows() {
+            plant(&server, row.as_ref());
+            let check = store.check_condition(&name(), &condition);
+            let item = aws_sdk_dynamodb::types::TransactWriteItem::builder().condition_check(check).build();
+            let passed = client.transact_write_items().transact_items(item).send().await;
+            let said = passed.is_ok();
+            if let Err(error) = passed {
+                let cancelled = error.as_service_error().is_some_and(|e| e.is_transaction_canceled_exception());
+                assert!(cancelled, "{condition:?} on {row:?}: {error:?}");
+            }
+            assert_eq!(said, holds(row.as_ref(), &condition), "{condition:?} on {row:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_free_row_that_is_not_quite_ours_comes_back_untouched() {
+    let server = Dynoxide::new();
+    let store = server.store(TABLE).await;
+    let free = with(held(), &[("expiresOn", Some(0.into()))]);
+    let acquire = op(OpKind::Acquire(lease("r9", false)));
+    plant(&server, Some(&free));
+    assert!(matches!(store.write(&acquire).await.result, Ok(Outcome::Applied(_))), "ours is taken");
+    for changes in [("token", Some("seven".into())), ("guid", None), ("v", Some(2.into()))] {
+        let there = with(free.clone(), &[changes]);
+        plant(&server, Some(&there));
+        let outcome = store.write(&acquire).await.result.expect("an answer");
+        assert_eq!(outcome, Outcome::Conflict(Some(there.clone())));
+        assert_eq!(read(&store).await, Some(there));
+    }
+}
+
+#[tokio::test]
+async fn a_strong_read_asks_for_it_and_an_eventual_one_does_not() {
+    let server = Dynoxide::new();
+    let store = server.store(TABLE).await;
+    for (consistency, strong) in [(Consistency::Strong, true), (Consistency::Eventual, false)] {
+        server.forget();
+        assert_eq!(store.read(&name(), consistency).await.result.expect("a read"), None);
+        assert_eq!(server.requests()[0].body["ConsistentRead"], json!(strong));
+    }
+}
+
+#[tokio::test]
+async fn a_write_is_one_request_that_asks_for_the_row_either_way() {
+    let server = Dynoxide::new();
+    let store = server.store(TABLE).await;
+    store.write(&op(OpKind::Acquire(lease("r2", false)))).await.result.expect("an answer");
+    let requests = server.requests();
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].body["ReturnValues"], "ALL_NEW");
+    assert_eq!(requests[0].body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
+    assert_eq!(requests[0].body["Key"], json!({ "name": { "S": name().as_str() } }));
+}
+
+#[tokio::test]
+async fn a_table_may_name_its_key_as_it_likes() {
+    let server = Dynoxide::new();
+    let store = DynamoDb::new(server.client(), TABLE).partition_key("LockId");
+    store.create_table(Default::default()).await.expect("a table");
+    let op = op(OpKind::Acquire(lease("r2", false)));
+    let outcome = store.write(&op).await.result.expect("an answer");
+    let Verdict::Applied(expected) = apply(None, &op) else { panic!("an acquire of no row") };
+    assert_eq!(outcome, Outcome::Applied(expected.clone()));
+    let page = store.list(None).await.result.expect("a page");
+    assert_eq!(page.rows, [(name().to_string(), expected)]);
+    assert!(matches!(store.write(&op).await.result, Ok(Outcome::Conflict(Some(_)))));
+}
+
+#[tokio::test]
+async fn a_listing_goes_from_page_to_page() {
+    let server = Dynoxide::new();
+    let store = server.store(TABLE).await;
+    let large = row(&[("guid", "g".into()), ("data", "x".repeat(300_000).as_str().into())]);
+    for at in 0..10 {
+        server.plant(TABLE, &format!("lock-{at}"), &large);
+    }
+    let (mut names, mut after, mut pages) = (Vec::new(), None::<String>, 0);
+    loop {
+        let page = store.list(after.as_deref()).await.result.expect("a page");
+        names.extend(page.rows.into_iter().map(|(name, _)| name));
+        pages += 1;
+        match page.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    names.sort();
+    assert_eq!(names, (0..10).map(|at| format!("lock-{at}")).collect::<Vec<_>>());
+    assert!(pages > 2, "3 MB do not fit into {pages} pages of 1 MB");
+}
+
+#[tokio::test]
+async fn a_conflict_that_a_missing_row_cannot_explain_is_refused() {
+    let server = Dynoxide::new();
+    let store = server.store(TABLE).await;
+    // A server that does not know ALL_OLD on failure.
+    server.faults().next(Fault::error(400, "ConditionalCheckFailedException", "The conditional request failed"));
+    let error = store.write(&op(OpKind::Acquire(lease("r2", false)))).await.result.expect_err("no row came");
+    assert_eq!(error.kind(), StoreErrorKind::Refused);
+    assert!(error.to_string().contains("ReturnValuesOnConditionCheckFailure"), "{error}");
+    // A row that vanished explains it.
+    server.faults().next(Fault::error(400, "ConditionalCheckFailedException", "The conditional request failed"));
+    let release = op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 1 });
+    assert_eq!(store.write(&release).await.result.expect("an answer"), Outcome::Conflict(None));
+}
+
+#[tokio::test]
+async fn a_fence_lets_larger_tokens_in_and_no_smaller_one() {
+    let server = Dynoxide::new();
+    let store = server.store("Account").await;
+    let client = server.client();
+    let write = async |token, attribute: &str, balance: u64| {
+        let fence = FenceExpression::new(FencingToken::new(token)).attribute(attribute);
+        let key = aws_sdk_dynamodb::types::AttributeValue::S("account".to_owned());
+        let balance = aws_sdk_dynamodb::types::AttributeValue::N(balance.to_string());
+        let request = client
+            .update_item()
+            .table_name(store.table())
+            .key(store.key(), key)
+            .update_expression(format!("SET balance = :balance, {}", fence.set()))
+            .condition_expression(format!("{} AND attribute_not_exists(settled)", fence.condition()))
+            .set_expression_attribute_names(Some(fence.names()))
+            .set_expression_attribute_values(Some(fence.values()))
+            .expression_attribute_values(":balance", balance);
+        request.send().await.map_err(|e| e.into_service_error().is_conditional_check_failed_exception())
+    };
+    assert!(write(7, "fence", 1).await.is_ok(), "the first");
+    assert!(write(7, "fence", 2).await.is_ok(), "the same holder again");
+    assert!(write(9, "fence", 3).await.is_ok(), "its successor");
+    assert_eq!(write(8, "fence", 4).await.err(), Some(true), "one that was paused");
+    assert!(write(8, "guard", 5).await.is_ok(), "another attribute, another fence");
+    let row = store.read(&LockName::new("account").expect("a name"), Consistency::Strong).await.result.expect("a read");
+    let row = row.expect("a row");
+    assert_eq!((row.whole("balance"), row.whole("fence"), row.whole("guard")), (Some(5), Some(9), Some(8)));
+}
+
+#[tokio::test]
+async fn condition_check_rejects_guard_of_another_store() {
+    let server = Dynoxide::new();
+    let store = server.store(TABLE).await;
+    let guard = |store: Arc<dyn Store>| async move {
+        let lock = Client::builder(store).build().expect("valid").lock("a").expect("valid");
+        lock.acquire().await.expect("free")
+    };
+    let of_table = guard(Arc::new(store.clone())).await;
+    assert!(store.condition_check(&of_table).is_ok());
+    assert!(DynamoDb::new(server.client(), TABLE).condition_check(&of_table).is_ok());
+    assert!(DynamoDb::new(server.client(), "Other").condition_check(&of_table).is_err());
+    assert!(store.clone().partition_key("id").condition_check(&of_table).is_err());
+    let of_memory = guard(Arc::new(Memory::new())).await;
+    let error = store.condition_check(&of_memory).unwrap_err();
+    assert_eq!((error.name.as_str(), error.table.as_str()), ("a", TABLE));
+}

@@ -1,0 +1,251 @@
+//! Ops, and a second process: the test binary started again as its own test `second_process`, which does nothing unless it is
+//! told by its environment what to be.
+
+use dynamo_lock::store::{Consistency, attr};
+use dynamo_lock::{FencingToken, LockName, Sqlite, Store};
+use dynamo_lock_protocol::{Ends, Lease, LeaseId, Op, OpKind, Outcome, RecordVersion, Row};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+
+/// Whom a child becomes that must not be root.
+pub const NOBODY: u32 = 65534;
+
+const ROLE: &str = "DYNAMO_LOCK_TEST_ROLE";
+const PATH: &str = "DYNAMO_LOCK_TEST_PATH";
+const COUNT: &str = "DYNAMO_LOCK_TEST_COUNT";
+
+/// Lines of a child's own begin with this; libtest prints others.
+const MARK: &str = "helper: ";
+
+pub fn lock_name(name: &str) -> LockName {
+    LockName::new(name).expect("a lock name")
+}
+
+pub fn token(row: &Row) -> u64 {
+    row.token().expect("a token").get()
+}
+
+fn lease_id(n: u128) -> LeaseId {
+    LeaseId::from_random(n)
+}
+
+fn lease(n: u128) -> Lease {
+    Lease {
+        lease_id: lease_id(n),
+        token_floor: FencingToken::new(1000),
+        lease_ms: 20_000,
+        ends: Ends { expires_on: 1_900_000_000_000, service_timestamp: false, ttl: 1_900_700_000 },
+        owner: "test".to_owned(),
+        acquired_on: 1_899_999_980_000,
+        data: None,
+        liveness_key: None,
+    }
+}
+
+/// Takes a free lock as reign `n`.
+pub fn acquire(name: &LockName, n: u128) -> Op {
+    Op { name: name.clone(), version: RecordVersion::from_random(n), kind: OpKind::Acquire(lease(n)) }
+}
+
+/// Takes the lock of the row that was seen, as reign `n`.
+pub fn take_over(name: &LockName, n: u128, seen: &Row) -> Op {
+    let version = seen.version().unwrap_or(RecordVersion::from("none"));
+    let kind = OpKind::TakeOver { lease: lease(n), seen: version, seen_token: seen.token() };
+    Op { name: name.clone(), version: RecordVersion::from_random(n), kind }
+}
+
+/// Releases reign `of` by an op of its own number `n`.
+pub fn release(name: &LockName, n: u128, of: u128) -> Op {
+    let kind = OpKind::Release { lease_id: lease_id(of), token: None, ttl: 1_900_700_000 };
+    Op { name: name.clone(), version: RecordVersion::from_random(n), kind }
+}
+
+/// Another process.
+pub struct Child {
+    process: std::process::Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Child {
+    pub fn start(role: &str, path: &Path, count: u64) -> Self {
+        Self::start_with(role, path, count, |_| {})
+    }
+
+    pub fn start_with(role: &str, path: &Path, count: u64, change: impl FnOnce(&mut Command)) -> Self {
+        Self::start_by(Command::new(std::env::current_exe().expect("this test binary")), role, path, count, change)
+    }
+
+    /// Started by another command.
+    pub fn start_under(wrapper: &[&str], role: &str, path: &Path, count: u64) -> Self {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(std::env::current_exe().expect("this test binary"));
+        Self::start_by(command, role, path, count, |_| {})
+    }
+
+    fn start_by(mut command: Command, role: &str, path: &Path, count: u64, change: impl FnOnce(&mut Command)) -> Self {
+        command.args(["sqlite::second_process", "--exact", "--nocapture", "--test-threads=1"]);
+        command.env(ROLE, role).env(PATH, path).env(COUNT, count.to_string());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        change(&mut command);
+        let mut process = command.spawn().expect("starts");
+        let stdin = process.stdin.take();
+        let stdout = BufReader::new(process.stdout.take().expect("piped"));
+        Self { process, stdin, stdout }
+    }
+
+    /// One that has begun to write and does not go on until it is told.
+    pub fn holding_the_write_lock(path: &Path) -> Self {
+        let mut child = Self::start("hold", path, 0);
+        assert_eq!(child.line().as_deref(), Some("holding"));
+        child
+    }
+
+    /// The next line of its own; `None` at the end.
+    pub fn line(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            if self.stdout.read_line(&mut line).expect("reads") == 0 {
+                return None;
+            }
+            if let Some((_, own)) = line.trim_end_matches('\n').split_once(MARK) {
+                return Some(own.to_owned());
+            }
+        }
+    }
+
+    /// Lets it go on.
+    pub fn tell(&mut self) {
+        self.stdin = None;
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// SIGKILL, at once.
+    pub fn kill(&mut self) {
+        self.process.kill().expect("kills");
+    }
+
+    /// Its end; whether it succeeded.
+    pub fn wait(&mut self) -> bool {
+        self.process.wait().expect("ends").success()
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub fn say(text: impl std::fmt::Display) {
+    println!("{MARK}{text}");
+}
+
+/// The body of `second_process`.
+pub fn run_if_child() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let path = std::env::var_os(PATH).expect("a path");
+    let path = Path::new(&path);
+    let count: u64 = std::env::var(COUNT).expect("a count").parse().expect("a number");
+    match role.as_str() {
+        "hold" => hold(path),
+        "open as nobody" => {
+            // Root may read everything.
+            if nix::unistd::geteuid().is_root() {
+                nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("becomes nobody");
+            }
+            match Sqlite::open(path) {
+                Ok(store) => say(format!("created {}", store.created())),
+                Err(error) => say(format!("{:?} {error}", error.kind())),
+            }
+        }
+        "hold as nobody" => {
+            nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("becomes nobody");
+            assert!(crate::sqlite::liveness_role("live holder", path, 0));
+        }
+        "threads" => threads(path),
+        "open" => match Sqlite::open(path) {
+            Ok(store) => say(format!("created {}", store.created())),
+            Err(error) => say(format!("{:?} {error}", error.kind())),
+        },
+        "open default" => match Sqlite::open_default() {
+            Ok(store) => say(format!("created {} {}", store.created(), store.path().display())),
+            Err(error) => say(format!("{:?} {error}", error.kind())),
+        },
+        "work" => {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            runtime.block_on(work(path, count));
+        }
+        other => assert!(crate::sqlite::liveness_role(other, path, count), "no such role: {other}"),
+    }
+}
+
+/// Threads of stores, as the system names them.
+fn store_threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("lists");
+    let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name.trim_end() == "dynamo-lock-sql").count()
+}
+
+/// Opens three handles and clones them, drops the first ones, then the clones, and counts threads after each.
+fn threads(path: &Path) {
+    let handles: Vec<_> = (0..3).map(|_| Sqlite::open(path).expect("opens")).collect();
+    let clones = handles.clone();
+    say(settled(3));
+    drop(handles);
+    say(settled(3));
+    drop(clones);
+    say(settled(0));
+}
+
+/// How many threads there are, after a bounded while for threads to begin or end, which they do on their own.
+fn settled(expected: usize) -> usize {
+    for _ in 0..1000 {
+        if store_threads() == expected {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    store_threads()
+}
+
+fn hold(path: &Path) {
+    let connection = rusqlite::Connection::open(path).expect("opens");
+    connection.execute_batch("BEGIN IMMEDIATE").expect("begins");
+    say("holding");
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("is told");
+    connection.execute_batch("COMMIT").expect("commits");
+}
+
+/// Takes and releases one lock `count` times, and prints each token once it is ours. It takes the lock of whoever died
+/// with it at once; leases are not this layer's business.
+async fn work(path: &Path, count: u64) {
+    let store = Sqlite::open(path).expect("opens");
+    let name = lock_name("worked");
+    let first = u128::from(std::process::id()) << 64;
+    let mut n = first;
+    for _ in 0..count {
+        let token = loop {
+            n += 1;
+            let row = store.read(&name, Consistency::Strong).await.result.expect("reads");
+            let op = match row {
+                Some(row) if row.whole(attr::EXPIRES_ON) != Some(0) => take_over(&name, n, &row),
+                _ => acquire(&name, n),
+            };
+            say("writing");
+            match store.write(&op).await.result.expect("writes") {
+                Outcome::Applied(row) => break token(&row),
+                _ => continue,
+            }
+        };
+        say(format!("token {token}"));
+        let ours = n;
+        n += 1;
+        store.write(&release(&name, n, ours)).await.result.expect("writes");
+    }
+}

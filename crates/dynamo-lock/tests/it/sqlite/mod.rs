@@ -1,0 +1,318 @@
+//! The embedded store does what the specification says, for several handles, without blocking anybody.
+
+mod child_process;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod liveness;
+mod open;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod process_holders;
+mod processes;
+mod sharing;
+
+use child_process::{Child, acquire, lock_name, release, take_over, token};
+use dynamo_lock::store::{Consistency, Value, apply};
+use dynamo_lock::{Client, LockName, Memory, Renewal, Sqlite, Store, StoreErrorKind};
+use dynamo_lock_protocol::{Op, Outcome, Row, Verdict};
+use std::cell::RefCell;
+use std::future::Future;
+use std::path::Path;
+
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use process_holders::role as liveness_role;
+
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+fn liveness_role(_: &str, _: &Path, _: u64) -> bool {
+    false
+}
+
+fn database(directory: &tempfile::TempDir) -> std::path::PathBuf {
+    directory.path().join("locks.db")
+}
+
+async fn write(store: &dyn Store, op: &Op) -> Outcome {
+    store.write(op).await.result.unwrap_or_else(|e| panic!("{e}"))
+}
+
+async fn read(store: &dyn Store, name: &LockName) -> Option<Row> {
+    store.read(name, Consistency::Strong).await.result.unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Puts text where a row belongs, behind the store's back.
+fn plant(path: &Path, name: &str, row: &str) {
+    let connection = rusqlite::Connection::open(path).expect("opens");
+    connection.execute("INSERT OR REPLACE INTO lock VALUES (?1, ?2)", [name, row]).expect("plants");
+}
+
+/// Not a check: where a second process begins.
+#[test]
+fn second_process() {
+    child_process::run_if_child();
+}
+
+#[tokio::test]
+async fn two_handles_on_one_file_see_each_others_writes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (one, two) = (Sqlite::open(database(&directory)), Sqlite::open(database(&directory)));
+    let (one, two) = (one.expect("opens"), two.expect("opens"));
+    assert_eq!((one.created(), two.created()), (true, false));
+    let name = lock_name("orders");
+    assert_eq!(read(&two, &name).await, None);
+    let Outcome::Applied(row) = write(&one, &acquire(&name, 1)).await else { panic!("free") };
+    assert_eq!(read(&two, &name).await.as_ref(), Some(&row));
+    assert_eq!(write(&two, &acquire(&name, 2)).await, Outcome::Conflict(Some(row.clone())));
+    assert!(matches!(write(&two, &take_over(&name, 3, &row)).await, Outcome::Applied(_)));
+    assert!(matches!(write(&one, &release(&name, 4, 1)).await, Outcome::Conflict(Some(_))));
+    assert!(matches!(write(&two, &release(&name, 5, 3)).await, Outcome::Applied(_)));
+}
+
+#[tokio::test]
+async fn a_row_outlives_its_handles() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let name = lock_name("orders");
+    let written = write(&Sqlite::open(database(&directory)).expect("opens"), &acquire(&name, 1)).await;
+    let again = Sqlite::open(database(&directory)).expect("opens");
+    assert_eq!(Some(written), read(&again, &name).await.map(Outcome::Applied));
+}
+
+#[tokio::test]
+async fn every_answer_is_that_of_the_specification() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Sqlite::open(database(&directory)).expect("opens");
+    let rows = [
+        "{}",
+        r#"{"guid":{"S":"old"},"expiresOn":{"N":"12.5"}}"#,
+        r#"{"guid":{"S":"old"},"token":{"S":"seven"}}"#,
+        r#"{"v":{"N":"1"},"guid":{"S":"g"},"reign":{"S":"r"},"token":{"N":"7"},"expiresOn":{"N":"0"},"theirs":{"M":{"b":{"BOOL":true}, "a":{"L":[]}}},"bin":{"B":"AAE="}}"#,
+        r#"{"v":{"N":"1"},"guid":{"S":"g"},"reign":{"S":"r"},"token":{"N":"7"},"expiresOn":{"N":"0"},"kind":{"S":"queue"}}"#,
+        r#"{"v":{"N":"2"},"guid":{"S":"g"},"expiresOn":{"N":"0"},"token":{"N":"18446744073709551616"}}"#,
+    ];
+    let mut applied = 0;
+    for (at, text) in rows.iter().enumerate() {
+        let name = lock_name(&format!("row {at}"));
+        plant(store.path(), name.as_str(), text);
+        let mut row = read(&store, &name).await;
+        assert!(row.is_some(), "{text}");
+        let seen = row.clone().unwrap_or_default();
+        for op in [release(&name, 11, 9), acquire(&name, 12), take_over(&name, 13, &seen), release(&name, 14, 12)] {
+            let expected = apply(row.as_ref(), &op);
+            let answer = store.write(&op).await.result;
+            match (expected, answer) {
+                (Verdict::Applied(next), Ok(Outcome::Applied(there))) => {
+                    assert_eq!(there, next, "{op:?}");
+                    (row, applied) = (Some(next), applied + 1);
+                }
+                (Verdict::Conflict(stays), Ok(Outcome::Conflict(there))) => assert_eq!(there, stays, "{op:?}"),
+                (expected, answer) => panic!("{text}, {op:?}: {expected:?} but {answer:?}"),
+            }
+            assert_eq!(read(&store, &name).await, row, "{op:?}");
+        }
+    }
+    assert!(applied >= 3, "the rows must reach the interesting answers: {applied} applied");
+}
+
+#[tokio::test]
+async fn foreign_attributes_keep_every_byte() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Sqlite::open(database(&directory)).expect("opens");
+    let name = lock_name("orders");
+    let theirs = r#"{"M": {"z":{"N":"1.0"},  "a":{"SS":["x"]}}}"#;
+    plant(
+        store.path(),
+        "orders",
+        &format!(
+            r#"{{"v":{{"N":"1"}},"guid":{{"S":"g"}},"leaseId":{{"S":"r"}},"token":{{"N":"7"}},"expiresOn":{{"N":"0"}},"x":{theirs}}}"#
+        ),
+    );
+    let Outcome::Applied(row) = write(&store, &acquire(&name, 1)).await else { panic!("free") };
+    assert_eq!((token(&row), row.get("x")), (8, Some(&Value::Other(theirs.to_owned()))));
+    assert_eq!(read(&store, &name).await, Some(row));
+}
+
+#[tokio::test]
+async fn a_row_that_is_none_is_refused_by_name_and_left_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Sqlite::open(database(&directory)).expect("opens");
+    let name = lock_name("broken\u{202e}");
+    plant(store.path(), name.as_str(), r#"{"guid":7}"#);
+    let answers = [
+        store.read(&name, Consistency::Strong).await.result.map(drop),
+        store.write(&acquire(&name, 1)).await.result.map(drop),
+        store.list(None).await.result.map(drop),
+    ];
+    for answer in answers {
+        let error = answer.expect_err("not readable");
+        let message = error.to_string();
+        assert_eq!(error.kind(), StoreErrorKind::Refused, "{message}");
+        assert!(message.contains("broken") && !message.contains(['\n', '\u{202e}']), "{message}");
+    }
+    let other = lock_name("other");
+    assert!(matches!(write(&store, &acquire(&other, 1)).await, Outcome::Applied(_)), "only that row is affected");
+}
+
+#[tokio::test]
+async fn names_are_compared_by_their_bytes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Sqlite::open(database(&directory)).expect("opens");
+    let long = "é".repeat(1024);
+    let names = ["a", "A", "a ", " a", "é", "e\u{301}", "🦀", "a'; DROP TABLE lock; --", "1", "1.0", "01", &long];
+    for name in names {
+        let answer = write(&store, &acquire(&lock_name(name), 1)).await;
+        assert!(matches!(answer, Outcome::Applied(_)), "{name:?} is a lock of its own");
+    }
+    assert_eq!(store.list(None).await.result.expect("lists").rows.len(), names.len());
+}
+
+#[tokio::test]
+async fn a_listing_comes_in_pages_and_misses_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, memory) = (Sqlite::open(database(&directory)).expect("opens"), Memory::new());
+    assert!(store.list(None).await.result.expect("lists").rows.is_empty());
+    for n in 0..200 {
+        let op = acquire(&lock_name(&format!("lock {n}")), n);
+        assert_eq!(write(&store, &op).await, write(&memory, &op).await);
+    }
+    let (mut rows, mut pages, mut after) = (Vec::new(), Vec::new(), None::<String>);
+    loop {
+        let page = store.list(after.as_deref()).await.result.expect("lists");
+        pages.push(page.rows.len());
+        rows.extend(page.rows);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(pages, [100, 100], "a full last page is the end");
+    assert_eq!(rows, memory.list(None).await.result.expect("lists").rows);
+}
+
+/// What happens in which order while another process holds SQLite's write lock: `write` is under way, and a second task
+/// of the same runtime takes a hundred turns and then has the other process let go.
+async fn order_of_events(write: impl Future<Output = ()>, mut other: Child) -> Vec<&'static str> {
+    let events = RefCell::new(Vec::new());
+    let write = async {
+        write.await;
+        events.borrow_mut().push("write answered");
+    };
+    let heartbeats = async {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        events.borrow_mut().push("hundred turns taken");
+        other.tell();
+    };
+    tokio::join!(biased; write, heartbeats);
+    events.into_inner()
+}
+
+#[tokio::test]
+async fn lesson_36_waiting_for_another_process_does_not_stop_the_runtime() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Sqlite::open(database(&directory)).expect("opens");
+    let other = Child::holding_the_write_lock(store.path());
+    let op = acquire(&lock_name("orders"), 1);
+    let mut answer = None;
+    let events = order_of_events(async { answer = Some(write(&store, &op).await) }, other).await;
+    assert_eq!(events, ["hundred turns taken", "write answered"]);
+    assert!(matches!(answer, Some(Outcome::Applied(_))), "late, but it took effect: {answer:?}");
+}
+
+#[tokio::test]
+async fn lesson_36_others_renew_on_while_another_process_has_the_write_lock_and_ours_is_late_but_kept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (store, elsewhere) = (Sqlite::open(database(&directory)).expect("opens"), Memory::new());
+    let (path, name) = (store.path().to_owned(), lock_name("orders"));
+    let held = async |client: Client| {
+        let lock = client.lock("orders").expect("a lock");
+        lock.options().renewal(Renewal::Manual).acquire().await.expect("free")
+    };
+    let ours = held(Client::builder(store.clone()).build().expect("a client")).await;
+    let theirs = held(Client::builder(elsewhere.clone()).build().expect("a client")).await;
+    let mut other = Child::holding_the_write_lock(&path);
+    let events = RefCell::new(Vec::new());
+    let late = async {
+        ours.renew().await.expect("late, but kept");
+        events.borrow_mut().push("ours renewed");
+    };
+    let on_time = async {
+        for _ in 0..10 {
+            theirs.renew().await.expect("on time");
+        }
+        events.borrow_mut().push("theirs renewed ten times");
+        other.tell();
+    };
+    tokio::join!(biased; late, on_time);
+    assert_eq!(events.into_inner(), ["theirs renewed ten times", "ours renewed"]);
+    assert!(ours.is_valid() && theirs.is_valid());
+    let renewal_seq = async |store: &dyn Store| read(store, &name).await.and_then(|row| row.whole("renewalSeq"));
+    assert_eq!((renewal_seq(&store).await, renewal_seq(&elsewhere).await), (Some(1), Some(10)));
+}
+
+#[tokio::test]
+async fn control_a_store_that_waits_inline_is_noticed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = Sqlite::open(database(&directory)).expect("opens").path().to_owned();
+    let other = Child::holding_the_write_lock(&path);
+    let inline = async {
+        let connection = rusqlite::Connection::open(&path).expect("opens");
+        connection.busy_timeout(std::time::Duration::from_millis(100)).expect("sets");
+        connection.execute_batch("BEGIN IMMEDIATE").expect_err("the other process has it");
+    };
+    assert_eq!(order_of_events(inline, other).await, ["write answered", "hundred turns taken"]);
+}
+
+#[tokio::test]
+async fn a_write_that_waits_too_long_is_throttled_and_took_no_effect() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Sqlite::open(database(&directory)).expect("opens");
+    let mut other = Child::holding_the_write_lock(store.path());
+    let name = lock_name("orders");
+    let (first, second) = (acquire(&name, 1), acquire(&name, 2));
+    // Together: time in the queue counts too, so the second does not wait for another five seconds.
+    let (first, second) = tokio::join!(store.write(&first), store.write(&second));
+    for answer in [first, second] {
+        assert_eq!(answer.result.map_err(|e| e.kind()), Err(StoreErrorKind::Throttled));
+    }
+    assert_eq!(read(&store, &name).await, None, "reading goes on meanwhile");
+    other.tell();
+    other.wait();
+    assert!(matches!(write(&store, &acquire(&name, 3)).await, Outcome::Applied(_)));
+}
+
+#[tokio::test]
+async fn a_database_removed_or_replaced_while_open_is_noticed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = database(&directory);
+    let (store, name) = (Sqlite::open(&path).expect("opens"), lock_name("orders"));
+    for replace in [false, true] {
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
+        }
+        let _other = replace.then(|| Sqlite::open(&path).expect("a new one"));
+        for answer in [
+            store.write(&acquire(&name, 1)).await.result.map(drop),
+            store.read(&name, Consistency::Strong).await.result.map(drop),
+        ] {
+            let error = answer.expect_err("its locks guard nothing any more");
+            assert!(error.to_string().contains("removed or replaced"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_future_can_be_dropped_before_its_answer() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Sqlite::open(database(&directory)).expect("opens");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let name = lock_name("orders");
+    let op = acquire(&name, 1);
+    drop(store.write(&op));
+    runtime.block_on(async {
+        let polled = async {
+            tokio::select! { biased; _ = store.write(&op) => {}, () = std::future::ready(()) => {} }
+        };
+        polled.await;
+        let row = read(&store, &name).await;
+        assert!(row.is_none_or(|row| row.text("leaseId").is_some()), "it took effect wholly or not at all");
+        assert!(matches!(write(&store, &acquire(&lock_name("other"), 1)).await, Outcome::Applied(_)));
+    });
+}
