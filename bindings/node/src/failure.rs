@@ -1,4 +1,4 @@
-//! Errors as JSON: which class JavaScript makes of them, a code to act on, one line for people.
+//! Errors of the library as JSON: the JavaScript class to create, a code for programs, and a one-line message for people.
 
 use std::fmt::Display;
 
@@ -9,9 +9,9 @@ use dynamo_lock::{
 };
 use serde_json::{Value as Json, json};
 
-use crate::show;
+use crate::json;
 
-/// Words of the Rust library's messages, and what they are here.
+/// Rust terms in messages of the library, and their JavaScript counterparts.
 const WORDS: [(&str, &str); 4] = [
     ("`dynamo-lock table create` or DynamoDb::create_table", "client.createLockTable()"),
     ("`partition_key`", "`partitionKey`"),
@@ -19,7 +19,9 @@ const WORDS: [(&str, &str); 4] = [
     (": `dynamo-lock table check` tells whether it can be used", ""),
 ];
 
-/// Why a call failed.
+/// Failure of a call, as JSON with `class`, `code`, `message` and fields that depend on the class.
+///
+/// `lib/decode.js` creates the error from it.
 #[derive(Debug)]
 pub(crate) struct Failure(Json);
 
@@ -34,29 +36,32 @@ impl Failure {
         self
     }
 
-    pub(crate) fn json(self) -> Json {
+    pub(crate) fn into_json(self) -> Json {
         self.0
     }
 
-    /// JavaScript said stop, and knows why.
+    /// Failure of a call that JavaScript cancelled. Users never see it, because the promise is rejected with the reason of
+    /// the abort signal.
     pub(crate) fn cancelled() -> Self {
         Self::new("store", "CANCELLED", &"cancelled")
     }
 
-    /// It ended without a word.
-    pub(crate) fn fault(method: &str) -> Self {
-        Self::new("store", "REFUSED", &format!("{method} ended by a fault of the library: please report it"))
+    /// Failure of a call whose task panicked.
+    pub(crate) fn panicked(method: &str) -> Self {
+        Self::new("store", "REFUSED", &format!("{method} failed: internal error of dynamo-lock; please report it"))
     }
 
+    /// Failure of a call with an invalid argument.
     pub(crate) fn argument(message: &dyn Display) -> Self {
         Self::new("argument", "INVALID_ARGUMENT", message)
     }
 
+    /// Failure of a table operation on a store that is not DynamoDB.
     pub(crate) fn not_dynamodb() -> Self {
         Self::new(
             "store",
             "NOT_DYNAMODB",
-            &"this client's store is not DynamoDB, so it has no table to create or delete",
+            &"cannot create or delete a table: the store of this client is not DynamoDB",
         )
     }
 }
@@ -113,13 +118,11 @@ impl From<AcquireError> for Failure {
         let held = Self::new("held", "LOCK_HELD", &error);
         match error {
             AcquireError::TimedOut { holder, waited } => {
-                let holder = holder.as_ref().map(show::holder);
-                held.with("holder", holder).with("waitedMs", show::millis(waited))
+                let holder = holder.as_ref().map(json::holder);
+                held.with("holder", holder).with("waitedMs", json::millis(waited))
             }
             AcquireError::Store(error) => error.into(),
-            AcquireError::Row { ref fault, .. } => {
-                Self::new("store", "BAD_ROW", &error).with("fault", fault.to_string())
-            }
+            AcquireError::Row { .. } => Self::new("store", "BAD_ROW", &error),
             AcquireError::Config(error) => error.into(),
             other => Self::new("store", "REFUSED", &other),
         }
@@ -131,13 +134,13 @@ impl<T> From<&Lost<T>> for Failure {
         let reason = match lost.reason {
             LossReason::Expired => "expired",
             LossReason::TakenOver => "takenOver",
-            LossReason::Revoked => "revokedToken",
+            LossReason::Revoked => "revoked",
             LossReason::RowGone => "rowGone",
             LossReason::MaxHold => "maxHold",
             LossReason::Suspended => "suspended",
             _ => "other",
         };
-        Self::new("lost", "LOCK_LOST", lost).with("reason", reason).with("lockToken", lost.token.to_string())
+        Self::new("lost", "LOCK_LOST", lost).with("reason", reason).with("token", lost.token.to_string())
     }
 }
 
@@ -145,9 +148,7 @@ impl From<HoldError> for Failure {
     fn from(error: HoldError) -> Self {
         let held = Self::new("held", "LOCK_HELD", &error);
         match error {
-            HoldError::Held { by, until } => {
-                held.with("holder", show::holder(&by)).with("untilMs", until.and_then(show::epoch_ms))
-            }
+            HoldError::Held { by, .. } => held.with("holder", json::holder(&by)),
             HoldError::Lost(lost) => (&lost).into(),
             HoldError::Acquire(error) => error.into(),
             other => Self::new("store", "REFUSED", &other),
@@ -169,7 +170,7 @@ impl From<RevokeError> for Failure {
     fn from(error: RevokeError) -> Self {
         match error {
             RevokeError::Ended { ref holder, .. } => {
-                Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(show::holder))
+                Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(json::holder))
             }
             RevokeError::Row(fault) => fault.into(),
             RevokeError::Store(error) => error.into(),
@@ -202,9 +203,10 @@ impl From<LegacyError> for Failure {
     fn from(error: LegacyError) -> Self {
         match error {
             LegacyError::Held { ref expires_on, .. } => {
-                let until: Option<f64> = expires_on.parse().ok();
-                Self::new("held", "LOCK_HELD", &error).with("untilMs", until)
+                let expires_at: Option<f64> = expires_on.parse().ok();
+                Self::new("held", "LOCK_HELD", &error).with("holder", json!({ "expiresAtMs": expires_at }))
             }
+            // `lib/legacy.js` reports this as 'ERROR', like npm dynamo-lock when its conditional write failed.
             LegacyError::Lost => Self::new("held", "LOCK_HELD", &error).with("race", true),
             LegacyError::Row(fault) => fault.into(),
             LegacyError::Store(error) => error.into(),
