@@ -109,7 +109,7 @@ class Connection {
 
   #toError(failure) {
     // The message of the addon suggests environment variables, which have no effect with the user's own provider.
-    if (this.#providerError === undefined || !failure.message.startsWith('no usable AWS credentials')) return toError(failure);
+    if (this.#providerError === undefined || failure.cause !== 'missingCredentials') return toError(failure);
     const cause = String(this.#providerError?.message ?? this.#providerError);
     const error = toError({ ...failure, message: `awsConfig.credentials gives no usable AWS credentials: ${cause}` });
     return Object.assign(error, { cause: this.#providerError });

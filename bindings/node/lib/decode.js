@@ -5,8 +5,8 @@ const { DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError
 
 const CLASSES = { held: LockHeldError, lost: LockLostError, store: StoreError };
 
-/** Returns the error for a failure. */
-function toError({ class: type, code, message, ...rest }) {
+/** Returns the error for a failure. Its `cause` is for internal use only, because users act on `code`. */
+function toError({ class: type, code, message, cause, ...rest }) {
   if (type === 'argument') return new ArgumentError(message);
   const { token, holder, ...fields } = rest;
   if (token !== undefined) fields.token = toToken(token);

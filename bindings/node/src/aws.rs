@@ -9,7 +9,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Builder, Config};
 use aws_smithy_types::timeout::TimeoutConfig;
-use dynamo_lock::{Clock, StoreError, StoreErrorKind, SystemClock};
+use dynamo_lock::{StoreError, StoreErrorKind};
 
 use crate::credentials::{self, Provider};
 use crate::db::Db;
@@ -67,13 +67,16 @@ fn client_over_db(settings: &Settings, port: &Arc<Port>) -> Client {
     Client::from_conf(config.build())
 }
 
+#[allow(clippy::disallowed_methods)] // an ordinary timeout, on which no lease depends
 async fn find_region() -> Result<Region, StoreError> {
     let chain = DefaultRegionChain::builder().build();
     let found = tokio::select! {
         biased;
         found = chain.region() => found,
-        () = SystemClock.sleep(REGION_LIMIT) => None,
+        () = tokio::time::sleep(REGION_LIMIT) => None,
     };
-    let message = "no AWS Region is configured: set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile";
-    found.ok_or_else(|| StoreError::new(StoreErrorKind::Misconfigured, message))
+    found.ok_or_else(|| {
+        StoreError::new(StoreErrorKind::Misconfigured, "no AWS Region is configured")
+            .with_fix("set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile")
+    })
 }

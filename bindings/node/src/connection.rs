@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use aws_sdk_dynamodb::types::ConditionCheck;
 use dynamo_lock::{Guard, List};
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
@@ -99,6 +100,12 @@ impl Connection {
         lock(&self.guards).get(&id).map(f)
     }
 
+    /// Returns the condition check of a guard, or `None` if the store is not DynamoDB.
+    pub(crate) fn condition_check(&self, id: u32) -> Option<ConditionCheck> {
+        let table = self.opened.get()?.table.as_ref()?;
+        self.with_guard(id, |guard| table.condition_check(guard).ok())?
+    }
+
     /// Drops a guard, which releases its lock in the background.
     pub(crate) fn forget(&self, id: u32) {
         let guard = self.take_guard(id);
@@ -150,7 +157,7 @@ async fn watch(connection: Weak<Connection>, id: u32, stop: CancellationToken) {
     stop.cancelled().await;
     let Some(connection) = connection.upgrade() else { return };
     // A guard that is missing here was released or forgotten, so there is no loss to report.
-    let lost = connection.with_guard(id, |guard| guard.ensure(std::time::Duration::ZERO).err()).flatten();
+    let lost = connection.with_guard(id, |guard| guard.loss()).flatten();
     if let Some(lost) = lost {
         connection.port.post(MessageKind::Lost, id, Failure::from(&lost).into_json().to_string());
     }

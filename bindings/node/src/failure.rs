@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use dynamo_lock::store::{OpenError, UrlError};
+use dynamo_lock::store::{StoreErrorCause, UrlError};
 use dynamo_lock::{
     AcquireError, ConfigError, HoldError, InspectError, LegacyError, LossReason, Lost, NameError, ReleaseError,
     RevokeError, RowError, StoreError, StoreErrorKind, TableError,
@@ -10,14 +10,6 @@ use dynamo_lock::{
 use serde_json::{Value as Json, json};
 
 use crate::json;
-
-/// Rust terms in messages of the library, and their JavaScript counterparts.
-const WORDS: [(&str, &str); 4] = [
-    ("`dynamo-lock table create` or DynamoDb::create_table", "client.createLockTable()"),
-    ("`partition_key`", "`partitionKey`"),
-    ("`service_clock` off", "`serviceClock` off"),
-    (": `dynamo-lock table check` tells whether it can be used", ""),
-];
 
 /// Failure of a call, as JSON with `class`, `code`, `message` and fields that depend on the class.
 ///
@@ -27,8 +19,7 @@ pub(crate) struct Failure(Json);
 
 impl Failure {
     fn new(class: &str, code: &str, message: &dyn Display) -> Self {
-        let message = WORDS.iter().fold(message.to_string(), |text, (rust, here)| text.replace(rust, here));
-        Self(json!({ "class": class, "code": code, "message": message }))
+        Self(json!({ "class": class, "code": code, "message": message.to_string() }))
     }
 
     fn with(mut self, name: &str, value: impl Into<Json>) -> Self {
@@ -46,7 +37,7 @@ impl Failure {
         Self::new("store", "CANCELLED", &"cancelled")
     }
 
-    /// Failure of a call whose task panicked.
+    /// Failure of a call that panicked.
     pub(crate) fn panicked(method: &str) -> Self {
         Self::new("store", "REFUSED", &format!("{method} failed: internal error of dynamo-lock; please report it"))
     }
@@ -75,8 +66,23 @@ impl From<StoreError> for Failure {
             StoreErrorKind::Misconfigured => "MISCONFIGURED",
             _ => "REFUSED",
         };
-        Self::new("store", code, &error)
+        let (message, cause) = match error.cause() {
+            Some(StoreErrorCause::MissingTable) => (with_fix(&error, CREATE_TABLE), "missingTable"),
+            Some(StoreErrorCause::KeySchema) => (with_fix(&error, SET_PARTITION_KEY), "keySchema"),
+            Some(StoreErrorCause::MissingCredentials) => (error.to_string(), "missingCredentials"),
+            _ => return Self::new("store", code, &error),
+        };
+        Self::new("store", code, &message).with("cause", cause)
     }
+}
+
+/// Fixes that name the JavaScript API. The fixes in errors of the Rust library name the Rust API.
+const CREATE_TABLE: &str = "create it with client.createLockTable(), or check name, region and endpoint";
+const SET_PARTITION_KEY: &str = "set `partitionKey` to the name of the table's key, or create another table";
+
+/// Returns the message of `error` with another fix.
+fn with_fix(error: &StoreError, fix: &str) -> String {
+    format!("{}; {fix}", error.problem())
 }
 
 impl From<ConfigError> for Failure {
@@ -97,19 +103,9 @@ impl From<UrlError> for Failure {
     }
 }
 
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Url(error) => error.into(),
-            OpenError::Store(error) => error.into(),
-            other => Self::new("store", "REFUSED", &other),
-        }
-    }
-}
-
 impl From<RowError> for Failure {
-    fn from(fault: RowError) -> Self {
-        Self::new("store", "BAD_ROW", &fault)
+    fn from(error: RowError) -> Self {
+        Self::new("store", "BAD_ROW", &error)
     }
 }
 
@@ -148,7 +144,7 @@ impl From<HoldError> for Failure {
     fn from(error: HoldError) -> Self {
         let held = Self::new("held", "LOCK_HELD", &error);
         match error {
-            HoldError::Held { by, .. } => held.with("holder", json::holder(&by)),
+            HoldError::Held { holder } => held.with("holder", json::holder(&holder)),
             HoldError::Lost(lost) => (&lost).into(),
             HoldError::Acquire(error) => error.into(),
             other => Self::new("store", "REFUSED", &other),
@@ -172,7 +168,7 @@ impl From<RevokeError> for Failure {
             RevokeError::Ended { ref holder, .. } => {
                 Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(json::holder))
             }
-            RevokeError::Row(fault) => fault.into(),
+            RevokeError::Row { .. } => Self::new("store", "BAD_ROW", &error),
             RevokeError::Store(error) => error.into(),
             other => Self::new("store", "UNANSWERED", &other),
         }
@@ -182,7 +178,7 @@ impl From<RevokeError> for Failure {
 impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Self {
         match error {
-            InspectError::Row(fault) => fault.into(),
+            InspectError::Row { .. } => Self::new("store", "BAD_ROW", &error),
             InspectError::Store(error) => error.into(),
             other => Self::new("store", "REFUSED", &other),
         }
@@ -208,7 +204,7 @@ impl From<LegacyError> for Failure {
             }
             // `lib/legacy.js` reports this as 'ERROR', like npm dynamo-lock when its conditional write failed.
             LegacyError::Lost => Self::new("held", "LOCK_HELD", &error).with("race", true),
-            LegacyError::Row(fault) => fault.into(),
+            LegacyError::Row { .. } => Self::new("store", "BAD_ROW", &error),
             LegacyError::Store(error) => error.into(),
             other => Self::new("store", "UNANSWERED", &other),
         }

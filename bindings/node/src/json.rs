@@ -3,7 +3,7 @@
 //! Tokens are strings, because a JavaScript number cannot represent every 64-bit integer.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck};
 use dynamo_lock::{FencingToken, Holder, Inspection};
@@ -14,13 +14,18 @@ pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).floor()
 }
 
+/// Returns a point in time in milliseconds since 1970, or `None` if it is earlier.
+fn epoch_ms(time: SystemTime) -> Option<f64> {
+    time.duration_since(UNIX_EPOCH).ok().map(millis)
+}
+
 pub(crate) fn holder(holder: &Holder) -> Json {
     json!({
         "owner": holder.owner,
         "token": token(holder.token),
-        "acquiredAtMs": holder.acquired_at_ms,
+        "acquiredAtMs": holder.acquired_at.and_then(epoch_ms),
         "leaseMs": holder.lease.map(millis),
-        "expiresAtMs": holder.expires_at_ms,
+        "expiresAtMs": holder.expires_at.and_then(epoch_ms),
         "data": holder.data,
     })
 }
@@ -34,12 +39,12 @@ pub(crate) fn inspection(inspection: &Inspection) -> Json {
         Inspection::Free { token: last, data } => {
             json!({ "state": "free", "token": token(*last), "data": data })
         }
-        Inspection::Held { by, may_end, .. } => json!({
+        Inspection::Held { holder: by, may_end } => json!({
             "state": "held",
             "holder": holder(by),
             "mayEndMs": { "earliest": millis(*may_end.start()), "latest": millis(*may_end.end()) },
         }),
-        Inspection::Expired { by, .. } => {
+        Inspection::Expired { holder: by } => {
             json!({ "state": "expired", "holder": holder(by) })
         }
         other => json!({ "state": format!("{other:?}") }),

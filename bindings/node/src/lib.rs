@@ -77,8 +77,7 @@ impl NativeClient {
     /// Returns the condition check of a held lock as JSON, or `None` if the store is not DynamoDB.
     #[napi]
     pub fn condition_check(&self, guard: u32) -> Option<String> {
-        let check = self.connection.with_guard(guard, |guard| guard.condition_check().ok())?;
-        check.map(|check| json::condition_check(&check).to_string())
+        self.connection.condition_check(guard).map(|check| json::condition_check(&check).to_string())
     }
 
     /// Drops a held lock, which releases it in the background unless it is lost.

@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use dynamo_lock::{Client, FencingToken, Lock, LockOptions, StoreErrorKind, TableError, TableOptions};
+use dynamo_lock::store::StoreOperation;
+use dynamo_lock::{Client, FencingToken, Lock, LockOptions, StoreErrorKind, TableError, TableOptions, TryAcquire};
 use serde_json::{Value as Json, json};
 
 use crate::connection::{CallResult, Connection};
@@ -56,8 +57,8 @@ impl Connection {
         let options = acquire_options(lock, args);
         let guard = match (args["try"].as_bool(), millis(&args["waitMs"])) {
             (Some(true), _) => match options.try_acquire().await? {
-                Some(guard) => guard,
-                None => return Ok(Json::Null),
+                TryAcquire::Acquired(guard) => guard,
+                TryAcquire::Held(_) => return Ok(Json::Null),
             },
             (_, Some(limit)) => options.acquire_within(limit).await?,
             (_, None) => options.acquire().await?,
@@ -137,7 +138,8 @@ async fn accepted(work: impl Future<Output = Result<(), TableError>>) -> CallRes
     match work.await {
         Ok(()) => Ok(Json::Null),
         Err(TableError::Store(error))
-            if error.kind() == StoreErrorKind::AccessDenied && error.to_string().contains("dynamodb:DescribeTable") =>
+            if error.kind() == StoreErrorKind::AccessDenied
+                && error.operation() == Some(StoreOperation::DescribeTable) =>
         {
             Ok(Json::Null)
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::store::{StoreUrl, open};
+use dynamo_lock::store::StoreUrl;
 use dynamo_lock::{Client, ConfigError, DynamoDb, Memory, Store};
 use serde_json::Value as Json;
 
@@ -74,9 +74,10 @@ impl Settings {
     /// A failure if the store cannot be opened or no Region is configured.
     pub(crate) async fn open(&self, port: &Arc<Port>) -> Result<Opened, Failure> {
         if let Some(url) = self.text("url") {
-            let store = open(url).await?;
-            let table = match StoreUrl::parse(url) {
-                Ok(StoreUrl::DynamoDb(_)) => downcast(&store),
+            let url = StoreUrl::parse(url)?;
+            let store = url.open().await?;
+            let table = match url {
+                StoreUrl::DynamoDb(_) => downcast(&store),
                 _ => None,
             };
             return Ok(Opened { client: self.build(store)?, table });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dynamo_lock::{FencingToken, Holder, Inspection};
 use serde_json::json;
 
-use crate::print::{escape, escape_json, holder, time};
+use crate::print::{epoch_ms, escape, escape_json, holder, time};
 
 /// Column headings of the table that `ls` prints, in the order of [`View::cells`].
 pub const COLUMNS: [&str; 6] = ["NAME", "STATE", "TOKEN", "OWNER", "ACQUIRED", "MAY END"];
@@ -37,13 +37,13 @@ impl View {
         let view = Self { name, state: "unknown", ..Self::default() };
         match inspection {
             Inspection::Free { token, data } => Self { state: "free", token, data, ..view },
-            Inspection::Held { by, token, may_end, .. } => {
-                let data = by.data.clone();
-                Self { state: "held", token, by: Some(by), may_end: Some(may_end), data, ..view }
+            Inspection::Held { holder, may_end } => {
+                let (token, data) = (holder.token, holder.data.clone());
+                Self { state: "held", token, by: Some(holder), may_end: Some(may_end), data, ..view }
             }
-            Inspection::Expired { by, token } => {
-                let data = by.data.clone();
-                Self { state: "expired", token, by: Some(by), data, ..view }
+            Inspection::Expired { holder } => {
+                let (token, data) = (holder.token, holder.data.clone());
+                Self { state: "expired", token, by: Some(holder), data, ..view }
             }
             _ => view,
         }
@@ -69,7 +69,7 @@ impl View {
         field("lock", &self.name);
         field("state", if self.state == "expired" { EXPIRED } else { self.state });
         if let Some(by) = &self.by {
-            field("holder", &holder(by.owner.as_deref(), by.acquired_at_ms));
+            field("holder", &holder(by.owner.as_deref(), by.acquired_at));
         }
         let last = if self.state == "free" { " (of the last holder)" } else { "" };
         field("token", &self.token.map_or("none".to_owned(), |token| format!("{token}{last}")));
@@ -89,7 +89,7 @@ impl View {
             "state": self.state,
             "token": self.token.map(FencingToken::get),
             "owner": by.and_then(|by| by.owner.as_deref()),
-            "acquiredAtMs": by.and_then(|by| by.acquired_at_ms),
+            "acquiredAtMs": by.and_then(|by| by.acquired_at).map(epoch_ms),
             "leaseMs": by.and_then(|by| by.lease).map(ms),
             "mayEndMs": self.may_end.as_ref().map(|range| {
                 json!({ "earliest": ms(*range.start()), "latest": ms(*range.end()) })
@@ -109,7 +109,7 @@ impl View {
             self.state.to_owned(),
             or_dash(self.token.map(|token| token.to_string())),
             or_dash(by.and_then(|by| by.owner.as_deref()).map(escape)),
-            or_dash(by.and_then(|by| by.acquired_at_ms).map(time)),
+            or_dash(by.and_then(|by| by.acquired_at).map(epoch_ms).map(time)),
             self.error.as_deref().map_or_else(|| self.may_end(), escape),
         ]
     }
