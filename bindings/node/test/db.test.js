@@ -317,7 +317,7 @@ test('a db that does not say its Region is not said to be in another', needsAll,
   const db = new commands.DynamoDBClient({ region: 'eu-west-1', endpoint, credentials: { ...awsConfig } });
   t.after(() => db.destroy());
   const lock = library.createClient('no-such-table', { db, commands }).lock('a');
-  await assert.rejects(lock.inspect(), { code: 'MISCONFIGURED', message: /^there is no table no-such-table: / });
+  await assert.rejects(lock.inspect(), { code: 'MISCONFIGURED', message: /^there is no table no-such-table; / });
 });
 
 test('close waits until what an aborted acquire began is given back', needsAll, async (t) => {
