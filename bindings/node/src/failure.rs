@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use dynamo_lock::store::{OpenError, UrlError};
+use dynamo_lock::store::UrlError;
 use dynamo_lock::{
     AcquireError, ConfigError, HoldError, InspectError, LegacyError, LossReason, Lost, NameError, ReleaseError,
     RevokeError, RowError, StoreError, StoreErrorKind, TableError,
@@ -92,16 +92,6 @@ impl From<UrlError> for Failure {
     }
 }
 
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Url(error) => error.into(),
-            OpenError::Store(error) => error.into(),
-            other => Self::new("store", "REFUSED", &other),
-        }
-    }
-}
-
 impl From<RowError> for Failure {
     fn from(fault: RowError) -> Self {
         Self::new("store", "BAD_ROW", &fault)
@@ -117,7 +107,7 @@ impl From<AcquireError> for Failure {
                 held.with("holder", holder).with("waitedMs", show::millis(waited))
             }
             AcquireError::Store(error) => error.into(),
-            AcquireError::Row { ref fault, .. } => {
+            AcquireError::Row { error: ref fault, .. } => {
                 Self::new("store", "BAD_ROW", &error).with("fault", fault.to_string())
             }
             AcquireError::Config(error) => error.into(),
@@ -145,8 +135,8 @@ impl From<HoldError> for Failure {
     fn from(error: HoldError) -> Self {
         let held = Self::new("held", "LOCK_HELD", &error);
         match error {
-            HoldError::Held { by, until } => {
-                held.with("holder", show::holder(&by)).with("untilMs", until.and_then(show::epoch_ms))
+            HoldError::Held { holder } => {
+                held.with("holder", show::holder(&holder)).with("untilMs", holder.expires_at.and_then(show::epoch_ms))
             }
             HoldError::Lost(lost) => (&lost).into(),
             HoldError::Acquire(error) => error.into(),
@@ -171,7 +161,7 @@ impl From<RevokeError> for Failure {
             RevokeError::Ended { ref holder, .. } => {
                 Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(show::holder))
             }
-            RevokeError::Row(fault) => fault.into(),
+            RevokeError::Row { error, .. } => error.into(),
             RevokeError::Store(error) => error.into(),
             other => Self::new("store", "UNANSWERED", &other),
         }
@@ -181,7 +171,7 @@ impl From<RevokeError> for Failure {
 impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Self {
         match error {
-            InspectError::Row(fault) => fault.into(),
+            InspectError::Row { error, .. } => error.into(),
             InspectError::Store(error) => error.into(),
             other => Self::new("store", "REFUSED", &other),
         }
@@ -206,7 +196,7 @@ impl From<LegacyError> for Failure {
                 Self::new("held", "LOCK_HELD", &error).with("untilMs", until)
             }
             LegacyError::Lost => Self::new("held", "LOCK_HELD", &error).with("race", true),
-            LegacyError::Row(fault) => fault.into(),
+            LegacyError::Row { error, .. } => error.into(),
             LegacyError::Store(error) => error.into(),
             other => Self::new("store", "UNANSWERED", &other),
         }

@@ -77,17 +77,22 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Take a lock from a holder that is stuck: exactly the reign with that token
-    Release {
-        /// The lock
+    /// End another client's acquisition of a lock, for example if its holder is stuck
+    ///
+    /// Other clients acquire the lock when the lease of the revoked holder has expired.
+    Revoke {
+        /// Name of the lock
         name: String,
-        /// The reign's fencing token, as show and ls tell it
+        /// Fencing token of the acquisition, as printed by show and ls
+        ///
+        /// Nothing is revoked if the lock has been acquired again since. On a terminal, revoke shows the current
+        /// holder and asks for confirmation if this option is missing.
         #[arg(long, value_name = "N", value_parser = token, allow_negative_numbers = true)]
-        token: u64,
-        /// Free it at once, not when its lease is over. Unsafe if the holder lives
+        token: Option<u64>,
+        /// Free the lock at once; unsafe if its holder is still running
         #[arg(long)]
-        now: bool,
-        /// Do not ask
+        force: bool,
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },

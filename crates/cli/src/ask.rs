@@ -1,25 +1,31 @@
-//! Questions before what cannot be undone.
+//! Confirmation prompts before destructive operations.
 
 use std::io::{BufRead, IsTerminal, Write};
 
 use crate::exit::Failure;
 use crate::print;
 
+/// The user's answer to a confirmation prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Yes,
     No,
 }
 
-/// Whether there is a terminal to ask on; elsewhere only `--yes` is an answer.
-pub fn is_possible(what: &str) -> Result<(), Failure> {
-    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        return Ok(());
-    }
-    Err(Failure::usage(format!("{what}: say --yes if you mean it")))
+/// Returns whether a person can answer a prompt: standard input and standard error are terminals.
+pub fn is_interactive() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Asks; anything but a clear yes is no.
+/// Returns a usage error that begins with `what` if no person can answer a prompt.
+pub fn require_terminal(what: &str) -> Result<(), Failure> {
+    if is_interactive() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{what}: standard input is not a terminal; add --yes to confirm")))
+}
+
+/// Asks the question on standard error and reads one line. Any answer but `y` or `yes` means no.
 pub fn ask(question: &str) -> Answer {
     let _closed = write!(std::io::stderr(), "{} [y/N] ", print::escape(question));
     let mut answer = String::new();

@@ -23,10 +23,10 @@ pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -
             let but = |message| format!("lock {name:?} is held with token {token}, but: {message}");
             written.map(|()| End::Done).map_err(|failure| Failure::new(failure.kind, but(failure.message)))
         }
-        Err(HoldError::Held { by, .. }) => {
+        Err(HoldError::Held { holder }) => {
             let message = format!(
                 "lock {name:?} is held by {}; try again later",
-                print::holder(by.owner.as_deref(), by.acquired_at_ms)
+                print::holder(holder.owner.as_deref(), holder.acquired_at)
             );
             Ok(End::NotAcquired { code: NOT_ACQUIRED, message: Some(message) })
         }
@@ -58,9 +58,9 @@ pub async fn table(store: &Open, command: TableCommand) -> Result<End, Failure> 
         }
         TableCommand::Delete { yes } => {
             if !yes {
-                ask::is_possible("this deletes the table with all its locks")?;
-                if ask::ask(&format!("Delete the table of {} with all its locks?", store.url)) == Answer::No {
-                    return Err(Failure::usage("nothing was deleted"));
+                ask::require_terminal("cannot ask whether to delete the table and all its locks")?;
+                if ask::ask(&format!("Delete the table of {} and all its locks?", store.url)) == Answer::No {
+                    return Err(Failure::usage("the table was not deleted"));
                 }
             }
             table.delete_table().await?;

@@ -5,9 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::error::ContextKind;
-use dynamo_lock::{
-    AcquireError, ConfigError, HoldError, InspectError, RevokeError, StoreError, StoreErrorKind, TableError,
-};
+use dynamo_lock::{AcquireError, ConfigError, HoldError, InspectError, StoreError, StoreErrorKind, TableError};
 
 use crate::print;
 
@@ -134,8 +132,13 @@ pub fn finish(end: &Result<End, Failure>) -> ExitCode {
 /// Prints what clap says, but for flags that flock(1) has: it would take them for arguments. Help and version are no errors.
 pub fn not_parsed(error: &clap::Error) -> ExitCode {
     let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let command = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
     match in_place_of(&flag) {
         Some(what) => print::line(&format!("{what}: leave {flag} out")),
+        None if command == "release" => print::line(
+            "there is no command `release`: `run` releases its lock when its command ends; use `revoke` to end the \
+             acquisition of another client",
+        ),
         None => _ = error.print(),
     }
     ExitCode::from(if error.use_stderr() { Kind::Usage.code() } else { 0 })
@@ -216,22 +219,6 @@ impl From<InspectError> for Failure {
         match error {
             InspectError::Store(error) => error.into(),
             other => Self::new(Kind::Configuration, other.to_string()),
-        }
-    }
-}
-
-impl From<RevokeError> for Failure {
-    fn from(error: RevokeError) -> Self {
-        match error {
-            RevokeError::Store(error) => error.into(),
-            RevokeError::Ended { token, .. } => Self::usage(format!(
-                "no reign with token {token} holds this lock, or it has ended: look with `dynamo-lock show`"
-            )),
-            RevokeError::Row(_) => Self::new(Kind::Configuration, error.to_string()),
-            _ => Self::new(
-                Kind::Unavailable,
-                "it was not answered whether the lock was taken from its holder: look with `dynamo-lock show`",
-            ),
         }
     }
 }

@@ -12,6 +12,7 @@
 mod args;
 mod ask;
 mod at_least;
+mod clock;
 mod commands;
 mod exit;
 mod ignored;
@@ -19,8 +20,8 @@ mod list;
 mod manual;
 mod plan;
 mod print;
-mod release;
 mod report;
+mod revoke;
 mod run;
 mod store;
 mod supervisor;
@@ -77,7 +78,7 @@ async fn act(Plan { store, task }: Plan, story: &mut Story) -> Result<End, Failu
         Task::Hold { name, duration, owner } => commands::hold(&open().await?, &name, duration, owner).await,
         Task::Show { name, json } => commands::show(&open().await?, &name, json).await,
         Task::List(task) => list::list(&open().await?, &task).await,
-        Task::Release(task) => release::release(&open().await?, &task).await,
+        Task::Revoke(task) => revoke::revoke(&open().await?, &task).await,
         Task::Table(task) => commands::table(&open().await?, task).await,
         Task::Completions(shell) => manual::completions(shell),
         Task::Man => manual::man(),

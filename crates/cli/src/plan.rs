@@ -9,7 +9,6 @@ use dynamo_lock::store::StoreUrl;
 use crate::args::{Args, Command, RunArgs, StoreArgs, TableCommand};
 use crate::exit::{Failure, Kind, NOT_ACQUIRED};
 use crate::list::ListTask;
-use crate::release::ReleaseTask;
 
 /// The child's variables: which lock it runs under.
 pub const NAME: &str = "DYNAMO_LOCK_NAME";
@@ -45,10 +44,22 @@ pub enum Task {
     Hold { name: String, duration: Duration, owner: String },
     Show { name: String, json: bool },
     List(ListTask),
-    Release(ReleaseTask),
+    Revoke(RevokeTask),
     Table(TableCommand),
     Completions(clap_complete::Shell),
     Man,
+}
+
+/// Arguments of `revoke`.
+#[derive(Debug)]
+pub struct RevokeTask {
+    pub name: String,
+    /// Token of the acquisition to revoke. Without it the user is shown the current holder and asked.
+    pub token: Option<u64>,
+    /// Free the lock at once, even though its holder may still be working.
+    pub force: bool,
+    /// Skip questions.
+    pub yes: bool,
 }
 
 #[derive(Debug)]
@@ -99,7 +110,7 @@ pub fn plan(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<Plan, Fa
         }
         Command::Show { name, json } => Task::Show { name, json },
         Command::Ls { prefix, held, json } => Task::List(ListTask { prefix, held, json }),
-        Command::Release { name, token, now, yes } => Task::Release(ReleaseTask { name, token, now, yes }),
+        Command::Revoke { name, token, force, yes } => Task::Revoke(RevokeTask { name, token, force, yes }),
         Command::Table(command) => Task::Table(command),
         Command::Completions { shell } => Task::Completions(shell),
         Command::Man => Task::Man,

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dynamo_lock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -126,10 +126,10 @@ fn steers(c: char) -> bool {
 }
 
 /// Who holds the lock and since when, for a line about it.
-pub fn holder(owner: Option<&str>, acquired_at_ms: Option<u64>) -> String {
+pub fn holder(owner: Option<&str>, acquired_at: Option<SystemTime>) -> String {
     let owner = self::owner(owner);
-    match acquired_at_ms {
-        Some(since) => format!("{owner}, since {} ({} ago)", time(since), age(since)),
+    match acquired_at {
+        Some(since) => format!("{owner}, since {} ({} ago)", time(epoch_ms(since)), age(since)),
         None => owner,
     }
 }
@@ -140,8 +140,13 @@ pub fn owner(owner: Option<&str>) -> String {
 }
 
 /// How long ago that was.
-pub fn age(acquired_at_ms: u64) -> String {
-    span(Duration::from_millis(SystemClock.now().wall_ms.saturating_sub(acquired_at_ms)))
+pub fn age(acquired_at: SystemTime) -> String {
+    span(Duration::from_millis(SystemClock.now().wall_ms.saturating_sub(epoch_ms(acquired_at))))
+}
+
+/// Returns a time in milliseconds since 1970.
+pub fn epoch_ms(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 /// Whole seconds, in the two largest units.
@@ -173,7 +178,7 @@ mod tests {
 
     #[test]
     fn absurd_times_are_printed_and_do_not_panic() {
-        assert!(holder(Some("x"), Some(u64::MAX)).contains("after 1970"));
-        assert!(holder(Some("x"), Some(0)).contains("1970-01-01T00:00:00Z"));
+        assert!(holder(Some("x"), Some(UNIX_EPOCH + Duration::from_millis(u64::MAX))).contains("after 1970"));
+        assert!(holder(Some("x"), Some(UNIX_EPOCH)).contains("1970-01-01T00:00:00Z"));
     }
 }

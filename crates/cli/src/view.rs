@@ -1,4 +1,4 @@
-//! What is known of a lock, laid out: as lines, as a row of a table, as JSON.
+//! The state of a lock as `show` and `ls` print it: lines, table cells or JSON.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;
@@ -7,72 +7,80 @@ use std::time::Duration;
 use dynamo_lock::{FencingToken, Holder, Inspection};
 use serde_json::json;
 
-use crate::print::{escape, escape_json, holder, time};
+use crate::print::{epoch_ms, escape, escape_json, holder, time};
 
-/// The columns of [`View::cells`].
-pub const COLUMNS: [&str; 6] = ["NAME", "STATE", "TOKEN", "OWNER", "SINCE", "ENDS"];
+/// Column headings of the table that `ls` prints, in the order of [`View::cells`].
+pub const COLUMNS: [&str; 6] = ["NAME", "STATE", "TOKEN", "OWNER", "ACQUIRED", "MAY END"];
 
-/// What is known of a lock.
+/// Description of the state `expired` in the lines that `show` prints.
+const EXPIRED: &str =
+    "expired: the holder did not renew its lease in time, and no other client has acquired the lock since";
+
+/// State of one lock.
 #[derive(Debug, Default)]
 pub struct View {
     name: String,
-    /// `free`, `held`, `over`, or `refused` if the row is not one that we can read.
+    /// One of `free`, `held`, `expired`, or `unreadable` if the row has an unexpected format.
     state: &'static str,
     token: Option<FencingToken>,
     by: Option<Holder>,
+    /// Time from now in which the lease may end.
     may_end: Option<RangeInclusive<Duration>>,
     data: Option<String>,
-    fault: Option<String>,
+    /// Reason for the state `unreadable`.
+    error: Option<String>,
 }
 
 impl View {
-    pub fn new(name: String, known: Inspection) -> Self {
+    /// Creates the view of a lock that was inspected.
+    pub fn new(name: String, inspection: Inspection) -> Self {
         let view = Self { name, state: "unknown", ..Self::default() };
-        match known {
+        match inspection {
             Inspection::Free { token, data } => Self { state: "free", token, data, ..view },
-            Inspection::Held { by, token, may_end, .. } => {
-                let data = by.data.clone();
-                Self { state: "held", token, by: Some(by), may_end: Some(may_end), data, ..view }
+            Inspection::Held { holder, may_end } => {
+                let (token, data) = (holder.token, holder.data.clone());
+                Self { state: "held", token, by: Some(holder), may_end: Some(may_end), data, ..view }
             }
-            Inspection::Expired { by, token } => {
-                let data = by.data.clone();
-                Self { state: "over", token, by: Some(by), data, ..view }
+            Inspection::Expired { holder } => {
+                let (token, data) = (holder.token, holder.data.clone());
+                Self { state: "expired", token, by: Some(holder), data, ..view }
             }
             _ => view,
         }
     }
 
-    /// Of a row that is refused.
-    pub fn refused(name: String, fault: String) -> Self {
-        Self { name, state: "refused", fault: Some(fault), ..Self::default() }
+    /// Creates the view of a row that cannot be read as a lock.
+    pub fn unreadable(name: String, error: String) -> Self {
+        Self { name, state: "unreadable", error: Some(error), ..Self::default() }
     }
 
-    /// Whether somebody holds it, or could: what cannot be read may be a lock of a later version.
+    /// Returns whether a client may hold the lock. An unreadable row counts as held, because it may be a lock that a
+    /// later version of this program wrote.
     pub fn may_be_held(&self) -> bool {
-        !matches!(self.state, "free" | "over")
+        !matches!(self.state, "free" | "expired")
     }
 
-    /// One line for each thing known.
+    /// Returns one line for each known property.
     pub fn lines(&self) -> String {
         let mut out = String::new();
         let mut field = |key: &str, value: &str| {
             let _never = writeln!(out, "{key:<7} {}", escape(value));
         };
         field("lock", &self.name);
-        field("state", if self.state == "over" { OVER } else { self.state });
+        field("state", if self.state == "expired" { EXPIRED } else { self.state });
         if let Some(by) = &self.by {
-            field("holder", &holder(by.owner.as_deref(), by.acquired_at_ms));
+            field("holder", &holder(by.owner.as_deref(), by.acquired_at));
         }
-        let last = if self.state == "free" { " (the last)" } else { "" };
+        let last = if self.state == "free" { " (of the last holder)" } else { "" };
         field("token", &self.token.map_or("none".to_owned(), |token| format!("{token}{last}")));
         if self.may_end.is_some() {
-            field("ends", &format!("{}, unless its holder is heard of again", self.ends()));
+            field("may end", &format!("{}, unless the holder renews its lease", self.may_end()));
         }
         self.data.iter().for_each(|data| field("data", data));
         out.trim_end().to_owned()
     }
 
-    /// One object: always the same keys, `null` where nothing is known.
+    /// Returns one JSON object. It always has the same keys; unknown values are `null`.
     pub fn json(&self) -> String {
         let ms = |duration: Duration| duration.as_millis() as u64;
         let by = self.by.as_ref();
@@ -81,53 +89,49 @@ impl View {
             "state": self.state,
             "token": self.token.map(FencingToken::get),
             "owner": by.and_then(|by| by.owner.as_deref()),
-            "sinceMs": by.and_then(|by| by.acquired_at_ms),
+            "acquiredAtMs": by.and_then(|by| by.acquired_at).map(epoch_ms),
             "leaseMs": by.and_then(|by| by.lease).map(ms),
-            "mayEndInMs": self.may_end.as_ref().map(|range| [ms(*range.start()), ms(*range.end())]),
+            "mayEndMs": self.may_end.as_ref().map(|range| {
+                json!({ "earliest": ms(*range.start()), "latest": ms(*range.end()) })
+            }),
             "data": self.data,
-            "fault": self.fault,
+            "error": self.error,
         });
         escape_json(&object.to_string())
     }
 
-    /// A row of a table, in the order of [`COLUMNS`].
+    /// Returns the cells of a table row, in the order of [`COLUMNS`].
     pub fn cells(&self) -> [String; 6] {
         let by = self.by.as_ref();
-        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         [
             escape(&self.name),
             self.state.to_owned(),
-            or_none(self.token.map(|token| token.to_string())),
-            or_none(by.and_then(|by| by.owner.as_deref()).map(escape)),
-            or_none(by.and_then(|by| by.acquired_at_ms).map(time)),
-            self.fault.as_deref().map_or_else(|| self.ends(), escape),
+            or_dash(self.token.map(|token| token.to_string())),
+            or_dash(by.and_then(|by| by.owner.as_deref()).map(escape)),
+            or_dash(by.and_then(|by| by.acquired_at).map(epoch_ms).map(time)),
+            self.error.as_deref().map_or_else(|| self.may_end(), escape),
         ]
     }
 
-    fn ends(&self) -> String {
+    fn may_end(&self) -> String {
         let Some(range) = &self.may_end else { return "-".to_owned() };
         let (earliest, latest) = (range.start().as_secs_f64(), range.end().as_secs_f64());
-        if earliest > 0.0 {
-            format!("in {earliest:.1} s to {latest:.1} s")
-        } else {
-            format!("at the latest in {latest:.1} s")
-        }
+        if earliest > 0.0 { format!("in {earliest:.1} s to {latest:.1} s") } else { format!("within {latest:.1} s") }
     }
 }
-
-const OVER: &str = "over: its holder was not heard of in time, and nobody has taken it since";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn json_is_escaped_and_still_says_the_same() {
-        let words = "\u{1b}[2J\u{202e}\u{9b}ü";
-        let text = View::new("n".to_owned(), Inspection::Free { token: None, data: Some(words.to_owned()) }).json();
-        assert_eq!(escape(&text), text);
-        let back: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
-        assert_eq!(back["data"], words);
-        assert_eq!(back["state"], "free");
+    fn json_is_escaped_and_parses_to_the_original_text() {
+        let text = "\u{1b}[2J\u{202e}\u{9b}ü";
+        let json = View::new("n".to_owned(), Inspection::Free { token: None, data: Some(text.to_owned()) }).json();
+        assert_eq!(escape(&json), json);
+        let parsed: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        assert_eq!(parsed["data"], text);
+        assert_eq!(parsed["state"], "free");
     }
 }

@@ -5,7 +5,8 @@ use std::future::pending;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, ClockReading, Holder, InspectError, Inspection, Lock, StoreErrorKind, SystemClock};
+use crate::clock::{ClockReading, SystemClock};
+use dynamo_lock::{Holder, InspectError, Inspection, Lock, StoreErrorKind};
 
 use crate::print::{self, Said};
 
@@ -76,7 +77,7 @@ async fn look(lock: &Lock) -> Seen {
     let answer = async {
         match lock.inspect().await {
             Err(InspectError::Store(error)) if error.kind() == StoreErrorKind::Unanswered => pending().await,
-            Ok(Inspection::Held { by, may_end, .. }) => {
+            Ok(Inspection::Held { holder: by, may_end }) => {
                 Seen::Held { by, latest: *may_end.end(), at: SystemClock.now() }
             }
             _ => Seen::NotHeld,
@@ -98,7 +99,7 @@ impl Seen {
             Self::NotHeld => return None,
         };
         let owner = print::owner(by.owner.as_deref());
-        let age = by.acquired_at_ms.map(|since| format!(" for {}", print::age(since))).unwrap_or_default();
+        let age = by.acquired_at.map(|since| format!(" for {}", print::age(since))).unwrap_or_default();
         let left = latest.saturating_sub(SystemClock.now().waiter_elapsed_since(at)).as_secs();
         let name = lock.name().as_str();
         Some(format!("waiting for lock {name:?}, held by {owner}{age}; unless renewed its lease ends within {left} s"))

@@ -1,4 +1,4 @@
-//! `ls`, `show` and `release`: what is known of locks, exactly as it is printed, and how one is taken away.
+//! `ls`, `show` and `revoke`: what is known of locks, exactly as it is printed, and how one is taken away.
 
 mod support;
 #[path = "support/terminal.rs"]
@@ -12,8 +12,8 @@ const GUID: &str = "0123456789abcdef0123456789abcdef";
 /// A row with the format that we know, and these attributes besides.
 fn row(attributes: &str) -> String {
     format!(
-        "{{\"v\":{{\"N\":\"1\"}},\"guid\":{{\"S\":\"{GUID}\"}},\"reign\":{{\"S\":\"{GUID}\"}},\
-         \"purgeOn\":{{\"N\":\"1790000000\"}},{attributes}}}"
+        "{{\"v\":{{\"N\":\"1\"}},\"guid\":{{\"S\":\"{GUID}\"}},\"leaseId\":{{\"S\":\"{GUID}\"}},\
+         \"ttl\":{{\"N\":\"1790000000\"}},{attributes}}}"
     )
 }
 
@@ -23,7 +23,7 @@ fn place() -> Place {
     place.put("a/free", &row(r#""token":{"N":"7"},"expiresOn":{"N":"0"},"data":{"S":"left"}"#));
     place.put(
         "a/held",
-        &row(r#""token":{"N":"8"},"expiresOn":{"N":"1790000020000"},"beat":{"N":"3"},"leaseMs":{"N":"20000"},
+        &row(r#""token":{"N":"8"},"expiresOn":{"N":"1790000020000"},"renewalSeq":{"N":"3"},"leaseMs":{"N":"20000"},
             "owner":{"S":"ops (host, pid 1, 00000001)"},"acquiredOn":{"N":"1789999990000"}"#),
     );
     place.put("b/legacy", r#"{"guid":{"S":"x"},"expiresOn":{"N":"1000"}}"#);
@@ -34,25 +34,25 @@ fn place() -> Place {
 
 /// The schema: keys are never removed, renamed or given another type.
 const JSON: [&str; 5] = [
-    r#"{"data":null,"fault":null,"leaseMs":null,"mayEndInMs":null,"name":"\u001b[2J\u202e","owner":null,"sinceMs":null,"state":"free","token":9}"#,
-    r#"{"data":"left","fault":null,"leaseMs":null,"mayEndInMs":null,"name":"a/free","owner":null,"sinceMs":null,"state":"free","token":7}"#,
-    r#"{"data":null,"fault":null,"leaseMs":20000,"mayEndInMs":[0,20000],"name":"a/held","owner":"ops (host, pid 1, 00000001)","sinceMs":1789999990000,"state":"held","token":8}"#,
-    r#"{"data":null,"fault":"the row of this name has no `guid`, so it is not a lock but other data: use another lock name or a table of its own","leaseMs":null,"mayEndInMs":null,"name":"b/data","owner":null,"sinceMs":null,"state":"refused","token":null}"#,
-    r#"{"data":null,"fault":null,"leaseMs":null,"mayEndInMs":null,"name":"b/legacy","owner":null,"sinceMs":null,"state":"over","token":null}"#,
+    r#"{"acquiredAtMs":null,"data":null,"error":null,"leaseMs":null,"mayEndMs":null,"name":"\u001b[2J\u202e","owner":null,"state":"free","token":9}"#,
+    r#"{"acquiredAtMs":null,"data":"left","error":null,"leaseMs":null,"mayEndMs":null,"name":"a/free","owner":null,"state":"free","token":7}"#,
+    r#"{"acquiredAtMs":1789999990000,"data":null,"error":null,"leaseMs":20000,"mayEndMs":{"earliest":0,"latest":20000},"name":"a/held","owner":"ops (host, pid 1, 00000001)","state":"held","token":8}"#,
+    r#"{"acquiredAtMs":null,"data":null,"error":"the row of this name has no `guid`, so it is not a lock but other data: use another lock name or a table of its own","leaseMs":null,"mayEndMs":null,"name":"b/data","owner":null,"state":"unreadable","token":null}"#,
+    r#"{"acquiredAtMs":null,"data":null,"error":null,"leaseMs":null,"mayEndMs":null,"name":"b/legacy","owner":null,"state":"expired","token":null}"#,
 ];
 
 const TABLE: &str = "\
-NAME               STATE    TOKEN  OWNER                        SINCE                 ENDS
-\\u{1b}[2J\\u{202e}  free     9      -                            -                     -
-a/free             free     7      -                            -                     -
-a/held             held     8      ops (host, pid 1, 00000001)  2026-09-21T14:13:10Z  at the latest in 20.0 s
-b/data             refused  -      -                            -                     the row of this name has no `guid`, \
+NAME               STATE       TOKEN  OWNER                        ACQUIRED              MAY END
+\\u{1b}[2J\\u{202e}  free        9      -                            -                     -
+a/free             free        7      -                            -                     -
+a/held             held        8      ops (host, pid 1, 00000001)  2026-09-21T14:13:10Z  within 20.0 s
+b/data             unreadable  -      -                            -                     the row of this name has no `guid`, \
 so it is not a lock but other data: use another lock name or a table of its own
-b/legacy           over     -      -                            -                     -
+b/legacy           expired     -      -                            -                     -
 ";
 
 #[test]
-fn ls_prints_a_table_or_one_object_a_line_and_nothing_else() {
+fn ls_prints_table_or_json_lines_only() {
     let place = place();
     let table = place.run(&["ls"]).ends_with(0);
     assert_eq!((table.stdout.as_str(), table.stderr.as_str()), (TABLE, ""));
@@ -64,7 +64,7 @@ fn ls_prints_a_table_or_one_object_a_line_and_nothing_else() {
 }
 
 #[test]
-fn ls_leaves_out_other_prefixes_and_what_nobody_holds() {
+fn ls_filters_by_prefix_and_held() {
     let place = place();
     let names = |arguments: &[&str]| {
         let ran = place.run(&[&["ls", "--json"], arguments].concat()).ends_with(0);
@@ -83,26 +83,26 @@ fn ls_leaves_out_other_prefixes_and_what_nobody_holds() {
 }
 
 #[test]
-fn show_prints_the_same_object_and_refuses_what_is_no_lock() {
+fn show_prints_same_object_and_refuses_foreign_row() {
     let place = place();
     for (name, expected) in [("a/free", JSON[1]), ("a/held", JSON[2]), ("b/legacy", JSON[4])] {
         let ran = place.run(&["show", name, "--json"]).ends_with(0);
         assert_eq!((ran.stdout, ran.stderr), (format!("{expected}\n"), String::new()));
     }
-    let never = r#"{"data":null,"fault":null,"leaseMs":null,"mayEndInMs":null,"name":"never","owner":null,"sinceMs":null,"state":"free","token":null}"#;
+    let never = r#"{"acquiredAtMs":null,"data":null,"error":null,"leaseMs":null,"mayEndMs":null,"name":"never","owner":null,"state":"free","token":null}"#;
     assert_eq!(place.run(&["show", "never", "--json"]).ends_with(0).stdout, format!("{never}\n"));
     let ran = place.run(&["show", "b/data", "--json"]).ends_with(78);
     assert!(ran.stdout.is_empty() && ran.stderr.contains("not a lock"), "{ran:?}");
     let text = place.run(&["show", "a/free"]).ends_with(0).stdout;
-    assert_eq!(text, "lock    a/free\nstate   free\ntoken   7 (the last)\ndata    left\n");
+    assert_eq!(text, "lock    a/free\nstate   free\ntoken   7 (of the last holder)\ndata    left\n");
     let text = place.run(&["show", "never"]).ends_with(0).stdout;
     assert_eq!(text, "lock    never\nstate   free\ntoken   none\n");
     let text = place.run(&["show", "a/held"]).ends_with(0).stdout;
-    assert!(text.contains("\nends    at the latest in 20.0 s, unless its holder is heard of again\n"), "{text}");
+    assert!(text.contains("\nmay end within 20.0 s, unless the holder renews its lease\n"), "{text}");
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_the_listing_and_a_full_disk_is_an_error() {
+fn closed_pipe_ends_listing_and_full_disk_exits_74() {
     let place = place();
     let ls = |to: std::process::Stdio| {
         let mut command = place.command(&["ls", "--json"]);
@@ -118,7 +118,7 @@ fn a_reader_that_has_seen_enough_ends_the_listing_and_a_full_disk_is_an_error() 
 }
 
 #[test]
-fn a_hold_whose_token_cannot_be_written_says_it_and_stays() {
+fn hold_with_unwritable_stdout_reports_token_and_stays() {
     let place = Place::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
@@ -133,7 +133,7 @@ fn a_hold_whose_token_cannot_be_written_says_it_and_stays() {
 }
 
 #[test]
-fn who_has_no_standard_output_is_told_so() {
+fn closed_standard_output_exits_74() {
     let place = place();
     for command in ["ls", "show a/held", "man", "completions bash"] {
         let script = format!("\"$PROGRAM\" {command} >&-");
@@ -149,56 +149,57 @@ fn token(place: &Place, name: &str) -> String {
     serde_json::from_str::<serde_json::Value>(&shown).expect("JSON")["token"].to_string()
 }
 
-fn release(place: &Place, token: &str, more: &[&str]) -> Ran {
-    place.run(&[&["release", "a", "--token", token, "--yes"], more].concat())
+fn revoke(place: &Place, token: &str, more: &[&str]) -> Ran {
+    place.run(&[&["revoke", "a", "--token", token, "--yes"], more].concat())
 }
 
 #[test]
-fn release_ends_exactly_that_reign_and_others_follow_when_its_lease_is_over() {
+fn revoke_ends_one_acquisition_and_others_wait_for_its_lease() {
     let place = Place::new();
     let held = place.run(&["hold", "a", "10m", "--owner", "stuck"]).ends_with(0).stdout;
-    let wrong = release(&place, "5", &[]).ends_with(64);
+    let wrong = revoke(&place, "5", &[]).ends_with(64);
     assert!(wrong.stderr.contains("token 5") && wrong.stderr.contains("show"), "{wrong:?}");
     assert_eq!(token(&place, "a"), held.trim());
-    let ran = release(&place, held.trim(), &[]).ends_with(0);
+    let ran = revoke(&place, held.trim(), &[]).ends_with(0);
     assert!(ran.stderr.contains("in at most 600.0 s (20") && ran.stdout.is_empty(), "{ran:?}");
     // Not free yet: its holder may believe in it until then. But its token is spent.
     place.run(&["run", "-n", "a", "true"]).ends_with(75);
     let spent = token(&place, "a");
     assert_ne!(spent, held.trim());
-    let at_once = format!("its token is {spent} now, and `release --token {spent} --now` frees it at once");
+    let at_once =
+        format!("its token is now {spent}, and `dynamo-lock revoke a --token {spent} --force` frees the lock");
     assert!(ran.stderr.contains(&at_once), "{ran:?}");
     // Asked once more, it is done already.
-    let ran = release(&place, held.trim(), &[]).ends_with(0);
+    let ran = revoke(&place, held.trim(), &[]).ends_with(0);
     assert!(ran.stderr.contains(&at_once), "{ran:?}");
     assert_eq!(token(&place, "a"), spent);
-    release(&place, &spent, &["--now"]).ends_with(0);
+    revoke(&place, &spent, &["--force"]).ends_with(0);
     place.run(&["run", "-n", "a", "true"]).ends_with(0);
 }
 
 #[test]
-fn release_now_frees_at_once_and_says_that_it_is_unsafe() {
+fn forced_revoke_frees_at_once_and_warns() {
     let place = Place::new();
     let held = place.run(&["hold", "a", "10m"]).ends_with(0).stdout;
-    let ran = release(&place, held.trim(), &["--now"]).ends_with(0);
-    assert!(ran.stderr.contains("unsafe if its holder lives"), "{ran:?}");
+    let ran = revoke(&place, held.trim(), &["--force"]).ends_with(0);
+    assert!(ran.stderr.contains("unsafe if its holder is still running"), "{ran:?}");
     place.run(&["run", "-n", "a", "true"]).ends_with(0);
 }
 
 #[test]
-fn the_run_whose_lock_was_released_is_ended_with_76() {
+fn run_whose_lock_was_revoked_exits_76() {
     let place = Place::new();
     let run = place.start(&["run", "--lease", "2", "a", "-c", "touch ready; exec sleep 100"]);
-    release(&place, &token(&place, "a"), &[]).ends_with(0);
+    revoke(&place, &token(&place, "a"), &[]).ends_with(0);
     let ran = run.end().ends_with(76);
-    assert!(ran.stderr.contains("revokedToken"), "{ran:?}");
+    assert!(ran.stderr.contains("revoked"), "{ran:?}");
 }
 
 #[test]
 fn destructive_commands_need_yes_where_there_is_no_terminal() {
     let place = Place::new();
     let held = place.run(&["hold", "a", "10m"]).ends_with(0).stdout;
-    let ran = place.run(&["release", "a", "--token", held.trim()]).ends_with(64);
+    let ran = place.run(&["revoke", "a", "--token", held.trim()]).ends_with(64);
     assert!(ran.stderr.contains("--yes") && ran.stderr.lines().count() == 1, "{ran:?}");
     assert_eq!(token(&place, "a"), held.trim());
     let table = support::answering("200 OK", "{}");
@@ -210,19 +211,77 @@ fn destructive_commands_need_yes_where_there_is_no_terminal() {
 fn on_a_terminal_they_ask_and_only_yes_is_yes() {
     let place = Place::new();
     let held = place.run(&["hold", "a", "10m", "--owner", "\u{1b}[2Jstuck"]).ends_with(0).stdout;
-    for (now, answer, code) in [(false, "\n", 64), (true, "n\n", 64), (false, "maybe\n", 64), (false, "y\n", 0)] {
+    for (force, answer, code) in [(false, "\n", 64), (true, "n\n", 64), (false, "maybe\n", 64), (false, "y\n", 0)] {
         let terminal = Terminal::new();
-        let arguments = ["release", "a", "--token", held.trim(), "--now"];
-        let mut command = place.command(&arguments[..if now { 5 } else { 4 }]);
+        let arguments = ["revoke", "a", "--token", held.trim(), "--force"];
+        let mut command = place.command(&arguments[..if force { 5 } else { 4 }]);
         let running = Running::of({
             command.stdin(terminal.end()).stderr(terminal.end());
             command
         });
         until("it asks", || terminal.said().contains("[y/N]"));
         assert!(terminal.said().contains("\\u{1b}[2Jstuck (") && !terminal.said().contains('\u{1b}'));
-        assert_eq!(terminal.said().contains("may be at work"), now);
+        assert_eq!(terminal.said().contains("may still be working"), force);
         terminal.types(answer);
         running.end().ends_with(code);
         assert_eq!(token(&place, "a") == held.trim(), code != 0);
     }
+}
+
+#[test]
+fn revoke_without_token_or_terminal_is_a_usage_error() {
+    let place = Place::new();
+    let held = place.run(&["hold", "a", "10m"]).ends_with(0).stdout;
+    for arguments in [&["revoke", "a"][..], &["revoke", "a", "--yes"], &["revoke", "a", "--force", "--yes"]] {
+        let ran = place.run(arguments).ends_with(64);
+        assert!(ran.stderr.contains("`dynamo-lock show a`") && ran.stderr.lines().count() == 1, "{ran:?}");
+    }
+    assert_eq!(token(&place, "a"), held.trim());
+}
+
+#[test]
+fn revoke_without_token_shows_the_holder_and_revokes_it() {
+    let place = Place::new();
+    let start = |arguments: &[&str]| {
+        let terminal = Terminal::new();
+        let mut command = place.command(arguments);
+        command.stdin(terminal.end()).stderr(terminal.end());
+        (Running::of(command), terminal)
+    };
+    let (running, terminal) = start(&["revoke", "a"]);
+    running.end().ends_with(64);
+    until("it is reported that the lock is free", || terminal.said().contains("it is not held"));
+    let held = place.run(&["hold", "a", "10m", "--owner", "stuck"]).ends_with(0).stdout;
+    for (answer, code) in [("n\n", 64), ("y\n", 0)] {
+        let (running, terminal) = start(&["revoke", "a"]);
+        until("it asks", || terminal.said().contains("[y/N]"));
+        assert!(terminal.said().contains("held by stuck ("), "{:?}", terminal.said());
+        assert!(terminal.said().contains(&format!("with token {}", held.trim())), "{:?}", terminal.said());
+        terminal.types(answer);
+        running.end().ends_with(code);
+        assert_eq!(token(&place, "a") == held.trim(), code != 0);
+    }
+}
+
+/// The lock is released and acquired again while the question is open: the new holder keeps it.
+#[test]
+fn revoke_ends_only_the_acquisition_that_was_shown() {
+    let place = Place::new();
+    let held = place.run(&["hold", "a", "10m"]).ends_with(0).stdout;
+    let terminal = Terminal::new();
+    let mut command = place.command(&["revoke", "a"]);
+    command.stdin(terminal.end()).stderr(terminal.end());
+    let running = Running::of(command);
+    until("it asks", || terminal.said().contains("[y/N]"));
+    revoke(&place, held.trim(), &["--force"]).ends_with(0);
+    let next = place.run(&["hold", "a", "10m"]).ends_with(0).stdout;
+    terminal.types("y\n");
+    running.end().ends_with(64);
+    assert_eq!(token(&place, "a"), next.trim());
+}
+
+#[test]
+fn release_is_unknown_and_names_revoke() {
+    let ran = Place::new().run(&["release", "a", "--token", "5"]).ends_with(64);
+    assert!(ran.stderr.contains("`revoke`") && ran.stderr.lines().count() == 1, "{ran:?}");
 }

@@ -161,7 +161,7 @@ impl Core {
                     return Ok(Acquired::Held(held));
                 }
                 Step::Contended(holder) => return Ok(Acquired::Contended(holder)),
-                Step::RowError(fault) => return Err(AcquireError::Row { name: name.clone(), fault }),
+                Step::RowError(error) => return Err(AcquireError::Row { name: name.clone(), error }),
                 Step::Unanswered => return Err(attempt.last_error.take().unwrap_or_else(no_answer).into()),
             }
         }

@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dynamo_lock::simulation::{Clock, ClockReading};
 use dynamo_lock::store::BoxFuture;
-use dynamo_lock::{Clock, ClockReading};
 use tokio::time::sleep;
 
 use crate::{World, ms};

@@ -22,7 +22,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use dynamo_lock::store::{Row, Value};
-use dynamo_lock::{Client, Guard, Lock};
+use dynamo_lock::{Client, Guard, Lock, TryAcquire};
 
 pub use clock::HostClock;
 #[cfg(feature = "dynamodb")]
@@ -57,7 +57,10 @@ pub async fn acquire(client: &Client) -> Guard {
 /// # Panics
 /// If the attempt fails.
 pub async fn try_acquire(lock: &Lock) -> Option<Guard> {
-    lock.try_acquire().await.expect("no error")
+    match lock.try_acquire().await.expect("no error") {
+        TryAcquire::Acquired(guard) => Some(guard),
+        TryAcquire::Held(_) => None,
+    }
 }
 
 /// Returns a row with these attributes.

@@ -2,8 +2,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dynamo_lock::store::{Answer, BoxFuture, Op, Outcome, Page, Row, ServiceDate};
-use dynamo_lock::{Consistency, LockName, Store, StoreError, StoreErrorKind};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, Outcome, Page, Row, ServiceDate};
+use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::OpKind;
 use tokio::time::sleep;
 

@@ -1,8 +1,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dynamo_lock::store::Row;
-use dynamo_lock::{Client, ClientBuilder, Consistency, FencingToken, Guard, Lock, LockName, Memory, Random, Store};
+use dynamo_lock::simulation::Random;
+use dynamo_lock::store::{Consistency, Row};
+use dynamo_lock::{Client, ClientBuilder, FencingToken, Guard, Lock, LockName, Memory, Store};
 use tokio::time::{Instant, sleep};
 
 use crate::{HostClock, Link, LinkFault, acquire, ms, secs};

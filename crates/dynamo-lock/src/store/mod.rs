@@ -23,7 +23,7 @@ pub use dynamo_lock_protocol::{
 };
 
 #[cfg(feature = "config")]
-pub use self::url::{DynamoDbUrl, OpenError, StoreUrl, UrlError, open};
+pub use self::url::{DynamoDbUrl, StoreUrl, UrlError};
 
 /// A boxed future, so that [`Store`] and [`crate::Clock`] stay object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -83,7 +83,7 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     }
 }
 
-/// What a client can be built on: a store, or one that is shared already, as [`open`] gives it.
+/// What a client can be built on: a store, or one that is shared already, as `StoreUrl::open` returns it.
 pub trait IntoStore {
     /// The store, shared.
     fn into_store(self) -> Arc<dyn Store>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock::{InspectError, Inspection, Listed};
+use dynamo_lock::{Inspection, Listed, RowError};
 use test_support::{LEASE, LinkFault, POLL_MAX, World, row, secs, try_acquire};
 use tokio::time::sleep;
 
@@ -17,8 +17,8 @@ async fn inspect_returns_range_in_which_lease_ends() {
     sleep(secs(1)).await;
     let token = guard.token();
     host.link.set_all(LinkFault::Hang);
-    let Inspection::Held { token: seen, may_end, .. } = operator.inspect().await.unwrap() else { panic!("held") };
-    assert_eq!(seen, Some(token));
+    let Inspection::Held { holder, may_end } = operator.inspect().await.unwrap() else { panic!("held") };
+    assert_eq!(holder.token, Some(token));
     let asked = world.time();
     let next = world.host().acquire().await;
     let ended = world.time() - asked;
@@ -37,9 +37,9 @@ async fn inspect_reports_expired_lease_with_its_holder() {
     sleep(secs(60)).await;
     let operator = world.host().lock();
     let inspection = operator.inspect().await.unwrap();
-    let Inspection::Expired { token: seen, by } = inspection else { panic!("{inspection:?}") };
-    assert_eq!(seen, Some(token));
-    assert!(by.owner.unwrap().starts_with("test ("));
+    let Inspection::Expired { holder } = inspection else { panic!("{inspection:?}") };
+    assert_eq!(holder.token, Some(token));
+    assert!(holder.owner.unwrap().starts_with("test ("));
     assert!(try_acquire(&operator).await.is_some());
 }
 
@@ -68,7 +68,7 @@ async fn list_returns_every_row_with_its_state() {
     }
     seen.sort_by(|one, other| one.0.cmp(&other.0));
     assert_eq!(seen.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["data", "free", "held"]);
-    assert!(matches!(seen[0].1, Err(InspectError::Row(_))));
+    assert!(matches!(seen[0].1, Err(RowError::NotALock)));
     assert!(matches!(seen[1].1, Ok(Inspection::Free { token: Some(_), .. })));
     assert!(matches!(seen[2].1, Ok(Inspection::Held { .. })));
 }

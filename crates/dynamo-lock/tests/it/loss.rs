@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock::{Guard, LossReason, StoreErrorKind};
+use dynamo_lock::{EnsureError, Guard, LossReason, StoreErrorKind};
 use test_support::{LinkFault, RecordingObserver, World, acquire, ms, secs};
 use tokio::time::sleep;
 
@@ -80,7 +80,7 @@ async fn loss_distinguishes_unreachable_store_from_takeover() {
     let guard = acquire(&host.builder().observer(observer.clone()).build().unwrap()).await;
     host.link.set_all(LinkFault::LoseRequest);
     assert_eq!(guard.lost().await, LossReason::Expired);
-    let lost = guard.ensure(Duration::ZERO).unwrap_err();
+    let lost = guard.loss().unwrap();
     assert_eq!(lost.last_error.as_ref().map(|error| error.kind()), Some(StoreErrorKind::Unanswered));
     let event = observer.event("Lost");
     assert!(event.contains("Expired") && event.contains("no answer came"), "{event}");
@@ -92,6 +92,20 @@ async fn loss_distinguishes_unreachable_store_from_takeover() {
     assert_eq!(guard.lost().await, LossReason::TakenOver);
     let event = observer.event("Lost");
     assert!(event.contains("TakenOver") && event.contains("last_error: None"), "{event}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ensure_fails_with_time_left_or_with_loss() {
+    let host = World::new().host();
+    let guard = host.acquire().await;
+    guard.ensure(secs(1)).unwrap();
+    let error = guard.ensure(secs(3600)).unwrap_err();
+    assert!(matches!(error, EnsureError::TooShort { left, .. } if left > Duration::ZERO), "{error}");
+    assert!(guard.is_valid() && guard.loss().is_none());
+    host.link.set_all(LinkFault::LoseRequest);
+    guard.lost().await;
+    let error = guard.ensure(Duration::ZERO).unwrap_err();
+    assert!(matches!(&error, EnsureError::Lost(lost) if lost.reason == LossReason::Expired), "{error}");
 }
 
 /// Resource that refuses tokens smaller than the largest one that it has seen.

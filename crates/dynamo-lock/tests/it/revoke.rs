@@ -68,7 +68,8 @@ async fn revoke_ends_exactly_the_lease_with_this_token() {
     let stuck = host.acquire().await;
     host.link.set_all(LinkFault::Hang);
     let operator = world.host().lock();
-    let Inspection::Held { token: Some(token), .. } = operator.inspect().await.unwrap() else { panic!("held") };
+    let Inspection::Held { holder, .. } = operator.inspect().await.unwrap() else { panic!("held") };
+    let token = holder.token.unwrap();
     assert_eq!(token, stuck.token());
     for other in [token.get() - 1, token.get() + 1] {
         let before = world.row("a").await;

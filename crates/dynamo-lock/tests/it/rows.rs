@@ -126,9 +126,9 @@ async fn row_of_newer_format_is_refused_and_unchanged() {
         newer.set(attribute, value);
         world.set_row("a", Some(newer.clone()));
         let error = acquire_error(&world, false).await;
-        let AcquireError::Row { name, fault } = &error else { panic!("{error}") };
+        let AcquireError::Row { name, error: cause } = &error else { panic!("{error}") };
         assert_eq!(name.as_str(), "a");
-        assert!(matches!(fault, RowError::UnknownVersion { .. } | RowError::UnknownKind { .. }), "{fault}");
+        assert!(matches!(cause, RowError::UnknownVersion { .. } | RowError::UnknownKind { .. }), "{cause}");
         assert!(error.to_string().contains("upgrade"), "{error}");
         lock.inspect().await.unwrap_err();
         lock.force_revoke(FencingToken::new(newer.whole("token").unwrap())).await.unwrap_err();
@@ -148,7 +148,7 @@ async fn row_that_is_no_lock_is_refused_and_unchanged() {
     for stored in rows {
         world.set_row("a", Some(stored.clone()));
         let error = acquire_error(&world, false).await;
-        assert!(matches!(&error, AcquireError::Row { fault: RowError::NotALock, .. }), "{error}");
+        assert!(matches!(&error, AcquireError::Row { error: RowError::NotALock, .. }), "{error}");
         assert!(error.to_string().contains("\"a\""), "{error}");
         assert!(matches!(acquire_error(&world, true).await, AcquireError::Row { .. }));
         world.host().lock().force_revoke(FencingToken::new(7)).await.unwrap_err();
@@ -173,7 +173,8 @@ fn free_but(changes: &[(&str, Value)]) -> Row {
 #[tokio::test(start_paused = true)]
 async fn malformed_row_is_refused_by_every_operation() {
     let cases = [
-        (free_but(&[("token", "seven".into())]), vec!["`token`", "whole number", "mend it"]),
+        (free_but(&[("token", "seven".into())]), vec!["`token`", "whole number", "correct it"]),
+        (row(&[("v", 1.into()), ("guid", "g".into()), ("reign", "r".into())]), vec!["unreleased", "delete the row"]),
         (free_but(&[("v", 2.into())]), vec!["`v` = 2", "upgrade"]),
         (free_but(&[("kind", "semaphore".into())]), vec!["`kind` \"semaphore\"", "upgrade"]),
         (row(&[("customer", "Smith".into())]), vec!["no `guid`", "another lock name"]),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use dynamo_lock::AcquireError;
+use dynamo_lock::simulation::{Clock, ClockReading};
 use dynamo_lock::store::BoxFuture;
-use dynamo_lock::{AcquireError, Clock, ClockReading};
 use test_support::{Host, HostClock, LEASE, POLL_MAX, World, acquire, ms, secs, try_acquire};
 use tokio::time::sleep;
 

@@ -30,6 +30,8 @@ use self::expression::Expression;
 pub use self::fence::FenceExpression;
 pub use self::table::{TableError, TableFault, TableOptions};
 use super::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind};
+use crate::error::TableMismatch;
+use crate::guard::Guard;
 
 /// How long one request may take, if nothing else is said.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,11 +100,36 @@ impl DynamoDb {
         &self.key
     }
 
-    /// A condition on a lock's row, for a transaction of the user's own.
-    pub fn condition_check(&self, name: &LockName, condition: &Condition) -> ConditionCheck {
+    /// Returns a `ConditionCheck` that passes only while `guard` holds its lock. Put it into your own
+    /// `TransactWriteItems`: the other writes of the transaction are then applied only if the lock is held.
+    ///
+    /// Renewals do not invalidate the check. After the lock was released or has passed to another holder, the check
+    /// fails for ever.
+    ///
+    /// # Errors
+    /// [`TableMismatch`] unless the guard's client was built with this store, a clone of it, or another [`DynamoDb`]
+    /// with the same table name or ARN and the same partition key. Accounts, Regions and endpoints are not compared;
+    /// in a table of the same name elsewhere the check never passes.
+    pub fn condition_check(&self, guard: &Guard) -> Result<ConditionCheck, TableMismatch> {
+        let store: &dyn std::any::Any = guard.store();
+        match store.downcast_ref::<Self>() {
+            Some(store) if store.table == self.table && store.key == self.key => {
+                Ok(self.check(guard.name(), &guard.condition()))
+            }
+            _ => Err(TableMismatch { name: guard.name().clone(), table: self.table.to_string() }),
+        }
+    }
+
+    /// Returns a `ConditionCheck` for any condition, so that tests can compare the expressions with [`holds`].
+    #[cfg(feature = "conformance")]
+    #[doc(hidden)]
+    pub fn check_condition(&self, name: &LockName, condition: &Condition) -> ConditionCheck {
+        self.check(name, condition)
+    }
+
+    fn check(&self, name: &LockName, condition: &Condition) -> ConditionCheck {
         let mut expression = Expression::new(&self.key);
         let condition = expression.condition(condition);
-        #[allow(clippy::expect_used)]
         ConditionCheck::builder()
             .table_name(&*self.table)
             .set_key(Some(self.item_key(name.as_str())))

@@ -1,7 +1,7 @@
 //! Responses to the DynamoDB store: error kinds, messages and dates.
 
-use dynamo_lock::store::ServiceDate;
-use dynamo_lock::{Answer, Consistency, DynamoDb, LockName, Store, StoreErrorKind};
+use dynamo_lock::store::{Answer, Consistency, ServiceDate};
+use dynamo_lock::{DynamoDb, LockName, Store, StoreErrorKind};
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row};
 use test_support::{LocalDynamoDb, Reply, ServerFault, row, secs};
 

@@ -1,7 +1,9 @@
 //! Requests of the DynamoDB store: their conditions, their effects, and the fence expression.
 
-use dynamo_lock::store::Condition;
-use dynamo_lock::{Consistency, DynamoDb, FenceExpression, FencingToken, LockName, Store, StoreErrorKind};
+use std::sync::Arc;
+
+use dynamo_lock::store::{Condition, Consistency};
+use dynamo_lock::{Client, DynamoDb, FenceExpression, FencingToken, LockName, Memory, Store, StoreErrorKind};
 use dynamo_lock_protocol::{Ends, Lease, Number, Op, OpKind, Outcome, Row, Target, Value, Verdict, apply, holds};
 use serde_json::json;
 use test_support::{LocalDynamoDb, ServerFault, row};
@@ -185,7 +187,7 @@ async fn condition_check_passes_exactly_where_specified() {
     for condition in conditions {
         for row in rows() {
             set_row(&server, row.as_ref());
-            let check = store.condition_check(&name(), &condition);
+            let check = store.check_condition(&name(), &condition);
             let item = aws_sdk_dynamodb::types::TransactWriteItem::builder().condition_check(check).build();
             let passed = client.transact_write_items().transact_items(item).send().await;
             let passes = passed.is_ok();
@@ -273,6 +275,24 @@ async fn list_follows_pages() {
     names.sort();
     assert_eq!(names, (0..10).map(|at| format!("lock-{at}")).collect::<Vec<_>>());
     assert!(pages > 2, "3 MB do not fit into {pages} pages of 1 MB");
+}
+
+#[tokio::test]
+async fn condition_check_rejects_guard_of_another_store() {
+    let server = LocalDynamoDb::new();
+    let store = server.store(TABLE).await;
+    let guard = |store: Arc<dyn Store>| async move {
+        let client = Client::builder(store).build().expect("a valid configuration");
+        test_support::acquire(&client).await
+    };
+    let of_table = guard(Arc::new(store.clone())).await;
+    assert!(store.condition_check(&of_table).is_ok());
+    assert!(DynamoDb::new(server.client(), TABLE).condition_check(&of_table).is_ok());
+    assert!(DynamoDb::new(server.client(), "Other").condition_check(&of_table).is_err());
+    assert!(store.clone().partition_key("id").condition_check(&of_table).is_err());
+    let of_memory = guard(Arc::new(Memory::new())).await;
+    let error = store.condition_check(&of_memory).unwrap_err();
+    assert_eq!((error.name.as_str(), error.table.as_str()), ("a", TABLE));
 }
 
 /// The protocol needs the row that caused a conflict.

@@ -1,6 +1,7 @@
 //! Creating, deleting and checking the table.
 
-use dynamo_lock::{Consistency, DynamoDb, LockName, Store, StoreErrorKind, TableError, TableFault, TableOptions};
+use dynamo_lock::store::Consistency;
+use dynamo_lock::{DynamoDb, LockName, Store, StoreErrorKind, TableError, TableFault, TableOptions};
 use serde_json::{Value as Json, json};
 use test_support::{LocalDynamoDb, Reply, ServerFault};
 use tokio::time::Instant;

@@ -95,6 +95,6 @@ async fn legacy_get_refuses_row_that_is_no_lock() {
     let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     server.set_row("Lock", "a", Some(&row(&[("total", epoch_ms.into())])));
     server.clear_requests();
-    assert!(matches!(client.lock("a").unwrap().legacy_get(1).await, Err(LegacyError::Row(_))));
+    assert!(matches!(client.lock("a").unwrap().legacy_get(1).await, Err(LegacyError::Row { .. })));
     assert_eq!(server.count("PutItem"), 0);
 }
