@@ -53,7 +53,7 @@ fn access_denied_names_missing_action() {
         (&["table", "delete", "--yes"], "dynamodb:DeleteTable"),
     ];
     for (arguments, action) in cases {
-        says(place.run(arguments), 77, &["access denied: allow ", action, "table Lock in us-east-1"]);
+        says(place.run(arguments), 77, &["access denied: ", action, "table Lock in us-east-1"]);
     }
 }
 

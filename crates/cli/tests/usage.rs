@@ -189,7 +189,7 @@ fn table_is_created_on_demand_or_provisioned() {
     assert!(asked.contains(r#""ReadCapacityUnits":3"#) && asked.contains(r#""WriteCapacityUnits":4"#), "{asked}");
     let place = answering("400 Bad Request", &error("ResourceInUseException", "Table already exists: Lock"));
     let ran = place.run(&["table", "create"]).ends_with(78);
-    assert!(ran.stderr.contains("exists already") && ran.stderr.contains("`dynamo-lock table check`"), "{ran:?}");
+    assert!(ran.stderr.contains("already exists") && ran.stderr.contains("`dynamo-lock table check`"), "{ran:?}");
 }
 
 #[test]
