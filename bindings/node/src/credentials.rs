@@ -41,5 +41,11 @@ impl ProvideCredentials for Provider {
 pub(crate) fn from_json(json: &Json) -> Option<Credentials> {
     let text = |name: &str| json[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let expires_at = json["expiresAtMs"].as_u64().map(|ms| UNIX_EPOCH + Duration::from_millis(ms));
-    Some(Credentials::new(text("accessKeyId")?, text("secretAccessKey")?, text("sessionToken"), expires_at, "awsConfig"))
+    Some(Credentials::new(
+        text("accessKeyId")?,
+        text("secretAccessKey")?,
+        text("sessionToken"),
+        expires_at,
+        "awsConfig",
+    ))
 }

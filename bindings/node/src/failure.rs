@@ -49,11 +49,7 @@ impl Failure {
 
     /// Failure of a table operation on a store that is not DynamoDB.
     pub(crate) fn not_dynamodb() -> Self {
-        Self::new(
-            "store",
-            "NOT_DYNAMODB",
-            &"cannot create or delete a table: the store of this client is not DynamoDB",
-        )
+        Self::new("store", "NOT_DYNAMODB", &"cannot create or delete a table: the store of this client is not DynamoDB")
     }
 }
 
