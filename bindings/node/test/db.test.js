@@ -236,7 +236,7 @@ test('put with lost response is recognized as successful', async () => {
   assert.strictEqual(rows.size, errors.length);
 });
 
-// A put that another client has overtaken is not taken for a success.
+// If another client has overwritten the row meanwhile, the put counts as failed.
 test('control: put that was not applied is sent again', async () => {
   const { db, rows, calls } = mock();
   let lost = 0;

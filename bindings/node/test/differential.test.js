@@ -286,7 +286,7 @@ function paused(table) {
   return { hasRead, go, ended };
 }
 
-// The same holds for a lock that was acquired by getLock meanwhile.
+// Lesson 30. The conditional write of getLock fails because every renewal, and every getLock, changes the guid.
 test('paused npm dynamo-lock cannot overwrite a renewed lock', needsAll, (t) =>
   silenced(async () => {
     const { client, name } = await onTable(t);

@@ -88,7 +88,7 @@ test('invalid callback throws and sends no request', needsAll, async (t) => {
   assert.strictEqual(await row(name, 'a'), undefined);
 });
 
-// The callback is not called again because of its exception.
+// An exception of the callback does not cause a second call.
 test('exception of the callback is an uncaught exception', needsServer, async () => {
   const name = tableName();
   await library.createClient(name, { awsConfig }).createLockTable(); // the script deletes the table
@@ -132,7 +132,7 @@ test('row has the format of npm dynamo-lock', needsAll, async (t) => {
   assert.strictEqual(nonces.size, 5);
 });
 
-// Token, payload and unknown attributes.
+// These are the token, the payload and unknown attributes.
 test('other attributes of the row are kept', needsAll, async (t) => {
   const { client, name } = await onTable(t);
   const held = await client.lock('a').acquire({ data: 'kept' });
