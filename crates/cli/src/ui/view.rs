@@ -7,7 +7,8 @@ use std::time::Duration;
 use dynamo_lock::{FencingToken, Holder, Inspection};
 use serde_json::json;
 
-use crate::print::{escape, escape_json, holder, time};
+use crate::ui::escape::{escape, escape_json};
+use crate::ui::format;
 
 /// Column headings of the table that `ls` prints, in the order of [`View::cells`].
 pub const COLUMNS: [&str; 6] = ["NAME", "STATE", "TOKEN", "OWNER", "ACQUIRED", "MAY END"];
@@ -69,7 +70,7 @@ impl View {
         field("lock", &self.name);
         field("state", if self.state == "expired" { EXPIRED } else { self.state });
         if let Some(by) = &self.by {
-            field("holder", &holder(by.owner.as_deref(), by.acquired_at_ms));
+            field("holder", &format::holder(by));
         }
         let last = if self.state == "free" { " (of the last holder)" } else { "" };
         field("token", &self.token.map_or("none".to_owned(), |token| format!("{token}{last}")));
@@ -109,7 +110,7 @@ impl View {
             self.state.to_owned(),
             or_dash(self.token.map(|token| token.to_string())),
             or_dash(by.and_then(|by| by.owner.as_deref()).map(escape)),
-            or_dash(by.and_then(|by| by.acquired_at_ms).map(time)),
+            or_dash(by.and_then(|by| by.acquired_at_ms).map(format::time)),
             self.error.as_deref().map_or_else(|| self.may_end(), escape),
         ]
     }
