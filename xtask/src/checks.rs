@@ -1,17 +1,18 @@
-//! What is true of the whole repository, and is asked at each run.
+//! Checks of the repository as a whole: documentation, features, dependencies and language.
 
+use crate::language::{self, Figures};
 use crate::sh::{self, cargo, root};
-use crate::tally::{Tally, Verdict};
-use crate::{features, leaks, scan};
-use std::path::Path;
+use crate::tally::Tally;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-/// The most lines of ARCHITECTURE.md: it is read in one sitting, or not at all.
-const ARCHITECTURE_LINES: usize = 150;
+/// Every crate whose comments must read like those of the crates that this project takes as models.
+const PRODUCT: [&str; 4] = ["crates/protocol/src", "crates/dynamo-lock/src", "crates/cli/src", "bindings/node/src"];
 
-/// A sentence that should hold, and how it is asked. An `Err` means that it could not be asked: a failure as well.
-type Check = (String, Box<dyn Fn() -> Result<Verdict, String>>);
+/// A property that must hold, and the function that checks it.
+type Check = (String, Box<dyn Fn() -> Result<(), String>>);
 
-/// `cargo xtask check`.
+/// Runs `cargo xtask check`.
 pub fn run(filter: Option<&str>) -> Result<bool, String> {
     let mut tally = Tally::default();
     all(filter, &mut tally)?;
@@ -23,110 +24,152 @@ pub fn run(filter: Option<&str>) -> Result<bool, String> {
 pub fn all(filter: Option<&str>, tally: &mut Tally) -> Result<(), String> {
     for (name, check) in list()? {
         if filter.is_none_or(|part| name.contains(part)) {
-            let started = now();
-            tally.check(&name, check().unwrap_or_else(Verdict::Failed));
-            let seconds = started.elapsed().as_secs();
-            if seconds > 0 {
-                println!("      ({seconds} s)");
-            }
+            tally.check(&name, check());
         }
     }
     Ok(())
 }
 
-/// For people who wonder where the time goes; nothing is decided by it.
-#[allow(clippy::disallowed_methods)]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
-}
-
 fn list() -> Result<Vec<Check>, String> {
     let manifest = read(&root().join("crates/dynamo-lock/Cargo.toml"))?;
     let mut checks: Vec<Check> = vec![
-        ("every public async function says whether it may be cancelled".into(), Box::new(cancel_safety)),
-        ("no file names a registry or a path of this machine".into(), Box::new(nothing_leaks)),
-        ("ARCHITECTURE.md is short".into(), Box::new(short_architecture)),
-        ("the tests of the track record are there".into(), Box::new(tests_of_the_record)),
+        ("public async functions document cancellation".into(), Box::new(cancel_safety)),
+        ("no file names a registry or a path of this machine".into(), Box::new(leaks)),
+        ("ARCHITECTURE.md names only files that exist".into(), Box::new(architecture)),
+        ("the tests that the track record names exist".into(), Box::new(named_tests)),
+        ("comments, messages and documents use plain words".into(), Box::new(words)),
+        ("names of tests are at most 60 characters long".into(), Box::new(test_names)),
         ("the protocol depends on nothing".into(), Box::new(protocol_is_pure)),
-        ("without features the library is free of the AWS SDK".into(), Box::new(no_sdk)),
+        ("the library without features does not depend on the AWS SDK".into(), Box::new(no_sdk)),
         ("the library builds without features".into(), Box::new(|| builds_with(""))),
     ];
-    for feature in features::names(&manifest) {
+    for folder in PRODUCT {
+        let name = format!("comments in {folder} read like those of the model crates");
+        checks.push((name, Box::new(move || comments(folder))));
+    }
+    for feature in features(&manifest) {
         checks.push((format!("the library builds with `{feature}` alone"), Box::new(move || builds_with(&feature))));
     }
     checks.push(("the documentation builds without warnings".into(), Box::new(documentation)));
     Ok(checks)
 }
 
-fn cancel_safety() -> Result<Verdict, String> {
-    let mut found = Vec::new();
-    let mut files = 0;
-    for path in scan::files(&root().join("crates/dynamo-lock/src"), &["rs"]).map_err(|error| error.to_string())? {
-        files += 1;
-        let missing = scan::without_cancel_safety(&read(&path)?);
-        found.extend(missing.iter().map(|line| format!("{}:{line}", relative(&path))));
-    }
-    if files == 0 {
-        return Err("no source files found: has the library moved?".into());
-    }
-    Ok(verdict(found, "give each of these a `# Cancel safety` heading in its doc comment"))
+/// Returns the names in the `[features]` table of `manifest`, except `default`.
+fn features(manifest: &str) -> Vec<String> {
+    let table = manifest.lines().skip_while(|line| *line != "[features]").skip(1).take_while(|l| !l.starts_with('['));
+    let names = table.filter(|line| line.starts_with(char::is_alphabetic)).filter_map(|line| line.split_once('='));
+    names.map(|(name, _)| name.trim().to_owned()).filter(|name| name != "default").collect()
 }
 
-fn nothing_leaks() -> Result<Verdict, String> {
-    let listed = sh::output(std::process::Command::new("git").args(["ls-files", "-z"]).current_dir(root()));
-    let listed = match listed {
-        Ok(listed) if listed.ok => listed.stdout,
-        _ if sh::ci() => return Err("`git ls-files` does not work here".into()),
-        _ => return Ok(Verdict::Skipped("`git ls-files` does not work here".into())),
+fn cancel_safety() -> Result<(), String> {
+    let mut found = Vec::new();
+    for path in files("crates/dynamo-lock/src", &["rs"])? {
+        found.extend(without_cancel_safety(&read(&path)?).iter().map(|line| format!("{}:{line}", relative(&path))));
+    }
+    none(found, "add a `# Cancel safety` section to each of these doc comments")
+}
+
+/// Returns the numbers of the lines of `source` with a public async function whose doc comment has no section on
+/// cancellation.
+fn without_cancel_safety(source: &str) -> Vec<usize> {
+    let (mut found, mut documented) = (Vec::new(), false);
+    for (number, line) in source.lines().map(str::trim).enumerate() {
+        if line.starts_with("pub async fn ") && !documented {
+            found.push(number + 1);
+        }
+        // Attributes and comments between a doc comment and its function do not end it.
+        documented = line == "/// # Cancel safety" || (documented && (line.starts_with("//") || line.starts_with('#')));
+    }
+    found
+}
+
+/// Patterns of registry hosts and of absolute paths of a machine. Each has a `[x]` so that it does not match itself.
+const LEAKS: &str = "index[.]crates[.]io|static[.]crates[.]io|files[.]pythonhosted|pypi[.]org/simple|\
+    registry[.]npmjs|deb[.]debian|[a]rtifactory|[-]-index-url|[-]-extra-index|[-]-find-links|\
+    (^|[^A-Za-z0-9._}~*>-])/([r]oot|[U]sers|[w]ork|[o]pt/wheels)/";
+
+fn leaks() -> Result<(), String> {
+    let printed = sh::output(Command::new("git").args(["grep", "-nIiE", LEAKS]).current_dir(root()))?;
+    none((printed.stdout + &printed.stderr).lines().map(str::to_owned).collect(), "remove these")
+}
+
+fn architecture() -> Result<(), String> {
+    let existing = files(".", &["rs", "js", "ts", "md", "toml"])?.iter().map(|path| relative(path)).collect::<Vec<_>>();
+    let missing = missing_files(&read(&root().join("ARCHITECTURE.md"))?, &existing);
+    none(missing, "ARCHITECTURE.md names these, but they do not exist: correct it")
+}
+
+/// Returns the names in backticks in `document` that look like files or folders but are none of `existing`.
+fn missing_files(document: &str, existing: &[String]) -> Vec<String> {
+    let named = document.split('`').skip(1).step_by(2).filter(|name| !name.contains([' ', '*', ':', '$', '{']));
+    let is_file = |name: &str| [".rs", ".js", ".ts", ".md", ".toml"].iter().any(|end| name.ends_with(end));
+    let exists = |name: &str| match name.strip_suffix('/') {
+        Some(folder) => existing.iter().any(|path| format!("/{path}").contains(&format!("/{folder}/"))),
+        None => existing.iter().any(|path| format!("/{path}").ends_with(&format!("/{name}"))),
     };
-    let home = std::env::var("HOME").ok().filter(|home| home.len() > 1).map(|home| format!("{home}/"));
-    let here: Vec<String> = home.into_iter().chain([root().display().to_string()]).collect();
-    let mut found = Vec::new();
-    for name in listed.split('\0').filter(|name| !name.is_empty()) {
-        // A file that is listed and gone is about to be deleted; a link that leads nowhere says nothing.
-        let Ok(bytes) = std::fs::read(root().join(name)) else { continue };
-        let leaks = leaks::leaks(&String::from_utf8_lossy(&bytes), &here);
-        found.extend(leaks.iter().map(|line| format!("{name}:{line}")));
-    }
-    Ok(verdict(found, "take these out"))
+    named.filter(|name| is_file(name) || name.ends_with('/')).filter(|n| !exists(n)).map(str::to_owned).collect()
 }
 
-fn short_architecture() -> Result<Verdict, String> {
-    let path = root().join("ARCHITECTURE.md");
-    if !path.exists() {
-        return Ok(Verdict::Skipped("there is none yet".into()));
-    }
-    let lines = read(&path)?.lines().count();
-    Ok(match lines <= ARCHITECTURE_LINES {
-        true => Verdict::Passed,
-        false => Verdict::Failed(format!("it has {lines} lines; at most {ARCHITECTURE_LINES} are read")),
-    })
-}
-
-/// A fault stays mended for as long as its test is run.
-fn tests_of_the_record() -> Result<Verdict, String> {
-    let record = read(&root().join("docs/internals/track-record.md"))?;
+fn named_tests() -> Result<(), String> {
     let mut sources = String::new();
     for folder in ["crates", "bindings/node/src", "bindings/node/test", "xtask"] {
-        for path in scan::files(&root().join(folder), &["rs", "js", "mjs", "cjs"]).map_err(|error| error.to_string())? {
+        for path in files(folder, &["rs", "js"])? {
             sources += &read(&path)?;
         }
     }
-    Ok(verdict(scan::not_in(&record, &sources), "these are named and not to be found: write them, or name others"))
+    let record = read(&root().join("docs/internals/track-record.md"))?;
+    none(missing_tests(&record, &sources), "these tests do not exist: write them, or name others")
 }
 
-fn protocol_is_pure() -> Result<Verdict, String> {
+/// Returns the names in the last column of a table that are not the name of a test in `sources`. A name may be cut short
+/// with `…`; names of files are skipped.
+fn missing_tests(table: &str, sources: &str) -> Vec<String> {
+    let cells = table.lines().filter_map(|line| line.trim_end().strip_suffix('|')?.rsplit('|').next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| !name.contains(['/', '.']));
+    let exists = |name: &str| match name.strip_suffix('…') {
+        Some(start) => ["fn ", "'", "\""].iter().any(|before| sources.contains(&format!("{before}{start}"))),
+        None => ["fn NAME(", "'NAME'", "\"NAME\"", "`NAME`"].iter().any(|p| sources.contains(&p.replace("NAME", name))),
+    };
+    names.filter(|name| !exists(name)).map(str::to_owned).collect()
+}
+
+fn words() -> Result<(), String> {
+    let mut found = Vec::new();
+    for path in files(".", &["rs", "js", "ts", "md"])? {
+        found.extend(language::refused(&path, &read(&path)?).iter().map(|line| format!("{}:{line}", relative(&path))));
+    }
+    none(found, "use the words of docs/glossary.md instead")
+}
+
+fn test_names() -> Result<(), String> {
+    let mut found = Vec::new();
+    for path in files(".", &["rs"])? {
+        found
+            .extend(language::long_test_names(&read(&path)?).iter().map(|name| format!("{}: {name}", relative(&path))));
+    }
+    none(found, "shorten these to subject_condition_outcome, and move the story into the doc comment")
+}
+
+fn comments(folder: &str) -> Result<(), String> {
+    let mut figures = Figures::default();
+    for path in files(folder, &["rs"])? {
+        figures.add(&read(&path)?);
+    }
+    none(figures.out_of_bounds(), "see CONTRIBUTING.md on language")
+}
+
+fn protocol_is_pure() -> Result<(), String> {
     let tree = tree("-p dynamo-lock-protocol")?;
-    Ok(verdict(tree.into_iter().skip(1).collect(), "the protocol knows no other crate; take these out"))
+    none(tree.into_iter().skip(1).collect(), "the protocol must not depend on other crates; remove these")
 }
 
-fn no_sdk() -> Result<Verdict, String> {
+fn no_sdk() -> Result<(), String> {
     let mut sdk = tree("-p dynamo-lock --no-default-features")?;
     sdk.retain(|line| line.starts_with("aws-"));
-    Ok(verdict(sdk, "these belong behind a feature"))
+    none(sdk, "move these behind a feature")
 }
 
-/// What `cargo tree` lists, one crate a line, without the drawing; the crate itself comes first.
+/// Returns what `cargo tree` lists, one crate per line; the crate itself comes first.
 fn tree(options: &str) -> Result<Vec<String>, String> {
     let printed = sh::output(&mut cargo(&format!("tree --locked -e normal --prefix none {options}")))?;
     match printed.ok && !printed.stdout.trim().is_empty() {
@@ -135,41 +178,56 @@ fn tree(options: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// `cargo check` rather than a build, in the one target directory: each feature set compiles once and is kept.
-fn builds_with(feature: &str) -> Result<Verdict, String> {
+/// Uses `cargo check` in the shared target directory, so that each feature set compiles only once.
+fn builds_with(feature: &str) -> Result<(), String> {
     let mut command = cargo("check --quiet --locked -p dynamo-lock --no-default-features");
-    if !feature.is_empty() {
-        command.args(["--features", feature]);
-    }
-    let printed = sh::output(&mut command)?;
-    Ok(match printed.ok && !warns(&printed.stderr) {
-        true => Verdict::Passed,
-        false => Verdict::Failed(sh::tail(&printed.stderr, 40)),
-    })
+    let printed = sh::output(command.args(["--features", feature]))?;
+    if printed.ok && !warns(&printed.stderr) { Ok(()) } else { Err(sh::tail(&printed.stderr, 40)) }
 }
 
-/// Whether the compiler pointed at code of ours. Not by `-D warnings`: other flags would compile everything again.
+/// Returns whether the compiler warned about a file of this project. `-D warnings` is not used, because other flags would
+/// compile all dependencies again.
 fn warns(stderr: &str) -> bool {
     stderr.lines().any(|line| line.trim_start().starts_with("--> crates"))
 }
 
-/// Libraries and programs apart: our program and our library share a name, and so the files of their documentation.
-fn documentation() -> Result<Verdict, String> {
+/// Builds the documentation of libraries and programs separately, because the program and the library share a name and
+/// would overwrite each other's files.
+fn documentation() -> Result<(), String> {
     for kind in ["--lib", "--bins"] {
         let mut command = cargo("doc --quiet --locked --workspace --no-deps");
         let printed = sh::output(command.arg(kind).env("RUSTDOCFLAGS", "-D warnings"))?;
         if !printed.ok {
-            return Ok(Verdict::Failed(sh::tail(&printed.stderr, 60)));
+            return Err(sh::tail(&printed.stderr, 60));
         }
     }
-    Ok(Verdict::Passed)
+    Ok(())
 }
 
-/// Nothing found is good; else the list and what to do about it.
-fn verdict(found: Vec<String>, mend: &str) -> Verdict {
+/// Fails with the findings and the fix if anything was found.
+fn none(found: Vec<String>, fix: &str) -> Result<(), String> {
+    if found.is_empty() { Ok(()) } else { Err(format!("    {}\n    {fix}", found.join("\n    "))) }
+}
+
+/// Returns all files under `folder` with one of these extensions, in order. Build output and packages are skipped.
+fn files(folder: &str, extensions: &[&str]) -> Result<Vec<PathBuf>, String> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
+    while let Some(folder) = folders.pop() {
+        let entries =
+            std::fs::read_dir(&folder).map_err(|error| format!("cannot read {}: {error}", relative(&folder)))?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if path.is_dir() && !["target", "node_modules", ".git"].contains(&name.as_str()) {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| extensions.iter().any(|known| end == *known)) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
     match found.is_empty() {
-        true => Verdict::Passed,
-        false => Verdict::Failed(format!("    {}\n    {mend}", found.join("\n    "))),
+        true => Err(format!("{folder} contains no files to check: was it moved?")),
+        false => Ok(found),
     }
 }
 
@@ -178,7 +236,8 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 fn relative(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap_or(path).display().to_string()
+    let path = path.strip_prefix(root()).unwrap_or(path);
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
 
 #[cfg(test)]
@@ -186,31 +245,62 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_about_our_code_is_seen_and_a_note_on_others_is_not() {
+    fn function_without_cancel_safety_is_found() {
+        assert_eq!(without_cancel_safety("/// Waits.\npub async fn a() {}"), [2]);
+        assert_eq!(without_cancel_safety("/// # Cancel safety\npub async fn a() {}\n/// B.\npub async fn b() {}"), [4]);
+        let documented = "/// # Cancel safety\n/// Safe.\n#[must_use]\n// why\npub async fn a() {}";
+        assert!(without_cancel_safety(documented).is_empty());
+    }
+
+    #[test]
+    fn registry_host_and_machine_path_are_found() {
+        let folder = std::env::temp_dir().join(format!("dynamo-lock-leaks-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("writable");
+        let found = |text: &str| {
+            std::fs::write(folder.join("a.txt"), text).expect("writable");
+            let mut grep = Command::new("git");
+            let grep = grep.args(["grep", "--no-index", "-nIiE", LEAKS, "a.txt"]).current_dir(&folder);
+            !sh::output(grep).expect("git").stdout.is_empty()
+        };
+        assert!(found(&["resolved https://registry", ".npmjs.org/x"].concat()));
+        assert!(found(&["see /ro", "ot/x"].concat()) && found(&["file:///wo", "rk/x"].concat()));
+        assert!(!found("https://docs.rs/x .github/work/x ~/.cache/x /tmp/x https://example.com/work/a"));
+        std::fs::remove_dir_all(folder).expect("removable");
+    }
+
+    #[test]
+    fn missing_file_of_the_architecture_is_found() {
+        let existing = ["crates/a/src/lib.rs".to_owned()];
+        assert_eq!(missing_files("`lib.rs`, `src/lib.rs`, `crates/a/`, `Type`", &existing), [""; 0]);
+        assert_eq!(missing_files("`b.rs` and `ib.rs` and `crates/b/`", &existing), ["b.rs", "ib.rs", "crates/b/"]);
+    }
+
+    #[test]
+    fn missing_test_of_the_track_record_is_found() {
+        let sources = "fn a_b() {}\ntest('a text', () => {});";
+        let table = |cell: &str| format!("| `what` | how | {cell} |");
+        assert_eq!(missing_tests(&table("`a_b`, `a_…`, `a text` (`test/x.js`)"), sources), [""; 0]);
+        assert_eq!(missing_tests(&table("`a_c`, `a`, `b_…`, `a tex`"), sources), ["a_c", "a", "b_…", "a tex"]);
+    }
+
+    #[test]
+    fn warning_in_this_project_is_found() {
         assert!(warns("warning: unused import\n  --> crates/dynamo-lock/src/lib.rs:1:5\n"));
         assert!(!warns("warning: the following packages contain code that will be rejected\n"));
-        assert!(!warns(""));
     }
 
     #[test]
-    fn one_finding_fails_a_check_and_is_named() {
-        assert_eq!(verdict(Vec::new(), "mend"), Verdict::Passed);
-        assert!(matches!(verdict(vec!["a.rs:1".into()], "mend"), Verdict::Failed(why) if why.contains("a.rs:1")));
-    }
-
-    #[test]
-    fn a_tree_with_dependencies_has_more_than_one_line() {
-        // The negative control of "the protocol depends on nothing".
+    fn dependencies_of_the_library_are_listed() {
+        // Negative control of "the protocol depends on nothing".
         let tree = tree("-p dynamo-lock").expect("cargo tree");
         assert!(tree.len() > 1 && tree[0].starts_with("dynamo-lock "), "{tree:?}");
-        assert!(tree.iter().any(|line| line.starts_with("aws-sdk-dynamodb ")), "the default has the SDK");
+        assert!(tree.iter().any(|line| line.starts_with("aws-sdk-dynamodb ")), "the default features include the SDK");
     }
 
     #[test]
-    fn every_feature_of_the_library_is_built_alone() {
-        let names: Vec<String> = list().expect("the list").into_iter().map(|(name, _)| name).collect();
-        for feature in ["dynamodb", "sqlite", "config", "conformance"] {
-            assert!(names.iter().any(|name| name.contains(&format!("`{feature}` alone"))), "{feature}");
-        }
+    fn every_feature_has_a_check_of_its_own() {
+        let manifest =
+            "[features]\ndefault = [\"x\"]\n# y = []\nx = [\n    \"dep:b\",\n]\nlong-er = []\n\n[dependencies]\nb = 1";
+        assert_eq!(features(manifest), ["x", "long-er"]);
     }
 }

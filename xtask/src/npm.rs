@@ -1,74 +1,38 @@
-//! npm packages that tests drive: installed once into the cache directory, as their lock files say, without running
-//! scripts.
+//! npm packages for tests, installed once into the cache directory from their lock files, without running scripts.
+//! `npm ci` verifies the hashes that the lock files contain.
 
 use crate::sh;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Packages that one folder of the repository names.
-pub struct Packages {
-    what: &'static str,
-    name: &'static str,
-    folder: &'static str,
-    files: &'static [&'static str],
+/// Installs npm dynamo-lock 0.1.3, for the tests that run it beside this library.
+pub fn install_legacy() -> Result<PathBuf, String> {
+    let files = ["package.json", "package-lock.json", "aws-sdk/package.json", "aws-sdk/index.js"];
+    install("npm-original", "crates/test-support/npm", &files)
 }
 
-/// The original npm `dynamo-lock`, which one test pauses; its driver runs from the repository.
-pub const ORIGINAL: Packages = Packages {
-    what: "the original npm dynamo-lock",
-    name: "npm-original",
-    folder: "crates/test-support/npm",
-    files: &["package.json", "package-lock.json", "aws-sdk/package.json", "aws-sdk/index.js"],
-};
+/// Installs both AWS SDKs, npm dynamo-lock and the type checker, for the tests of the Node package.
+pub fn install_for_node() -> Result<PathBuf, String> {
+    install("npm-node", "bindings/node/test", &["package.json", "package-lock.json"])
+}
 
-/// Both AWS SDKs, the original and the type checker, for the tests of the Node package.
-pub const NODE: Packages = Packages {
-    what: "the npm packages that the tests of the Node package drive",
-    name: "npm-node",
-    folder: "bindings/node/test",
-    files: &["package.json", "package-lock.json"],
-};
-
-impl Packages {
-    /// Where they are, with their `node_modules`.
-    pub fn install(&self) -> Result<PathBuf, String> {
-        let from = sh::root().join(self.folder);
-        let mut contents = Vec::new();
-        for file in self.files {
-            contents.extend(std::fs::read(from.join(file)).map_err(|error| format!("cannot read {file}: {error}"))?);
-        }
-        let name = format!("{}-{:016x}", self.name, sh::fnv(&contents));
-        sh::once(self.what, &name, |half| self.make(&from, half))
+/// Installs the packages that `folder` lists, and returns the directory that contains their `node_modules`.
+fn install(name: &str, folder: &str, files: &[&str]) -> Result<PathBuf, String> {
+    let from = sh::root().join(folder);
+    let mut contents = Vec::new();
+    for file in files {
+        contents.extend(std::fs::read(from.join(file)).map_err(|error| format!("cannot read {file}: {error}"))?);
     }
-
-    fn make(&self, from: &Path, to: &Path) -> Result<(), String> {
-        for file in self.files {
-            let (from, to) = (from.join(file), to.join(file));
+    sh::once(&format!("the npm packages of {folder}"), &format!("{name}-{:016x}", sh::fnv(&contents)), |to| {
+        for (from, to) in files.iter().map(|file| (from.join(file), to.join(file))) {
             let copied = std::fs::create_dir_all(to.parent().unwrap_or(&to)).and_then(|()| std::fs::copy(from, &to));
             copied.map_err(|error| format!("cannot write {}: {error}", to.display()))?;
         }
         let mut npm = Command::new("npm");
-        npm.args("ci --ignore-scripts --no-audit --no-fund --loglevel=error".split(' '))
-            .current_dir(to)
-            .stdin(Stdio::null());
-        match sh::output(&mut npm)? {
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+        match sh::output(npm.current_dir(to).stdin(Stdio::null()))? {
             printed if printed.ok => Ok(()),
-            printed => Err(format!("npm could not install {}:\n{}", self.what, sh::tail(&printed.stderr, 20))),
+            printed => Err(format!("npm could not install packages:\n{}", sh::tail(&printed.stderr, 20))),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packages_are_pinned_by_their_hash_and_name_no_place_to_get_them() {
-        for packages in [ORIGINAL, NODE] {
-            let lock = sh::root().join(packages.folder).join("package-lock.json");
-            let lock = std::fs::read_to_string(lock).expect("there");
-            assert!(lock.contains("\"integrity\": \"sha512-"));
-            assert!(!lock.contains("\"resolved\": \"http"));
-        }
-    }
+    })
 }

@@ -1,68 +1,61 @@
-//! `cargo xtask test`: the checks, a server, all tests, one line at the end.
+//! `cargo xtask test`: runs the checks, starts a server, runs all tests and prints one summary line.
 
 use crate::ministack::Server;
-use crate::tally::{Tally, Verdict};
+use crate::tally::Tally;
 use crate::{checks, node, npm, sh};
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-/// Where tests look for a DynamoDB over HTTP.
+/// Environment variable with the URL of the DynamoDB server for tests over HTTP.
 const ENDPOINT: &str = "DYNAMO_LOCK_TEST_ENDPOINT";
 
-/// Where a test looks for the original npm client.
+/// Environment variable with the folder of npm dynamo-lock.
 const NPM: &str = "DYNAMO_LOCK_TEST_NPM";
 
-/// What the SDK needs to sign anything at all; a local server takes every key.
+/// Settings that the SDK needs to sign requests; a local server accepts every key. The user's own settings are hidden,
+/// because they may name another endpoint, and the instance metadata service is not asked for credentials.
 const DUMMIES: [(&str, &str); 6] = [
     ("AWS_ACCESS_KEY_ID", "test"),
     ("AWS_SECRET_ACCESS_KEY", "test"),
     ("AWS_REGION", "us-east-1"),
-    // Nobody's own settings, which may name another endpoint.
     ("AWS_CONFIG_FILE", "/dev/null"),
     ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
-    // Nobody's instance is asked for credentials.
     ("AWS_EC2_METADATA_DISABLED", "true"),
 ];
 
-/// Settings of the machine that would change what is tested.
-const UNSET: [&str; 6] = [
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_SESSION_TOKEN",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_DYNAMODB",
-    "DYNAMO_LOCK_STORE",
-];
+/// Variables of the user that would change what is tested.
+const UNSET: &str = "AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_DYNAMODB \
+                     DYNAMO_LOCK_STORE";
 
-/// Runs everything; whether all of it passed.
-pub fn run(endpoint: Option<String>, filter: Option<&str>) -> Result<bool, String> {
+/// Runs everything and returns whether all of it passed.
+pub fn run(endpoint: Option<&str>, filter: Option<&str>) -> Result<bool, String> {
     let mut tally = Tally::default();
     checks::all(filter, &mut tally)?;
-    // The worlds over the real stores, for which the rest of the workspace is built with the same features anyway.
+    // The simulated worlds over the real stores need the same dependencies as the rest of the workspace.
     let mut cargo = sh::cargo("test --workspace --features dynamo-lock-sim/stacks --locked --no-fail-fast");
     if let Some(filter) = filter {
         cargo.args(["--", filter]);
     }
-    let server = match &endpoint {
+    let server = match endpoint {
         Some(url) => {
-            // Somebody's own server, perhaps AWS itself: their credentials and Region count.
+            // The user's own server, perhaps AWS itself: it is used with the user's credentials and Region.
             cargo.env(ENDPOINT, url);
             None
         }
-        None => there(&mut tally, SERVER, Server::start(), sh::ci()),
+        None => required(&mut tally, SERVER, Server::start(), sh::ci()),
     };
     if let Some(server) = &server {
-        UNSET.iter().for_each(|name| _ = cargo.env_remove(name));
+        UNSET.split(' ').for_each(|name| _ = cargo.env_remove(name));
         cargo.envs(DUMMIES).env(ENDPOINT, server.url());
     }
-    if let Some(original) = there(&mut tally, ORIGINAL, npm::ORIGINAL.install(), sh::ci()) {
-        cargo.env(NPM, original);
+    if let Some(legacy) = required(&mut tally, LEGACY, npm::install_legacy(), sh::ci()) {
+        cargo.env(NPM, legacy);
     }
-    tests(&mut cargo, &mut tally)?;
-    if let Some(packages) = there(&mut tally, PACKAGES, npm::NODE.install(), sh::ci()) {
-        let there = there(&mut tally, ADDON, node::place_tested(), true).is_some();
-        let url = server.as_ref().map(Server::url).or(endpoint.as_deref());
-        if there {
+    run_and_count(&mut cargo, &mut tally, Tally::line)?;
+    if let Some(packages) = required(&mut tally, PACKAGES, npm::install_for_node(), sh::ci()) {
+        let built = required(&mut tally, ADDON, node::place_tested(), true).is_some();
+        let url = server.as_ref().map(Server::url).or(endpoint);
+        if built {
             node::tests(&packages, filter, &environment(server.is_some(), url), &mut tally)?;
         }
     }
@@ -70,50 +63,55 @@ pub fn run(endpoint: Option<String>, filter: Option<&str>) -> Result<bool, Strin
     println!();
     tally.reasons.iter().for_each(|reason| println!("skipped: {reason}"));
     if !tally.good() && tally.failed == 0 {
-        println!("nothing ran: does any test match the filter?");
+        println!("no test ran: check the filter");
         tally.failed = 1;
     }
     println!("{tally}");
     Ok(tally.good())
 }
 
-/// What the tests of the Node package are told.
-pub fn environment(is_ours: bool, url: Option<&str>) -> Vec<(&'static str, &str)> {
-    let mut environment = if is_ours { DUMMIES.to_vec() } else { Vec::new() };
+/// Returns the environment of the tests of the Node package.
+pub fn environment(is_local: bool, url: Option<&str>) -> Vec<(&'static str, &str)> {
+    let mut environment = if is_local { DUMMIES.to_vec() } else { Vec::new() };
     environment.extend(url.map(|url| (ENDPOINT, url)));
     environment
 }
 
-const SERVER: &str = "a DynamoDB server for the tests over HTTP starts (--endpoint URL takes another)";
-const ORIGINAL: &str = "the original npm client for the test that pauses it is installed";
+const SERVER: &str = "a DynamoDB server for the tests over HTTP starts (--endpoint URL uses another)";
+const LEGACY: &str = "npm dynamo-lock is installed for the tests that run it";
 
-const PACKAGES: &str = "the npm packages that the tests of the Node package drive are installed";
+const PACKAGES: &str = "the npm packages for the tests of the Node package are installed";
 const ADDON: &str = "the addon of the Node package is built";
 
-/// Counts something that tests need as a check. Without it they do not run: that is a failure in the CI, where nobody
-/// reads what was left out.
-fn there<T>(tally: &mut Tally, name: &str, needed: Result<T, String>, ci: bool) -> Option<T> {
-    let (needed, verdict) = match needed {
-        Ok(needed) => (Some(needed), Verdict::Passed),
-        Err(why) if ci => (None, Verdict::Failed(why)),
-        Err(why) => (None, Verdict::Skipped(why)),
-    };
-    tally.check(name, verdict);
-    needed
+/// Counts something that tests require as a check. If it is missing, the tests are skipped; in CI that is a failure,
+/// because skipped tests would go unnoticed there.
+fn required<T>(tally: &mut Tally, name: &str, needed: Result<T, String>, ci: bool) -> Option<T> {
+    match needed {
+        Err(error) if !ci => tally.skip(format!("{name}: {error}")),
+        Err(error) => tally.check(name, Err(error)),
+        Ok(needed) => {
+            tally.check(name, Ok(()));
+            return Some(needed);
+        }
+    }
+    None
 }
 
-/// Runs `cargo test`, passes its output through and counts.
-fn tests(cargo: &mut Command, tally: &mut Tally) -> Result<(), String> {
+/// Runs a test runner, copies its output and adds its results to `tally` with `count`, which gets each line.
+pub fn run_and_count(command: &mut Command, tally: &mut Tally, count: fn(&mut Tally, &str)) -> Result<(), String> {
     let failed = tally.failed;
-    let mut child = cargo.stdout(Stdio::piped()).spawn().map_err(|error| sh::cannot_start(cargo, &error))?;
-    if let Some(output) = child.stdout.take() {
-        sh::pass_on(BufReader::new(output), &mut std::io::stdout(), |line| tally.line(line))
-            .map_err(|error| error.to_string())?;
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| sh::cannot_start(command, &error))?;
+    let output = child.stdout.take().into_iter().flat_map(|output| BufReader::new(output).split(b'\n'));
+    for line in output.map_while(Result::ok) {
+        let mut stdout = std::io::stdout().lock();
+        let copied = stdout.write_all(&line).and_then(|()| stdout.write_all(b"\n"));
+        copied.map_err(|error| format!("cannot write to standard output: {error}"))?;
+        count(tally, String::from_utf8_lossy(&line).trim_end());
     }
     let status = child.wait().map_err(|error| error.to_string())?;
     if !status.success() && tally.failed == failed {
-        // A build that failed, or a test binary that died before its result line.
-        println!("cargo test ended with {status} and no failed test: see above");
+        // The build failed, or a test binary died before it printed its results.
+        println!("{} ended with {status} and no failed test: see above", command.get_program().to_string_lossy());
         tally.failed += 1;
     }
     Ok(())
@@ -124,29 +122,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn output_is_passed_on_as_it_is_and_counted() {
-        let said = b"caf\xe9\ntest result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured\nno newline";
-        let (mut passed_on, mut tally) = (Vec::new(), Tally::default());
-        sh::pass_on(&said[..], &mut passed_on, |line| tally.line(line)).expect("no I/O");
-        assert_eq!(passed_on, said);
+    fn output_is_counted_even_if_it_is_not_text() {
+        let mut tally = Tally::default();
+        let output = "caf\\351\\ntest result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured\\nno newline";
+        run_and_count(Command::new("printf").arg(output), &mut tally, Tally::line).expect("printf starts");
         assert_eq!(tally.to_string(), "2 passed, 1 failed, 0 skipped");
     }
 
     #[test]
-    fn a_server_that_does_not_start_is_a_failure_in_the_ci_and_a_skip_elsewhere() {
+    fn missing_server_fails_in_ci_and_skips_elsewhere() {
         for (ci, sum) in [(true, "0 passed, 1 failed, 0 skipped"), (false, "0 passed, 0 failed, 1 skipped")] {
             let mut tally = Tally::default();
-            assert_eq!(there::<()>(&mut tally, SERVER, Err("no Python".into()), ci), None);
+            assert_eq!(required::<()>(&mut tally, SERVER, Err("no Python".into()), ci), None);
             assert_eq!(tally.to_string(), sum);
         }
     }
 
     #[test]
-    fn a_test_run_that_ends_badly_without_a_failed_test_counts_as_one() {
+    fn failed_build_counts_as_one_failed_test() {
         let mut tally = Tally::default();
-        // A package that is not there: cargo fails before any test.
+        // The package does not exist, so cargo fails before any test.
         let mut cargo = sh::cargo("test --locked --offline --quiet -p no-such-package");
-        tests(cargo.stderr(Stdio::null()), &mut tally).expect("cargo starts");
+        run_and_count(cargo.stderr(Stdio::null()), &mut tally, Tally::line).expect("cargo starts");
         assert_eq!(tally.to_string(), "0 passed, 1 failed, 0 skipped");
     }
 }

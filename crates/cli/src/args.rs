@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::error::ContextKind;
 use clap::{Args as ClapArgs, Parser, Subcommand};
-use dynamo_lock::{FencingToken, HOLD_MAX};
+use dynamo_lock::FencingToken;
+use dynamo_lock_protocol::HOLD_MAX;
 
 use crate::exit;
 use crate::signals;
@@ -272,7 +273,9 @@ fn hold(text: &str) -> Result<Duration, String> {
 }
 
 fn at_least(text: &str) -> Result<Duration, String> {
-    Some(duration(text)?).filter(|least| *least <= HOLD_MAX).ok_or_else(|| "a lock is kept for at most 30 days".to_owned())
+    Some(duration(text)?)
+        .filter(|least| *least <= HOLD_MAX)
+        .ok_or_else(|| "a lock is kept for at most 30 days".to_owned())
 }
 
 fn code(text: &str) -> Result<u8, String> {

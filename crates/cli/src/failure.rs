@@ -2,7 +2,11 @@
 
 use std::fmt;
 
+use dynamo_lock::store::StoreErrorCause;
 use dynamo_lock::{AcquireError, ConfigError, HoldError, InspectError, StoreError, StoreErrorKind, TableError};
+
+/// Fix for a missing table.
+pub const CREATE_TABLE: &str = "create it with `dynamo-lock table create`, or check name, Region and endpoint";
 
 /// An error that ends this program.
 #[derive(Debug)]
@@ -53,7 +57,16 @@ impl From<StoreError> for Failure {
             // Unanswered, throttled, or rejected for a reason that the message states.
             _ => FailureKind::Unavailable,
         };
-        Self::new(kind, error.to_string())
+        // The fixes in the library's own messages name its API, so that these are replaced.
+        let message = match error.cause() {
+            Some(StoreErrorCause::MissingTable) => format!("{}; {CREATE_TABLE}", error.problem()),
+            Some(StoreErrorCause::KeySchema) => format!(
+                "{}; add `partition_key` with the name of the table's key to the store URL, or create another table",
+                error.problem()
+            ),
+            _ => error.to_string(),
+        };
+        Self::new(kind, message)
     }
 }
 
@@ -98,6 +111,10 @@ impl From<TableError> for Failure {
         match error {
             TableError::Store(error) => error.into(),
             TableError::NotYet { .. } => Self::new(FailureKind::Unavailable, error.to_string()),
+            TableError::TableExists { .. } => Self::new(
+                FailureKind::Configuration,
+                format!("{error}; run `dynamo-lock table check` to see whether it can be used for locks"),
+            ),
             other => Self::new(FailureKind::Configuration, other.to_string()),
         }
     }

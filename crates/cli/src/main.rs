@@ -10,6 +10,7 @@
 //! [`supervisor`] process. [`ui`] prints everything that people see.
 
 mod args;
+mod clock;
 mod commands;
 mod env;
 mod exit;

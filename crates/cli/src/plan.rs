@@ -139,7 +139,8 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
         }
         None => {
             let mut argv = run.argv.into_iter();
-            let program = argv.next().ok_or_else(|| Failure::usage("no command was given; name one, or use -c LINE"))?;
+            let program =
+                argv.next().ok_or_else(|| Failure::usage("no command was given; name one, or use -c LINE"))?;
             (program, argv.collect())
         }
     };

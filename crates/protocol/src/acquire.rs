@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use crate::config::FLOOR_AHEAD;
+use crate::attr;
+use crate::backoff::Backoff;
+use crate::config::{FLOOR_AHEAD, RETRY_MIN};
 use crate::held::{Won, ends};
-use crate::op::{attr, millis};
-use crate::time::Pause;
+use crate::time::millis;
 use crate::watch::{Holder, Liveness, Watch};
 use crate::{
     ClockReading, Deadline, FencingToken, Held, HeldRow, HeldStep, Lease, LeaseId, LegacyRow, LockName, LossReason,
@@ -75,7 +76,7 @@ pub enum Step {
 enum Phase {
     Begin,
     Read,
-    Pausing(Pause),
+    Pausing(Backoff),
     Write(Operation),
     TakeOver,
     Won(Box<Held>),
@@ -93,7 +94,7 @@ struct Operation {
     sent_at: SentAt,
     /// A try of it went unanswered: it may have landed, or may yet.
     ambiguous: bool,
-    retry: Option<Pause>,
+    retry: Option<Backoff>,
 }
 
 /// Whether a held row can be taken.
@@ -114,7 +115,7 @@ pub struct Acquire {
     watch: Option<Watch>,
     abandoned: Vec<LeaseId>,
     clean_up: Option<Release>,
-    pause: Option<Pause>,
+    pause: Option<Backoff>,
     restarts: u32,
     unread_since: Option<ClockReading>,
 }
@@ -286,7 +287,7 @@ impl Acquire {
         };
         match outcome {
             Outcome::Applied(row) => self.win(now, row, sent_at, date),
-            Outcome::Conflict(Some(row)) if row.has_lease_id(&operation.lease_id) && !row.says_free() => {
+            Outcome::Conflict(Some(row)) if row.has_lease_id(&operation.lease_id) && !row.is_free() => {
                 // An earlier try of this operation landed.
                 self.win(now, row, sent_at, date);
             }
@@ -304,8 +305,8 @@ impl Acquire {
             }
             Outcome::Unknown | Outcome::Throttled => {
                 operation.ambiguous |= *outcome == Outcome::Unknown;
-                let (base, cap) = (Duration::from_millis(25), self.request.timing.attempt_timeout());
-                operation.retry = Some(Pause::after(operation.retry, base, cap, now));
+                let (base, cap) = (RETRY_MIN, self.request.timing.attempt_timeout());
+                operation.retry = Some(Backoff::after(operation.retry, base, cap, now));
             }
         }
     }
@@ -395,7 +396,7 @@ impl Acquire {
             version: version.clone(),
             token,
             lease,
-            since: ReceivedAt(now.at),
+            received_at: ReceivedAt(now.at),
             tokenless_since,
             has_liveness_key: row.get(attr::LIVENESS_KEY).is_some(),
             holder: Holder::of(row),
@@ -435,12 +436,12 @@ impl Acquire {
 
     /// R2.
     fn is_over(&self, now: &Now<'_>) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.is_over(now.at))
+        self.watch.as_ref().is_some_and(|watch| watch.has_expired(now.at))
     }
 
     fn pause(&mut self, now: &Now<'_>) {
         let (base, cap) = self.request.timing.poll_range();
-        let pause = Pause::after(self.pause, base, cap, now);
+        let pause = Backoff::after(self.pause, base, cap, now);
         (self.pause, self.restarts) = (Some(pause), 0);
         self.phase = Phase::Pausing(pause);
     }

@@ -26,6 +26,10 @@ const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
 /// The longest that one try may take, however long the lease.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 const SCHEDULING_SLACK: Duration = Duration::from_millis(10);
+/// Shortest pause between two tries of a write.
+pub(crate) const RETRY_MIN: Duration = Duration::from_millis(25);
+/// Longest pause between two tries of a write whose deadline does not matter.
+pub(crate) const RETRY_MAX: Duration = Duration::from_secs(1);
 const POLL_MIN: Duration = Duration::from_millis(25);
 const POLL_MAX: Duration = Duration::from_secs(1);
 const LEGACY_SKEW: Duration = Duration::from_secs(2);

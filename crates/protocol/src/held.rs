@@ -1,8 +1,9 @@
 use std::time::Duration;
 
-use crate::config::{DRIFT_PER_MILLE, EXPIRY_PAD, TTL_MARGIN};
-use crate::op::{attr, lease_conditions, millis};
-use crate::time::Pause;
+use crate::attr;
+use crate::backoff::Backoff;
+use crate::config::{DRIFT_PER_MILLE, EXPIRY_PAD, RETRY_MIN, TTL_MARGIN};
+use crate::time::millis;
 use crate::{
     ClockReading, Condition, Deadline, Ends, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome, RecordVersion,
     Row, SentAt, ServiceDate, Timing,
@@ -10,7 +11,6 @@ use crate::{
 
 /// A first renewal comes this soon if the row still bears no service stamp (§5).
 const TIMESTAMP_AFTER: Duration = Duration::from_millis(500);
-const RETRY_MIN: Duration = Duration::from_millis(25);
 /// A pause between two tries of a renewal is at most this part of the time that is left.
 const RETRIES: u32 = 20;
 
@@ -114,7 +114,7 @@ pub struct Held {
     afresh: bool,
     renewal_seq: u64,
     pending: Option<PendingRenewal>,
-    pause: Option<Pause>,
+    pause: Option<Backoff>,
     asked: bool,
     landed: u64,
     data: Option<String>,
@@ -142,7 +142,7 @@ impl Held {
         let Won { name, lease_id, token, sent_at, row, heard } = won;
         let stamp = own_stamp(row, heard);
         let lease = timing.lease();
-        let service_timestamp = has_service_timestamp(row);
+        let service_timestamp = row.has_service_timestamp();
         let unknown = now.service.is_some() && stamp.is_none();
         // Written by a slow wall clock: a renewal bears the service's time, and its stamp ends when the lease does.
         let short = |stamp: Deadline| stamp.left(now.at) < timing.heartbeat() && !service_timestamp;
@@ -209,7 +209,7 @@ impl Held {
 
     /// That the row is still held by this reign: exact also while renewals land, so the record version is not in it.
     pub fn condition(&self) -> Condition {
-        Condition::All(lease_conditions(&self.lease_id, Some(self.token)))
+        Condition::All(Condition::held_under(&self.lease_id, Some(self.token)))
     }
 
     /// R3: whether the lock may be believed in, computed when asked. Once false, for ever.
@@ -353,7 +353,7 @@ impl Held {
         row.has_lease_id(&self.lease_id)
             && row.token() == Some(self.token)
             && row.version().as_ref() == Some(&renewal.op.version)
-            && !row.says_free()
+            && !row.is_free()
     }
 
     fn land(&mut self, renewal: PendingRenewal, row: &Row, sent_at: SentAt, date: Option<ServiceDate>, now: &Now<'_>) {
@@ -362,7 +362,7 @@ impl Held {
             self.data = None;
         }
         self.asked = self.data.is_some() || lease_ms < millis(self.lease);
-        self.service_timestamp = has_service_timestamp(row);
+        self.service_timestamp = row.has_service_timestamp();
         self.expires_on = row.whole(attr::EXPIRES_ON).unwrap_or(self.expires_on);
         let heard = date.map(|date| (date, sent_at));
         let stamp = own_stamp(row, heard);
@@ -385,7 +385,7 @@ impl Held {
     /// that some try is answered. Far from it, a store in trouble is left alone.
     fn pause_retry(&mut self, now: &Now<'_>) {
         let cap = (self.time_left(now.at) / RETRIES).clamp(RETRY_MIN, self.timing.heartbeat().max(RETRY_MIN));
-        self.pause = Some(Pause::after(self.pause, RETRY_MIN, cap, now));
+        self.pause = Some(Backoff::after(self.pause, RETRY_MIN, cap, now));
     }
 
     fn pause_retry_landed(&mut self, now: &Now<'_>) {
@@ -409,10 +409,6 @@ pub(crate) fn why(row: Option<&Row>, token: FencingToken) -> LossReason {
         Some(row) if row.whole(attr::REVOKED_TOKEN) == Some(token.get()) => LossReason::Revoked,
         Some(_) => LossReason::TakenOver,
     }
-}
-
-fn has_service_timestamp(row: &Row) -> bool {
-    row.text(attr::EXPIRY_CLOCK) == Some(attr::SERVICE_CLOCK)
 }
 
 /// R6: a belief ends when service time, bounded from this answer's `Date` alone, could reach the row's `expiresOn`,

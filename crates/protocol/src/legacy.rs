@@ -1,12 +1,11 @@
 use std::time::Duration;
 
-use crate::time::Pause;
+use crate::backoff::Backoff;
+use crate::config::{RETRY_MAX, RETRY_MIN};
 use crate::{
     ClockReading, Deadline, LockName, Now, Number, Op, OpKind, Outcome, RecordVersion, Row, RowError, RowState, SentAt,
 };
 
-const RETRY_MIN: Duration = Duration::from_millis(25);
-const RETRY_MAX: Duration = Duration::from_secs(1);
 /// So many requests without an answer that tells; the original gave up after the first.
 const FAILURES_MAX: u32 = 4;
 /// And no request begins later.
@@ -57,7 +56,7 @@ pub struct LegacyGet {
     until: Deadline,
     put: Option<Put>,
     failures: u32,
-    retry: Option<Pause>,
+    retry: Option<Backoff>,
     end: Option<LegacyEnd>,
 }
 
@@ -148,7 +147,7 @@ impl LegacyGet {
     /// A request went unanswered, or was throttled.
     pub fn handle_failure(&mut self, now: &Now<'_>) {
         self.failures += 1;
-        self.retry = Some(Pause::after(self.retry, RETRY_MIN, RETRY_MAX, now));
+        self.retry = Some(Backoff::after(self.retry, RETRY_MIN, RETRY_MAX, now));
     }
 
     /// The answer to the put in flight; `now` is when it was received.

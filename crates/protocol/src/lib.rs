@@ -10,10 +10,16 @@
 //! Deliberately absent: clocks, random sources, I/O, hash maps, dependencies.
 
 mod acquire;
+mod apply;
+pub mod attr;
+mod backoff;
+mod condition;
 mod config;
 mod held;
 mod legacy;
 mod name;
+mod now;
+mod npm_format;
 mod number;
 mod op;
 mod release;
@@ -24,17 +30,20 @@ mod token;
 mod watch;
 
 pub use acquire::{Acquire, Request, Step, WaitMode};
+pub use apply::{Verdict, apply};
+pub use condition::{Condition, holds};
 pub use config::{
     ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, TTL_MARGIN, Timing,
 };
 pub use held::{Held, HeldStep, LossReason, Renewal};
 pub use legacy::{LegacyEnd, LegacyGet, LegacyStep};
 pub use name::{LockName, NAME_MAX, NameError};
+pub use now::{Entropy, Now};
 pub use number::Number;
-pub use op::{Change, Condition, Ends, Lease, Op, OpKind, Outcome, Target, Verdict, apply, attr, holds};
+pub use op::{Change, Ends, Lease, Op, OpKind, Outcome, Target};
 pub use release::{Release, ReleaseEnd, ReleaseStep, Revoke, RevokeEnd, RevokeStep};
 pub use row::{HeldRow, LegacyRow, Row, RowError, RowState, Value};
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};
-pub use time::{ClockReading, Deadline, Entropy, Now, ReceivedAt, SentAt};
+pub use time::{ClockReading, Deadline, ReceivedAt, SentAt};
 pub use token::{FencingToken, LeaseId, RecordVersion};
 pub use watch::{Holder, Liveness, Watch};

@@ -1,215 +1,164 @@
-//! What is written: [`Op`] and its meaning, [`apply`]. Stores translate [`Op::condition`] and [`Op::changes`], or call
-//! [`apply`]; they are tested against it on generated rows and ops.
+//! Writes to the row of a lock, as data.
 
-use std::cmp::Ordering;
-use std::time::Duration;
+use crate::attr;
+use crate::condition::Condition::{self, Above, All, Any, Below, Differs, Equals, Missing};
+use crate::name::LockName;
+use crate::npm_format::npm_row;
+use crate::number::Number;
+use crate::row::{Row, Value};
+use crate::token::{FencingToken, LeaseId, RecordVersion};
 
-use crate::{FencingToken, LeaseId, LockName, Number, RecordVersion, Row, Value};
-
-/// Names of the row's attributes.
-pub mod attr {
-    #![allow(missing_docs)] // named as in the row; their meaning is the table in docs/protocol.md
-    /// The partition key, under whatever name the table has it. Never among a [`crate::Row`]'s attributes.
-    pub const NAME: &str = "name";
-    pub const V: &str = "v";
-    pub const KIND: &str = "kind";
-    pub const GUID: &str = "guid";
-    pub const LEASE_ID: &str = "leaseId";
-    pub const TOKEN: &str = "token";
-    pub const EXPIRES_ON: &str = "expiresOn";
-    pub const EXPIRY_CLOCK: &str = "expiryClock";
-    pub const REVOKED_TOKEN: &str = "revokedToken";
-    pub const RENEWAL_SEQ: &str = "renewalSeq";
-    pub const LEASE_MS: &str = "leaseMs";
-    pub const OWNER: &str = "owner";
-    pub const ACQUIRED_ON: &str = "acquiredOn";
-    pub const DATA: &str = "data";
-    pub const TTL: &str = "ttl";
-    pub const LIVENESS_KEY: &str = "livenessKey";
-    /// The one value of `stamp`.
-    pub const SERVICE_CLOCK: &str = "service";
-}
-
-/// One conditional write on one row.
+/// One conditional write to one row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Op {
-    /// The lock.
+    /// Name of the lock.
     pub name: LockName,
-    /// The record version that it leaves: fresh for every operation, the same in its retries.
+    /// Record version that the write leaves: fresh for every operation, the same in its retries.
     pub version: RecordVersion,
-    /// What it does.
+    /// Meaning of the write.
     pub kind: OpKind,
 }
 
-/// What an [`Op`] does. The table in `docs/protocol.md` §3 has a line for each.
+/// Meaning of an [`Op`]. The table in `docs/protocol.md` §3 has a line for each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OpKind {
-    /// Take a lock that is free.
+    /// Acquires a free lock.
     Acquire(Lease),
-    /// Take a lock whose lease has ended, exactly as it was seen.
+    /// Acquires a lock whose lease has expired, if the row is still the one that was observed.
     TakeOver {
-        /// The new reign.
+        /// The new lease.
         lease: Lease,
-        /// The record version that was watched.
+        /// Record version that was observed.
         seen: RecordVersion,
-        /// The token beside it.
+        /// Token that was observed with it.
         seen_token: Option<FencingToken>,
     },
-    /// Move our lease's end.
+    /// Renews the lease.
     Renew {
-        /// Our reign.
+        /// Lease ID of the holder.
         lease_id: LeaseId,
-        /// Our token.
+        /// Token of the holder.
         token: FencingToken,
-        /// The renewal's number within the reign, from 1.
+        /// Number of the renewal within the acquisition, from 1.
         renewal_seq: u64,
-        /// The lease from now on.
+        /// New lease, in milliseconds.
         lease_ms: u64,
-        /// When it ends.
+        /// End of the new lease.
         ends: Ends,
-        /// A new payload.
+        /// New payload. `None` keeps the present one.
         data: Option<String>,
     },
-    /// Give up our lock.
+    /// Releases the lock.
     Release {
-        /// Our reign.
+        /// Lease ID of the holder.
         lease_id: LeaseId,
-        /// Our token; absent when cleaning up after an acquire that never learned it.
+        /// Token of the holder. `None` when cleaning up after an acquire that never received its token.
         token: Option<FencingToken>,
-        /// Epoch seconds for DynamoDB's TTL.
+        /// Time for DynamoDB's TTL, in seconds since 1970.
         ttl: u64,
     },
-    /// Take a reign away by hand. Others wait its lease out.
+    /// Revokes an acquisition. Other clients wait until its lease has expired.
     Revoke {
-        /// What is revoked.
+        /// The acquisition to revoke.
         target: Target,
-        /// Nobody's reign.
+        /// A fresh lease ID that no client owns, so that the holder's conditional writes fail.
         lease_id: LeaseId,
     },
-    /// Take a reign away and free the lock at once: unsafe if the holder lives.
+    /// Revokes an acquisition and frees the lock at once. Unsafe while the holder is alive.
     ForceRevoke {
-        /// What is freed.
+        /// The acquisition to revoke.
         target: Target,
-        /// Nobody's reign.
+        /// A fresh lease ID that no client owns, so that the holder's conditional writes fail.
         lease_id: LeaseId,
-        /// Epoch seconds for DynamoDB's TTL.
+        /// Time for DynamoDB's TTL, in seconds since 1970.
         ttl: u64,
     },
-    /// Write the row anew in the format of the original npm `dynamo-lock`, as its `getLock` does: a put, which leaves of
-    /// what was there only what a strongly consistent read saw.
+    /// Replaces the row by one in the format of npm dynamo-lock, as its `getLock` does. This is a put: of the previous
+    /// row only the parts remain that a strongly consistent read had returned.
     LegacyGet {
-        /// The row that was read; its lock was over.
+        /// Row that was read. Its lock had expired.
         seen: Option<Row>,
-        /// Until when, epoch ms on the wall clock of whoever asks.
+        /// End of the lock, in milliseconds since 1970 on the wall clock of the caller.
         expires_on: u64,
     },
 }
 
-/// What an acquisition writes.
+/// Attributes that an acquisition writes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Lease {
-    /// The nonce of this operation.
+    /// Lease ID of this operation.
     pub lease_id: LeaseId,
-    /// What the token follows on if the row has none.
+    /// Token floor: if the row has no token, the new token is this plus one.
     pub token_floor: FencingToken,
-    /// The holder's lease.
+    /// Lease of the holder, in milliseconds.
     pub lease_ms: u64,
-    /// When it ends.
+    /// End of the lease.
     pub ends: Ends,
-    /// Who, for people.
+    /// Human-readable label of the holder.
     pub owner: String,
-    /// Epoch ms, for people.
+    /// Time of the acquisition on the holder's wall clock, in milliseconds since 1970. Only for display.
     pub acquired_on: u64,
-    /// The payload; what was there stays if there is none.
+    /// Payload. `None` keeps the present one.
     pub data: Option<String>,
-    /// By what the embedded store knows whether this client lives.
+    /// Liveness key, with which the embedded store finds out whether the holder is alive.
     pub liveness_key: Option<String>,
 }
 
-/// The end of a lease as written: `expiresOn`, `stamp` and `purgeOn` go together.
+/// End of a lease as written to the row. The attributes `expiresOn`, `expiryClock` and `ttl` always change together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ends {
-    /// Epoch ms.
+    /// End of the lease, in milliseconds since 1970.
     pub expires_on: u64,
-    /// Whether `expires_on` is an upper bound on the service clock.
+    /// Whether `expires_on` is a service timestamp: an upper bound of the lease's end on the service clock.
     pub service_timestamp: bool,
-    /// Epoch seconds for DynamoDB's TTL.
+    /// Time for DynamoDB's TTL, in seconds since 1970.
     pub ttl: u64,
 }
 
-/// Exactly one reign, for an operator.
+/// Exactly one acquisition, chosen by an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
-    /// The reign with this token.
+    /// The acquisition with this token.
     Token(FencingToken),
-    /// A row without a token: this version of it.
+    /// This version of a row that has no token.
     Version {
-        /// Its `version`.
+        /// Record version of the row.
         version: RecordVersion,
-        /// Its `expiresOn`.
+        /// Value of its `expiresOn`.
         expires_on: Number,
     },
 }
 
-/// When a write takes effect.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Condition {
-    /// The attribute is not there. [`attr::NAME`]: there is no row.
-    Missing(&'static str),
-    /// The attribute is there and equal.
-    Equals(&'static str, Value),
-    /// The attribute is there and differs.
-    Differs(&'static str, Value),
-    /// The attribute is a number below.
-    Below(&'static str, u64),
-    /// The attribute is a number above.
-    Above(&'static str, u64),
-    /// Each holds.
-    All(Vec<Condition>),
-    /// One holds.
-    Any(Vec<Condition>),
-}
-
-/// What a write changes. All other attributes stay.
+/// Change that a write makes to one attribute. All other attributes stay as they are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// Sets an attribute.
     Set(&'static str, Value),
-    /// Sets an attribute to one more than it is, or than the seed where it is missing.
+    /// Sets an attribute to its value plus one. If it is missing: to this token floor plus one.
     Next(&'static str, u64),
     /// Removes an attribute.
     Remove(&'static str),
-    /// Puts this row in the place of the one that is there, of which nothing else stays.
+    /// Replaces the whole row by this one.
     Replace(Row),
 }
 
-/// The answer to a write, as far as the protocol cares.
+use Change::{Next, Remove, Replace, Set};
+
+/// Result of a write, as far as the protocol distinguishes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It took effect; the row as it left it.
+    /// The write took effect and left this row.
     Applied(Row),
-    /// Its condition did not hold; the row that is there.
+    /// The condition did not hold on this row.
     Conflict(Option<Row>),
-    /// No answer, or none that tells: it may have taken effect, or may yet.
+    /// No usable response: the write may have taken effect, or may still do so.
     Unknown,
-    /// It certainly took no effect; try later.
+    /// The write certainly took no effect. Try again later.
     Throttled,
 }
 
-/// What [`apply`] says.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
-    /// It takes effect, and leaves this row.
-    Applied(Row),
-    /// Its condition does not hold.
-    Conflict(Option<Row>),
-}
-
-use Change::{Next, Remove, Replace, Set};
-use Condition::{Above, All, Any, Below, Differs, Equals, Missing};
-
 impl Op {
-    /// The condition on which the write takes effect.
+    /// Returns the condition under which the write takes effect.
     pub fn condition(&self) -> Condition {
         match &self.kind {
             OpKind::Acquire(lease) => Any(vec![
@@ -217,7 +166,7 @@ impl Op {
                 All(vec![
                     Equals(attr::V, 1.into()),
                     Missing(attr::KIND),
-                    self.is_a_lock(),
+                    self.row_is_lock(),
                     Equals(attr::EXPIRES_ON, 0.into()),
                     Above(attr::TOKEN, 0),
                     Below(attr::TOKEN, FencingToken::MAX.get()),
@@ -232,69 +181,60 @@ impl Op {
                 },
             ]),
             OpKind::Renew { lease_id, token, renewal_seq, .. } => {
-                let mut all = lease_conditions(lease_id, Some(*token));
+                let mut all = Condition::held_under(lease_id, Some(*token));
                 all.push(Below(attr::RENEWAL_SEQ, *renewal_seq));
                 All(all)
             }
-            OpKind::Release { lease_id, token, .. } => All(lease_conditions(lease_id, *token)),
+            OpKind::Release { lease_id, token, .. } => All(Condition::held_under(lease_id, *token)),
             OpKind::Revoke { target, .. } | OpKind::ForceRevoke { target, .. } => {
-                let ours = Any(vec![Missing(attr::V), Equals(attr::V, 1.into())]);
-                let mut all = vec![ours, Missing(attr::KIND), self.is_a_lock()];
-                match target {
-                    Target::Token(token) => {
-                        all.extend([Equals(attr::TOKEN, token.get().into()), Above(attr::EXPIRES_ON, 0)]);
-                    }
-                    Target::Version { version, expires_on } => all.extend([
-                        Missing(attr::TOKEN),
-                        Equals(attr::GUID, version.as_str().into()),
-                        Equals(attr::EXPIRES_ON, Value::N(expires_on.clone())),
-                    ]),
-                }
+                let known_format = Any(vec![Missing(attr::V), Equals(attr::V, 1.into())]);
+                let mut all = vec![known_format, Missing(attr::KIND), self.row_is_lock()];
+                all.extend(target.conditions());
                 All(all)
             }
             OpKind::LegacyGet { seen: None, .. } => Missing(attr::GUID),
             OpKind::LegacyGet { seen: Some(seen), .. } => {
-                let mut all = vec![Equals(attr::GUID, version_of(seen))];
-                // A version that had no token has none for ever: whoever gives one writes a fresh guid.
+                let version = seen.text(attr::GUID).unwrap_or_default();
+                let mut all = vec![Equals(attr::GUID, version.into())];
+                // A version without a token never gets one, because every write that adds a token changes the version.
                 all.extend(seen.token().map(|token| Equals(attr::TOKEN, token.get().into())));
                 All(all)
             }
         }
     }
 
-    /// A row without `version` is somebody's data. Ours cannot be there yet.
-    fn is_a_lock(&self) -> Condition {
+    /// Returns a condition that holds if the row has a record version, because a row without one is not a lock. This
+    /// operation's own version cannot be in the row yet.
+    fn row_is_lock(&self) -> Condition {
         Differs(attr::GUID, self.version.as_str().into())
     }
 
-    /// What the write changes if its condition holds.
+    /// Returns the changes that the write makes if its condition holds.
     pub fn changes(&self) -> Vec<Change> {
         let mut changes = vec![Set(attr::GUID, self.version.as_str().into())];
         match &self.kind {
-            OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => lease.changes(&mut changes),
+            OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => changes.extend(lease.changes()),
             OpKind::Renew { renewal_seq, lease_ms, ends, data, .. } => {
-                changes
-                    .extend([Set(attr::RENEWAL_SEQ, (*renewal_seq).into()), Set(attr::LEASE_MS, (*lease_ms).into())]);
-                ends.changes(&mut changes);
+                let seq = Set(attr::RENEWAL_SEQ, (*renewal_seq).into());
+                changes.extend([seq, Set(attr::LEASE_MS, (*lease_ms).into())]);
+                changes.extend(ends.changes());
                 changes.extend(data.as_deref().map(|data| Set(attr::DATA, data.into())));
             }
-            OpKind::Release { ttl, .. } => free(&mut changes, *ttl),
-            OpKind::Revoke { target, lease_id } => revoke(&mut changes, target, lease_id),
+            OpKind::Release { ttl, .. } => changes.extend(free(*ttl)),
+            OpKind::Revoke { target, lease_id } => changes.extend(revoke(target, lease_id)),
             OpKind::ForceRevoke { target, lease_id, ttl } => {
-                revoke(&mut changes, target, lease_id);
+                changes.extend(revoke(target, lease_id));
                 changes.retain(|change| *change != Set(attr::RENEWAL_SEQ, 0.into()));
-                free(&mut changes, *ttl);
+                changes.extend(free(*ttl));
             }
             OpKind::LegacyGet { seen, expires_on } => {
-                return vec![Replace(legacy(seen.as_ref(), &self.version, *expires_on))];
+                return vec![Replace(npm_row(seen.as_ref(), &self.version, *expires_on))];
             }
         }
         changes
     }
-}
 
-impl Op {
-    /// The whole row that it puts, if it is a put.
+    /// Returns the whole row that the write puts, if it is a put.
     pub fn put(&self) -> Option<Row> {
         self.changes().into_iter().find_map(|change| match change {
             Replace(row) => Some(row),
@@ -303,39 +243,22 @@ impl Op {
     }
 }
 
-/// A row of the original's format; the token and all that is not ours are carried on, and so is the payload.
-fn legacy(seen: Option<&Row>, version: &RecordVersion, expires_on: u64) -> Row {
-    const OURS: [&str; 11] = [
-        attr::V,
-        attr::LEASE_ID,
-        attr::TOKEN,
-        attr::EXPIRY_CLOCK,
-        attr::REVOKED_TOKEN,
-        attr::RENEWAL_SEQ,
-        attr::LEASE_MS,
-        attr::OWNER,
-        attr::ACQUIRED_ON,
-        attr::TTL,
-        attr::LIVENESS_KEY,
-    ];
-    let mut row = seen.cloned().unwrap_or_default();
-    OURS.iter().for_each(|name| row.remove(name));
-    if let Some(token) = seen.and_then(Row::token) {
-        row.set(attr::TOKEN, token.next().get().into());
+impl Target {
+    fn conditions(&self) -> Vec<Condition> {
+        match self {
+            Self::Token(token) => vec![Equals(attr::TOKEN, token.get().into()), Above(attr::EXPIRES_ON, 0)],
+            Self::Version { version, expires_on } => vec![
+                Missing(attr::TOKEN),
+                Equals(attr::GUID, version.as_str().into()),
+                Equals(attr::EXPIRES_ON, Value::N(expires_on.clone())),
+            ],
+        }
     }
-    row.set(attr::GUID, version.as_str().into());
-    row.set(attr::EXPIRES_ON, expires_on.into());
-    row
-}
-
-fn version_of(row: &Row) -> Value {
-    // A row without one is never asked for: it is no lock.
-    Value::from(row.text(attr::GUID).unwrap_or_default())
 }
 
 impl Lease {
-    fn changes(&self, changes: &mut Vec<Change>) {
-        changes.extend([
+    fn changes(&self) -> Vec<Change> {
+        let mut changes = vec![
             Set(attr::V, 1.into()),
             Set(attr::LEASE_ID, self.lease_id.as_str().into()),
             Next(attr::TOKEN, self.token_floor.get()),
@@ -343,100 +266,42 @@ impl Lease {
             Set(attr::LEASE_MS, self.lease_ms.into()),
             Set(attr::OWNER, self.owner.as_str().into()),
             Set(attr::ACQUIRED_ON, self.acquired_on.into()),
-        ]);
-        self.ends.changes(changes);
+        ];
+        changes.extend(self.ends.changes());
         changes.extend(self.data.as_deref().map(|data| Set(attr::DATA, data.into())));
-        changes.push(
-            self.liveness_key
-                .as_deref()
-                .map_or(Remove(attr::LIVENESS_KEY), |liveness_key| Set(attr::LIVENESS_KEY, liveness_key.into())),
-        );
+        changes.push(match self.liveness_key.as_deref() {
+            Some(key) => Set(attr::LIVENESS_KEY, key.into()),
+            None => Remove(attr::LIVENESS_KEY),
+        });
         changes.push(Remove(attr::REVOKED_TOKEN));
+        changes
     }
 }
 
 impl Ends {
-    fn changes(&self, changes: &mut Vec<Change>) {
-        changes.push(Set(attr::EXPIRES_ON, self.expires_on.into()));
-        changes.push(if self.service_timestamp {
-            Set(attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into())
-        } else {
-            Remove(attr::EXPIRY_CLOCK)
-        });
-        changes.push(Set(attr::TTL, self.ttl.into()));
+    fn changes(&self) -> [Change; 3] {
+        let clock = match self.service_timestamp {
+            true => Set(attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into()),
+            false => Remove(attr::EXPIRY_CLOCK),
+        };
+        [Set(attr::EXPIRES_ON, self.expires_on.into()), clock, Set(attr::TTL, self.ttl.into())]
     }
 }
 
-/// That a row is held by this reign: the condition of every write of a holder, and of a user's own transaction.
-pub(crate) fn lease_conditions(lease_id: &LeaseId, token: Option<FencingToken>) -> Vec<Condition> {
-    let mut all = vec![Equals(attr::V, 1.into()), Equals(attr::LEASE_ID, lease_id.as_str().into())];
-    all.extend(token.map(|token| Equals(attr::TOKEN, token.get().into())));
-    all.push(Above(attr::EXPIRES_ON, 0));
-    all
-}
-
-fn free(changes: &mut Vec<Change>, ttl: u64) {
-    changes.extend([Set(attr::EXPIRES_ON, 0.into()), Set(attr::TTL, ttl.into())]);
+/// Returns the changes that free a lock. Token, lease ID and payload stay.
+fn free(ttl: u64) -> Vec<Change> {
     let held_only =
         [attr::EXPIRY_CLOCK, attr::RENEWAL_SEQ, attr::LEASE_MS, attr::OWNER, attr::ACQUIRED_ON, attr::LIVENESS_KEY];
+    let mut changes = vec![Set(attr::EXPIRES_ON, 0.into()), Set(attr::TTL, ttl.into())];
     changes.extend(held_only.map(Remove));
+    changes
 }
 
-fn revoke(changes: &mut Vec<Change>, target: &Target, lease_id: &LeaseId) {
-    changes.extend([Set(attr::LEASE_ID, lease_id.as_str().into()), Set(attr::RENEWAL_SEQ, 0.into())]);
+/// Returns the changes that make the holder's writes fail. The end of the lease stays.
+fn revoke(target: &Target, lease_id: &LeaseId) -> Vec<Change> {
+    let mut changes = vec![Set(attr::LEASE_ID, lease_id.as_str().into()), Set(attr::RENEWAL_SEQ, 0.into())];
     if let Target::Token(token) = target {
         changes.extend([Set(attr::TOKEN, token.next().get().into()), Set(attr::REVOKED_TOKEN, token.get().into())]);
     }
-}
-
-/// The meaning of an op on a row: the specification that every store is tested against.
-pub fn apply(row: Option<&Row>, op: &Op) -> Verdict {
-    if !holds(row, &op.condition()) {
-        return Verdict::Conflict(row.cloned());
-    }
-    let mut next = row.cloned().unwrap_or_default();
-    for change in op.changes() {
-        match change {
-            Set(name, value) => next.set(name, value),
-            Remove(name) => next.remove(name),
-            Replace(row) => next = row,
-            Next(name, token_floor) => match next.get(name) {
-                None => next.set(name, token_floor.saturating_add(1).into()),
-                Some(Value::N(number)) => {
-                    let number = number.plus_one();
-                    next.set(name, Value::N(number));
-                }
-                // No condition that comes before a `Next` holds on another type.
-                Some(_) => return Verdict::Conflict(row.cloned()),
-            },
-        }
-    }
-    Verdict::Applied(next)
-}
-
-/// Whether a condition holds on a row. A comparison with a missing attribute, or one of another type, does not.
-pub fn holds(row: Option<&Row>, condition: &Condition) -> bool {
-    let get = |name: &str| row.and_then(|row| row.get(name));
-    let compare = |name: &str, to: u64| match get(name) {
-        Some(Value::N(number)) => Some(number.compare(to)),
-        _ => None,
-    };
-    match condition {
-        Missing(attr::NAME) => row.is_none(),
-        Missing(name) => get(name).is_none(),
-        Equals(name, Value::N(to)) if to.whole().is_some() => {
-            to.whole().is_some_and(|to| compare(name, to) == Some(Ordering::Equal))
-        }
-        Equals(name, value) => get(name) == Some(value),
-        Differs(name, value) => get(name).is_some_and(|there| there != value),
-        Below(name, to) => compare(name, *to) == Some(Ordering::Less),
-        Above(name, to) => compare(name, *to) == Some(Ordering::Greater),
-        All(all) => all.iter().all(|c| holds(row, c)),
-        Any(any) => any.iter().any(|c| holds(row, c)),
-    }
-}
-
-/// A lease in whole milliseconds, as the row has it.
-pub(crate) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    changes
 }

@@ -1,15 +1,14 @@
 use std::time::Duration;
 
+use crate::attr;
+use crate::backoff::Backoff;
+use crate::config::{RETRY_MAX, RETRY_MIN};
 use crate::held::{Validity, ttl, why};
-use crate::op::attr;
-use crate::time::Pause;
 use crate::{
     Deadline, FencingToken, Held, LeaseId, LockName, LossReason, Now, Op, OpKind, Outcome, RecordVersion, Row,
     RowState, SentAt, Target,
 };
 
-const RETRY_MIN: Duration = Duration::from_millis(25);
-const RETRY_MAX: Duration = Duration::from_secs(1);
 /// How long an operator's write is retried.
 const REVOKE_FOR: Duration = Duration::from_secs(10);
 
@@ -48,7 +47,7 @@ pub struct Release {
     /// It was lost before the release began; one try is sent even so, to free early.
     lost: Option<LossReason>,
     ambiguous: bool,
-    retry: Option<Pause>,
+    retry: Option<Backoff>,
     end: Option<ReleaseEnd>,
 }
 
@@ -116,7 +115,7 @@ impl Release {
             Outcome::Conflict(row) => self.read_conflict(now, row.as_ref()),
             Outcome::Unknown | Outcome::Throttled => {
                 self.ambiguous |= *outcome == Outcome::Unknown;
-                self.retry = Some(Pause::after(self.retry, RETRY_MIN, RETRY_MAX, now));
+                self.retry = Some(Backoff::after(self.retry, RETRY_MIN, RETRY_MAX, now));
                 return;
             }
         };
@@ -128,7 +127,7 @@ impl Release {
 
     /// What the row that is there says of our release.
     fn read_conflict(&self, now: &Now<'_>, row: Option<&Row>) -> ReleaseEnd {
-        let ours = |row: &Row| row.has_lease_id(&self.lease_id) && row.says_free();
+        let ours = |row: &Row| row.has_lease_id(&self.lease_id) && row.is_free();
         let landed = row.is_some_and(|row| row.version().as_ref() == Some(&self.op.version) || ours(row));
         let Some(token) = self.token.filter(|_| !landed) else {
             return ReleaseEnd::Released;
@@ -176,7 +175,7 @@ pub enum RevokeStep {
 pub struct Revoke {
     op: Op,
     until: Deadline,
-    retry: Option<Pause>,
+    retry: Option<Backoff>,
     end: Option<RevokeEnd>,
 }
 
@@ -214,7 +213,7 @@ impl Revoke {
             Outcome::Conflict(Some(row)) if self.revoked(row) => Some(RevokeEnd::Done),
             Outcome::Conflict(row) => Some(RevokeEnd::Ended(row.clone())),
             Outcome::Unknown | Outcome::Throttled => {
-                self.retry = Some(Pause::after(self.retry, RETRY_MIN, RETRY_MAX, now));
+                self.retry = Some(Backoff::after(self.retry, RETRY_MIN, RETRY_MAX, now));
                 None
             }
         };
@@ -226,7 +225,7 @@ impl Revoke {
             |target: &Target| matches!(target, Target::Token(t) if row.whole(attr::REVOKED_TOKEN) == Some(t.get()));
         match &self.op.kind {
             OpKind::Revoke { target, .. } => of(target),
-            OpKind::ForceRevoke { target, .. } => of(target) && row.says_free(),
+            OpKind::ForceRevoke { target, .. } => of(target) && row.is_free(),
             _ => false,
         }
     }

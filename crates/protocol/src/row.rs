@@ -1,19 +1,22 @@
+//! The row of a lock, and its interpretation.
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::attr;
 use crate::config::HOLD_MAX;
-use crate::op::attr;
-use crate::{FencingToken, LeaseId, Number, RecordVersion};
+use crate::number::Number;
+use crate::token::{FencingToken, LeaseId, RecordVersion};
 
-/// One attribute's value. Only strings and numbers mean anything to the protocol.
+/// Value of one attribute. The protocol interprets only strings and numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
     /// A string.
     S(String),
     /// A number.
     N(Number),
-    /// Any other type, as its JSON in DynamoDB's notation; carried along and never looked into.
+    /// A value of any other type, as JSON in DynamoDB's notation. It is preserved and never interpreted.
     Other(String),
 }
 
@@ -29,64 +32,68 @@ impl From<&str> for Value {
     }
 }
 
-/// A lock's row as it stands in a store: its attributes without the key. Anything can be in it, since others may write
-/// to the same table; [`Row::state`] says what it means.
+/// The row of a lock as a store returns it: all attributes except the key.
+///
+/// A row can contain anything, because other programs may write to the same table. Use [`Row::state`] to interpret it.
+///
+/// A row has a **service timestamp** if its `expiresOn` is an upper bound of the lease's end on the service clock. Then
+/// `expiryClock` is `service`. Without a service timestamp, `expiresOn` comes from the writer's wall clock.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Row {
     attributes: BTreeMap<String, Value>,
 }
 
-/// What a readable row means.
+/// Meaning of a readable row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RowState {
-    /// Ours, and nobody's.
+    /// Native format, not held.
     Free,
-    /// Ours, and held.
+    /// Native format, held.
     Held(HeldRow),
-    /// Written by the original npm `dynamo-lock`, or by someone who speaks its format.
+    /// Format of npm dynamo-lock.
     Legacy(LegacyRow),
 }
 
-/// A held native row, typed.
+/// Parsed attributes of a held row in the native format.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HeldRow {
-    /// The record version.
+    /// Record version.
     pub version: RecordVersion,
-    /// Who began this reign.
+    /// Lease ID of the acquisition.
     pub lease_id: LeaseId,
-    /// Its fencing token.
+    /// Fencing token of the holder.
     pub token: FencingToken,
-    /// The holder's lease.
+    /// Lease of the holder.
     pub lease: Duration,
-    /// Epoch ms; with `service_timestamp` an upper bound of the lease's end on the service clock.
+    /// End of the lease, in milliseconds since 1970.
     pub expires_on: u64,
-    /// Whether `expires_on` may be compared with service time.
+    /// Whether `expires_on` is a service timestamp, so that it may be compared with service time.
     pub service_timestamp: bool,
 }
 
-/// A legacy row, typed.
+/// Parsed attributes of a row in the format of npm dynamo-lock.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LegacyRow {
-    /// The record version.
+    /// Record version.
     pub version: RecordVersion,
-    /// A token that an earlier native row left, if its writer carried it on.
+    /// Token of an earlier native row, if the writer preserved it.
     pub token: Option<FencingToken>,
-    /// When its lock is over on its writer's wall clock, epoch ms; 0 where it does not say.
+    /// End of the lock on the writer's wall clock, in milliseconds since 1970. 0 if it is missing or not a number.
     pub expires_on: i64,
 }
 
 impl Row {
-    /// From attributes, the key not among them.
+    /// Creates a row from its attributes, without the key.
     pub fn new(attributes: impl IntoIterator<Item = (String, Value)>) -> Self {
         Self { attributes: attributes.into_iter().collect() }
     }
 
-    /// All attributes, in order of their names.
+    /// Returns all attributes, ordered by name.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.attributes.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// One attribute.
+    /// Returns one attribute.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.attributes.get(name)
     }
@@ -101,7 +108,7 @@ impl Row {
         self.attributes.remove(name);
     }
 
-    /// One attribute, if it is a string.
+    /// Returns one attribute if it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.get(name) {
             Some(Value::S(text)) => Some(text),
@@ -109,7 +116,7 @@ impl Row {
         }
     }
 
-    /// One attribute, if it is a number.
+    /// Returns one attribute if it is a number.
     pub fn number(&self, name: &str) -> Option<&Number> {
         match self.get(name) {
             Some(Value::N(number)) => Some(number),
@@ -117,35 +124,40 @@ impl Row {
         }
     }
 
-    /// One attribute, if it is a whole number.
+    /// Returns one attribute if it is a whole number from 0 to 2^64 − 1.
     pub fn whole(&self, name: &str) -> Option<u64> {
         self.number(name).and_then(Number::whole)
     }
 
-    /// The fencing token, if there is a readable one.
+    /// Returns the fencing token if it is a whole number of at most [`FencingToken::MAX`].
     pub fn token(&self) -> Option<FencingToken> {
         self.whole(attr::TOKEN).map(FencingToken::new).filter(|token| *token <= FencingToken::MAX)
     }
 
-    /// The record version, if there is one.
+    /// Returns the record version if there is one.
     pub fn version(&self) -> Option<RecordVersion> {
         self.text(attr::GUID).map(RecordVersion::from)
     }
 
-    /// Whether this is the reign named `lease_id`, held.
+    /// Returns whether the last acquisition of this row has this lease ID.
     pub(crate) fn has_lease_id(&self, lease_id: &LeaseId) -> bool {
         self.text(attr::LEASE_ID) == Some(lease_id.as_str()) && self.whole(attr::V) == Some(1)
     }
 
-    /// Whether a native row says free.
-    pub(crate) fn says_free(&self) -> bool {
+    /// Returns whether the row has a service timestamp.
+    pub(crate) fn has_service_timestamp(&self) -> bool {
+        self.text(attr::EXPIRY_CLOCK) == Some(attr::SERVICE_CLOCK)
+    }
+
+    /// Returns whether a row in the native format is not held.
+    pub(crate) fn is_free(&self) -> bool {
         self.whole(attr::EXPIRES_ON) == Some(0)
     }
 
-    /// What the row means.
+    /// Returns the meaning of the row.
     ///
     /// # Errors
-    /// [`RowError`] if it is not a row that we may touch.
+    /// [`RowError`] if the row is not a lock or cannot be interpreted. Such a row must not be written to.
     pub fn state(&self) -> Result<RowState, RowError> {
         let version = self.version().ok_or(RowError::NotALock)?;
         let legacy = match self.get(attr::V) {
@@ -159,6 +171,9 @@ impl Row {
         if legacy {
             return self.legacy(version).map(RowState::Legacy);
         }
+        if self.get(attr::LEASE_ID).is_none() && self.get(attr::UNRELEASED_LEASE_ID).is_some() {
+            return Err(RowError::UnreleasedFormat);
+        }
         let lease_id = self.text(attr::LEASE_ID).ok_or(malformed(attr::LEASE_ID, "a string"))?;
         let token =
             self.token().filter(|t| t.get() > 0 && *t < FencingToken::MAX).ok_or(malformed(attr::TOKEN, TOKENS))?;
@@ -169,7 +184,7 @@ impl Row {
         let lease = self.whole(attr::LEASE_MS).map(Duration::from_millis);
         let lease = lease.filter(|l| !l.is_zero() && *l <= HOLD_MAX);
         let lease = lease.ok_or(malformed(attr::LEASE_MS, "from 1 to 2592000000 (30 days)"))?;
-        let service_timestamp = self.text(attr::EXPIRY_CLOCK) == Some(attr::SERVICE_CLOCK);
+        let service_timestamp = self.has_service_timestamp();
         Ok(RowState::Held(HeldRow { version, lease_id: lease_id.into(), token, lease, expires_on, service_timestamp }))
     }
 
@@ -183,7 +198,7 @@ impl Row {
     }
 }
 
-/// The greatest token is none that a greater one could follow.
+/// Range of tokens that a row may contain. The greatest token is excluded, because no greater one could follow it.
 const TOKENS: &str = "a whole number from 1 to 2^53 - 2";
 
 fn malformed(attribute: &'static str, expected: &'static str) -> RowError {
@@ -198,27 +213,29 @@ fn show(value: &Value) -> String {
     }
 }
 
-/// Why a row is refused. It is never touched.
+/// Error returned for a row that cannot be used as a lock. The row is left unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RowError {
-    /// There is a row of that name without `version`: somebody's data.
+    /// The row has no record version, so it is not a lock.
     NotALock,
-    /// The row's format is not one that this version knows.
+    /// This version of the crate does not know the row format.
     UnknownVersion {
-        /// What its `v` says.
+        /// Value of the attribute `v`.
         v: String,
     },
-    /// The row belongs to a primitive that this version does not know.
+    /// This version of the crate does not know the primitive that the row belongs to.
     UnknownKind {
-        /// What its `kind` says.
+        /// Value of the attribute `kind`.
         kind: String,
     },
-    /// An attribute that the protocol needs is missing, or is not what it must be.
+    /// An unreleased version of this crate wrote the row, with attribute names that were never published.
+    UnreleasedFormat,
+    /// An attribute that the protocol needs is missing or invalid.
     Malformed {
-        /// Its name.
+        /// Name of the attribute.
         attribute: &'static str,
-        /// What it must be.
+        /// Expected value.
         expected: &'static str,
     },
 }
@@ -232,17 +249,25 @@ impl fmt::Display for RowError {
                  use another lock name or a table of its own"
             ),
             Self::UnknownVersion { v } => {
-                write!(f, "the row has format `v` = {v}, and this version knows 1: upgrade dynamo-lock here")
-            }
-            Self::UnknownKind { kind } => {
                 write!(
                     f,
-                    "the row is of `kind` {kind}, and this version knows only plain locks: upgrade dynamo-lock here"
+                    "unknown row format: the row has `v` = {v}, and this version knows 1; upgrade dynamo-lock on this host"
                 )
             }
+            Self::UnknownKind { kind } => write!(
+                f,
+                "unknown kind of lock: the row has `kind` {kind}, and this version knows only plain locks; \
+                 upgrade dynamo-lock on this host"
+            ),
+            Self::UnreleasedFormat => write!(
+                f,
+                "unknown row format: an unreleased version of dynamo-lock wrote the row, with `reign` instead of \
+                 `leaseId`; delete the row once its lock is not held"
+            ),
             Self::Malformed { attribute, expected } => write!(
                 f,
-                "the row's `{attribute}` must be {expected}: somebody else wrote it; mend it, or delete the row while nobody holds the lock"
+                "malformed row: `{attribute}` must be {expected}, so another program wrote it; \
+                 correct it, or delete the row while the lock is not held"
             ),
         }
     }

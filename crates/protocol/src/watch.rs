@@ -1,89 +1,106 @@
-use std::time::Duration;
+//! Observation of a held row by a waiter, and the holder that a row describes.
 
-use crate::op::attr;
-use crate::{ClockReading, FencingToken, ReceivedAt, RecordVersion, Row};
+use std::time::{Duration, SystemTime};
 
-/// Who holds a lock, as far as its row says.
+use crate::attr;
+use crate::row::Row;
+use crate::time::{ClockReading, ReceivedAt, system_time};
+use crate::token::{FencingToken, RecordVersion};
+
+/// The holder of a lock, as described by the lock's row.
+///
+/// Every client with access to the table can write these fields, so escape the texts before printing them on a terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// The owner text. Somebody else's words: escape before printing.
+    /// Label that the holder chose, for example `worker-7`.
     pub owner: Option<String>,
-    /// Its fencing token.
+    /// Fencing token of the holder. `None` for a row that npm dynamo-lock wrote.
     pub token: Option<FencingToken>,
-    /// Since when, on its own wall clock, epoch ms.
-    pub acquired_at_ms: Option<u64>,
-    /// Its lease.
+    /// Time of the acquisition on the holder's wall clock.
+    pub acquired_at: Option<SystemTime>,
+    /// Lease of the holder: if the holder crashes, a waiting client acquires the lock after this time.
     pub lease: Option<Duration>,
-    /// When its row says that it ends, epoch ms: for people, not to be compared with any clock.
-    pub expires_at_ms: Option<u64>,
-    /// Its payload. Somebody else's words.
+    /// End of the lease as stored in the row. Only for display: the value contains padding and may come from a wall
+    /// clock, so a comparison with another clock does not show whether the lease has expired.
+    pub expires_at: Option<SystemTime>,
+    /// Payload that the holder stored.
     pub data: Option<String>,
 }
 
 impl Holder {
-    /// What a row says of its holder.
+    /// Returns the holder that `row` describes. Attributes that are missing or malformed are `None`.
     pub fn of(row: &Row) -> Self {
         Self {
             owner: row.text(attr::OWNER).map(str::to_owned),
             token: row.token(),
-            acquired_at_ms: row.whole(attr::ACQUIRED_ON),
+            acquired_at: row.whole(attr::ACQUIRED_ON).map(system_time),
             lease: row.whole(attr::LEASE_MS).map(Duration::from_millis),
-            expires_at_ms: row.whole(attr::EXPIRES_ON),
+            expires_at: row.whole(attr::EXPIRES_ON).map(system_time),
             data: row.text(attr::DATA).map(str::to_owned),
         }
     }
 }
 
-/// What a store can tell of a row's holder besides the row: on the embedded store the kernel knows. Told of a moment after
-/// the row was read.
+/// Result of a liveness check: whether the process that holds a lock is alive, as far as the store can find out.
+///
+/// DynamoDB cannot. The embedded store asks the kernel, and it does so *after* it has read the row, because the holder
+/// may start a child process between the two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Liveness {
-    /// Nothing: leases decide.
+    /// The store does not know, so only the lease counts.
     #[default]
     Unknown,
-    /// Its process lives, though it may be stopped: leases decide.
+    /// The process exists, but it may be stopped, so only the lease counts.
     ProcessAlive,
-    /// Something that it started while it had the lock lives: not taken over, whatever the lease.
+    /// A child process that was started under the lock is alive. The lock is not taken over even if its lease has
+    /// expired, because the child may still be working.
     ChildAlive,
-    /// Its process is gone, and what it started too, for ever: nobody believes in that row any more.
+    /// The process and all its children have ended, for ever. The lock can be taken over at once.
     Dead,
 }
 
-/// A held row under observation. Kept by a client between acquisitions, so that repeated short attempts add up.
+/// Observation of one version of a held row.
+///
+/// A client keeps its watches between acquisitions, so that several short attempts add up to one long observation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Watch {
+    /// Version of the observed row. Every write changes it.
     pub(crate) version: RecordVersion,
+    /// Token of the observed row.
     pub(crate) token: Option<FencingToken>,
-    /// R2: the lease of the row, never our own. A legacy row has none.
+    /// Lease stored in the row (R2); the client's own lease is irrelevant here. `None` for rows of npm dynamo-lock.
     pub(crate) lease: Option<Duration>,
-    /// R2: after the answer that first showed this guid.
-    pub(crate) since: ReceivedAt,
-    /// If the row has no token: the service's second by which this version surely stood already.
+    /// Time at which the first response with this version had arrived (R2).
+    pub(crate) received_at: ReceivedAt,
+    /// For a row without a token: a second of service time by which this version existed already. The next token must
+    /// be derived from a later second, because two holders could otherwise get the same token.
     pub(crate) tokenless_since: Option<u64>,
-    /// The row says by what it can be told whether its holder lives: it is taken only after a look at that.
+    /// Whether the row has a liveness key. Such a row is only taken over after a new liveness check.
     pub(crate) has_liveness_key: bool,
+    /// Holder that the row describes.
     pub(crate) holder: Holder,
 }
 
 impl Watch {
-    /// Who holds it.
+    /// Returns the holder that the observed row describes.
     pub fn holder(&self) -> &Holder {
         &self.holder
     }
 
-    /// R2: how long until exactly this version may be taken over, if it does not change.
+    /// Returns the time until this version may be taken over, zero if that time has come (R2). Returns `None` for a row
+    /// without a lease.
     fn expires_in(&self, at: ClockReading) -> Option<Duration> {
         let lease = self.lease?;
-        Some(lease.saturating_sub(at.waiter_elapsed_since(self.since.0)))
+        Some(lease.saturating_sub(at.waiter_elapsed_since(self.received_at.0)))
     }
 
-    /// R2: whether exactly this version may be taken over.
-    pub(crate) fn is_over(&self, at: ClockReading) -> bool {
-        self.expires_in(at).is_some_and(|over| over.is_zero())
+    /// Returns whether this version may be taken over, because it has been observed for a whole lease (R2).
+    pub(crate) fn has_expired(&self, at: ClockReading) -> bool {
+        self.expires_in(at).is_some_and(|left| left.is_zero())
     }
 
-    /// As [`expires_in`](Self::expires_in), for a takeover without another look. What the holder started may have been started
-    /// since the last one.
+    /// Returns the time until this version may be taken over without another read. Returns `None` if the row has a
+    /// liveness key, because the holder may have started a child process since the last liveness check.
     pub(crate) fn expires_in_without_check(&self, at: ClockReading) -> Option<Duration> {
         self.expires_in(at).filter(|_| !self.has_liveness_key)
     }

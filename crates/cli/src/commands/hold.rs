@@ -23,8 +23,8 @@ pub async fn hold(store: &OpenStore, task: HoldTask) -> Result<Exit, Failure> {
                 Err(Failure::new(failure.kind, message))
             }
         },
-        Err(HoldError::Held { by, .. }) => {
-            let message = format!("lock {name:?} is held by {}; try again later", format::holder(&by));
+        Err(HoldError::Held { holder }) => {
+            let message = format!("lock {name:?} is held by {}; try again later", format::holder(&holder));
             Ok(Exit::NotAcquired { code: NOT_ACQUIRED, message: Some(message) })
         }
         Err(error) => Err(error.into()),

@@ -1,7 +1,5 @@
 //! `ls`: lists the locks of a store.
 
-use dynamo_lock::InspectError;
-
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::plan::ListTask;
@@ -27,7 +25,6 @@ pub async fn list(store: &OpenStore, task: &ListTask) -> Result<Exit, Failure> {
         }
         let view = match lock.inspection {
             Ok(inspection) => View::new(lock.name, inspection),
-            Err(InspectError::Store(error)) => return Err(error.into()),
             Err(error) => View::unreadable(lock.name, error.to_string()),
         };
         if task.held && !view.may_be_held() {

@@ -1,7 +1,10 @@
 //! `revoke`: ends an acquisition of another client, for example one that is stuck.
 
-use dynamo_lock::{Clock, FencingToken, Inspection, Lock, RevokeError, SystemClock};
+use std::time::{Duration, UNIX_EPOCH};
 
+use dynamo_lock::{FencingToken, Inspection, Lock, RevokeError};
+
+use crate::clock;
 use crate::exit::Exit;
 use crate::failure::{Failure, FailureKind};
 use crate::plan::RevokeTask;
@@ -43,11 +46,11 @@ async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>)
     if !task.yes {
         prompt::require_terminal(&format!("cannot ask whether to revoke lock {name:?}"))?;
     }
-    let (by, token) = match lock.inspect().await? {
-        Inspection::Held { by, token, .. } | Inspection::Expired { by, token } => (by, token),
+    let holder = match lock.inspect().await? {
+        Inspection::Held { holder, .. } | Inspection::Expired { holder } => holder,
         _ => return Err(expected.map_or_else(|| not_held(name), |token| ended(name, token))),
     };
-    let holder = format::holder(&by);
+    let (token, holder) = (holder.token, format::holder(&holder));
     let token = match (token, expected) {
         (Some(token), None) => token,
         (Some(token), Some(expected)) if token == expected => token,
@@ -72,12 +75,12 @@ async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>)
 /// Describes when other clients can acquire the lock after token `revoked` was revoked.
 async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
     let (may_end, token) = match lock.inspect().await {
-        Ok(Inspection::Held { may_end, token, .. }) => (may_end, token),
+        Ok(Inspection::Held { may_end, holder }) => (may_end, holder.token),
         Ok(_) => return "its lease has expired, so that others can acquire the lock now".to_owned(),
         Err(_) => return "others can acquire the lock when its lease has expired".to_owned(),
     };
     let latest = *may_end.end();
-    let at = format::time(SystemClock.now().wall_ms.saturating_add(latest.as_millis() as u64));
+    let at = format::time(UNIX_EPOCH + Duration::from_millis(clock::now().wall_ms) + latest);
     let wait = format!(
         "others can acquire the lock when its lease has expired, in at most {:.1} s ({at})",
         latest.as_secs_f64()
@@ -108,7 +111,7 @@ fn failure(name: &str, error: RevokeError) -> Failure {
     match error {
         RevokeError::Store(error) => error.into(),
         RevokeError::Ended { token, .. } => ended(name, token),
-        RevokeError::Row(_) => Failure::new(FailureKind::Configuration, error.to_string()),
+        RevokeError::Row { .. } => Failure::new(FailureKind::Configuration, error.to_string()),
         _ => Failure::new(
             FailureKind::Unavailable,
             format!(

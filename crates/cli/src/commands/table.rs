@@ -1,10 +1,10 @@
 //! `table`: creates, deletes or checks the DynamoDB table.
 
-use dynamo_lock::TableOptions;
+use dynamo_lock::{TableFault, TableOptions};
 
 use crate::args::TableCommand;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{CREATE_TABLE, Failure};
 use crate::store::OpenStore;
 use crate::ui::output;
 use crate::ui::prompt::{self, Answer};
@@ -34,7 +34,12 @@ pub async fn table(store: &OpenStore, command: TableCommand) -> Result<Exit, Fai
         }
         TableCommand::Check => {
             let faults = table.check_table().await?;
-            faults.iter().for_each(|fault| output::message(&fault.to_string()));
+            for fault in &faults {
+                output::message(&match fault {
+                    TableFault::Missing { table } => format!("there is no table {table}; {CREATE_TABLE}"),
+                    other => other.to_string(),
+                });
+            }
             Ok(if faults.iter().all(|fault| fault.is_warning()) { Exit::Success } else { Exit::CheckFailed })
         }
     }

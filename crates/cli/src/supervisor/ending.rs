@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock::ClockReading;
+use dynamo_lock_protocol::ClockReading;
 
 /// Longest time between two clock readings (R4). We need it because timers do not count a suspension of the host.
 pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_millis(250);

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use dynamo_lock::ClockReading;
+use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;
 
 /// Time for which the command may run. Both processes read the same clocks.

@@ -19,7 +19,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use dynamo_lock::{Clock, ClockReading, SystemClock};
+use dynamo_lock_protocol::ClockReading;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,6 +27,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
+use crate::clock;
 use crate::signal_mask::SignalMask;
 use crate::signals::{SupervisorSignals, is_terminal_stop};
 use crate::supervisor::channel::Channel;
@@ -79,7 +80,7 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     sys::set_process_name(NAME);
     sys::adopt_orphans()?;
     let (grant, orders) = first_grant(&mut channel)?;
-    let in_time = move || Ending::new(grace).due(grant.left(SystemClock.now()), SystemClock.now()).is_none();
+    let in_time = move || Ending::new(grace).due(grant.left(clock::now()), clock::now()).is_none();
     let mut command = Command::new(program);
     command.args(arguments);
     sys::prepare(&mut command, mask.previous(), in_time);
@@ -147,7 +148,7 @@ impl Supervisor {
                 return Ok(());
             }
             let _closed = self.channel.flush();
-            let now = SystemClock.now();
+            let now = clock::now();
             match self.due(now) {
                 Some(Due::Ask) => {
                     self.ending.asked = Some(now);
@@ -219,7 +220,7 @@ impl Supervisor {
             };
             match status.stopped_signal() {
                 _ if Some(pid) != self.command => {}
-                Some(signal) if is_terminal_stop(signal) => self.stopped = Some(SystemClock.now()),
+                Some(signal) if is_terminal_stop(signal) => self.stopped = Some(clock::now()),
                 Some(_) => {}
                 None => {
                     (self.command, self.stopped) = (None, None);
@@ -275,7 +276,7 @@ impl Supervisor {
             Order::Continue => {
                 self.wrapper_stopped = false;
                 // A command that was stopped until its time had passed is killed without being continued.
-                if self.due(SystemClock.now()) != Some(Due::Kill) {
+                if self.due(clock::now()) != Some(Due::Kill) {
                     let tree = self.descendants();
                     // If the terminal has stopped the group again, the group stays stopped. The processes in other
                     // groups were stopped by the supervisor, and no other process continues them.

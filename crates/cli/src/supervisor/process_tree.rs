@@ -26,9 +26,8 @@ impl ProcessTree {
                     all.extend(Process::read(child)?.or_else(|| Process::hidden(child, parent)));
                 }
             }
-            let is_child = |process: &&Process| {
-                process.parent == parent && !excluded.0.iter().any(|other| other.is_same(process))
-            };
+            let is_child =
+                |process: &&Process| process.parent == parent && !excluded.0.iter().any(|other| other.is_same(process));
             for process in all.iter().filter(is_child) {
                 parents.push(process.pid);
                 found.push(process.clone());
@@ -122,7 +121,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn reused_pid_is_not_mistaken_for_exited_process() {
         let (mut child, pid) = sleep();
-        let except = |excluded: &ProcessTree| ProcessTree::descendants(Pid::this(), excluded).expect("Linux lists them");
+        let except =
+            |excluded: &ProcessTree| ProcessTree::descendants(Pid::this(), excluded).expect("Linux lists them");
         let mut excluded = except(&ProcessTree::default());
         assert!(!except(&excluded).0.iter().any(|process| process.pid == pid));
         excluded.0.iter_mut().for_each(Process::set_earlier_start);

@@ -1,9 +1,10 @@
 //! Text forms of holders, times and durations.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dynamo_lock::{Clock, Holder, SystemClock};
+use dynamo_lock::Holder;
 
+use crate::clock;
 use crate::ui::escape::escape;
 
 /// First millisecond of the year 10000. `humantime` rejects years with five digits.
@@ -12,8 +13,8 @@ const YEAR_10000_MS: u64 = 253_402_300_800_000;
 /// Returns the holder's label and the time of its acquisition.
 pub fn holder(holder: &Holder) -> String {
     let owner = owner(holder);
-    match holder.acquired_at_ms {
-        Some(since) => format!("{owner}, since {} ({} ago)", time(since), age(since)),
+    match holder.acquired_at {
+        Some(at) => format!("{owner}, since {} ({} ago)", time(at), age(at)),
         None => owner,
     }
 }
@@ -23,9 +24,9 @@ pub fn owner(holder: &Holder) -> String {
     holder.owner.as_deref().map_or_else(|| "an unknown owner".to_owned(), escape)
 }
 
-/// Returns the time that has passed since a time on the wall clock, in milliseconds since 1970.
-pub fn age(ms: u64) -> String {
-    span(Duration::from_millis(SystemClock.now().wall_ms.saturating_sub(ms)))
+/// Returns the time that has passed since `at`, zero if it is in the future.
+pub fn age(at: SystemTime) -> String {
+    span(Duration::from_millis(clock::now().wall_ms.saturating_sub(epoch_ms(at))))
 }
 
 /// Returns a duration in whole seconds, in its two largest units, for example `1m 30s`.
@@ -34,11 +35,19 @@ pub fn span(length: Duration) -> String {
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns a time, given in milliseconds since 1970, in UTC and RFC 3339 format.
-pub fn time(ms: u64) -> String {
-    let at = std::time::UNIX_EPOCH.checked_add(Duration::from_millis(ms));
-    at.filter(|_| ms < YEAR_10000_MS)
-        .map_or_else(|| format!("{ms} ms after 1970"), |at| humantime::format_rfc3339_seconds(at).to_string())
+/// Returns the time in milliseconds since 1970.
+pub fn epoch_ms(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// Returns the time in UTC and RFC 3339 format.
+pub fn time(at: SystemTime) -> String {
+    match epoch_ms(at) {
+        ms if ms < YEAR_10000_MS => {
+            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
+        }
+        ms => format!("{ms} ms after 1970"),
+    }
 }
 
 #[cfg(test)]
@@ -47,8 +56,10 @@ mod tests {
 
     #[test]
     fn times_outside_the_calendar_are_printed_without_panic() {
-        assert!(time(u64::MAX).contains("after 1970"));
-        assert_eq!(time(0), "1970-01-01T00:00:00Z");
-        assert!(!age(u64::MAX).is_empty() && !age(0).is_empty());
+        let latest = UNIX_EPOCH + Duration::from_millis(u64::MAX);
+        assert!(time(latest).contains("after 1970"));
+        assert_eq!(time(UNIX_EPOCH), "1970-01-01T00:00:00Z");
+        assert_eq!(age(latest), "0s");
+        assert!(!age(UNIX_EPOCH).is_empty());
     }
 }

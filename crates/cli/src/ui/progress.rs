@@ -5,8 +5,10 @@ use std::future::pending;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, ClockReading, Holder, InspectError, Inspection, Lock, StoreErrorKind, SystemClock};
+use dynamo_lock::{Holder, InspectError, Inspection, Lock, StoreErrorKind};
+use dynamo_lock_protocol::ClockReading;
 
+use crate::clock;
 use crate::ui::escape::escape;
 use crate::ui::format;
 use crate::ui::output::{self, PendingWrite};
@@ -33,7 +35,7 @@ pub async fn report(lock: &Lock, quiet: bool) -> Infallible {
     if quiet {
         return pending().await;
     }
-    SystemClock.sleep(FIRST_MESSAGE).await;
+    clock::sleep(FIRST_MESSAGE).await;
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     if std::io::stderr().is_terminal() && !dumb {
         return update_status_line(lock).await;
@@ -52,7 +54,7 @@ async fn print_messages(lock: &Lock, mut print: impl FnMut(&str)) -> Infallible 
         if let Some(text) = inspect(lock).await.text(lock) {
             print(&text);
         }
-        SystemClock.sleep(MESSAGE_INTERVAL).await;
+        clock::sleep(MESSAGE_INTERVAL).await;
     }
 }
 
@@ -66,7 +68,7 @@ async fn update_status_line(lock: &Lock) -> Infallible {
                 Some(text) => line.show(&text),
                 None => line.erase(),
             }
-            SystemClock.sleep(UPDATE_INTERVAL).await;
+            clock::sleep(UPDATE_INTERVAL).await;
         }
     }
 }
@@ -75,7 +77,7 @@ async fn update_status_line(lock: &Lock) -> Infallible {
 enum Status {
     /// The lock was held when `inspected_at` was read. Its lease ended `latest` later, unless it was renewed.
     Held {
-        by: Holder,
+        holder: Holder,
         latest: Duration,
         inspected_at: ClockReading,
     },
@@ -87,8 +89,8 @@ async fn inspect(lock: &Lock) -> Status {
     let answer = async {
         match lock.inspect().await {
             Err(InspectError::Store(error)) if error.kind() == StoreErrorKind::Unanswered => pending().await,
-            Ok(Inspection::Held { by, may_end, .. }) => {
-                Status::Held { by, latest: *may_end.end(), inspected_at: SystemClock.now() }
+            Ok(Inspection::Held { holder, may_end }) => {
+                Status::Held { holder, latest: *may_end.end(), inspected_at: clock::now() }
             }
             _ => Status::NotHeld,
         }
@@ -96,21 +98,21 @@ async fn inspect(lock: &Lock) -> Status {
     tokio::select! {
         biased;
         status = answer => status,
-        () = SystemClock.sleep(INSPECT_TIMEOUT) => Status::NoResponse,
+        () = clock::sleep(INSPECT_TIMEOUT) => Status::NoResponse,
     }
 }
 
 impl Status {
     /// Returns the message to print now, or `None` if the lock is not held.
     fn text(&self, lock: &Lock) -> Option<String> {
-        let (by, latest, inspected_at) = match self {
-            Self::Held { by, latest, inspected_at } => (by, latest, *inspected_at),
+        let (holder, latest, inspected_at) = match self {
+            Self::Held { holder, latest, inspected_at } => (holder, latest, *inspected_at),
             Self::NoResponse => return Some(NO_RESPONSE.to_owned()),
             Self::NotHeld => return None,
         };
-        let owner = format::owner(by);
-        let age = by.acquired_at_ms.map(|since| format!(" for {}", format::age(since))).unwrap_or_default();
-        let left = latest.saturating_sub(SystemClock.now().waiter_elapsed_since(inspected_at)).as_secs();
+        let owner = format::owner(holder);
+        let age = holder.acquired_at.map(|since| format!(" for {}", format::age(since))).unwrap_or_default();
+        let left = latest.saturating_sub(clock::now().waiter_elapsed_since(inspected_at)).as_secs();
         let name = lock.name().as_str();
         Some(format!("waiting for lock {name:?}, held by {owner}{age}; its lease ends within {left} s unless renewed"))
     }

@@ -100,11 +100,12 @@ fn free_but(changes: &[(&str, Value)]) -> Row {
 #[tokio::test(start_paused = true)]
 async fn rows_of_others() {
     let cases = [
-        (free_but(&[("token", "seven".into())]), vec!["`token`", "whole number", "mend it"]),
+        (free_but(&[("token", "seven".into())]), vec!["`token`", "whole number", "correct it"]),
         (free_but(&[("v", 2.into())]), vec!["`v` = 2", "upgrade"]),
         (free_but(&[("kind", "semaphore".into())]), vec!["`kind` \"semaphore\"", "upgrade"]),
         (row(&[("customer", "Smith".into())]), vec!["no `guid`", "another lock name"]),
         (row(&[("guid", "g".into()), ("kind", "order".into())]), vec!["`kind` \"order\""]),
+        (row(&[("v", 1.into()), ("guid", "g".into()), ("reign", "r".into())]), vec!["unreleased", "delete the row"]),
         (free_but(&[("expiresOn", 9.into()), ("leaseMs", "long".into())]), vec!["`leaseMs`", "30 days"]),
         (free_but(&[("expiresOn", 9.into()), ("leaseMs", 2_592_000_001.into())]), vec!["`leaseMs`", "30 days"]),
         (free_but(&[("token", 9_007_199_254_740_992.into())]), vec!["`token`", "2^53"]),

@@ -496,3 +496,18 @@ fn a_token_after_a_legacy_overwrite_is_above_one_seeded_by_a_fast_wall_clock() {
     let Verdict::Applied(row) = apply(Some(&there), &op) else { panic!("{op:?}") };
     assert!(row.token().unwrap() > given, "{:?} after {given:?}", row.token());
 }
+
+/// A row of an unreleased version has the attribute names of that version, and is refused with one line.
+#[test]
+fn row_of_unreleased_version_is_refused() {
+    let mut there = held(1_000);
+    there.remove(attr::LEASE_ID);
+    there.set("reign", "r".into());
+    let error = there.state().unwrap_err();
+    assert_eq!(error, RowError::UnreleasedFormat);
+    let message = error.to_string();
+    assert!(message.contains("unreleased version of dynamo-lock") && !message.contains('\n'), "{message}");
+    // A row of the present format may contain an attribute of that name.
+    there.set(attr::LEASE_ID, "r".into());
+    assert!(there.state().is_ok());
+}

@@ -1,6 +1,6 @@
 //! Acquisition of the lock for `run`.
 
-use dynamo_lock::{AcquireError, Guard, Inspection, Lock};
+use dynamo_lock::{AcquireError, Guard, Inspection, Lock, TryAcquire};
 use nix::sys::signal::Signal;
 
 use crate::env::EnclosingRun;
@@ -50,9 +50,9 @@ async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failu
     }
     let holder = match task.wait_mode {
         // The response that the lock is held contains the holder, so that no further request is needed.
-        WaitMode::None => match options.try_acquire_or_holder().await? {
-            Ok(guard) => return Ok(Acquisition::Acquired(guard)),
-            Err(holder) => Some(holder),
+        WaitMode::None => match options.try_acquire().await? {
+            TryAcquire::Acquired(guard) => return Ok(Acquisition::Acquired(guard)),
+            TryAcquire::Held(holder) => Some(holder),
         },
         WaitMode::Unlimited => return Ok(Acquisition::Acquired(options.acquire().await?)),
         WaitMode::AtMost(limit) => match options.acquire_within(limit).await {
@@ -66,7 +66,8 @@ async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failu
             Err(error) => return Err(error.into()),
         },
     };
-    let holder = holder.map_or_else(|| "a client that has just released it".to_owned(), |holder| format::holder(&holder));
+    let holder =
+        holder.map_or_else(|| "a client that has just released it".to_owned(), |holder| format::holder(&holder));
     let name = task.name.as_str();
     Ok(Acquisition::Held(format!("lock {name:?} is held by {holder}; try again later, or wait with -w")))
 }
@@ -81,7 +82,7 @@ async fn is_held_by_enclosing_run(store: &OpenStore, lock: &Lock, task: &RunTask
         return Ok(false);
     }
     match lock.inspect().await? {
-        Inspection::Held { token: Some(token), .. } => Ok(tokens.contains(&token.get())),
+        Inspection::Held { holder, .. } => Ok(holder.token.is_some_and(|token| tokens.contains(&token.get()))),
         _ => Ok(false),
     }
 }

@@ -4,12 +4,14 @@ use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, ClockReading, Guard, ReleaseError, SystemClock};
+use dynamo_lock::{Guard, ReleaseError};
+use dynamo_lock_protocol::ClockReading;
 
 use super::report::RunOutcome;
 use super::supervised;
 use super::terminal::Terminal;
 use super::watch::CommandEnd;
+use crate::clock;
 use crate::exit::Exit;
 use crate::failure::{Failure, FailureKind};
 use crate::plan::RunTask;
@@ -58,7 +60,7 @@ pub async fn finish(
 /// Keeps the lock until it has been held for the time of `--at-least`. A signal or the loss of the lock ends the wait.
 async fn keep_at_least<S>(guard: &Guard, acquired_at: ClockReading, task: &RunTask, signal: impl Future<Output = S>) {
     // `waiter_elapsed_since` uses the slower clock, so that the lock is not kept for less than requested.
-    let held = SystemClock.now().waiter_elapsed_since(acquired_at);
+    let held = clock::now().waiter_elapsed_since(acquired_at);
     let Some(rest) = task.at_least.and_then(|at_least| at_least.checked_sub(held)) else { return };
     if rest > REPORTED_KEEP_MIN && !task.quiet {
         let rest = format::span(rest);
@@ -69,13 +71,13 @@ async fn keep_at_least<S>(guard: &Guard, acquired_at: ClockReading, task: &RunTa
         biased;
         _ = signal => {}
         _ = guard.lost() => {}
-        () = SystemClock.sleep(rest) => {}
+        () = clock::sleep(rest) => {}
     }
 }
 
 /// Returns whether the lock has been held for nearly `max_hold`, so that the command had to be ended.
 fn has_nearly_held(max_hold: Duration, acquired_at: ClockReading, task: &RunTask) -> bool {
-    SystemClock.now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL >= max_hold
+    clock::now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL >= max_hold
 }
 
 /// Releases the lock. Returns the message about the loss if the lock had been lost before.

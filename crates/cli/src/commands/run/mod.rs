@@ -9,7 +9,7 @@ mod watch;
 
 use std::time::Duration;
 
-use dynamo_lock::{Client, Clock, Guard, SystemClock};
+use dynamo_lock::{Client, Guard};
 use nix::sys::signal::Signal;
 
 use self::acquire::Acquisition;
@@ -17,6 +17,7 @@ use self::report::RunOutcome;
 use self::supervised::SupervisedCommand;
 use self::terminal::Terminal;
 use self::watch::CommandEnd;
+use crate::clock;
 use crate::exit::Exit;
 use crate::failure::{Failure, FailureKind};
 use crate::plan::RunTask;
@@ -60,7 +61,7 @@ async fn clean_up(client: &Client, signals: &mut Signals) {
         biased;
         _ = signals.next() => {}
         () = client.close() => {}
-        () = SystemClock.sleep(CLEAN_UP_TIMEOUT) => {}
+        () = clock::sleep(CLEAN_UP_TIMEOUT) => {}
     }
 }
 
@@ -72,7 +73,7 @@ async fn run_locked(
     signals: &mut Signals,
     outcome: &mut RunOutcome,
 ) -> Result<Exit, Failure> {
-    let acquired_at = SystemClock.now();
+    let acquired_at = clock::now();
     outcome.token = Some(guard.token());
     // If the acquisition took a large part of the lease, the command would have to be ended soon after its start.
     if guard.time_left() <= task.grace * 2

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use dynamo_lock::{FencingToken, Random, SystemRandom};
+use dynamo_lock::FencingToken;
 use serde_json::json;
 
 use crate::exit::{self, Exit};
@@ -69,7 +69,7 @@ impl Report {
         let mut name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_owned();
         // The process ID would not be unique, because it is often 1 in containers, and an earlier run may have left its
         // temporary file.
-        name.push(format!(".{:08x}.part", SystemRandom.bits() as u32));
+        name.push(format!(".{:08x}.part", getrandom::u32().map_err(io::Error::other)?));
         let temporary = path.with_file_name(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
         Ok((file, Some(Replacement { temporary, path: path.to_owned() })))
@@ -85,7 +85,9 @@ impl Report {
     fn try_write(&mut self, line: &str) -> io::Result<()> {
         self.file.write_all(line.as_bytes())?;
         match self.replacement.take() {
-            Some(replacement) => fs::rename(&replacement.temporary, &replacement.path).inspect_err(|_| replacement.remove()),
+            Some(replacement) => {
+                fs::rename(&replacement.temporary, &replacement.path).inspect_err(|_| replacement.remove())
+            }
             None => Ok(()),
         }
     }

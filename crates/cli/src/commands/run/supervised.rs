@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, FencingToken, SystemClock};
+use dynamo_lock::FencingToken;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
+use crate::clock;
 use crate::env;
 use crate::failure::{Failure, FailureKind};
 use crate::plan::RunTask;
@@ -95,7 +96,7 @@ impl SupervisedCommand {
 
     /// Returns the remaining time of the last grant.
     pub fn time_left(&self) -> Duration {
-        self.granted.map_or(Duration::ZERO, |granted| granted.left(SystemClock.now()))
+        self.granted.map_or(Duration::ZERO, |granted| granted.left(clock::now()))
     }
 
     /// Sends an order and returns whether the socket has accepted it.
@@ -131,10 +132,8 @@ impl SupervisedCommand {
 
     /// Returns the running processes that the supervisor has started.
     pub fn started(&self) -> io::Result<ProcessTree> {
-        self.pid().map_or_else(
-            || Ok(ProcessTree::default()),
-            |pid| ProcessTree::descendants(pid, &ProcessTree::default()),
-        )
+        self.pid()
+            .map_or_else(|| Ok(ProcessTree::default()), |pid| ProcessTree::descendants(pid, &ProcessTree::default()))
     }
 
     /// Returns the process ID of the supervisor, until it has been reaped.

@@ -8,11 +8,13 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, ClockReading, Guard, LossReason, SystemClock};
+use dynamo_lock::{Guard, LossReason};
+use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;
 
 use super::supervised::SupervisedCommand;
 use super::terminal;
+use crate::clock;
 use crate::plan::RunTask;
 use crate::signals::Signals;
 use crate::supervisor::ending::{CLOCK_CHECK_INTERVAL, kill_reserve};
@@ -58,13 +60,17 @@ struct Watch {
 }
 
 /// Waits until the command and all processes that it started have ended. Passes signals on to them.
-pub async fn watch(command: &mut SupervisedCommand, guard: &Guard, signals: &mut Signals, task: &RunTask) -> CommandEnd {
+pub async fn watch(
+    command: &mut SupervisedCommand,
+    guard: &Guard,
+    signals: &mut Signals,
+    task: &RunTask,
+) -> CommandEnd {
     let cancelled = guard.cancellation();
     let mut cancellation_seen = false;
     let mut watch = Watch::default();
     loop {
-        if watch.lingering_since.take_if(|at| SystemClock.now().holder_elapsed_since(*at) >= LINGER_REPORT_DELAY).is_some()
-        {
+        if watch.lingering_since.take_if(|at| clock::now().holder_elapsed_since(*at) >= LINGER_REPORT_DELAY).is_some() {
             report_lingering(command);
         }
         let timeout = watch.grant_time(command, guard, task).await;
@@ -78,7 +84,7 @@ pub async fn watch(command: &mut SupervisedCommand, guard: &Guard, signals: &mut
                 (Some(Event::Stopped), _) => {}
                 (Some(Event::Ended { status, .. }), _) => {
                     watch.status = Some(status);
-                    watch.lingering_since = Some(SystemClock.now()).filter(|_| !task.quiet);
+                    watch.lingering_since = Some(clock::now()).filter(|_| !task.quiet);
                 }
                 (Some(Event::AllEnded { forced }), Some(status)) => return CommandEnd::Ended { status, forced },
                 (Some(Event::AllEnded { .. }) | None, _) => return kill_all(command, guard, signals, task).await,
@@ -88,7 +94,7 @@ pub async fn watch(command: &mut SupervisedCommand, guard: &Guard, signals: &mut
                 signal => _ = command.send(Order::Signal(signal)),
             },
             () = cancelled.cancelled(), if !cancellation_seen => cancellation_seen = true,
-            () = SystemClock.sleep(timeout) => {}
+            () = clock::sleep(timeout) => {}
         }
     }
 }
@@ -98,15 +104,15 @@ impl Watch {
     /// time. Returns the time until the next call.
     async fn grant_time(&mut self, command: &mut SupervisedCommand, guard: &Guard, task: &RunTask) -> Duration {
         if self.last_grant.is_none() && !guard.is_valid() && guard.lost().await == LossReason::Revoked {
-            self.last_grant = Some(Grant::new(|| SystemClock.now(), || command.time_left().min(task.grace)));
+            self.last_grant = Some(Grant::new(clock::now, || command.time_left().min(task.grace)));
         }
-        let grant = self.last_grant.unwrap_or_else(|| Grant::new(|| SystemClock.now(), || guard.time_left()));
+        let grant = self.last_grant.unwrap_or_else(|| Grant::new(clock::now, || guard.time_left()));
         command.grant(grant);
         command.update_unrelated();
         let reserve = kill_reserve(task.grace);
-        let left = grant.left(SystemClock.now());
+        let left = grant.left(clock::now());
         if left <= reserve {
-            let now = SystemClock.now();
+            let now = clock::now();
             let since = *self.overdue_since.get_or_insert(now);
             if now.holder_elapsed_since(since) >= reserve / 2 {
                 command.kill();
@@ -158,7 +164,7 @@ async fn kill_all(command: &SupervisedCommand, guard: &Guard, signals: &mut Sign
         tokio::select! {
             biased;
             _ = signals.next() => reported = task.quiet,
-            () = SystemClock.sleep(timeout) => {}
+            () = clock::sleep(timeout) => {}
         }
     }
     CommandEnd::SupervisorDied

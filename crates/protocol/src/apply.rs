@@ -1,0 +1,42 @@
+//! Meaning of a write on a row.
+
+use crate::condition::holds;
+use crate::op::{Change, Op};
+use crate::row::{Row, Value};
+
+/// Result of [`apply`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The write takes effect and leaves this row.
+    Applied(Row),
+    /// The condition does not hold. The row stays as it is.
+    Conflict(Option<Row>),
+}
+
+/// Returns the effect of `op` on `row`. `None` is a row that does not exist.
+///
+/// This function is the specification of every write. Stores translate [`Op::condition`] and [`Op::changes`] or call
+/// this function, and they are tested against it on generated rows and writes.
+pub fn apply(row: Option<&Row>, op: &Op) -> Verdict {
+    if !holds(row, &op.condition()) {
+        return Verdict::Conflict(row.cloned());
+    }
+    let mut next = row.cloned().unwrap_or_default();
+    for change in op.changes() {
+        match change {
+            Change::Set(name, value) => next.set(name, value),
+            Change::Remove(name) => next.remove(name),
+            Change::Replace(row) => next = row,
+            Change::Next(name, floor) => match next.get(name) {
+                None => next.set(name, floor.saturating_add(1).into()),
+                Some(Value::N(number)) => {
+                    let number = number.plus_one();
+                    next.set(name, Value::N(number));
+                }
+                // Unreachable, because a condition before every `Next` requires a number or no attribute.
+                Some(_) => return Verdict::Conflict(row.cloned()),
+            },
+        }
+    }
+    Verdict::Applied(next)
+}
