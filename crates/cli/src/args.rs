@@ -92,7 +92,7 @@ pub enum Command {
     ///
     /// The listing is not a snapshot: locks may change while it is read, and its values may be slightly out of date.
     Ls {
-        /// List only locks whose names begin with P
+        /// List only locks with names that begin with P
         #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
         prefix: String,
         /// List only locks that may be held, including unreadable ones
@@ -144,7 +144,8 @@ pub struct RunArgs {
     /// Wait at most DUR for the lock, for example 30 or 1m30s [default: no limit]
     ///
     /// If the lock is still held after that time, fail with exit code 75. 0 is the same as --nonblock.
-    #[arg(short, long, visible_alias = "timeout", value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
+    #[arg(short, long, visible_alias = "timeout", value_name = "DUR")]
+    #[arg(value_parser = duration, allow_negative_numbers = true)]
     pub wait: Option<Duration>,
     /// Exit code if the lock is held by another client, instead of 75
     #[arg(short = 'E', long, value_name = "CODE", value_parser = code, allow_negative_numbers = true)]
@@ -160,8 +161,8 @@ pub struct RunArgs {
     /// Time for the command to end if the lock is about to be lost
     ///
     /// The command receives SIGTERM when the grace begins, and SIGKILL before it has passed. The grace is the last part
-    /// of the lease, and at most half of it, or half of --max-hold if that is shorter. 0 sends SIGKILL only. The default
-    /// is a quarter of the lease, but at most 5s.
+    /// of the lease, and at most half of it, or half of --max-hold if that is shorter. 0 sends SIGKILL only. The
+    /// default is a quarter of the lease, but at most 5s.
     #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
     pub grace: Option<Duration>,
     /// End the command before it has held the lock for DUR, 1s or more
@@ -169,7 +170,7 @@ pub struct RunArgs {
     pub max_hold: Option<Duration>,
     /// Keep the lock for at least DUR, even if the command ends earlier
     ///
-    /// The time counts from the acquisition. Hosts whose clocks differ then do not run a scheduled job twice. At most
+    /// The time counts from the acquisition. Hosts with different clocks then do not run a scheduled job twice. At most
     /// 30d, and at most three quarters of --max-hold. SIGINT, SIGTERM, SIGHUP and SIGQUIT end the wait.
     #[arg(long, value_name = "DUR", value_parser = at_least, allow_negative_numbers = true)]
     pub at_least: Option<Duration>,
@@ -237,8 +238,8 @@ fn print(error: &clap::Error) -> ExitCode {
     match flock_flag(&flag) {
         Some(reason) => output::message(&format!("{reason}: leave {flag} out")),
         None if command == "release" => output::message(
-            "there is no command `release`: `run` releases its lock when the command has ended; use `revoke` to end the \
-             acquisition of another client",
+            "there is no command `release`: `run` releases its lock when the command has ended; use `revoke` to end \
+             the acquisition of another client",
         ),
         None => _ = error.print(),
     }

@@ -1,6 +1,6 @@
 //! The clocks of this host, by which the wrapper and its supervisor measure leases.
 //!
-//! They are the same clocks as those of the library, because both compare their readings.
+//! The library reads the same clocks.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -12,7 +12,7 @@ pub const CREATE_TABLE: &str = "create it with `dynamo-lock table create`, or ch
 #[derive(Debug)]
 pub struct Failure {
     pub kind: FailureKind,
-    /// What failed, the cause, and how to fix it, in one line.
+    /// Failed operation, cause and fix, in one line.
     pub message: String,
 }
 

@@ -160,8 +160,8 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
     let grace = run.grace.unwrap_or((longest / 4).min(DEFAULT_GRACE_MAX));
     if grace > longest / 2 {
         return Err(Failure::usage(
-            "--grace is more than half of --lease or --max-hold, at the end of which it is reserved: make it shorter, or \
-             the other longer",
+            "--grace is more than half of --lease or --max-hold, at the end of which it is reserved: make it shorter, \
+             or the other longer",
         ));
     }
     Ok(RunTask {
@@ -180,7 +180,7 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
     })
 }
 
-/// Returns the default owner: the user's name, so that people who wait for the lock know whom to ask.
+/// Returns the default owner: the user's name, so that people who wait for the lock know its holder.
 fn user(env: &impl Fn(&str) -> Option<String>) -> String {
     let fits = |name: &String| (1..=64).contains(&name.len());
     env("USER").filter(fits).or_else(|| env("LOGNAME").filter(fits)).unwrap_or_else(|| "dynamo-lock".to_owned())
@@ -203,8 +203,8 @@ fn choose_store(args: &StoreArgs, env: Option<String>) -> Result<StoreChoice, Fa
     let url = apply_table_flags(url, args)?;
     if url == StoreUrl::Memory {
         return Err(Failure::usage(
-            "cannot use the store `memory:`: it ends with its process, so that its locks exclude no other process; name \
-             a file or a table",
+            "cannot use the store `memory:`: it ends with its process, so that its locks exclude no other process; \
+             name a file or a table",
         ));
     }
     Ok(StoreChoice::Url(url))

@@ -1,8 +1,8 @@
 //! Blocking of signals while the supervisor is started.
 //!
-//! Between the fork and the installation of its handlers, a signal would end the supervisor by its default action. In the
-//! same way, a signal for the command would be lost in a copy of its parent's handlers. Blocked signals stay pending
-//! until the handlers exist.
+//! Between the fork and the installation of its handlers, a signal would end the supervisor by its default action. In
+//! the same way, a signal for the command would be lost in a copy of its parent's handlers. Blocked signals stay
+//! pending until the handlers exist.
 
 use std::io;
 

@@ -28,8 +28,8 @@ pub async fn open(choice: &StoreChoice) -> Result<OpenStore, Failure> {
             let path = sqlite.path().to_owned();
             if sqlite.created() {
                 output::message(&format!(
-                    "created {}: its locks exclude only processes of this user on this machine; to lock across machines, \
-                     name a table with --table",
+                    "created {}: its locks exclude only processes of this user on this machine; to lock across \
+                     machines, name a table with --table",
                     path.display()
                 ));
             }
@@ -49,7 +49,7 @@ impl OpenStore {
 
     /// Returns a descriptor for child processes to inherit, or `None` if the store does not support process liveness.
     ///
-    /// As long as a process has the descriptor open, other clients see that a child process of the holder is alive.
+    /// Other clients see that a child process of the holder is alive while any process has the descriptor open.
     pub fn child_liveness(&self) -> Result<Option<OwnedFd>, Failure> {
         let sqlite = any(&self.store).downcast_ref::<Sqlite>();
         Ok(sqlite.map_or(Ok(None), Sqlite::child_liveness)?)

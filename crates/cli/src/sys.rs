@@ -44,7 +44,7 @@ fn kill_with_parent(_: Pid) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes this process the new parent of descendants whose parent ends.
+/// Makes this process the new parent of descendants that lose their parent.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn adopt_orphans() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
@@ -74,7 +74,7 @@ pub fn stop_self() {
     });
 }
 
-/// Returns a child whose state has changed, with its status, or `None` if no child's state has changed.
+/// Returns a child with a changed state and its status, or `None` if no child has a changed state.
 ///
 /// We call waitpid directly because the wrapper in `nix` returns an error for real-time signals, after the child has
 /// already been reaped.

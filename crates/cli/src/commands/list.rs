@@ -7,7 +7,8 @@ use crate::store::OpenStore;
 use crate::ui::output;
 use crate::ui::view::{COLUMNS, View};
 
-/// Number of rows that are sorted and aligned together. A longer listing is printed in parts, so that memory is bounded.
+/// Number of rows that are sorted and aligned together. A longer listing is printed in parts, so that memory is
+/// bounded.
 const ROWS_PER_PART: usize = 1000;
 /// Upper bound of a column's width, so that one long value does not push the other columns away.
 const WIDTH_MAX: usize = 60;

@@ -40,7 +40,8 @@ async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>)
     let name = &task.name;
     if expected.is_none() && !prompt::is_interactive() {
         return Err(Failure::usage(format!(
-            "cannot revoke lock {name:?}: no token was given; run `dynamo-lock show {name}` to find it, and add --token N"
+            "cannot revoke lock {name:?}: no token was given; run `dynamo-lock show {name}` to find it, and add \
+             --token N"
         )));
     }
     if !task.yes {
@@ -102,8 +103,8 @@ fn not_held(name: &str) -> Failure {
 
 fn ended(name: &str, token: FencingToken) -> Failure {
     Failure::usage(format!(
-        "cannot revoke token {token} of lock {name:?}: this acquisition has ended; run `dynamo-lock show {name}` to see \
-         the current holder"
+        "cannot revoke token {token} of lock {name:?}: this acquisition has ended; run `dynamo-lock show {name}` to \
+         see the current holder"
     ))
 }
 
@@ -115,7 +116,8 @@ fn failure(name: &str, error: RevokeError) -> Failure {
         _ => Failure::new(
             FailureKind::Unavailable,
             format!(
-                "cannot tell whether lock {name:?} was revoked: the store did not respond; run `dynamo-lock show {name}`"
+                "cannot tell whether lock {name:?} was revoked: the store did not respond; run `dynamo-lock show \
+                 {name}`"
             ),
         ),
     }

@@ -23,8 +23,8 @@ impl Channel {
 
     /// Sends an event.
     ///
-    /// In non-blocking mode, an event that the socket does not accept is kept and sent later, because the wrapper may be
-    /// stopped. [`Event::Stopped`] is dropped in that case, because it would be out of date.
+    /// In non-blocking mode, an event that the socket does not accept is kept and sent later, because the wrapper may
+    /// be stopped. [`Event::Stopped`] is dropped in that case, because it would be out of date.
     pub fn send(&mut self, event: Event) -> io::Result<()> {
         self.flush()?;
         if self.unsent.is_empty() || event != Event::Stopped {

@@ -1,4 +1,5 @@
-//! The schedule by which the supervisor ends the command: first SIGTERM, then SIGKILL, before the granted time has passed.
+//! The schedule by which the supervisor ends the command: first SIGTERM, then SIGKILL, before the granted time has
+//! passed.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Shortest time before the end of a grant at which SIGKILL is sent.
 const KILL_RESERVE_MIN: Duration = Duration::from_millis(100);
 
-/// Returns the last part of the grace, in which SIGKILL is sent. The command can use the time before it to end by itself.
+/// Returns the last part of the grace, in which SIGKILL is sent. The command can use the time before it to end by
+/// itself.
 pub fn kill_reserve(grace: Duration) -> Duration {
     (grace / 5).max(KILL_RESERVE_MIN)
 }

@@ -37,8 +37,8 @@ use crate::supervisor::process_tree::ProcessTree;
 use crate::sys;
 use crate::ui::output;
 
-/// `argv[0]` that selects supervisor mode. It differs from the wrapper's name, so that `pkill dynamo-lock` does not signal
-/// the supervisor.
+/// `argv[0]` that selects supervisor mode. It differs from the wrapper's name, so that `pkill dynamo-lock` does not
+/// signal the supervisor.
 pub const NAME: &str = "lock-supervisor";
 /// Time between two rounds of SIGKILL. Processes may have been forked during the last round.
 const KILL_INTERVAL: Duration = Duration::from_millis(10);
@@ -168,13 +168,14 @@ impl Supervisor {
         }
     }
 
-    /// Sends an event. A closed channel is not an error here, because [`execute_orders`](Self::execute_orders) notices it.
+    /// Sends an event. A closed channel is not an error here, because [`execute_orders`](Self::execute_orders) notices
+    /// it.
     fn send(&mut self, event: Event) {
         let _closed = self.channel.send(event);
     }
 
-    /// Returns the command and its running descendants, or the command alone if they cannot be listed. A process that is
-    /// missed is still waited for.
+    /// Returns the command and its running descendants, or the command alone if they cannot be listed. A process that
+    /// is missed is still waited for.
     fn descendants(&self) -> ProcessTree {
         ProcessTree::descendants(Pid::this(), &ProcessTree::default()).unwrap_or_default().with_child(self.command)
     }
@@ -287,8 +288,8 @@ impl Supervisor {
         }
     }
 
-    /// Returns the processes that have not received this signal, which the wrapper has received. If the terminal has sent
-    /// it, the processes in the terminal's group have received it too.
+    /// Returns the processes that have not received this signal, which the wrapper has received. If the terminal has
+    /// sent it, the processes in the terminal's group have received it too.
     fn without_signal(&mut self, signal: Signal) -> ProcessTree {
         let tree = self.descendants();
         if self.signals.take_from_terminal(signal) { tree.outside_own_group() } else { tree }

@@ -80,7 +80,8 @@ impl Process {
     }
 }
 
-/// Returns the children of a process, including the orphans that it has adopted, or none if the kernel does not list them.
+/// Returns the children of a process, including the orphans that it has adopted, or none if the kernel does not list
+/// them.
 ///
 /// A process that is hidden by the mount option `hidepid` is missing in [`Process::all`], but its process ID is listed
 /// here.
@@ -104,7 +105,7 @@ pub fn proc_matches_namespace() -> bool {
     matches || myself.symlink_metadata().is_err()
 }
 
-/// Returns the entries of a directory whose names are numbers.
+/// Returns the numeric names of the entries of a directory.
 fn numeric_names(directory: Option<ReadDir>) -> io::Result<Vec<Pid>> {
     let mut all = Vec::new();
     for entry in directory.into_iter().flatten() {

@@ -92,7 +92,7 @@ mod tests {
         (child, pid)
     }
 
-    /// As on systems where the kernel does not list descendants.
+    /// Simulates a system where the kernel does not list descendants.
     #[test]
     fn unlisted_child_receives_signals() {
         let (mut child, pid) = sleep();

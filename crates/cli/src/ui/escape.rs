@@ -35,8 +35,11 @@ pub fn escape_json(json: &str) -> String {
 ///
 /// All of them are below U+10000, so that four hexadecimal digits are enough in JSON.
 fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    let is_format = matches!(
+        c,
+        '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    );
+    c.is_control() || is_format
 }
 
 #[cfg(test)]

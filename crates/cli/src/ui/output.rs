@@ -16,7 +16,8 @@ use crate::ui::escape::escape;
 /// Maximum time to wait for standard error to accept a message.
 pub const STDERR_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Prints one line on standard error, with the name of this program. Waits up to [`STDERR_TIMEOUT`] until it is written.
+/// Prints one line on standard error, with the name of this program. Waits up to [`STDERR_TIMEOUT`] until it is
+/// written.
 pub fn message(text: &str) {
     start_message(text).wait(STDERR_TIMEOUT);
 }

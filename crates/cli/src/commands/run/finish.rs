@@ -22,8 +22,8 @@ use crate::ui::{format, output};
 /// Shortest time of keeping the lock that is reported.
 const REPORTED_KEEP_MIN: Duration = Duration::from_secs(1);
 
-/// Finishes a run whose command has ended or was not started: restores the terminal, keeps the lock if requested,
-/// releases it, and returns the result.
+/// Finishes a run after its command has ended or could not be started: restores the terminal, keeps the lock if
+/// requested, releases it, and returns the result.
 pub async fn finish(
     task: &RunTask,
     guard: Guard,

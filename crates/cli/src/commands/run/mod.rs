@@ -26,8 +26,8 @@ use crate::store::OpenStore;
 use crate::supervisor::process;
 use crate::sys;
 
-/// Maximum time for cleaning up after an acquisition that was given up. A lock that is not released by then is free when
-/// its lease has expired.
+/// Maximum time for cleaning up after an acquisition that was given up. A lock that is not released by then is free
+/// when its lease has expired.
 const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the command under the lock. Facts for the report are stored in `outcome`.

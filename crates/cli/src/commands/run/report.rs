@@ -34,8 +34,8 @@ pub struct Report {
     /// Name of the lock, as given by the user.
     name: String,
     file: File,
-    /// Present if the path names a regular file, which is replaced as a whole. `None` for a pipe, a link or a descriptor
-    /// such as /dev/fd/3, which is written to.
+    /// Present if the path names a regular file, which is replaced as a whole. `None` for a pipe, a link or a
+    /// descriptor such as /dev/fd/3, which is written to.
     replacement: Option<Replacement>,
 }
 

@@ -101,8 +101,8 @@ impl SupervisedCommand {
 
     /// Sends an order and returns whether the socket has accepted it.
     ///
-    /// It does not if the supervisor has ended, or has been stopped until the socket was full. The supervisor then ends
-    /// the command when its last grant has passed.
+    /// The socket accepts nothing after the supervisor has ended, or when it is full because the supervisor is stopped.
+    /// The supervisor then ends the command when its last grant has passed.
     pub fn send(&self, order: Order) -> bool {
         let line = format!("{order}\n");
         // The write bypasses the runtime, which would first poll for readiness. It does not block.
@@ -143,8 +143,8 @@ impl SupervisedCommand {
 
     /// Updates the list of unrelated processes, because they may have started others and left them to this process.
     ///
-    /// The new list is used only if the supervisor is still running after it was made. The processes that the supervisor
-    /// leaves behind would otherwise count as unrelated.
+    /// The new list is used only if the supervisor is still running after it was made. The processes that the
+    /// supervisor leaves behind would otherwise count as unrelated.
     pub fn update_unrelated(&mut self) {
         let Some(pid) = self.pid().filter(|_| !self.unrelated.is_empty()) else { return };
         let unrelated = ProcessTree::of_child(pid).and_then(|tree| ProcessTree::descendants(Pid::this(), &tree));

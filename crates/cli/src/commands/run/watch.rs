@@ -125,8 +125,8 @@ impl Watch {
     }
 }
 
-/// Stops the command and then this process. After both are continued, the supervisor continues the command only if there
-/// is time left.
+/// Stops the command and then this process. After both are continued, the supervisor continues the command only if
+/// there is time left.
 fn stop_together(command: &SupervisedCommand) {
     command.send(Order::Stop);
     sys::stop_self();
@@ -184,8 +184,8 @@ fn report_lingering(command: &SupervisedCommand) {
         let names = names.join(", ");
         // The message must not block, because the lock is renewed on this thread.
         let _pending = output::start_message(&format!(
-            "the command has ended, but processes that it started are still running: {names}; the lock is kept until they \
-             have ended"
+            "the command has ended, but processes that it started are still running: {names}; the lock is kept until \
+             they have ended"
         ));
     }
 }
