@@ -239,7 +239,7 @@ fn handle_is_alive_until_last_clone_is_dropped() {
     let child = clone.child_liveness().expect("locks").expect("on Linux");
     assert_eq!(two.liveness(&liveness_key), Liveness::ChildAlive);
     let error = clone.child_liveness().expect_err("one child per handle");
-    assert!(error.to_string().contains("a child of this handle"), "{error}");
+    assert!(error.to_string().contains("a child process of this handle"), "{error}");
     drop(clone);
     assert_eq!(two.liveness(&liveness_key), Liveness::ChildAlive, "the child survives the handle");
     drop(child);
@@ -331,7 +331,7 @@ async fn fully_locked_liveness_file_falls_back_to_lease() {
 #[tokio::test]
 async fn untrusted_file_system_falls_back_to_lease() {
     let (_directory, path) = temporary();
-    let store = Sqlite::open_danger_any_file_system(&path).expect("opens");
+    let store = Sqlite::open_unchecked(&path).expect("opens");
     assert_eq!(store.liveness_key(), None);
     assert!(store.child_liveness().expect("no error").is_none());
     assert!(!live_file(&path).exists());
