@@ -192,10 +192,9 @@ impl Connection {
         let mut list = begun.unwrap_or_else(|| client.list());
         let mut rows = Vec::new();
         while rows.len() < ROWS {
-            let Some(listed) = list.next().await else {
+            let Some(listed) = list.try_next().await? else {
                 return Ok(json!({ "rows": rows, "more": false }));
             };
-            let listed = listed?;
             rows.push(match &listed.inspection {
                 Ok(said) => json!({ "name": listed.name, "said": show::inspection(said) }),
                 Err(error) => json!({ "name": listed.name, "failure": Failure::from(error.clone()).json() }),

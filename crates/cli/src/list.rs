@@ -24,8 +24,7 @@ pub async fn list(store: &Open, task: &ListTask) -> Result<End, Failure> {
     let mut rows = client.list();
     let mut table = Vec::new();
     let mut first = true;
-    while let Some(row) = rows.next().await {
-        let row = row?;
+    while let Some(row) = rows.try_next().await? {
         if !row.name.starts_with(&task.prefix) {
             continue;
         }

@@ -51,8 +51,8 @@ pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, LossReason, NameError, Renewal, RowError};
 #[cfg(feature = "dynamodb")]
 pub use error::TableMismatch;
-pub use error::{AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, WithError};
-pub use guard::{Guard, UpdateError};
+pub use error::{AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError};
+pub use guard::Guard;
 pub use inspect::Inspection;
 #[cfg(feature = "legacy")]
 pub use legacy::LegacyError;

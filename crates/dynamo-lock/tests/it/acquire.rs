@@ -238,8 +238,8 @@ async fn a_listing_shows_every_row_and_what_it_says() {
     client.lock("free").unwrap().acquire().await.unwrap().release().await.unwrap();
     world.plant("data", Some(Row::new([("customer".to_owned(), "Smith".into())])));
     let (mut list, mut seen) = (client.list(), Vec::new());
-    while let Some(listed) = list.next().await {
-        let Listed { name, inspection, .. } = listed.unwrap();
+    while let Some(listed) = list.try_next().await.unwrap() {
+        let Listed { name, inspection, .. } = listed;
         seen.push((name, inspection));
     }
     seen.sort_by(|one, other| one.0.cmp(&other.0));
@@ -257,9 +257,9 @@ async fn a_page_that_could_not_be_read_is_asked_for_again() {
     client.lock("a").unwrap().acquire().await.unwrap().release().await.unwrap();
     host.link.once("list", Fault::Throttle);
     let mut list = client.list();
-    assert!(list.next().await.unwrap().is_err());
-    assert_eq!(list.next().await.unwrap().unwrap().name, "a");
-    assert!(list.next().await.is_none());
+    assert!(list.try_next().await.is_err());
+    assert_eq!(list.try_next().await.unwrap().unwrap().name, "a");
+    assert!(list.try_next().await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]
