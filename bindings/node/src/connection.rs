@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::ConditionCheck;
+use dynamo_lock::store::StoreOperation;
 use dynamo_lock::{FencingToken, Guard, List, Lock, StoreErrorKind, TableError, TableOptions, TryAcquire};
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
@@ -245,7 +246,8 @@ async fn accepted(work: impl Future<Output = Result<(), TableError>>) -> Said {
     match work.await {
         Ok(()) => Ok(Json::Null),
         Err(TableError::Store(error))
-            if error.kind() == StoreErrorKind::AccessDenied && error.to_string().contains("dynamodb:DescribeTable") =>
+            if error.kind() == StoreErrorKind::AccessDenied
+                && error.operation() == Some(StoreOperation::DescribeTable) =>
         {
             Ok(Json::Null)
         }

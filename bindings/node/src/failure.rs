@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use dynamo_lock::store::UrlError;
+use dynamo_lock::store::{StoreErrorCause, UrlError};
 use dynamo_lock::{
     AcquireError, ConfigError, HoldError, InspectError, LegacyError, LossReason, Lost, NameError, ReleaseError,
     RevokeError, RowError, StoreError, StoreErrorKind, TableError,
@@ -11,22 +11,13 @@ use serde_json::{Value as Json, json};
 
 use crate::show;
 
-/// Words of the Rust library's messages, and what they are here.
-const WORDS: [(&str, &str); 4] = [
-    ("`dynamo-lock table create` or DynamoDb::create_table", "client.createLockTable()"),
-    ("`partition_key`", "`partitionKey`"),
-    ("`service_clock` off", "`serviceClock` off"),
-    (": `dynamo-lock table check` tells whether it can be used", ""),
-];
-
 /// Why a call failed.
 #[derive(Debug)]
 pub(crate) struct Failure(Json);
 
 impl Failure {
     fn new(class: &str, code: &str, message: &dyn Display) -> Self {
-        let message = WORDS.iter().fold(message.to_string(), |text, (rust, here)| text.replace(rust, here));
-        Self(json!({ "class": class, "code": code, "message": message }))
+        Self(json!({ "class": class, "code": code, "message": message.to_string() }))
     }
 
     fn with(mut self, name: &str, value: impl Into<Json>) -> Self {
@@ -70,8 +61,23 @@ impl From<StoreError> for Failure {
             StoreErrorKind::Misconfigured => "MISCONFIGURED",
             _ => "REFUSED",
         };
-        Self::new("store", code, &error)
+        let (message, cause) = match error.cause() {
+            Some(StoreErrorCause::MissingTable) => (with_fix(&error, CREATE_TABLE), "missingTable"),
+            Some(StoreErrorCause::KeySchema) => (with_fix(&error, SET_PARTITION_KEY), "keySchema"),
+            Some(StoreErrorCause::MissingCredentials) => (error.to_string(), "missingCredentials"),
+            _ => return Self::new("store", code, &error),
+        };
+        Self::new("store", code, &message).with("cause", cause)
     }
+}
+
+/// Fixes that name this package's API. Those of the Rust library name its own.
+const CREATE_TABLE: &str = "create it with client.createLockTable(), or check name, region and endpoint";
+const SET_PARTITION_KEY: &str = "set `partitionKey` to the name of the table's key, or create another table";
+
+/// Returns the message of `error` with another fix.
+fn with_fix(error: &StoreError, fix: &str) -> String {
+    format!("{}; {fix}", error.problem())
 }
 
 impl From<ConfigError> for Failure {

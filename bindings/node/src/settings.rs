@@ -146,6 +146,8 @@ async fn find_region() -> Result<Region, StoreError> {
         found = chain.region() => found,
         () = tokio::time::sleep(REGION_LIMIT) => None,
     };
-    let message = "no AWS Region is configured: set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile";
-    found.ok_or_else(|| StoreError::new(StoreErrorKind::Misconfigured, message))
+    found.ok_or_else(|| {
+        StoreError::new(StoreErrorKind::Misconfigured, "no AWS Region is configured")
+            .with_fix("set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile")
+    })
 }

@@ -297,6 +297,6 @@ fn unanswered(timeout: Duration) -> StoreError {
 
 fn no_answer() -> StoreError {
     let message = "the store gave no answer that counts for a whole lease: look at the network and its status, or, where \
-                   answers carry no `Date` of their own, turn `service_clock` off";
+                   answers carry no `Date` of their own, turn the service clock off";
     StoreError::new(StoreErrorKind::Unanswered, message)
 }

@@ -41,7 +41,7 @@ async fn a_held_lock_is_kept_for_ten_leases() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_contended_try_is_one_request() {
+async fn contended_try_is_one_request() {
     let world = World::new();
     let _guard = world.host().client().lock("a").unwrap().acquire().await.unwrap();
     let other = world.host();
