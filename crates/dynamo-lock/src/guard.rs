@@ -245,7 +245,7 @@ impl Guard {
     /// completed when the loss was noticed.
     ///
     /// # Cancel safety
-    /// As safe as `work`, which is dropped together with this future. The lock stays held.
+    /// Depends on `work`, which is dropped together with this future. The lock stays held.
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost<T>> {
         let output = tokio::select! {
             biased;
