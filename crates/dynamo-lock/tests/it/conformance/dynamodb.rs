@@ -15,7 +15,7 @@ use dynamo_lock_protocol::{Op, Outcome, Row, Value, attr};
 use serde_json::{Value as Json, json};
 
 use crate::conformance::Rows;
-use test_support::dynamodb::{Dynoxide, Request};
+use test_support::{LocalDynamoDb, Request};
 
 const TABLE: &str = "Lock";
 
@@ -95,18 +95,12 @@ fn one_request_each(calls: &[Call], requests: &[Request]) -> Result<(), String> 
 
 #[tokio::test]
 async fn dynamodb_conforms_and_asks_once_for_each_call() {
-    let server = Dynoxide::new();
+    let server = LocalDynamoDb::new();
     let store = Watched { store: server.store(TABLE).await, calls: Arc::default() };
     let other = Watched { store: DynamoDb::new(server.client(), TABLE), calls: store.calls.clone() };
     let (calls, rows) = (store.calls.clone(), server.clone());
     let plant = move |name: LockName, row: Option<Row>| -> BoxFuture<'static, Result<(), PlantError>> {
-        match row {
-            Some(row) => rows.plant(TABLE, name.as_str(), &row),
-            None => {
-                let key = json!({ attr::NAME: { "S": name.as_str() } });
-                rows.call("DeleteItem", json!({ "TableName": TABLE, "Key": key })).expect("deletes");
-            }
-        }
+        rows.set_row(TABLE, name.as_str(), row.as_ref());
         Box::pin(async { Ok(()) })
     };
     run(&Rows { store: Arc::new(store), other: Arc::new(other), plant }, options()).await.assert_passed();

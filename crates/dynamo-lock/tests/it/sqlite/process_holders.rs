@@ -12,7 +12,6 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use test_support::hosts::IntoGuard;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
@@ -31,7 +30,7 @@ pub fn client(store: impl Store) -> Client {
 }
 
 async fn try_orders(client: &Client) -> Option<Guard> {
-    client.lock("orders").expect("a lock").try_acquire().await.map(IntoGuard::into_guard).expect("an answer")
+    test_support::try_acquire(&client.lock("orders").expect("a lock")).await
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
