@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use crate::exit::Failure;
-use crate::print;
+use crate::failure::Failure;
+use crate::ui::escape::escape;
 
 /// The user's answer to a confirmation prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub fn require_terminal(what: &str) -> Result<(), Failure> {
 
 /// Asks the question on standard error and reads one line. Any answer but `y` or `yes` means no.
 pub fn ask(question: &str) -> Answer {
-    let _closed = write!(std::io::stderr(), "{} [y/N] ", print::escape(question));
+    let _closed = write!(std::io::stderr(), "{} [y/N] ", escape(question));
     let mut answer = String::new();
     let _closed = std::io::stdin().lock().read_line(&mut answer);
     if matches!(answer.trim(), "y" | "Y" | "yes") { Answer::Yes } else { Answer::No }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use dynamo_lock::{FencingToken, Holder, Inspection};
 use serde_json::json;
 
-use crate::print::{epoch_ms, escape, escape_json, holder, time};
+use crate::ui::escape::{escape, escape_json};
+use crate::ui::format;
 
 /// Column headings of the table that `ls` prints, in the order of [`View::cells`].
 pub const COLUMNS: [&str; 6] = ["NAME", "STATE", "TOKEN", "OWNER", "ACQUIRED", "MAY END"];
@@ -23,7 +24,7 @@ pub struct View {
     /// One of `free`, `held`, `expired`, or `unreadable` if the row has an unexpected format.
     state: &'static str,
     token: Option<FencingToken>,
-    by: Option<Holder>,
+    holder: Option<Holder>,
     /// Time from now in which the lease may end.
     may_end: Option<RangeInclusive<Duration>>,
     data: Option<String>,
@@ -39,11 +40,11 @@ impl View {
             Inspection::Free { token, data } => Self { state: "free", token, data, ..view },
             Inspection::Held { holder, may_end } => {
                 let (token, data) = (holder.token, holder.data.clone());
-                Self { state: "held", token, by: Some(holder), may_end: Some(may_end), data, ..view }
+                Self { state: "held", token, holder: Some(holder), may_end: Some(may_end), data, ..view }
             }
             Inspection::Expired { holder } => {
                 let (token, data) = (holder.token, holder.data.clone());
-                Self { state: "expired", token, by: Some(holder), data, ..view }
+                Self { state: "expired", token, holder: Some(holder), data, ..view }
             }
             _ => view,
         }
@@ -68,8 +69,8 @@ impl View {
         };
         field("lock", &self.name);
         field("state", if self.state == "expired" { EXPIRED } else { self.state });
-        if let Some(by) = &self.by {
-            field("holder", &holder(by.owner.as_deref(), by.acquired_at));
+        if let Some(holder) = &self.holder {
+            field("holder", &format::holder(holder));
         }
         let last = if self.state == "free" { " (of the last holder)" } else { "" };
         field("token", &self.token.map_or("none".to_owned(), |token| format!("{token}{last}")));
@@ -83,14 +84,15 @@ impl View {
     /// Returns one JSON object. It always has the same keys; unknown values are `null`.
     pub fn json(&self) -> String {
         let ms = |duration: Duration| duration.as_millis() as u64;
-        let by = self.by.as_ref();
+        let holder = self.holder.as_ref();
         let object = json!({
             "name": self.name,
             "state": self.state,
             "token": self.token.map(FencingToken::get),
-            "owner": by.and_then(|by| by.owner.as_deref()),
-            "acquiredAtMs": by.and_then(|by| by.acquired_at).map(epoch_ms),
-            "leaseMs": by.and_then(|by| by.lease).map(ms),
+            "owner": holder.and_then(|holder| holder.owner.as_deref()),
+            "acquiredAtMs": holder.and_then(|holder| holder.acquired_at).map(format::epoch_ms),
+            "expiresAtMs": holder.and_then(|holder| holder.expires_at).map(format::epoch_ms),
+            "leaseMs": holder.and_then(|holder| holder.lease).map(ms),
             "mayEndMs": self.may_end.as_ref().map(|range| {
                 json!({ "earliest": ms(*range.start()), "latest": ms(*range.end()) })
             }),
@@ -102,14 +104,14 @@ impl View {
 
     /// Returns the cells of a table row, in the order of [`COLUMNS`].
     pub fn cells(&self) -> [String; 6] {
-        let by = self.by.as_ref();
+        let holder = self.holder.as_ref();
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         [
             escape(&self.name),
             self.state.to_owned(),
             or_dash(self.token.map(|token| token.to_string())),
-            or_dash(by.and_then(|by| by.owner.as_deref()).map(escape)),
-            or_dash(by.and_then(|by| by.acquired_at).map(epoch_ms).map(time)),
+            or_dash(holder.and_then(|holder| holder.owner.as_deref()).map(escape)),
+            or_dash(holder.and_then(|holder| holder.acquired_at).map(format::time)),
             self.error.as_deref().map_or_else(|| self.may_end(), escape),
         ]
     }

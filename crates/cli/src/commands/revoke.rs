@@ -1,16 +1,19 @@
 //! `revoke`: ends an acquisition of another client, for example one that is stuck.
 
-use crate::clock::SystemClock;
+use std::time::{Duration, UNIX_EPOCH};
+
 use dynamo_lock::{FencingToken, Inspection, Lock, RevokeError};
 
-use crate::ask::{self, Answer};
-use crate::exit::{End, Failure, Kind};
+use crate::clock;
+use crate::exit::Exit;
+use crate::failure::{Failure, FailureKind};
 use crate::plan::RevokeTask;
-use crate::print;
-use crate::store::Open;
+use crate::store::OpenStore;
+use crate::ui::prompt::{self, Answer};
+use crate::ui::{format, output};
 
 /// Revokes the acquisition with the given token, or without one the acquisition that the user confirms.
-pub async fn revoke(store: &Open, task: &RevokeTask) -> Result<End, Failure> {
+pub async fn revoke(store: &OpenStore, task: &RevokeTask) -> Result<Exit, Failure> {
     let client = store.client().build()?;
     let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
     let name = &task.name;
@@ -20,35 +23,36 @@ pub async fn revoke(store: &Open, task: &RevokeTask) -> Result<End, Failure> {
     };
     if task.force {
         lock.force_revoke(token).await.map_err(|error| failure(name, error))?;
-        print::line(&format!(
+        output::message(&format!(
             "lock {name:?} is free now, which is unsafe if its holder is still running: the holder continues until its \
              next renewal fails and its grace has passed, so make sure that it has ended"
         ));
     } else {
         lock.revoke(token).await.map_err(|error| failure(name, error))?;
         let next = next_acquisition(&lock, token).await;
-        print::line(&format!("lock {name:?} is revoked from the holder of token {token}: {next}"));
+        output::message(&format!("lock {name:?} is revoked from the holder of token {token}: {next}"));
     }
-    Ok(End::Done)
+    Ok(Exit::Success)
 }
 
 /// Asks whether to revoke the current acquisition, unless `--yes` was given, and returns the token of that acquisition.
 async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>) -> Result<FencingToken, Failure> {
     let name = &task.name;
-    if expected.is_none() && !ask::is_interactive() {
+    if expected.is_none() && !prompt::is_interactive() {
         return Err(Failure::usage(format!(
-            "cannot revoke lock {name:?}: no token was given; run `dynamo-lock show {name}` to find it, and add --token N"
+            "cannot revoke lock {name:?}: no token was given; run `dynamo-lock show {name}` to find it, and add \
+             --token N"
         )));
     }
     if !task.yes {
-        ask::require_terminal(&format!("cannot ask whether to revoke lock {name:?}"))?;
+        prompt::require_terminal(&format!("cannot ask whether to revoke lock {name:?}"))?;
     }
-    let by = match lock.inspect().await? {
+    let holder = match lock.inspect().await? {
         Inspection::Held { holder, .. } | Inspection::Expired { holder } => holder,
         _ => return Err(expected.map_or_else(|| not_held(name), |token| ended(name, token))),
     };
-    let holder = print::holder(by.owner.as_deref(), by.acquired_at);
-    let token = match (by.token, expected) {
+    let (token, holder) = (holder.token, format::holder(&holder));
+    let token = match (token, expected) {
         (Some(token), None) => token,
         (Some(token), Some(expected)) if token == expected => token,
         (_, Some(expected)) => return Err(ended(name, expected)),
@@ -63,7 +67,7 @@ async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>)
     } else {
         format!("Revoke lock {name:?}? It is held by {holder} with token {token}.")
     };
-    if !task.yes && ask::ask(&question) == Answer::No {
+    if !task.yes && prompt::ask(&question) == Answer::No {
         return Err(Failure::usage(format!("lock {name:?} was not revoked")));
     }
     Ok(token)
@@ -77,7 +81,7 @@ async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
         Err(_) => return "others can acquire the lock when its lease has expired".to_owned(),
     };
     let latest = *may_end.end();
-    let at = print::time(SystemClock.now().wall_ms.saturating_add(latest.as_millis() as u64));
+    let at = format::time(UNIX_EPOCH + Duration::from_millis(clock::now().wall_ms) + latest);
     let wait = format!(
         "others can acquire the lock when its lease has expired, in at most {:.1} s ({at})",
         latest.as_secs_f64()
@@ -99,8 +103,8 @@ fn not_held(name: &str) -> Failure {
 
 fn ended(name: &str, token: FencingToken) -> Failure {
     Failure::usage(format!(
-        "cannot revoke token {token} of lock {name:?}: this acquisition has ended; run `dynamo-lock show {name}` to see \
-         the current holder"
+        "cannot revoke token {token} of lock {name:?}: this acquisition has ended; run `dynamo-lock show {name}` to \
+         see the current holder"
     ))
 }
 
@@ -108,11 +112,12 @@ fn failure(name: &str, error: RevokeError) -> Failure {
     match error {
         RevokeError::Store(error) => error.into(),
         RevokeError::Ended { token, .. } => ended(name, token),
-        RevokeError::Row { .. } => Failure::new(Kind::Configuration, error.to_string()),
+        RevokeError::Row { .. } => Failure::new(FailureKind::Configuration, error.to_string()),
         _ => Failure::new(
-            Kind::Unavailable,
+            FailureKind::Unavailable,
             format!(
-                "cannot tell whether lock {name:?} was revoked: the store did not respond; run `dynamo-lock show {name}`"
+                "cannot tell whether lock {name:?} was revoked: the store did not respond; run `dynamo-lock show \
+                 {name}`"
             ),
         ),
     }
