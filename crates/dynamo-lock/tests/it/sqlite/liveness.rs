@@ -237,7 +237,7 @@ fn handles_are_there_until_their_last_clone_is_dropped() {
     let child = clone.child_liveness().expect("locks").expect("on Linux");
     assert_eq!(two.liveness(&liveness_key), Liveness::ChildAlive);
     let error = clone.child_liveness().expect_err("one child");
-    assert!(error.to_string().contains("a child of this handle"), "{error}");
+    assert!(error.to_string().contains("a child process of this handle"), "{error}");
     drop(clone);
     assert_eq!(two.liveness(&liveness_key), Liveness::ChildAlive, "it lives on");
     drop(child);
@@ -329,7 +329,7 @@ async fn who_finds_no_byte_to_lock_goes_on_with_leases_alone() {
 #[tokio::test]
 async fn on_a_file_system_that_is_not_trusted_leases_decide() {
     let (_directory, path) = temporary();
-    let store = Sqlite::open_danger_any_file_system(&path).expect("opens");
+    let store = Sqlite::open_unchecked(&path).expect("opens");
     assert_eq!(store.liveness_key(), None);
     assert!(store.child_liveness().expect("no error").is_none());
     assert!(!live_file(&path).exists());

@@ -1,4 +1,5 @@
 //! The embedded store does what the specification says, for several handles, without blocking anybody.
+#![allow(clippy::disallowed_methods)] // the tests wait for real processes and threads
 
 mod child_process;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

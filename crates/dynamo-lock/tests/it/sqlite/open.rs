@@ -62,7 +62,7 @@ fn the_database_says_whose_it_is() {
     let connection = rusqlite::Connection::open(&path).expect("opens");
     let pragma = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0)).expect(sql);
     assert_eq!(pragma("PRAGMA application_id"), rusqlite::types::Value::Integer(0x4479_6e4c));
-    assert_eq!(pragma("PRAGMA user_version"), rusqlite::types::Value::Integer(1));
+    assert_eq!(pragma("PRAGMA user_version"), rusqlite::types::Value::Integer(2));
     assert_eq!(pragma("PRAGMA journal_mode"), rusqlite::types::Value::Text("wal".to_owned()));
     assert_eq!(fs::read(&path).expect("reads")[68..72], *b"DynL", "in the header, for file(1)");
 }
@@ -92,7 +92,8 @@ fn databases_of_others_are_refused() {
 #[test]
 fn a_newer_format_and_a_lost_table_are_refused() {
     for (sql, parts) in [
-        ("PRAGMA user_version = 2", ["has format 2", "upgrade dynamo-lock"]),
+        ("PRAGMA user_version = 1", ["format 1 of an unreleased version", "delete the file while no lock is held"]),
+        ("PRAGMA user_version = 3", ["has format 3", "upgrade dynamo-lock"]),
         ("DROP TABLE lock", ["lost its table", "start afresh"]),
     ] {
         let (directory, path) = temporary();
@@ -198,7 +199,7 @@ fn lesson_38_a_file_that_somebody_else_put_into_a_shared_directory_is_refused() 
 
 #[test]
 fn a_database_without_permission_is_refused() {
-    for (bits, part) in [(0o400, "cannot be read and written"), (0o000, "cannot be read and written")] {
+    for (bits, part) in [(0o400, "cannot read and write"), (0o000, "cannot read and write")] {
         let (directory, path) = temporary();
         drop(Sqlite::open(&path).expect("opens"));
         give_to_nobody(directory.path());
