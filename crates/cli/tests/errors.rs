@@ -190,7 +190,7 @@ fn embedded_says(place: &Place, code: i32, words: &[&str]) {
 fn invalid_database_path_exits_78() {
     embedded_says(&Place::with_store("sqlite:///no/such/locks.db"), 78, &["\"/no/such\"", "does not exist: create it"]);
     embedded_says(&Place::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
-    embedded_says(&Place::with_store("sqlite:///tmp"), 78, &["is a directory: name a file in it"]);
+    embedded_says(&Place::with_store("sqlite:///tmp"), 78, &["is a directory; name a file in it"]);
     embedded_says(&Place::with_store("nonsense"), 78, &["DYNAMO_LOCK_STORE", "`sqlite:///`"]);
 }
 
