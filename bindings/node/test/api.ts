@@ -1,0 +1,108 @@
+// Uses the whole API that `index.d.ts` declares. `types.test.js` compiles it as an ES module and as a CommonJS module.
+import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } from 'dynamo-lock';
+import type {
+  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, Holder, Inspection, LegacyCallback, Listed, Lock,
+  StoreErrorCode, TryOptions,
+} from 'dynamo-lock';
+import * as AWS from 'aws-sdk';
+import { DynamoDB, DynamoDBClient, TransactWriteItemsCommand } from '@aws-sdk/client-dynamodb';
+import * as commands from '@aws-sdk/client-dynamodb';
+
+const awsConfig: AwsConfig = {
+  accessKeyId: 'a', secretAccessKey: 'b', sessionToken: 'c', region: 'us-east-1', endpoint: 'http://localhost:8000', maxRetries: 3,
+  httpOptions: { timeout: 5, connectTimeout: 6, agent: {} }, sslEnabled: false, useFipsEndpoint: false, useDualstackEndpoint: false,
+  apiVersion: 'latest', credentials: new AWS.Credentials('a', 'b'), somethingElse: 1,
+};
+const shared: ConnectOptions = { owner: 'me', leaseMs: 5000, heartbeatMs: 1000, legacySkewMs: 0, serviceClock: true };
+const options: ClientOptions = { ...shared, awsConfig, partitionKey: 'id', timeoutMs: 1000, commands };
+
+const clients: Client[] = [
+  createClient('Lock'),
+  createClient('Lock', options),
+  createClient('Lock', { awsConfig: { endpoint: new AWS.Endpoint('http://localhost:8000'), credentials: async () => ({ accessKeyId: 'a', secretAccessKey: 'b' }) } }),
+  createClient('Lock', { awsConfig: new AWS.Config({ region: 'us-east-1' }) }),
+  createClient('Lock', { awsConfig: AWS.config }),
+  createClient('Lock', { db: new AWS.DynamoDB() }),
+  createClient('Lock', { db: new DynamoDBClient({}) }),
+  createClient('Lock', { db: new DynamoDB({}) }),
+  createClient('Lock', { db: { getItem: (params, callback) => callback(null, {}), putItem: (params, callback) => callback('no') } }),
+  connect('memory:'),
+  connect('sqlite:///tmp/locks.db', shared),
+];
+
+export async function legacy(client: Client): Promise<void> {
+  const callback: LegacyCallback = (error: string | null, success) => console.log(error, success === 'SUCCESS');
+  client.getLock('a', 1000, callback);
+  client.getLock('a', 1000, (error) => error?.startsWith('Lock expires on '));
+  client.createLockTable(callback);
+  client.deleteLockTable(callback);
+  const result: 'SUCCESS' = await client.getLock('a', 1000);
+  await Promise.all([result, client.createLockTable(), client.deleteLockTable()]);
+}
+
+export async function locks(client: Client, signal: AbortSignal): Promise<string> {
+  const lock: Lock = client.lock('a');
+  const trying: TryOptions = { signal, leaseMs: 5000, maxHoldMs: 9000, data: 'x' };
+  const waiting: AcquireOptions = { ...trying, waitMs: 100 };
+  const held: HeldLock = await lock.acquire(waiting);
+  const tried: HeldLock | null = await lock.tryAcquire(trying);
+  await tried?.release();
+  const token: bigint = held.token;
+  const left: number = held.timeLeftMs;
+  held.signal.addEventListener('abort', () => held.signal.reason);
+  if (held.isValid() && left > 0) console.log(held.name, lock.name, token);
+  const check: ConditionCheck = held.conditionCheck();
+  await new DynamoDBClient({}).send(new TransactWriteItemsCommand({ TransactItems: [{ ConditionCheck: check }] }));
+  await new AWS.DynamoDB().transactWriteItems({ TransactItems: [{ ConditionCheck: check }] }).promise();
+  await held[Symbol.asyncDispose]();
+  await using disposed = await lock.acquire();
+  console.log(disposed.name);
+
+  const holdToken: bigint = await lock.hold(1000);
+  await lock.revoke(holdToken);
+  await lock.revoke(7);
+  await lock.forceRevoke(holdToken);
+  const inspection: Inspection = await lock.inspect();
+  if (inspection.state === 'held') {
+    const holder: Holder = inspection.holder;
+    console.log(holder.owner, holder.token, holder.acquiredAt?.getTime(), holder.leaseMs, holder.expiresAt?.getTime(), holder.data);
+    console.log(inspection.mayEndMs.earliest, inspection.mayEndMs.latest);
+  } else if (inspection.state === 'free') console.log(inspection.token, inspection.data);
+  else console.log(inspection.state === 'expired', inspection.holder.owner, inspection.holder.token);
+
+  const number: number = await client.withLock('a', { waitMs: 5 }, async (lock) => Number(lock.token));
+  const text: string = await client.withLock('a', (lock) => lock.name);
+  await client.withLock('a', undefined, () => number);
+  for await (const listed of client.list()) {
+    const typed: Listed = listed;
+    if (typed.state === 'unreadable') console.log(typed.name, typed.error.code);
+  }
+  await client.close();
+  return text;
+}
+
+export function errors(error: unknown): string | undefined {
+  if (error instanceof LockHeldError) return String([error.code, error.holder?.owner, error.holder?.expiresAt?.getTime(), error.waitedMs]);
+  if (error instanceof LockLostError) return String([error.reason, error.token, error.output]);
+  if (error instanceof StoreError) {
+    const code: StoreErrorCode = error.code;
+    return code === 'TABLE_EXISTS' ? code : String([error.output, error.holder?.owner]);
+  }
+  if (error instanceof ArgumentError) return error.code;
+  return error instanceof DynamoLockError ? error.code : undefined;
+}
+
+// The following lines must not compile.
+// @ts-expect-error the table name is required
+createClient();
+// @ts-expect-error a name is a string
+clients[0]?.lock(7);
+// @ts-expect-error times are numbers
+clients[0]?.lock('a').hold('1000');
+// @ts-expect-error unknown option
+void clients[0]?.lock('a').acquire({ timeout: 5 });
+// @ts-expect-error a held lock has no constructor
+new HeldLock();
+// @ts-expect-error a token is a bigint, not a number
+const wrong: Promise<number> | undefined = clients[0]?.lock('a').hold(1000);
+void wrong;
