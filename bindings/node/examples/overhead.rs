@@ -5,12 +5,12 @@
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use dynamo_lock::{Client, store::open};
+use dynamo_lock::{Client, store::StoreUrl};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).ok_or("a store's URL is needed")?;
-    let lock = Client::builder(open(&url).await?).build()?.lock("rust")?;
+    let lock = Client::builder(StoreUrl::parse(&url)?.open().await?).build()?.lock("rust")?;
     for line in std::io::stdin().lock().lines() {
         let times: u32 = line?.trim().parse()?;
         let began = Instant::now();

@@ -104,7 +104,7 @@ class Connection {
 
   #toError(failure) {
     // The native half knows the ways of the environment alone; here the user's own provider said why.
-    if (this.#refused === undefined || !failure.message.startsWith('no usable AWS credentials')) return fromFailure(failure);
+    if (this.#refused === undefined || failure.cause !== 'missingCredentials') return fromFailure(failure);
     const said = String(this.#refused?.message ?? this.#refused);
     const error = fromFailure({ ...failure, message: `awsConfig.credentials gives no usable AWS credentials: ${said}` });
     return Object.assign(error, { cause: this.#refused });

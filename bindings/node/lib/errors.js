@@ -29,8 +29,8 @@ for (const type of [DynamoLockError, LockHeldError, LockLostError, StoreError, A
 
 const CLASSES = { held: LockHeldError, lost: LockLostError, store: StoreError };
 
-/** From what the native half says. */
-function fromFailure({ class: kind, code, message, ...rest }) {
+/** Returns the error for a failure that the addon reports. Its `cause` is internal: users act on `code`. */
+function fromFailure({ class: kind, code, message, cause, ...rest }) {
   if (kind === 'argument') return new ArgumentError(message);
   const { lockToken, holder, untilMs, ...fields } = rest;
   if (lockToken !== undefined) fields.token = token(lockToken);

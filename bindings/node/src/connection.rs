@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use dynamo_lock::{FencingToken, Guard, List, Lock, StoreErrorKind, TableError, TableOptions};
+use aws_sdk_dynamodb::types::ConditionCheck;
+use dynamo_lock::store::StoreOperation;
+use dynamo_lock::{FencingToken, Guard, List, Lock, StoreErrorKind, TableError, TableOptions, TryAcquire};
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
@@ -76,6 +78,12 @@ impl Connection {
 
     pub(crate) fn with_guard<T>(&self, id: u32, f: impl FnOnce(&Guard) -> T) -> Option<T> {
         locked(&self.guards).get(&id).map(f)
+    }
+
+    /// Returns the condition for a transaction, `None` if the store is not DynamoDB.
+    pub(crate) fn condition_check(&self, id: u32) -> Option<ConditionCheck> {
+        let table = self.opened.get()?.table.as_ref()?;
+        self.with_guard(id, |guard| table.condition_check(guard).ok())?
     }
 
     /// Gives a lock up in the background.
@@ -153,8 +161,8 @@ impl Connection {
         }
         let guard = match (args["try"].as_bool(), millis(&args["waitMs"])) {
             (Some(true), _) => match options.try_acquire().await? {
-                Some(guard) => guard,
-                None => return Ok(Json::Null),
+                TryAcquire::Acquired(guard) => guard,
+                TryAcquire::Held(_) => return Ok(Json::Null),
             },
             (_, Some(limit)) => options.acquire_within(limit).await?,
             (_, None) => options.acquire().await?,
@@ -228,7 +236,7 @@ async fn watch(connection: Weak<Connection>, id: u32, stop: CancellationToken) {
     stop.cancelled().await;
     let Some(connection) = connection.upgrade() else { return };
     // A guard that is gone was released.
-    let lost = connection.with_guard(id, |guard| guard.ensure(Duration::ZERO).err()).flatten();
+    let lost = connection.with_guard(id, |guard| guard.loss()).flatten();
     if let Some(lost) = lost {
         connection.port.post(Kind::Lost, id, Failure::from(&lost).json().to_string());
     }
@@ -239,7 +247,8 @@ async fn accepted(work: impl Future<Output = Result<(), TableError>>) -> Said {
     match work.await {
         Ok(()) => Ok(Json::Null),
         Err(TableError::Store(error))
-            if error.kind() == StoreErrorKind::AccessDenied && error.to_string().contains("dynamodb:DescribeTable") =>
+            if error.kind() == StoreErrorKind::AccessDenied
+                && error.operation() == Some(StoreOperation::DescribeTable) =>
         {
             Ok(Json::Null)
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use dynamo_lock::store::{OpenError, UrlError};
+use dynamo_lock::store::{StoreErrorCause, UrlError};
 use dynamo_lock::{
     AcquireError, ConfigError, HoldError, InspectError, LegacyError, LossReason, Lost, NameError, ReleaseError,
     RevokeError, RowError, StoreError, StoreErrorKind, TableError,
@@ -11,22 +11,13 @@ use serde_json::{Value as Json, json};
 
 use crate::show;
 
-/// Words of the Rust library's messages, and what they are here.
-const WORDS: [(&str, &str); 4] = [
-    ("`dynamo-lock table create` or DynamoDb::create_table", "client.createLockTable()"),
-    ("`partition_key`", "`partitionKey`"),
-    ("`service_clock` off", "`serviceClock` off"),
-    (": `dynamo-lock table check` tells whether it can be used", ""),
-];
-
 /// Why a call failed.
 #[derive(Debug)]
 pub(crate) struct Failure(Json);
 
 impl Failure {
     fn new(class: &str, code: &str, message: &dyn Display) -> Self {
-        let message = WORDS.iter().fold(message.to_string(), |text, (rust, here)| text.replace(rust, here));
-        Self(json!({ "class": class, "code": code, "message": message }))
+        Self(json!({ "class": class, "code": code, "message": message.to_string() }))
     }
 
     fn with(mut self, name: &str, value: impl Into<Json>) -> Self {
@@ -70,8 +61,23 @@ impl From<StoreError> for Failure {
             StoreErrorKind::Misconfigured => "MISCONFIGURED",
             _ => "REFUSED",
         };
-        Self::new("store", code, &error)
+        let (message, cause) = match error.cause() {
+            Some(StoreErrorCause::MissingTable) => (with_fix(&error, CREATE_TABLE), "missingTable"),
+            Some(StoreErrorCause::KeySchema) => (with_fix(&error, SET_PARTITION_KEY), "keySchema"),
+            Some(StoreErrorCause::MissingCredentials) => (error.to_string(), "missingCredentials"),
+            _ => return Self::new("store", code, &error),
+        };
+        Self::new("store", code, &message).with("cause", cause)
     }
+}
+
+/// Fixes that name this package's API. Those of the Rust library name its own.
+const CREATE_TABLE: &str = "create it with client.createLockTable(), or check name, region and endpoint";
+const SET_PARTITION_KEY: &str = "set `partitionKey` to the name of the table's key, or create another table";
+
+/// Returns the message of `error` with another fix.
+fn with_fix(error: &StoreError, fix: &str) -> String {
+    format!("{}; {fix}", error.problem())
 }
 
 impl From<ConfigError> for Failure {
@@ -92,16 +98,6 @@ impl From<UrlError> for Failure {
     }
 }
 
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        match error {
-            OpenError::Url(error) => error.into(),
-            OpenError::Store(error) => error.into(),
-            other => Self::new("store", "REFUSED", &other),
-        }
-    }
-}
-
 impl From<RowError> for Failure {
     fn from(fault: RowError) -> Self {
         Self::new("store", "BAD_ROW", &fault)
@@ -117,7 +113,7 @@ impl From<AcquireError> for Failure {
                 held.with("holder", holder).with("waitedMs", show::millis(waited))
             }
             AcquireError::Store(error) => error.into(),
-            AcquireError::Row { ref fault, .. } => {
+            AcquireError::Row { error: ref fault, .. } => {
                 Self::new("store", "BAD_ROW", &error).with("fault", fault.to_string())
             }
             AcquireError::Config(error) => error.into(),
@@ -145,8 +141,8 @@ impl From<HoldError> for Failure {
     fn from(error: HoldError) -> Self {
         let held = Self::new("held", "LOCK_HELD", &error);
         match error {
-            HoldError::Held { by, until } => {
-                held.with("holder", show::holder(&by)).with("untilMs", until.and_then(show::epoch_ms))
+            HoldError::Held { holder } => {
+                held.with("holder", show::holder(&holder)).with("untilMs", holder.expires_at.and_then(show::epoch_ms))
             }
             HoldError::Lost(lost) => (&lost).into(),
             HoldError::Acquire(error) => error.into(),
@@ -171,7 +167,7 @@ impl From<RevokeError> for Failure {
             RevokeError::Ended { ref holder, .. } => {
                 Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(show::holder))
             }
-            RevokeError::Row(fault) => fault.into(),
+            RevokeError::Row { error, .. } => error.into(),
             RevokeError::Store(error) => error.into(),
             other => Self::new("store", "UNANSWERED", &other),
         }
@@ -181,7 +177,7 @@ impl From<RevokeError> for Failure {
 impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Self {
         match error {
-            InspectError::Row(fault) => fault.into(),
+            InspectError::Row { error, .. } => error.into(),
             InspectError::Store(error) => error.into(),
             other => Self::new("store", "REFUSED", &other),
         }
@@ -206,7 +202,7 @@ impl From<LegacyError> for Failure {
                 Self::new("held", "LOCK_HELD", &error).with("untilMs", until)
             }
             LegacyError::Lost => Self::new("held", "LOCK_HELD", &error).with("race", true),
-            LegacyError::Row(fault) => fault.into(),
+            LegacyError::Row { error, .. } => error.into(),
             LegacyError::Store(error) => error.into(),
             other => Self::new("store", "UNANSWERED", &other),
         }

@@ -66,8 +66,7 @@ impl NativeClient {
     /// The condition for a transaction, as JSON; none if the store is not DynamoDB.
     #[napi]
     pub fn condition_check(&self, guard: u32) -> Option<String> {
-        let check = self.connection.with_guard(guard, |guard| guard.condition_check().ok())?;
-        check.map(|check| show::condition_check(&check).to_string())
+        self.connection.condition_check(guard).map(|check| show::condition_check(&check).to_string())
     }
 
     /// A lock whose loss was heard of is not asked about any more.

@@ -8,8 +8,8 @@ use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::Builder;
 use aws_smithy_types::timeout::TimeoutConfig;
-use dynamo_lock::store::{StoreUrl, open};
-use dynamo_lock::{Client, Clock, ConfigError, DynamoDb, Memory, Store, StoreError, StoreErrorKind, SystemClock};
+use dynamo_lock::store::StoreUrl;
+use dynamo_lock::{Client, ConfigError, DynamoDb, Memory, Store, StoreError, StoreErrorKind};
 use serde_json::Value as Json;
 
 use crate::bridge::{Db, Provider, credentials};
@@ -69,9 +69,10 @@ impl Settings {
 
     pub(crate) async fn open(&self, port: &Arc<Port>) -> Result<Opened, Failure> {
         if let Some(url) = self.text("url") {
-            let store = open(url).await?;
-            let table = match StoreUrl::parse(url) {
-                Ok(StoreUrl::DynamoDb(_)) => downcast(&store),
+            let url = StoreUrl::parse(url)?;
+            let store = url.open().await?;
+            let table = match url {
+                StoreUrl::DynamoDb(_) => downcast(&store),
                 _ => None,
             };
             return Ok(Opened { client: self.build(store)?, table });
@@ -137,13 +138,16 @@ pub(crate) fn millis(json: &Json) -> Option<Duration> {
     json.as_f64().and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
 }
 
+#[allow(clippy::disallowed_methods)] // an ordinary timeout, which no lease depends on
 async fn find_region() -> Result<Region, StoreError> {
     let chain = DefaultRegionChain::builder().build();
     let found = tokio::select! {
         biased;
         found = chain.region() => found,
-        () = SystemClock.sleep(REGION_LIMIT) => None,
+        () = tokio::time::sleep(REGION_LIMIT) => None,
     };
-    let message = "no AWS Region is configured: set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile";
-    found.ok_or_else(|| StoreError::new(StoreErrorKind::Misconfigured, message))
+    found.ok_or_else(|| {
+        StoreError::new(StoreErrorKind::Misconfigured, "no AWS Region is configured")
+            .with_fix("set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile")
+    })
 }

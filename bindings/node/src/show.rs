@@ -31,12 +31,12 @@ pub(crate) fn inspection(said: &Inspection) -> Json {
         Inspection::Free { token: last, data } => {
             json!({ "state": "free", "lockToken": token(*last), "data": data })
         }
-        Inspection::Held { by, token: its, since, may_end } => json!({
-            "state": "held", "by": holder(by), "lockToken": token(*its), "sinceMs": since.and_then(epoch_ms),
+        Inspection::Held { holder: by, may_end } => json!({
+            "state": "held", "by": holder(by), "lockToken": token(by.token), "sinceMs": by.acquired_at.and_then(epoch_ms),
             "mayEndMs": { "earliest": millis(*may_end.start()), "latest": millis(*may_end.end()) },
         }),
-        Inspection::Expired { by, token: its } => {
-            json!({ "state": "surelyOver", "by": holder(by), "lockToken": token(*its) })
+        Inspection::Expired { holder: by } => {
+            json!({ "state": "surelyOver", "by": holder(by), "lockToken": token(by.token) })
         }
         other => json!({ "state": format!("{other:?}") }),
     }

@@ -61,7 +61,7 @@ async function bare(script, env = {}) {
 test('no region', async () => {
   const [name, code, message] = await bare(`library.createClient('Lock').lock('a').acquire().catch(tell);`);
   assert.deepStrictEqual([name, code], ['StoreError', 'MISCONFIGURED']);
-  assert.match(message, /no AWS Region is configured: set `region` in awsConfig/);
+  assert.match(message, /no AWS Region is configured; set `region` in awsConfig/);
 });
 
 test('a client that was never used needs no region to be closed', async () => {
@@ -71,7 +71,7 @@ test('a client that was never used needs no region to be closed', async () => {
 test('no credentials', async () => {
   const [name, code, message] = await bare(`library.createClient('Lock', { awsConfig: { region: 'eu-west-1' } }).lock('a').acquire().catch(tell);`);
   assert.deepStrictEqual([name, code], ['StoreError', 'MISCONFIGURED']);
-  assert.match(message, /no usable AWS credentials: set AWS_PROFILE/);
+  assert.match(message, /no usable AWS credentials; set AWS_PROFILE/);
 });
 
 test('a refused connection', async () => {

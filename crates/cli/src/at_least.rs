@@ -4,7 +4,8 @@
 use std::future::Future;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, ClockReading, Guard, SystemClock};
+use crate::clock::{ClockReading, SystemClock};
+use dynamo_lock::Guard;
 
 use crate::plan::RunTask;
 use crate::print;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use dynamo_lock::{HoldError, TableOptions};
+use dynamo_lock::{HoldError, TableFault, TableOptions};
 
 use crate::args::TableCommand;
 use crate::ask::{self, Answer};
-use crate::exit::{End, Failure, NOT_ACQUIRED};
+use crate::exit::{CREATE_TABLE, End, Failure, NOT_ACQUIRED};
 use crate::print;
 use crate::store::Open;
 use crate::view::View;
@@ -23,10 +23,10 @@ pub async fn hold(store: &Open, name: &str, duration: Duration, owner: String) -
             let but = |message| format!("lock {name:?} is held with token {token}, but: {message}");
             written.map(|()| End::Done).map_err(|failure| Failure::new(failure.kind, but(failure.message)))
         }
-        Err(HoldError::Held { by, .. }) => {
+        Err(HoldError::Held { holder }) => {
             let message = format!(
                 "lock {name:?} is held by {}; try again later",
-                print::holder(by.owner.as_deref(), by.acquired_at)
+                print::holder(holder.owner.as_deref(), holder.acquired_at)
             );
             Ok(End::NotAcquired { code: NOT_ACQUIRED, message: Some(message) })
         }
@@ -68,7 +68,12 @@ pub async fn table(store: &Open, command: TableCommand) -> Result<End, Failure> 
         }
         TableCommand::Check => {
             let faults = table.check_table().await?;
-            faults.iter().for_each(|fault| print::line(&fault.to_string()));
+            for fault in &faults {
+                print::line(&match fault {
+                    TableFault::Missing { table } => format!("there is no table {table}; {CREATE_TABLE}"),
+                    other => other.to_string(),
+                });
+            }
             Ok(if faults.iter().all(|fault| fault.is_warning()) { End::Done } else { End::RowError })
         }
     }

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
 use clap::error::ContextKind;
+use dynamo_lock::store::StoreErrorCause;
 use dynamo_lock::{AcquireError, ConfigError, HoldError, InspectError, StoreError, StoreErrorKind, TableError};
 
 use crate::print;
@@ -165,6 +166,9 @@ pub fn on_panic() {
     }));
 }
 
+/// Fix for a missing table.
+pub const CREATE_TABLE: &str = "create it with `dynamo-lock table create`, or check name, Region and endpoint";
+
 impl Failure {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }
@@ -183,7 +187,16 @@ impl From<StoreError> for Failure {
             // Unanswered, throttled, or refused for a reason that the message gives.
             _ => Kind::Unavailable,
         };
-        Self::new(kind, error.to_string())
+        // The library's own fix names its API.
+        let message = match error.cause() {
+            Some(StoreErrorCause::MissingTable) => format!("{}; {CREATE_TABLE}", error.problem()),
+            Some(StoreErrorCause::KeySchema) => format!(
+                "{}; add `partition_key` with the name of the table's key to the store URL, or create another table",
+                error.problem()
+            ),
+            _ => error.to_string(),
+        };
+        Self::new(kind, message)
     }
 }
 
@@ -228,6 +241,10 @@ impl From<TableError> for Failure {
         match error {
             TableError::Store(error) => error.into(),
             TableError::NotYet { .. } => Self::new(Kind::Unavailable, error.to_string()),
+            TableError::TableExists { .. } => Self::new(
+                Kind::Configuration,
+                format!("{error}; run `dynamo-lock table check` to see whether it can be used for locks"),
+            ),
             other => Self::new(Kind::Configuration, other.to_string()),
         }
     }

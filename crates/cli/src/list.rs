@@ -1,7 +1,5 @@
 //! `ls`: all locks of a store.
 
-use dynamo_lock::InspectError;
-
 use crate::exit::{End, Failure};
 use crate::print;
 use crate::store::Open;
@@ -33,7 +31,6 @@ pub async fn list(store: &Open, task: &ListTask) -> Result<End, Failure> {
         }
         let view = match row.inspection {
             Ok(known) => View::new(row.name, known),
-            Err(InspectError::Store(error)) => return Err(error.into()),
             Err(error) => View::unreadable(row.name, error.to_string()),
         };
         if task.held && !view.may_be_held() {

@@ -12,6 +12,7 @@
 mod args;
 mod ask;
 mod at_least;
+mod clock;
 mod commands;
 mod exit;
 mod ignored;

@@ -8,7 +8,7 @@ use std::os::fd::AsFd as _;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dynamo_lock::{Clock, SystemClock};
+use crate::clock::SystemClock;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use dynamo_lock::{FencingToken, Random, SystemRandom};
+use dynamo_lock::FencingToken;
 use serde_json::json;
 
 use crate::exit::{self, End, Failure, Kind};
@@ -61,7 +61,7 @@ impl Report {
         }
         let mut name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_owned();
         // Not the process's number: in a container that is 1 again and again, and a part may have been left behind.
-        name.push(format!(".{:08x}.part", SystemRandom.bits() as u32));
+        name.push(format!(".{:08x}.part", random_bits()?));
         let part = path.with_file_name(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&part)?;
         Ok((file, Some(Whole { part, path: path.to_owned() })))
@@ -93,6 +93,11 @@ impl Whole {
     fn discard(&self) {
         let _gone = fs::remove_file(&self.part);
     }
+}
+
+/// Returns random bits, so that the file of another run is not overwritten.
+fn random_bits() -> io::Result<u32> {
+    getrandom::u32().map_err(io::Error::other)
 }
 
 /// Always the same keys; `null` where there is nothing to tell.

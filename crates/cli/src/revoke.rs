@@ -1,6 +1,7 @@
 //! `revoke`: ends an acquisition of another client, for example one that is stuck.
 
-use dynamo_lock::{Clock, FencingToken, Inspection, Lock, RevokeError, SystemClock};
+use crate::clock::SystemClock;
+use dynamo_lock::{FencingToken, Inspection, Lock, RevokeError};
 
 use crate::ask::{self, Answer};
 use crate::exit::{End, Failure, Kind};
@@ -42,12 +43,12 @@ async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>)
     if !task.yes {
         ask::require_terminal(&format!("cannot ask whether to revoke lock {name:?}"))?;
     }
-    let (by, token) = match lock.inspect().await? {
-        Inspection::Held { by, token, .. } | Inspection::Expired { by, token } => (by, token),
+    let by = match lock.inspect().await? {
+        Inspection::Held { holder, .. } | Inspection::Expired { holder } => holder,
         _ => return Err(expected.map_or_else(|| not_held(name), |token| ended(name, token))),
     };
     let holder = print::holder(by.owner.as_deref(), by.acquired_at);
-    let token = match (token, expected) {
+    let token = match (by.token, expected) {
         (Some(token), None) => token,
         (Some(token), Some(expected)) if token == expected => token,
         (_, Some(expected)) => return Err(ended(name, expected)),
@@ -71,7 +72,7 @@ async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>)
 /// Describes when other clients can acquire the lock after token `revoked` was revoked.
 async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
     let (may_end, token) = match lock.inspect().await {
-        Ok(Inspection::Held { may_end, token, .. }) => (may_end, token),
+        Ok(Inspection::Held { may_end, holder }) => (may_end, holder.token),
         Ok(_) => return "its lease has expired, so that others can acquire the lock now".to_owned(),
         Err(_) => return "others can acquire the lock when its lease has expired".to_owned(),
     };
@@ -107,7 +108,7 @@ fn failure(name: &str, error: RevokeError) -> Failure {
     match error {
         RevokeError::Store(error) => error.into(),
         RevokeError::Ended { token, .. } => ended(name, token),
-        RevokeError::Row(_) => Failure::new(Kind::Configuration, error.to_string()),
+        RevokeError::Row { .. } => Failure::new(Kind::Configuration, error.to_string()),
         _ => Failure::new(
             Kind::Unavailable,
             format!(

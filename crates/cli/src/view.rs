@@ -37,13 +37,13 @@ impl View {
         let view = Self { name, state: "unknown", ..Self::default() };
         match inspection {
             Inspection::Free { token, data } => Self { state: "free", token, data, ..view },
-            Inspection::Held { by, token, may_end, .. } => {
-                let data = by.data.clone();
-                Self { state: "held", token, by: Some(by), may_end: Some(may_end), data, ..view }
+            Inspection::Held { holder, may_end } => {
+                let (token, data) = (holder.token, holder.data.clone());
+                Self { state: "held", token, by: Some(holder), may_end: Some(may_end), data, ..view }
             }
-            Inspection::Expired { by, token } => {
-                let data = by.data.clone();
-                Self { state: "expired", token, by: Some(by), data, ..view }
+            Inspection::Expired { holder } => {
+                let (token, data) = (holder.token, holder.data.clone());
+                Self { state: "expired", token, by: Some(holder), data, ..view }
             }
             _ => view,
         }

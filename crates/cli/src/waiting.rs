@@ -5,7 +5,8 @@ use std::future::pending;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, ClockReading, Holder, InspectError, Inspection, Lock, StoreErrorKind, SystemClock};
+use crate::clock::{ClockReading, SystemClock};
+use dynamo_lock::{Holder, InspectError, Inspection, Lock, StoreErrorKind};
 
 use crate::print::{self, Said};
 
@@ -76,7 +77,7 @@ async fn look(lock: &Lock) -> Seen {
     let answer = async {
         match lock.inspect().await {
             Err(InspectError::Store(error)) if error.kind() == StoreErrorKind::Unanswered => pending().await,
-            Ok(Inspection::Held { by, may_end, .. }) => {
+            Ok(Inspection::Held { holder: by, may_end }) => {
                 Seen::Held { by, latest: *may_end.end(), at: SystemClock.now() }
             }
             _ => Seen::NotHeld,

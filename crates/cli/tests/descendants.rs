@@ -18,8 +18,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use dynamo_lock::Client;
 use dynamo_lock::store::StoreUrl;
-use dynamo_lock::{Client, Clock, SystemClock};
 use proxy::{Fault, Proxy};
 use support::{Place, parent, state, until};
 use terminal::Terminal;
@@ -196,7 +196,7 @@ impl Contender {
             let client = Client::builder(store).lease(LEASE).build().expect("valid");
             let over = async {
                 while !enough.load(Ordering::SeqCst) {
-                    SystemClock.sleep(EVERY).await;
+                    tokio::time::sleep(EVERY).await;
                 }
             };
             let hold = async {
@@ -316,19 +316,19 @@ fn server(test: &str) -> Option<String> {
 }
 
 #[test]
-fn nothing_outlives_the_lock_on_the_embedded_store() {
+fn no_descendant_outlives_lock_on_embedded_store() {
     live_through(cells(None));
 }
 
 #[test]
-fn nothing_outlives_the_lock_on_a_server() {
-    let Some(server) = server("nothing_outlives_the_lock_on_a_server") else { return };
+fn no_descendant_outlives_lock_on_server() {
+    let Some(server) = server("no_descendant_outlives_lock_on_server") else { return };
     live_through(cells(Some(server)));
 }
 
 #[test]
-fn nothing_outlives_the_lock_while_the_store_fails() {
-    let Some(server) = server("nothing_outlives_the_lock_while_the_store_fails") else { return };
+fn no_descendant_outlives_lock_while_store_fails() {
+    let Some(server) = server("no_descendant_outlives_lock_while_store_fails") else { return };
     let mut cells = Vec::new();
     for fault in [Fault::Hang, Fault::Refuse, Fault::Throttle] {
         for command in COMMANDS {
@@ -341,7 +341,7 @@ fn nothing_outlives_the_lock_while_the_store_fails() {
 
 /// The control: `flock -o`, killed, leaves its command running without the lock, and that is seen.
 #[test]
-fn what_outlives_the_lock_of_flock_is_seen() {
+fn control_descendant_that_outlives_flock_is_detected() {
     let place = Place::new();
     for (_, command) in COMMANDS {
         let _first = std::fs::remove_file(place.path("ready"));

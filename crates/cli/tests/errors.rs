@@ -39,7 +39,7 @@ fn refused(code: &str, message: &str) -> Place {
 }
 
 #[test]
-fn access_denied_names_the_missing_action() {
+fn access_denied_names_missing_action() {
     let place = refused("AccessDeniedException", "User: \u{1b}[2J is not authorized to perform");
     let cases: &[(&[&str], &str)] = &[
         (&["run", "a", "true"], "dynamodb:UpdateItem"),
@@ -53,18 +53,18 @@ fn access_denied_names_the_missing_action() {
         (&["table", "delete", "--yes"], "dynamodb:DeleteTable"),
     ];
     for (arguments, action) in cases {
-        says(place.run(arguments), 77, &["access denied: allow ", action, "table Lock in us-east-1"]);
+        says(place.run(arguments), 77, &["access denied: ", action, "table Lock in us-east-1"]);
     }
 }
 
 #[test]
-fn a_missing_table_is_said_with_its_mend() {
+fn missing_table_is_reported_with_fix() {
     let place = refused("ResourceNotFoundException", "Requested resource not found");
     all_say(&place, 78, &["there is no table Lock", "`dynamo-lock table create`"]);
 }
 
 #[test]
-fn another_key_schema_is_said_with_its_mend() {
+fn wrong_key_schema_is_reported_with_fix() {
     let place = refused("ValidationException", "The provided key element does not match the schema");
     for arguments in &ALL[..3] {
         says(place.run(arguments), 78, &["needs the partition key `name` of type S", "`partition_key`"]);
@@ -78,14 +78,14 @@ fn another_key_schema_is_said_with_its_mend() {
 }
 
 #[test]
-fn a_throttled_table_is_said_with_its_mend() {
+fn throttled_table_is_reported_with_fix() {
     for code in ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"] {
         all_say(&refused(code, "slow down"), 69, &["throttles table Lock", "raise its capacity"]);
     }
 }
 
 #[test]
-fn a_wrong_clock_is_not_taken_for_wrong_credentials() {
+fn wrong_clock_is_not_reported_as_wrong_credentials() {
     let expired = "Signature expired: 20260101T000000Z is now earlier than 20260101T010000Z";
     let cases = [("InvalidSignatureException", expired), ("SignatureDoesNotMatch", expired), ("RequestExpired", "")];
     for (code, message) in cases {
@@ -97,13 +97,13 @@ fn a_wrong_clock_is_not_taken_for_wrong_credentials() {
 }
 
 #[test]
-fn expired_credentials_are_said_with_their_mend() {
+fn expired_credentials_are_reported_with_fix() {
     all_say(&refused("ExpiredTokenException", "token expired"), 78, &["credentials have expired", "`aws sso login`"]);
     all_say(&refused("UnrecognizedClientException", "invalid"), 78, &["does not accept these AWS credentials"]);
 }
 
 #[test]
-fn a_server_that_fails_or_is_none_of_dynamodb_is_69() {
+fn failing_or_foreign_server_exits_69() {
     all_say(&answering("503 Service Unavailable", ""), 69, &["HTTP 503", "AWS Health Dashboard"]);
     all_say(&answering("404 Not Found", "<html>"), 69, &["HTTP 404", "check the endpoint"]);
 }
@@ -114,7 +114,7 @@ fn nobody() -> u16 {
 }
 
 #[test]
-fn a_refused_connection_is_69_however_patient_the_run() {
+fn refused_connection_exits_69_even_without_wait_limit() {
     let place = Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", nobody()));
     all_say(&place, 69, &["the connection was refused", "check that something listens"]);
     for wait_mode in [["-w", "1"], ["-w", "0"]] {
@@ -124,13 +124,13 @@ fn a_refused_connection_is_69_however_patient_the_run() {
 }
 
 #[test]
-fn an_unknown_host_is_69() {
+fn unknown_host_exits_69() {
     let place = Place::with_store("dynamodb://Lock?region=us-east-1&endpoint=http://no-such-host.invalid");
     all_say(&place, 69, &["host name is unknown", "DNS"]);
 }
 
 #[test]
-fn a_failed_tls_handshake_is_69() {
+fn failed_tls_handshake_exits_69() {
     let plain = answering("200 OK", "{}");
     let place = Place::with_store(&plain.store().replace("http://", "https://"));
     all_say(&place, 69, &["the TLS connection failed", "CA certificates"]);
@@ -147,7 +147,7 @@ fn run_with(place: &Place, arguments: &[&str], set: &[(&str, &str)], unset: &[&s
 const KEYS: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 
 #[test]
-fn no_region_is_78() {
+fn missing_region_exits_78() {
     let place = Place::with_store("dynamodb://Lock");
     all_say(&place, 78, &["no AWS Region is configured", "set AWS_REGION", "?region="]);
     // The control: a Region in the environment is enough to get on.
@@ -156,7 +156,7 @@ fn no_region_is_78() {
 }
 
 #[test]
-fn no_credentials_are_78() {
+fn missing_credentials_exit_78() {
     let place = Place::with_store("dynamodb://Lock?region=us-east-1");
     for arguments in ALL {
         says(run_with(&place, arguments, &[], KEYS), 78, &["no usable AWS credentials", "AWS_PROFILE"]);
@@ -164,7 +164,7 @@ fn no_credentials_are_78() {
 }
 
 #[test]
-fn an_sso_session_that_has_expired_or_never_began_is_78() {
+fn expired_or_missing_sso_session_exits_78() {
     let place = Place::with_store("dynamodb://Lock?region=us-east-1&profile=work");
     let config = "[profile work]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = ops\n\
                   [sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.awsapps.com/start\n";
@@ -187,7 +187,7 @@ fn embedded_says(place: &Place, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn a_place_for_the_embedded_store_that_is_no_place_is_78() {
+fn invalid_database_path_exits_78() {
     embedded_says(&Place::with_store("sqlite:///no/such/locks.db"), 78, &["\"/no/such\"", "does not exist: create it"]);
     embedded_says(&Place::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
     embedded_says(&Place::with_store("sqlite:///tmp"), 78, &["is a directory: name a file in it"]);
@@ -195,7 +195,7 @@ fn a_place_for_the_embedded_store_that_is_no_place_is_78() {
 }
 
 #[test]
-fn a_file_that_may_not_be_written_is_78() {
+fn unwritable_database_exits_78() {
     let place = Place::new();
     place.run(&["ls"]).ends_with(0);
     std::fs::set_permissions(place.path("locks.db"), std::fs::Permissions::from_mode(0o400)).expect("ours");
@@ -203,7 +203,7 @@ fn a_file_that_may_not_be_written_is_78() {
     let is_root = nix::unistd::geteuid().is_root();
     if is_root && Command::new("setpriv").arg("--version").output().is_err() {
         let why = "this is root, and there is no setpriv";
-        let _ = writeln!(std::io::stdout(), "SKIPPED: a_file_that_may_not_be_written_is_78: {why}");
+        let _ = writeln!(std::io::stdout(), "SKIPPED: unwritable_database_exits_78: {why}");
         return;
     }
     let command = if is_root {
@@ -215,7 +215,7 @@ fn a_file_that_may_not_be_written_is_78() {
 }
 
 #[test]
-fn a_symbolic_link_is_78() {
+fn symbolic_link_exits_78() {
     let place = Place::new();
     std::fs::write(place.path("elsewhere"), "").expect("a file");
     symlink(place.path("elsewhere"), place.path("locks.db")).expect("a link");
@@ -223,7 +223,7 @@ fn a_symbolic_link_is_78() {
 }
 
 #[test]
-fn a_file_of_somebody_else_is_78_and_stays_as_it_is() {
+fn foreign_file_exits_78_and_stays_unchanged() {
     let place = Place::new();
     let letter = "somebody's letters, much longer than a header of a hundred bytes, as far as one can tell from here\n";
     std::fs::write(place.path("locks.db"), letter).expect("a file");
@@ -236,7 +236,7 @@ fn a_file_of_somebody_else_is_78_and_stays_as_it_is() {
 }
 
 #[test]
-fn a_damaged_file_is_78() {
+fn damaged_database_exits_78() {
     let place = Place::new();
     place.run(&["hold", "a", "10m"]).ends_with(0);
     let path = place.path("locks.db");
@@ -262,7 +262,7 @@ fn on_faulty_disk(place: &Place, fault: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn a_network_file_system_is_78() {
+fn network_file_system_exits_78() {
     let place = Place::new();
     says(
         on_faulty_disk(&place, "network", &["run", "a", "true"]),
@@ -274,7 +274,7 @@ fn a_network_file_system_is_78() {
 }
 
 #[test]
-fn a_full_disk_is_69_and_the_command_does_not_run() {
+fn full_disk_exits_69_without_running_command() {
     let place = Place::new();
     place.run(&["ls"]).ends_with(0);
     let run = ["run", "--lease", "1", "a", "touch", "ran"];
@@ -284,7 +284,7 @@ fn a_full_disk_is_69_and_the_command_does_not_run() {
 }
 
 #[test]
-fn what_is_our_own_fault_is_70() {
+fn internal_error_exits_70() {
     let place = Place::new();
     // No descriptor is left to wait for anything with.
     let script = "ulimit -n 4; exec \"$PROGRAM\" run a true";

@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use dynamo_lock::{Clock as _, ClockReading, SystemClock};
+use dynamo_lock::simulation::{Clock as _, ClockReading, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -116,7 +116,7 @@ fn note(place: &Place, file: &str) -> i32 {
 const NOTE: &str = "echo $$ > tmp; mv tmp ready;";
 
 #[test]
-fn ctrl_c_ends_the_wait() {
+fn ctrl_c_ends_wait() {
     let place = Place::new();
     let holder = Running::of(place.command(&["run", "a", "sleep", "1000"]));
     until("it holds", || place.run(&["show", "a"]).stdout.contains("held"));
@@ -133,7 +133,7 @@ fn ctrl_c_ends_the_wait() {
 }
 
 #[test]
-fn ctrl_c_ends_the_command_once() {
+fn ctrl_c_reaches_command_once() {
     let place = Place::new();
     let mut shell = Shell::new(&place);
     shell.runs("a sleep 1000", 130, |shell| {
@@ -150,7 +150,7 @@ fn ctrl_c_ends_the_command_once() {
 }
 
 #[test]
-fn ctrl_c_reaches_what_has_left_the_terminal() {
+fn ctrl_c_reaches_descendant_in_other_session() {
     let place = Place::new();
     let mut shell = Shell::new(&place);
     // Not by `&`: what runs so ignores it.
@@ -163,7 +163,7 @@ fn ctrl_c_reaches_what_has_left_the_terminal() {
 }
 
 #[test]
-fn ctrl_z_stops_and_fg_goes_on() {
+fn ctrl_z_stops_job_and_fg_continues_it() {
     let place = Place::new();
     let mut shell = Shell::new(&place);
     let script = format!("a -c '{NOTE} until [ -e go ]; do sleep 0.05; done; exit 7'");
@@ -180,7 +180,7 @@ fn ctrl_z_stops_and_fg_goes_on() {
 }
 
 #[test]
-fn a_job_that_is_stopped_past_its_lease_is_ended_and_told() {
+fn job_stopped_past_lease_is_ended_and_reported() {
     let place = Place::new();
     let mut shell = Shell::new(&place);
     shell.runs(&format!("--lease 2 a -c '{NOTE} exec sleep 1000'"), 76, |shell| {
@@ -194,7 +194,7 @@ fn a_job_that_is_stopped_past_its_lease_is_ended_and_told() {
 }
 
 #[test]
-fn a_command_that_stops_itself_alone_gives_the_terminal_back() {
+fn command_that_stops_itself_returns_terminal() {
     let place = Place::new();
     let mut shell = Shell::new(&place);
     shell.runs("a -c 'kill -s TSTP $$; exit 3'", 3, |shell| {
@@ -205,7 +205,7 @@ fn a_command_that_stops_itself_alone_gives_the_terminal_back() {
 }
 
 #[test]
-fn a_command_reads_the_terminal() {
+fn command_reads_terminal() {
     let place = Place::new();
     let mut shell = Shell::new(&place);
     shell.runs(&format!("a -c '{NOTE} read line; echo got=$line.'"), 0, |shell| {
@@ -216,7 +216,7 @@ fn a_command_reads_the_terminal() {
 }
 
 #[test]
-fn a_command_has_the_whole_screen() {
+fn full_screen_command_works() {
     let place = Place::new();
     let mut shell = Shell::new(&place);
     let program = "import curses, os\n\
@@ -230,7 +230,7 @@ fn a_command_has_the_whole_screen() {
 }
 
 #[test]
-fn the_terminal_is_put_right_after_a_command_that_could_not() {
+fn terminal_settings_are_restored_after_killed_command() {
     let place = Place::new();
     let mut shell = Shell::new(&place);
     shell.runs(&format!("--max-hold 3 a -c 'stty raw -echo; {NOTE} exec sleep 1000'"), 76, |shell| {
@@ -247,7 +247,7 @@ fn the_terminal_is_put_right_after_a_command_that_could_not() {
 }
 
 #[test]
-fn a_job_in_the_background_that_reads_is_stopped_and_goes_on_in_the_foreground() {
+fn background_reader_stops_and_continues_in_foreground() {
     let place = Place::new();
     let mut shell = Shell::new(&place);
     shell.types(&format!("\"$PROGRAM\" run a -c '{NOTE} read line; echo got=$line.' &\n"));
@@ -265,7 +265,7 @@ const WORKER_AND_READER: &str = "setsid sh -c \"echo \\$\\$ > tmp; mv tmp ready;
                                  sh -c \"echo \\$\\$ > reader; until [ -e ready ]; do sleep 0.05; done; exec cat\"";
 
 #[test]
-fn what_has_left_the_terminal_goes_on_also_if_the_job_is_stopped_again_in_the_background() {
+fn descendant_in_other_session_continues_after_second_stop() {
     let place = Place::new();
     let mut shell = Shell::new(&place);
     shell.runs(&format!("a -c '{WORKER_AND_READER}; kill $!'"), 0, |shell| {
@@ -297,7 +297,7 @@ fn what_has_left_the_terminal_goes_on_also_if_the_job_is_stopped_again_in_the_ba
 
 /// The supervisor alone, with a wrapper that says this and that at the worst moments.
 #[test]
-fn a_word_to_go_on_reaches_whom_the_terminal_has_not_stopped() {
+fn continue_signal_reaches_processes_that_run_stopped() {
     let place = Place::new();
     let (mut ours, theirs) = UnixStream::pair().expect("a channel");
     fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).expect("ours");
@@ -334,7 +334,7 @@ fn a_word_to_go_on_reaches_whom_the_terminal_has_not_stopped() {
 
 /// As by `ssh -t host dynamo-lock run …`: there the kernel stops nobody.
 #[test]
-fn where_there_is_no_shell_ctrl_z_stops_nobody() {
+fn ctrl_z_without_shell_stops_no_process() {
     let place = Place::new();
     let terminal = Terminal::new();
     let script = format!("{NOTE} until [ -e go ]; do sleep 0.05; done; exit 7");

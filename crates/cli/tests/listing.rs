@@ -52,7 +52,7 @@ b/legacy           expired     -      -                            -            
 ";
 
 #[test]
-fn ls_prints_a_table_or_one_object_a_line_and_nothing_else() {
+fn ls_prints_table_or_json_lines_only() {
     let place = place();
     let table = place.run(&["ls"]).ends_with(0);
     assert_eq!((table.stdout.as_str(), table.stderr.as_str()), (TABLE, ""));
@@ -64,7 +64,7 @@ fn ls_prints_a_table_or_one_object_a_line_and_nothing_else() {
 }
 
 #[test]
-fn ls_leaves_out_other_prefixes_and_what_nobody_holds() {
+fn ls_filters_by_prefix_and_held() {
     let place = place();
     let names = |arguments: &[&str]| {
         let ran = place.run(&[&["ls", "--json"], arguments].concat()).ends_with(0);
@@ -83,7 +83,7 @@ fn ls_leaves_out_other_prefixes_and_what_nobody_holds() {
 }
 
 #[test]
-fn show_prints_the_same_object_and_refuses_what_is_no_lock() {
+fn show_prints_same_object_and_refuses_foreign_row() {
     let place = place();
     for (name, expected) in [("a/free", JSON[1]), ("a/held", JSON[2]), ("b/legacy", JSON[4])] {
         let ran = place.run(&["show", name, "--json"]).ends_with(0);
@@ -102,7 +102,7 @@ fn show_prints_the_same_object_and_refuses_what_is_no_lock() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_the_listing_and_a_full_disk_is_an_error() {
+fn closed_pipe_ends_listing_and_full_disk_exits_74() {
     let place = place();
     let ls = |to: std::process::Stdio| {
         let mut command = place.command(&["ls", "--json"]);
@@ -118,7 +118,7 @@ fn a_reader_that_has_seen_enough_ends_the_listing_and_a_full_disk_is_an_error() 
 }
 
 #[test]
-fn a_hold_whose_token_cannot_be_written_says_it_and_stays() {
+fn hold_with_unwritable_stdout_reports_token_and_stays() {
     let place = Place::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
@@ -133,7 +133,7 @@ fn a_hold_whose_token_cannot_be_written_says_it_and_stays() {
 }
 
 #[test]
-fn who_has_no_standard_output_is_told_so() {
+fn closed_standard_output_exits_74() {
     let place = place();
     for command in ["ls", "show a/held", "man", "completions bash"] {
         let script = format!("\"$PROGRAM\" {command} >&-");

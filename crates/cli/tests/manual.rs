@@ -80,7 +80,7 @@ fn codes(help: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_flag_is_in_the_help_of_its_command_and_in_its_section_of_the_manual() {
+fn every_flag_is_in_help_and_manual() {
     let page = page();
     for (command, flags) in PROMISED {
         let help = printed(&[*command, &["--help"]].concat());
@@ -109,7 +109,7 @@ fn reserved_flags_are_refused() {
 }
 
 #[test]
-fn every_exit_code_is_listed_with_one_meaning() {
+fn every_exit_code_is_listed_once() {
     let all = codes(&printed(&["--help"]));
     assert!(all.iter().map(|(code, _)| code).eq(CODES.iter()), "{all:?}");
     assert_eq!(codes(&printed(&["run", "--help"])), all);
@@ -121,7 +121,7 @@ fn every_exit_code_is_listed_with_one_meaning() {
 }
 
 #[test]
-fn what_becomes_of_signals_is_told() {
+fn signal_handling_is_in_help_and_manual() {
     let help = printed(&["run", "--help"]);
     let page = page();
     let told = page.split_once(".SH SIGNALS\n").expect("the section").1.split("\n.SH ").next().unwrap_or_default();
@@ -132,7 +132,7 @@ fn what_becomes_of_signals_is_told() {
 }
 
 #[test]
-fn the_manual_page_is_clean_roff() {
+fn manual_page_is_clean_roff() {
     let page = printed(&["man"]);
     assert!(page.lines().any(|line| line.starts_with(".TH dynamo")), "{page}");
     for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
@@ -142,7 +142,7 @@ fn the_manual_page_is_clean_roff() {
 }
 
 #[test]
-fn completions_know_every_command() {
+fn completions_include_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = printed(&["completions", shell]);
         for (command, _) in PROMISED {
@@ -158,7 +158,7 @@ fn completions_know_every_command() {
 }
 
 #[test]
-fn neither_needs_a_store() {
+fn help_manual_and_completions_need_no_store() {
     let place = Place::with_store("nonsense");
     place.run(&["man"]).ends_with(0);
     place.run(&["completions", "bash"]).ends_with(0);

@@ -38,7 +38,7 @@ fn run(block: &str) -> Result<(), String> {
 }
 
 #[test]
-fn every_recipe_does_what_it_says() {
+fn every_recipe_works_as_written() {
     for block in blocks() {
         run(block).unwrap_or_else(|wrong| panic!("{wrong}"));
     }
@@ -49,7 +49,7 @@ fn every_recipe_does_what_it_says() {
 }
 
 #[test]
-fn a_recipe_that_does_not_is_found() {
+fn control_broken_recipe_is_detected() {
     run("dynamo-lock run a true").expect("the control");
     for wrong in
         ["dynamo-lock run a false", "dynamo-lock frobnicate", "dynamo-lock run a echo one\n# → two", "echo one"]

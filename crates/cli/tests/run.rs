@@ -11,7 +11,7 @@ use support::{PROGRAM, Place, Running, until};
 const HOLD: &[&str] = &["run", "a", "-c", "touch ready; exec sleep 100"];
 
 #[test]
-fn the_childs_code_is_ours() {
+fn exit_code_of_child_is_returned() {
     let place = Place::new();
     for code in [0, 1, 3, 75, 255] {
         place.run(&["run", "a", "-c", &format!("exit {code}")]).ends_with(code);
@@ -19,7 +19,7 @@ fn the_childs_code_is_ours() {
 }
 
 #[test]
-fn a_signal_that_ends_the_child_is_told_as_128_and_its_number() {
+fn signal_that_ends_child_exits_128_plus_number() {
     let place = Place::new();
     place.run(&["run", "a", "-c", "kill -s KILL $$"]).ends_with(137);
     place.run(&["run", "a", "-c", "kill -s TERM $$"]).ends_with(143);
@@ -27,7 +27,7 @@ fn a_signal_that_ends_the_child_is_told_as_128_and_its_number() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_real_time_signal_is_told_as_any_other() {
+fn real_time_signal_exits_128_plus_number() {
     let place = Place::new();
     place.run(&["run", "a", "-c", "kill -34 $$"]).ends_with(162);
     place.run(&["run", "a", "-c", "kill -64 $$"]).ends_with(192);
@@ -38,7 +38,7 @@ fn a_real_time_signal_is_told_as_any_other() {
 }
 
 #[test]
-fn a_command_that_is_missing_or_no_program_is_told_as_env_does_and_gives_the_lock_back() {
+fn missing_command_exits_127_and_releases_lock() {
     let place = Place::new();
     std::fs::write(place.path("plain"), "no program").expect("a file");
     let ran = place.run(&["run", "a", "no-such-command"]).ends_with(127);
@@ -53,7 +53,7 @@ fn a_command_that_is_missing_or_no_program_is_told_as_env_does_and_gives_the_loc
 }
 
 #[test]
-fn the_command_may_follow_two_dashes_or_not_and_keeps_its_own_flags() {
+fn command_keeps_its_own_flags_with_and_without_dashes() {
     let place = Place::new();
     for arguments in [&["run", "a", "--", "echo", "-n", "x"][..], &["run", "a", "echo", "-n", "x"]] {
         assert_eq!(place.run(arguments).ends_with(0).stdout, "x");
@@ -63,7 +63,7 @@ fn the_command_may_follow_two_dashes_or_not_and_keeps_its_own_flags() {
 }
 
 #[test]
-fn the_child_sees_its_lock_and_its_input_is_its_own() {
+fn child_has_lock_variables_and_own_stdin() {
     let place = Place::new();
     let script = "cat; echo \"$DYNAMO_LOCK_NAME|$DYNAMO_LOCK_OWNER|$DYNAMO_LOCK_STORE|$DYNAMO_LOCK_TOKEN\"";
     let mut command = place.command(&["run", "--owner", "me", "a b", "-c", script]);
@@ -79,7 +79,7 @@ fn the_child_sees_its_lock_and_its_input_is_its_own() {
 }
 
 #[test]
-fn owner_and_lease_are_in_the_row_while_the_child_runs() {
+fn owner_and_lease_are_in_row_while_child_runs() {
     let place = Place::new();
     let show = &["run", "--owner", "me", "--lease", "30", "a", "--", PROGRAM, "show", "a", "--json"];
     let ran = place.run(show).ends_with(0);
@@ -92,7 +92,7 @@ fn owner_and_lease_are_in_the_row_while_the_child_runs() {
 }
 
 #[test]
-fn who_does_not_wait_is_told_who_holds_the_lock() {
+fn run_without_wait_reports_holder() {
     let place = Place::new();
     let holder = place.start(HOLD);
     for flags in [&["-n"][..], &["--nb"], &["--nonblock"], &["-w", "0"], &["-w", "0.2"], &["--wait", "200ms"]] {
@@ -108,7 +108,7 @@ fn who_does_not_wait_is_told_who_holds_the_lock() {
 }
 
 #[test]
-fn the_code_for_a_held_lock_can_be_chosen_and_the_run_skipped() {
+fn held_lock_exit_code_can_be_chosen_or_run_skipped() {
     let place = Place::new();
     let _holder = place.start(HOLD);
     place.run(&["run", "-n", "-E", "9", "a", "true"]).ends_with(9);
@@ -125,7 +125,7 @@ fn the_code_for_a_held_lock_can_be_chosen_and_the_run_skipped() {
 }
 
 #[test]
-fn two_runs_of_one_lock_exclude_each_other_and_the_second_says_for_whom_it_waits() {
+fn second_run_waits_and_reports_holder() {
     let place = Place::new();
     let first = place.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done; echo 1 >> log"]);
     let second = Running::of(place.command(&["run", "--owner", "second", "a", "-c", "echo 2 >> log"]));
@@ -141,7 +141,7 @@ fn two_runs_of_one_lock_exclude_each_other_and_the_second_says_for_whom_it_waits
 }
 
 #[test]
-fn a_nested_run_of_the_same_lock_is_told_so_and_one_of_another_sees_its_own() {
+fn nested_run_of_same_lock_is_refused() {
     let place = Place::new();
     let ran = place.run(&["run", "a", "--", PROGRAM, "run", "a", "touch", "ran"]).ends_with(75);
     assert!(ran.stderr.contains("around this one"), "{ran:?}");
@@ -156,7 +156,7 @@ fn a_nested_run_of_the_same_lock_is_told_so_and_one_of_another_sees_its_own() {
 }
 
 #[test]
-fn variables_of_a_run_that_has_ended_do_not_make_a_nested_one() {
+fn variables_of_ended_run_do_not_make_run_nested() {
     let place = Place::new();
     let token = place.run(&["run", "a", "-c", "echo $DYNAMO_LOCK_TOKEN"]).ends_with(0).stdout;
     let mut command = place.command(&["run", "a", "-c", "exit 6"]);
@@ -165,7 +165,7 @@ fn variables_of_a_run_that_has_ended_do_not_make_a_nested_one() {
 }
 
 #[test]
-fn every_signal_reaches_the_child_and_release_waits_for_its_end() {
+fn signals_reach_child_and_release_waits_for_its_end() {
     for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
         let place = Place::new();
         let running = place.start(HOLD);
@@ -188,7 +188,7 @@ const HEARS: &str = "trap 'echo USR1 >> heard' USR1; trap 'echo USR2 >> heard' U
                      until [ -e go ]; do sleep 0.05; done; kill -s TERM $(cat ready) && exit 3";
 
 #[test]
-fn usr1_and_usr2_are_for_the_command_alone() {
+fn usr1_and_usr2_reach_only_command() {
     let place = Place::new();
     // Also where all who share the terminal get them.
     for to_all in [false, true] {
@@ -210,7 +210,7 @@ fn usr1_and_usr2_are_for_the_command_alone() {
 }
 
 #[test]
-fn a_signal_ends_the_wait_and_leaves_nothing_behind() {
+fn signal_ends_wait_and_leaves_no_row() {
     for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131), ("USR1", 138), ("USR2", 140)] {
         let place = Place::new();
         let holder = place.start(HOLD);
@@ -232,7 +232,7 @@ fn a_signal_ends_the_wait_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_hangup_that_was_ignored_stays_so_for_the_child() {
+fn ignored_hangup_stays_ignored_in_child() {
     let place = Place::new();
     let script = "trap '' HUP; exec \"$PROGRAM\" run a -c 'kill -s HUP $PPID; kill -s HUP $$; echo alive'";
     let ran = Running::of(place.within("sh", &["-c", script])).end().ends_with(0);

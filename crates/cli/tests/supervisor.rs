@@ -30,7 +30,7 @@ fn start(place: &Place, flags: &[&str]) -> (Running, i32) {
 }
 
 #[test]
-fn the_lock_is_kept_for_what_the_command_has_left_and_that_is_said() {
+fn remaining_descendant_keeps_lock_and_is_reported() {
     for (flag, said) in [("--nb", true), ("-q", false)] {
         let place = Place::new();
         let left = "setsid -f sh -c 'touch ready; until [ -e go ]; do sleep 0.05; done'; exit 3";
@@ -81,7 +81,7 @@ fn is_root() -> bool {
 
 /// Nor is anything lost for want of threads.
 #[test]
-fn who_has_no_thread_to_say_it_by_keeps_the_lock_and_says_it() {
+fn remaining_descendant_is_reported_without_new_thread() {
     let place = Place::new();
     let Some(anybody) = Anybody::at(&place) else { return };
     let left = "until [ -e go ]; do sleep 0.05; done";
@@ -104,7 +104,7 @@ fn who_has_no_thread_to_say_it_by_keeps_the_lock_and_says_it() {
 }
 
 #[test]
-fn a_signal_ends_what_the_command_has_left() {
+fn signal_ends_remaining_descendants() {
     let place = Place::new();
     let running = place.start(&["run", "a", "-c", "setsid -f sh -c 'touch ready; exec sleep 1000'; exit 3"]);
     running.signal("TERM");
@@ -113,7 +113,7 @@ fn a_signal_ends_what_the_command_has_left() {
 }
 
 #[test]
-fn without_grace_the_command_is_killed_and_not_asked() {
+fn zero_grace_kills_command_without_term() {
     let place = Place::new();
     let (running, child) = start(&place, &["--max-hold", "3", "--grace", "0"]);
     running.end().ends_with(76);
@@ -126,7 +126,7 @@ fn without_grace_the_command_is_killed_and_not_asked() {
 }
 
 #[test]
-fn a_grace_that_the_lease_has_no_room_for_is_refused() {
+fn grace_beyond_half_lease_is_refused() {
     let place = Place::new();
     for flags in [["--lease", "4", "--grace", "3"], ["--max-hold", "5", "--grace", "2.6"]] {
         let ran = place.run(&[&["run"], &flags[..], &["a", "touch", "ran"]].concat()).ends_with(64);
@@ -137,7 +137,7 @@ fn a_grace_that_the_lease_has_no_room_for_is_refused() {
 }
 
 #[test]
-fn what_ended_the_command_is_told() {
+fn signal_that_ended_command_is_reported() {
     let place = Place::new();
     let (running, _) = start(&place, &["--max-hold", "3"]);
     assert!(running.end().ends_with(76).stderr.contains("--max-hold"));
@@ -154,7 +154,7 @@ fn what_ended_the_command_is_told() {
 }
 
 #[test]
-fn a_supervisor_that_is_killed_takes_the_command_along() {
+fn killed_supervisor_ends_command() {
     let place = Place::new();
     let (running, child) = start(&place, &[]);
     let supervisor = parent(child);
@@ -179,7 +179,7 @@ fn is_there(pid: i32) -> bool {
 /// What comes while supervisor and command are only being started is neither their end without a word nor lost.
 #[test]
 #[allow(clippy::disallowed_methods)] // it comes at another moment of what is started, each time
-fn a_signal_at_any_moment_of_the_beginning_reaches_the_command() {
+fn signal_at_any_moment_of_startup_reaches_command() {
     const MOMENTS: u64 = 100;
     let place = Place::new();
     for (signal, whole_group, code) in [(Signal::SIGINT, true, 130), (Signal::SIGTERM, false, 143)] {
@@ -202,7 +202,7 @@ fn a_signal_at_any_moment_of_the_beginning_reaches_the_command() {
 }
 
 #[test]
-fn a_signal_that_was_blocked_is_blocked_for_the_command_and_no_other() {
+fn inherited_signal_mask_reaches_command_unchanged() {
     let place = Place::new();
     let blocked = |program: &str| {
         let script = format!(
@@ -216,7 +216,7 @@ fn a_signal_that_was_blocked_is_blocked_for_the_command_and_no_other() {
 
 /// The kernel shows it as a zombie, though it lives.
 #[test]
-fn what_goes_on_without_its_first_thread_is_ended_too() {
+fn process_without_main_thread_is_ended() {
     let place = Place::new();
     let program = "import ctypes, os, threading, time\n\
         threading.Thread(target=time.sleep, args=[1000]).start()\n\
@@ -233,7 +233,7 @@ fn what_goes_on_without_its_first_thread_is_ended_too() {
 
 /// What is there at one look is gone at the next, and has left another behind.
 #[test]
-fn what_forks_faster_than_one_can_look_is_ended_all_the_same() {
+fn fast_forking_process_is_ended() {
     const ROUNDS: u32 = 20;
     let program = "import os, time\n\
         end = time.monotonic() + 10\n\
@@ -254,7 +254,7 @@ fn what_forks_faster_than_one_can_look_is_ended_all_the_same() {
 }
 
 #[test]
-fn who_cannot_look_for_what_lives_does_not_take_it_for_ended() {
+fn unreadable_proc_does_not_count_as_ended() {
     let place = Place::new();
     let left = "setsid -f sh -c 'echo $$ > tmp; mv tmp ready; exec sleep 1000'; exec sleep 1000";
     let running = place.start(&["run", "a", "-c", left]);
@@ -274,7 +274,7 @@ fn who_cannot_look_for_what_lives_does_not_take_it_for_ended() {
 }
 
 #[test]
-fn a_supervisor_that_is_stopped_does_not_keep_the_command_alive() {
+fn stopped_supervisor_does_not_keep_command_alive() {
     let place = Place::new();
     let (running, child) = start(&place, &["--max-hold", "4"]);
     place.within("kill", &["-STOP", &parent(child).to_string()]).status().expect("kill is there");
@@ -284,7 +284,7 @@ fn a_supervisor_that_is_stopped_does_not_keep_the_command_alive() {
 }
 
 #[test]
-fn a_supervisor_that_was_stopped_for_a_while_goes_by_what_was_granted_meanwhile() {
+fn continued_supervisor_honours_grants_sent_meanwhile() {
     let place = Place::new();
     let script = "touch ready; until [ -e go ]; do sleep 0.05; done; exit 3";
     let running = place.start(&["run", "--lease", "2", "a", "-c", script]);
@@ -298,7 +298,7 @@ fn a_supervisor_that_was_stopped_for_a_while_goes_by_what_was_granted_meanwhile(
 }
 
 #[test]
-fn who_started_the_wrapper_may_have_started_others_and_these_are_not_ended() {
+fn siblings_of_wrapper_are_not_ended() {
     // Neither by the supervisor nor by the wrapper in its place, which has to kill one that is stopped.
     for signal in ["-KILL", "-STOP"] {
         let place = Place::new();
@@ -327,7 +327,7 @@ fn who_started_the_wrapper_may_have_started_others_and_these_are_not_ended() {
 }
 
 #[test]
-fn a_run_inside_another_is_told_at_any_depth() {
+fn nested_run_is_detected_at_any_depth() {
     let place = Place::new();
     let inner = ["run", "a", "--", PROGRAM, "run", "b", "--", PROGRAM, "run", "a", "touch", "ran"];
     let ran = place.run(&inner).ends_with(75);
@@ -339,7 +339,7 @@ fn a_run_inside_another_is_told_at_any_depth() {
 }
 
 #[test]
-fn a_signal_ends_the_question_whether_a_run_is_around() {
+fn signal_ends_check_for_outer_run() {
     // A server that takes connections and says nothing.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
@@ -354,7 +354,7 @@ fn a_signal_ends_the_question_whether_a_run_is_around() {
 }
 
 #[test]
-fn the_command_has_no_descriptor_of_ours_but_the_sign_of_life() {
+fn command_inherits_only_liveness_descriptor() {
     let place = Place::new();
     let list = "import os\n\
         for fd in sorted(int(fd) for fd in os.listdir('/proc/self/fd')):\n\
@@ -387,7 +387,7 @@ fn inside(flags: &[&str]) -> Option<impl Fn(&Place, &[&str]) -> Command> {
 
 /// As in a container, where nobody else is to reap what is left.
 #[test]
-fn as_the_first_process_of_a_container_it_passes_signals_on_and_waits_for_all() {
+fn run_as_pid_1_forwards_signals_and_reaps_all() {
     let Some(inside) = inside(&["--mount", "--mount-proc"]) else { return };
     let place = Place::new();
     let code = "[ $PPID != 1 ] && (sleep 0.2 &) && exit 5";
@@ -399,7 +399,7 @@ fn as_the_first_process_of_a_container_it_passes_signals_on_and_waits_for_all() 
 }
 
 #[test]
-fn where_proc_tells_of_other_processes_nothing_is_begun() {
+fn proc_of_other_pid_namespace_is_refused() {
     let Some(inside) = inside(&[]) else { return };
     let place = Place::new();
     let ran = Running::of(inside(&place, &["run", "a", "touch", "ran"])).end().ends_with(78);
@@ -409,7 +409,7 @@ fn where_proc_tells_of_other_processes_nothing_is_begun() {
 
 /// In a namespace where `/proc` shows of a user's processes only those that guard their memory to nobody.
 #[test]
-fn what_hides_its_memory_is_ended_though_it_cannot_be_seen() {
+fn process_hidden_by_hidepid_is_ended() {
     // A program that its user may not read guards its memory.
     const LEFT: &str = "echo $$ > tmp; mv tmp ready; exec ./hides 1000";
     const SCRIPT: &str = "mount -o remount,hidepid=2 /proc || exit 99\n\
@@ -444,7 +444,7 @@ fn what_hides_its_memory_is_ended_though_it_cannot_be_seen() {
 
 /// Of another user, whom the command could become.
 #[test]
-fn who_cannot_be_ended_is_named_and_keeps_the_lock() {
+fn unkillable_child_is_reported_and_keeps_lock() {
     let place = Place::new();
     let Some(anybody) = Anybody::at(&place) else { return };
     let copied = place.within("sh", &["-c", "cp \"$(command -v setpriv)\" become && chmod 4755 become"]).status();
@@ -486,7 +486,7 @@ fn left(place: &Place) -> (BTreeSet<String>, u64, i64, String) {
 }
 
 #[test]
-fn a_thousand_runs_leave_nothing_but_the_locks_row() {
+fn thousand_runs_leave_only_lock_row() {
     const RUNS: u32 = 1000;
     // In memory if there is such a place: what is shown does not depend on the disk.
     let place = Place::below("/dev/shm");

@@ -8,7 +8,7 @@ use std::error::Error;
 
 use aws_sdk_dynamodb::Client as Aws;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
-use dynamo_lock::{Client, DynamoDb, Guard, TableOptions};
+use dynamo_lock::{Client, DynamoDb, FenceExpression, Guard, TableOptions};
 
 const ORDERS: &str = "dynamo-lock-example-orders";
 
@@ -30,12 +30,12 @@ pub async fn fenced_writes(aws: Aws) -> Result<(), Box<dyn Error>> {
     let lock = client.lock("orders/42")?;
 
     let guard = lock.acquire().await?;
-    in_a_transaction(&aws, &guard, "paid").await?;
+    in_a_transaction(&aws, &store, &guard, "paid").await?;
     by_its_token(&aws, &guard, "shipped").await?;
 
     // A write that was prepared under the lock, and is sent only after the lock has gone to somebody else.
-    let late = aws.transact_write_items().set_transact_items(Some(guarded_put(&guard, "lost")?));
-    let late_fence = guard.fence();
+    let late = aws.transact_write_items().set_transact_items(Some(guarded_put(&store, &guard, "lost")?));
+    let late_fence = FenceExpression::new(guard.token());
     guard.release().await?;
     let next = lock.acquire().await?;
     by_its_token(&aws, &next, "delivered").await?;
@@ -51,30 +51,30 @@ pub async fn fenced_writes(aws: Aws) -> Result<(), Box<dyn Error>> {
 }
 
 /// The put and the check of the lock, one transaction: both or neither.
-fn guarded_put(guard: &Guard, state: &str) -> Result<Vec<TransactWriteItem>, Box<dyn Error>> {
+fn guarded_put(store: &DynamoDb, guard: &Guard, state: &str) -> Result<Vec<TransactWriteItem>, Box<dyn Error>> {
     let put = Put::builder()
         .table_name(ORDERS)
         .item("name", AttributeValue::S("transaction/42".into()))
         .item("state", AttributeValue::S(state.into()))
         .build()?;
-    let check = guard.condition_check()?;
+    let check = store.condition_check(guard)?;
     Ok(vec![TransactWriteItem::builder().condition_check(check).build(), TransactWriteItem::builder().put(put).build()])
 }
 
-async fn in_a_transaction(aws: &Aws, guard: &Guard, state: &str) -> Result<(), Box<dyn Error>> {
-    aws.transact_write_items().set_transact_items(Some(guarded_put(guard, state)?)).send().await?;
+async fn in_a_transaction(aws: &Aws, store: &DynamoDb, guard: &Guard, state: &str) -> Result<(), Box<dyn Error>> {
+    aws.transact_write_items().set_transact_items(Some(guarded_put(store, guard, state)?)).send().await?;
     println!("{state}, in a transaction with lock {} and token {}", guard.name(), guard.token());
     Ok(())
 }
 
 async fn by_its_token(aws: &Aws, guard: &Guard, state: &str) -> Result<(), Box<dyn Error>> {
-    put_fenced(aws, &guard.fence(), state).await?;
+    put_fenced(aws, &FenceExpression::new(guard.token()), state).await?;
     println!("{state}, fenced by token {}", guard.token());
     Ok(())
 }
 
 /// The row remembers the largest token that wrote it, and refuses smaller ones.
-async fn put_fenced(aws: &Aws, fence: &dynamo_lock::FenceExpression, state: &str) -> Result<(), Box<dyn Error>> {
+async fn put_fenced(aws: &Aws, fence: &FenceExpression, state: &str) -> Result<(), Box<dyn Error>> {
     aws.update_item()
         .table_name(ORDERS)
         .key("name", AttributeValue::S("order/42".into()))

@@ -8,13 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use dynamo_lock_protocol::{ConfigError, LockName, NameError, OWNER_MAX, ServiceClock, Timing};
+use dynamo_lock_protocol::{ConfigError, LockName, NameError, OWNER_MAX, RowError, ServiceClock, Timing};
 use futures_core::Stream;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::drive::Core;
-use crate::error::InspectError;
 use crate::inspect::Inspection;
 use crate::lock::Lock;
 use crate::observer::{Observer, Tracing};
@@ -138,12 +137,14 @@ impl ClientBuilder {
     }
 
     /// Another clock: for simulators.
+    #[cfg(feature = "simulation")]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
     /// Another random source: for simulators.
+    #[cfg(feature = "simulation")]
     pub fn random(mut self, random: impl Random + 'static) -> Self {
         self.random = Arc::new(random);
         self
@@ -222,7 +223,7 @@ pub struct Listed {
     /// Its name, as it is in the store: somebody else's words, escape before printing.
     pub name: String,
     /// What its row says.
-    pub inspection: Result<Inspection, InspectError>,
+    pub inspection: Result<Inspection, RowError>,
 }
 
 /// The rows of a store, page by page. A stream of [`Listed`]; [`next`](List::next) serves where no stream combinators
@@ -267,10 +268,10 @@ impl Stream for List {
                 Ok(page) => {
                     self.next = page.next.map(Some);
                     let core = self.core.clone();
-                    let listed = page.rows.into_iter().map(|(name, row)| Listed {
-                        inspection: core.inspection(Some(&row), answer.date).map_err(InspectError::Row),
-                        name,
-                    });
+                    let listed = page
+                        .rows
+                        .into_iter()
+                        .map(|(name, row)| Listed { inspection: core.inspection(Some(&row), answer.date), name });
                     self.page = listed.collect();
                 }
             }

@@ -161,7 +161,7 @@ impl Core {
                     return Ok(Acquired::Held(held));
                 }
                 Step::Contended(holder) => return Ok(Acquired::Contended(holder)),
-                Step::RowError(fault) => return Err(AcquireError::Row { name: name.clone(), fault }),
+                Step::RowError(error) => return Err(AcquireError::Row { name: name.clone(), error }),
                 Step::Unanswered => return Err(attempt.last_error.take().unwrap_or_else(no_answer).into()),
             }
         }
@@ -297,6 +297,6 @@ fn unanswered(timeout: Duration) -> StoreError {
 
 fn no_answer() -> StoreError {
     let message = "the store gave no answer that counts for a whole lease: look at the network and its status, or, where \
-                   answers carry no `Date` of their own, turn `service_clock` off";
+                   answers carry no `Date` of their own, turn the service clock off";
     StoreError::new(StoreErrorKind::Unanswered, message)
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, LossReason, RowError};
 
@@ -24,12 +24,12 @@ pub enum AcquireError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The row of this name is not one that we may touch.
-    #[error("lock {name:?}: {fault}", name = name.as_str())]
+    #[error("lock {name:?}: {error}", name = name.as_str())]
     Row {
-        /// The lock.
+        /// Name of the lock.
         name: LockName,
-        /// What is wrong with its row.
-        fault: RowError,
+        /// Reason why the row is refused.
+        error: RowError,
     },
     /// The options of this acquisition cannot be.
     #[error(transparent)]
@@ -55,9 +55,7 @@ pub enum HoldError {
     #[error("somebody else holds the lock: try again later or look who with `inspect`")]
     Held {
         /// Who. Somebody else's words: escape before printing.
-        by: Box<Holder>,
-        /// Until when, as far as the row says.
-        until: Option<SystemTime>,
+        holder: Box<Holder>,
     },
     /// It was acquired, but is not known to last; the background gives it up again, and until that is answered it may be
     /// in the row, at most for as long as was asked.
@@ -161,8 +159,13 @@ pub enum RevokeError {
     #[error("the revocation was not answered: look again with `inspect`")]
     Unknown,
     /// The row of this name is not one that we may touch.
-    #[error(transparent)]
-    Row(RowError),
+    #[error("lock {name:?}: {error}", name = name.as_str())]
+    Row {
+        /// Name of the lock.
+        name: LockName,
+        /// Reason why the row is refused.
+        error: RowError,
+    },
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -173,14 +176,47 @@ pub enum RevokeError {
 #[non_exhaustive]
 pub enum InspectError {
     /// The row of this name is not one that we can read.
-    #[error(transparent)]
-    Row(#[from] RowError),
+    #[error("lock {name:?}: {error}", name = name.as_str())]
+    Row {
+        /// Name of the lock.
+        name: LockName,
+        /// Reason why the row is refused.
+        error: RowError,
+    },
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The lock does not live on DynamoDB, so there is no transaction to guard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this lock's store is not DynamoDB: compare the fencing token in your resource instead")]
-pub struct NotDynamoDb;
+/// Error returned by [`Guard::ensure`](crate::Guard::ensure).
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnsureError {
+    /// The lock is lost.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The lock is held, but its lease ends earlier than required.
+    #[error("the lease ends in {left:?}, which is less than {min:?}; renew it first, or use a longer lease")]
+    TooShort {
+        /// Remaining time of the lease.
+        left: Duration,
+        /// Required time.
+        min: Duration,
+    },
+}
+
+/// Error returned by [`DynamoDb::condition_check`](crate::DynamoDb::condition_check) for a guard of another store.
+#[cfg(feature = "dynamodb")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "cannot check lock {name:?} in table {table}: its client uses another store; \
+     call `condition_check` on the `DynamoDb` that the client was built with",
+    name = name.as_str()
+)]
+#[non_exhaustive]
+pub struct TableMismatch {
+    /// Name of the lock.
+    pub name: LockName,
+    /// Name or ARN of the table that the check was requested from.
+    pub table: String,
+}

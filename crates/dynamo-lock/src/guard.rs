@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::drive::{Core, Reply, lock};
-use crate::error::{Lost, ReleaseError};
+use crate::error::{EnsureError, Lost, ReleaseError};
 use crate::observer::Event;
 use crate::store::StoreError;
 
@@ -124,7 +124,7 @@ impl Guard {
     ///
     /// It says nothing about what happens after it has answered: use the token for that.
     pub fn is_valid(&self) -> bool {
-        self.loss().is_none()
+        self.loss_reason().is_none()
     }
 
     /// In a forked child nothing is locked: another thread may have held the mutex at the fork, and is not here.
@@ -137,7 +137,7 @@ impl Guard {
         Lost { reason, name: self.name().clone(), token: self.token(), output, last_error }
     }
 
-    fn loss(&self) -> Option<LossReason> {
+    fn loss_reason(&self) -> Option<LossReason> {
         if self.is_forked() {
             return Some(LossReason::Suspended);
         }
@@ -151,20 +151,26 @@ impl Guard {
 
     /// How long the lock may be believed in if no renewal lands any more; zero once it is lost.
     pub fn time_left(&self) -> Duration {
-        match self.loss() {
+        match self.loss_reason() {
             Some(_) => Duration::ZERO,
             None => self.holding.held().time_left(self.core().clock.now()),
         }
     }
 
-    /// That the lock may be believed in for at least `min` from now, whatever requests do.
+    /// Returns why the lock is lost, or `None` while its lease is valid. Once it is `Some`, it stays so.
+    pub fn loss(&self) -> Option<Lost> {
+        self.loss_reason().map(|reason| self.lost_error(reason, None))
+    }
+
+    /// Checks that the lease is valid for at least `min` from now, even if no further renewal succeeds.
     ///
     /// # Errors
-    /// [`Lost`] if it may not, also while it is still live for less: who needs `min` must not begin.
-    pub fn ensure(&self, min: Duration) -> Result<(), Lost> {
+    /// [`EnsureError::TooShort`] if the lease ends earlier, [`EnsureError::Lost`] if it has ended.
+    pub fn ensure(&self, min: Duration) -> Result<(), EnsureError> {
+        let left = self.time_left();
         match self.loss() {
-            Some(loss) => Err(self.lost_error(loss, None)),
-            None if self.time_left() < min => Err(self.lost_error(LossReason::Expired, None)),
+            Some(lost) => Err(lost.into()),
+            None if left < min => Err(EnsureError::TooShort { left, min }),
             None => Ok(()),
         }
     }
@@ -201,7 +207,7 @@ impl Guard {
             loss = self.lost() => return Err(self.lost_error(loss, None)),
             output = work => output,
         };
-        match self.loss() {
+        match self.loss_reason() {
             Some(loss) => Err(self.lost_error(loss, Some(output))),
             None => Ok(output),
         }
@@ -240,7 +246,7 @@ impl Guard {
             let changed = self.holding.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if let Some(loss) = self.loss() {
+            if let Some(loss) = self.loss_reason() {
                 return Err(self.lost_error(loss, None));
             }
             if done(&self.holding.held()) {
@@ -255,22 +261,16 @@ impl Guard {
         }
     }
 
-    /// That this guard's reign still holds the lock, for your own `TransactWriteItems`: the writes beside it take effect
-    /// only if it does. It stays true while renewals land, and is false for ever after the release.
-    ///
-    /// # Errors
-    /// [`crate::NotDynamoDb`] on another store.
+    /// Returns the store that contains the lock's row.
     #[cfg(feature = "dynamodb")]
-    pub fn condition_check(&self) -> Result<aws_sdk_dynamodb::types::ConditionCheck, crate::error::NotDynamoDb> {
-        let store: &dyn std::any::Any = &*self.core().store;
-        let store = store.downcast_ref::<crate::DynamoDb>().ok_or(crate::error::NotDynamoDb)?;
-        Ok(store.condition_check(self.name(), &self.holding.held().condition()))
+    pub(crate) fn store(&self) -> &dyn crate::Store {
+        &*self.core().store
     }
 
-    /// For writes to rows of your own that remember the largest token: a smaller one is refused.
+    /// Returns the condition that the lock's row meets while this guard holds the lock.
     #[cfg(feature = "dynamodb")]
-    pub fn fence(&self) -> crate::FenceExpression {
-        crate::FenceExpression::new(self.token())
+    pub(crate) fn condition(&self) -> dynamo_lock_protocol::Condition {
+        self.holding.held().condition()
     }
 
     /// Gives the lock up, and tells how that went.
@@ -303,7 +303,7 @@ impl Guard {
         self.released = true;
         // Belief ends before the release is sent.
         self.holding.ended.cancel();
-        let _found_out = self.loss();
+        let _found_out = self.loss_reason();
         let core = self.core().clone();
         let release = core.now(|now| Release::of(&self.holding.held(), now));
         self.holding.stop.cancel();

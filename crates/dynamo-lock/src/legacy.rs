@@ -1,6 +1,6 @@
 //! What the original npm `dynamo-lock` called `getLock`, in its own format, for the Node package that replaces it.
 
-use dynamo_lock_protocol::{LegacyEnd, LegacyGet, LegacyStep, RowError};
+use dynamo_lock_protocol::{LegacyEnd, LegacyGet, LegacyStep, LockName, RowError};
 
 use crate::Lock;
 use crate::store::{Consistency, StoreError};
@@ -24,8 +24,13 @@ pub enum LegacyError {
     #[error("the store did not answer in time: look at the network, and try again later")]
     Unanswered,
     /// The row of this name is not one that we may touch.
-    #[error(transparent)]
-    Row(RowError),
+    #[error("lock {name:?}: {error}", name = name.as_str())]
+    Row {
+        /// Name of the lock.
+        name: LockName,
+        /// Reason why the row is refused.
+        error: RowError,
+    },
     /// The store said no.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,18 +68,18 @@ impl Lock {
                     last = reply.error;
                     core.now(|now| machine.handle_outcome(now, &outcome));
                 }
-                LegacyStep::Done(end) => return result(end, last),
+                LegacyStep::Done(end) => return result(&self.name, end, last),
             }
         }
     }
 }
 
-fn result(end: LegacyEnd, last: Option<StoreError>) -> Result<(), LegacyError> {
+fn result(name: &LockName, end: LegacyEnd, last: Option<StoreError>) -> Result<(), LegacyError> {
     match end {
         LegacyEnd::Got => Ok(()),
         LegacyEnd::Held { expires_on, now_ms } => Err(LegacyError::Held { expires_on: expires_on.to_string(), now_ms }),
         LegacyEnd::Lost => Err(LegacyError::Lost),
-        LegacyEnd::RowError(fault) => Err(LegacyError::Row(fault)),
+        LegacyEnd::RowError(error) => Err(LegacyError::Row { name: name.clone(), error }),
         _ => Err(last.map_or(LegacyError::Unanswered, LegacyError::Store)),
     }
 }

@@ -39,28 +39,38 @@ mod drive;
 mod error;
 mod guard;
 mod inspect;
+#[cfg(feature = "legacy")]
 mod legacy;
 mod lock;
 mod observer;
 pub mod store;
 
+#[cfg(feature = "dynamodb")]
+pub use aws_sdk_dynamodb;
 pub use client::{Client, ClientBuilder, List, Listed};
-pub use clock::{Clock, Random, SystemClock, SystemRandom};
-pub use dynamo_lock_protocol::{
-    ClockReading, ConfigError, FencingToken, Holder, LockName, LossReason, NameError, Renewal, RowError,
-};
-pub use error::{AcquireError, HoldError, InspectError, Lost, NotDynamoDb, ReleaseError, RevokeError, WithError};
+pub use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, LossReason, NameError, Renewal, RowError};
+#[cfg(feature = "dynamodb")]
+pub use error::TableMismatch;
+pub use error::{AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, WithError};
 pub use guard::{Guard, UpdateError};
 pub use inspect::Inspection;
+#[cfg(feature = "legacy")]
 pub use legacy::LegacyError;
-pub use lock::{Lock, LockOptions};
+pub use lock::{Lock, LockOptions, TryAcquire};
 pub use observer::{Event, Observer};
 #[cfg(feature = "dynamodb")]
 pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableFault, TableOptions};
 pub use store::memory::Memory;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::Sqlite;
-pub use store::{Answer, Consistency, Store, StoreError, StoreErrorKind};
+pub use store::{Store, StoreError, StoreErrorKind};
+
+/// Clocks and random sources that a simulator replaces (feature `simulation`).
+#[cfg(feature = "simulation")]
+pub mod simulation {
+    pub use crate::clock::{Clock, Random, SystemClock, SystemRandom};
+    pub use dynamo_lock_protocol::ClockReading;
+}
 
 /// The README's code compiles.
 #[cfg(all(doctest, feature = "config", feature = "dynamodb"))]

@@ -65,14 +65,14 @@ impl Lock {
         self.options().acquire_within(limit).await
     }
 
-    /// Takes the lock if it can be had now: `None` if somebody else holds it.
+    /// Acquires the lock if it is free or its lease has expired, without waiting.
     ///
     /// # Errors
     /// [`AcquireError`], never for contention.
     ///
     /// # Cancel safety
     /// As [`acquire`](Lock::acquire).
-    pub async fn try_acquire(&self) -> Result<Option<Guard>, AcquireError> {
+    pub async fn try_acquire(&self) -> Result<TryAcquire, AcquireError> {
         self.options().try_acquire().await
     }
 
@@ -115,10 +115,7 @@ impl Lock {
         }
         let mut hold = match core.acquire(machine, &self.name, None).await? {
             Acquired::Held(held) => Extension::new(core, *held, duration),
-            Acquired::Contended(by) => {
-                let until = by.expires_at;
-                return Err(HoldError::Held { by: Box::new(by), until });
-            }
+            Acquired::Contended(holder) => return Err(HoldError::Held { holder: Box::new(holder) }),
         };
         let (name, token) = (self.name.clone(), hold.held.token());
         let lost = |loss| Lost { reason: loss, name, token, output: None, last_error: None };
@@ -147,7 +144,9 @@ impl Lock {
     pub async fn inspect(&self) -> Result<Inspection, InspectError> {
         let core = &self.client.core;
         let answer = core.read(&self.name, Consistency::Strong, core.timing.attempt_timeout()).await;
-        Ok(core.inspection(answer.result?.as_ref(), answer.date)?)
+        let row = answer.result?;
+        let inspection = core.inspection(row.as_ref(), answer.date);
+        inspection.map_err(|error| InspectError::Row { name: self.name.clone(), error })
     }
 
     /// Revokes exactly the reign with this token: its holder's renewals fail, and others wait its lease out, so that
@@ -181,7 +180,7 @@ impl Lock {
             RevokeEnd::Done => Ok(()),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),
             RevokeEnd::Ended(Some(row)) => match row.state() {
-                Err(fault) => Err(RevokeError::Row(fault)),
+                Err(error) => Err(RevokeError::Row { name: self.name.clone(), error }),
                 Ok(RowState::Free) => Err(RevokeError::Ended { token, holder: None }),
                 Ok(_) => Err(RevokeError::Ended { token, holder: Some(Box::new(Holder::of(&row))) }),
             },
@@ -192,6 +191,19 @@ impl Lock {
     fn watch(&self) -> Option<dynamo_lock_protocol::Watch> {
         lock(&self.client.core.watches).get(&self.name).cloned()
     }
+}
+
+/// Result of [`Lock::try_acquire`].
+///
+/// There is no method that only tells whether the lock was acquired, because calling it on a temporary value would
+/// drop the guard, which releases the lock. Match on the value and keep the guard.
+#[derive(Debug)]
+#[must_use = "the lock is released when the guard in it is dropped"]
+pub enum TryAcquire {
+    /// The lock was acquired.
+    Acquired(Guard),
+    /// Another client holds the lock. The holder was read by the same request.
+    Held(Holder),
 }
 
 /// Options of one acquisition, and the ways to acquire with them.
@@ -259,21 +271,10 @@ impl LockOptions {
     ///
     /// # Cancel safety
     /// As [`Lock::acquire`].
-    pub async fn try_acquire(self) -> Result<Option<Guard>, AcquireError> {
-        Ok(self.try_acquire_or_holder().await?.ok())
-    }
-
-    /// As [`Lock::try_acquire`], and says who holds the lock otherwise, as the same answer told it: no further request.
-    ///
-    /// # Errors
-    /// As [`Lock::try_acquire`], and [`AcquireError::Config`] if the options cannot be.
-    ///
-    /// # Cancel safety
-    /// As [`Lock::acquire`].
-    pub async fn try_acquire_or_holder(self) -> Result<Result<Guard, Holder>, AcquireError> {
+    pub async fn try_acquire(self) -> Result<TryAcquire, AcquireError> {
         match self.drive(WaitMode::Try, None).await? {
-            Acquired::Held(held) => Ok(Ok(self.guard(*held))),
-            Acquired::Contended(holder) => Ok(Err(holder)),
+            Acquired::Held(held) => Ok(TryAcquire::Acquired(self.guard(*held))),
+            Acquired::Contended(holder) => Ok(TryAcquire::Held(holder)),
         }
     }
 

@@ -1,9 +1,8 @@
-//! Looks for two holders.
-
-mod explore;
-mod world;
+//! Command line of the simulator.
 
 use std::process::ExitCode;
+
+use dynamo_lock_sim::{explore, world};
 
 const USAGE: &str = "\
 usage: dynamo-lock-sim run [--from N] [--seeds M] [--jobs J] [--world model|sdk|sqlite] | run --seed N --trace [--less …]

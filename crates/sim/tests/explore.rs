@@ -1,12 +1,8 @@
 //! Small worlds of the lease protocol, explored to their ends; and mutants of it, each of which has to be noticed.
 
-#[path = "../src/explore/mod.rs"]
-#[allow(dead_code)] // the command line's part of it is not used here
-mod explore;
-
-use explore::driver::Context;
-use explore::search::{Found, search};
-use explore::{configs, mutants, trace};
+use dynamo_lock_sim::explore::driver::Context;
+use dynamo_lock_sim::explore::search::{Found, search};
+use dynamo_lock_sim::explore::{configs, mutants, trace};
 
 /// More than any of these worlds has.
 const STATES_MAX: usize = 400_000;

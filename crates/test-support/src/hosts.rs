@@ -6,10 +6,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use dynamo_lock::store::{Answer, BoxFuture, Op, Outcome, Page, Row, ServiceDate};
+use dynamo_lock::simulation::{Clock, ClockReading, Random};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, Outcome, Page, Row, ServiceDate};
 use dynamo_lock::{
-    Client, ClientBuilder, Clock, ClockReading, Consistency, Event, LockName, Memory, Observer, Random, Store,
-    StoreError, StoreErrorKind,
+    Client, ClientBuilder, Event, Guard, LockName, Memory, Observer, Store, StoreError, StoreErrorKind, TryAcquire,
 };
 use tokio::time::{Instant, sleep};
 
@@ -17,6 +17,21 @@ use tokio::time::{Instant, sleep};
 pub const EPOCH_MS: u64 = 1_800_000_000_000;
 /// One way on the network.
 pub const LATENCY: Duration = Duration::from_millis(5);
+
+/// Turns a [`TryAcquire`] into the guard that it may contain.
+pub trait IntoGuard {
+    /// Returns the guard, `None` if another client holds the lock.
+    fn into_guard(self) -> Option<Guard>;
+}
+
+impl IntoGuard for TryAcquire {
+    fn into_guard(self) -> Option<Guard> {
+        match self {
+            TryAcquire::Acquired(guard) => Some(guard),
+            TryAcquire::Held(_) => None,
+        }
+    }
+}
 
 /// Everything there is: the true time and the table.
 #[derive(Clone, Debug)]

@@ -9,7 +9,8 @@ mod watch;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use dynamo_lock::{Client, Clock, ClockReading, Guard, ReleaseError, SystemClock};
+use crate::clock::{ClockReading, SystemClock};
+use dynamo_lock::{Client, Guard, ReleaseError};
 use nix::sys::signal::Signal;
 
 use self::signals::Signals;

@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream as Channel;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, FencingToken, SystemClock};
+use crate::clock::SystemClock;
+use dynamo_lock::FencingToken;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;

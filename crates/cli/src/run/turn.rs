@@ -1,6 +1,6 @@
 //! Taking the lock: in turn, in time, or not at all.
 
-use dynamo_lock::{AcquireError, Guard, Inspection, Lock};
+use dynamo_lock::{AcquireError, Guard, Inspection, Lock, TryAcquire};
 use nix::sys::signal::Signal;
 
 use super::signals::Signals;
@@ -45,9 +45,9 @@ async fn acquire(lock: &Lock, task: &RunTask) -> Result<Turn, Failure> {
     }
     // The answer that says "held" says by whom: no further request.
     let holder = match task.wait_mode {
-        WaitMode::None => match options.try_acquire_or_holder().await? {
-            Ok(guard) => return Ok(Turn::Ours(guard)),
-            Err(holder) => Some(holder),
+        WaitMode::None => match options.try_acquire().await? {
+            TryAcquire::Acquired(guard) => return Ok(Turn::Ours(guard)),
+            TryAcquire::Held(holder) => Some(holder),
         },
         WaitMode::Endless => return Ok(Turn::Ours(options.acquire().await?)),
         WaitMode::AtMost(limit) => match options.acquire_within(limit).await {
@@ -78,7 +78,7 @@ async fn is_held_around_us(store: &Open, lock: &Lock, task: &RunTask) -> Result<
         return Ok(false);
     }
     match lock.inspect().await? {
-        Inspection::Held { token: Some(token), .. } => Ok(around.contains(&token.get())),
+        Inspection::Held { holder, .. } => Ok(holder.token.is_some_and(|token| around.contains(&token.get()))),
         _ => Ok(false),
     }
 }

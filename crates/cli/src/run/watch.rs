@@ -6,7 +6,8 @@ use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use dynamo_lock::{Clock, ClockReading, Guard, LossReason, SystemClock};
+use crate::clock::{ClockReading, SystemClock};
+use dynamo_lock::{Guard, LossReason};
 use nix::sys::signal::Signal;
 
 use super::signals::Signals;

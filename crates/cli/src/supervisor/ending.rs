@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock::ClockReading;
+use crate::clock::ClockReading;
 
 /// Clocks are looked at this often (R4): a timer does not count a suspension.
 pub const LOOK: Duration = Duration::from_millis(250);

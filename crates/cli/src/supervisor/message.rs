@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use dynamo_lock::ClockReading;
+use crate::clock::ClockReading;
 use nix::sys::signal::Signal;
 
 /// For how long the command may run: so long from a moment of this host's clocks, which both read.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::exam::{Exam, Passed, Written, acquire, agree, difference, free_row, held_row, release, renew};
 use super::{Case, Coverage, Dice};
-use crate::store::{NAME_MAX, Op, RecordVersion, Row, Value, Verdict, apply};
-use crate::{Clock, Consistency, LockName, SystemClock};
+use crate::LockName;
+use crate::clock::{Clock, SystemClock};
+use crate::store::{Consistency, NAME_MAX, Op, RecordVersion, Row, Value, Verdict, apply};
 
 /// Pages of a listing, after which it is given up.
 const PAGES_MAX: usize = 2_000;

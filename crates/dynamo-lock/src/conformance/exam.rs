@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Options, Subject};
+use crate::clock::{Clock, SystemClock};
 use crate::store::{
-    Answer, BoxFuture, Ends, Lease, LeaseId, LockName, Op, OpKind, Outcome, Page, RecordVersion, Row, Value, Verdict,
+    Answer, BoxFuture, Consistency, Ends, Lease, LeaseId, LockName, Op, OpKind, Outcome, Page, RecordVersion, Row,
+    Value, Verdict,
 };
-use crate::{Clock, Consistency, FencingToken, Store, StoreErrorKind, SystemClock};
+use crate::{FencingToken, Store, StoreErrorKind};
 
 /// Tries of a throttled request; the pauses between them sum up to ten seconds.
 const TRIES: u32 = 10;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use tokio::task::JoinSet;
 
 use super::exam::{Exam, Passed, Written, acquire, free_row, held_row, lease, op, release, renew};
-use crate::store::{LockName, Op, OpKind, RecordVersion, Row};
-use crate::{Consistency, FencingToken};
+use crate::FencingToken;
+use crate::store::{Consistency, LockName, Op, OpKind, RecordVersion, Row};
 
 /// Sends these at once; the answers beside the op, in any order.
 async fn race(exam: &Exam<'_>, ops: Vec<Op>) -> Result<Vec<(Op, Written)>, String> {

@@ -3,6 +3,7 @@
 
 #[cfg(feature = "dynamodb")]
 pub(crate) mod dynamodb;
+mod error;
 pub(crate) mod memory;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
@@ -10,7 +11,6 @@ pub(crate) mod sqlite;
 mod url;
 
 use std::any::Any;
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -22,8 +22,9 @@ pub use dynamo_lock_protocol::{
     RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr, holds,
 };
 
+pub use self::error::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
 #[cfg(feature = "config")]
-pub use self::url::{DynamoDbUrl, OpenError, StoreUrl, UrlError, open};
+pub use self::url::{DynamoDbUrl, StoreUrl, UrlError};
 
 /// A boxed future, so that [`Store`] and [`crate::Clock`] stay object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -83,7 +84,7 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     }
 }
 
-/// What a client can be built on: a store, or one that is shared already, as [`open`] gives it.
+/// What a client can be built on: a store, or one that is shared already, as `StoreUrl::open` returns it.
 pub trait IntoStore {
     /// The store, shared.
     fn into_store(self) -> Arc<dyn Store>;
@@ -133,63 +134,4 @@ pub struct Page {
     pub rows: Vec<(String, Row)>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<String>,
-}
-
-/// Why a store did not do what it was asked: one line that says what to do.
-#[derive(Clone, Debug)]
-pub struct StoreError {
-    kind: StoreErrorKind,
-    message: String,
-    source: Option<Arc<dyn Error + Send + Sync>>,
-}
-
-/// What a caller can do about a [`StoreError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum StoreErrorKind {
-    /// No answer, or none that tells: a write may have taken effect. Retried.
-    Unanswered,
-    /// Too many requests: it certainly took no effect. Retried.
-    Throttled,
-    /// Not allowed: a permission is missing.
-    AccessDenied,
-    /// Configuration: no such table, wrong key schema, no region, no credentials, not a database of ours.
-    Misconfigured,
-    /// Refused for another reason; asking again will not help.
-    Refused,
-}
-
-impl StoreError {
-    /// An error of this kind; the message says what happened and what to do, in one line.
-    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
-    }
-
-    /// With the error that caused it.
-    pub fn with_source(mut self, source: impl Error + Send + Sync + 'static) -> Self {
-        self.source = Some(Arc::new(source));
-        self
-    }
-
-    /// What can be done about it.
-    pub fn kind(&self) -> StoreErrorKind {
-        self.kind
-    }
-
-    /// Whether the same request may succeed later.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, StoreErrorKind::Unanswered | StoreErrorKind::Throttled)
-    }
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl Error for StoreError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
 }

@@ -109,29 +109,6 @@ pub enum UrlError {
     BadEscape,
 }
 
-/// Why a store could not be opened.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The URL is not right.
-    #[error(transparent)]
-    Url(#[from] UrlError),
-    /// The store said so.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Opens the store of a URL. No request is sent to a table yet.
-///
-/// # Errors
-/// [`OpenError`], one line with the mend.
-///
-/// # Cancel safety
-/// May be dropped at any time. A database file may then have been created.
-pub async fn open(url: &str) -> Result<Arc<dyn Store>, OpenError> {
-    Ok(StoreUrl::parse(url)?.open().await?)
-}
-
 impl StoreUrl {
     /// Parses a URL, without looking at anything else.
     ///
@@ -141,13 +118,13 @@ impl StoreUrl {
         parse::parse(url)
     }
 
-    /// Opens the store, as [`open`] does.
+    /// Opens the store. No request is sent to a table yet.
     ///
     /// # Errors
     /// What the store says: Misconfigured if it cannot be opened, or if this program was built without it.
     ///
     /// # Cancel safety
-    /// As [`open`].
+    /// May be dropped at any time. A database file may then have been created.
     pub async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
         match self {
             Self::Memory => Ok(Arc::new(Memory::new())),

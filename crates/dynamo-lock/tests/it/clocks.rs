@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::machine::{Desk, at, date, request, write};
 use dynamo_lock::{Client, Guard, Renewal};
 use dynamo_lock_protocol::{Acquire, OpKind, SentAt, Step};
-use test_support::hosts::{Fault, World};
+use test_support::hosts::{Fault, IntoGuard, World};
 use tokio::time::sleep;
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -30,7 +30,7 @@ async fn lesson_06_wall_clocks_a_day_off_take_no_live_lock() {
             let lock = other.client().lock("a").unwrap();
             for _ in 0..10 {
                 sleep(ms(3_000)).await;
-                assert!(lock.try_acquire().await.unwrap().is_none(), "{ours} against {theirs}");
+                assert!(lock.try_acquire().await.unwrap().into_guard().is_none(), "{ours} against {theirs}");
             }
             // And when its holder crashes, nobody is in before it has stopped believing.
             host.link.all(Fault::Hang);
@@ -134,7 +134,7 @@ async fn lesson_48_a_hold_longer_than_the_lease_keeps_others_out_to_its_end() {
         let (early, late) = (world.host().client(), world.host().client());
         let (first, second) = tokio::join!(acquired(&early), async {
             sleep(Duration::from_secs(60)).await;
-            assert!(late.lock("a").unwrap().try_acquire().await.unwrap().is_none());
+            assert!(late.lock("a").unwrap().try_acquire().await.unwrap().into_guard().is_none());
         });
         let () = second;
         assert!(first.token() > token);
@@ -161,7 +161,7 @@ async fn lesson_49_no_old_stamp_stays_beside_a_wall_clock_time() {
     assert_eq!(row.text("expiryClock"), None);
     assert!(row.whole("expiresOn").unwrap() < world.epoch_ms());
     // So one who has a service clock does not take it for long dead.
-    assert!(world.host().client().lock("a").unwrap().try_acquire().await.unwrap().is_none());
+    assert!(world.host().client().lock("a").unwrap().try_acquire().await.unwrap().into_guard().is_none());
     assert!(guard.is_valid());
 }
 

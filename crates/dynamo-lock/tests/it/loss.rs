@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::machine::{Desk, at, request, write};
-use dynamo_lock::{Guard, LossReason, ReleaseError, Renewal, StoreErrorKind, WithError};
+use dynamo_lock::{EnsureError, Guard, LossReason, ReleaseError, Renewal, StoreErrorKind, WithError};
 use dynamo_lock_protocol::{Acquire, SentAt, Step};
-use test_support::hosts::{Diary, Fault, Host, World};
+use test_support::hosts::{Diary, Fault, Host, IntoGuard, World};
 use tokio::time::sleep;
 
 fn ms(ms: u64) -> Duration {
@@ -95,7 +95,7 @@ async fn lesson_11_an_unreachable_store_is_told_apart_from_a_lock_taken_away() {
     let guard = client.lock("a").unwrap().acquire().await.unwrap();
     host.link.all(Fault::LoseRequest);
     assert_eq!(guard.lost().await, LossReason::Expired);
-    let last = guard.ensure(Duration::ZERO).unwrap_err();
+    let last = guard.loss().unwrap();
     assert_eq!(last.last_error.as_ref().map(|error| error.kind()), Some(StoreErrorKind::Unanswered));
     let line = diary.lines().into_iter().find(|line| line.starts_with("Lost")).expect("a line says so");
     assert!(line.contains("Expired") && line.contains("no answer came"), "{line}");
@@ -243,8 +243,23 @@ async fn lesson_21_two_guards_in_one_process_exclude_each_other() {
     let client = world.host().client();
     let lock = client.lock("a").unwrap();
     let first = lock.options().renewal(Renewal::Automatic).acquire().await.unwrap();
-    assert!(lock.try_acquire().await.unwrap().is_none());
-    assert!(client.clone().lock("a").unwrap().try_acquire().await.unwrap().is_none());
+    assert!(lock.try_acquire().await.unwrap().into_guard().is_none());
+    assert!(client.clone().lock("a").unwrap().try_acquire().await.unwrap().into_guard().is_none());
     first.release().await.unwrap();
-    assert!(lock.try_acquire().await.unwrap().is_some());
+    assert!(lock.try_acquire().await.unwrap().into_guard().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn ensure_reports_too_short_while_lease_is_valid() {
+    let world = World::new();
+    let host = world.host();
+    let guard = host.client().lock("a").unwrap().acquire().await.unwrap();
+    guard.ensure(Duration::from_secs(1)).unwrap();
+    let error = guard.ensure(Duration::from_secs(3600)).unwrap_err();
+    assert!(matches!(error, EnsureError::TooShort { left, .. } if left > Duration::ZERO), "{error}");
+    assert!(guard.is_valid() && guard.loss().is_none());
+    host.link.all(Fault::LoseRequest);
+    guard.lost().await;
+    let error = guard.ensure(Duration::ZERO).unwrap_err();
+    assert!(matches!(&error, EnsureError::Lost(lost) if lost.reason == LossReason::Expired), "{error}");
 }

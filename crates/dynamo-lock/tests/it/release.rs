@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::machine::{Desk, at, request, write};
 use dynamo_lock::{LossReason, ReleaseError, Renewal};
 use dynamo_lock_protocol::{Acquire, HeldStep, SentAt};
-use test_support::hosts::{Call, Fault, Host, LATENCY, World, dice};
+use test_support::hosts::{Call, Fault, Host, IntoGuard, LATENCY, World, dice};
 use tokio::time::sleep;
 
 /// Two round trips, and the longest first pause between two tries.
@@ -20,7 +20,7 @@ async fn lesson_01_an_applied_acquire_with_a_lost_answer_is_recognised_as_ours()
     let world = World::new();
     let host = world.host();
     host.link.once("acquire", Fault::LoseAnswer);
-    let guard = host.client().lock("a").unwrap().try_acquire().await.unwrap().expect("ours");
+    let guard = host.client().lock("a").unwrap().try_acquire().await.unwrap().into_guard().expect("ours");
     assert_eq!(host.link.kinds(), ["acquire", "acquire"]);
     assert!(world.time() <= TWO_ROUND_TRIPS, "{:?}", world.time());
     assert_eq!(world.row("a").await.unwrap().token(), Some(guard.token()));
@@ -33,7 +33,7 @@ async fn lesson_01_an_applied_takeover_with_a_lost_answer_is_recognised_as_ours(
     let host = world.host();
     host.link.once("take over", Fault::LoseAnswer);
     let began = world.time();
-    let guard = host.client().lock("a").unwrap().try_acquire().await.unwrap().expect("ours");
+    let guard = host.client().lock("a").unwrap().try_acquire().await.unwrap().into_guard().expect("ours");
     assert_eq!(host.link.kinds(), ["acquire", "take over", "take over"]);
     assert!(world.time() - began <= TWO_ROUND_TRIPS + 2 * LATENCY);
     assert_eq!(guard.token().get(), dead + 1, "it took effect once");
@@ -129,7 +129,7 @@ async fn released_with_a_successor(host: &Host, world: &World, at_ms: u64, secon
     sleep(ms(at_ms) - world.time()).await;
     let release = tokio::spawn(guard.release());
     sleep(ms(6)).await;
-    let successor = world.host().client().lock("a").unwrap().try_acquire().await.unwrap().expect("free");
+    let successor = world.host().client().lock("a").unwrap().try_acquire().await.unwrap().into_guard().expect("free");
     let result = release.await.unwrap();
     assert_eq!(host.link.kinds(), ["acquire", "release", "release"]);
     assert!(successor.is_valid());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dynamo_lock::{Client, Guard, Inspection, LossReason, ReleaseError, RevokeError};
-use test_support::hosts::{Fault, World};
+use test_support::hosts::{Fault, IntoGuard, World};
 use tokio::time::sleep;
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -26,8 +26,8 @@ async fn lesson_05_inspect_says_between_what_and_what_a_lease_ends() {
     sleep(ms(1_000)).await;
     let token = guard.token();
     host.link.all(Fault::Hang);
-    let Inspection::Held { token: seen, may_end, .. } = operator.inspect().await.unwrap() else { panic!("held") };
-    assert_eq!(seen, Some(token));
+    let Inspection::Held { holder, may_end } = operator.inspect().await.unwrap() else { panic!("held") };
+    assert_eq!(holder.token, Some(token));
     let asked = world.time();
     // What follows shows that it spoke the truth.
     let next = acquired(&world.host().client()).await;
@@ -49,11 +49,11 @@ async fn lesson_05_inspect_says_that_a_dead_lease_is_surely_over() {
     sleep(ms(60_000)).await;
     let operator = world.host().client().lock("a").unwrap();
     let inspection = operator.inspect().await.unwrap();
-    let Inspection::Expired { token, by } = inspection else { panic!("{inspection:?}") };
-    assert_eq!(token, Some(guard.token()));
-    assert!(by.owner.unwrap().starts_with("test ("));
+    let Inspection::Expired { holder } = inspection else { panic!("{inspection:?}") };
+    assert_eq!(holder.token, Some(guard.token()));
+    assert!(holder.owner.unwrap().starts_with("test ("));
     // And only then: whoever tries finds it so.
-    assert!(operator.try_acquire().await.unwrap().is_some());
+    assert!(operator.try_acquire().await.unwrap().into_guard().is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -76,7 +76,8 @@ async fn lesson_25_what_inspect_shows_can_be_freed_and_exactly_that() {
     let stuck = acquired(&host.client()).await;
     host.link.all(Fault::Hang);
     let operator = world.host().client().lock("a").unwrap();
-    let Inspection::Held { token: Some(token), .. } = operator.inspect().await.unwrap() else { panic!("held") };
+    let Inspection::Held { holder, .. } = operator.inspect().await.unwrap() else { panic!("held") };
+    let token = holder.token.unwrap();
     assert_eq!(token, stuck.token());
     // Another reign's number frees nothing.
     for other in [token.get() - 1, token.get() + 1] {
@@ -91,7 +92,7 @@ async fn lesson_25_what_inspect_shows_can_be_freed_and_exactly_that() {
     operator.force_revoke(token).await.unwrap();
     assert!(world.is_free("a").await);
     // The successor is not touched by the same command, given once more.
-    let next = operator.try_acquire().await.unwrap().expect("free");
+    let next = operator.try_acquire().await.unwrap().into_guard().expect("free");
     let before = world.row("a").await;
     assert!(matches!(operator.force_revoke(token).await, Err(RevokeError::Ended { .. })));
     assert_eq!(world.row("a").await, before);

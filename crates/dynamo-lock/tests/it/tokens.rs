@@ -138,9 +138,9 @@ async fn lesson_29_rows_of_the_next_format_are_refused_by_name_and_not_touched()
         world.plant("a", Some(next.clone()));
         let lock = host.client().lock("a").unwrap();
         let error = refused(&host.client(), false).await;
-        let AcquireError::Row { name, fault } = &error else { panic!("{error}") };
+        let AcquireError::Row { name, error: cause } = &error else { panic!("{error}") };
         assert_eq!(name.as_str(), "a");
-        assert!(matches!(fault, RowError::UnknownVersion { .. } | RowError::UnknownKind { .. }), "{fault}");
+        assert!(matches!(cause, RowError::UnknownVersion { .. } | RowError::UnknownKind { .. }), "{cause}");
         assert!(error.to_string().contains("upgrade"), "{error}");
         lock.inspect().await.unwrap_err();
         lock.force_revoke(dynamo_lock::FencingToken::new(next.whole("token").unwrap())).await.unwrap_err();
@@ -162,7 +162,7 @@ async fn lesson_34_a_row_of_the_users_own_is_refused_by_name_and_unchanged() {
         world.plant("a", Some(theirs.clone()));
         let lock = host.client().lock("a").unwrap();
         let error = refused(&host.client(), false).await;
-        assert!(matches!(&error, AcquireError::Row { fault: RowError::NotALock, .. }), "{error}");
+        assert!(matches!(&error, AcquireError::Row { error: RowError::NotALock, .. }), "{error}");
         assert!(error.to_string().contains("\"a\""), "{error}");
         assert!(matches!(refused(&host.client(), true).await, AcquireError::Row { .. }));
         lock.force_revoke(dynamo_lock::FencingToken::new(7)).await.unwrap_err();

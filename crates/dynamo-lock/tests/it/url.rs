@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::sync::Arc;
 
-use dynamo_lock::store::{DynamoDbUrl, OpenError, StoreUrl, UrlError, open};
-use dynamo_lock::{Consistency, LockName, StoreErrorKind};
+use dynamo_lock::store::{Consistency, DynamoDbUrl, StoreUrl, UrlError};
+use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
 
 const ARN: &str = "arn:aws:dynamodb:eu-west-1:123456789012:table/Lock";
 
@@ -154,14 +155,19 @@ async fn memory_and_sqlite_urls_open_their_stores() {
 
 #[tokio::test]
 async fn opening_says_what_is_wrong() {
-    assert!(matches!(open("nonsense").await, Err(OpenError::Url(UrlError::UnknownScheme { .. }))));
+    assert!(matches!(StoreUrl::parse("nonsense"), Err(UrlError::UnknownScheme { .. })));
     match open("sqlite:///nowhere/at/all/locks.db").await {
-        Err(OpenError::Store(error)) => {
+        Err(error) => {
             assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
             assert!(error.to_string().contains("create it"), "{error}");
         }
-        other => panic!("{other:?}"),
+        Ok(store) => panic!("{store:?}"),
     }
+}
+
+/// Opens the store of a valid URL.
+async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    StoreUrl::parse(url).expect("a store URL").open().await
 }
 
 const URL: &str = "DYNAMO_LOCK_TEST_URL";
@@ -176,8 +182,7 @@ async fn second_process() {
             println!("answer: {:?}", store.read(&name, Consistency::Strong).await.result);
         }
         Ok(_) => println!("answer: opened"),
-        Err(OpenError::Store(error)) => println!("answer: {:?}: {error}", error.kind()),
-        Err(error) => println!("answer: {error}"),
+        Err(error) => println!("answer: {:?}: {error}", error.kind()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dynamo_lock::{AcquireError, Client, Guard};
-use test_support::hosts::{Call, Fault, Host, World, dice};
+use test_support::hosts::{Call, Fault, Host, IntoGuard, World, dice};
 use tokio::time::sleep;
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ async fn lesson_04_a_lock_dead_for_years_is_taken_without_waiting() {
         let lock = host.client().lock("a").unwrap();
         let row = world.row("a").await;
         let guard = match try_only {
-            true => lock.try_acquire().await.unwrap().expect("long dead"),
+            true => lock.try_acquire().await.unwrap().into_guard().expect("long dead"),
             false => lock.acquire().await.unwrap(),
         };
         assert!(guard.token().get() > token);
@@ -81,7 +81,7 @@ async fn lesson_18_a_client_that_tries_again_and_again_reads_before_it_writes() 
     let host = world.host();
     let lock = host.client().lock("a").unwrap();
     for _ in 0..20 {
-        assert!(lock.try_acquire().await.unwrap().is_none());
+        assert!(lock.try_acquire().await.unwrap().into_guard().is_none());
     }
     assert_eq!((writes(&host), host.link.kinds().len()), (1, 20));
 }
@@ -116,7 +116,7 @@ async fn lesson_19_throttled_waiters_ask_no_more_often_than_others_and_hardly_wr
     for seed in 0..20 {
         let host = world.host();
         let lock = host.client().lock("a").unwrap();
-        assert!(lock.try_acquire().await.unwrap().is_none());
+        assert!(lock.try_acquire().await.unwrap().into_guard().is_none());
         host.link.forget();
         throttle(&host, seed);
         let limit = Duration::from_secs(60);

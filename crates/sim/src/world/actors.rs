@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::{AcquireError, Client, ClockReading, Guard, HoldError, Lock, LockName, LockOptions, Renewal};
+use dynamo_lock::simulation::ClockReading;
+use dynamo_lock::{AcquireError, Client, Guard, HoldError, Lock, LockName, LockOptions, Renewal, TryAcquire};
 use dynamo_lock_protocol::attr;
 use tokio::time::sleep;
 
@@ -108,8 +109,8 @@ impl Worker {
         let acquiring = async {
             match way {
                 0..=1 => options.try_acquire().await,
-                2..=4 => options.acquire_within(limit).await.map(Some),
-                _ => options.acquire().await.map(Some),
+                2..=4 => options.acquire_within(limit).await.map(TryAcquire::Acquired),
+                _ => options.acquire().await.map(TryAcquire::Acquired),
             }
         };
         let answer = tokio::select! {
@@ -122,12 +123,12 @@ impl Worker {
             }
         };
         match answer {
-            Ok(Some(guard)) => {
+            Ok(TryAcquire::Acquired(guard)) => {
                 self.world().waited(lock.name(), began);
                 self.world().told_acquired(lock.name().as_str(), guard.token().get(), began);
                 self.keep(guard, terms).await;
             }
-            Ok(None) => {
+            Ok(TryAcquire::Held(_)) => {
                 self.world().count("contended");
                 self.world().told_contended(lock.name().as_str(), began);
             }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::{ClockReading, Event, Guard, LockName, LossReason, Observer, ReleaseError};
+use dynamo_lock::simulation::ClockReading;
+use dynamo_lock::{Event, Guard, LockName, LossReason, Observer, ReleaseError};
 use dynamo_lock_protocol::{Op, OpKind, attr};
 
 use super::host::{Host, Inside};

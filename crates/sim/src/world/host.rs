@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use dynamo_lock::LockName;
+use dynamo_lock::simulation::{Clock, ClockReading, Random};
 use dynamo_lock::store::BoxFuture;
-use dynamo_lock::{Clock, ClockReading, LockName, Random};
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 

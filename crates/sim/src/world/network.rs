@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::store::{Answer, BoxFuture, Op, OpKind, Outcome, Page, Row, ServiceDate};
-use dynamo_lock::{Consistency, LockName, Store, StoreError, StoreErrorKind};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, OpKind, Outcome, Page, Row, ServiceDate};
+use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
 use tokio::time::sleep;
 
 use super::host::Host;

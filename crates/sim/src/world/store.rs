@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use dynamo_lock::ClockReading;
+use dynamo_lock::simulation::ClockReading;
 use dynamo_lock_protocol::{
     EXPIRY_PAD, FencingToken, LockName, Op, OpKind, Outcome, RecordVersion, Row, RowState, attr,
 };

@@ -1,6 +1,7 @@
 //! The DynamoDB store: ops as conditional updates over the official SDK.
 
-mod answer;
+mod date;
+mod error;
 mod expression;
 mod fence;
 mod item;
@@ -25,11 +26,14 @@ use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationIn
 use aws_types::endpoint_config::EndpointUrl;
 use dynamo_lock_protocol::{Condition, LockName, Op, Outcome, Row, attr, holds};
 
-use self::answer::{Asked, DateReader};
+use self::date::DateReader;
+use self::error::{Action, Request};
 use self::expression::Expression;
 pub use self::fence::FenceExpression;
 pub use self::table::{TableError, TableFault, TableOptions};
-use super::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind};
+use super::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind, StoreOperation};
+use crate::error::TableMismatch;
+use crate::guard::Guard;
 
 /// How long one request may take, if nothing else is said.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -98,11 +102,36 @@ impl DynamoDb {
         &self.key
     }
 
-    /// A condition on a lock's row, for a transaction of the user's own.
-    pub fn condition_check(&self, name: &LockName, condition: &Condition) -> ConditionCheck {
+    /// Returns a `ConditionCheck` that passes only while `guard` holds its lock. Put it into your own
+    /// `TransactWriteItems`: the other writes of the transaction are then applied only if the lock is held.
+    ///
+    /// Renewals do not invalidate the check. After the lock was released or has passed to another holder, the check
+    /// fails for ever.
+    ///
+    /// # Errors
+    /// [`TableMismatch`] unless the guard's client was built with this store, a clone of it, or another [`DynamoDb`]
+    /// with the same table name or ARN and the same partition key. Accounts, Regions and endpoints are not compared;
+    /// in a table of the same name elsewhere the check never passes.
+    pub fn condition_check(&self, guard: &Guard) -> Result<ConditionCheck, TableMismatch> {
+        let store: &dyn std::any::Any = guard.store();
+        match store.downcast_ref::<Self>() {
+            Some(store) if store.table == self.table && store.key == self.key => {
+                Ok(self.check(guard.name(), &guard.condition()))
+            }
+            _ => Err(TableMismatch { name: guard.name().clone(), table: self.table.to_string() }),
+        }
+    }
+
+    /// Returns a `ConditionCheck` for any condition, so that tests can compare the expressions with [`holds`].
+    #[cfg(feature = "conformance")]
+    #[doc(hidden)]
+    pub fn check_condition(&self, name: &LockName, condition: &Condition) -> ConditionCheck {
+        self.check(name, condition)
+    }
+
+    fn check(&self, name: &LockName, condition: &Condition) -> ConditionCheck {
         let mut expression = Expression::new(&self.key);
         let condition = expression.condition(condition);
-        #[allow(clippy::expect_used)]
         ConditionCheck::builder()
             .table_name(&*self.table)
             .set_key(Some(self.item_key(name.as_str())))
@@ -118,9 +147,10 @@ impl DynamoDb {
         HashMap::from([(self.key.to_string(), AttributeValue::S(name.to_owned()))])
     }
 
-    fn asked(&self, action: &'static str) -> Asked<'_> {
+    /// Describes a request for the messages of its errors.
+    fn request(&self, action: Action) -> Request<'_> {
         let region = self.client.config().region().map(AsRef::as_ref);
-        Asked { action, table: &self.table, key: &self.key, region, profile: self.profile.as_deref() }
+        Request { action, table: &self.table, key: &self.key, region, profile: self.profile.as_deref() }
     }
 
     fn answer<T>(&self, dates: &DateReader, result: Result<T, StoreError>) -> Answer<T> {
@@ -142,23 +172,19 @@ impl DynamoDb {
             .set_expression_attribute_values(Some(expression.values()))
             .return_values(ReturnValue::AllNew)
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        let asked = self.asked("UpdateItem");
         match request.customize().interceptor(dates.clone()).send().await {
             Ok(output) => match output.attributes {
                 Some(item) => Ok(Outcome::Applied(item::row(item, &self.key))),
-                None => {
-                    let (kind, message) = asked.unreadable();
-                    Err(StoreError::new(kind, message))
-                }
+                None => Err(self.request(Action::UpdateItem).unreadable()),
             },
-            Err(error) if answer::code(&error) == Some("ConditionalCheckFailedException") => {
+            Err(error) if error::code(&error) == Some("ConditionalCheckFailedException") => {
                 let item = match error.into_service_error() {
                     UpdateItemError::ConditionalCheckFailedException(failed) => failed.item,
                     _ => None,
                 };
                 self.conflict(&condition, item.map(|item| item::row(item, &self.key)))
             }
-            Err(error) => Err(asked.error(error)),
+            Err(error) => Err(self.request(Action::UpdateItem).error(error)),
         }
     }
 
@@ -179,7 +205,7 @@ impl DynamoDb {
             .return_values_on_condition_check_failure(OnFailure::AllOld);
         match request.customize().interceptor(dates.clone()).send().await {
             Ok(_) => Ok(Outcome::Applied(row)),
-            Err(error) if answer::code(&error) == Some("ConditionalCheckFailedException") => {
+            Err(error) if error::code(&error) == Some("ConditionalCheckFailedException") => {
                 let item = match error.into_service_error() {
                     PutItemError::ConditionalCheckFailedException(failed) => failed.item,
                     _ => None,
@@ -187,7 +213,7 @@ impl DynamoDb {
                 // No row where there must be one: whoever asked reads it.
                 Ok(Outcome::Conflict(item.map(|item| item::row(item, &self.key))))
             }
-            Err(error) => Err(self.asked("PutItem").error(error)),
+            Err(error) => Err(self.request(Action::PutItem).error(error)),
         }
     }
 
@@ -199,7 +225,7 @@ impl DynamoDb {
                  ReturnValuesOnConditionCheckFailure, as DynamoDB does; upgrade it",
                 self.table
             );
-            return Err(StoreError::new(StoreErrorKind::Refused, message));
+            return Err(StoreError::new(StoreErrorKind::Refused, message).with_operation(StoreOperation::Write));
         }
         Ok(Outcome::Conflict(row))
     }
@@ -209,7 +235,7 @@ impl DynamoDb {
         let request = self.client.get_item().table_name(&*self.table).set_key(key).consistent_read(strong);
         match request.customize().interceptor(dates.clone()).send().await {
             Ok(output) => Ok(output.item.map(|item| item::row(item, &self.key))),
-            Err(error) => Err(self.asked("GetItem").error(error)),
+            Err(error) => Err(self.request(Action::GetItem).error(error)),
         }
     }
 
@@ -217,7 +243,7 @@ impl DynamoDb {
         let start = after.map(|after| self.item_key(after));
         let request = self.client.scan().table_name(&*self.table).set_exclusive_start_key(start);
         let output = request.customize().interceptor(dates.clone()).send().await;
-        let output = output.map_err(|error| self.asked("Scan").error(error))?;
+        let output = output.map_err(|error| self.request(Action::Scan).error(error))?;
         let name = |item: &HashMap<String, AttributeValue>| item.get(&*self.key)?.as_s().ok().cloned();
         let next = output.last_evaluated_key.as_ref().and_then(name);
         let rows = output.items.unwrap_or_default().into_iter();

@@ -10,7 +10,8 @@ use aws_sdk_dynamodb::types::{
 };
 use dynamo_lock_protocol::attr;
 
-use super::{DynamoDb, answer};
+use super::DynamoDb;
+use super::error::{self, Action};
 use crate::clock::{Clock, SystemClock};
 use crate::store::StoreError;
 
@@ -70,7 +71,7 @@ impl TableOptions {
 #[non_exhaustive]
 pub enum TableError {
     /// There is a table of this name.
-    #[error("table {table} exists already: `dynamo-lock table check` tells whether it can be used")]
+    #[error("table {table} already exists")]
     TableExists {
         /// Its name.
         table: String,
@@ -144,11 +145,7 @@ impl fmt::Display for TableFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing { table } => {
-                write!(
-                    f,
-                    "there is no table {table}: create it with `dynamo-lock table create`, or check name, \
-                    region and endpoint"
-                )
+                write!(f, "there is no table {table}; create it, or check name, Region and endpoint")
             }
             Self::NotActive { status } => write!(f, "the table is {status}: wait until it is ACTIVE"),
             Self::KeyName { found, expected } => {
@@ -203,13 +200,12 @@ impl DynamoDb {
     /// # Cancel safety
     /// If dropped, the table may exist, and without deletion of idle rows.
     pub async fn create_table(&self, options: TableOptions) -> Result<(), TableError> {
-        let asked = self.asked("CreateTable");
         match self.creation(&options)?.send().await {
             Ok(_) => {}
             Err(error) if matches!(error.as_service_error(), Some(CreateTableError::ResourceInUseException(_))) => {
                 return Err(TableError::TableExists { table: self.table.to_string() });
             }
-            Err(error) => return Err(asked.error(error).into()),
+            Err(error) => return Err(self.request(Action::CreateTable).error(error).into()),
         }
         self.wait_until(|status| status == Some(&TableStatus::Active)).await?;
         if options.ttl { self.enable_ttl().await } else { Ok(()) }
@@ -225,7 +221,7 @@ impl DynamoDb {
     /// If dropped, the table may be deleted all the same.
     pub async fn delete_table(&self) -> Result<(), TableError> {
         let deleted = self.client.delete_table().table_name(&*self.table).send().await;
-        deleted.map_err(|error| self.asked("DeleteTable").error(error))?;
+        deleted.map_err(|error| self.request(Action::DeleteTable).error(error))?;
         self.wait_until(|status| status.is_none()).await
     }
 
@@ -276,7 +272,7 @@ impl DynamoDb {
         let output = match self.client.describe_time_to_live().table_name(&*self.table).send().await {
             Ok(output) => output,
             Err(error) if is_unknown_operation(&error) => return Ok(None),
-            Err(error) => return Err(self.asked("DescribeTimeToLive").error(error)),
+            Err(error) => return Err(self.request(Action::DescribeTimeToLive).error(error)),
         };
         let on = |status: &TimeToLiveStatus| matches!(status, TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling);
         let ttl = output.time_to_live_description().filter(|ttl| ttl.time_to_live_status().is_some_and(on));
@@ -289,12 +285,12 @@ impl DynamoDb {
 
     async fn enable_ttl(&self) -> Result<(), TableError> {
         let on = TimeToLiveSpecification::builder().enabled(true).attribute_name(attr::TTL).build();
-        let on = on.map_err(|error| self.asked("UpdateTimeToLive").unbuilt(error))?;
+        let on = on.map_err(|error| self.request(Action::UpdateTimeToLive).unbuilt(error))?;
         let request = self.client.update_time_to_live().table_name(&*self.table).time_to_live_specification(on);
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) if is_unknown_operation(&error) => Ok(()),
-            Err(error) => Err(self.asked("UpdateTimeToLive").error(error).into()),
+            Err(error) => Err(self.request(Action::UpdateTimeToLive).error(error).into()),
         }
     }
 
@@ -302,7 +298,7 @@ impl DynamoDb {
         &self,
         options: &TableOptions,
     ) -> Result<aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder, StoreError> {
-        let unbuilt = |error| self.asked("CreateTable").unbuilt(error);
+        let unbuilt = |error| self.request(Action::CreateTable).unbuilt(error);
         let key = KeySchemaElement::builder().attribute_name(&*self.key).key_type(KeyType::Hash).build();
         let definition =
             AttributeDefinition::builder().attribute_name(&*self.key).attribute_type(ScalarAttributeType::S).build();
@@ -330,8 +326,8 @@ impl DynamoDb {
     async fn describe(&self) -> Result<Option<TableDescription>, StoreError> {
         match self.client.describe_table().table_name(&*self.table).send().await {
             Ok(output) => Ok(output.table),
-            Err(error) if answer::code(&error) == Some("ResourceNotFoundException") => Ok(None),
-            Err(error) => Err(self.asked("DescribeTable").error(error)),
+            Err(error) if error::code(&error) == Some("ResourceNotFoundException") => Ok(None),
+            Err(error) => Err(self.request(Action::DescribeTable).error(error)),
         }
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use dynamo_lock::conformance::{Options, PlantError, Report, Subject, run};
-use dynamo_lock::store::{BoxFuture, Change, Condition, Page, Value, Verdict, apply, attr};
-use dynamo_lock::{Answer, Consistency, LockName, Memory, Store, StoreError, StoreErrorKind};
+use dynamo_lock::store::{Answer, BoxFuture, Change, Condition, Consistency, Page, Value, Verdict, apply, attr};
+use dynamo_lock::{LockName, Memory, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{Op, Outcome, Row, holds};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,8 +8,9 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::base64;
 use dynamo_lock::conformance::{Options, PlantError, run};
-use dynamo_lock::store::{Answer, BoxFuture, Page};
-use dynamo_lock::{Consistency, DynamoDb, LockName, Random, Store, SystemRandom, TableOptions};
+use dynamo_lock::simulation::{Random, SystemRandom};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Page};
+use dynamo_lock::{DynamoDb, LockName, Store, TableOptions};
 use dynamo_lock_protocol::{Op, Outcome, Row, Value, attr};
 use serde_json::{Value as Json, json};
 

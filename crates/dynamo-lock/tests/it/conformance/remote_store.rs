@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use dynamo_lock::store::{Answer, BoxFuture, Page};
-use dynamo_lock::{Consistency, LockName, Sqlite, Store, StoreError, StoreErrorKind};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Page};
+use dynamo_lock::{LockName, Sqlite, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{Op, Outcome, Row};
 use serde_json::{Value as Json, json};
 use tokio::sync::oneshot;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dynamo_lock::store::ServiceDate;
-use dynamo_lock::{Answer as Reply, Consistency, DynamoDb, LockName, Store, StoreErrorKind};
+use dynamo_lock::store::{Answer as Reply, Consistency, ServiceDate, StoreErrorCause, StoreOperation};
+use dynamo_lock::{DynamoDb, LockName, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row};
 use test_support::dynamodb::{Answer, Dynoxide, Fault};
 
@@ -98,7 +98,7 @@ async fn what_a_person_must_mend_says_how() {
     use StoreErrorKind::{AccessDenied, Misconfigured, Refused};
     expect(Fault::Deny, AccessDenied, &["dynamodb:UpdateItem", "IAM policy", "User: u is not authorized"]).await;
     let missing = refused("ResourceNotFoundException", "Requested resource not found");
-    expect(missing, Misconfigured, &["there is no table Lock in eu-west-1", "dynamo-lock table create"]).await;
+    expect(missing, Misconfigured, &["there is no table Lock in eu-west-1", "DynamoDb::create_table"]).await;
     let key = refused("ValidationException", "The provided key element does not match the schema");
     expect(key, Misconfigured, &["partition key `name` of type S", "no sort key", "partition_key"]).await;
     let expired = refused("ExpiredTokenException", "The security token included in the request is expired");
@@ -114,6 +114,30 @@ async fn what_a_person_must_mend_says_how() {
 }
 
 #[tokio::test]
+async fn error_has_operation_and_cause() {
+    use StoreErrorCause::{ExpiredCredentials, KeySchema, MissingTable, RejectedCredentials, WrongClock};
+    let cases = [
+        (refused("ResourceNotFoundException", "?"), Some(MissingTable)),
+        (refused("ValidationException", "The provided key element does not match the schema"), Some(KeySchema)),
+        (refused("ExpiredTokenException", "?"), Some(ExpiredCredentials)),
+        (refused("UnrecognizedClientException", "?"), Some(RejectedCredentials)),
+        (refused("RequestTimeTooSkewed", "?"), Some(WrongClock)),
+        (Fault::Deny, None),
+    ];
+    for (fault, cause) in cases {
+        let (server, store) = server().await;
+        server.faults().next(fault.clone()).next(fault.clone()).next(fault.clone());
+        let written = store.write(&release()).await.result.expect_err("a fault");
+        let read = read(&store).await.result.expect_err("a fault");
+        let listed = store.list(None).await.result.expect_err("a fault");
+        let operations = [&written, &read, &listed].map(StoreError::operation);
+        let expected = [StoreOperation::Write, StoreOperation::Read, StoreOperation::List];
+        assert_eq!(operations, expected.map(Some), "{fault:?}");
+        assert!([&written, &read, &listed].iter().all(|error| error.cause() == cause), "{fault:?}: {written:?}");
+    }
+}
+
+#[tokio::test]
 async fn with_a_configuration_that_cannot_be_nothing_is_sent_and_the_line_says_so() {
     let server = Dynoxide::new();
     let plain = || {
@@ -124,7 +148,7 @@ async fn with_a_configuration_that_cannot_be_nothing_is_sent_and_the_line_says_s
     let region = aws_sdk_dynamodb::config::Region::new("eu-west-1");
     let whole = plain().region(region.clone()).credentials_provider(credentials.clone());
     let cases = [
-        (plain().credentials_provider(credentials.clone()), "no AWS Region is configured: set AWS_REGION"),
+        (plain().credentials_provider(credentials.clone()), "no AWS Region is configured; set AWS_REGION"),
         (plain().credentials_provider(credentials).endpoint_url("http://db"), "no AWS Region is configured"),
         (plain().region(region), "no usable AWS credentials"),
         (whole.use_fips(true).endpoint_url("http://db"), "FIPS and custom endpoint are not supported"),

@@ -1,7 +1,9 @@
 //! The DynamoDB store, on a DynamoDB in this process.
 
-use dynamo_lock::store::Condition;
-use dynamo_lock::{Consistency, DynamoDb, FenceExpression, FencingToken, LockName, Store, StoreErrorKind};
+use std::sync::Arc;
+
+use dynamo_lock::store::{Condition, Consistency};
+use dynamo_lock::{Client, DynamoDb, FenceExpression, FencingToken, LockName, Memory, Store, StoreErrorKind};
 use dynamo_lock_protocol::{Ends, Lease, Number, Op, OpKind, Outcome, Row, Target, Value, Verdict, apply, holds};
 use serde_json::json;
 use test_support::dynamodb::{Dynoxide, Fault};
@@ -192,7 +194,7 @@ async fn every_condition_holds_where_the_protocol_says() {
     for condition in conditions {
         for row in rows() {
             plant(&server, row.as_ref());
-            let check = store.condition_check(&name(), &condition);
+            let check = store.check_condition(&name(), &condition);
             let item = aws_sdk_dynamodb::types::TransactWriteItem::builder().condition_check(check).build();
             let passed = client.transact_write_items().transact_items(item).send().await;
             let said = passed.is_ok();
@@ -325,4 +327,22 @@ async fn a_fence_lets_larger_tokens_in_and_no_smaller_one() {
     let row = store.read(&LockName::new("account").expect("a name"), Consistency::Strong).await.result.expect("a read");
     let row = row.expect("a row");
     assert_eq!((row.whole("balance"), row.whole("fence"), row.whole("guard")), (Some(5), Some(9), Some(8)));
+}
+
+#[tokio::test]
+async fn condition_check_rejects_guard_of_another_store() {
+    let server = Dynoxide::new();
+    let store = server.store(TABLE).await;
+    let guard = |store: Arc<dyn Store>| async move {
+        let lock = Client::builder(store).build().expect("valid").lock("a").expect("valid");
+        lock.acquire().await.expect("free")
+    };
+    let of_table = guard(Arc::new(store.clone())).await;
+    assert!(store.condition_check(&of_table).is_ok());
+    assert!(DynamoDb::new(server.client(), TABLE).condition_check(&of_table).is_ok());
+    assert!(DynamoDb::new(server.client(), "Other").condition_check(&of_table).is_err());
+    assert!(store.clone().partition_key("id").condition_check(&of_table).is_err());
+    let of_memory = guard(Arc::new(Memory::new())).await;
+    let error = store.condition_check(&of_memory).unwrap_err();
+    assert_eq!((error.name.as_str(), error.table.as_str()), ("a", TABLE));
 }

@@ -112,7 +112,7 @@ async fn a_deleted_table_is_missing() {
     let faults = check(&server).await;
     assert_eq!(faults, [TableFault::Missing { table: TABLE.to_owned() }]);
     assert!(!faults[0].is_warning());
-    assert!(faults[0].to_string().contains("dynamo-lock table create"));
+    assert!(faults[0].to_string().contains("create it"));
     let again = store(&server).delete_table().await;
     assert!(matches!(&again, Err(TableError::Store(e)) if e.kind() == StoreErrorKind::Misconfigured), "{again:?}");
 }
@@ -139,7 +139,8 @@ async fn every_wrong_thing_is_found_at_once() {
 
 #[tokio::test]
 async fn a_table_with_another_key_says_so_on_first_use() {
-    use dynamo_lock::{Consistency, LockName, Store};
+    use dynamo_lock::store::Consistency;
+    use dynamo_lock::{LockName, Store};
     for keys in [
         &[("name", "N", "HASH")][..],
         &[("id", "S", "HASH")][..],

@@ -1,8 +1,8 @@
 //! Ops, and a second process: the test binary started again as its own test `second_process`, which does nothing unless it is
 //! told by its environment what to be.
 
-use dynamo_lock::store::attr;
-use dynamo_lock::{Consistency, FencingToken, LockName, Sqlite, Store};
+use dynamo_lock::store::{Consistency, attr};
+use dynamo_lock::{FencingToken, LockName, Sqlite, Store};
 use dynamo_lock_protocol::{Ends, Lease, LeaseId, Op, OpKind, Outcome, RecordVersion, Row};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -4,10 +4,8 @@ use crate::sqlite::child_process::Child;
 use crate::sqlite::process_holders::{
     HOUR, Later, Orphan, Waiter, client, live_file, settled, signal, start, temporary,
 };
-use dynamo_lock::store::{BoxFuture, Liveness, Op, Outcome, Page, Row};
-use dynamo_lock::{
-    Answer, Client, Consistency, Guard, HoldError, Inspection, LockName, LossReason, Renewal, Sqlite, Store,
-};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Liveness, Op, Outcome, Page, Row};
+use dynamo_lock::{Client, Guard, HoldError, Inspection, LockName, LossReason, Renewal, Sqlite, Store};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fs::{self, File};

@@ -10,8 +10,8 @@ mod processes;
 mod sharing;
 
 use child_process::{Child, acquire, lock_name, release, take_over, token};
-use dynamo_lock::store::{Value, apply};
-use dynamo_lock::{Client, Consistency, LockName, Memory, Renewal, Sqlite, Store, StoreErrorKind};
+use dynamo_lock::store::{Consistency, Value, apply};
+use dynamo_lock::{Client, LockName, Memory, Renewal, Sqlite, Store, StoreErrorKind};
 use dynamo_lock_protocol::{Op, Outcome, Row, Verdict};
 use std::cell::RefCell;
 use std::future::Future;
@@ -120,7 +120,7 @@ async fn foreign_attributes_keep_every_byte() {
         store.path(),
         "orders",
         &format!(
-            r#"{{"v":{{"N":"1"}},"guid":{{"S":"g"}},"reign":{{"S":"r"}},"token":{{"N":"7"}},"expiresOn":{{"N":"0"}},"x":{theirs}}}"#
+            r#"{{"v":{{"N":"1"}},"guid":{{"S":"g"}},"leaseId":{{"S":"r"}},"token":{{"N":"7"}},"expiresOn":{{"N":"0"}},"x":{theirs}}}"#
         ),
     );
     let Outcome::Applied(row) = write(&store, &acquire(&name, 1)).await else { panic!("free") };

@@ -1,8 +1,10 @@
 //! Holders in other processes, and somebody who wants what they hold.
 
 use crate::sqlite::child_process::{Child, lock_name, say};
+use dynamo_lock::simulation::{Clock, ClockReading, SystemClock};
+use dynamo_lock::store::{Answer, Consistency};
 use dynamo_lock::store::{BoxFuture, Liveness, Op, Outcome, Page, Row, attr};
-use dynamo_lock::{Answer, Client, Clock, ClockReading, Consistency, Guard, LockName, Sqlite, Store, SystemClock};
+use dynamo_lock::{Client, Guard, LockName, Sqlite, Store};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use test_support::hosts::IntoGuard;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
@@ -28,7 +31,7 @@ pub fn client(store: impl Store) -> Client {
 }
 
 async fn try_orders(client: &Client) -> Option<Guard> {
-    client.lock("orders").expect("a lock").try_acquire().await.expect("an answer")
+    client.lock("orders").expect("a lock").try_acquire().await.map(IntoGuard::into_guard).expect("an answer")
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

@@ -1,7 +1,8 @@
 //! Several processes on one file, some of which are killed.
 
 use crate::sqlite::child_process::{Child, lock_name, token};
-use dynamo_lock::{Consistency, Sqlite, Store};
+use dynamo_lock::store::Consistency;
+use dynamo_lock::{Sqlite, Store};
 use std::time::Duration;
 
 /// The checker: each token is larger than the one before.

@@ -8,8 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::config::{AsyncSleep, BehaviorVersion, Config, Credentials, Region, Sleep};
 use aws_smithy_async::time::TimeSource;
-use dynamo_lock::store::{Answer, BoxFuture, Op, Outcome, Page, Row, ServiceDate};
-use dynamo_lock::{Clock, Consistency, DynamoDb, LockName, Store, StoreErrorKind};
+use dynamo_lock::simulation::Clock;
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, Outcome, Page, Row, ServiceDate};
+use dynamo_lock::{DynamoDb, LockName, Store, StoreErrorKind};
 use dynoxide::{Database, DynoxideError};
 use serde_json::{Value as Json, json};
 

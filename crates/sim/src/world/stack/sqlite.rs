@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use dynamo_lock::store::{Op, Outcome, Row};
-use dynamo_lock::{Consistency, LockName, Sqlite, Store, StoreError};
+use dynamo_lock::store::{Consistency, Op, Outcome, Row};
+use dynamo_lock::{LockName, Sqlite, Store, StoreError};
 use tempfile::TempDir;
 
 use super::Real;

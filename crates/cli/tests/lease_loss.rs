@@ -35,7 +35,7 @@ fn ended_for_the_locks_sake(place: &Place, ran: Ran, child: i32) {
 }
 
 #[test]
-fn a_child_is_asked_and_then_killed_before_the_lease_ends_while_the_store_hangs() {
+fn child_gets_term_then_kill_before_lease_ends() {
     let place = Place::new();
     let running = start_stubborn(&place, &["--lease", "8"]);
     let child = pid(&place);
@@ -48,7 +48,7 @@ fn a_child_is_asked_and_then_killed_before_the_lease_ends_while_the_store_hangs(
 }
 
 #[test]
-fn a_child_that_obeys_ends_by_term_alone() {
+fn obedient_child_ends_by_term_alone() {
     let place = Place::new();
     let script = "trap 'echo TERM >> asked; exit 0' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
     let running = place.start(&["run", "--max-hold", "6", "a", "-c", script]);
@@ -60,7 +60,7 @@ fn a_child_that_obeys_ends_by_term_alone() {
 }
 
 #[test]
-fn the_longest_holding_time_ends_a_stubborn_child_too() {
+fn max_hold_kills_child_that_ignores_term() {
     let place = Place::new();
     let running = start_stubborn(&place, &["--max-hold", "4"]);
     let child = pid(&place);
@@ -69,7 +69,7 @@ fn the_longest_holding_time_ends_a_stubborn_child_too() {
 }
 
 #[test]
-fn a_revoked_reign_asks_and_ends_the_child_before_anybody_else_is_in() {
+fn revoked_run_ends_child_before_next_acquisition() {
     let place = Place::new();
     let running = start_stubborn(&place, &["--lease", "4"]);
     let child = pid(&place);
@@ -90,14 +90,14 @@ fn revoke(place: &Place) {
         let store = Sqlite::open(place.path("locks.db")).expect("the database");
         let client = Client::builder(store).build().expect("valid");
         let lock = client.lock("a").expect("valid");
-        let Ok(Inspection::Held { token: Some(token), .. }) = lock.inspect().await else { panic!("not held") };
-        let token: FencingToken = token;
+        let Ok(Inspection::Held { holder, .. }) = lock.inspect().await else { panic!("not held") };
+        let token: FencingToken = holder.token.expect("a token");
         lock.revoke(token).await.expect("it is held");
     });
 }
 
 #[test]
-fn kill_9_of_the_wrapper_takes_the_child_along() {
+fn killed_wrapper_ends_child() {
     let place = Place::new();
     let running = start_stubborn(&place, &[]);
     let child = pid(&place);
@@ -108,7 +108,7 @@ fn kill_9_of_the_wrapper_takes_the_child_along() {
 }
 
 #[test]
-fn stopped_from_the_terminal_both_stop_and_both_go_on() {
+fn stopped_wrapper_and_child_continue_together() {
     let place = Place::new();
     let running = start_stubborn_job(&place, &[]);
     let child = pid(&place);
@@ -125,7 +125,7 @@ fn stopped_from_the_terminal_both_stop_and_both_go_on() {
 }
 
 #[test]
-fn stopped_for_longer_than_its_lease_the_child_does_not_go_on() {
+fn child_stopped_past_lease_does_not_continue() {
     let place = Place::new();
     let running = start_stubborn_job(&place, &["--lease", "2"]);
     let child = pid(&place);
@@ -143,7 +143,7 @@ fn stopped_for_longer_than_its_lease_the_child_does_not_go_on() {
 
 /// The embedded store: the kernel tells who lives, so nobody waits for the lease of the dead.
 #[test]
-fn the_lock_of_a_killed_wrapper_is_had_at_once() {
+fn lock_of_killed_wrapper_is_acquired_at_once() {
     let place = Place::new();
     let running = start_stubborn(&place, &["--lease", "1h"]);
     let child = pid(&place);
@@ -163,7 +163,7 @@ fn start_with_something_left(place: &Place) -> (Running, i32) {
 }
 
 #[test]
-fn what_the_command_has_left_is_ended_with_its_wrapper() {
+fn remaining_descendants_end_with_wrapper() {
     let place = Place::new();
     let (running, left) = start_with_something_left(&place);
     running.signal("KILL");
@@ -173,7 +173,7 @@ fn what_the_command_has_left_is_ended_with_its_wrapper() {
 }
 
 #[test]
-fn what_outlives_wrapper_and_supervisor_keeps_the_lock() {
+fn descendant_outliving_supervisor_keeps_lock() {
     let place = Place::new();
     let (running, left) = start_with_something_left(&place);
     let supervisor = support::parent(support::parent(left));

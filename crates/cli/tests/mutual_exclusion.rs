@@ -62,12 +62,12 @@ fn nothing_is_lost(place: &Place) {
 }
 
 #[test]
-fn eight_processes_lose_no_increment_under_a_lock() {
+fn eight_processes_under_lock_lose_no_increment() {
     nothing_is_lost(&Place::new());
 }
 
 #[test]
-fn eight_processes_lose_no_increment_under_a_lock_in_a_dynamodb_table() {
+fn eight_processes_on_dynamodb_lose_no_increment() {
     let Ok(endpoint) = std::env::var(ENDPOINT) else {
         eprintln!("skipped: {ENDPOINT} names no DynamoDB server");
         return;
@@ -85,7 +85,7 @@ fn eight_processes_lose_no_increment_under_a_lock_in_a_dynamodb_table() {
 
 /// The control: what the lock is for.
 #[test]
-fn eight_processes_lose_increments_without_a_lock() {
+fn control_eight_processes_without_lock_lose_increments() {
     let place = Place::new();
     drive(&place, |driver| place.within("sh", &["-c", &increment(driver)]));
     assert!(count(&place) < DRIVERS * ROUNDS, "no increment was lost: the tests above show nothing");
@@ -149,11 +149,11 @@ fn success(ran: &Ran) -> (usize, u64) {
 }
 
 #[test]
-fn holders_killed_inside_lose_no_increment_of_the_others() {
+fn killed_holders_lose_no_increment_of_others() {
     survive_kills("first");
 }
 
 #[test]
-fn holders_killed_inside_lose_no_increment_of_the_others_under_another_lock_beside() {
+fn killed_holders_beside_other_lock_lose_no_increment() {
     survive_kills("second");
 }

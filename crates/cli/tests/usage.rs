@@ -5,7 +5,7 @@ mod support;
 use support::{Place, Running, answering, error, listening};
 
 #[test]
-fn wrong_usage_is_64_and_prints_nothing_on_standard_output() {
+fn usage_error_exits_64_and_prints_nothing_on_stdout() {
     let place = Place::new();
     let wrong: &[&[&str]] = &[
         &[],
@@ -56,7 +56,7 @@ fn wrong_usage_is_64_and_prints_nothing_on_standard_output() {
 }
 
 #[test]
-fn flags_of_flock_are_refused_with_what_to_do_in_their_place() {
+fn flock_flags_are_refused_with_replacement() {
     let place = Place::new();
     let cases = [
         (["-x", "-e", "--exclusive"], "every lock is exclusive: leave FLAG out"),
@@ -78,7 +78,7 @@ fn flags_of_flock_are_refused_with_what_to_do_in_their_place() {
 }
 
 #[test]
-fn what_is_out_of_range_is_told_the_range() {
+fn value_out_of_range_is_reported_with_range() {
     let place = Place::new();
     let cases: &[(&[&str], &str)] = &[
         (&["run", "-E", "-1", "a", "true"], "'-1' for '--conflict-exit-code <CODE>': an exit code is from 0 to 255"),
@@ -107,7 +107,7 @@ fn what_is_out_of_range_is_told_the_range() {
 }
 
 #[test]
-fn a_hold_outlives_its_process_and_prints_its_token() {
+fn hold_outlives_process_and_prints_token() {
     let place = Place::new();
     let token = place.run(&["hold", "a", "10m", "--owner", "ops"]).ends_with(0).stdout;
     let ran = place.run(&["hold", "a", "5"]).ends_with(75);
@@ -118,7 +118,7 @@ fn a_hold_outlives_its_process_and_prints_its_token() {
 }
 
 #[test]
-fn lesson_37_what_other_people_wrote_does_not_steer_the_terminal() {
+fn untrusted_text_is_escaped_on_terminal() {
     let place = Place::new();
     let name = "a\u{202e}b";
     place.run(&["hold", name, "10m", "--owner", "\u{1b}[2J\u{7}\r\u{202e}evil"]).ends_with(0);
@@ -139,7 +139,7 @@ fn lesson_37_what_other_people_wrote_does_not_steer_the_terminal() {
 }
 
 #[test]
-fn the_default_store_is_below_home_and_its_creation_is_said_once() {
+fn default_store_is_below_home_and_reported_once() {
     let place = Place::new();
     let run = |home: bool| {
         let mut command = place.command(&["run", "a", "-c", "echo $DYNAMO_LOCK_STORE"]);
@@ -158,7 +158,7 @@ fn the_default_store_is_below_home_and_its_creation_is_said_once() {
 }
 
 #[test]
-fn flags_name_a_table_where_it_is_and_who_asks() {
+fn flags_select_table_endpoint_and_owner() {
     let place = answering("400 Bad Request", &error("AccessDeniedException", "no"));
     let endpoint = place.store().split("endpoint=").nth(1).expect("its endpoint");
     let config = "[profile work]\naws_access_key_id = a\naws_secret_access_key = b\nregion = eu-north-1\n";
@@ -179,7 +179,7 @@ fn flags_name_a_table_where_it_is_and_who_asks() {
 }
 
 #[test]
-fn a_table_is_created_on_demand_or_with_the_units_asked_for() {
+fn table_is_created_on_demand_or_provisioned() {
     let (place, heard) = listening("200 OK", r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE"}}"#);
     place.run(&["table", "create"]).ends_with(0);
     assert!(heard.lock().unwrap()[0].contains("PAY_PER_REQUEST"), "{heard:?}");
@@ -189,11 +189,11 @@ fn a_table_is_created_on_demand_or_with_the_units_asked_for() {
     assert!(asked.contains(r#""ReadCapacityUnits":3"#) && asked.contains(r#""WriteCapacityUnits":4"#), "{asked}");
     let place = answering("400 Bad Request", &error("ResourceInUseException", "Table already exists: Lock"));
     let ran = place.run(&["table", "create"]).ends_with(78);
-    assert!(ran.stderr.contains("exists already") && ran.stderr.contains("`dynamo-lock table check`"), "{ran:?}");
+    assert!(ran.stderr.contains("already exists") && ran.stderr.contains("`dynamo-lock table check`"), "{ran:?}");
 }
 
 #[test]
-fn ls_reads_a_table_as_well() {
+fn ls_lists_dynamodb_table() {
     let item = r#"{"name":{"S":"a"},"v":{"N":"1"},"guid":{"S":"0123456789abcdef0123456789abcdef"},
         "leaseId":{"S":"0123456789abcdef0123456789abcdef"},"token":{"N":"7"},"expiresOn":{"N":"0"},"ttl":{"N":"1"}}"#;
     let place = answering("200 OK", &format!(r#"{{"Items":[{item}],"Count":1,"ScannedCount":1}}"#));

@@ -43,7 +43,7 @@ fn expect(place: &Place, part: &str, expected: Value) {
 }
 
 #[test]
-fn a_report_tells_the_childs_code_and_signal_from_our_own() {
+fn report_separates_child_code_and_signal_from_run_code() {
     let place = Place::new();
     place.run(&["run", "--report", "report", "a", "-c", "exit 75"]).ends_with(75);
     expect(&place, "", json!({ "childCode": 75, "code": 75 }));
@@ -55,7 +55,7 @@ fn a_report_tells_the_childs_code_and_signal_from_our_own() {
 }
 
 #[test]
-fn a_report_is_written_also_if_the_command_did_not_run() {
+fn report_is_written_if_command_did_not_run() {
     let place = Place::new();
     let nothing = |code: u8| json!({ "acquired": false, "token": false, "released": false, "code": code });
     let holder = place.start(HOLD);
@@ -74,7 +74,7 @@ fn a_report_is_written_also_if_the_command_did_not_run() {
 }
 
 #[test]
-fn a_report_is_written_also_of_a_run_that_cannot_be() {
+fn report_is_written_for_invalid_run() {
     let place = Place::new();
     let fails = |code: u8, words: &str, arguments: &[&str]| {
         std::fs::write(place.path("report"), "of an earlier run\n").expect("a file");
@@ -92,7 +92,7 @@ fn a_report_is_written_also_of_a_run_that_cannot_be() {
 }
 
 #[test]
-fn a_report_tells_that_the_lock_was_lost() {
+fn report_contains_loss() {
     let place = Place::new();
     let run = place.start(&["run", "--lease", "2", "--report", "report", "a", "-c", "touch ready; exec sleep 100"]);
     let shown = place.run(&["show", "a", "--json"]).ends_with(0).stdout;
@@ -104,7 +104,7 @@ fn a_report_tells_that_the_lock_was_lost() {
 }
 
 #[test]
-fn a_report_goes_to_a_descriptor_or_a_pipe_too() {
+fn report_goes_to_descriptor_or_pipe() {
     let place = Place::new();
     let script = "echo before > report; $PROGRAM run --report /dev/fd/3 a true 3>> report; cat report | tail -1 > last; \
                   mkfifo pipe; cat pipe > through & $PROGRAM run --report pipe a true; wait";
@@ -117,7 +117,7 @@ fn a_report_goes_to_a_descriptor_or_a_pipe_too() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_told_before_the_command_runs() {
+fn unwritable_report_fails_before_command_runs() {
     let place = Place::new();
     for path in ["no/such/report", "/", "/sys/report"] {
         let ran = place.run(&["run", "--report", path, "a", "touch", "ran"]).ends_with(78);
@@ -127,7 +127,7 @@ fn a_report_that_cannot_be_written_is_told_before_the_command_runs() {
 }
 
 #[test]
-fn a_quick_command_keeps_its_lock_for_as_long_as_asked() {
+fn at_least_keeps_lock_after_quick_command() {
     let place = Place::new();
     let mut run = Running::of(place.command(&["run", "--at-least", "1h", "a", "touch", "ran"]));
     until("the command has ended", || place.path("ran").exists());
@@ -146,7 +146,7 @@ fn a_quick_command_keeps_its_lock_for_as_long_as_asked() {
 }
 
 #[test]
-fn a_lock_that_is_kept_after_its_command_is_spoken_of() {
+fn lock_kept_after_command_is_reported() {
     let place = Place::new();
     let keep = |name: &str, flags: &[&str]| {
         let arguments = [&["run", "--at-least", "1h"], flags, &[name, "touch", name]].concat();
@@ -178,7 +178,7 @@ fn a_lock_that_is_kept_after_its_command_is_spoken_of() {
 }
 
 #[test]
-fn a_stop_from_the_terminal_does_not_end_the_keeping() {
+fn terminal_stop_does_not_end_at_least() {
     let place = Place::new();
     let mut command = place.command(&["run", "--at-least", "1h", "a", "touch", "ran"]);
     // A job of a shell: others are not stopped.
@@ -199,7 +199,7 @@ fn a_stop_from_the_terminal_does_not_end_the_keeping() {
 }
 
 #[test]
-fn a_lock_lost_while_it_is_kept_is_told() {
+fn lock_lost_during_at_least_is_reported() {
     let place = Place::new();
     let run = Running::of(place.command(&["run", "--lease", "2", "--at-least", "1h", "a", "touch", "ran"]));
     until("the command has ended", || place.path("ran").exists());
@@ -220,7 +220,7 @@ fn full() -> (PipeReader, PipeWriter) {
 }
 
 #[test]
-fn a_lock_is_had_and_kept_also_if_nobody_reads_what_is_said() {
+fn unread_stderr_does_not_delay_lock() {
     let place = Place::new();
     let holder = place.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done"]);
     // Three leases long there is somebody left, which is said after one.
@@ -238,7 +238,7 @@ fn a_lock_is_had_and_kept_also_if_nobody_reads_what_is_said() {
 }
 
 #[test]
-fn a_supervisor_that_fails_ends_also_if_nobody_reads_why() {
+fn failing_supervisor_ends_with_unread_stderr() {
     let place = Place::new();
     let mut command = place.command(&[]);
     let (_reader, writer) = full();
@@ -268,7 +268,7 @@ fn stalled() -> (OwnedFd, OwnedFd) {
 }
 
 #[test]
-fn the_wait_ends_also_on_a_terminal_that_takes_nothing_more() {
+fn wait_ends_on_stalled_terminal() {
     let place = Place::new();
     let holder = Running::of(place.command(HOLD));
     until("it holds", || place.path("ready").exists());
@@ -296,7 +296,7 @@ fn silent() -> (Place, TcpListener) {
 }
 
 #[test]
-fn a_store_that_says_nothing_is_spoken_of() {
+fn unresponsive_store_is_reported() {
     const LINE: &str = "no answer from the store yet";
     let (place, _listener) = silent();
     // However patient: it is no holder.
@@ -324,7 +324,7 @@ fn a_store_that_says_nothing_is_spoken_of() {
 }
 
 #[test]
-fn lesson_37_a_terminal_shows_one_line_that_changes_and_goes_away() {
+fn waiting_line_is_updated_and_removed_on_terminal() {
     let place = Place::new();
     let mut holder = place.command(HOLD);
     holder.env("USER", "\u{7}bell\u{202e}");

@@ -74,8 +74,8 @@ fn pause(length: Duration) {
 }
 
 #[test]
-fn an_uncontended_run_is_two_writes_and_no_read() {
-    let Some(wire) = Wire::new("an_uncontended_run_is_two_writes_and_no_read") else { return };
+fn uncontended_run_is_two_writes_and_no_read() {
+    let Some(wire) = Wire::new("uncontended_run_is_two_writes_and_no_read") else { return };
     wire.ok(&["run", "demo", "--", "true"]);
     assert_eq!(wire.proxy.take(), ["UpdateItem", "UpdateItem"]);
     // And again, on the row that is there now.
@@ -84,8 +84,8 @@ fn an_uncontended_run_is_two_writes_and_no_read() {
 }
 
 #[test]
-fn a_contended_try_is_one_request() {
-    let Some(wire) = Wire::new("a_contended_try_is_one_request") else { return };
+fn contended_try_is_one_request() {
+    let Some(wire) = Wire::new("contended_try_is_one_request") else { return };
     // A lease so long that no renewal falls between: the first comes after half a second, and stamps.
     let holder = wire.holder("60s");
     pause(Duration::from_secs(2));
@@ -97,8 +97,8 @@ fn a_contended_try_is_one_request() {
 }
 
 #[test]
-fn a_newcomer_takes_a_long_dead_lock_in_three_requests_at_most() {
-    let Some(wire) = Wire::new("a_newcomer_takes_a_long_dead_lock_in_three_requests_at_most") else { return };
+fn expired_lock_is_acquired_in_three_requests() {
+    let Some(wire) = Wire::new("expired_lock_is_acquired_in_three_requests") else { return };
     let holder = wire.holder("2s");
     // After its first stamped write, which comes half a second after the first.
     let mut shown = String::new();
@@ -125,8 +125,8 @@ fn a_newcomer_takes_a_long_dead_lock_in_three_requests_at_most() {
 }
 
 #[test]
-fn a_holder_killed_at_once_costs_a_newcomer_its_lease_and_no_more() {
-    let Some(wire) = Wire::new("a_holder_killed_at_once_costs_a_newcomer_its_lease_and_no_more") else { return };
+fn lock_of_holder_killed_at_once_is_free_after_lease() {
+    let Some(wire) = Wire::new("lock_of_holder_killed_at_once_is_free_after_lease") else { return };
     // In its first moments: no renewal, no stamp.
     let holder = wire.holder("3s");
     kill(holder);

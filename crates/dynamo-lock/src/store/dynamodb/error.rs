@@ -1,0 +1,291 @@
+//! Conversion of SDK errors into [`StoreError`]s.
+
+use std::error::Error;
+use std::fmt;
+
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use crate::store::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
+
+use StoreErrorKind::{AccessDenied, Misconfigured, Refused, Throttled, Unanswered};
+
+/// Limit of a foreign text in a message, in characters.
+const FOREIGN_TEXT_MAX: usize = 300;
+
+/// Causes of an SDK error that are searched and printed. The limit ends a cyclic chain.
+const CAUSES_MAX: usize = 16;
+
+/// DynamoDB operation. It prints as in an IAM policy, without `dynamodb:`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action {
+    GetItem,
+    UpdateItem,
+    PutItem,
+    Scan,
+    CreateTable,
+    DeleteTable,
+    DescribeTable,
+    DescribeTimeToLive,
+    UpdateTimeToLive,
+}
+
+impl Action {
+    fn operation(self) -> StoreOperation {
+        match self {
+            Self::GetItem => StoreOperation::Read,
+            Self::UpdateItem | Self::PutItem => StoreOperation::Write,
+            Self::Scan => StoreOperation::List,
+            Self::CreateTable => StoreOperation::CreateTable,
+            Self::DeleteTable => StoreOperation::DeleteTable,
+            Self::DescribeTable => StoreOperation::DescribeTable,
+            Self::DescribeTimeToLive => StoreOperation::DescribeTimeToLive,
+            Self::UpdateTimeToLive => StoreOperation::UpdateTimeToLive,
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Description of one request, for the messages of its errors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) action: Action,
+    pub(super) table: &'a str,
+    /// Name of the partition key that the store expects.
+    pub(super) key: &'a str,
+    pub(super) region: Option<&'a str>,
+    /// AWS profile from which the credentials come, if the user named one.
+    pub(super) profile: Option<&'a str>,
+}
+
+/// Returns the code of an error that DynamoDB itself has sent. Returns `None` for a 5xx response, because it does not
+/// show whether the request took effect, whatever its code is.
+pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
+    let is_definite = error.raw_response().is_some_and(|raw| !raw.status().is_server_error());
+    error.as_service_error().filter(|_| is_definite).and_then(ProvideErrorMetadata::code)
+}
+
+impl Request<'_> {
+    /// Classifies an SDK error.
+    pub(super) fn error<E>(self, error: SdkError<E, HttpResponse>) -> StoreError
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let converted = match &error {
+            SdkError::TimeoutError(_) => self.timed_out(),
+            SdkError::ServiceError(service) => match (code(&error), service.raw().status().as_u16()) {
+                (Some(code), _) => self.coded(code, service.err().message().unwrap_or_default()),
+                (None, 429) => self.throttled(),
+                (None, status @ 500..) => {
+                    let cause = format!("it returned HTTP {status}");
+                    self.unanswered(&cause, "this should pass; if it does not, see the AWS Health Dashboard")
+                }
+                (None, status) => {
+                    let cause = format!("HTTP {status} came from a server that does not speak DynamoDB");
+                    self.unanswered(&cause, "check the endpoint and HTTP proxies")
+                }
+            },
+            SdkError::ResponseError(_) => return self.unreadable().with_source(error),
+            other => self.not_sent(&causes(other)),
+        };
+        converted.with_operation(self.action.operation()).with_source(error)
+    }
+
+    /// Returns the error for a response that lacks a required part.
+    pub(super) fn unreadable(self) -> StoreError {
+        let error = self.unanswered("its response is not readable", "check the endpoint and HTTP proxies");
+        error.with_operation(self.action.operation())
+    }
+
+    /// Returns the error for a request that the SDK's builder rejects.
+    pub(super) fn unbuilt(self, error: BuildError) -> StoreError {
+        StoreError::new(Refused, format!("cannot build the request {}: {error}", self.action))
+            .with_operation(self.action.operation())
+            .with_source(error)
+    }
+
+    fn unanswered(self, cause: &str, fix: &str) -> StoreError {
+        let problem = format!("no answer from DynamoDB to {} on {}: {cause}", self.action, self.place());
+        StoreError::new(Unanswered, problem).with_fix(fix)
+    }
+
+    fn timed_out(self) -> StoreError {
+        self.unanswered("it did not answer in time", "check the network and the endpoint")
+    }
+
+    fn throttled(self) -> StoreError {
+        StoreError::new(Throttled, format!("DynamoDB throttles {}", self.place()))
+            .with_fix("raise its capacity, make it on demand, or send fewer requests")
+    }
+
+    fn place(self) -> String {
+        match self.region {
+            Some(region) => format!("table {} in {region}", self.table),
+            None => format!("table {}", self.table),
+        }
+    }
+
+    /// Converts an error that DynamoDB has sent.
+    fn coded(self, code: &str, message: &str) -> StoreError {
+        let (action, place, detail) = (self.action, self.place(), one_line(message));
+        match code {
+            "ProvisionedThroughputExceededException" | "RequestLimitExceeded" | "LimitExceededException" => {
+                self.throttled()
+            }
+            "TransactionConflictException" | "TransactionInProgressException" | "ReplicatedWriteConflictException" => {
+                let problem = format!("{action} on {place} conflicts with another write to the same row");
+                StoreError::new(Throttled, problem).with_fix("try again")
+            }
+            _ if code.starts_with("Throttling") || code == "TooManyRequestsException" => self.throttled(),
+            "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "UnauthorizedOperation" => {
+                StoreError::new(AccessDenied, format!("access denied: dynamodb:{action} on {place} ({detail})"))
+                    .with_fix("allow it in the IAM policy of these credentials")
+            }
+            "ResourceNotFoundException" | "TableNotFoundException" => {
+                StoreError::new(Misconfigured, format!("there is no {place}"))
+                    .with_cause(StoreErrorCause::MissingTable)
+                    .with_fix("create it with `DynamoDb::create_table`, or check name, Region and endpoint")
+            }
+            "ValidationException" if is_about_the_key(&detail) => {
+                let key = self.key;
+                let problem = format!(
+                    "{place} has another key schema: locks need the partition key `{key}` of type S and no sort key \
+                     ({detail})"
+                );
+                StoreError::new(Misconfigured, problem)
+                    .with_cause(StoreErrorCause::KeySchema)
+                    .with_fix("set `partition_key` to the name of the table's key, or create another table")
+            }
+            _ => rejected_credentials(code, &detail).unwrap_or_else(|| {
+                StoreError::new(Refused, format!("DynamoDB refuses {action} on {place}: {code}: {detail}"))
+            }),
+        }
+    }
+
+    /// Converts an error that occurred before a response arrived: of the configuration, credentials or connection.
+    ///
+    /// The SDK wraps these errors several times and does not export all their types, so that only their texts remain
+    /// to classify them by.
+    fn not_sent(self, texts: &str) -> StoreError {
+        let lower = texts.to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+        let misconfigured = |problem: &str| StoreError::new(Misconfigured, problem);
+        if has(&["missing region", "missing signing region", "region must be set", "region was not set"]) {
+            missing_region().with_fix("set AWS_REGION, or `region` in the profile, or give the client one")
+        } else if has(&["invalid configuration"]) {
+            // For example from the endpoint rules: FIPS together with a custom endpoint.
+            misconfigured(&format!("invalid AWS configuration: {}", one_line(texts)))
+        } else if lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso")
+            && has(&["expired", "refresh", "cached token", "token"])
+        {
+            misconfigured("there is no valid AWS SSO session")
+                .with_cause(StoreErrorCause::ExpiredCredentials)
+                .with_fix("run `aws sso login`")
+        } else if has(&["expired"]) && has(&["credential", "token"]) {
+            misconfigured("the AWS credentials have expired")
+                .with_cause(StoreErrorCause::ExpiredCredentials)
+                .with_fix("renew them")
+        } else if has(&["credential", "identity", "no auth options", "auth scheme"]) {
+            self.missing_credentials(texts)
+        } else if has(&["certificate", "unknownissuer", "tls", "handshake"]) {
+            self.unanswered(
+                "the TLS connection failed",
+                "check the endpoint's certificate, this host's CA certificates and HTTPS proxies",
+            )
+        } else if has(&["dns", "failed to lookup", "name or service not known"]) {
+            self.unanswered("its host name is unknown", "check region, endpoint and DNS")
+        } else if has(&["refused"]) {
+            self.unanswered("the connection was refused", "check that a server listens at the endpoint")
+        } else if has(&["reset", "closed", "broken pipe", "eof", "incomplete"]) {
+            self.unanswered("the connection broke", "check the network")
+        } else if has(&["timeout", "timed out"]) {
+            self.timed_out()
+        } else {
+            self.unanswered(&one_line(texts), "check the network, the endpoint and the AWS configuration")
+        }
+    }
+
+    fn missing_credentials(self, texts: &str) -> StoreError {
+        let error = match self.profile {
+            Some(profile) => {
+                let problem = format!("the profile `{profile}` has no usable AWS credentials ({})", one_line(texts));
+                StoreError::new(Misconfigured, problem)
+                    .with_fix("configure keys, a role or SSO for it, or do not name a profile")
+            }
+            None => StoreError::new(Misconfigured, "no usable AWS credentials")
+                .with_fix("set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this host a role"),
+        };
+        error.with_cause(StoreErrorCause::MissingCredentials)
+    }
+}
+
+/// Returns the error for a missing Region, without a fix.
+pub(super) fn missing_region() -> StoreError {
+    StoreError::new(Misconfigured, "no AWS Region is configured").with_cause(StoreErrorCause::MissingRegion)
+}
+
+/// Converts an error about credentials that DynamoDB does not accept. Returns `None` for other codes.
+fn rejected_credentials(code: &str, detail: &str) -> Option<StoreError> {
+    let is_clock = detail.contains("expired") || detail.contains("not yet current");
+    Some(match code {
+        "ExpiredTokenException" | "ExpiredToken" => StoreError::new(Misconfigured, "the AWS credentials have expired")
+            .with_cause(StoreErrorCause::ExpiredCredentials)
+            .with_fix("renew them, for SSO with `aws sso login`"),
+        "RequestTimeTooSkewed" | "RequestExpired" => wrong_clock(detail),
+        "InvalidSignatureException" | "SignatureDoesNotMatch" if is_clock => wrong_clock(detail),
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "OptInRequired" => {
+            StoreError::new(Misconfigured, format!("DynamoDB does not accept these AWS credentials ({detail})"))
+                .with_cause(StoreErrorCause::RejectedCredentials)
+                .with_fix("check the access key, its secret and the Region")
+        }
+        _ => return None,
+    })
+}
+
+fn wrong_clock(detail: &str) -> StoreError {
+    let problem = format!("this host's clock is wrong by minutes, so AWS rejects its signatures ({detail})");
+    StoreError::new(Misconfigured, problem)
+        .with_cause(StoreErrorCause::WrongClock)
+        .with_fix("set the clock, and keep it right with NTP")
+}
+
+/// Returns whether a validation error is about the table's key. DynamoDB has one code for all validation errors, so
+/// only the text remains to decide by.
+fn is_about_the_key(detail: &str) -> bool {
+    let detail = detail.to_lowercase();
+    let texts = [
+        "key element",
+        "type mismatch for key",
+        "missing the key",
+        "part of the key",
+        "key schema",
+        "number of conditions on the keys",
+    ];
+    texts.iter().any(|text| detail.contains(text))
+}
+
+/// Returns the texts of all causes, outermost first. The SDK's own outermost text is a generic "dispatch failure".
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |error| (*error).source());
+    let texts: Vec<_> = causes.map(|cause| cause.to_string()).take(CAUSES_MAX).collect();
+    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
+}
+
+/// Puts a foreign text on one line of bounded length.
+fn one_line(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ").chars().take(FOREIGN_TEXT_MAX).collect()
+}
