@@ -30,20 +30,25 @@
 //!
 //! Reentrancy: two guards exclude each other, in one process too. A bare "is it locked": see [`Lock::inspect`].
 
-mod attempt;
+mod acquisition;
 mod client;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod drive;
+mod core;
 mod error;
 mod guard;
+mod hold;
 mod inspect;
 #[cfg(feature = "legacy")]
 mod legacy;
 mod lock;
 mod observer;
+mod renewal;
+mod run;
 pub mod store;
+mod sync;
+mod watch_cache;
 
 #[cfg(feature = "dynamodb")]
 pub use aws_sdk_dynamodb;

@@ -4,17 +4,17 @@ use std::fmt;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, ConfigError, DATA_MAX, Deadline, EXPIRY_PAD, FencingToken, Held, Holder, LEASE_MIN, LockName, LossReason,
-    Renewal, Request, Revoke, RevokeEnd, RowState, SentAt, Target, Timing, WaitMode,
+    Acquire, ConfigError, DATA_MAX, FencingToken, Held, Holder, LEASE_MIN, LockName, Renewal, Request, Revoke,
+    RevokeEnd, RowState, Target, Timing, WaitMode,
 };
 
-use crate::attempt::Extension;
+use crate::acquisition::Acquired;
 use crate::client::Client;
-use crate::drive::{Acquired, lock};
-use crate::error::{AcquireError, HoldError, InspectError, Lost, RevokeError, WithError};
+use crate::error::{AcquireError, InspectError, RevokeError, WithError};
 use crate::guard::Guard;
 use crate::inspect::Inspection;
 use crate::observer::Event;
+use crate::run::Run;
 use crate::store::Consistency;
 
 /// One named lock. A handle: making it does nothing, and it may be kept, cloned and used again.
@@ -87,53 +87,6 @@ impl Lock {
         self.options().with(work).await
     }
 
-    /// Takes the lock for `duration`, 1 s to 30 days: nothing renews it, nothing releases it, and it outlives the
-    /// process. What `getLock` of the original meant, made safe.
-    ///
-    /// # Errors
-    /// [`HoldError::Held`] if somebody else holds it; it does not wait.
-    ///
-    /// # Cancel safety
-    /// As [`acquire`](Lock::acquire). Dropped later, while a hold longer than the client's lease is made to last, the
-    /// background gives it up again; until that is answered it may be in the row, at most for `duration`.
-    pub async fn hold(&self, duration: Duration) -> Result<FencingToken, HoldError> {
-        let core = &self.client.core;
-        let timing = Timing::for_hold(duration).map_err(AcquireError::Config)?;
-        let mut options = self.options();
-        options.renewal = Renewal::Disabled;
-        // A ghost of this acquire lasts at most the client's lease.
-        let timing = if duration > core.timing.lease() { core.timing.clone() } else { timing };
-        let timing = timing.with_legacy_skew(core.timing.legacy_skew());
-        // It outlives this process, so that it lives must not count. Where a clock is everybody's, it says when it is over: its
-        // time from when it was asked for, and what an acquisition may take until it is sent.
-        let liveness_key = core.store.hold_liveness_key(duration + EXPIRY_PAD);
-        let in_time = liveness_key.is_some().then(|| Deadline::new(SentAt(core.clock.now()), EXPIRY_PAD));
-        let request = Request { liveness_key, ..options.request(timing, WaitMode::Try) };
-        let mut machine = Acquire::new(request, self.watch());
-        if core.service.as_ref().is_some_and(|service| lock(service).interval(core.clock.now()).is_none()) {
-            machine = machine.reading_first();
-        }
-        let mut hold = match core.acquire(machine, &self.name, None).await? {
-            Acquired::Held(held) => Extension::new(core, *held, duration),
-            Acquired::Contended(holder) => return Err(HoldError::Held { holder: Box::new(holder) }),
-        };
-        let (name, token) = (self.name.clone(), hold.held.token());
-        let lost = |loss| Lost { reason: loss, name, token, output: None, last_error: None };
-        // The read before may have told no time: an unstamped row of a slow wall clock would not last as long as it says. Nor
-        // would one that bears a time from before this host stood still.
-        let without_timestamp = core.service.is_some() && !hold.held.has_service_timestamp();
-        let mut ended = Ok(());
-        if duration > core.timing.lease() || without_timestamp || hold.held.outlasts_row(core.clock.now()) {
-            ended = core.extend(&mut hold).await;
-        }
-        if in_time.is_some_and(|in_time| in_time.passed(core.clock.now())) {
-            ended = ended.and(Err(LossReason::Expired));
-        }
-        ended.map_err(lost)?;
-        hold.done = true;
-        Ok(token)
-    }
-
     /// What can be known of the lock from outside, by one strongly consistent read.
     ///
     /// # Errors
@@ -176,7 +129,7 @@ impl Lock {
     async fn take_away(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
         let core = &self.client.core;
         let revoke = core.now(|now| Revoke::new(self.name.clone(), Target::Token(token), force, now));
-        match core.revoke(revoke).await? {
+        match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).to_end().await? {
             RevokeEnd::Done => Ok(()),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),
             RevokeEnd::Ended(Some(row)) => match row.state() {
@@ -186,10 +139,6 @@ impl Lock {
             },
             _ => Err(RevokeError::Unknown),
         }
-    }
-
-    fn watch(&self) -> Option<dynamo_lock_protocol::Watch> {
-        lock(&self.client.core.watches).get(&self.name).cloned()
     }
 }
 
@@ -316,9 +265,9 @@ impl LockOptions {
         if let Some(bytes) = self.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
             return Err(ConfigError::Data { bytes }.into());
         }
-        let machine = Acquire::new(self.request(timing, wait_mode), self.lock.watch());
+        let machine = Acquire::new(self.request(timing, wait_mode), core.watches.get(&self.lock.name));
         let began = core.clock.now();
-        let acquired = core.acquire(machine, &self.lock.name, limit).await?;
+        let acquired = core.acquire(machine, limit).await?;
         if let Acquired::Held(held) = &acquired {
             let waited = core.clock.now().holder_elapsed_since(began);
             core.observer.event(Event::Acquired { name: held.name(), token: held.token(), waited });
@@ -326,7 +275,7 @@ impl LockOptions {
         Ok(acquired)
     }
 
-    fn request(&self, timing: Timing, wait_mode: WaitMode) -> Request {
+    pub(crate) fn request(&self, timing: Timing, wait_mode: WaitMode) -> Request {
         Request {
             name: self.lock.name.clone(),
             owner: self.lock.client.core.owner.clone(),

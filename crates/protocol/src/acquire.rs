@@ -364,12 +364,14 @@ impl Acquire {
             return Takeover::Now;
         }
         let evidence = Evidence {
+            at: now.at,
+            service: now.service,
             date: response.date,
             liveness: response.liveness,
             watch: self.watch.as_ref(),
             legacy_skew: self.request.timing.legacy_skew(),
         };
-        match (expiry(state, &evidence, now), state) {
+        match (expiry(state, &evidence), state) {
             (Expiry::Running { .. }, _) => Takeover::Later,
             (Expiry::Expired, RowState::Legacy(legacy)) => self.token_floor_wait(now, legacy),
             (Expiry::Expired, _) => Takeover::Now,

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use crate::now::Now;
 use crate::row::{HeldRow, LegacyRow, RowState};
-use crate::service_clock::ServiceDate;
-use crate::time::millis;
+use crate::service_clock::{ServiceClock, ServiceDate};
+use crate::time::{ClockReading, millis};
 use crate::watch::{Liveness, Watch};
 
 /// Result of [`expiry`].
@@ -22,17 +21,27 @@ pub enum Expiry {
     },
 }
 
-/// Facts from which [`expiry`] decides, besides the row and the clocks.
+/// Facts from which [`expiry`] decides, besides the row.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
+    /// Reading of the host's clocks, taken after the row was read.
+    pub at: ClockReading,
+    /// Service time as far as responses bound it, `None` if the store has no service clock.
+    pub service: Option<&'a ServiceClock>,
     /// Date of the very response that contained the row.
     pub date: Option<ServiceDate>,
-    /// Result of a liveness check after the row was read.
+    /// Result of a liveness check that began after `at`.
     pub liveness: Liveness,
     /// Observation of exactly this version of the row, if there is one.
     pub watch: Option<&'a Watch>,
     /// Time past the end of a row of npm dynamo-lock during which it is still respected.
     pub legacy_skew: Duration,
+}
+
+impl Evidence<'_> {
+    fn interval(&self) -> Option<(u64, u64)> {
+        self.service.and_then(|clock| clock.interval(self.at))
+    }
 }
 
 /// Decides whether the lease in a row has expired, and when it may expire. A free row counts as expired.
@@ -45,11 +54,11 @@ pub struct Evidence<'a> {
 ///
 /// A live child process of the holder outweighs the last two. For a row of npm dynamo-lock, service time must be past
 /// `expiresOn` and the skew; without a service clock the wall clock takes its place.
-pub fn expiry(state: &RowState, evidence: &Evidence<'_>, now: &Now<'_>) -> Expiry {
+pub fn expiry(state: &RowState, evidence: &Evidence<'_>) -> Expiry {
     match state {
         RowState::Free => Expiry::Expired,
-        RowState::Held(held) => native(held, evidence, now),
-        RowState::Legacy(legacy) => npm(legacy, evidence, now),
+        RowState::Held(held) => native(held, evidence),
+        RowState::Legacy(legacy) => npm(legacy, evidence),
     }
 }
 
@@ -62,10 +71,10 @@ pub(crate) fn expired_for_npm(state: &RowState, wall_ms: u64) -> bool {
     }
 }
 
-fn native(held: &HeldRow, evidence: &Evidence<'_>, now: &Now<'_>) -> Expiry {
+fn native(held: &HeldRow, evidence: &Evidence<'_>) -> Expiry {
     let lower = evidence.date.filter(|_| held.service_timestamp).map(ServiceDate::lower_when_received);
     let expired_on_service_clock = lower.is_some_and(|lower| lower > held.expires_on);
-    let observed_for_lease = evidence.watch.is_some_and(|watch| watch.has_expired(now.at)); // R2
+    let observed_for_lease = evidence.watch.is_some_and(|watch| watch.has_expired(evidence.at)); // R2
     match evidence.liveness {
         Liveness::Dead => return Expiry::Expired,
         Liveness::ChildAlive => {}
@@ -75,7 +84,7 @@ fn native(held: &HeldRow, evidence: &Evidence<'_>, now: &Now<'_>) -> Expiry {
             }
         }
     }
-    let interval = now.service_interval().filter(|_| held.service_timestamp);
+    let interval = evidence.interval().filter(|_| held.service_timestamp);
     // The service timestamp or one whole lease of observation from now, whichever comes first.
     let (earliest, latest) = interval.map_or((Duration::ZERO, held.lease), |(lower, upper)| {
         (until(held.expires_on, upper), until(held.expires_on, lower).min(held.lease))
@@ -83,20 +92,20 @@ fn native(held: &HeldRow, evidence: &Evidence<'_>, now: &Now<'_>) -> Expiry {
     Expiry::Running { earliest: earliest.min(latest), latest }
 }
 
-fn npm(legacy: &LegacyRow, evidence: &Evidence<'_>, now: &Now<'_>) -> Expiry {
+fn npm(legacy: &LegacyRow, evidence: &Evidence<'_>) -> Expiry {
     // A lock that was freed by force or never held has expired on every clock.
     let Some(expires_on) = u64::try_from(legacy.expires_on).ok().filter(|expires_on| *expires_on > 0) else {
         return Expiry::Expired;
     };
     let respected_until = expires_on.saturating_add(millis(evidence.legacy_skew));
-    let time = match now.service {
+    let time = match evidence.service {
         Some(_) => evidence.date.map(ServiceDate::lower_when_received),
-        None => Some(now.at.wall_ms),
+        None => Some(evidence.at.wall_ms),
     };
     if time.is_some_and(|time| time > respected_until) {
         return Expiry::Expired;
     }
-    let (lower, upper) = now.service_interval().unwrap_or((now.at.wall_ms, now.at.wall_ms));
+    let (lower, upper) = evidence.interval().unwrap_or((evidence.at.wall_ms, evidence.at.wall_ms));
     Expiry::Running { earliest: until(expires_on, upper), latest: until(respected_until, lower) }
 }
 

@@ -360,7 +360,14 @@ impl Held {
             && !row.is_free()
     }
 
-    fn renewed(&mut self, renewal: PendingRenewal, row: &Row, sent_at: SentAt, date: Option<ServiceDate>, now: &Now<'_>) {
+    fn renewed(
+        &mut self,
+        renewal: PendingRenewal,
+        row: &Row,
+        sent_at: SentAt,
+        date: Option<ServiceDate>,
+        now: &Now<'_>,
+    ) {
         let OpKind::Renew { lease_ms, data, .. } = renewal.op.kind else { return };
         if self.data == data {
             self.data = None;

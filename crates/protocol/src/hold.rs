@@ -88,7 +88,8 @@ impl Hold {
     pub fn new(request: Request, duration: Duration, watch: Option<Watch>, now: &Now<'_>) -> Result<Self, ConfigError> {
         let client = &request.timing;
         let own = Timing::for_hold(duration)?;
-        let timing = if duration > client.lease() { client.clone() } else { own.with_legacy_skew(client.legacy_skew()) };
+        let timing =
+            if duration > client.lease() { client.clone() } else { own.with_legacy_skew(client.legacy_skew()) };
         let (lease, attempt_timeout) = (client.lease(), timing.attempt_timeout());
         let in_time = request.liveness_key.is_some().then(|| Deadline::new(SentAt(now.at), EXPIRY_PAD));
         let request =

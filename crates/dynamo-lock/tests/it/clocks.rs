@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::machine::{Desk, at, date, request, write};
 use dynamo_lock::{Client, Guard, Renewal};
-use dynamo_lock_protocol::{Acquire, OpKind, SentAt, Step};
+use dynamo_lock_protocol::{Acquire, AcquireEnd, OpKind, Response, SentAt, Step};
 use test_support::hosts::{Fault, IntoGuard, World};
 use tokio::time::sleep;
 
@@ -62,16 +62,16 @@ fn lesson_41_a_host_that_froze_between_learning_the_time_and_stamping_renews_bef
     // It freezes for a minute that no clock of it counts: by its answer the service is far beyond the stamp.
     let won = write(&mut row, &op);
     desk.hear(date(60_000), 20, 30);
-    desk.at(30, |now| machine.handle_outcome(now, SentAt(at(20)), &won, Some(date(60_000))));
+    desk.at(30, |now| machine.handle(now, Response::outcome(SentAt(at(20)), &won).with_date(date(60_000))));
     let step = desk.at(30, |now| machine.next(now));
     let Step::Write(renewal) = step else { panic!("a renewal is due, not {step:?}") };
     assert!(matches!(renewal.kind, OpKind::Renew { .. }), "{renewal:?}");
     // The renewal's stamp is of the time that it has learnt now.
     let renewed = write(&mut row, &renewal);
     desk.hear(date(60_000), 30, 40);
-    desk.at(40, |now| machine.handle_outcome(now, SentAt(at(30)), &renewed, Some(date(60_000))));
+    desk.at(40, |now| machine.handle(now, Response::outcome(SentAt(at(30)), &renewed).with_date(date(60_000))));
     let step = desk.at(40, |now| machine.next(now));
-    assert!(matches!(step, Step::Acquired(_)), "{step:?}");
+    assert!(matches!(step, Step::Done(AcquireEnd::Acquired(_))), "{step:?}");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn lesson_41_if_somebody_took_it_meanwhile_that_renewal_says_so() {
     let op = desk.op(20, &mut machine);
     let won = write(&mut row, &op);
     desk.hear(date(60_000), 20, 30);
-    desk.at(30, |now| machine.handle_outcome(now, SentAt(at(20)), &won, Some(date(60_000))));
+    desk.at(30, |now| machine.handle(now, Response::outcome(SentAt(at(20)), &won).with_date(date(60_000))));
     let Step::Write(renewal) = desk.at(30, |now| machine.next(now)) else { panic!("a renewal is due") };
     // A newcomer found the stamp long past.
     let mut newcomer = Desk::new(2);
@@ -90,14 +90,14 @@ fn lesson_41_if_somebody_took_it_meanwhile_that_renewal_says_so() {
     let op = newcomer.op(60_000, &mut other);
     let seen = write(&mut row, &op);
     newcomer.hear(date(60_000), 60_000, 60_010);
-    newcomer.at(60_010, |now| other.handle_outcome(now, SentAt(at(60_000)), &seen, Some(date(60_000))));
+    newcomer.at(60_010, |now| other.handle(now, Response::outcome(SentAt(at(60_000)), &seen).with_date(date(60_000))));
     let op = newcomer.op(60_010, &mut other);
     assert!(matches!(op.kind, OpKind::TakeOver { .. }), "{op:?}");
     write(&mut row, &op);
     let refused = write(&mut row, &renewal);
-    desk.at(40, |now| machine.handle_outcome(now, SentAt(at(30)), &refused, Some(date(60_000))));
+    desk.at(40, |now| machine.handle(now, Response::outcome(SentAt(at(30)), &refused).with_date(date(60_000))));
     let step = desk.at(40, |now| machine.next(now));
-    assert!(!matches!(step, Step::Acquired(_)), "{step:?}");
+    assert!(!matches!(step, Step::Done(AcquireEnd::Acquired(_))), "{step:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -131,7 +131,7 @@ async fn a_service_clock_that_is_never_heard_of_is_told_within_a_lease() {
     host.clock.slew(1);
     let client = host.builder().service_clock(true).build().unwrap();
     let error = client.lock("a").unwrap().acquire().await.unwrap_err();
-    assert!(error.to_string().contains("service_clock"), "{error}");
+    assert!(error.to_string().contains("service clock"), "{error}");
     assert!(world.time() < Duration::from_secs(11), "{:?}", world.time());
 }
 

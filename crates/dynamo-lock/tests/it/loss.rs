@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::machine::{Desk, at, request, write};
 use dynamo_lock::{EnsureError, Guard, LossReason, ReleaseError, Renewal, StoreErrorKind, WithError};
-use dynamo_lock_protocol::{Acquire, SentAt, Step};
+use dynamo_lock_protocol::{Acquire, AcquireEnd, Response, SentAt, Step};
 use test_support::hosts::{Diary, Fault, Host, IntoGuard, World};
 use tokio::time::sleep;
 
@@ -219,11 +219,11 @@ fn lesson_20_a_lock_that_was_won_and_slept_over_is_not_reported() {
     let mut machine = Acquire::new(request(), None);
     let op = desk.op(0, &mut machine);
     let won = write(&mut row, &op);
-    desk.at(10, |now| machine.handle_outcome(now, SentAt(at(0)), &won, None));
+    desk.at(10, |now| machine.handle(now, Response::outcome(SentAt(at(0)), &won)));
     let step = desk.at(9_890, |now| machine.clone().next(now));
-    assert!(!matches!(step, Step::Acquired(_)), "{step:?}");
+    assert!(!matches!(step, Step::Done(AcquireEnd::Acquired(_))), "{step:?}");
     let step = desk.at(9_889, |now| machine.clone().next(now));
-    assert!(matches!(step, Step::Acquired(_)), "{step:?}");
+    assert!(matches!(step, Step::Done(AcquireEnd::Acquired(_))), "{step:?}");
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn lesson_20_an_answer_that_comes_after_its_own_deadline_is_no_success() {
     let mut machine = Acquire::new(request(), None);
     let op = desk.op(0, &mut machine);
     let won = write(&mut row, &op);
-    desk.at(9_890, |now| machine.handle_outcome(now, SentAt(at(0)), &won, None));
+    desk.at(9_890, |now| machine.handle(now, Response::outcome(SentAt(at(0)), &won)));
     let step = desk.at(9_890, |now| machine.next(now));
     assert!(matches!(step, Step::CleanUp(_)), "{step:?}");
 }

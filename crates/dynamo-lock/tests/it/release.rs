@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::machine::{Desk, at, request, write};
 use dynamo_lock::{LossReason, ReleaseError, Renewal};
-use dynamo_lock_protocol::{Acquire, HeldStep, SentAt};
+use dynamo_lock_protocol::{Acquire, HeldStep, Response, SentAt, Step};
 use test_support::hosts::{Call, Fault, Host, IntoGuard, LATENCY, World, dice};
 use tokio::time::sleep;
 
@@ -242,13 +242,13 @@ fn lesson_51_a_takeover_means_the_version_and_the_token_that_were_seen() {
         let op = watcher.op(10, &mut waiter);
         write(&mut row, &op)
     };
-    watcher.at(20, |now| waiter.handle_outcome(now, SentAt(at(10)), &refused, None));
-    ours.at(30, |now| machine.handle_outcome(now, SentAt(at(0)), &held, None));
+    watcher.at(20, |now| waiter.handle(now, Response::outcome(SentAt(at(10)), &refused)));
+    ours.at(30, |now| machine.handle(now, Response::outcome(SentAt(at(0)), &held)));
     free(&mut ours, &mut row, 40, &mut machine);
     let mut successor = Acquire::new(request(), None);
     let op = others.op(50, &mut successor);
     let held = write(&mut row, &op);
-    others.at(60, |now| successor.handle_outcome(now, SentAt(at(50)), &held, None));
+    others.at(60, |now| successor.handle(now, Response::outcome(SentAt(at(50)), &held)));
     free(&mut others, &mut row, 70, &mut successor);
     write(&mut row, &twice);
     let ghost = row.clone().unwrap();
@@ -261,9 +261,8 @@ fn lesson_51_a_takeover_means_the_version_and_the_token_that_were_seen() {
 
 /// Releases what the machine has won.
 fn free(desk: &mut Desk, row: &mut Option<dynamo_lock::store::Row>, at_ms: u64, machine: &mut Acquire) {
-    use dynamo_lock_protocol::ReleaseStep;
     let mut release = desk.at(at_ms, |now| machine.cancel(now)).expect("it has won");
-    let ReleaseStep::Write(op) = desk.at(at_ms, |now| release.next(now)) else { panic!("a release is due") };
+    let Step::Write(op) = desk.at(at_ms, |now| release.next(now)) else { panic!("a release is due") };
     write(row, &op);
     assert!(row.as_ref().is_some_and(|row| row.whole("expiresOn") == Some(0)));
 }

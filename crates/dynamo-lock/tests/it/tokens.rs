@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::machine::{Desk, at, write};
 use dynamo_lock::store::{Row, Value};
 use dynamo_lock::{AcquireError, Client, Guard, RowError, StoreErrorKind};
-use dynamo_lock_protocol::{HeldStep, Release, ReleaseStep, holds};
+use dynamo_lock_protocol::{HeldStep, Release, Step, holds};
 use test_support::hosts::{Fault, World};
 use tokio::time::sleep;
 
@@ -181,7 +181,7 @@ fn lesson_35_a_guarded_transaction_is_refused_after_our_own_release() {
     assert!(holds(row.as_ref(), &check), "renewals do not disturb it");
     assert!(held.is_valid(at(2_510)));
     let mut release = desk.at(3_000, |now| Release::of(&held, now));
-    let ReleaseStep::Write(op) = desk.at(3_000, |now| release.next(now)) else { panic!("a release is due") };
+    let Step::Write(op) = desk.at(3_000, |now| release.next(now)) else { panic!("a release is due") };
     write(&mut row, &op);
     assert!(!holds(row.as_ref(), &check));
     // And while a successor holds it.
