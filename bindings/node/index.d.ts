@@ -1,62 +1,104 @@
 /// <reference types="node" />
 
-/** A client of locks in a DynamoDB table. No request is sent yet. Throws an `ArgumentError` without a table name. */
+/**
+ * Creates a client of the locks in a DynamoDB table. Sends no request.
+ *
+ * Throws an `ArgumentError` if the table name is missing or an option is invalid.
+ */
 export function createClient(lockTableName: string, options?: ClientOptions): Client;
 
-/** A client of locks in the store of this URL: `sqlite:///path/locks.db`, `dynamodb://TABLE?region=…&endpoint=…`, or
- *  `memory:`. It is opened by the first call. Throws an `ArgumentError` if it is no such URL. */
+/**
+ * Creates a client of the locks in the store at a URL: `sqlite:///path/locks.db`,
+ * `dynamodb://TABLE?region=…&endpoint=…`, or `memory:` for locks within this client. The first call opens the store.
+ *
+ * Throws an `ArgumentError` if the URL or an option is invalid.
+ */
 export function connect(storeUrl: string, options?: ConnectOptions): Client;
 
-/** What every client may be told. Times are in milliseconds. */
+/** Options of every client. Times are in milliseconds. */
 export interface ConnectOptions {
-  /** Who asks, for people; host, process and a nonce are added. Default: the program's name. */
+  /**
+   * Label that is stored with each lock and shown to others. Host, process ID and a nonce are appended. Default: the name
+   * of the program.
+   */
   owner?: string;
-  /** The lease, 1 s to 1 h, default 20 s: how long others wait after this process has died. */
+  /**
+   * Lease of the locks, 1 s to 1 h: if this process crashes, other clients wait this long. Default: 20,000.
+   */
   leaseMs?: number;
-  /** From one renewal to the next, default a quarter of the lease, at most a third. */
+  /**
+   * Interval between renewals, 10 ms to a third of the lease, at most 5 min. Default: a quarter of the lease.
+   */
   heartbeatMs?: number;
-  /** How long past its `expiresOn` a row of the original is respected, default 2 s. */
+  /**
+   * Time for which a lock of npm dynamo-lock is still respected after its `expiresOn`, because wall clocks differ.
+   * Default: 2,000.
+   */
   legacySkewMs?: number;
-  /** Whether the `Date` of answers may tell the end of leases. Default: for AWS's own endpoints. */
+  /**
+   * Whether the `Date` header of responses is used to find expired leases. The clocks of the servers must agree within
+   * 2 s. Default: `true` for endpoints of AWS, else `false`.
+   */
   serviceClock?: boolean;
 }
 
+/** Options of a client of a DynamoDB table. */
 export interface ClientOptions extends ConnectOptions {
-  /** Configuration in the shape of aws-sdk v2. What it leaves out comes from the environment, as for the aws command. */
+  /**
+   * Configuration in the shape of aws-sdk v2. Missing settings come from the environment, in the same order as for the
+   * `aws` command.
+   */
   awsConfig?: AwsConfig | AwsConfigObject;
-  /** Your own DynamoDB object in place of `awsConfig`; heartbeats then need your event loop. */
+  /**
+   * DynamoDB object that sends all requests, instead of `awsConfig`. Renewals then need the event loop: if it is blocked
+   * for a lease, the lock is lost.
+   */
   db?: DynamoDb | DynamoDbClient;
-  /** `require('@aws-sdk/client-dynamodb')`, where `db` is a `DynamoDBClient` and that package is not found. */
+  /**
+   * The module `@aws-sdk/client-dynamodb`. Only needed if `db` is a `DynamoDBClient` and that module cannot be resolved
+   * from the working directory or the main module.
+   */
   commands?: object;
-  /** The name of the table's partition key, where it is not `name`. */
+  /** Name of the partition key of the table. Default: `name`. */
   partitionKey?: string;
-  /** How long one request may take before it counts as unanswered, default 5 s. */
+  /**
+   * Time limit of one request; a slower request counts as unanswered. Default: 5,000, and at most a quarter of the lease.
+   */
   timeoutMs?: number;
 }
 
+/** Configuration in the shape of aws-sdk v2. Unknown keys have no effect and cause a process warning. */
 export interface AwsConfig {
   accessKeyId?: string;
   secretAccessKey?: string;
   sessionToken?: string;
+  /** Region of the table. */
   region?: string;
+  /** URL of the DynamoDB endpoint, or an `AWS.Endpoint`. */
   endpoint?: string | object;
-  /** Keys, an `AWS.Credentials` of SDK v2, or a provider function of SDK v3. A provider needs your event loop whenever what it
-   *  gave has expired; until it answers, nothing is renewed. */
+  /**
+   * Keys, an `AWS.Credentials` of SDK v2, or a provider function of SDK v3. Used if there are no keys in this object.
+   * A provider needs the event loop whenever the credentials have expired; no lock is renewed until it responds.
+   */
   credentials?: object | (() => Promise<object>) | null;
-  /** An `AWS.CredentialProviderChain`, asked where there are neither keys nor `credentials`. */
+  /** An `AWS.CredentialProviderChain`. Used if there are neither keys nor `credentials`. */
   credentialProvider?: object | null;
-  /** What is for DynamoDB alone; it comes before the rest. */
+  /** Settings that take precedence over the others, as in SDK v2. */
   dynamodb?: AwsConfig;
-  /** `timeout` and `connectTimeout` count; connections are the library's own. */
+  /**
+   * `timeout` limits a request, at most 5,000, and `connectTimeout` a connection attempt, both in milliseconds. Other keys
+   * have no effect, because the library manages its own connections.
+   */
   httpOptions?: { timeout?: number; connectTimeout?: number; [key: string]: unknown };
+  /** `false` selects HTTP for an `endpoint` without a scheme. Default: `true`. */
   sslEnabled?: boolean;
   useFipsEndpoint?: boolean;
   useDualstackEndpoint?: boolean;
-  /** Without effect: requests are repeated as the protocol allows. */
+  /** Accepted without effect, because the library retries requests by its own rules. */
   maxRetries?: number;
-  /** Without effect: there is one. */
+  /** Accepted without effect, because DynamoDB has one API version. */
   apiVersion?: string;
-  /** Has no effect, and warns once. */
+  /** Unknown keys have no effect. */
   [key: string]: unknown;
 }
 
@@ -65,7 +107,11 @@ export interface AwsConfigObject {
   getCredentials(callback: (error: any) => void): void;
 }
 
-/** `AWS.DynamoDB` of SDK v2, `DynamoDB` of SDK v3, or what stands in for them. `getLock` needs these two calls only. */
+/**
+ * `AWS.DynamoDB` of SDK v2, `DynamoDB` of SDK v3, or your own object with these methods.
+ *
+ * A method takes a callback, or returns a promise if it declares one parameter. `getLock` needs only these two methods.
+ */
 export interface DynamoDb {
   getItem(params: any, callback: (error: any, data?: any) => void): unknown;
   putItem(params: any, callback: (error: any, data?: any) => void): unknown;
@@ -76,98 +122,170 @@ export interface DynamoDbClient {
   send(command: any): Promise<any>;
 }
 
+/** A client of the locks in one store. Created by `createClient` and `connect`. */
 export interface Client {
-  /** A handle to the lock of this name; nothing happens yet. Throws an `ArgumentError` if it cannot be one. */
+  /**
+   * Returns a handle of the lock with this name. Sends no request.
+   *
+   * Throws an `ArgumentError` unless the name has 1 to 2,048 bytes and no control characters.
+   */
   lock(name: string): Lock;
 
-  /** Acquires, works, releases. What `work` throws is thrown, with `releaseError` on it if the release failed too; after
-   *  a loss or a failed release it rejects with that, and the work's result is its `output`. */
+  /**
+   * Acquires the lock, calls `work`, releases the lock, and resolves to the result of `work`.
+   *
+   * If `work` fails, the promise rejects with its error; if the release has failed as well, its error is the property
+   * `releaseError`. If only the release fails, for example because the lock was lost, the promise rejects with that error
+   * and its property `output` is the result of `work`. `work` is not interrupted when the lock is lost: use `lock.signal`.
+   */
   withLock<T>(name: string, options: AcquireOptions | undefined, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
   withLock<T>(name: string, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
 
-  /** All locks of the store, in any order, page by page. */
+  /**
+   * Lists all locks of the store, page by page and in no particular order. The loop rejects with a `StoreError` if the
+   * store cannot be read.
+   */
   list(): AsyncGenerator<Listed, void, undefined>;
 
-  /** Waits, at most one lease, for what goes on in the background. Held locks stay held, and the client of use. */
+  /**
+   * Waits for background work, for example the release of a lock whose `acquire` was aborted, at most one lease.
+   * Held locks stay held, and the client remains usable.
+   */
   close(): Promise<void>;
 
-  /** Takes a lock for so long, as npm dynamo-lock 0.1.3 does: `callback(error)` with a text, or `callback(null, 'SUCCESS')`. */
+  /**
+   * Acquires a lock for a time, like npm dynamo-lock 0.1.3: there is no renewal, no release and no fencing, and the expiry
+   * depends on wall clocks. `Lock.hold` is the safe equivalent.
+   *
+   * Calls `callback(null, 'SUCCESS')`, or `callback(error)` with the string `Lock expires on …` or `ERROR`. Without a
+   * callback, the promise rejects with a `LockHeldError` or a `StoreError`.
+   */
   getLock(lockName: string, lockTimeoutInMillis: number, callback: LegacyCallback): void;
   getLock(lockName: string, lockTimeoutInMillis: number): Promise<'SUCCESS'>;
 
-  /** Makes the table, with one read and one write unit: `callback('TABLE_EXISTS')` if it is there. */
+  /**
+   * Creates the table with one read and one write unit, and waits until it is active, at most two minutes.
+   *
+   * Calls `callback(null, 'SUCCESS')`, `callback('TABLE_EXISTS', null)` or `callback('ERROR', null)`. Without a callback,
+   * the promise rejects with a `StoreError`.
+   */
   createLockTable(callback: LegacyCallback): void;
   createLockTable(): Promise<'SUCCESS'>;
 
-  /** Deletes the table with all its locks, and waits until it is gone. */
+  /**
+   * Deletes the table with all its locks, and waits until it is gone, at most two minutes.
+   *
+   * Calls `callback(null, 'SUCCESS')` or `callback('ERROR', null)`. Without a callback, the promise rejects with a
+   * `StoreError`.
+   */
   deleteLockTable(callback: LegacyCallback): void;
   deleteLockTable(): Promise<'SUCCESS'>;
 }
 
+/** Callback of the calls of npm dynamo-lock. Called exactly once, after the call has returned. */
 export type LegacyCallback = (error: string | null, success?: 'SUCCESS' | null) => void;
 
+/** Options of `tryAcquire`. Times are in milliseconds. */
 export interface TryOptions {
-  /** Gives up when it is aborted, with its reason, and leaves no lock behind. */
+  /** Aborts the call: the promise rejects with the reason of the signal, and no lock stays behind. */
   signal?: AbortSignal;
-  /** Another lease than the client's. */
+  /** Lease of this lock, 1 s to 1 h. Default: the lease of the client. */
   leaseMs?: number;
-  /** How long it may be held at most, 1 s or more, however well renewals go. */
+  /** Maximum time to hold the lock, 1 s or more. It is lost after this time, even if renewals succeed. Default: no limit. */
   maxHoldMs?: number;
-  /** A payload for the row, at most 4 KiB; it stays until it is replaced. */
+  /** Payload to store in the row, at most 4 KiB. It stays there after the release, until it is replaced. */
   data?: string;
 }
 
+/** Options of `acquire` and `withLock`. */
 export interface AcquireOptions extends TryOptions {
-  /** How long to wait for others, default for ever. */
+  /** Maximum time to wait while other clients hold the lock. Default: no limit. */
   waitMs?: number;
 }
 
-/** One named lock: a handle. */
+/** Handle of a named lock. */
 export interface Lock {
   readonly name: string;
 
-  /** Waits until the lock is ours. Rejects with a `LockHeldError` after `waitMs`. */
+  /**
+   * Acquires the lock, and waits while another client holds it.
+   *
+   * Rejects with a `LockHeldError` after `waitMs`, with a `StoreError` if the store rejects the request or does not respond
+   * for one lease, or with the reason of `signal`.
+   */
   acquire(options?: AcquireOptions): Promise<HeldLock>;
 
-  /** The lock if it can be had now, else null. */
+  /** Acquires the lock if it is free or expired, else resolves to `null`. Rejects like `acquire`. */
   tryAcquire(options?: TryOptions): Promise<HeldLock | null>;
 
-  /** Takes the lock for exactly so long, 1 s to 30 days: nothing renews or releases it, and it outlives the process. Gives
-   *  its fencing token, or rejects with a `LockHeldError`. */
+  /**
+   * Holds the lock for exactly `ms`, 1 s to 30 days, and resolves to its fencing token. The hold is neither renewed nor
+   * released, and continues when the process ends.
+   *
+   * Rejects with a `LockHeldError` if another client holds the lock; it does not wait.
+   */
   hold(ms: number): Promise<bigint>;
 
-  /** What can be known of the lock from outside. */
+  /** Reads the state of the lock. Rejects with a `StoreError`, which has the code `BAD_ROW` if the row is not a lock. */
   inspect(): Promise<Inspection>;
 
-  /** Takes the reign with this token away from its holder; others follow when its lease is over. */
+  /**
+   * Revokes the lease with this token: its holder can no longer renew it, and other clients acquire the lock when the
+   * lease has expired. Two clients never hold the lock at the same time.
+   *
+   * Rejects with a `StoreError` with the code `LEASE_ENDED` if this lease has ended before.
+   */
   revoke(token: bigint | number): Promise<void>;
+
+  /**
+   * Revokes the lease with this token and frees the lock at once.
+   *
+   * **Unsafe if the holder may still be working**: it continues until its next renewal fails, and another client may hold
+   * the lock during that time. Rejects like `revoke`.
+   */
+  forceRevoke(token: bigint | number): Promise<void>;
 }
 
-/** A held lock. The library renews it until it is released, also while your event loop is busy, if neither a `db` nor a provider
- *  of credentials of yours is asked. */
+/**
+ * A held lock.
+ *
+ * The library renews it until it is released, also while the event loop is busy, unless the requests need JavaScript
+ * (`db`, or a credentials provider whose credentials have expired). Release it explicitly: an object without references is
+ * not collected while it holds a lock.
+ */
 export interface HeldLock {
   readonly name: string;
-  /** The fencing token: larger than that of every earlier holder. */
+  /** Fencing token. It is greater than the token of every earlier holder of this lock. */
   readonly token: bigint;
-  /** Aborted when the lock is lost, with a `LockLostError` that says why. */
+  /** Signal that is aborted when the lock is lost. Its reason is a `LockLostError`. */
   readonly signal: AbortSignal;
-  /** How long the lock may be believed in if no renewal lands any more; 0 once it is lost. */
+  /** Remaining validity in milliseconds if no further renewal succeeds. 0 once the lock is lost or released. */
   readonly timeLeftMs: number;
 
-  /** Whether the lock may be believed in, computed now from this host's clocks. */
-  isLive(): boolean;
+  /**
+   * Returns whether the lease is still valid, computed from this host's clocks when called. Sends no request. Correct
+   * also after a pause or suspension of the process. Once `false`, it never becomes `true` again.
+   */
+  isValid(): boolean;
 
-  /** Gives the lock up. Rejects with a `LockLostError` if it was lost before, and with a `StoreError` if no answer came until
-   *  its lease was over. Once: later calls say the same. */
+  /**
+   * Releases the lock, and retries until the store responds or the lease has expired.
+   *
+   * Rejects with a `LockLostError` if the lock was lost before, or with a `StoreError`; after `UNANSWERED` the lease has
+   * expired. Later calls return the same promise.
+   */
   release(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 
-  /** What goes under `ConditionCheck` in your own TransactWriteItems: the writes beside it take effect only if this reign
-   *  still holds the lock. */
+  /**
+   * Returns a `ConditionCheck` for your own `TransactWriteItems`. The transaction succeeds only while this lock is held.
+   *
+   * Throws a `LockLostError` if the lock was lost, or a `StoreError` with the code `RELEASED` or `NOT_DYNAMODB`.
+   */
   conditionCheck(): ConditionCheck;
 }
 
-/** As SDK v2 and v3 have it. */
+/** Condition check of a transaction, for SDK v2 and v3. */
 export interface ConditionCheck {
   TableName: string;
   Key: Record<string, { S: string }>;
@@ -176,52 +294,65 @@ export interface ConditionCheck {
   ExpressionAttributeValues: Record<string, { S: string } | { N: string }>;
 }
 
-/** Who holds a lock, as far as its row says: somebody else's words. */
+/**
+ * Holder of a lock, as described by its row. Fields that the row does not have, or that are malformed, are `null`.
+ *
+ * Another client wrote these values, so escape the text before you print it on a terminal.
+ */
 export interface Holder {
   owner: string | null;
+  /** Fencing token. `null` for a row of npm dynamo-lock. */
   token: bigint | null;
-  since: Date | null;
+  /** Time of the acquisition by the holder's wall clock. */
+  acquiredAt: Date | null;
   leaseMs: number | null;
+  /**
+   * End of the lease as stored in the row. Only for display: it includes padding and may be based on a wall clock, so
+   * comparing it with a clock does not show whether the lease has expired.
+   */
+  expiresAt: Date | null;
   data: string | null;
 }
 
-/** Never a bare yes or no: a holder may have gone, and only the service's clock tells that a lease is surely over. */
+/** State of a lock at the time of the read. */
 export type Inspection =
+  /** Free. `token` is the last token, `data` the last payload. */
   | { state: 'free'; token: bigint | null; data: string | null }
   | {
       state: 'held';
-      by: Holder;
-      token: bigint | null;
-      since: Date | null;
-      /** If the holder is never heard of again, others may follow after a time from now within these. */
+      holder: Holder;
+      /**
+       * If the holder has crashed, other clients acquire the lock after a time between these, in milliseconds from now.
+       */
       mayEndMs: { earliest: number; latest: number };
     }
-  | { state: 'surelyOver'; by: Holder; token: bigint | null };
+  /** Expired: the lease has ended, and no client has acquired the lock since. */
+  | { state: 'expired'; holder: Holder };
 
+/** A lock in a listing. */
 export type Listed = { name: string } & (Inspection | { state: 'unreadable'; error: DynamoLockError });
 
-/** The base of errors with a `code` to act on. */
+/** Base class of the errors with a `code`. */
 export class DynamoLockError extends Error {
   constructor(message: string, code: string, fields?: object);
+  /** Code for programs. Messages are for people and may change. */
   readonly code: string;
 }
 
-/** Somebody else holds the lock; `code` is `LOCK_HELD`. */
+/** Another client holds the lock; `code` is `LOCK_HELD`. */
 export class LockHeldError extends DynamoLockError {
-  /** Who, if that is known. */
+  /** The holder, if it is known. After `getLock` only its `expiresAt` is known. */
   readonly holder?: Holder | null;
-  /** Until when, as far as its row says. */
-  readonly until?: Date | null;
-  /** How long `acquire` waited. */
+  /** Time that `acquire` has waited, in milliseconds. */
   readonly waitedMs?: number;
 }
 
-/** A lock that was held is not to be trusted any more; `code` is `LOCK_LOST`. */
+/** A held lock was lost; `code` is `LOCK_LOST`. */
 export class LockLostError extends DynamoLockError {
   readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'other';
-  /** The token that it had. */
+  /** Token of the lost lock. */
   readonly token: bigint;
-  /** What the work of `withLock` gave. */
+  /** Result of the work of `withLock`. */
   readonly output?: unknown;
 }
 
@@ -233,18 +364,20 @@ export type StoreErrorCode =
   | 'REFUSED'
   | 'BAD_ROW'
   | 'TABLE_EXISTS'
-  | 'REIGN_ENDED'
+  | 'LEASE_ENDED'
   | 'RELEASED'
   | 'NOT_DYNAMODB';
 
-/** The store said no, or nothing. After `UNANSWERED` and `THROTTLED` the same call may succeed later. */
+/** The store rejected the request or did not respond. After `UNANSWERED` and `THROTTLED` the same call may succeed later. */
 export class StoreError extends DynamoLockError {
   readonly code: StoreErrorCode;
-  /** What the work of `withLock` gave, if only the release failed. */
+  /** The current holder, if `code` is `LEASE_ENDED`. */
+  readonly holder?: Holder | null;
+  /** Result of the work of `withLock`, if only the release failed. */
   readonly output?: unknown;
 }
 
-/** An argument cannot be; the message says what can. */
+/** Invalid argument. The message names the valid values. */
 export class ArgumentError extends TypeError {
   constructor(message: string);
   readonly code: 'INVALID_ARGUMENT';

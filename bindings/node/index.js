@@ -1,21 +1,21 @@
 'use strict';
-// Shared locks on a DynamoDB table: the API of npm dynamo-lock 0.1.3, and one for today beside it.
+// Locks shared by processes, on a DynamoDB table or an SQLite file. Includes the API of npm dynamo-lock 0.1.3.
 
 const { Client } = require('./lib/client');
 const { Connection } = require('./lib/connection');
 const { DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } = require('./lib/errors');
 const settings = require('./lib/settings');
 
-/** A client of locks in this table. No request is sent yet. */
+/** Creates a client of a DynamoDB table. Sends no request. */
 function createClient(lockTableName, options) {
-  return client(settings.ofTable(lockTableName, options));
+  return client(settings.forTable(lockTableName, options));
 }
 
-/** A client of locks in the store of this URL: `sqlite:///path/locks.db`, `dynamodb://TABLE?…`, `memory:`. */
+/** Creates a client of the store at a URL, for example `sqlite:///path/locks.db`. The first call opens the store. */
 function connect(storeUrl, options) {
-  return client(settings.ofUrl(storeUrl, options));
+  return client(settings.forUrl(storeUrl, options));
 }
 
-const client = ({ settings: given, ...answers }) => new Client(new Connection(given, answers));
+const client = ({ settings: native, ...handlers }) => new Client(new Connection(native, handlers));
 
 module.exports = { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError };

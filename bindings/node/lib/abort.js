@@ -1,23 +1,23 @@
 'use strict';
-// One listener for each signal, however many calls wait for it: node warns of more than ten.
+// At most one listener per AbortSignal, because Node warns of a leak when a signal has more than ten.
 
-const heard = new WeakMap();
+const listeners = new WeakMap();
 
-/** Calls `act` when the signal is aborted. What it gives ends that, once. */
-function onAbort(signal, act) {
-  let { acts, hear } = heard.get(signal) ?? {};
-  if (!acts) {
-    acts = new Set();
-    hear = () => acts.forEach((one) => one());
-    heard.set(signal, { acts, hear });
-    signal.addEventListener('abort', hear, { once: true });
+/** Calls `callback` when `signal` is aborted. Returns a function that removes the callback; call it exactly once. */
+function onAbort(signal, callback) {
+  let { callbacks, listener } = listeners.get(signal) ?? {};
+  if (!callbacks) {
+    callbacks = new Set();
+    listener = () => callbacks.forEach((each) => each());
+    listeners.set(signal, { callbacks, listener });
+    signal.addEventListener('abort', listener, { once: true });
   }
-  acts.add(act);
+  callbacks.add(callback);
   return () => {
-    acts.delete(act);
-    if (acts.size > 0) return;
-    heard.delete(signal);
-    signal.removeEventListener('abort', hear);
+    callbacks.delete(callback);
+    if (callbacks.size > 0) return;
+    listeners.delete(signal);
+    signal.removeEventListener('abort', listener);
   };
 }
 

@@ -1,73 +1,82 @@
 'use strict';
-// Arguments, checked before anything happens: what is wrong, and what would be right.
+// Checks of arguments, before any request is sent. Each check returns the value, or throws an ArgumentError whose message
+// names the argument and the valid values.
 
 const { ArgumentError } = require('./errors');
 
-const kind = (value) => (value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value);
+const typeName = (value) => (value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value);
 
-function text(value, what) {
-  if (typeof value !== 'string') throw new ArgumentError(`${what} must be a string, not ${kind(value)}`);
-  if (/\p{Surrogate}/u.test(value)) throw new ArgumentError(`${what} must be whole characters: it has half of a surrogate pair`);
+function text(value, name) {
+  if (typeof value !== 'string') throw new ArgumentError(`${name} must be a string, not ${typeName(value)}`);
+  if (/\p{Surrogate}/u.test(value)) throw new ArgumentError(`${name} must be valid Unicode: it contains an unpaired surrogate`);
   return value;
 }
 
-/** A number of milliseconds, 0 or more; so many that they are beyond all ages are as good as some fewer. */
-function millis(value, what) {
+/** Checks a number of milliseconds, 0 or more. Values above 2^53 are clamped, because they exceed every limit anyway. */
+function millis(value, name) {
   if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
-    const found = typeof value === 'number' ? value : kind(value);
-    throw new ArgumentError(`${what} must be a number of milliseconds from 0, not ${found}`);
+    const found = typeof value === 'number' ? value : typeName(value);
+    throw new ArgumentError(`${name} must be a number of milliseconds, 0 or more, not ${found}`);
   }
   return Math.min(value, Number.MAX_SAFE_INTEGER);
 }
 
-function callable(value, what) {
-  if (typeof value !== 'function') throw new ArgumentError(`${what} must be a function, not ${kind(value)}`);
+function callable(value, name) {
+  if (typeof value !== 'function') throw new ArgumentError(`${name} must be a function, not ${typeName(value)}`);
   return value;
 }
 
-function flag(value, what) {
-  if (typeof value !== 'boolean') throw new ArgumentError(`${what} must be true or false, not ${kind(value)}`);
+function flag(value, name) {
+  if (typeof value !== 'boolean') throw new ArgumentError(`${name} must be true or false, not ${typeName(value)}`);
   return value;
 }
 
-function signal(value, what) {
+function object(value, name) {
+  if (typeof value !== 'object' || value === null) throw new ArgumentError(`${name} must be an object, not ${typeName(value)}`);
+  return value;
+}
+
+function signal(value, name) {
   if (typeof value?.addEventListener !== 'function' || typeof value.aborted !== 'boolean') {
-    throw new ArgumentError(`${what} must be an AbortSignal, as \`new AbortController().signal\``);
+    throw new ArgumentError(`${name} must be an AbortSignal, for example \`AbortSignal.timeout(5000)\``);
   }
   return value;
 }
 
-/** A fencing token: a bigint, or a number that is one exactly. */
-function token(value, what) {
+/** Checks a fencing token and returns it as a bigint. Accepts a bigint or a safe integer. */
+function token(value, name) {
   if (typeof value === 'bigint' && value >= 0n && value < 2n ** 64n) return value;
   if (Number.isSafeInteger(value) && value >= 0) return BigInt(value);
-  throw new ArgumentError(`${what} must be a bigint, as \`lock.token\` or \`(await lock.inspect()).token\` gives it`);
+  throw new ArgumentError(`${name} must be a bigint from 0 to 2^64 - 1, for example the \`token\` of a lock or of its holder`);
 }
 
 const warned = new Set();
 
-/** Warns once in a process for each thing. */
+/** Emits a process warning. Each message is emitted once per process. */
 function warnOnce(message) {
   if (warned.has(message)) return;
   warned.add(message);
   process.emitWarning(message, { type: 'DynamoLockWarning' });
 }
 
-/** An object of options; each that is there is checked by its own function, others are warned of. */
-function options(value, what, checks) {
+/**
+ * Checks an object of options and returns a copy with the known ones. `checks` has a check for each known option.
+ * An unknown option causes a warning; an option that is `undefined` counts as missing.
+ */
+function options(value, name, checks) {
   if (value === undefined) return {};
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new ArgumentError(`${what} must be an object, not ${kind(value)}`);
+    throw new ArgumentError(`${name} must be an object, not ${typeName(value)}`);
   }
   const checked = {};
-  for (const [name, given] of Object.entries(value)) {
-    if (!Object.hasOwn(checks, name)) {
-      warnOnce(`${what}: \`${name}\` is unknown and has no effect; known are ${Object.keys(checks).join(', ')}`);
+  for (const [key, given] of Object.entries(value)) {
+    if (!Object.hasOwn(checks, key)) {
+      warnOnce(`${name}: \`${key}\` is unknown and has no effect; known options: ${Object.keys(checks).join(', ')}`);
     } else if (given !== undefined) {
-      checked[name] = checks[name](given, `${what}.${name}`);
+      checked[key] = checks[key](given, `${name}.${key}`);
     }
   }
   return checked;
 }
 
-module.exports = { text, millis, callable, flag, signal, token, options, warnOnce };
+module.exports = { text, millis, callable, flag, object, signal, token, options, warnOnce };

@@ -1,11 +1,12 @@
 'use strict';
 
 const check = require('./check');
-const { fromFailure, LockLostError } = require('./errors');
-const { Lock, toInspection } = require('./lock');
-const original = require('./original');
+const { LockLostError } = require('./errors');
+const { toError, toInspection } = require('./decode');
+const { Lock } = require('./lock');
+const legacy = require('./legacy');
 
-/** Makes locks. `createClient` and `connect` make it. */
+/** A client of one store. Created by `createClient` and `connect`. */
 class Client {
   #connection;
   #lists = 0;
@@ -14,74 +15,76 @@ class Client {
     this.#connection = connection;
   }
 
-  /** A handle to the lock of this name. */
+  /** Returns a handle of the lock with this name. */
   lock(name) {
     return new Lock(this.#connection, name);
   }
 
-  /** Acquires, works, releases. What `work` throws is thrown; a release that failed is not swallowed. */
+  /** Acquires the lock, calls `work`, and releases the lock. Rejects if `work` or the release fails. */
   async withLock(name, options, work) {
     if (work === undefined && typeof options === 'function') [options, work] = [undefined, options];
     check.callable(work, 'the work of withLock');
-    const held = await this.lock(name).acquire(options);
+    const lock = await this.lock(name).acquire(options);
     let output;
     try {
-      output = await work(held);
+      output = await work(lock);
     } catch (error) {
-      await held.release().catch((cause) => note(error, cause));
+      await lock.release().catch((releaseError) => attachReleaseError(error, releaseError));
       throw error;
     }
     try {
-      await held.release();
+      await lock.release();
     } catch (error) {
-      // The work is done: what it gave is not lost with the lock.
+      // Keep the result, because the work itself has succeeded.
       throw Object.assign(error, { output });
     }
     return output;
   }
 
-  /** All locks of the store, in any order. */
+  /** Lists all locks of the store, in no particular order. */
   async *list() {
     const list = ++this.#lists;
     try {
       for (let more = true; more; ) {
         const page = await this.#connection.call('list', { list });
         more = page.more;
-        for (const { name, said, failure } of page.rows) {
-          yield failure ? { name, state: 'unreadable', error: fromFailure(failure) } : { name, ...toInspection(said) };
+        for (const { name, inspection, failure } of page.rows) {
+          yield failure ? { name, state: 'unreadable', error: toError(failure) } : { name, ...toInspection(inspection) };
         }
       }
     } finally {
-      await this.#connection.call('endList', { list }).catch(() => {}); // the loop has its own error
+      // Ignore errors here, because the loop reports its own.
+      await this.#connection.call('endList', { list }).catch(() => {});
     }
   }
 
-  /** Waits, at most one lease, for what goes on in the background. Held locks stay held. */
+  /** Waits for background work, at most one lease. Held locks stay held. */
   async close() {
     await this.#connection.call('close', {});
   }
 
-  /** The original's `getLock`. */
+  /** Acquires a lock like `getLock` of npm dynamo-lock 0.1.3. */
   getLock(lockName, lockTimeoutInMillis, callback) {
-    return original.getLock(this.#connection, lockName, lockTimeoutInMillis, callback);
+    return legacy.getLock(this.#connection, lockName, lockTimeoutInMillis, callback);
   }
 
-  /** The original's `createLockTable`. */
+  /** Creates the table like `createLockTable` of npm dynamo-lock 0.1.3. */
   createLockTable(callback) {
-    return original.table(this.#connection, 'createTable', callback);
+    return legacy.changeTable(this.#connection, 'createTable', callback);
   }
 
-  /** The original's `deleteLockTable`. */
+  /** Deletes the table like `deleteLockTable` of npm dynamo-lock 0.1.3. */
   deleteLockTable(callback) {
-    return original.table(this.#connection, 'deleteTable', callback);
+    return legacy.changeTable(this.#connection, 'deleteTable', callback);
   }
 }
 
-/** Beside the error of the work, the one of the release. */
-function note(error, release) {
-  const object = typeof error === 'object' && error !== null && Object.isExtensible(error);
-  if (object && error !== release && !(release instanceof LockLostError && error.cause === release)) {
-    Object.defineProperty(error, 'releaseError', { value: release, configurable: true, enumerable: true });
+/** Sets `error.releaseError`, unless the work failed with the loss of the lock itself. */
+function attachReleaseError(error, releaseError) {
+  const isObject = typeof error === 'object' && error !== null && Object.isExtensible(error);
+  const isSame = error === releaseError || (releaseError instanceof LockLostError && error?.cause === releaseError);
+  if (isObject && !isSame) {
+    Object.defineProperty(error, 'releaseError', { value: releaseError, configurable: true, enumerable: true });
   }
 }
 

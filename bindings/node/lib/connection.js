@@ -1,24 +1,27 @@
 'use strict';
-// Promises over the native half's messages: each call has a number, and is answered once under it.
+// Promises over the messages of the addon: each call has a number, and its result arrives once under that number.
 
 const { NativeClient } = require('./native');
 const { onAbort } = require('./abort');
-const { ArgumentError, fromFailure } = require('./errors');
+const { ArgumentError } = require('./errors');
+const { toError } = require('./decode');
 
-const ANSWER = 0, LOST = 1, DB = 2;
+// Kinds of messages, as in `src/port.rs`. The fourth, 3, is a request for credentials.
+const RESULT = 0, LOST = 1, DB = 2;
 
-// While a call is under way the process stays: this timer stands for all calls. Held locks keep nothing alive.
-const alive = setInterval(() => {}, 2 ** 31 - 1).unref();
+// One timer keeps the process alive while any call is pending. Held locks and listeners do not keep it alive.
+const keepAlive = setInterval(() => {}, 2 ** 31 - 1).unref();
 let pending = 0;
-function stay(more) {
-  pending += more;
-  if (pending > 0) alive.ref();
-  else alive.unref();
+function addPending(count) {
+  pending += count;
+  if (pending > 0) keepAlive.ref();
+  else keepAlive.unref();
 }
 
-// Clients with calls under way or locks held are not collected, whoever else has forgotten them.
+// Connections with pending calls or held locks. This set prevents their collection when the user has no reference left.
 const inUse = new Set();
 
+/** Connection to one native client. */
 class Connection {
   #native;
   #next = 1;
@@ -26,15 +29,15 @@ class Connection {
   #held = new Map();
   #db;
   #credentials;
-  #refused;
+  #providerError;
 
-  /** `db(operation, params)` and `credentials()` answer what the native half asks, if it asks. */
+  /** `db` and `credentials` are called for requests of the addon. Both return promises of JSON values. */
   constructor(settings, { db, credentials } = {}) {
     this.#db = db;
     this.#credentials = credentials;
-    // Not held by the native half, which this would keep alive in turn.
+    // The listener has only a weak reference, because the addon keeps the listener, and this object keeps the addon.
     const self = new WeakRef(this);
-    const listener = (kind, id, body) => self.deref()?.hear(kind, id, body);
+    const listener = (kind, id, body) => self.deref()?.receive(kind, id, body);
     try {
       this.#native = new NativeClient(JSON.stringify(settings), listener);
     } catch (error) {
@@ -42,59 +45,61 @@ class Connection {
     }
   }
 
-  /** One call. Aborted, it rejects with the signal's reason, and the native half leaves nothing behind. */
+  /** Starts a call. If `signal` is aborted, the promise rejects with its reason and the addon undoes what the call began. */
   call(method, args, signal) {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const id = this.#next;
     this.#next = (id + 1) % 2 ** 32;
     return new Promise((resolve, reject) => {
-      const done = signal ? onAbort(signal, () => this.#native.cancel(id)) : () => {};
-      this.#calls.set(id, { resolve, reject, done, signal });
-      this.#use();
-      stay(1);
+      const removeListener = signal ? onAbort(signal, () => this.#native.cancel(id)) : () => {};
+      this.#calls.set(id, { resolve, reject, removeListener, signal });
+      this.#updateInUse();
+      addPending(1);
       try {
         this.#native.call(id, method, JSON.stringify(args));
       } catch (error) {
-        this.#finish(id);
-        reject(fromFailure({ class: 'store', code: 'REFUSED', message: error.message }));
+        this.#takeCall(id);
+        reject(toError({ class: 'store', code: 'REFUSED', message: error.message }));
       }
     });
   }
 
-  #use() {
+  #updateInUse() {
     if (this.#calls.size + this.#held.size > 0) inUse.add(this);
     else inUse.delete(this);
   }
 
-  #finish(id) {
+  #takeCall(id) {
     const call = this.#calls.get(id);
     if (!call) return undefined;
     this.#calls.delete(id);
-    this.#use();
-    stay(-1);
-    call.done();
+    this.#updateInUse();
+    addPending(-1);
+    call.removeListener();
     return call;
   }
 
-  /** A message of the native half. */
-  hear(kind, id, body) {
-    if (kind === ANSWER) return this.#answer(id, JSON.parse(body));
-    if (kind === LOST) return this.#held.get(id)?.(fromFailure(JSON.parse(body)));
-    const answer = kind === DB ? this.#db(JSON.parse(body)) : this.#credentials();
-    const reply = ({ refused, ...said }) => {
-      this.#refused = refused;
-      this.#native.reply(id, JSON.stringify(said));
+  /** Processes a message of the addon. */
+  receive(kind, id, body) {
+    if (kind === RESULT) return this.#settle(id, JSON.parse(body));
+    if (kind === LOST) return this.#held.get(id)?.(toError(JSON.parse(body)));
+    const response = kind === DB ? this.#db(JSON.parse(body)) : this.#credentials();
+    const respond = ({ providerError, ...json }) => {
+      this.#providerError = providerError;
+      this.#native.respond(id, JSON.stringify(json));
     };
-    // What cannot be said in JSON, as a number without end, is no answer.
-    answer.then(reply).catch((error) => reply({ status: 500, body: { message: String(error) }, why: String(error) }));
+    // A value that JSON cannot represent, for example a bigint, is treated as a failure.
+    const fail = (error) => respond({ status: 500, body: { message: String(error) }, error: String(error) });
+    response.then(respond).catch(fail);
   }
 
-  #answer(id, { value, failure }) {
-    const call = this.#finish(id);
+  #settle(id, { value, failure }) {
+    const call = this.#takeCall(id);
     if (!call) return;
     const { signal, resolve, reject } = call;
     if (signal?.aborted) {
-      // It came too late: what it brings is given back. The process stays until nothing is left behind.
+      // The result arrived after the abort, so release the lock that it may contain. The pending `close` keeps the process
+      // alive until that is done.
       if (value?.guard !== undefined) this.#native.forget(value.guard);
       this.call('close', {}).catch(() => {});
       reject(signal.reason);
@@ -103,26 +108,27 @@ class Connection {
   }
 
   #toError(failure) {
-    // The native half knows the ways of the environment alone; here the user's own provider said why.
-    if (this.#refused === undefined || failure.cause !== 'missingCredentials') return fromFailure(failure);
-    const said = String(this.#refused?.message ?? this.#refused);
-    const error = fromFailure({ ...failure, message: `awsConfig.credentials gives no usable AWS credentials: ${said}` });
-    return Object.assign(error, { cause: this.#refused });
+    // The message of the addon suggests environment variables, which have no effect with the user's own provider.
+    if (this.#providerError === undefined || failure.cause !== 'missingCredentials') return toError(failure);
+    const cause = String(this.#providerError?.message ?? this.#providerError);
+    const error = toError({ ...failure, message: `awsConfig.credentials gives no usable AWS credentials: ${cause}` });
+    return Object.assign(error, { cause: this.#providerError });
   }
 
-  /** Remembers a held lock until it is let go; `lose` is told when it is lost. */
-  hold(guard, lose) {
-    this.#held.set(guard, lose);
-    this.#use();
+  /** Registers a held lock. `onLost` is called with an error when the lock is lost. */
+  hold(guard, onLost) {
+    this.#held.set(guard, onLost);
+    this.#updateInUse();
   }
 
+  /** Removes the registration of a held lock. */
   letGo(guard) {
     this.#held.delete(guard);
-    this.#use();
+    this.#updateInUse();
   }
 
-  isLive(guard) {
-    return this.#native.isLive(guard);
+  isValid(guard) {
+    return this.#native.isValid(guard);
   }
 
   timeLeftMs(guard) {
@@ -133,6 +139,7 @@ class Connection {
     return this.#native.conditionCheck(guard);
   }
 
+  /** Drops a held lock in the addon, which releases it in the background unless it is lost. */
   forget(guard) {
     this.#native.forget(guard);
   }

@@ -1,141 +1,156 @@
 'use strict';
-// The user's own `db`: each request of the native half becomes one call. Parameters are the wire's JSON, but for binary
-// values; what it answers, throws, or says twice becomes one answer.
+// The user's own `db`: each request of the addon becomes one call of it. Its parameters are DynamoDB's wire format, except
+// that binary values are buffers. The first result, rejection or exception is the response; later ones are ignored.
 
 const { ArgumentError } = require('./errors');
 
-/** Errors that DynamoDB or an SDK names, and that mean that nothing happened. Others may have happened. */
-const CERTAIN =
+/**
+ * Error codes that mean that DynamoDB rejected the request, so that it had no effect. After any other error, and after a
+ * status of 500 or more, the request may have been applied.
+ */
+const REJECTED =
   /Exception$|^Throttl|^AccessDenied|^(Credentials|Config)\w*Error$|^UnrecognizedClient|Parameter|^MultipleValidationErrors$|^ValidationError$/;
 
-function overDb(db, commands, settings) {
-  refuseDocuments(db);
+/** Returns `{ settings, db }`, where `db` is the handler for requests of the addon. */
+function fromDb(db, commands, settings) {
+  rejectDocumentClient(db);
   const send = sender(db, commands);
-  const region = db.config?.region;
-  return { settings: { ...settings, region: typeof region === 'string' ? region : undefined }, db: (q) => ask(send, q) };
+  const region = typeof db.config?.region === 'string' ? db.config.region : undefined;
+  return { settings: { ...settings, region }, db: (request) => respond(send, request) };
 }
 
-function refuseDocuments(db) {
+function rejectDocumentClient(db) {
   if (typeof db !== 'object' && typeof db !== 'function') {
     throw new ArgumentError('options.db must be a DynamoDB object: AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)');
   }
-  const v2 = typeof db.getItem !== 'function' && typeof db.get === 'function' && typeof db.put === 'function';
-  if (v2 || isDocumentOfV3(db)) {
+  const isV2 = typeof db.getItem !== 'function' && typeof db.get === 'function' && typeof db.put === 'function';
+  if (isV2 || isV3DocumentClient(db)) {
     throw new ArgumentError(
-      'options.db is a DocumentClient, which changes the values of items: give the client below it, ' +
+      'options.db is a DocumentClient, which converts attribute values: give the client below it, ' +
         'AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)',
     );
   }
 }
 
-/** By its class, or one above it: its `config` is that of the client below. */
-function isDocumentOfV3(db) {
+/** Checks the classes of `db`, because a DocumentClient shares its `config` with the client below it. */
+function isV3DocumentClient(db) {
   for (let type = db.constructor; typeof type === 'function'; type = Object.getPrototypeOf(type)) {
     if (/^DynamoDBDocument(Client)?$/.test(type.name)) return true;
   }
   return false;
 }
 
-/** `send(operation, params, callback)` for this `db`. */
+/** Returns `send(operation, params, callback)` for this `db`. */
 function sender(db, commands) {
-  if (typeof db.getItem === 'function') {
-    return (operation, params, callback) => {
-      const method = operation[0].toLowerCase() + operation.slice(1);
-      if (typeof db[method] !== 'function') return callback(missing(operation));
-      const returned = db[method](params, callback);
-      if (typeof returned?.then !== 'function') return undefined;
-      const only = db[method].length < 2;
-      const rejected = (error) => callback(error ?? new Error('db rejected with nothing'));
-      return returned.then((data) => (only && isAnswer(data) ? callback(null, data) : undefined), rejected);
-    };
-  }
-  if (typeof db.send === 'function') {
-    const known = commands ?? clientCommands();
-    return (operation, params, callback) => {
-      db.send(new known[`${operation}Command`](params)).then((data) => callback(null, data), (error) => callback(error ?? new Error('db rejected with nothing')));
-    };
-  }
+  if (typeof db.getItem === 'function') return methodSender(db);
+  if (typeof db.send === 'function') return commandSender(db, commands ?? findCommands());
   throw new ArgumentError('options.db has neither getItem nor send: give AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)');
 }
 
-/** From a db of promises. An async one that takes callbacks too, perhaps as `...args`, promises nothing, or the request of
- *  SDK v2: its callback is waited for. */
-const isAnswer = (data) => typeof data === 'object' && data !== null && typeof data.send !== 'function';
+/** A `db` with a method per operation. The method takes a callback, returns a promise, or both. */
+function methodSender(db) {
+  return (operation, params, callback) => {
+    const method = operation[0].toLowerCase() + operation.slice(1);
+    if (typeof db[method] !== 'function') return callback(unknownOperation(operation));
+    const returned = db[method](params, callback);
+    if (typeof returned?.then !== 'function') return undefined;
+    const hasNoCallback = db[method].length < 2;
+    return returned.then(
+      (data) => (hasNoCallback && isResponse(data) ? callback(null, data) : undefined),
+      (error) => callback(error ?? rejectedWithoutError()),
+    );
+  };
+}
 
-function clientCommands() {
+/**
+ * Returns whether a resolved value is a response. An async function that also takes a callback, perhaps in `...args`,
+ * resolves to nothing or to the request object of SDK v2; in this case the callback brings the response.
+ */
+const isResponse = (data) => typeof data === 'object' && data !== null && typeof data.send !== 'function';
+
+/** A `DynamoDBClient` of SDK v3, which takes command objects. */
+function commandSender(db, commands) {
+  return (operation, params, callback) => {
+    db.send(new commands[`${operation}Command`](params)).then(
+      (data) => callback(null, data),
+      (error) => callback(error ?? rejectedWithoutError()),
+    );
+  };
+}
+
+function findCommands() {
   const name = '@aws-sdk/client-dynamodb';
   try {
     return require(require.resolve(name, { paths: [process.cwd(), require.main?.path ?? __dirname, __dirname] }));
   } catch {
-    throw new ArgumentError(`options.db is a DynamoDBClient: install ${name}, or give it as options.commands`);
+    throw new ArgumentError(`options.db is a DynamoDBClient: install ${name}, or pass it as options.commands`);
   }
 }
 
-const missing = (operation) => ({ code: 'UnknownOperationException', message: `options.db has no ${operation}` });
+const unknownOperation = (operation) => ({ code: 'UnknownOperationException', message: `options.db has no ${operation}` });
+const rejectedWithoutError = () => new Error('db rejected without an error');
 
-/** Asks once, hears the first answer. */
-function ask(send, { operation, params }) {
+/** Sends one request to `db` and resolves to `{ status, body }`. Never rejects. */
+function respond(send, { operation, params }) {
   return new Promise((resolve) => {
-    const answer = (error, data) => (error ? failure(error, operation) : { status: 200, body: toWire(data ?? {}) });
-    const hear = (...said) => {
+    const toResponse = (error, data) => (error ? errorResponse(error, operation) : { status: 200, body: toWire(data ?? {}) });
+    const callback = (error, data) => {
       try {
-        resolve(answer(...said));
-      } catch (error) {
-        // Not into the caller's own code.
-        resolve({ status: 500, body: { __type: 'InternalServerError', message: `its answer cannot be read: ${error}` } });
+        resolve(toResponse(error, data));
+      } catch (cause) {
+        // Do not throw into the code of `db`, which has called this function.
+        resolve({ status: 500, body: { __type: 'InternalServerError', message: `cannot read the response of db: ${cause}` } });
       }
     };
     try {
-      send(operation, toSdk(operation, params), hear);
+      send(operation, toSdk(operation, params), callback);
     } catch (error) {
-      hear(error ?? new Error('db threw nothing'));
+      callback(error ?? new Error('db threw no error'));
     }
   });
 }
 
-function failure(error, operation) {
+function errorResponse(error, operation) {
   const code = String(error.code ?? error.name ?? '');
   const status = error.statusCode ?? error.$metadata?.httpStatusCode;
-  const certain = CERTAIN.test(code) && !(status >= 500);
-  // The original looked at nothing after it had asked for a table: a db that cannot be looked at has it at once.
-  if (operation === 'DescribeTable' && code === 'UnknownOperationException') return described();
-  const body = { __type: certain ? code : 'InternalServerError', message: String(error.message ?? error) };
+  const isRejected = REJECTED.test(code) && !(status >= 500);
+  // A `db` written for npm dynamo-lock has no describeTable, because npm dynamo-lock did not wait for the table. The addon
+  // does not wait either if access is denied.
+  if (operation === 'DescribeTable' && code === 'UnknownOperationException') {
+    return { status: 400, body: { __type: 'AccessDeniedException', message: 'options.db has no describeTable' } };
+  }
+  const body = { __type: isRejected ? code : 'InternalServerError', message: String(error.message ?? error) };
   if (error.Item) body.Item = toWire(error.Item);
-  return { status: certain ? 400 : 500, body };
+  return { status: isRejected ? 400 : 500, body };
 }
 
-function described() {
-  return { status: 400, body: { __type: 'AccessDeniedException', message: 'options.db has no describeTable' } };
-}
-
-const isAttribute = (key, value) => key === 'B' && typeof value === 'string';
-
-/** Parameters as an SDK wants them: binary values as bytes. A put has only what the original's had. */
+/** Converts parameters from the wire format: binary values become buffers. */
 function toSdk(operation, params) {
+  // Send only the parameters that npm dynamo-lock sent, because mocks may check them.
   if (operation === 'PutItem') delete params.ReturnValuesOnConditionCheckFailure;
-  return walk(params, (key, value) => {
-    if (isAttribute(key, value)) return Buffer.from(value, 'base64');
+  return convert(params, (key, value) => {
+    if (key === 'B' && typeof value === 'string') return Buffer.from(value, 'base64');
     return key === 'BS' && Array.isArray(value) ? value.map((text) => Buffer.from(text, 'base64')) : undefined;
   });
 }
 
-/** What `db` gave, in the wire's JSON. */
+/** Converts a response of `db` to the wire format. */
 function toWire(data) {
-  return walk(data, (key, value) => {
+  return convert(data, (key, value) => {
     if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
-    if (key === 'N' && typeof value === 'number') return String(value); // of a mock
+    if (key === 'N' && typeof value === 'number') return String(value); // only mocks return numbers
     if (value instanceof Date) return value.getTime() / 1000;
     return key === '$metadata' ? null : undefined;
   });
 }
 
-/** A copy in which `change(key, value)` has changed what it gives a value for. */
-function walk(value, change, key = '') {
+/** Returns a deep copy of `value` in which `change(key, value)` has replaced each value for which it returns another. */
+function convert(value, change, key = '') {
   const changed = change(key, value);
   if (changed !== undefined) return changed;
-  if (Array.isArray(value)) return value.map((one) => walk(one, change));
+  if (Array.isArray(value)) return value.map((item) => convert(item, change));
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, walk(one, change, name)]));
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, convert(item, change, name)]));
 }
 
-module.exports = { overDb };
+module.exports = { fromDb };

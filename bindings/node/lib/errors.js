@@ -1,6 +1,6 @@
 'use strict';
 
-/** The base of errors with a `code` to act on. */
+/** Base class of the errors with a `code`. */
 class DynamoLockError extends Error {
   constructor(message, code, fields) {
     super(message);
@@ -9,49 +9,22 @@ class DynamoLockError extends Error {
   }
 }
 
-/** Somebody else holds the lock. */
+/** Another client holds the lock. */
 class LockHeldError extends DynamoLockError {}
-/** A lock that was held is not to be trusted any more; `reason` says why. */
+/** A held lock was lost; `reason` is the cause. */
 class LockLostError extends DynamoLockError {}
-/** The store said no, or nothing. */
+/** The store rejected the request or did not respond. */
 class StoreError extends DynamoLockError {}
-/** An argument cannot be. */
+/** Invalid argument. */
 class ArgumentError extends TypeError {
   constructor(message) {
     super(message);
     this.code = 'INVALID_ARGUMENT';
   }
 }
-// On the prototypes, so that they are not listed among an error's fields.
+// On the prototypes, so that `console.log` does not show the name as a field of each error.
 for (const type of [DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError]) {
   Object.defineProperty(type.prototype, 'name', { value: type.name, configurable: true, writable: true });
 }
 
-const CLASSES = { held: LockHeldError, lost: LockLostError, store: StoreError };
-
-/** Returns the error for a failure that the addon reports. Its `cause` is internal: users act on `code`. */
-function fromFailure({ class: kind, code, message, cause, ...rest }) {
-  if (kind === 'argument') return new ArgumentError(message);
-  const { lockToken, holder, untilMs, ...fields } = rest;
-  if (lockToken !== undefined) fields.token = token(lockToken);
-  if (holder !== undefined) fields.holder = toHolder(holder);
-  if (untilMs !== undefined) fields.until = date(untilMs);
-  return new (CLASSES[kind] ?? DynamoLockError)(message, code, fields);
-}
-
-function toHolder(by) {
-  if (!by) return null;
-  return {
-    owner: by.owner ?? null,
-    token: token(by.lockToken),
-    since: date(by.sinceMs),
-    leaseMs: by.leaseMs ?? null,
-    data: by.data ?? null,
-  };
-}
-
-const token = (text) => (text == null ? null : BigInt(text));
-/** As far as a Date goes; a row may say more. */
-const date = (ms) => (ms == null || Math.abs(ms) > 8.64e15 ? null : new Date(ms));
-
-module.exports = { DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError, fromFailure, toHolder, token, date };
+module.exports = { DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError };

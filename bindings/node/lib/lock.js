@@ -1,70 +1,72 @@
 'use strict';
 
 const check = require('./check');
-const { ArgumentError, toHolder, token, date } = require('./errors');
-const { HeldLock } = require('./held');
+const { ArgumentError } = require('./errors');
+const { toInspection, toToken } = require('./decode');
+const { HeldLock } = require('./held-lock');
 const { checkName } = require('./native');
 
-const OPTIONS = { signal: check.signal, leaseMs: check.millis, maxHoldMs: check.millis, data: check.text };
-const WAITING = { waitMs: check.millis, ...OPTIONS };
+const TRY_OPTIONS = { signal: check.signal, leaseMs: check.millis, maxHoldMs: check.millis, data: check.text };
+const ACQUIRE_OPTIONS = { waitMs: check.millis, ...TRY_OPTIONS };
 
-/** One named lock: a handle. Making it does nothing. */
+/** Handle of a named lock. Creating it sends no request. */
 class Lock {
   #connection;
 
   constructor(connection, name) {
     check.text(name, 'the name of a lock');
-    const wrong = checkName(name);
-    if (wrong) throw new ArgumentError(wrong);
+    const error = checkName(name);
+    if (error) throw new ArgumentError(error);
     this.#connection = connection;
-    /** Its name. */
+    /** Name of the lock. */
     this.name = name;
   }
 
-  /** Waits until the lock is ours, at most `waitMs`. */
+  /** Acquires the lock, and waits while another client holds it, at most `waitMs`. */
   async acquire(options) {
-    const given = check.options(options, 'the options of acquire', WAITING);
-    return this.#held(await this.#acquire(given));
+    const checked = check.options(options, 'the options of acquire', ACQUIRE_OPTIONS);
+    return this.#toHeldLock(await this.#acquire(checked));
   }
 
-  /** The lock if it can be had now, else null. */
+  /** Acquires the lock if it is free, else resolves to null. */
   async tryAcquire(options) {
-    const given = check.options(options, 'the options of tryAcquire', OPTIONS);
-    const held = await this.#acquire({ ...given, try: true });
-    return held && this.#held(held);
+    const checked = check.options(options, 'the options of tryAcquire', TRY_OPTIONS);
+    const acquired = await this.#acquire({ ...checked, try: true });
+    return acquired && this.#toHeldLock(acquired);
   }
 
   #acquire({ signal, ...args }) {
     return this.#connection.call('acquire', { name: this.name, ...args }, signal);
   }
 
-  #held(held) {
-    return new HeldLock(this.#connection, this.name, held);
+  #toHeldLock(acquired) {
+    return new HeldLock(this.#connection, this.name, acquired);
   }
 
-  /** Takes the lock for exactly so long: nothing renews or releases it, and it outlives the process. Its token. */
+  /** Holds the lock for exactly `ms` and resolves to the token. It is neither renewed nor released, and outlives the process. */
   async hold(ms) {
-    return token(await this.#connection.call('hold', { name: this.name, ms: check.millis(ms, 'the time to hold') }));
+    return toToken(await this.#connection.call('hold', { name: this.name, ms: check.millis(ms, 'the time to hold') }));
   }
 
-  /** What can be known of the lock from outside. */
+  /** Reads the state of the lock. */
   async inspect() {
     return toInspection(await this.#connection.call('inspect', { name: this.name }));
   }
 
-  /** Takes the reign with this token away from its holder; others follow when its lease is over. */
-  async revoke(reign) {
-    const text = String(check.token(reign, 'the token to revoke'));
-    await this.#connection.call('revoke', { name: this.name, token: text });
+  /** Revokes the lease with this token. Other clients acquire the lock when that lease has expired. */
+  async revoke(token) {
+    await this.#revoke(token, false);
+  }
+
+  /** Revokes the lease with this token and frees the lock at once. Unsafe if the holder may still be working. */
+  async forceRevoke(token) {
+    await this.#revoke(token, true);
+  }
+
+  async #revoke(token, force) {
+    const text = String(check.token(token, 'the token to revoke'));
+    await this.#connection.call('revoke', { name: this.name, token: text, force });
   }
 }
 
-function toInspection({ state, by, lockToken, sinceMs, mayEndMs, data }) {
-  const said = { state, token: token(lockToken) };
-  if (state === 'free') return { ...said, data: data ?? null };
-  said.by = toHolder(by);
-  if (state !== 'held') return said;
-  return { ...said, since: date(sinceMs), mayEndMs };
-}
-
-module.exports = { Lock, toInspection };
+module.exports = { Lock };

@@ -1,5 +1,5 @@
 'use strict';
-// Loads the addon: the one that was built here, else the package for this platform.
+// Loads the addon: a local build if there is one, else the package for this platform.
 
 const { existsSync } = require('node:fs');
 const { join } = require('node:path');
@@ -9,16 +9,17 @@ function load() {
   const name = platform();
   const local = join(__dirname, '..', `dynamo-lock.${name}.node`);
   if (existsSync(local)) return require(local);
-  const other = `@dynamo-lock/dynamo-lock-${name}`;
+  const packageName = `@dynamo-lock/dynamo-lock-${name}`;
   try {
-    return require(other);
+    return require(packageName);
   } catch (cause) {
-    const mend =
+    const fix =
       cause.code === 'MODULE_NOT_FOUND'
-        ? `install ${other}, which comes with the package unless optional dependencies are left out; ` +
-          'in a clone, build it with `cargo xtask node`'
+        ? `install ${packageName}, which npm omits if optional dependencies are disabled, ` +
+          'or build it in a clone of the repository with `cargo xtask node`'
         : 'install the package again';
-    throw Object.assign(new Error(`dynamo-lock: no addon for ${name}: ${mend}`, { cause }), { code: 'NO_ADDON' });
+    const message = `cannot load the addon of dynamo-lock for ${name}: ${fix}`;
+    throw Object.assign(new Error(message, { cause }), { code: 'NO_ADDON' });
   }
 }
 

@@ -2,7 +2,7 @@
 
 const { readFileSync } = require('node:fs');
 
-/** As napi-rs names platforms. */
+/** Returns the name of this platform in the notation of napi-rs, for example `linux-x64-gnu`. */
 function platform() {
   const { platform: os, arch } = process;
   if (os === 'linux') return `linux-${arch}-${isMusl() ? 'musl' : 'gnu'}`;
@@ -14,7 +14,7 @@ function isMusl() {
   try {
     return readFileSync('/usr/bin/ldd', 'latin1').includes('musl');
   } catch {
-    // Without the network part, which asks name servers.
+    // Exclude the network section of the report, because it performs DNS lookups.
     const { excludeNetwork } = process.report;
     process.report.excludeNetwork = true;
     const { header } = process.report.getReport();

@@ -1,4 +1,4 @@
-//! Errors as JSON: which class JavaScript makes of them, a code to act on, one line for people.
+//! Errors of the library as JSON: the JavaScript class to create, a code for programs, and a one-line message for people.
 
 use std::fmt::Display;
 
@@ -9,9 +9,11 @@ use dynamo_lock::{
 };
 use serde_json::{Value as Json, json};
 
-use crate::show;
+use crate::json;
 
-/// Why a call failed.
+/// Failure of a call, as JSON with `class`, `code`, `message` and fields that depend on the class.
+///
+/// `lib/decode.js` creates the error from it.
 #[derive(Debug)]
 pub(crate) struct Failure(Json);
 
@@ -25,30 +27,29 @@ impl Failure {
         self
     }
 
-    pub(crate) fn json(self) -> Json {
+    pub(crate) fn into_json(self) -> Json {
         self.0
     }
 
-    /// JavaScript said stop, and knows why.
+    /// Failure of a call that JavaScript cancelled. Users never see it, because the promise is rejected with the reason of
+    /// the abort signal.
     pub(crate) fn cancelled() -> Self {
         Self::new("store", "CANCELLED", &"cancelled")
     }
 
-    /// It ended without a word.
-    pub(crate) fn fault(method: &str) -> Self {
-        Self::new("store", "REFUSED", &format!("{method} ended by a fault of the library: please report it"))
+    /// Failure of a call that panicked.
+    pub(crate) fn panicked(method: &str) -> Self {
+        Self::new("store", "REFUSED", &format!("{method} failed: internal error of dynamo-lock; please report it"))
     }
 
+    /// Failure of a call with an invalid argument.
     pub(crate) fn argument(message: &dyn Display) -> Self {
         Self::new("argument", "INVALID_ARGUMENT", message)
     }
 
+    /// Failure of a table operation on a store that is not DynamoDB.
     pub(crate) fn not_dynamodb() -> Self {
-        Self::new(
-            "store",
-            "NOT_DYNAMODB",
-            &"this client's store is not DynamoDB, so it has no table to create or delete",
-        )
+        Self::new("store", "NOT_DYNAMODB", &"cannot create or delete a table: the store of this client is not DynamoDB")
     }
 }
 
@@ -71,7 +72,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Fixes that name this package's API. Those of the Rust library name its own.
+/// Fixes that name the JavaScript API. The fixes in errors of the Rust library name the Rust API.
 const CREATE_TABLE: &str = "create it with client.createLockTable(), or check name, region and endpoint";
 const SET_PARTITION_KEY: &str = "set `partitionKey` to the name of the table's key, or create another table";
 
@@ -99,8 +100,8 @@ impl From<UrlError> for Failure {
 }
 
 impl From<RowError> for Failure {
-    fn from(fault: RowError) -> Self {
-        Self::new("store", "BAD_ROW", &fault)
+    fn from(error: RowError) -> Self {
+        Self::new("store", "BAD_ROW", &error)
     }
 }
 
@@ -109,13 +110,11 @@ impl From<AcquireError> for Failure {
         let held = Self::new("held", "LOCK_HELD", &error);
         match error {
             AcquireError::TimedOut { holder, waited } => {
-                let holder = holder.as_ref().map(show::holder);
-                held.with("holder", holder).with("waitedMs", show::millis(waited))
+                let holder = holder.as_ref().map(json::holder);
+                held.with("holder", holder).with("waitedMs", json::millis(waited))
             }
             AcquireError::Store(error) => error.into(),
-            AcquireError::Row { error: ref fault, .. } => {
-                Self::new("store", "BAD_ROW", &error).with("fault", fault.to_string())
-            }
+            AcquireError::Row { .. } => Self::new("store", "BAD_ROW", &error),
             AcquireError::Config(error) => error.into(),
             other => Self::new("store", "REFUSED", &other),
         }
@@ -127,13 +126,13 @@ impl<T> From<&Lost<T>> for Failure {
         let reason = match lost.reason {
             LossReason::Expired => "expired",
             LossReason::TakenOver => "takenOver",
-            LossReason::Revoked => "revokedToken",
+            LossReason::Revoked => "revoked",
             LossReason::RowGone => "rowGone",
             LossReason::MaxHold => "maxHold",
             LossReason::Suspended => "suspended",
             _ => "other",
         };
-        Self::new("lost", "LOCK_LOST", lost).with("reason", reason).with("lockToken", lost.token.to_string())
+        Self::new("lost", "LOCK_LOST", lost).with("reason", reason).with("token", lost.token.to_string())
     }
 }
 
@@ -141,9 +140,7 @@ impl From<HoldError> for Failure {
     fn from(error: HoldError) -> Self {
         let held = Self::new("held", "LOCK_HELD", &error);
         match error {
-            HoldError::Held { holder } => {
-                held.with("holder", show::holder(&holder)).with("untilMs", holder.expires_at.and_then(show::epoch_ms))
-            }
+            HoldError::Held { holder } => held.with("holder", json::holder(&holder)),
             HoldError::Lost(lost) => (&lost).into(),
             HoldError::Acquire(error) => error.into(),
             other => Self::new("store", "REFUSED", &other),
@@ -165,9 +162,9 @@ impl From<RevokeError> for Failure {
     fn from(error: RevokeError) -> Self {
         match error {
             RevokeError::Ended { ref holder, .. } => {
-                Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(show::holder))
+                Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(json::holder))
             }
-            RevokeError::Row { error, .. } => error.into(),
+            RevokeError::Row { .. } => Self::new("store", "BAD_ROW", &error),
             RevokeError::Store(error) => error.into(),
             other => Self::new("store", "UNANSWERED", &other),
         }
@@ -177,7 +174,7 @@ impl From<RevokeError> for Failure {
 impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Self {
         match error {
-            InspectError::Row { error, .. } => error.into(),
+            InspectError::Row { .. } => Self::new("store", "BAD_ROW", &error),
             InspectError::Store(error) => error.into(),
             other => Self::new("store", "REFUSED", &other),
         }
@@ -198,11 +195,12 @@ impl From<LegacyError> for Failure {
     fn from(error: LegacyError) -> Self {
         match error {
             LegacyError::Held { ref expires_on, .. } => {
-                let until: Option<f64> = expires_on.parse().ok();
-                Self::new("held", "LOCK_HELD", &error).with("untilMs", until)
+                let expires_at: Option<f64> = expires_on.parse().ok();
+                Self::new("held", "LOCK_HELD", &error).with("holder", json!({ "expiresAtMs": expires_at }))
             }
+            // `lib/legacy.js` reports this as 'ERROR', like npm dynamo-lock when its conditional write failed.
             LegacyError::Lost => Self::new("held", "LOCK_HELD", &error).with("race", true),
-            LegacyError::Row { error, .. } => error.into(),
+            LegacyError::Row { .. } => Self::new("store", "BAD_ROW", &error),
             LegacyError::Store(error) => error.into(),
             other => Self::new("store", "UNANSWERED", &other),
         }

@@ -1,16 +1,19 @@
-//! The native half of the Node package: the Rust library, spoken to in messages.
+//! Native half of the Node package: the Rust library behind a message interface.
 //!
-//! JavaScript calls a method by a number and hears its answer, by that number, through one function; so no promise, no
-//! class and no error crosses the border, and `lib/` makes of them what JavaScript expects. Everything runs on one thread
-//! of its own, so heartbeats go on while the event loop is busy.
+//! JavaScript starts a method under a number and receives the result under the same number, through one listener
+//! function. No promise, class or error crosses this boundary, because `lib/` creates them in JavaScript. All work runs on
+//! one thread of its own, so that locks are renewed while the event loop is busy.
 
-mod bridge;
+mod aws;
 mod connection;
+mod credentials;
+mod db;
 mod failure;
+mod json;
+mod methods;
 mod port;
 mod runtime;
 mod settings;
-mod show;
 
 use std::sync::Arc;
 
@@ -22,7 +25,7 @@ use connection::Connection;
 use port::Port;
 use settings::Settings;
 
-/// One client, as `lib/client.js` drives it.
+/// A client of one store, driven by `lib/connection.js`.
 #[napi]
 pub struct NativeClient {
     connection: Arc<Connection>,
@@ -30,14 +33,22 @@ pub struct NativeClient {
 
 #[napi]
 impl NativeClient {
-    /// Of these settings, as JSON; `listener(kind, id, body)` hears answers and questions.
+    /// Creates a client from JSON settings (see [`Settings`]). No store is opened yet.
+    ///
+    /// `listener(kind, id, body)` receives the messages of [`port::MessageKind`].
+    ///
+    /// # Errors
+    /// A one-line message if a setting is invalid.
     #[napi(constructor)]
     pub fn new(settings: String, listener: Function<'_, FnArgs<(u32, u32, String)>, ()>) -> Result<Self> {
         let settings = Settings::parse(&settings).map_err(Error::from_reason)?;
         Ok(Self { connection: Arc::new(Connection::new(settings, Port::new(&listener)?)) })
     }
 
-    /// Begins `method`; the listener hears of its end under `id`.
+    /// Starts `method` with JSON arguments and returns at once. The listener receives the result under `id`, exactly once.
+    ///
+    /// # Errors
+    /// A one-line message if the thread of the library cannot be started. In this case the listener receives nothing.
     #[napi]
     pub fn call(&self, id: u32, method: String, args: String) -> Result<()> {
         let runtime = runtime::handle().map_err(Error::from_reason)?;
@@ -45,57 +56,59 @@ impl NativeClient {
         Ok(())
     }
 
-    /// Ends what was begun under `id`; the listener hears of that too.
+    /// Cancels the call `id`. The listener still receives a result, normally the failure `CANCELLED`.
     #[napi]
     pub fn cancel(&self, id: u32) {
         self.connection.cancel(id);
     }
 
-    /// Whether a held lock may be believed in, now.
+    /// Returns whether the lease of a held lock is still valid, computed from this host's clocks.
     #[napi]
     pub fn is_valid(&self, guard: u32) -> bool {
         self.connection.with_guard(guard, |guard| guard.is_valid()).unwrap_or(false)
     }
 
-    /// How long it may be believed in if no renewal lands any more.
+    /// Returns the remaining validity of a held lock in whole milliseconds if no further renewal succeeds, 0 if it is lost.
     #[napi]
     pub fn time_left_ms(&self, guard: u32) -> f64 {
-        self.connection.with_guard(guard, |guard| guard.time_left().as_secs_f64() * 1000.0).unwrap_or(0.0).floor()
+        self.connection.with_guard(guard, |guard| json::millis(guard.time_left())).unwrap_or(0.0)
     }
 
-    /// The condition for a transaction, as JSON; none if the store is not DynamoDB.
+    /// Returns the condition check of a held lock as JSON, or `None` if the store is not DynamoDB.
     #[napi]
     pub fn condition_check(&self, guard: u32) -> Option<String> {
-        self.connection.condition_check(guard).map(|check| show::condition_check(&check).to_string())
+        self.connection.condition_check(guard).map(|check| json::condition_check(&check).to_string())
     }
 
-    /// A lock whose loss was heard of is not asked about any more.
+    /// Drops a held lock, which releases it in the background unless it is lost.
     #[napi]
     pub fn forget(&self, guard: u32) {
         self.connection.forget(guard);
     }
 
-    /// The answer to a question that the listener was asked.
+    /// Passes the JSON response to a request that the listener received.
     #[napi]
-    pub fn reply(&self, question: u32, answer: String) {
-        self.connection.reply(question, answer);
+    pub fn respond(&self, request: u32, response: String) {
+        self.connection.respond(request, response);
     }
 }
 
 impl Drop for NativeClient {
-    /// Collected, or gone with its worker, which may have been terminated: it stops asking, and what it holds is given back.
+    /// Cancels all calls and releases all held locks in the background.
+    ///
+    /// Runs when JavaScript has collected the client, or when its worker thread has ended or was terminated.
     fn drop(&mut self) {
         self.connection.abandon();
     }
 }
 
-/// What is wrong with a lock name; nothing if it is one.
+/// Returns an error message if `name` is not a valid lock name.
 #[napi]
 pub fn check_name(name: String) -> Option<String> {
     LockName::new(name).err().map(|error| error.to_string())
 }
 
-/// What is wrong with a store URL; nothing if it is one.
+/// Returns an error message if `url` is not a valid store URL.
 #[napi]
 pub fn check_url(url: String) -> Option<String> {
     StoreUrl::parse(&url).err().map(|error| error.to_string())

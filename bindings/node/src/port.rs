@@ -1,4 +1,6 @@
-//! The way to JavaScript: one function, called with messages. It keeps no process alive; whoever waits there does.
+//! The connection to JavaScript: a listener function that receives messages.
+//!
+//! A port does not keep the process alive. `lib/connection.js` does that while a call is pending.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,67 +13,72 @@ use tokio::sync::oneshot;
 
 type Message = FnArgs<(u32, u32, String)>;
 
-/// What a message is.
+/// Kind of a message to JavaScript. The numbers are repeated in `lib/connection.js`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    /// The end of a call.
-    Answer = 0,
-    /// A held lock is lost; the number is its guard's.
+pub(crate) enum MessageKind {
+    /// Result of a call, under the number of the call.
+    Result = 0,
+    /// Loss of a held lock, under the number of its guard.
     Lost = 1,
-    /// A request for the user's own `db`.
+    /// Request to the user's `db`, under the number of the request.
     Db = 2,
-    /// Credentials of the user's own provider.
+    /// Request to the user's credentials provider, under the number of the request.
     Credentials = 3,
 }
 
+/// Sender of messages to JavaScript, and the requests that JavaScript has not responded to yet.
 pub(crate) struct Port {
     listener: ThreadsafeFunction<Message, (), Message, Status, false, true>,
-    questions: Mutex<HashMap<u32, oneshot::Sender<String>>>,
+    requests: Mutex<HashMap<u32, oneshot::Sender<String>>>,
     next: AtomicU32,
 }
 
 impl Port {
     pub(crate) fn new(listener: &Function<'_, Message, ()>) -> Result<Self> {
         let listener = listener.build_threadsafe_function::<Message>().weak::<true>().build()?;
-        Ok(Self { listener, questions: Mutex::default(), next: AtomicU32::new(0) })
+        Ok(Self { listener, requests: Mutex::default(), next: AtomicU32::new(0) })
     }
 
-    /// Whether somebody may hear it.
-    pub(crate) fn post(&self, kind: Kind, id: u32, body: String) -> bool {
+    /// Queues a message. Returns `false` if the JavaScript side no longer exists.
+    pub(crate) fn post(&self, kind: MessageKind, id: u32, body: String) -> bool {
         let message = (kind as u32, id, body).into();
         self.listener.call(message, ThreadsafeFunctionCallMode::NonBlocking) == Status::Ok
     }
 
-    /// Asks, and waits for the first answer; none if nobody is there. May be dropped: a late answer finds nobody.
-    pub(crate) async fn ask(&self, kind: Kind, body: String) -> Option<String> {
+    /// Sends a request to JavaScript and waits for its response, without a time limit.
+    ///
+    /// Returns `None` if the JavaScript side no longer exists. If the future is dropped, a later response is ignored.
+    pub(crate) async fn request(&self, kind: MessageKind, body: String) -> Option<String> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = oneshot::channel();
-        self.questions().insert(id, sender);
-        let _question = Question { port: self, id };
+        let (sender, response) = oneshot::channel();
+        self.requests().insert(id, sender);
+        let _pending = PendingRequest { port: self, id };
         if !self.post(kind, id, body) {
             return None;
         }
-        answer.await.ok()
+        response.await.ok()
     }
 
-    pub(crate) fn reply(&self, question: u32, answer: String) {
-        if let Some(sender) = self.questions().remove(&question) {
-            let _nobody_waits = sender.send(answer);
+    /// Completes the request `id`. Does nothing if it was completed or dropped before.
+    pub(crate) fn respond(&self, id: u32, response: String) {
+        if let Some(sender) = self.requests().remove(&id) {
+            let _dropped_meanwhile = sender.send(response);
         }
     }
 
-    fn questions(&self) -> MutexGuard<'_, HashMap<u32, oneshot::Sender<String>>> {
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn requests(&self) -> MutexGuard<'_, HashMap<u32, oneshot::Sender<String>>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Question<'a> {
+/// Removes its request from the port when it is dropped.
+struct PendingRequest<'a> {
     port: &'a Port,
     id: u32,
 }
 
-impl Drop for Question<'_> {
+impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
-        self.port.questions().remove(&self.id);
+        self.port.requests().remove(&self.id);
     }
 }

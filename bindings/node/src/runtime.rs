@@ -1,27 +1,33 @@
-//! The one thread that everything runs on.
+//! The thread on which all native work runs.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::runtime::{Builder, Handle};
 
-/// Begun at the first call that can, never ended: it goes with the process, also when the worker that began it is gone.
+/// Returns the handle of the process-wide runtime, and starts its thread if necessary.
+///
+/// The thread runs until the process ends, because it outlives the worker thread that started it.
+///
+/// # Errors
+/// A one-line message if the thread cannot be started. A later call tries again.
 pub(crate) fn handle() -> Result<Handle, String> {
     static HANDLE: Mutex<Option<Handle>> = Mutex::new(None);
-    let mut begun = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(handle) = &*begun {
+    let mut handle = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*handle {
         return Ok(handle.clone());
     }
-    Ok(begun.insert(start()?).clone())
+    Ok(handle.insert(start()?).clone())
 }
 
 fn start() -> Result<Handle, String> {
-    let cannot =
-        |error| format!("the thread of dynamo-lock cannot start: {error}; is the process out of threads or files?");
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let cannot_start = |error| {
+        format!("cannot start the thread of dynamo-lock: {error}; check the process's limits on threads and open files")
+    };
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
     let handle = runtime.handle().clone();
     std::thread::Builder::new()
         .name("dynamo-lock".to_owned())
         .spawn(move || runtime.block_on(std::future::pending::<()>()))
-        .map_err(cannot)?;
+        .map_err(cannot_start)?;
     Ok(handle)
 }

@@ -1,49 +1,50 @@
-//! What a client is made of, as `lib/settings.js` says it, and the store that this opens.
+//! Settings of a client, as `lib/settings.js` sends them, and the store that they describe.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::default_provider::region::DefaultRegionChain;
-use aws_config::{BehaviorVersion, Region};
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_dynamodb::config::Builder;
-use aws_smithy_types::timeout::TimeoutConfig;
 use dynamo_lock::store::StoreUrl;
-use dynamo_lock::{Client, ConfigError, DynamoDb, Memory, Store, StoreError, StoreErrorKind};
+use dynamo_lock::{Client, ConfigError, DynamoDb, Memory, Store};
 use serde_json::Value as Json;
 
-use crate::bridge::{Db, Provider, credentials};
+use crate::aws;
 use crate::failure::Failure;
 use crate::port::Port;
 
-/// How long to look for a Region: what is beyond environment and files is the metadata service of EC2, which answers in
-/// milliseconds where there is one.
-const REGION_LIMIT: Duration = Duration::from_secs(2);
-
-/// Checked by JavaScript; what is not there keeps its default.
+/// Settings as JSON. JavaScript has checked the types; a missing setting has its default.
 pub(crate) struct Settings(Json);
 
-/// A store, opened, and its table if it is one.
+/// A client with its store.
 pub(crate) struct Opened {
     pub(crate) client: Client,
+    /// The DynamoDB table, unless the client uses another store.
     pub(crate) table: Option<DynamoDb>,
 }
 
 impl Settings {
+    /// Parses and checks settings. The store is opened later, by the first call that needs it.
+    ///
     /// # Errors
-    /// One line that says which value cannot be, and what can.
+    /// A one-line message that names the invalid value and the valid ones.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let settings = Self(serde_json::from_str(text).map_err(|error| error.to_string())?);
-        // The values are checked now, the store is opened when it is needed.
         settings.build(Arc::new(Memory::new())).map_err(|error| error.to_string())?;
         Ok(settings)
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn value(&self, name: &str) -> &Json {
+        &self.0[name]
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0[name].as_str()
     }
 
-    fn millis(&self, name: &str) -> Option<Duration> {
+    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
+        self.0[name].as_bool()
+    }
+
+    pub(crate) fn millis(&self, name: &str) -> Option<Duration> {
         millis(&self.0[name])
     }
 
@@ -61,12 +62,16 @@ impl Settings {
         if let Some(skew) = self.millis("legacySkewMs") {
             builder = builder.legacy_skew(skew);
         }
-        if let Some(on) = self.0["serviceClock"].as_bool() {
+        if let Some(on) = self.flag("serviceClock") {
             builder = builder.service_clock(on);
         }
         builder.build()
     }
 
+    /// Opens the store of these settings.
+    ///
+    /// # Errors
+    /// A failure if the store cannot be opened or no Region is configured.
     pub(crate) async fn open(&self, port: &Arc<Port>) -> Result<Opened, Failure> {
         if let Some(url) = self.text("url") {
             let url = StoreUrl::parse(url)?;
@@ -78,7 +83,7 @@ impl Settings {
             return Ok(Opened { client: self.build(store)?, table });
         }
         let table = self.text("table").unwrap_or_default();
-        let mut store = DynamoDb::new(self.sdk(port).await?, table);
+        let mut store = DynamoDb::new(aws::client(self, port).await?, table);
         if let Some(key) = self.text("partitionKey") {
             store = store.partition_key(key);
         }
@@ -87,45 +92,6 @@ impl Settings {
         }
         Ok(Opened { client: self.build(Arc::new(store.clone()))?, table: Some(store) })
     }
-
-    async fn sdk(&self, port: &Arc<Port>) -> Result<aws_sdk_dynamodb::Client, StoreError> {
-        if self.0["db"].as_bool() == Some(true) {
-            let mut config = aws_sdk_dynamodb::Config::builder()
-                .behavior_version(BehaviorVersion::latest())
-                // Nothing leaves here: `db` has an address of its own, and signs.
-                .endpoint_url("http://db.invalid")
-                .allow_no_auth()
-                .http_client(Db(Arc::downgrade(port)));
-            // For messages alone; a client of SDK v3 does not say it.
-            config.set_region(self.text("region").map(|region| Region::new(region.to_owned())));
-            return Ok(aws_sdk_dynamodb::Client::from_conf(config.build()));
-        }
-        let region = match self.text("region") {
-            Some(region) => Region::new(region.to_owned()),
-            None => find_region().await?,
-        };
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region);
-        if let Some(fixed) = credentials(&self.0["credentials"]) {
-            loader = loader.credentials_provider(SharedCredentialsProvider::new(fixed));
-        } else if self.0["askForCredentials"].as_bool() == Some(true) {
-            loader = loader.credentials_provider(SharedCredentialsProvider::new(Provider(port.clone())));
-        }
-        if let Some(on) = self.0["useFips"].as_bool() {
-            loader = loader.use_fips(on);
-        }
-        if let Some(on) = self.0["useDualStack"].as_bool() {
-            loader = loader.use_dual_stack(on);
-        }
-        let mut config = Builder::from(&loader.load().await);
-        if let Some(endpoint) = self.text("endpoint") {
-            // For the table alone: the services that give credentials stay where they are.
-            config = config.endpoint_url(endpoint);
-        }
-        if let Some(connect) = self.millis("connectTimeoutMs") {
-            config = config.timeout_config(TimeoutConfig::builder().connect_timeout(connect).build());
-        }
-        Ok(aws_sdk_dynamodb::Client::from_conf(config.build()))
-    }
 }
 
 fn downcast(store: &Arc<dyn Store>) -> Option<DynamoDb> {
@@ -133,21 +99,7 @@ fn downcast(store: &Arc<dyn Store>) -> Option<DynamoDb> {
     store.downcast_ref::<DynamoDb>().cloned()
 }
 
-/// Whole or not, never negative.
+/// Returns a number of milliseconds as a duration, or `None` if it is missing or negative. Fractions are kept.
 pub(crate) fn millis(json: &Json) -> Option<Duration> {
     json.as_f64().and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok())
-}
-
-#[allow(clippy::disallowed_methods)] // an ordinary timeout, which no lease depends on
-async fn find_region() -> Result<Region, StoreError> {
-    let chain = DefaultRegionChain::builder().build();
-    let found = tokio::select! {
-        biased;
-        found = chain.region() => found,
-        () = tokio::time::sleep(REGION_LIMIT) => None,
-    };
-    found.ok_or_else(|| {
-        StoreError::new(StoreErrorKind::Misconfigured, "no AWS Region is configured")
-            .with_fix("set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile")
-    })
 }

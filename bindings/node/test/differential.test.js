@@ -288,7 +288,7 @@ test('the paused original cannot overwrite a lock that we renewed since, nor one
     assert.notStrictEqual((await row(name, 'a')).guid.S, guid.S, 'renewed meanwhile');
     original.go();
     assert.strictEqual(await original.ended, 'ERROR');
-    assert.ok(held.isLive() && !held.signal.aborted);
+    assert.ok(held.isValid() && !held.signal.aborted);
     await held.release();
 
     const second = paused(name);

@@ -50,7 +50,7 @@ export async function modern(client: Client, signal: AbortSignal): Promise<strin
   const token: bigint = held.token;
   const left: number = held.timeLeftMs;
   held.signal.addEventListener('abort', () => held.signal.reason);
-  if (held.isLive() && left > 0) console.log(held.name, lock.name, token);
+  if (held.isValid() && left > 0) console.log(held.name, lock.name, token);
   const check: ConditionCheck = held.conditionCheck();
   await new DynamoDBClient({}).send(new TransactWriteItemsCommand({ TransactItems: [{ ConditionCheck: check }] }));
   await new AWS.DynamoDB().transactWriteItems({ TransactItems: [{ ConditionCheck: check }] }).promise();
@@ -61,12 +61,14 @@ export async function modern(client: Client, signal: AbortSignal): Promise<strin
   const until: bigint = await lock.hold(1000);
   await lock.revoke(until);
   await lock.revoke(7);
+  await lock.forceRevoke(until);
   const said: Inspection = await lock.inspect();
   if (said.state === 'held') {
-    const by: Holder = said.by;
-    console.log(by.owner, by.token, by.since?.getTime(), by.leaseMs, by.data, said.since, said.mayEndMs.earliest, said.mayEndMs.latest);
+    const holder: Holder = said.holder;
+    console.log(holder.owner, holder.token, holder.acquiredAt?.getTime(), holder.leaseMs, holder.expiresAt?.getTime(), holder.data);
+    console.log(said.mayEndMs.earliest, said.mayEndMs.latest);
   } else if (said.state === 'free') console.log(said.token, said.data);
-  else console.log(said.by.owner, said.token);
+  else console.log(said.state === 'expired', said.holder.owner, said.holder.token);
 
   const number: number = await client.withLock('a', { waitMs: 5 }, async (lock) => Number(lock.token));
   const text: string = await client.withLock('a', (lock) => lock.name);
@@ -80,11 +82,11 @@ export async function modern(client: Client, signal: AbortSignal): Promise<strin
 }
 
 export function errors(error: unknown): string | undefined {
-  if (error instanceof LockHeldError) return String([error.code, error.holder?.owner, error.until?.getTime(), error.waitedMs]);
+  if (error instanceof LockHeldError) return String([error.code, error.holder?.owner, error.holder?.expiresAt?.getTime(), error.waitedMs]);
   if (error instanceof LockLostError) return String([error.reason, error.token, error.output]);
   if (error instanceof StoreError) {
     const code: StoreErrorCode = error.code;
-    return code === 'TABLE_EXISTS' ? code : String(error.output);
+    return code === 'TABLE_EXISTS' ? code : String([error.output, error.holder?.owner]);
   }
   if (error instanceof ArgumentError) return error.code;
   return error instanceof DynamoLockError ? error.code : undefined;

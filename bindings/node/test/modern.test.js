@@ -24,7 +24,7 @@ for (const [store, open] of Object.entries(stores)) {
     const first = await lock.acquire();
     assert.strictEqual(typeof first.token, 'bigint');
     assert.strictEqual(first.name, 'orders/rebuild');
-    assert.ok(first.isLive() && first.timeLeftMs > 0 && first.timeLeftMs < 20_000);
+    assert.ok(first.isValid() && first.timeLeftMs > 0 && first.timeLeftMs < 20_000);
     assert.ok(first.signal instanceof AbortSignal && !first.signal.aborted);
     assert.strictEqual(await lock.tryAcquire(), null);
     await assert.rejects(lock.acquire({ waitMs: 20 }), (error) => {
@@ -32,9 +32,9 @@ for (const [store, open] of Object.entries(stores)) {
       return error.holder.token === first.token && error.waitedMs >= 20;
     });
     const released = first.release();
-    assert.ok(!first.isLive() && first.timeLeftMs === 0, 'from the moment on that it is given up');
+    assert.ok(!first.isValid() && first.timeLeftMs === 0, 'from the moment on that it is given up');
     await released;
-    assert.ok(!first.isLive() && first.timeLeftMs === 0 && !first.signal.aborted);
+    assert.ok(!first.isValid() && first.timeLeftMs === 0 && !first.signal.aborted);
     assert.strictEqual(first.release(), released, 'again: the same');
     const second = await lock.tryAcquire({ data: 'x' });
     assert.ok(second.token > first.token);
@@ -57,7 +57,7 @@ for (const [store, open] of Object.entries(stores)) {
     const token = await client.lock('a').hold(1000);
     assert.strictEqual(typeof token, 'bigint');
     await assert.rejects(client.lock('a').hold(1000), (error) => {
-      return error instanceof LockHeldError && error.until instanceof Date && error.holder.token === token;
+      return error instanceof LockHeldError && error.holder.expiresAt instanceof Date && error.holder.token === token;
     });
     const next = await client.lock('a').acquire({ waitMs: 30_000 });
     assert.ok(next.token > token);
@@ -68,9 +68,9 @@ for (const [store, open] of Object.entries(stores)) {
     const client = open();
     assert.deepStrictEqual(await client.lock('a').inspect(), { state: 'free', token: null, data: null });
     const held = await client.lock('a').acquire({ data: 'shard 7', leaseMs: 5000 });
-    const { state, token, by, since, mayEndMs } = await client.lock('a').inspect();
-    assert.deepStrictEqual([state, token, by.data, by.leaseMs], ['held', held.token, 'shard 7', 5000]);
-    assert.ok(Math.abs(Date.now() - since) < 600_000 && Math.abs(Date.now() - by.since) < 600_000);
+    const { state, holder, mayEndMs } = await client.lock('a').inspect();
+    assert.deepStrictEqual([state, holder.token, holder.data, holder.leaseMs], ['held', held.token, 'shard 7', 5000]);
+    assert.ok(Math.abs(Date.now() - holder.acquiredAt) < 600_000 && Math.abs(Date.now() - holder.expiresAt) < 600_000);
     assert.ok(mayEndMs.earliest >= 0 && mayEndMs.latest <= 5000);
     await held.release();
     assert.deepStrictEqual(await client.lock('a').inspect(), { state: 'free', token: held.token, data: 'shard 7' });
@@ -86,10 +86,10 @@ for (const [store, open] of Object.entries(stores)) {
     const lost = heard;
     assert.ok(lost instanceof LockLostError && lost.code === 'LOCK_LOST' && lost.reason === 'revoked', lost);
     assert.strictEqual(lost.token, held.token);
-    assert.ok(!held.isLive() && held.timeLeftMs === 0);
+    assert.ok(!held.isValid() && held.timeLeftMs === 0);
     await assert.rejects(held.release(), (error) => error === lost);
     await client.lock('a').revoke(held.token); // it is: nothing more to do
-    await assert.rejects(client.lock('a').revoke(held.token - 1n), { code: 'REIGN_ENDED' });
+    await assert.rejects(client.lock('a').revoke(held.token - 1n), { code: 'LEASE_ENDED' });
   });
 
   test(`${store}: a release that finds the lock lost says so, and its signal too`, async () => {
@@ -111,7 +111,7 @@ for (const [store, open] of Object.entries(stores)) {
     assert.strictEqual(typeof output, 'bigint');
     const mine = new Error('mine');
     await assert.rejects(client.withLock('a', undefined, () => Promise.reject(mine)), (error) => error === mine);
-    assert.strictEqual(await client.withLock('a', (lock) => lock.isLive()), true, 'options may be left out');
+    assert.strictEqual(await client.withLock('a', (lock) => lock.isValid()), true, 'options may be left out');
     assert.strictEqual((await client.lock('a').inspect()).state, 'free');
   });
 
@@ -125,7 +125,7 @@ for (const [store, open] of Object.entries(stores)) {
     await assert.rejects(client.withLock('a', { leaseMs: 1000 }, work), { name: 'LockLostError', output: 'the output' });
     const mine = new Error('mine');
     await assert.rejects(client.withLock('b', { leaseMs: 1000 }, (lock) => {
-      return client.lock('b').revoke(lock.token).then(() => until(() => !lock.isLive(), 'lost')).then(() => Promise.reject(mine));
+      return client.lock('b').revoke(lock.token).then(() => until(() => !lock.isValid(), 'lost')).then(() => Promise.reject(mine));
     }), (error) => error === mine && error.releaseError instanceof LockLostError);
   });
 
@@ -261,9 +261,9 @@ test('connect opens a table by URL, and shares it with createClient', needsServe
   const url = `dynamodb://${name}?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`;
   const other = connect(url, { owner: 'the other', leaseMs: 5000 });
   const held = await other.lock('a').acquire();
-  const { by } = await client.lock('a').inspect();
-  assert.match(by.owner, /^the other \(/);
-  assert.strictEqual(by.leaseMs, 5000);
+  const { holder } = await client.lock('a').inspect();
+  assert.match(holder.owner, /^the other \(/);
+  assert.strictEqual(holder.leaseMs, 5000);
   await held.release();
 });
 

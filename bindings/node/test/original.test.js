@@ -44,7 +44,7 @@ test('without a callback it is a promise, which rejects with errors', needsServe
   const { client, name } = await onTable(t);
   assert.strictEqual(await client.getLock('a', 60_000), 'SUCCESS');
   await assert.rejects(client.getLock('a', 1), (error) => {
-    assert.ok(error instanceof library.LockHeldError && error.until instanceof Date);
+    assert.ok(error instanceof library.LockHeldError && error.holder.expiresAt instanceof Date);
     return error.code === 'LOCK_HELD' && error.message.startsWith('Lock expires on ');
   });
   const again = library.createClient(name, { awsConfig });

@@ -23,7 +23,7 @@ const BLOCKED = `
     lock.signal.addEventListener('abort', () => (aborted = true));
     process.stdout.write('held\\n');
     require('node:fs').readSync(0, Buffer.alloc(1));
-    const live = lock.isLive();
+    const live = lock.isValid();
     await new Promise((resolve) => setTimeout(resolve, 100));
     console.log(JSON.stringify({ live, aborted, reason: lock.signal.reason?.reason }));
     await lock.release().catch(() => {});
@@ -144,7 +144,7 @@ test('a thread that could not be started is started by a later call', { skip: pr
       return lock.inspect().then(({ state }) => console.log(state));
     });`;
   const said = execFileSync('sh', ['-c', 'ulimit -n 200; exec "$0" -e "$1"', process.execPath, script], { encoding: 'utf8' });
-  assert.match(said, /^the thread of dynamo-lock cannot start: .*\nfree\n$/);
+  assert.match(said, /^cannot start the thread of dynamo-lock: .*\nfree\n$/);
 });
 
 test('worker threads have clients of their own, and one terminated in mid-acquire leaves nothing behind', async () => {

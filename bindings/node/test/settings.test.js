@@ -100,9 +100,9 @@ test('a chain of credentials is asked after keys and credentials, as SDK v2 asks
     await library.createClient('Lock', { awsConfig }).lock('a').inspect();
     assert.match(heard.pop().authorization, new RegExp(`Credential=${id}/`));
   }
-  const { ofTable } = require('../lib/settings');
-  const { settings } = ofTable('Lock', { awsConfig: new Config({ region: 'us-east-1', credentials: null }) });
-  assert.ok(!settings.askForCredentials, 'the usual chain is the native half’s own');
+  const { forTable } = require('../lib/settings');
+  const { settings } = forTable('Lock', { awsConfig: new Config({ region: 'us-east-1', credentials: null }) });
+  assert.ok(!settings.credentialsProvider, 'the usual chain is the native half’s own');
 });
 
 test('a provider of credentials that fails is heard', async () => {
@@ -110,7 +110,7 @@ test('a provider of credentials that fails is heard', async () => {
   for (const [credentials, said, cause] of [
     [{ get: (callback) => callback(error) }, 'no such profile', error],
     [async () => { throw error; }, 'no such profile', error],
-    [() => Promise.reject(), 'it rejected with nothing'],
+    [() => Promise.reject(), 'it rejected without an error'],
     [async () => ({ accessKeyId: 7 }), 'its accessKeyId must be a string, not number'],
     [async () => {}, 'undefined'],
     [{ resolve: (callback) => callback(error) }, 'no such profile', error],
@@ -135,8 +135,8 @@ test('httpOptions.timeout bounds a request', async (t) => {
 });
 
 test('what cannot be seen from outside reaches the native half', () => {
-  const { ofTable } = require('../lib/settings');
-  const told = (awsConfig, options) => ofTable('Lock', { awsConfig: { ...keys, ...awsConfig }, ...options }).settings;
+  const { forTable } = require('../lib/settings');
+  const told = (awsConfig, options) => forTable('Lock', { awsConfig: { ...keys, ...awsConfig }, ...options }).settings;
   assert.strictEqual(told({ httpOptions: { timeout: 120_000 } }).timeoutMs, 5000, 'it is asked again after that');
   assert.strictEqual(told({ httpOptions: { timeout: 120_000 } }, { timeoutMs: 70 }).timeoutMs, 70);
   assert.strictEqual(told({ httpOptions: { connectTimeout: 80 } }).connectTimeoutMs, 80);
@@ -170,5 +170,5 @@ test('an unknown key warns once, a known one and the SDK’s own configuration d
   assert.match(lines[0], /^DynamoLockWarning: awsConfig\.accesKeyId is unknown and has no effect$/);
   assert.match(lines[1], /httpOptions\.agent has no effect/);
   assert.match(lines[2], /options: `database` is unknown/);
-  assert.match(lines[3], /options of acquire: `timeout` is unknown and has no effect; known are waitMs, /);
+  assert.match(lines[3], /options of acquire: `timeout` is unknown and has no effect; known options: waitMs, /);
 });

@@ -41,7 +41,7 @@ test('what the types name is there, and all that is there is named', () => {
   assert.deepStrictEqual(Object.keys(library).sort(), [...new Set(values)].sort());
   const { Client } = require('../lib/client');
   const { Lock } = require('../lib/lock');
-  const { HeldLock } = require('../lib/held');
+  const { HeldLock } = require('../lib/held-lock');
   for (const [name, type] of Object.entries({ Client, Lock, HeldLock })) {
     const body = text.slice(text.indexOf(`export interface ${name} {`));
     const declared = body.slice(0, body.indexOf('\n}'));

@@ -2,15 +2,19 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ContextKind;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use dynamo_lock::FencingToken;
+use dynamo_lock_protocol::HOLD_MAX;
 
 use crate::exit;
-use crate::run::SIGNALS;
+use crate::signals;
+use crate::ui::output;
 
-/// One thing at a time, on one machine or on many: run a command under a shared lock
+/// Run a command under a shared lock, on one machine or on many
 #[derive(Debug, Parser)]
 #[command(name = "dynamo-lock", version, after_help = exit::help(), infer_long_args = false)]
 pub struct Args {
@@ -20,24 +24,32 @@ pub struct Args {
     pub command: Command,
 }
 
-/// Where the locks live.
+/// Location of the locks.
 #[derive(Debug, Default, ClapArgs)]
-#[command(next_help_heading = "Where the locks live")]
+#[command(next_help_heading = "Store")]
 pub struct StoreArgs {
-    /// sqlite:///path/locks.db or dynamodb://TABLE[?region=…&endpoint=…&profile=…&partition_key=…&service_clock=on|off];
-    /// without it DYNAMO_LOCK_STORE, else a file that guards this user on this machine
+    /// Store that contains the locks [default: $DYNAMO_LOCK_STORE, else a file]
+    ///
+    /// Either sqlite:///path/locks.db, or
+    /// dynamodb://TABLE[?region=…&endpoint=…&profile=…&partition_key=…&service_clock=on|off].
+    ///
+    /// Without this option, --table and the environment variable DYNAMO_LOCK_STORE, the store is the file
+    /// dynamo-lock/locks.db in $XDG_STATE_HOME or in ~/.local/state. Its locks exclude only processes of the same user
+    /// on the same machine.
     #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
-    /// A DynamoDB table: short for --store dynamodb://NAME
+    /// DynamoDB table; short for --store dynamodb://NAME
     #[arg(long, global = true, value_name = "NAME", conflicts_with = "store")]
     pub table: Option<String>,
-    /// The table's AWS Region
+    /// AWS Region of the table
     #[arg(long, global = true, value_name = "NAME")]
     pub region: Option<String>,
-    /// A profile of the AWS configuration files
+    /// Profile in the AWS configuration files
+    ///
+    /// The profile's credentials are used, even if the environment contains an access key.
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Where DynamoDB is, if not at AWS
+    /// Endpoint of DynamoDB, if it is not the one of AWS
     #[arg(long, global = true, value_name = "URL")]
     pub endpoint_url: Option<String>,
 }
@@ -45,48 +57,61 @@ pub struct StoreArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a command while holding a lock
+    ///
+    /// The lock is released after the command and all processes that it started have ended. If the lease is about to be
+    /// lost, they are ended before another client can acquire the lock.
+    ///
+    /// The command finds the lock in the environment variables DYNAMO_LOCK_NAME, DYNAMO_LOCK_TOKEN, DYNAMO_LOCK_OWNER
+    /// and DYNAMO_LOCK_STORE.
     Run(RunArgs),
-    /// Take a lock for a fixed time: nothing renews or releases it. Prints its token
+    /// Acquire a lock for a fixed time and print its token
+    ///
+    /// The lock is neither renewed nor released, so that it stays held after this command has ended. The exit code is
+    /// 75 if another client holds the lock.
     Hold {
-        /// The lock
+        /// Name of the lock
         name: String,
-        /// For how long: 1 s to 30 days
+        /// Time to hold the lock, 1s to 30d, for example 90, 1m30s or 1d
         #[arg(value_name = "DUR", value_parser = hold, allow_negative_numbers = true)]
         duration: Duration,
-        /// Who asks, for people
+        /// Label stored with the lock and shown to others [default: $USER]
+        ///
+        /// The host name, the process ID and a random number are appended to it.
         #[arg(long, value_name = "TEXT")]
         owner: Option<String>,
     },
-    /// Tell what is known of a lock
+    /// Print the state of a lock
     Show {
-        /// The lock
+        /// Name of the lock
         name: String,
-        /// One JSON object on standard output
+        /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// List the locks, as they were a moment ago
+    /// List the locks
+    ///
+    /// The listing is not a snapshot: locks may change while it is read, and its values may be slightly out of date.
     Ls {
-        /// Only those whose names begin so
+        /// List only locks with names that begin with P
         #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
         prefix: String,
-        /// Only those that somebody holds, as far as can be known
+        /// List only locks that may be held, including unreadable ones
         #[arg(long)]
         held: bool,
-        /// One JSON object a line on standard output
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
     /// End another client's acquisition of a lock, for example if its holder is stuck
     ///
-    /// Other clients acquire the lock when the lease of the revoked holder has expired.
+    /// Other clients can acquire the lock when the lease of the revoked holder has expired.
     Revoke {
         /// Name of the lock
         name: String,
         /// Fencing token of the acquisition, as printed by show and ls
         ///
-        /// Nothing is revoked if the lock has been acquired again since. On a terminal, revoke shows the current
-        /// holder and asks for confirmation if this option is missing.
+        /// Nothing is revoked if this acquisition has ended, even if the lock has been acquired again since. The token
+        /// may be omitted on a terminal: revoke then shows the current holder and asks for confirmation.
         #[arg(long, value_name = "N", value_parser = token, allow_negative_numbers = true)]
         token: Option<u64>,
         /// Free the lock at once; unsafe if its holder is still running
@@ -99,92 +124,140 @@ pub enum Command {
     /// Create, delete or check the DynamoDB table
     #[command(subcommand)]
     Table(TableCommand),
-    /// Print what a shell needs to complete these commands
+    /// Print the completion script for a shell
     Completions {
-        /// The shell
+        /// Shell to print the script for
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, as roff: dynamo-lock man | man -l -
+    /// Print the manual page in roff format; to read it: dynamo-lock man | man -l -
     Man,
 }
 
 #[derive(Debug, ClapArgs)]
-#[command(after_help = format!("Signals:\n  {SIGNALS}\n\n{}", exit::help()))]
+#[command(after_help = format!("Signals:\n  {}\n\n{}", signals::HELP, exit::help()))]
 pub struct RunArgs {
-    /// Wait for no holder. A store that does not answer is given up after about one lease, however patient the run, with
-    /// exit code 69
+    /// Fail with exit code 75 if the lock is held
+    ///
+    /// If the store does not respond, fail with exit code 69 after about one lease.
     #[arg(short = 'n', long = "nonblock", visible_alias = "nb", conflicts_with = "wait")]
     pub nonblock: bool,
-    /// Wait this long at most for a holder: seconds, or as 1m30s; 0 is -n. Without it, for ever
-    #[arg(short, long, visible_alias = "timeout", value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
+    /// Wait at most DUR for the lock, for example 30 or 1m30s [default: no limit]
+    ///
+    /// If the lock is still held after that time, fail with exit code 75. 0 is the same as --nonblock.
+    #[arg(short, long, visible_alias = "timeout", value_name = "DUR")]
+    #[arg(value_parser = duration, allow_negative_numbers = true)]
     pub wait: Option<Duration>,
-    /// Exit code if the lock was not acquired, in place of 75
+    /// Exit code if the lock is held by another client, instead of 75
     #[arg(short = 'E', long, value_name = "CODE", value_parser = code, allow_negative_numbers = true)]
     pub conflict_exit_code: Option<u8>,
-    /// If somebody else holds the lock, exit 0 without running: for cron. Waits only with -w
+    /// Exit with code 0 if the lock is held, without running the command
+    ///
+    /// Useful for cron. The lock is not waited for unless --wait is given, and nothing is printed if it is held.
     #[arg(long, conflicts_with = "conflict_exit_code")]
     pub skip: bool,
-    /// How long others wait if this host crashes: 1 s to 1 h
+    /// Lease of the lock, 1s to 1h: if this host crashes, others wait this long
     #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true, default_value = "20s")]
     pub lease: Duration,
-    /// If the lock is about to be lost, how long the command has from TERM to KILL. It is taken from the end of the
-    /// lease, a quarter of it and 5 s at most unless given; 0 is KILL at once
+    /// Time for the command to end if the lock is about to be lost
+    ///
+    /// The command receives SIGTERM when the grace begins, and SIGKILL before it has passed. The grace is the last part
+    /// of the lease, and at most half of it, or half of --max-hold if that is shorter. 0 sends SIGKILL only. The
+    /// default is a quarter of the lease, but at most 5s.
     #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
     pub grace: Option<Duration>,
-    /// End the command before it has held the lock for this long: 1 s or more
+    /// End the command before it has held the lock for DUR, 1s or more
     #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
     pub max_hold: Option<Duration>,
-    /// Keep the lock for so long after taking it, 30 days at most, even if the command is quicker: where hosts' clocks
-    /// differ, a job is not run twice. INT, TERM, HUP and QUIT end that wait
+    /// Keep the lock for at least DUR, even if the command ends earlier
+    ///
+    /// The time counts from the acquisition. Hosts with different clocks then do not run a scheduled job twice. At most
+    /// 30d, and at most three quarters of --max-hold. SIGINT, SIGTERM, SIGHUP and SIGQUIT end the wait.
     #[arg(long, value_name = "DUR", value_parser = at_least, allow_negative_numbers = true)]
     pub at_least: Option<Duration>,
-    /// Who asks, for people
+    /// Label stored with the lock and shown to others [default: $USER]
+    ///
+    /// The host name, the process ID and a random number are appended to it.
     #[arg(long, value_name = "TEXT")]
     pub owner: Option<String>,
-    /// Write there how it went, as one line of JSON, also if the command did not run (but not for a command line that is
-    /// not understood). A file is replaced; a pipe, a link or /dev/fd/3 is written to
+    /// Write the result to FILE as one line of JSON
+    ///
+    /// The report distinguishes the exit code of the command from those of dynamo-lock. It is written even if the
+    /// command was not run, except if the command line cannot be parsed. A regular file is replaced; a pipe, a link or
+    /// /dev/fd/3 is written to.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Say nothing of waiting, of not getting the lock, nor of keeping it
+    /// Do not report that the lock is held, waited for, or kept
     #[arg(short, long)]
     pub quiet: bool,
-    /// A line for $SHELL (else /bin/sh) to run, in place of CMD
+    /// Run LINE with $SHELL, or with /bin/sh, instead of CMD
     #[arg(short, long = "command", value_name = "LINE", conflicts_with = "argv")]
     pub command: Option<OsString>,
-    /// The lock
+    /// Name of the lock
     pub name: String,
-    /// The command and its arguments
+    /// Command to run, with its arguments
     #[arg(value_name = "CMD", trailing_var_arg = true, required_unless_present = "command")]
     pub argv: Vec<OsString>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum TableCommand {
-    /// Create it, paid by request unless --provisioned
+    /// Create the table, with on-demand capacity unless --provisioned is given
     Create {
-        /// Fixed capacity in read and write units
+        /// Provisioned capacity in read and write units, for example 1,1
         #[arg(long, value_name = "R,W", value_parser = units)]
         provisioned: Option<(u32, u32)>,
     },
-    /// Delete it with all its locks
+    /// Delete the table with all its locks
     Delete {
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Tell whether locks can rest on it, and what to mend
+    /// Check that the table can be used for locks, and report problems
     Check,
 }
 
 impl Args {
-    /// Of which lock it is to be reported how it went, and where.
-    pub fn reported(&self) -> Option<(&str, &Path)> {
+    /// Returns the name of the lock and the path of its report, if one was requested.
+    pub fn report(&self) -> Option<(&str, &Path)> {
         let Command::Run(run) = &self.command else { return None };
         Some((&run.name, run.report.as_deref()?))
     }
 }
 
-/// Plain seconds as in flock(1), fractions too, or `1m30s`.
+/// Parses the command line. If that fails, or if help was requested, prints the text and returns the exit code.
+pub fn parse() -> Result<Args, ExitCode> {
+    Args::try_parse().map_err(|error| print(&error))
+}
+
+/// Prints the usage error, the help or the version. Options of flock(1) and the command `release` get messages of their
+/// own, because users are likely to try them.
+fn print(error: &clap::Error) -> ExitCode {
+    let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+    let command = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
+    match flock_flag(&flag) {
+        Some(reason) => output::message(&format!("{reason}: leave {flag} out")),
+        None if command == "release" => output::message(
+            "there is no command `release`: `run` releases its lock when the command has ended; use `revoke` to end \
+             the acquisition of another client",
+        ),
+        None => _ = error.print(),
+    }
+    ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 })
+}
+
+/// Returns the reason why an option of flock(1) does not exist here.
+fn flock_flag(flag: &str) -> Option<&'static str> {
+    match flag {
+        "-x" | "-e" | "--exclusive" => Some("every lock is exclusive"),
+        "-s" | "--shared" => Some("there are no shared locks; if an exclusive lock is sufficient"),
+        "-u" | "--unlock" => Some("a lock is released when its command has ended"),
+        "-o" | "--close" => Some("locks are not descriptors, so that there is none to close"),
+        _ => None,
+    }
+}
+
+/// Parses a duration: seconds with or without a fraction, as in flock(1), or units such as `1m30s`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
     let parsed = if plain {
@@ -192,19 +265,18 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     } else {
         humantime::parse_duration(text).ok()
     };
-    parsed.ok_or_else(|| "write seconds from 0 on, as 90 or 0.5, or units, as 1m30s or 250ms".to_owned())
+    parsed.ok_or_else(|| "expected seconds such as 90 or 0.5, or units such as 1m30s or 250ms".to_owned())
 }
 
-/// So long a lock is kept at most where nothing ends it.
-const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
-
 fn hold(text: &str) -> Result<Duration, String> {
-    let in_range = |length: &Duration| (Duration::from_secs(1)..=MONTH).contains(length);
+    let in_range = |length: &Duration| (Duration::from_secs(1)..=HOLD_MAX).contains(length);
     Some(duration(text)?).filter(in_range).ok_or_else(|| "a hold is from 1 s to 30 days".to_owned())
 }
 
 fn at_least(text: &str) -> Result<Duration, String> {
-    Some(duration(text)?).filter(|least| *least <= MONTH).ok_or_else(|| "a lock is kept for at most 30 days".to_owned())
+    Some(duration(text)?)
+        .filter(|least| *least <= HOLD_MAX)
+        .ok_or_else(|| "a lock is kept for at most 30 days".to_owned())
 }
 
 fn code(text: &str) -> Result<u8, String> {
@@ -213,13 +285,13 @@ fn code(text: &str) -> Result<u8, String> {
 
 fn token(text: &str) -> Result<u64, String> {
     let token = text.parse().ok().filter(|token| *token <= FencingToken::MAX.get());
-    token.ok_or_else(|| "a token is a whole number below 2^53: `dynamo-lock show` tells it".to_owned())
+    token.ok_or_else(|| "a token is a whole number below 2^53; run `dynamo-lock show NAME` to find it".to_owned())
 }
 
 fn units(text: &str) -> Result<(u32, u32), String> {
     let unit = |text: &str| text.trim().parse().ok().filter(|units| *units > 0);
     let both = text.split_once(',').and_then(|(read, write)| Some((unit(read)?, unit(write)?)));
-    both.ok_or_else(|| "write read and write units, as 1,1".to_owned())
+    both.ok_or_else(|| "expected read and write units such as 1,1".to_owned())
 }
 
 #[cfg(test)]
@@ -228,7 +300,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn argument_definitions_are_consistent() {
         Args::command().debug_assert();
     }
 
@@ -246,16 +318,10 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_the_command_is_its_own() {
+    fn arguments_after_the_command_belong_to_it() {
         let args = Args::try_parse_from(["dynamo-lock", "run", "-n", "a", "ls", "-n", "--store", "x", "--", "-c"]);
-        let Command::Run(run) = args.as_ref().expect("it parses").command_ref() else { panic!("not run") };
+        let Command::Run(run) = args.expect("it parses").command else { panic!("not run") };
         assert_eq!(run.argv, ["ls", "-n", "--store", "x", "--", "-c"]);
         assert!(run.nonblock && run.command.is_none());
-    }
-
-    impl Args {
-        fn command_ref(&self) -> &Command {
-            &self.command
-        }
     }
 }

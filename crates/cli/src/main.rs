@@ -1,86 +1,77 @@
-//! `dynamo-lock`: run a command under a shared lock, on one machine or on many.
+//! `dynamo-lock`: runs a command under a shared lock, on one machine or on many.
 //!
 //! ```text
-//! dynamo-lock run nightly-report -- ./report.sh          # waits its turn, runs it, gives the lock up
-//! dynamo-lock --table Lock run -n deploy -- ./deploy.sh  # on a DynamoDB table; exit 75 if somebody else is at it
+//! dynamo-lock run nightly-report -- ./report.sh          # waits for the lock, runs the command, releases the lock
+//! dynamo-lock --table Lock run -n deploy -- ./deploy.sh  # on a DynamoDB table; exits with 75 if the lock is held
 //! ```
 //!
-//! One way through: `args` (as typed) → `plan` (as meant) → `run` and `commands` (the work) → `exit` (the code, decided
-//! in one place). `run` has its command under a `supervisor`, a process of its own. All that is printed goes through
-//! `print`, which escapes what other people wrote.
+//! Data flows in one direction: [`args`] parses the command line, [`plan`] validates it and fills in defaults,
+//! [`commands`] does the work on the [`store`], and [`exit`] assigns the exit code. `run` starts its command through a
+//! [`supervisor`] process. [`ui`] prints everything that people see.
 
 mod args;
-mod ask;
-mod at_least;
 mod clock;
 mod commands;
+mod env;
 mod exit;
-mod ignored;
-mod list;
-mod manual;
+mod failure;
 mod plan;
-mod print;
-mod report;
-mod revoke;
-mod run;
+mod signal_mask;
+mod signals;
+mod stdio;
 mod store;
 mod supervisor;
-mod view;
-mod waiting;
+mod sys;
+mod ui;
 
-use clap::Parser;
-
-use crate::args::Args;
-use crate::exit::{End, Failure, Kind};
+use crate::commands::run::report::{Report, RunOutcome};
+use crate::exit::Exit;
+use crate::failure::{Failure, FailureKind};
 use crate::plan::{Plan, Task};
-use crate::report::{Report, Story};
 
 fn main() -> std::process::ExitCode {
-    if let Some(arguments) = supervisor::invoked(std::env::args_os()) {
+    if let Some(arguments) = supervisor::arguments(std::env::args_os()) {
         return supervisor::main(arguments);
     }
-    exit::on_panic();
-    let args = match Args::try_parse() {
+    exit::exit_on_panic();
+    let args = match args::parse() {
         Ok(args) => args,
-        Err(error) => return exit::not_parsed(&error),
+        Err(code) => return code,
     };
-    let end = args.reported().map(Report::open).transpose().and_then(|report| {
-        let mut story = Story::default();
-        let end = plan::plan(args, variable).and_then(|plan| carry_out(plan, &mut story));
+    // The report is opened first, so that every failure below is written to it.
+    let result = args.report().map(Report::open).transpose().and_then(|report| {
+        let mut outcome = RunOutcome::default();
+        let result = plan::plan(args, env::variable).and_then(|plan| execute(plan, &mut outcome));
         if let Some(report) = report {
-            report.write(&story, &end);
+            report.write(&outcome, &result);
         }
-        end
+        result
     });
-    exit::finish(&end)
+    exit::finish(&result)
 }
 
-/// A variable of the environment. What is no text is no valid value of any that is asked for, and stays so.
-fn variable(key: &str) -> Option<String> {
-    std::env::var_os(key).map(|value| value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned()))
-}
-
-fn carry_out(plan: Plan, story: &mut Story) -> Result<End, Failure> {
-    // One thread is enough: the embedded store has its own.
+fn execute(plan: Plan, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
+    // One thread is enough, because the embedded store has its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|error| Failure::new(Kind::Internal, format!("cannot start: {error}; try again with less load")))?;
-    let end = runtime.block_on(act(plan, story));
-    // Not to wait for a name server that does not answer.
+    let runtime = runtime.map_err(|error| {
+        Failure::new(FailureKind::Internal, format!("cannot start: {error}; try again with less load"))
+    })?;
+    let result = runtime.block_on(execute_task(plan, outcome));
+    // A name server that does not respond may still occupy a thread, which we do not wait for.
     runtime.shutdown_background();
-    end
+    result
 }
 
-async fn act(Plan { store, task }: Plan, story: &mut Story) -> Result<End, Failure> {
+async fn execute_task(Plan { store, task }: Plan, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
     let open = || store::open(&store);
     match task {
-        Task::Run(task) => run::run(&open().await?, &task, story).await,
-        Task::Hold { name, duration, owner } => commands::hold(&open().await?, &name, duration, owner).await,
-        Task::Show { name, json } => commands::show(&open().await?, &name, json).await,
-        Task::List(task) => list::list(&open().await?, &task).await,
-        Task::Revoke(task) => revoke::revoke(&open().await?, &task).await,
-        Task::Table(task) => commands::table(&open().await?, task).await,
-        Task::Completions(shell) => manual::completions(shell),
-        Task::Man => manual::man(),
+        Task::Run(task) => commands::run::run(&open().await?, &task, outcome).await,
+        Task::Hold(task) => commands::hold::hold(&open().await?, task).await,
+        Task::Show(task) => commands::show::show(&open().await?, &task).await,
+        Task::List(task) => commands::list::list(&open().await?, &task).await,
+        Task::Revoke(task) => commands::revoke::revoke(&open().await?, &task).await,
+        Task::Table(command) => commands::table::table(&open().await?, command).await,
+        Task::Completions(shell) => commands::man::completions(shell),
+        Task::Man => commands::man::man(),
     }
 }

@@ -67,7 +67,7 @@ fn missing_table_is_reported_with_fix() {
 fn wrong_key_schema_is_reported_with_fix() {
     let place = refused("ValidationException", "The provided key element does not match the schema");
     for arguments in &ALL[..3] {
-        says(place.run(arguments), 78, &["needs the partition key `name` of type S", "`partition_key`"]);
+        says(place.run(arguments), 78, &["the partition key `name` of type S", "`partition_key`"]);
     }
     let body = r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE","KeySchema":[{"AttributeName":"id","KeyType":"HASH"},
         {"AttributeName":"at","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},
@@ -116,7 +116,7 @@ fn nobody() -> u16 {
 #[test]
 fn refused_connection_exits_69_even_without_wait_limit() {
     let place = Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", nobody()));
-    all_say(&place, 69, &["the connection was refused", "check that something listens"]);
+    all_say(&place, 69, &["the connection was refused", "check that a server listens"]);
     for wait_mode in [["-w", "1"], ["-w", "0"]] {
         let arguments = [&["run", "--lease", "1"], &wait_mode[..], &["a", "true"]].concat();
         says(place.run(&arguments), 69, &["the connection was refused"]);
@@ -171,12 +171,12 @@ fn expired_or_missing_sso_session_exits_78() {
     std::fs::create_dir_all(place.path(".aws/sso/cache")).expect("a directory");
     std::fs::write(place.path(".aws/config"), config).expect("a file");
     for arguments in ALL {
-        says(run_with(&place, arguments, &[], KEYS), 78, &["SSO session has expired", "`aws sso login`"]);
+        says(run_with(&place, arguments, &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
     }
     // The file's name is the SHA-1 of the session's.
     let token = r#"{"accessToken":"x","expiresAt":"2020-01-01T00:00:00Z","region":"us-east-1"}"#;
     std::fs::write(place.path(".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json"), token).expect("a file");
-    says(run_with(&place, ALL[1], &[], KEYS), 78, &["SSO session has expired", "`aws sso login`"]);
+    says(run_with(&place, ALL[1], &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
 }
 
 /// Commands on an embedded store.
@@ -190,7 +190,7 @@ fn embedded_says(place: &Place, code: i32, words: &[&str]) {
 fn invalid_database_path_exits_78() {
     embedded_says(&Place::with_store("sqlite:///no/such/locks.db"), 78, &["\"/no/such\"", "does not exist: create it"]);
     embedded_says(&Place::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
-    embedded_says(&Place::with_store("sqlite:///tmp"), 78, &["is a directory: name a file in it"]);
+    embedded_says(&Place::with_store("sqlite:///tmp"), 78, &["is a directory; name a file in it"]);
     embedded_says(&Place::with_store("nonsense"), 78, &["DYNAMO_LOCK_STORE", "`sqlite:///`"]);
 }
 

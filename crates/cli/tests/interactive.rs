@@ -310,7 +310,7 @@ fn continue_signal_reaches_processes_that_run_stopped() {
     writeln!(ours, "until {} {boot_ns} {raw_ns} {wall_ms}", 1000_u64 * second).expect("it listens");
     // Only by then does it hear what the terminal sends; a wrapper has that held back until then.
     ours.set_read_timeout(Some(Duration::from_secs(60))).expect("ours");
-    ours.read_exact(&mut [0; "begun\n".len()]).expect("it says so");
+    ours.read_exact(&mut [0; "started\n".len()]).expect("it says so");
     std::fs::write(place.path("begun"), "").expect("a file");
     let worker = shell.child();
     let stop = || {

@@ -34,11 +34,11 @@ fn place() -> Place {
 
 /// The schema: keys are never removed, renamed or given another type.
 const JSON: [&str; 5] = [
-    r#"{"acquiredAtMs":null,"data":null,"error":null,"leaseMs":null,"mayEndMs":null,"name":"\u001b[2J\u202e","owner":null,"state":"free","token":9}"#,
-    r#"{"acquiredAtMs":null,"data":"left","error":null,"leaseMs":null,"mayEndMs":null,"name":"a/free","owner":null,"state":"free","token":7}"#,
-    r#"{"acquiredAtMs":1789999990000,"data":null,"error":null,"leaseMs":20000,"mayEndMs":{"earliest":0,"latest":20000},"name":"a/held","owner":"ops (host, pid 1, 00000001)","state":"held","token":8}"#,
-    r#"{"acquiredAtMs":null,"data":null,"error":"the row of this name has no `guid`, so it is not a lock but other data: use another lock name or a table of its own","leaseMs":null,"mayEndMs":null,"name":"b/data","owner":null,"state":"unreadable","token":null}"#,
-    r#"{"acquiredAtMs":null,"data":null,"error":null,"leaseMs":null,"mayEndMs":null,"name":"b/legacy","owner":null,"state":"expired","token":null}"#,
+    r#"{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"\u001b[2J\u202e","owner":null,"state":"free","token":9}"#,
+    r#"{"acquiredAtMs":null,"data":"left","error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"a/free","owner":null,"state":"free","token":7}"#,
+    r#"{"acquiredAtMs":1789999990000,"data":null,"error":null,"expiresAtMs":1790000020000,"leaseMs":20000,"mayEndMs":{"earliest":0,"latest":20000},"name":"a/held","owner":"ops (host, pid 1, 00000001)","state":"held","token":8}"#,
+    r#"{"acquiredAtMs":null,"data":null,"error":"the row of this name has no `guid`, so it is not a lock but other data: use another lock name or a table of its own","expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"b/data","owner":null,"state":"unreadable","token":null}"#,
+    r#"{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":1000,"leaseMs":null,"mayEndMs":null,"name":"b/legacy","owner":null,"state":"expired","token":null}"#,
 ];
 
 const TABLE: &str = "\
@@ -89,7 +89,7 @@ fn show_prints_same_object_and_refuses_foreign_row() {
         let ran = place.run(&["show", name, "--json"]).ends_with(0);
         assert_eq!((ran.stdout, ran.stderr), (format!("{expected}\n"), String::new()));
     }
-    let never = r#"{"acquiredAtMs":null,"data":null,"error":null,"leaseMs":null,"mayEndMs":null,"name":"never","owner":null,"state":"free","token":null}"#;
+    let never = r#"{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"never","owner":null,"state":"free","token":null}"#;
     assert_eq!(place.run(&["show", "never", "--json"]).ends_with(0).stdout, format!("{never}\n"));
     let ran = place.run(&["show", "b/data", "--json"]).ends_with(78);
     assert!(ran.stdout.is_empty() && ran.stderr.contains("not a lock"), "{ran:?}");

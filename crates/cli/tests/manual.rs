@@ -48,7 +48,7 @@ const STORE: &[&str] = &["--store", "--table", "--region", "--profile", "--endpo
 /// Kept for later: flock's flags that mean something else here, or nothing yet.
 const RESERVED: &[&str] = &["-s", "-x", "-o", "-u", "--shared", "--exclusive", "--unlock", "--slots"];
 
-const CODES: [&str; 13] = ["0", "n", "128 + n", "64", "69", "70", "74", "75", "76", "77", "78", "126", "127"];
+const CODES: [&str; 13] = ["0", "N", "128+N", "64", "69", "70", "74", "75", "76", "77", "78", "126", "127"];
 
 fn printed(arguments: &[&str]) -> String {
     let ran = Place::new().run(arguments).ends_with(0);
@@ -74,7 +74,7 @@ fn words(text: &str) -> BTreeSet<&str> {
 
 /// Codes and their meanings, as the help lists them.
 fn codes(help: &str) -> Vec<(String, String)> {
-    let list = help.split_once("Exit codes:\n").expect("the list").1;
+    let list = help.split_once("Exit status:\n").expect("the list").1;
     let pairs = list.lines().map_while(|line| line.trim().split_once("  "));
     pairs.map(|(code, meaning)| (code.trim().to_owned(), meaning.trim().to_owned())).collect()
 }

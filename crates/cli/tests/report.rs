@@ -297,7 +297,7 @@ fn silent() -> (Place, TcpListener) {
 
 #[test]
 fn unresponsive_store_is_reported() {
-    const LINE: &str = "no answer from the store yet";
+    const LINE: &str = "the store has not responded yet";
     let (place, _listener) = silent();
     // However patient: it is no holder.
     for flags in [&["-n"][..], &["-w", "5"], &[]] {

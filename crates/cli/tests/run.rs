@@ -125,12 +125,13 @@ fn held_lock_exit_code_can_be_chosen_or_run_skipped() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // waits long enough for a report; nothing is decided by it
 fn second_run_waits_and_reports_holder() {
     let place = Place::new();
     let first = place.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done; echo 1 >> log"]);
     let second = Running::of(place.command(&["run", "--owner", "second", "a", "-c", "echo 2 >> log"]));
     let quiet = Running::of(place.command(&["run", "-q", "a", "-c", "echo 3 >> quiet"]));
-    std::thread::sleep(std::time::Duration::from_secs(2)); // long enough to say so; nothing is decided by it
+    std::thread::sleep(std::time::Duration::from_secs(2));
     assert_eq!((place.read("log"), place.read("quiet")), (String::new(), String::new()));
     std::fs::write(place.path("go"), "").expect("a file");
     first.end().ends_with(0);

@@ -38,7 +38,7 @@ fn remaining_descendant_keeps_lock_and_is_reported() {
         place.run(&["run", "-w", "2", "a", "true"]).ends_with(75);
         std::fs::write(place.path("go"), "").expect("a file");
         let ran = running.end().ends_with(3);
-        assert_eq!(ran.stderr.contains("what it has started has not: sh "), said, "{ran:?}");
+        assert_eq!(ran.stderr.contains("that it started are still running: sh "), said, "{ran:?}");
         place.run(&["run", "-n", "a", "true"]).ends_with(0);
     }
 }
@@ -100,7 +100,7 @@ fn remaining_descendant_is_reported_without_new_thread() {
     Running::of(anybody.run(PROGRAM, &["run", "-w", "2", "a", "true"])).end().ends_with(75);
     std::fs::write(place.path("go"), "").expect("a file");
     let ran = running.end().ends_with(3);
-    assert!(ran.stderr.contains("what it has started has not: sh "), "{ran:?}");
+    assert!(ran.stderr.contains("that it started are still running: sh "), "{ran:?}");
 }
 
 #[test]
@@ -459,7 +459,7 @@ fn unkillable_child_is_reported_and_keeps_lock() {
         return;
     };
     let said =
-        || place.read("said").matches(&format!("cannot end what the command has started: sleep {left};")).count();
+        || place.read("said").matches(&format!("cannot end processes that the command started: sleep {left};")).count();
     place.within("kill", &["-KILL", children(running.pid()).trim()]).status().expect("kill is there");
     until("it is named", || said() == 1);
     Running::of(anybody.run(PROGRAM, &["run", "-w", "1", "a", "true"])).end().ends_with(75);

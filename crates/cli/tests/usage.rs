@@ -61,7 +61,7 @@ fn flock_flags_are_refused_with_replacement() {
     let cases = [
         (["-x", "-e", "--exclusive"], "every lock is exclusive: leave FLAG out"),
         (["-s", "-s", "--shared"], "there are no shared locks"),
-        (["-u", "-u", "--unlock"], "a lock is given up when its command ends: leave FLAG out"),
+        (["-u", "-u", "--unlock"], "a lock is released when its command has ended: leave FLAG out"),
         (["-o", "-o", "--close"], "there is none to close: leave FLAG out"),
     ];
     for (flags, words) in cases {
@@ -84,16 +84,16 @@ fn value_out_of_range_is_reported_with_range() {
         (&["run", "-E", "-1", "a", "true"], "'-1' for '--conflict-exit-code <CODE>': an exit code is from 0 to 255"),
         (&["run", "-E", "256", "a", "true"], "an exit code is from 0 to 255"),
         (&["run", "-E", "none", "a", "true"], "an exit code is from 0 to 255"),
-        (&["run", "-w", "-5", "a", "true"], "'-5' for '--wait <DUR>': write seconds from 0 on"),
-        (&["run", "--lease", "-5", "a", "true"], "write seconds from 0 on"),
-        (&["run", "--at-least", "-5", "a", "true"], "write seconds from 0 on"),
+        (&["run", "-w", "-5", "a", "true"], "'-5' for '--wait <DUR>': expected seconds such as"),
+        (&["run", "--lease", "-5", "a", "true"], "expected seconds such as"),
+        (&["run", "--at-least", "-5", "a", "true"], "expected seconds such as"),
         (
             &["run", "--at-least", "31d", "a", "true"],
             "'31d' for '--at-least <DUR>': a lock is kept for at most 30 days",
         ),
         (&["hold", "a", "31d"], "'31d' for '<DUR>': a hold is from 1 s to 30 days"),
         (&["hold", "a", "999ms"], "a hold is from 1 s to 30 days"),
-        (&["hold", "a", "-5"], "write seconds from 0 on"),
+        (&["hold", "a", "-5"], "expected seconds such as"),
         (&["revoke", "a", "--token", "abc"], "'abc' for '--token <N>': a token is a whole number"),
         (&["revoke", "a", "--token", "-1"], "a token is a whole number"),
         (&["revoke", "a", "--token", "99999999999999999"], "a token is a whole number"),
@@ -150,7 +150,7 @@ fn default_store_is_below_home_and_reported_once() {
         Running::of(command).end()
     };
     let first = run(true).ends_with(0);
-    assert!(first.stderr.contains("guards this user on this machine"), "{first:?}");
+    assert!(first.stderr.contains("exclude only processes of this user on this machine"), "{first:?}");
     assert!(first.stdout.ends_with("/.local/state/dynamo-lock/locks.db\n"), "{first:?}");
     assert_eq!(run(true).ends_with(0).stderr, "");
     let homeless = run(false).ends_with(78);

@@ -44,6 +44,7 @@ mod inspect;
 mod legacy;
 mod lock;
 mod observer;
+mod options;
 mod renewal;
 mod run;
 pub mod store;
@@ -56,13 +57,16 @@ pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, LossReason, NameError, Renewal, RowError};
 #[cfg(feature = "dynamodb")]
 pub use error::TableMismatch;
-pub use error::{AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, WithError};
-pub use guard::{Guard, UpdateError};
+pub use error::{
+    AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError,
+};
+pub use guard::Guard;
 pub use inspect::Inspection;
 #[cfg(feature = "legacy")]
 pub use legacy::LegacyError;
-pub use lock::{Lock, LockOptions, TryAcquire};
+pub use lock::Lock;
 pub use observer::{Event, Observer};
+pub use options::{LockOptions, TryAcquire};
 #[cfg(feature = "dynamodb")]
 pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableFault, TableOptions};
 pub use store::memory::Memory;

@@ -1,10 +1,10 @@
-// Drives the original npm dynamo-lock over standard input and output, a JSON line each way. Its clock shows what the last
-// line said, its database is whoever reads our lines, and between its read and its write it waits for the answer.
+// Runs npm dynamo-lock and exchanges JSON lines over standard input and output. The process at the other end is the
+// client's database, each of its lines sets the client's clock, and its answers decide how long a request takes.
 'use strict';
 const readline = require('node:readline');
 
 const out = (line) => process.stdout.write(JSON.stringify(line) + '\n');
-console.log = () => {}; // the original logs there
+console.log = () => {}; // npm dynamo-lock logs to standard output
 
 let now = 0;
 const RealDate = Date;

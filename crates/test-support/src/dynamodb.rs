@@ -1,8 +1,3 @@
-//! A DynamoDB in this process, behind the SDK's HTTP connector: no sockets, no threads, no real time, so that it works
-//! under tokio's paused clock. It keeps a record of its requests, and goes wrong as it is told.
-
-#![allow(clippy::disallowed_methods)] // each test uses what it needs; its date and delays are real time's
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,134 +20,150 @@ use dynamo_lock_protocol::{Row, Value, attr};
 use dynoxide::{Database, DynoxideError};
 use serde_json::{Value as Json, json};
 
-/// One request, as it was sent.
+/// One request, as the SDK sent it.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// As in `UpdateItem`.
+    /// Name of the operation, for example `UpdateItem`.
     pub operation: String,
+    /// Body of the request.
     pub body: Json,
 }
 
-/// What goes wrong with one request.
+/// Fault of one request to a [`LocalDynamoDb`].
 #[derive(Clone, Debug)]
-pub enum Fault {
-    /// It never arrives; the connection breaks.
+pub enum ServerFault {
+    /// The request never arrives, and the connection breaks.
     LoseRequest,
-    /// It takes effect; the connection breaks.
+    /// The request is applied, and the connection breaks.
     LoseAnswer,
-    /// It arrives twice; the second answer is the one that comes back.
+    /// The request arrives twice. The second response is returned.
     Twice,
-    /// It arrives late.
+    /// The request arrives after this time.
     DelayRequest(Duration),
-    /// It takes effect, and its answer comes late.
+    /// The request is applied, and the response arrives after this time.
     DelayAnswer(Duration),
-    /// No effect, HTTP 500.
+    /// HTTP 500, not applied.
     ErrorBefore,
-    /// It takes effect, HTTP 500.
+    /// HTTP 500, applied.
     ErrorAfter,
-    /// No effect, throttled.
+    /// Throttled, not applied.
     Throttle,
-    /// No effect, not allowed.
+    /// Access denied, not applied.
     Deny,
-    /// It never arrives, and nothing ever comes back.
+    /// The request never arrives, and no response comes.
     Hang,
-    /// It takes effect, and nothing ever comes back.
+    /// The request is applied, and no response comes.
     HangAfter,
-    /// No effect; this answer.
-    Answer(Answer),
-    /// No effect; the connector fails with this text.
+    /// This response, not applied.
+    Reply(Reply),
+    /// The connector fails with this message, not applied.
     Connector(&'static str),
-    /// It takes effect; the answer has one header more, or one less where there is no value.
+    /// Applied. The response has this header in addition, or lacks it if there is no value.
     Header(&'static str, Option<&'static str>),
 }
 
-/// An HTTP answer.
+/// An HTTP response.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Reply {
+    /// HTTP status.
     pub status: u16,
+    /// Body of the response.
     pub body: String,
 }
 
-impl Fault {
-    /// An error as DynamoDB sends it.
+impl ServerFault {
+    /// Returns an error response as DynamoDB sends it.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
         let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message });
-        Self::Answer(Answer { status, body: body.to_string() })
+        Self::Reply(Reply { status, body: body.to_string() })
     }
 }
 
-type Decide = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
+type ChooseFault = Box<dyn FnMut(&Request) -> Option<ServerFault> + Send>;
 type Clock = Box<dyn Fn() -> u64 + Send>;
 
-/// The database. Clones share it.
+/// Faults of the requests to come. Clones share them.
+#[derive(Clone, Default)]
+pub struct RequestFaults(Arc<Mutex<FaultPlan>>);
+
+#[derive(Default)]
+struct FaultPlan {
+    /// Queued faults, each with the operation that it waits for.
+    queue: VecDeque<(Option<String>, ServerFault)>,
+    /// Chooses the fault of a request for which nothing is queued.
+    choose: Option<ChooseFault>,
+}
+
+impl RequestFaults {
+    /// Queues a fault for the next request.
+    pub fn push(&self, fault: ServerFault) -> &Self {
+        locked(&self.0).queue.push_back((None, fault));
+        self
+    }
+
+    /// Queues a fault for the next request of this operation.
+    pub fn push_for(&self, operation: &str, fault: ServerFault) -> &Self {
+        locked(&self.0).queue.push_back((Some(operation.to_owned()), fault));
+        self
+    }
+
+    /// Chooses the faults of requests for which nothing is queued.
+    pub fn choose(&self, choose: impl FnMut(&Request) -> Option<ServerFault> + Send + 'static) {
+        locked(&self.0).choose = Some(Box::new(choose));
+    }
+
+    /// Applies this fault to all requests of this operation for which nothing is queued.
+    pub fn set_all_of(&self, operation: &'static str, fault: ServerFault) {
+        self.choose(move |request| (request.operation == operation).then(|| fault.clone()));
+    }
+
+    /// Removes all faults.
+    pub fn clear(&self) {
+        *locked(&self.0) = FaultPlan::default();
+    }
+
+    fn take(&self, request: &Request) -> Option<ServerFault> {
+        let FaultPlan { queue, choose } = &mut *locked(&self.0);
+        let is_for = |operation: &Option<String>| operation.as_ref().is_none_or(|name| *name == request.operation);
+        match queue.iter().position(|(operation, _)| is_for(operation)) {
+            Some(at) => queue.remove(at).map(|(_, fault)| fault),
+            None => choose.as_mut().and_then(|choose| choose(request)),
+        }
+    }
+}
+
+/// DynamoDB in this process, behind the HTTP connector of the AWS SDK. Clones share it.
+///
+/// It uses no sockets, threads or real time, so it works while tokio's time is paused. It records its requests.
 #[derive(Clone)]
-pub struct Dynoxide(Arc<Inner>);
+pub struct LocalDynamoDb(Arc<Inner>);
 
 struct Inner {
     database: Database,
     seconds: Mutex<Clock>,
     requests: Mutex<Vec<Request>>,
-    faults: Faults,
+    faults: RequestFaults,
 }
 
-/// What is to go wrong.
-#[derive(Clone, Default)]
-pub struct Faults(Arc<Mutex<Plan>>);
-
-/// Queued faults with the operations that they wait for, and what decides about the rest.
-type Plan = (VecDeque<(Option<String>, Fault)>, Option<Decide>);
-
-impl Faults {
-    /// With the next request.
-    pub fn next(&self, fault: Fault) -> &Self {
-        locked(&self.0).0.push_back((None, fault));
-        self
-    }
-
-    /// With the next request of this operation.
-    pub fn next_of(&self, operation: &str, fault: Fault) -> &Self {
-        locked(&self.0).0.push_back((Some(operation.to_owned()), fault));
-        self
-    }
-
-    /// From now on, wherever nothing is queued for a request.
-    pub fn decide(&self, decide: impl FnMut(&Request) -> Option<Fault> + Send + 'static) {
-        locked(&self.0).1 = Some(Box::new(decide));
-    }
-
-    /// Nothing any more.
-    pub fn clear(&self) {
-        *locked(&self.0) = Default::default();
-    }
-
-    fn take(&self, request: &Request) -> Option<Fault> {
-        let (queue, decide) = &mut *locked(&self.0);
-        let is_for = |operation: &Option<String>| operation.as_ref().is_none_or(|name| *name == request.operation);
-        match queue.iter().position(|(operation, _)| is_for(operation)) {
-            Some(at) => queue.remove(at).map(|(_, fault)| fault),
-            None => decide.as_mut().and_then(|decide| decide(request)),
-        }
-    }
-}
-
-impl Dynoxide {
-    /// An empty one, whose `Date` is this host's time.
+impl LocalDynamoDb {
+    /// Creates a server without tables. The `Date` of its responses is the time of this machine.
+    #[allow(clippy::new_without_default)] // every test wants to see that it creates a server
     pub fn new() -> Self {
         let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
         Self(Arc::new(Inner {
             database: Database::memory().expect("SQLite in memory"),
             seconds: Mutex::new(Box::new(seconds)),
             requests: Mutex::default(),
-            faults: Faults::default(),
+            faults: RequestFaults::default(),
         }))
     }
 
-    /// Takes its `Date` from here: seconds since 1970.
+    /// Takes the `Date` of responses from this clock, in seconds since 1970.
     pub fn set_clock(&self, seconds: impl Fn() -> u64 + Send + 'static) {
         *locked(&self.0.seconds) = Box::new(seconds);
     }
 
-    /// A client's configuration: as for AWS, but nothing leaves this process.
+    /// Returns the configuration of a client, as for AWS but with this server as its HTTP client.
     pub fn config(&self) -> Builder {
         Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -161,56 +172,70 @@ impl Dynoxide {
             .http_client(self.clone())
     }
 
+    /// Returns a client of the SDK.
     pub fn client(&self) -> Client {
         Client::from_conf(self.config().build())
     }
 
-    /// A store in a table that is there.
+    /// Creates a table and returns the store on it. The record of requests is cleared.
     pub async fn store(&self, table: &str) -> DynamoDb {
         let store = DynamoDb::new(self.client(), table);
         store.create_table(TableOptions::default()).await.expect("a new table");
-        self.forget();
+        self.clear_requests();
         store
     }
 
-    /// Puts a row there as it is, for tests of what others may have written.
-    pub fn plant(&self, table: &str, name: &str, row: &Row) {
+    /// Replaces the item of `name`, as another program would, or deletes it.
+    pub fn set_row(&self, table: &str, name: &str, row: Option<&Row>) {
+        let key = json!({ "S": name });
+        let Some(row) = row else {
+            self.call("DeleteItem", json!({ "TableName": table, "Key": { attr::NAME: key } })).expect("deletes");
+            return;
+        };
         let value = |value: &Value| match value {
             Value::S(text) => json!({ "S": text }),
             Value::N(number) => json!({ "N": number.as_str() }),
             Value::Other(json) => serde_json::from_str(json).expect("DynamoDB's JSON"),
         };
         let mut item: serde_json::Map<_, _> =
-            row.attributes().map(|(name, there)| (name.to_owned(), value(there))).collect();
-        item.insert(attr::NAME.to_owned(), json!({ "S": name }));
-        self.call("PutItem", json!({ "TableName": table, "Item": item })).expect("a row");
+            row.attributes().map(|(name, stored)| (name.to_owned(), value(stored))).collect();
+        item.insert(attr::NAME.to_owned(), key);
+        self.call("PutItem", json!({ "TableName": table, "Item": item })).expect("puts");
     }
 
-    /// One operation past the connector: no fault, no record.
+    /// Returns the item of `name` in DynamoDB's JSON, or `null`.
+    pub fn item(&self, table: &str, name: &str) -> Json {
+        let key = json!({ "TableName": table, "Key": { attr::NAME: { "S": name } } });
+        self.call("GetItem", key).expect("gets")["Item"].clone()
+    }
+
+    /// Performs one operation directly: without a fault, and without recording it.
     pub fn call(&self, operation: &str, body: Json) -> Result<Json, DynoxideError> {
         let text = dispatch(&self.0.database, operation, &body.to_string())?;
         Ok(serde_json::from_str(&text).expect("JSON"))
     }
 
-    pub fn faults(&self) -> &Faults {
+    /// Returns the faults of the requests to come.
+    pub fn faults(&self) -> &RequestFaults {
         &self.0.faults
     }
 
-    /// All requests since the last [`forget`](Self::forget).
+    /// Returns all requests since the last [`clear_requests`](Self::clear_requests).
     pub fn requests(&self) -> Vec<Request> {
         locked(&self.0.requests).clone()
     }
 
-    /// How many of them were of this operation.
+    /// Returns the number of these requests that have this operation.
     pub fn count(&self, operation: &str) -> usize {
         locked(&self.0.requests).iter().filter(|request| request.operation == operation).count()
     }
 
-    pub fn forget(&self) {
+    /// Clears the record of requests.
+    pub fn clear_requests(&self) {
         locked(&self.0.requests).clear();
     }
 
-    async fn answer(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+    async fn respond(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
@@ -222,48 +247,47 @@ impl Dynoxide {
         };
         let broken = || ConnectorError::io("connection reset by peer".into());
         let failed = || self.response(500, r#"{"__type":"InternalServerError","message":"?"}"#.to_owned());
-        let fault = self.0.faults.take(&request);
+        let Some(fault) = self.0.faults.take(&request) else { return Ok(apply()) };
         match fault {
-            None => Ok(apply()),
-            Some(Fault::LoseRequest) => Err(broken()),
-            Some(Fault::LoseAnswer) => {
+            ServerFault::LoseRequest => Err(broken()),
+            ServerFault::LoseAnswer => {
                 apply();
                 Err(broken())
             }
-            Some(Fault::Twice) => {
+            ServerFault::Twice => {
                 apply();
                 Ok(apply())
             }
-            Some(Fault::DelayRequest(by)) => {
-                tokio::time::sleep(by).await;
+            ServerFault::DelayRequest(delay) => {
+                tokio::time::sleep(delay).await;
                 Ok(apply())
             }
-            Some(Fault::DelayAnswer(by)) => {
-                let answer = apply();
-                tokio::time::sleep(by).await;
-                Ok(answer)
+            ServerFault::DelayAnswer(delay) => {
+                let response = apply();
+                tokio::time::sleep(delay).await;
+                Ok(response)
             }
-            Some(Fault::ErrorBefore) => Ok(failed()),
-            Some(Fault::ErrorAfter) => {
+            ServerFault::ErrorBefore => Ok(failed()),
+            ServerFault::ErrorAfter => {
                 apply();
                 Ok(failed())
             }
-            Some(Fault::Throttle) => Ok(self.refuse("ThrottlingException", "Rate exceeded")),
-            Some(Fault::Deny) => Ok(self.refuse("AccessDeniedException", "User: u is not authorized")),
-            Some(Fault::Hang) => std::future::pending().await,
-            Some(Fault::HangAfter) => {
+            ServerFault::Throttle => Ok(self.refuse("ThrottlingException", "Rate exceeded")),
+            ServerFault::Deny => Ok(self.refuse("AccessDeniedException", "User: u is not authorized")),
+            ServerFault::Hang => std::future::pending().await,
+            ServerFault::HangAfter => {
                 apply();
                 std::future::pending().await
             }
-            Some(Fault::Answer(answer)) => Ok(self.response(answer.status, answer.body)),
-            Some(Fault::Connector(text)) => Err(ConnectorError::io(text.into())),
-            Some(Fault::Header(name, value)) => {
-                let mut answer = apply();
+            ServerFault::Reply(reply) => Ok(self.response(reply.status, reply.body)),
+            ServerFault::Connector(message) => Err(ConnectorError::io(message.into())),
+            ServerFault::Header(name, value) => {
+                let mut response = apply();
                 match value {
-                    Some(value) => drop(answer.headers_mut().append(name, value)),
-                    None => drop(answer.headers_mut().remove(name)),
+                    Some(value) => drop(response.headers_mut().append(name, value)),
+                    None => drop(response.headers_mut().remove(name)),
                 }
-                Ok(answer)
+                Ok(response)
             }
         }
     }
@@ -284,19 +308,19 @@ impl Dynoxide {
     }
 }
 
-impl fmt::Debug for Dynoxide {
+impl fmt::Debug for LocalDynamoDb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Dynoxide")
+        f.write_str("LocalDynamoDb")
     }
 }
 
-impl HttpConnector for Dynoxide {
+impl HttpConnector for LocalDynamoDb {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        HttpConnectorFuture::new(self.clone().answer(request))
+        HttpConnectorFuture::new(self.clone().respond(request))
     }
 }
 
-impl HttpClient for Dynoxide {
+impl HttpClient for LocalDynamoDb {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }

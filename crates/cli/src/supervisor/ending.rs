@@ -1,33 +1,36 @@
-//! When the command is ended: it is asked, and then killed, before the time that was granted is over.
+//! The schedule by which the supervisor ends the command: first SIGTERM, then SIGKILL, before the granted time has
+//! passed.
 
 use std::time::Duration;
 
-use crate::clock::ClockReading;
+use dynamo_lock_protocol::ClockReading;
 
-/// Clocks are looked at this often (R4): a timer does not count a suspension.
-pub const LOOK: Duration = Duration::from_millis(250);
-/// Killing is begun so long before the end, or earlier.
-const RESERVE_MIN: Duration = Duration::from_millis(100);
+/// Longest time between two clock readings (R4). We need it because timers do not count a suspension of the host.
+pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// Shortest time before the end of a grant at which SIGKILL is sent.
+const KILL_RESERVE_MIN: Duration = Duration::from_millis(100);
 
-/// What is kept of a grace for killing; the rest of it is the command's own, to end in.
-pub fn reserve(grace: Duration) -> Duration {
-    (grace / 5).max(RESERVE_MIN)
+/// Returns the last part of the grace, in which SIGKILL is sent. The command can use the time before it to end by
+/// itself.
+pub fn kill_reserve(grace: Duration) -> Duration {
+    (grace / 5).max(KILL_RESERVE_MIN)
 }
 
-/// What has been done to end the command, and whatever it has started.
+/// Progress of ending the command and all processes that it started.
 #[derive(Debug)]
 pub struct Ending {
     pub grace: Duration,
-    /// TERM was sent: there is no way back, even if more time is granted after all.
+    /// Time at which SIGTERM was sent. After that, SIGKILL follows even if more time is granted.
     pub asked: Option<ClockReading>,
     pub killed: bool,
 }
 
+/// A signal that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Due {
-    /// TERM.
+    /// SIGTERM.
     Ask,
-    /// KILL.
+    /// SIGKILL.
     Kill,
 }
 
@@ -36,13 +39,13 @@ impl Ending {
         Self { grace, asked: None, killed: false }
     }
 
-    /// What is to be done with so much time left.
+    /// Returns the signal to send now, if `left` is the remaining time of the grant.
     pub fn due(&self, left: Duration, now: ClockReading) -> Option<Due> {
-        let wait_mode = self.grace.saturating_sub(reserve(self.grace));
-        let asked_long_ago = self.asked.is_some_and(|at| now.holder_elapsed_since(at) >= wait_mode);
+        let time_to_end = self.grace.saturating_sub(kill_reserve(self.grace));
+        let has_had_time = self.asked.is_some_and(|at| now.holder_elapsed_since(at) >= time_to_end);
         if self.killed {
             None
-        } else if left <= reserve(self.grace) || asked_long_ago {
+        } else if left <= kill_reserve(self.grace) || has_had_time {
             Some(Due::Kill)
         } else if left <= self.grace && self.asked.is_none() {
             Some(Due::Ask)
@@ -51,14 +54,15 @@ impl Ending {
         }
     }
 
+    /// Returns whether a signal has been sent.
     pub fn has_begun(&self) -> bool {
         self.asked.is_some() || self.killed
     }
 
-    /// Until the next look.
-    pub fn nap(&self, left: Duration) -> Duration {
-        let next = if self.asked.is_some() { reserve(self.grace) } else { self.grace };
-        left.saturating_sub(next).clamp(Duration::from_millis(1), LOOK)
+    /// Returns the time until the next check, from 1 ms to [`CLOCK_CHECK_INTERVAL`].
+    pub fn next_check(&self, left: Duration) -> Duration {
+        let next = if self.asked.is_some() { kill_reserve(self.grace) } else { self.grace };
+        left.saturating_sub(next).clamp(Duration::from_millis(1), CLOCK_CHECK_INTERVAL)
     }
 }
 
@@ -77,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_is_asked_and_then_killed_while_the_lease_lasts() {
+    fn sigterm_and_sigkill_are_due_before_the_lease_ends() {
         let due = |asked: Option<ClockReading>, left: u64| ending(asked).due(Duration::from_secs(left), AT);
         assert_eq!(due(None, 6), None);
         assert_eq!(due(None, 5), Some(Due::Ask));
@@ -87,20 +91,20 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_was_asked_is_killed_even_if_a_renewal_lands() {
+    fn sigkill_follows_sigterm_despite_a_later_renewal() {
         assert_eq!(ending(Some(AT)).due(Duration::from_secs(20), later(3)), None);
         assert_eq!(ending(Some(AT)).due(Duration::from_secs(20), later(4)), Some(Due::Kill));
     }
 
     #[test]
-    fn without_grace_it_is_killed_in_time_and_not_asked() {
+    fn zero_grace_sends_sigkill_only() {
         let due = |ms| Ending::new(Duration::ZERO).due(Duration::from_millis(ms), AT);
         assert_eq!(due(101), None);
         assert_eq!(due(100), Some(Due::Kill));
     }
 
     #[test]
-    fn nothing_follows_the_kill() {
+    fn no_signal_is_due_after_sigkill() {
         let ending = Ending { killed: true, ..ending(None) };
         assert_eq!(ending.due(Duration::ZERO, later(60)), None);
     }

@@ -1,99 +1,103 @@
-//! What wrapper and supervisor say to each other: lines of words and numbers.
+//! Messages between wrapper and supervisor: lines that consist of a word and numbers.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::clock::ClockReading;
+use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;
 
-/// For how long the command may run: so long from a moment of this host's clocks, which both read.
+/// Time for which the command may run. Both processes read the same clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
+    /// Clock reading from which `length` counts.
     pub at: ClockReading,
     pub length: Duration,
 }
 
 impl Grant {
-    /// Of what is left, counted from before that is asked: if this process is stopped in between, the grant is shorter
-    /// by that, and not too long.
-    pub fn of(now: impl FnOnce() -> ClockReading, left: impl FnOnce() -> Duration) -> Self {
+    /// Creates a grant for the time that `left` returns, counted from a clock reading taken before that call.
+    ///
+    /// If this process is stopped between the two calls, the grant is too short by the length of the stop. In the
+    /// opposite order it would be too long.
+    pub fn new(now: impl FnOnce() -> ClockReading, left: impl FnOnce() -> Duration) -> Self {
         let at = now();
         Self { at, length: left() }
     }
 
-    /// What is left of it.
+    /// Returns the remaining time of this grant.
     pub fn left(&self, now: ClockReading) -> Duration {
         self.length.saturating_sub(now.holder_elapsed_since(self.at))
     }
 }
 
-/// From the wrapper.
+/// Message from the wrapper to the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// The command may run until then, whatever was said before.
-    Until(Grant),
-    /// A signal for the command and all that it has started.
-    Pass(Signal),
-    /// The wrapper is about to be stopped.
+    /// Let the command run until the grant has passed. It replaces earlier grants.
+    RunUntil(Grant),
+    /// Pass a signal on to the command and to all processes that it started.
+    Signal(Signal),
+    /// Stop the command, because the wrapper is about to be stopped.
     Stop,
-    /// It goes on.
+    /// Continue the command, because the wrapper has been continued.
     Continue,
 }
 
-/// From the supervisor.
+/// Message from the supervisor to the wrapper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
-    /// The command runs.
-    Begun,
-    /// It does not: the system's error number.
-    NotBegun { errno: i32 },
-    /// It was not begun, for there was no time left.
-    Late,
-    /// It has stopped itself.
+pub enum Event {
+    /// The command was started.
+    Started,
+    /// The command could not be started, with the system's error number.
+    NotStarted { errno: i32 },
+    /// The command was not started, because no granted time was left.
+    TooLate,
+    /// The command has stopped itself.
     Stopped,
-    /// It has ended; `forced` if that was asked for, for the lock's sake.
+    /// The command has ended. `forced` if the supervisor had begun to end it.
     Ended { status: ExitStatus, forced: bool },
-    /// So has all that it had started, and so does the supervisor.
-    Gone { forced: bool },
+    /// The command and all processes that it started have ended. The supervisor then ends too.
+    AllEnded { forced: bool },
 }
 
 impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Until(Grant { at, length }) => {
+            Self::RunUntil(Grant { at, length }) => {
                 write!(f, "until {} {} {} {}", length.as_nanos(), at.boot_ns, at.raw_ns, at.wall_ms)
             }
-            Self::Pass(signal) => write!(f, "pass {}", *signal as i32),
+            Self::Signal(signal) => write!(f, "signal {}", *signal as i32),
             Self::Stop => f.write_str("stop"),
             Self::Continue => f.write_str("continue"),
         }
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Begun => f.write_str("begun"),
-            Self::NotBegun { errno } => write!(f, "not-begun {errno}"),
-            Self::Late => f.write_str("late"),
+            Self::Started => f.write_str("started"),
+            Self::NotStarted { errno } => write!(f, "not-started {errno}"),
+            Self::TooLate => f.write_str("too-late"),
             Self::Stopped => f.write_str("stopped"),
             Self::Ended { status, forced } => write!(f, "ended {} {}", status.into_raw(), u8::from(*forced)),
-            Self::Gone { forced } => write!(f, "gone {}", u8::from(*forced)),
+            Self::AllEnded { forced } => write!(f, "all-ended {}", u8::from(*forced)),
         }
     }
 }
 
 impl Order {
+    /// Parses a line without its line break. Returns `None` if it is malformed.
     pub fn parse(line: &str) -> Option<Self> {
-        let (word, numbers) = words(line)?;
+        let (word, numbers) = split(line)?;
         Some(match (word, &numbers[..]) {
             ("until", [length, boot, raw, wall]) => {
-                let at = ClockReading { boot_ns: natural(boot)?, raw_ns: natural(raw)?, wall_ms: natural(wall)? };
-                Self::Until(Grant { at, length: Duration::from_nanos(natural(length)?) })
+                let at = ClockReading { boot_ns: unsigned(boot)?, raw_ns: unsigned(raw)?, wall_ms: unsigned(wall)? };
+                Self::RunUntil(Grant { at, length: Duration::from_nanos(unsigned(length)?) })
             }
-            ("pass", [signal]) => Self::Pass(Signal::try_from(i32::try_from(*signal).ok()?).ok()?),
+            ("signal", [signal]) => Self::Signal(Signal::try_from(i32::try_from(*signal).ok()?).ok()?),
             ("stop", []) => Self::Stop,
             ("continue", []) => Self::Continue,
             _ => return None,
@@ -101,31 +105,32 @@ impl Order {
     }
 }
 
-impl Report {
+impl Event {
+    /// Parses a line without its line break. Returns `None` if it is malformed.
     pub fn parse(line: &str) -> Option<Self> {
-        let (word, numbers) = words(line)?;
+        let (word, numbers) = split(line)?;
         Some(match (word, &numbers[..]) {
-            ("begun", []) => Self::Begun,
-            ("not-begun", [errno]) => Self::NotBegun { errno: i32::try_from(*errno).ok()? },
-            ("late", []) => Self::Late,
+            ("started", []) => Self::Started,
+            ("not-started", [errno]) => Self::NotStarted { errno: i32::try_from(*errno).ok()? },
+            ("too-late", []) => Self::TooLate,
             ("stopped", []) => Self::Stopped,
             ("ended", [status, forced]) => {
                 Self::Ended { status: ExitStatus::from_raw(i32::try_from(*status).ok()?), forced: *forced != 0 }
             }
-            ("gone", [forced]) => Self::Gone { forced: *forced != 0 },
+            ("all-ended", [forced]) => Self::AllEnded { forced: *forced != 0 },
             _ => return None,
         })
     }
 }
 
-fn words(line: &str) -> Option<(&str, Vec<i128>)> {
+fn split(line: &str) -> Option<(&str, Vec<i128>)> {
     let mut words = line.split(' ');
     let word = words.next()?;
     let numbers: Result<_, _> = words.map(str::parse).collect();
     Some((word, numbers.ok()?))
 }
 
-fn natural(number: &i128) -> Option<u64> {
+fn unsigned(number: &i128) -> Option<u64> {
     u64::try_from(*number).ok()
 }
 
@@ -134,45 +139,45 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
+    /// The clock advances by five seconds between two readings, as if the process were stopped in between.
     #[test]
-    fn a_grant_does_not_grow_by_a_stop_while_it_is_made() {
+    fn stop_while_a_grant_is_created_does_not_extend_it() {
         let seconds =
             |s: u64| ClockReading { boot_ns: s * 1_000_000_000, raw_ns: s * 1_000_000_000, wall_ms: s * 1000 };
         let end = seconds(20);
-        // Each look at the clock comes five seconds after the last.
-        let looks = Cell::new(0);
-        let now = || seconds(looks.replace(looks.get() + 5));
-        let grant = Grant::of(now, || end.holder_elapsed_since(now()));
+        let readings = Cell::new(0);
+        let now = || seconds(readings.replace(readings.get() + 5));
+        let grant = Grant::new(now, || end.holder_elapsed_since(now()));
         assert_eq!(grant.left(end), Duration::ZERO, "{grant:?}");
         assert_eq!(grant.left(seconds(10)), Duration::from_secs(5), "{grant:?}");
     }
 
     #[test]
-    fn what_is_said_is_understood() {
+    fn messages_survive_a_round_trip() {
         let at = ClockReading { boot_ns: u64::MAX, raw_ns: 2, wall_ms: 3 };
-        let until = Order::Until(Grant { at, length: Duration::from_nanos(1) });
-        for order in [until, Order::Pass(Signal::SIGTERM), Order::Stop, Order::Continue] {
+        let until = Order::RunUntil(Grant { at, length: Duration::from_nanos(1) });
+        for order in [until, Order::Signal(Signal::SIGTERM), Order::Stop, Order::Continue] {
             assert_eq!(Order::parse(&order.to_string()), Some(order));
         }
         let status = ExitStatus::from_raw(9);
-        let ended = Report::Ended { status, forced: true };
-        for report in [Report::Begun, Report::NotBegun { errno: 2 }, Report::Late, Report::Stopped, ended] {
-            assert_eq!(Report::parse(&report.to_string()), Some(report));
+        let ended = Event::Ended { status, forced: true };
+        for event in [Event::Started, Event::NotStarted { errno: 2 }, Event::TooLate, Event::Stopped, ended] {
+            assert_eq!(Event::parse(&event.to_string()), Some(event));
         }
         for forced in [false, true] {
-            assert_eq!(Report::parse(&Report::Gone { forced }.to_string()), Some(Report::Gone { forced }));
+            assert_eq!(Event::parse(&Event::AllEnded { forced }.to_string()), Some(Event::AllEnded { forced }));
         }
     }
 
     #[test]
-    fn what_is_not_understood_is_nothing() {
+    fn malformed_messages_are_ignored() {
         for line in
-            ["", "until", "until 1 2 3", "until 1 2 3 -4", "until 1 2 3 4 5", "pass 0", "pass 9999999999", "stop 1"]
+            ["", "until", "until 1 2 3", "until 1 2 3 -4", "until 1 2 3 4 5", "signal 0", "signal 9999999999", "stop 1"]
         {
             assert_eq!(Order::parse(line), None, "{line:?}");
         }
-        for line in ["", "ended", "ended 1", "ended x 1", "gone", "begun 1"] {
-            assert_eq!(Report::parse(line), None, "{line:?}");
+        for line in ["", "ended", "ended 1", "ended x 1", "all-ended", "started 1"] {
+            assert_eq!(Event::parse(line), None, "{line:?}");
         }
     }
 }

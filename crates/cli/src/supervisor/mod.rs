@@ -1,15 +1,15 @@
-//! The supervisor: a small process between `dynamo-lock run` and the command, of this same program and without a
-//! runtime. The kernel makes it the parent of whatever the command leaves behind, so it knows all descendants. It ends
-//! them when the time that the wrapper has granted is over, or when the wrapper is gone: killed with -9 or stopped,
-//! that one cannot do it itself.
+//! The supervisor: a small process between `dynamo-lock run` (the wrapper) and the command. It is the same program, but
+//! without a runtime.
+//!
+//! The kernel makes it the parent of all processes that the command leaves behind, so that it knows all descendants. It
+//! ends them when the time granted by the wrapper has passed, or when the wrapper is gone. The wrapper cannot do that
+//! itself if it is stopped or was killed with SIGKILL.
 
-mod ears;
-mod ending;
-mod family;
-mod held_back;
-mod kernel;
-mod link;
-mod message;
+pub mod channel;
+pub mod ending;
+pub mod message;
+pub mod process;
+pub mod process_tree;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
@@ -19,7 +19,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use crate::clock::{ClockReading, SystemClock};
+use dynamo_lock_protocol::ClockReading;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,148 +27,160 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
-use self::ears::Ears;
-use self::ending::{Due, Ending};
-pub use self::ending::{LOOK, reserve};
-pub use self::family::{Family, are_told_by_our_numbers, descendants};
-pub use self::held_back::HeldBack;
-pub use self::kernel::{adopt_orphans, had_no_stdout, hear_of_children, stop, wait_for_the_ended};
-use self::link::Link;
-pub use self::message::{Grant, Order, Report};
-use crate::print;
+use crate::clock;
+use crate::signal_mask::SignalMask;
+use crate::signals::{SupervisorSignals, is_terminal_stop};
+use crate::supervisor::channel::Channel;
+use crate::supervisor::ending::{Due, Ending};
+use crate::supervisor::message::{Event, Grant, Order};
+use crate::supervisor::process_tree::ProcessTree;
+use crate::sys;
+use crate::ui::output;
 
-/// By this name it knows what it is. It is not the wrapper's: who sends a signal to all `dynamo-lock` means that one.
+/// `argv[0]` that selects supervisor mode. It differs from the wrapper's name, so that `pkill dynamo-lock` does not
+/// signal the supervisor.
 pub const NAME: &str = "lock-supervisor";
-/// Between two rounds of killing: something may have been forked during the last.
-const ROUND: Duration = Duration::from_millis(10);
-/// So long after the command has stopped it is clear whether the terminal has stopped all of us.
-const SETTLE: Duration = Duration::from_millis(50);
+/// Time between two rounds of SIGKILL. Processes may have been forked during the last round.
+const KILL_INTERVAL: Duration = Duration::from_millis(10);
+/// Time after a stop of the command after which it is known whether the terminal has stopped the whole group.
+const STOP_SETTLE_TIME: Duration = Duration::from_millis(50);
 
-/// The arguments, if this process is one: the channel's descriptor, the signals that were blocked before we
-/// did, the grace in nanoseconds, the command.
-pub fn invoked(mut arguments: impl Iterator<Item = OsString>) -> Option<impl Iterator<Item = OsString>> {
+/// Returns the remaining arguments if this process was started as the supervisor.
+///
+/// These are the descriptor of the channel, the bit set of signals that were blocked before, the grace in nanoseconds,
+/// and the command with its arguments.
+pub fn arguments(mut arguments: impl Iterator<Item = OsString>) -> Option<impl Iterator<Item = OsString>> {
     (arguments.next().as_deref() == Some(OsStr::new(NAME))).then_some(arguments)
 }
 
-/// Its life. What there is to tell goes to the wrapper.
+/// Entry point of the supervisor process. Events are reported to the wrapper.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match supervise(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The wrapper notices the end; this is for whoever wonders why.
-            print::say(&format!("{NAME}: {error}\n")).wait(print::PATIENCE);
+            // The wrapper notices the end of this process. The message is for the user.
+            output::start_write(&format!("{NAME}: {error}\n")).wait(output::STDERR_TIMEOUT);
             ExitCode::FAILURE
         }
     }
 }
 
 fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
-    let wrong = || io::Error::new(ErrorKind::InvalidInput, "this is started by `dynamo-lock run`, not by hand");
-    let mut number = || arguments.next().and_then(|text| text.to_str()?.parse::<u64>().ok()).ok_or_else(wrong);
+    let invalid =
+        || io::Error::new(ErrorKind::InvalidInput, "invalid arguments: only `dynamo-lock run` starts this program");
+    let mut number = || arguments.next().and_then(|text| text.to_str()?.parse::<u64>().ok()).ok_or_else(invalid);
     let (channel, blocked, grace) = (number()?, number()?, number()?);
-    let held_back = HeldBack::inherited(blocked)?;
+    let mask = SignalMask::inherited(blocked)?;
     let grace = Duration::from_nanos(grace);
-    let program = arguments.next().ok_or_else(wrong)?;
-    let channel = UnixStream::from(kernel::inherited(i32::try_from(channel).map_err(|_| wrong())?)?);
-    // The command must not have it: its end tells the supervisor's.
+    let program = arguments.next().ok_or_else(invalid)?;
+    let channel = UnixStream::from(sys::inherited_fd(i32::try_from(channel).map_err(|_| invalid())?)?);
+    // The command must not inherit the channel, because the wrapper takes its end for the end of this process.
     fcntl(&channel, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    let mut link = Link::new(channel);
-    kernel::name(NAME);
-    kernel::adopt_orphans()?;
-    // Not before it is known for how long.
-    let mut orders = Vec::new();
-    let grant = loop {
-        match orders.iter().rev().find_map(|order| if let Order::Until(grant) = order { Some(*grant) } else { None }) {
-            Some(grant) => break grant,
-            None => orders.extend(link.hear().ok_or(ErrorKind::UnexpectedEof)?),
-        }
-    };
-    let in_time = move || Ending::new(grace).due(grant.left(SystemClock.now()), SystemClock.now()).is_none();
+    let mut channel = Channel::new(channel);
+    sys::set_process_name(NAME);
+    sys::adopt_orphans()?;
+    let (grant, orders) = first_grant(&mut channel)?;
+    let in_time = move || Ending::new(grace).due(grant.left(clock::now()), clock::now()).is_none();
     let mut command = Command::new(program);
     command.args(arguments);
-    kernel::begin(&mut command, held_back.before(), in_time);
+    sys::prepare(&mut command, mask.previous(), in_time);
     let command = match command.spawn().map_err(|error| error.raw_os_error().unwrap_or(0)) {
-        Err(errno) if errno == Errno::ETIME as i32 => return link.tell(Report::Late),
-        Err(errno) => return link.tell(Report::NotBegun { errno }),
-        // It is waited for with all others, not by its handle.
+        Err(errno) if errno == Errno::ETIME as i32 => return channel.send(Event::TooLate),
+        Err(errno) => return channel.send(Event::NotStarted { errno }),
+        // The handle is dropped, because all children are waited for together.
         Ok(child) => Some(Pid::from_raw(child.id() as i32)),
     };
     let mut supervisor = Supervisor {
-        ears: Ears::open()?,
-        link: link.without_waiting()?,
+        signals: SupervisorSignals::listen()?,
+        channel: channel.into_nonblocking()?,
         ending: Ending::new(grace),
         grant,
         orphaned: false,
         command,
         stopped: None,
-        halted: false,
+        wrapper_stopped: false,
     };
-    drop(held_back);
-    supervisor.ears.forget();
-    // What was said to a command that was not there yet.
-    orders.into_iter().for_each(|order| supervisor.follow(order));
-    supervisor.until_all_are_gone()
+    drop(mask);
+    supervisor.signals.discard();
+    orders.into_iter().for_each(|order| supervisor.execute(order));
+    supervisor.run()
 }
 
+/// Waits for the first grant. Returns the latest one, and all orders received so far, which the command must still
+/// receive after its start.
+fn first_grant(channel: &mut Channel) -> io::Result<(Grant, Vec<Order>)> {
+    let grant = |order: &Order| if let Order::RunUntil(grant) = order { Some(*grant) } else { None };
+    let mut orders = Vec::new();
+    loop {
+        if let Some(grant) = orders.iter().rev().find_map(grant) {
+            return Ok((grant, orders));
+        }
+        orders.extend(channel.receive().ok_or(ErrorKind::UnexpectedEof)?);
+    }
+}
+
+/// State of the supervisor while the command or its descendants are running.
 struct Supervisor {
-    ears: Ears,
-    link: Link,
+    signals: SupervisorSignals,
+    channel: Channel,
     ending: Ending,
-    /// For how long the command may run, as the wrapper said last.
+    /// Time for which the command may run, as granted last.
     grant: Grant,
-    /// The wrapper is gone.
+    /// The wrapper has closed the channel.
     orphaned: bool,
-    /// The command itself, until it has ended.
+    /// The command itself. `None` after it has ended.
     command: Option<Pid>,
-    /// When it was seen to be stopped as by a terminal, until that has been told.
+    /// Time at which the command was stopped by a stop signal, until the stop has been reported.
     stopped: Option<ClockReading>,
-    /// The wrapper is stopped, as it has said.
-    halted: bool,
+    /// The wrapper has reported that it is stopped.
+    wrapper_stopped: bool,
 }
 
 impl Supervisor {
-    fn until_all_are_gone(mut self) -> io::Result<()> {
-        self.tell(Report::Begun);
+    /// Runs until the command and all its descendants have ended.
+    fn run(mut self) -> io::Result<()> {
+        self.send(Event::Started);
         loop {
-            self.obey();
+            self.execute_orders();
             if self.reap()? {
-                self.tell(Report::Gone { forced: self.ending.has_begun() });
-                let _gone = self.link.finish();
+                self.send(Event::AllEnded { forced: self.ending.has_begun() });
+                let _closed = self.channel.finish();
                 return Ok(());
             }
-            let _gone = self.link.go_on();
-            let now = SystemClock.now();
+            let _closed = self.channel.flush();
+            let now = clock::now();
             match self.due(now) {
                 Some(Due::Ask) => {
                     self.ending.asked = Some(now);
-                    let family = self.family();
-                    family.send(Signal::SIGTERM);
-                    // Who is stopped could not hear it.
-                    family.send(Signal::SIGCONT);
+                    let tree = self.descendants();
+                    tree.send(Signal::SIGTERM);
+                    // Stopped processes must be continued before they can handle SIGTERM.
+                    tree.send(Signal::SIGCONT);
                 }
                 Some(Due::Kill) => self.ending.killed = true,
                 None => {}
             }
             if self.ending.killed {
-                self.family().send(Signal::SIGKILL);
+                self.descendants().send(Signal::SIGKILL);
             }
-            self.look_whether_it_is_stopped(now);
+            self.report_stop(now);
             self.wait(now)?;
         }
     }
 
-    /// A wrapper that is not there to hear it is noticed by its silence.
-    fn tell(&mut self, report: Report) {
-        let _gone = self.link.tell(report);
+    /// Sends an event. A closed channel is not an error here, because [`execute_orders`](Self::execute_orders) notices
+    /// it.
+    fn send(&mut self, event: Event) {
+        let _closed = self.channel.send(event);
     }
 
-    /// All that lives of the command and what it has started. If nobody can be looked for, the command alone; who is
-    /// missed is still waited for.
-    fn family(&self) -> Family {
-        descendants(Pid::this(), &Family::default()).unwrap_or_default().with(self.command)
+    /// Returns the command and its running descendants, or the command alone if they cannot be listed. A process that
+    /// is missed is still waited for.
+    fn descendants(&self) -> ProcessTree {
+        ProcessTree::descendants(Pid::this(), &ProcessTree::default()).unwrap_or_default().with_child(self.command)
     }
 
-    /// What is to be done about the command. Without the wrapper it is ended in good order, while there is time.
+    /// Returns the signal that is due. Without the wrapper, the command is ended now, and has at most the grace to end.
     fn due(&self, now: ClockReading) -> Option<Due> {
         let left = self.left(now);
         self.ending.due(if self.orphaned { left.min(self.ending.grace) } else { left }, now)
@@ -178,27 +190,29 @@ impl Supervisor {
         self.grant.left(now)
     }
 
-    /// Until something happens, or something is due.
+    /// Waits for a signal, an order, or the next time at which a check is due.
     fn wait(&self, now: ClockReading) -> io::Result<()> {
-        let mut nap = if self.ending.killed { ROUND } else { self.ending.nap(self.left(now)) };
+        let mut timeout = if self.ending.killed { KILL_INTERVAL } else { self.ending.next_check(self.left(now)) };
         if self.stopped.is_some() {
-            nap = nap.min(SETTLE);
+            timeout = timeout.min(STOP_SETTLE_TIME);
         }
-        let mut fds =
-            [PollFd::new(self.ears.as_fd(), PollFlags::POLLIN), PollFd::new(self.link.as_fd(), PollFlags::POLLIN)];
-        // A channel at its end would be readable for ever.
+        let mut fds = [
+            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.channel.as_fd(), PollFlags::POLLIN),
+        ];
+        // A closed channel would always be readable.
         let fds = if self.orphaned { &mut fds[..1] } else { &mut fds[..] };
-        match poll(fds, PollTimeout::try_from(nap).unwrap_or(PollTimeout::ZERO)) {
+        match poll(fds, PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO)) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Takes notice of who has ended; whether nobody is left.
+    /// Reaps the children that have ended. Returns whether no child is left.
     fn reap(&mut self) -> io::Result<bool> {
-        self.ears.listen();
+        self.signals.update();
         loop {
-            let (pid, status) = match kernel::wait(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED) {
+            let (pid, status) = match sys::wait(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED) {
                 Ok(Some(child)) => child,
                 Ok(None) => return Ok(false),
                 Err(Errno::ECHILD) => return Ok(true),
@@ -207,72 +221,77 @@ impl Supervisor {
             };
             match status.stopped_signal() {
                 _ if Some(pid) != self.command => {}
-                Some(signal) if ears::stops(signal) => self.stopped = Some(SystemClock.now()),
+                Some(signal) if is_terminal_stop(signal) => self.stopped = Some(clock::now()),
                 Some(_) => {}
                 None => {
                     (self.command, self.stopped) = (None, None);
-                    self.tell(Report::Ended { status, forced: self.ending.has_begun() });
+                    self.send(Event::Ended { status, forced: self.ending.has_begun() });
                 }
             }
         }
     }
 
-    /// A command that stops itself alone, as `less` does, would leave a terminal where nobody listens. The wrapper can
-    /// do as if the terminal had stopped all.
-    fn look_whether_it_is_stopped(&mut self, now: ClockReading) {
-        if self.halted || self.ears.stopped_by_terminal() {
+    /// Reports to the wrapper that the command has stopped itself, as `less` does on Ctrl-Z.
+    ///
+    /// The terminal would otherwise hang, because the shell sees that the wrapper is still running. The wrapper then
+    /// stops too, as if the terminal had stopped the whole group.
+    fn report_stop(&mut self, now: ClockReading) {
+        if self.wrapper_stopped || self.signals.stopped_by_terminal() {
             self.stopped = None;
         }
-        if self.stopped.is_some_and(|at| now.holder_elapsed_since(at) >= SETTLE) {
+        if self.stopped.is_some_and(|at| now.holder_elapsed_since(at) >= STOP_SETTLE_TIME) {
             self.stopped = None;
-            if self.family().stopped(self.command) {
-                self.tell(Report::Stopped);
+            if self.descendants().is_stopped(self.command) {
+                self.send(Event::Stopped);
             }
         }
     }
 
-    /// Does what the wrapper has said, all of it: what it granted last is what holds, also for what it said before.
-    fn obey(&mut self) {
+    /// Executes all orders that have arrived. Grants come first, because the latest one also applies to the orders
+    /// before it.
+    fn execute_orders(&mut self) {
         let mut orders = Vec::new();
         while !self.orphaned {
-            match self.link.hear() {
+            match self.channel.receive() {
                 None => self.orphaned = true,
                 Some(more) if more.is_empty() => break,
                 Some(more) => orders.extend(more),
             }
         }
-        orders.sort_by_key(|order| !matches!(order, Order::Until(_)));
-        orders.into_iter().for_each(|order| self.follow(order));
+        orders.sort_by_key(|order| !matches!(order, Order::RunUntil(_)));
+        orders.into_iter().for_each(|order| self.execute(order));
     }
 
-    fn follow(&mut self, order: Order) {
+    fn execute(&mut self, order: Order) {
         match order {
-            Order::Until(grant) => self.grant = grant,
-            // Words that the command may know. Of what it has started, many a `sleep` would be ended by one.
-            Order::Pass(signal @ (Signal::SIGUSR1 | Signal::SIGUSR2)) => {
-                Family::default().with(self.command).send(signal);
+            Order::RunUntil(grant) => self.grant = grant,
+            // Only the command may have a handler for these. They would end most of its descendants.
+            Order::Signal(signal @ (Signal::SIGUSR1 | Signal::SIGUSR2)) => {
+                ProcessTree::default().with_child(self.command).send(signal);
             }
-            Order::Pass(signal) => self.those_left_out_by(signal).send(signal),
+            Order::Signal(signal) => self.without_signal(signal).send(signal),
             Order::Stop => {
-                self.halted = true;
-                self.those_left_out_by(Signal::SIGTSTP).send(Signal::SIGSTOP);
+                self.wrapper_stopped = true;
+                self.without_signal(Signal::SIGTSTP).send(Signal::SIGSTOP);
             }
             Order::Continue => {
-                self.halted = false;
-                // Who was stopped past its time is killed as it is. Whom the terminal has stopped once more stays so; the
-                // others were stopped by us, and nobody but us will have them go on.
-                if self.due(SystemClock.now()) != Some(Due::Kill) {
-                    let family = self.family();
-                    let stopped = self.ears.stopped_by_terminal();
-                    if stopped { family.of_other_groups() } else { family }.send(Signal::SIGCONT);
+                self.wrapper_stopped = false;
+                // A command that was stopped until its time had passed is killed without being continued.
+                if self.due(clock::now()) != Some(Due::Kill) {
+                    let tree = self.descendants();
+                    // If the terminal has stopped the group again, the group stays stopped. The processes in other
+                    // groups were stopped by the supervisor, and no other process continues them.
+                    let stopped = self.signals.stopped_by_terminal();
+                    if stopped { tree.outside_own_group() } else { tree }.send(Signal::SIGCONT);
                 }
             }
         }
     }
 
-    /// Whom a signal has not reached that the wrapper got: if it came from the terminal, who shares that has it.
-    fn those_left_out_by(&mut self, signal: Signal) -> Family {
-        let family = self.family();
-        if self.ears.take_from_terminal(signal) { family.of_other_groups() } else { family }
+    /// Returns the processes that have not received this signal, which the wrapper has received. If the terminal has
+    /// sent it, the processes in the terminal's group have received it too.
+    fn without_signal(&mut self, signal: Signal) -> ProcessTree {
+        let tree = self.descendants();
+        if self.signals.take_from_terminal(signal) { tree.outside_own_group() } else { tree }
     }
 }

@@ -1,4 +1,4 @@
-//! Lessons from acquisitions that were dropped or timed out while they won. `docs/lessons.md` names each.
+//! Acquisitions that are dropped, aborted or timed out while a request is in flight.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,24 +6,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dynamo_lock::{AcquireError, Client};
-use test_support::hosts::{Fault, Host, World, dice};
+use test_support::{Host, LEASE, LinkFault, POLL_MAX, Rng, World, ms, secs};
 use tokio::time::sleep;
 
-const LEASE: Duration = Duration::from_secs(10);
-/// The longest pause between two polls of such a lease, and the round trips of a takeover.
-const POLL: Duration = Duration::from_millis(550);
-
-fn ms(ms: u64) -> Duration {
-    Duration::from_millis(ms)
-}
-
-/// A future that is polled so many times, and then dropped; its output, if it was done by then.
-struct Polled<F> {
+/// Future that polls `inner` at most `left` times and then drops it. Its output is `None` if `inner` had not ended.
+struct PollAtMost<F> {
     inner: Pin<Box<F>>,
     left: usize,
 }
 
-impl<F: Future> Future for Polled<F> {
+impl<F: Future> Future for PollAtMost<F> {
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -36,99 +28,103 @@ impl<F: Future> Future for Polled<F> {
     }
 }
 
-/// How the lock stands when it is asked for.
-#[derive(Clone, Copy, Debug)]
-enum Before {
-    /// Nobody holds it.
-    Free,
-    /// Somebody does, and releases it after a second.
-    ReleasedSoon,
-    /// Its holder crashed long ago.
-    Dead,
+/// Polls `work` at most `polls` times, and then drops it. Returns its output if it had ended.
+async fn poll_at_most<F: Future>(polls: usize, work: F) -> Option<F::Output> {
+    PollAtMost { inner: Box::pin(work), left: polls }.await
 }
 
+/// State of the lock before an acquisition.
+#[derive(Clone, Copy, Debug)]
+enum Before {
+    Free,
+    /// Held, and released after a second.
+    ReleasedSoon,
+    /// The holder crashed, and its lease has expired.
+    Expired,
+}
+
+const ALL: [Before; 3] = [Before::Free, Before::ReleasedSoon, Before::Expired];
+
 impl Before {
-    async fn arrange(self, world: &World) {
-        let host = world.host();
-        let lock = host.client().lock("a").unwrap();
+    async fn set_up(self, world: &World) {
         match self {
             Self::Free => {}
             Self::ReleasedSoon => {
-                let guard = lock.acquire().await.unwrap();
+                let guard = world.host().acquire().await;
                 tokio::spawn(async move {
-                    sleep(ms(1_000)).await;
+                    sleep(secs(1)).await;
                     guard.release().await.unwrap();
                 });
             }
-            Self::Dead => {
-                let guard = lock.acquire().await.unwrap();
-                sleep(ms(2_000)).await;
-                host.link.all(Fault::Hang);
-                sleep(ms(30_000)).await;
-                std::mem::forget(guard);
+            Self::Expired => {
+                world.crash_holder_after(secs(2)).await;
+                sleep(secs(30)).await;
             }
         }
     }
+
+    /// Applies `fault` to the first write that could acquire the lock.
+    fn set_fault(self, host: &Host, fault: Option<LinkFault>) {
+        let kind = if matches!(self, Self::Expired) { "take over" } else { "acquire" };
+        host.link.set_next(kind, fault);
+    }
 }
 
-/// The first write that could win meets this fault; all else is well.
-fn first_write(host: &Host, before: Before, fault: Option<Fault>) {
-    let kind = if matches!(before, Before::Dead) { "take over" } else { "acquire" };
-    let mut fault = fault;
-    host.link.rule(move |call| if call.kind() == kind { fault.take().unwrap_or(Fault::None) } else { Fault::None });
+async fn is_held_by(world: &World, owner: &str) -> bool {
+    let row = world.row("a").await;
+    row.is_some_and(|row| row.text("owner").is_some_and(|label| label.starts_with(owner)))
 }
 
-/// Drops an acquisition after so many polls. Says whether it was done by then.
-async fn dropped_after(polls: usize, before: Before, fault: Option<Fault>, lands_later: bool) -> bool {
+/// Acquires and releases the lock on a new host. Returns the time that this took.
+async fn time_of_next(world: &World) -> Duration {
+    let asked = world.time();
+    world.host().acquire().await.release().await.unwrap();
+    world.time() - asked
+}
+
+/// Drops an acquisition after so many polls. Returns whether it had ended by then.
+async fn drop_after(polls: usize, before: Before, fault: Option<LinkFault>, applies_later: bool) -> bool {
     let world = World::new();
-    before.arrange(&world).await;
+    before.set_up(&world).await;
     let host = world.host();
-    first_write(&host, before, fault.clone());
+    before.set_fault(&host, fault.clone());
     let client = host.builder().owner("dropped").build().unwrap();
     let lock = client.lock("a").unwrap();
     let case = format!("{before:?}, {fault:?}, dropped after {polls} polls");
-    let output = Polled { inner: Box::pin(async move { lock.acquire().await }), left: polls }.await;
+    let output = poll_at_most(polls, async move { lock.acquire().await }).await;
     let done = output.is_some();
-    drop(output.map(|guard| guard.expect("it waits")));
+    drop(output.map(|guard| guard.expect("acquire waits")));
     let dropped = world.time();
     client.close().await;
     assert!(world.time() - dropped <= LEASE, "{case}: closing took {:?}", world.time() - dropped);
-    if !lands_later {
+    if !applies_later {
         assert!(!is_held_by(&world, "dropped").await, "{case}: {:?}", world.row("a").await);
     }
-    // Whatever is left, others are in after one lease at most.
-    sleep(ms(5_000)).await;
-    let asked = world.time();
-    world.host().client().lock("a").unwrap().acquire().await.unwrap().release().await.unwrap();
-    let waited = world.time() - asked;
-    let most = if lands_later { LEASE + POLL } else { POLL };
+    sleep(secs(5)).await;
+    let waited = time_of_next(&world).await;
+    let most = if applies_later { LEASE + POLL_MAX } else { POLL_MAX };
     assert!(waited <= most, "{case}: the next one waited {waited:?}");
     done
 }
 
-async fn is_held_by(world: &World, label: &str) -> bool {
-    let row = world.row("a").await;
-    row.is_some_and(|row| row.text("owner").is_some_and(|owner| owner.starts_with(label)))
-}
-
+/// Lesson 15. A request that is applied after the clean-up leaves an orphaned lease, which expires by itself.
 #[tokio::test(start_paused = true)]
-async fn lesson_15_a_future_dropped_at_every_await_leaves_nothing_behind() {
+async fn acquire_dropped_at_any_await_leaves_lock_free() {
     let faults = [
         (None, false),
-        (Some(Fault::LoseRequest), false),
-        (Some(Fault::LoseAnswer), false),
-        (Some(Fault::HangAfter), false),
-        (Some(Fault::Late(ms(1_000))), false),
-        (Some(Fault::Throttle), false),
-        // These land when nobody waits for them any more: a row that is over within its lease.
-        (Some(Fault::Late(ms(4_000))), true),
-        (Some(Fault::LoseAnswerAndLand(ms(3_000))), true),
-        (Some(Fault::Twice(ms(3_000))), true),
+        (Some(LinkFault::LoseRequest), false),
+        (Some(LinkFault::LoseAnswer), false),
+        (Some(LinkFault::HangAfter), false),
+        (Some(LinkFault::Late(secs(1))), false),
+        (Some(LinkFault::Throttle), false),
+        (Some(LinkFault::Late(secs(4))), true),
+        (Some(LinkFault::LoseAnswerAndLand(secs(3))), true),
+        (Some(LinkFault::Twice(secs(3))), true),
     ];
-    for before in [Before::Free, Before::ReleasedSoon, Before::Dead] {
-        for (fault, lands_later) in faults.clone() {
+    for before in ALL {
+        for (fault, applies_later) in faults.clone() {
             let mut polls = 1;
-            while !dropped_after(polls, before, fault.clone(), lands_later).await {
+            while !drop_after(polls, before, fault.clone(), applies_later).await {
                 polls += 1;
                 assert!(polls < 1_000, "{before:?}, {fault:?}: never done");
             }
@@ -137,48 +133,49 @@ async fn lesson_15_a_future_dropped_at_every_await_leaves_nothing_behind() {
     }
 }
 
-/// Two in five requests of any kind meet some fault; nothing lands later than 3 s after it was sent.
-fn anything(host: &Host, mut luck: impl FnMut() -> u64 + Send + 'static) {
-    host.link.rule(move |_| {
-        let delay = ms(luck() % 3_000);
-        match luck() % 20 {
-            0 => Fault::LoseRequest,
-            1 | 2 => Fault::LoseAnswer,
-            3 => Fault::HangAfter,
-            4 => Fault::Late(delay),
-            5 => Fault::Twice(delay),
-            6 => Fault::LoseAnswerAndLand(delay),
-            7 => Fault::Throttle,
-            _ => Fault::None,
+/// Applies a fault to two in five requests. No request is applied later than 3 s after it was sent.
+fn set_random_faults(host: &Host, mut rng: Rng) {
+    host.link.choose_faults(move |_| {
+        let delay = ms(rng.below(3_000));
+        match rng.below(20) {
+            0 => LinkFault::LoseRequest,
+            1 | 2 => LinkFault::LoseAnswer,
+            3 => LinkFault::HangAfter,
+            4 => LinkFault::Late(delay),
+            5 => LinkFault::Twice(delay),
+            6 => LinkFault::LoseAnswerAndLand(delay),
+            7 => LinkFault::Throttle,
+            _ => LinkFault::None,
         }
     });
 }
 
+/// Lesson 15.
 #[tokio::test(start_paused = true)]
-async fn lesson_15_whatever_went_wrong_others_are_in_one_lease_after_a_drop() {
+async fn next_acquires_within_a_lease_of_a_drop_despite_faults() {
     for seed in 0..300 {
-        let mut luck = dice(seed);
-        let before = [Before::Free, Before::ReleasedSoon, Before::Dead][(luck() % 3) as usize];
-        let polls = 1 + (luck() % 40) as usize;
+        let mut rng = Rng::new(seed);
+        let before = ALL[rng.below(3) as usize];
+        let polls = 1 + rng.below(40) as usize;
         let world = World::new();
-        before.arrange(&world).await;
+        before.set_up(&world).await;
         let host = world.host();
-        anything(&host, luck);
+        set_random_faults(&host, rng);
         let client = host.client();
         let lock = client.lock("a").unwrap();
-        drop(Polled { inner: Box::pin(async move { lock.acquire().await }), left: polls }.await);
+        drop(poll_at_most(polls, async move { lock.acquire().await }).await);
         let dropped = world.time();
         client.close().await;
         assert!(world.time() - dropped <= LEASE, "seed {seed}: closing took {:?}", world.time() - dropped);
-        sleep(ms(5_000).saturating_sub(world.time() - dropped)).await;
-        let asked = world.time();
-        world.host().client().lock("a").unwrap().acquire().await.unwrap().release().await.unwrap();
-        assert!(world.time() - asked <= LEASE + POLL, "seed {seed}: the next one waited {:?}", world.time() - asked);
+        sleep(secs(5).saturating_sub(world.time() - dropped)).await;
+        let waited = time_of_next(&world).await;
+        assert!(waited <= LEASE + POLL_MAX, "seed {seed}: the next one waited {waited:?}");
     }
 }
 
+/// Lesson 15.
 #[tokio::test(start_paused = true)]
-async fn lesson_15_a_guard_that_nobody_took_out_of_its_task_is_released() {
+async fn guard_in_aborted_task_is_released() {
     let world = World::new();
     let client = world.host().client();
     let lock = client.lock("a").unwrap();
@@ -186,18 +183,17 @@ async fn lesson_15_a_guard_that_nobody_took_out_of_its_task_is_released() {
         let _guard = lock.acquire().await.unwrap();
         std::future::pending::<()>().await;
     });
-    sleep(ms(1_000)).await;
-    assert!(!world.is_free("a").await);
+    sleep(secs(1)).await;
+    assert!(!world.is_free().await);
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     client.close().await;
-    assert!(world.is_free("a").await);
+    assert!(world.is_free().await);
 }
 
-/// One timed attempt. `None` if it got the lock.
-async fn timed(client: &Client, limit: Duration) -> Option<AcquireError> {
-    let guard = client.lock("a").unwrap().acquire_within(limit).await;
-    match guard {
+/// Makes one attempt with a limit. Returns its error, or `None` if it acquired the lock.
+async fn acquire_within(client: &Client, limit: Duration) -> Option<AcquireError> {
+    match client.lock("a").unwrap().acquire_within(limit).await {
         Ok(guard) => {
             assert!(guard.is_valid());
             guard.release().await.unwrap();
@@ -207,43 +203,43 @@ async fn timed(client: &Client, limit: Duration) -> Option<AcquireError> {
     }
 }
 
+/// Lesson 28.
 #[tokio::test(start_paused = true)]
-async fn lesson_28_acquire_within_never_says_timed_out_while_holding() {
-    // Each fault, and whether what it leaves lands after everybody has given up.
+async fn acquire_within_never_times_out_while_holding() {
+    // Each fault, and whether it applies a request after the attempt has ended.
     let faults = [
-        (Fault::LoseAnswer, false),
-        (Fault::HangAfter, false),
-        (Fault::Late(ms(300)), false),
-        (Fault::Late(ms(2_400)), false),
-        (Fault::Twice(ms(40)), false),
-        (Fault::Late(ms(4_000)), true),
-        (Fault::LoseAnswerAndLand(ms(3_000)), true),
+        (LinkFault::LoseAnswer, false),
+        (LinkFault::HangAfter, false),
+        (LinkFault::Late(ms(300)), false),
+        (LinkFault::Late(ms(2_400)), false),
+        (LinkFault::Twice(ms(40)), false),
+        (LinkFault::Late(secs(4)), true),
+        (LinkFault::LoseAnswerAndLand(secs(3)), true),
     ];
     let mut timed_out = 0;
-    for before in [Before::Free, Before::ReleasedSoon, Before::Dead] {
-        for (fault, lands_later) in &faults {
+    for before in ALL {
+        for (fault, applies_later) in &faults {
             for limit in (0..40).map(|step| step * 5).chain((4..60).map(|step| step * 50)) {
                 let world = World::new();
-                before.arrange(&world).await;
+                before.set_up(&world).await;
                 let host = world.host();
-                first_write(&host, before, Some(fault.clone()));
+                before.set_fault(&host, Some(fault.clone()));
                 let client = host.builder().owner("timed").build().unwrap();
                 let case = format!("{before:?}, {fault:?}, limit {limit} ms");
                 let asked = world.time();
-                let Some(error) = timed(&client, ms(limit)).await else { continue };
+                let Some(error) = acquire_within(&client, ms(limit)).await else { continue };
                 assert!(matches!(error, AcquireError::TimedOut { .. }), "{case}: {error}");
                 timed_out += 1;
                 let took = world.time() - asked;
-                // A request in flight, and its clean-up: a quarter of the lease each.
+                // A request in flight and its clean-up take at most a quarter of the lease each.
                 assert!(took <= ms(limit) + LEASE / 2, "{case}: took {took:?}");
                 assert!(!is_held_by(&world, "timed").await, "{case}: {:?}", world.row("a").await);
-                sleep(ms(5_000)).await;
-                assert!(*lands_later || !is_held_by(&world, "timed").await, "{case}: it is held later");
-                let asked = world.time();
-                world.host().client().lock("a").unwrap().acquire().await.unwrap().release().await.unwrap();
-                assert!(world.time() - asked <= LEASE + POLL, "{case}: the next one waited {:?}", world.time() - asked);
+                sleep(secs(5)).await;
+                assert!(*applies_later || !is_held_by(&world, "timed").await, "{case}: it is held later");
+                let waited = time_of_next(&world).await;
+                assert!(waited <= LEASE + POLL_MAX, "{case}: the next one waited {waited:?}");
             }
         }
     }
-    assert!(timed_out > 100, "only {timed_out} attempts timed out: too few to show anything");
+    assert!(timed_out > 100, "only {timed_out} attempts timed out: the test shows nothing");
 }

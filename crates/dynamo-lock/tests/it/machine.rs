@@ -8,7 +8,7 @@ use dynamo_lock_protocol::{
     Response, Row, SentAt, ServiceClock, ServiceDate, Step, Timing, Verdict, WaitMode, apply,
 };
 
-use test_support::hosts::EPOCH_MS;
+use test_support::EPOCH_MS;
 
 /// A host's clocks, all of them right, so many milliseconds after the beginning.
 pub fn at(ms: u64) -> ClockReading {

@@ -1,4 +1,8 @@
-//! The integration tests of the library. They are one binary, because linking the AWS SDK takes minutes.
+//! The integration tests of the library, in one binary because each binary links the AWS SDK, which takes minutes.
+//!
+//! The modules follow the behavior that they test. "Lesson 14" in the comment of a test refers to `docs/lessons.md`, and
+//! "Seed 8035" to the simulator's run that found the fault.
+#![allow(clippy::disallowed_methods)] // time is tokio's here, which tests pause
 
 mod acquire;
 mod cancellation;
@@ -7,14 +11,19 @@ mod conformance;
 mod dynamodb;
 mod examples;
 mod hold;
-mod invalid_input;
+mod inspect;
 mod loss;
 mod machine;
+mod machines;
 mod npm_format;
 mod release;
+mod renew;
 mod revoke;
+mod rows;
 #[cfg(unix)]
 mod sqlite;
-mod tokens;
+mod takeover;
+mod try_acquire;
 mod url;
+mod validation;
 mod waiting;

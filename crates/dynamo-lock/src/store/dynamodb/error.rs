@@ -6,12 +6,10 @@ use std::fmt;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use crate::store::error::one_line;
 use crate::store::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
 
 use StoreErrorKind::{AccessDenied, Misconfigured, Refused, Throttled, Unanswered};
-
-/// Limit of a foreign text in a message, in characters.
-const FOREIGN_TEXT_MAX: usize = 300;
 
 /// Causes of an SDK error that are searched and printed. The limit ends a cyclic chain.
 const CAUSES_MAX: usize = 16;
@@ -282,10 +280,4 @@ fn causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |error| (*error).source());
     let texts: Vec<_> = causes.map(|cause| cause.to_string()).take(CAUSES_MAX).collect();
     if texts.is_empty() { error.to_string() } else { texts.join(": ") }
-}
-
-/// Puts a foreign text on one line of bounded length.
-fn one_line(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ").chars().take(FOREIGN_TEXT_MAX).collect()
 }

@@ -1,30 +1,31 @@
-//! Reading and writing rows. A write is the specification itself, [`apply`], inside one transaction.
+//! Reading, writing and listing rows. A write runs the specification itself, [`apply`], inside one transaction.
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::codec;
-use super::fault::{ambiguous, refused, without_effect};
-use super::schema::Database;
+use super::database::Database;
+use super::error::{outcome_unknown, refused, without_effect};
 use crate::store::{Page, StoreError};
 use dynamo_lock_protocol::{LockName, Op, Outcome, Row, Verdict, apply};
 
-/// Rows on a page of a listing.
+/// Maximum number of rows on one page of a listing.
 const PAGE: usize = 100;
 
-/// One row.
+/// Reads one row.
 pub(super) fn read(database: &Database, name: &LockName) -> Result<Option<Row>, StoreError> {
-    database.still_there()?;
+    database.check_not_replaced()?;
     select(database, name)
 }
 
-/// One op, as [`apply`] says.
+/// Performs one op as [`apply`] defines it.
 pub(super) fn write(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
     let connection = database.connection();
     let sql = |error| without_effect(database.path(), error);
-    database.still_there()?; // said before SQLite says it in its own words
-    // Immediate: the right to write comes before the read, so nothing changes between the read and the write.
+    // SQLite itself would report a replaced file with a less helpful error.
+    database.check_not_replaced()?;
+    // IMMEDIATE takes the write lock before the read, so that the row cannot change between the read and the write.
     connection.execute_batch("BEGIN IMMEDIATE").map_err(sql)?;
-    let verdict = database.still_there().and_then(|()| prepare(database, op));
+    let verdict = database.check_not_replaced().and_then(|()| apply_op(database, op));
     if !matches!(verdict, Ok(Outcome::Applied(_))) {
         roll_back(connection);
         return verdict;
@@ -33,20 +34,21 @@ pub(super) fn write(database: &Database, op: &Op) -> Result<Outcome, StoreError>
         Ok(()) => verdict,
         Err(error) => {
             roll_back(connection);
-            Err(ambiguous(database.path(), error))
+            Err(outcome_unknown(database.path(), error))
         }
     }
 }
 
-/// Puts the op's effect into the open transaction.
-fn prepare(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
+/// Applies the op inside the open transaction.
+fn apply_op(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
     let before = select(database, &op.name)?;
     let after = match apply(before.as_ref(), op) {
         Verdict::Applied(row) => row,
         Verdict::Conflict(row) => return Ok(Outcome::Conflict(row)),
     };
-    let text = codec::encode(&after)
-        .map_err(|why| refused(format!("the row of lock {:?} cannot be written ({why}): mend it", op.name.as_str())))?;
+    let text = codec::encode(&after).map_err(|cause| {
+        refused(format!("cannot write the row of lock {:?}: {cause}", op.name.as_str()), "correct the row")
+    })?;
     database
         .connection()
         .execute(
@@ -57,7 +59,8 @@ fn prepare(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
     Ok(Outcome::Applied(after))
 }
 
-/// A failure shows in the connection's state, which the thread looks at after each request.
+/// Rolls the transaction back. A failure remains visible in the state of the connection, which the thread checks after
+/// each request.
 fn roll_back(connection: &Connection) {
     if !connection.is_autocommit() {
         let _ = connection.execute_batch("ROLLBACK");
@@ -71,7 +74,7 @@ fn select(database: &Database, name: &LockName) -> Result<Option<Row>, StoreErro
         .optional();
     match text {
         Ok(None) => Ok(None),
-        Ok(Some(text)) => codec::decode(&text).map(Some).map_err(|why| unreadable(database, name.as_str(), &why)),
+        Ok(Some(text)) => codec::decode(&text).map(Some).map_err(|cause| unreadable(database, name.as_str(), &cause)),
         Err(error) if error.sqlite_error_code().is_none() => {
             Err(unreadable(database, name.as_str(), &error.to_string()))
         }
@@ -79,14 +82,14 @@ fn select(database: &Database, name: &LockName) -> Result<Option<Row>, StoreErro
     }
 }
 
-/// Rows whose names follow `after` by their bytes.
+/// Returns one page of rows whose names follow `after` in byte order.
 pub(super) fn list(database: &Database, after: &str) -> Result<Page, StoreError> {
-    database.still_there()?;
+    database.check_not_replaced()?;
     let sql = |error| without_effect(database.path(), error);
     let connection = database.connection();
     let mut statement =
         connection.prepare("SELECT name, row FROM lock WHERE name > ?1 ORDER BY name LIMIT ?2").map_err(sql)?;
-    let limit = (PAGE + 1).to_string(); // one more, to know whether there is another page
+    let limit = (PAGE + 1).to_string(); // one more row, which shows that there is another page
     let mut found = statement.query([after, &limit]).map_err(sql)?;
     let mut page = Page::default();
     while let Some(row) = found.next().map_err(sql)? {
@@ -96,16 +99,16 @@ pub(super) fn list(database: &Database, after: &str) -> Result<Page, StoreError>
         }
         let name: String = row.get(0).map_err(sql)?;
         let text = row.get::<_, String>(1).map_err(|error| unreadable(database, &name, &error.to_string()))?;
-        let decoded = codec::decode(&text).map_err(|why| unreadable(database, &name, &why))?;
+        let decoded = codec::decode(&text).map_err(|cause| unreadable(database, &name, &cause))?;
         page.rows.push((name, decoded));
     }
     Ok(page)
 }
 
-fn unreadable(database: &Database, name: &str, why: &str) -> StoreError {
-    refused(format!(
-        "the row of lock {name:?} in {:?} is not readable ({}): mend it, or delete it while nobody holds the lock",
-        database.path(),
-        why.escape_debug()
-    ))
+fn unreadable(database: &Database, name: &str, cause: &str) -> StoreError {
+    let (path, cause) = (database.path(), cause.escape_debug());
+    refused(
+        format!("cannot read the row of lock {name:?} in {path:?}: {cause}"),
+        "correct the row, or delete it while the lock is not held",
+    )
 }

@@ -1,11 +1,9 @@
-//! What the DynamoDB store makes of answers: kinds, messages, dates.
+//! Responses to the DynamoDB store: error kinds, messages and dates.
 
-use std::time::Duration;
-
-use dynamo_lock::store::{Answer as Reply, Consistency, ServiceDate, StoreErrorCause, StoreOperation};
+use dynamo_lock::store::{Answer, Consistency, ServiceDate, StoreErrorCause, StoreOperation};
 use dynamo_lock::{DynamoDb, LockName, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row};
-use test_support::dynamodb::{Answer, Dynoxide, Fault};
+use test_support::{LocalDynamoDb, Reply, ServerFault, row, secs};
 
 const TABLE: &str = "Lock";
 const NOW: u64 = 1_795_000_000;
@@ -19,33 +17,31 @@ fn release() -> Op {
 }
 
 fn held() -> Row {
-    let text = |name: &str, value: &str| (name.to_owned(), value.into());
-    let number = |name: &str, value: u64| (name.to_owned(), value.into());
-    Row::new([
-        number("v", 1),
-        text("guid", "g1"),
-        text("leaseId", "r1"),
-        number("token", 7),
-        number("expiresOn", 40_000),
+    row(&[
+        ("v", 1.into()),
+        ("guid", "g1".into()),
+        ("leaseId", "r1".into()),
+        ("token", 7.into()),
+        ("expiresOn", 40_000.into()),
     ])
 }
 
-async fn server() -> (Dynoxide, DynamoDb) {
-    let server = Dynoxide::new();
+async fn server() -> (LocalDynamoDb, DynamoDb) {
+    let server = LocalDynamoDb::new();
     server.set_clock(|| NOW);
     let store = server.store(TABLE).await;
-    server.plant(TABLE, name().as_str(), &held());
+    server.set_row(TABLE, name().as_str(), Some(&held()));
     (server, store)
 }
 
-async fn read(store: &DynamoDb) -> Reply<Option<Row>> {
+async fn read(store: &DynamoDb) -> Answer<Option<Row>> {
     store.read(&name(), Consistency::Strong).await
 }
 
-/// One injected fault, what becomes of a write, and words that its one line must have.
-async fn expect(fault: Fault, kind: StoreErrorKind, words: &[&str]) {
+/// Checks that a write with this fault fails with this kind of error, and that its message contains these words.
+async fn check(fault: ServerFault, kind: StoreErrorKind, words: &[&str]) {
     let (server, store) = server().await;
-    server.faults().next(fault.clone());
+    server.faults().push(fault.clone());
     let error = store.write(&release()).await.result.expect_err("a fault");
     let message = error.to_string();
     assert_eq!(error.kind(), kind, "{fault:?}: {message}");
@@ -57,60 +53,64 @@ async fn expect(fault: Fault, kind: StoreErrorKind, words: &[&str]) {
     assert_eq!(server.count("UpdateItem"), 1, "{fault:?}: the store does not retry");
 }
 
-fn refused(code: &str, message: &str) -> Fault {
-    Fault::error(400, code, message)
+fn refused(code: &str, message: &str) -> ServerFault {
+    ServerFault::error(400, code, message)
 }
 
+/// The write may have been applied.
 #[tokio::test(start_paused = true)]
-async fn what_may_have_happened_is_unanswered() {
+async fn possibly_applied_write_is_unanswered() {
     use StoreErrorKind::Unanswered;
-    expect(Fault::LoseRequest, Unanswered, &["the connection broke", "UpdateItem", "table Lock in eu-west-1"]).await;
-    expect(Fault::LoseAnswer, Unanswered, &["the connection broke"]).await;
-    expect(Fault::ErrorBefore, Unanswered, &["HTTP 500"]).await;
-    expect(Fault::ErrorAfter, Unanswered, &["HTTP 500"]).await;
-    expect(Fault::Hang, Unanswered, &["did not answer in time"]).await;
-    expect(Fault::HangAfter, Unanswered, &["did not answer in time"]).await;
-    expect(Fault::DelayAnswer(Duration::from_secs(6)), Unanswered, &["did not answer in time"]).await;
-    expect(Fault::Connector("tcp connect error: Connection refused (os error 111)"), Unanswered, &["refused"]).await;
-    expect(Fault::Connector("dns error: failed to lookup address"), Unanswered, &["host name", "region"]).await;
-    expect(Fault::Connector("invalid peer certificate: UnknownIssuer"), Unanswered, &["TLS", "CA"]).await;
+    check(ServerFault::LoseRequest, Unanswered, &["the connection broke", "UpdateItem", "table Lock in eu-west-1"])
+        .await;
+    check(ServerFault::LoseAnswer, Unanswered, &["the connection broke"]).await;
+    check(ServerFault::ErrorBefore, Unanswered, &["HTTP 500"]).await;
+    check(ServerFault::ErrorAfter, Unanswered, &["HTTP 500"]).await;
+    check(ServerFault::Hang, Unanswered, &["did not answer in time"]).await;
+    check(ServerFault::HangAfter, Unanswered, &["did not answer in time"]).await;
+    check(ServerFault::DelayAnswer(secs(6)), Unanswered, &["did not answer in time"]).await;
+    check(ServerFault::Connector("tcp connect error: Connection refused (os error 111)"), Unanswered, &["refused"])
+        .await;
+    check(ServerFault::Connector("dns error: failed to lookup address"), Unanswered, &["host name", "region"]).await;
+    check(ServerFault::Connector("invalid peer certificate: UnknownIssuer"), Unanswered, &["TLS", "CA"]).await;
     for (status, body) in [(200, "<html>"), (200, "{}"), (403, "<html>"), (302, ""), (400, "{}"), (503, "")] {
-        let answer = Answer { status, body: body.to_owned() };
-        expect(Fault::Answer(answer), Unanswered, &["no answer from DynamoDB"]).await;
+        let reply = Reply { status, body: body.to_owned() };
+        check(ServerFault::Reply(reply), Unanswered, &["no answer from DynamoDB"]).await;
     }
-    // A 5xx tells nothing, whatever its code says.
-    expect(Fault::error(500, "ConditionalCheckFailedException", "?"), Unanswered, &["HTTP 500"]).await;
-    expect(Fault::error(503, "AccessDeniedException", "?"), Unanswered, &["HTTP 503"]).await;
+    // A 5xx status leaves the outcome unknown, whatever its code.
+    check(ServerFault::error(500, "ConditionalCheckFailedException", "?"), Unanswered, &["HTTP 500"]).await;
+    check(ServerFault::error(503, "AccessDeniedException", "?"), Unanswered, &["HTTP 503"]).await;
 }
 
+/// The write was certainly not applied, and a later one may succeed.
 #[tokio::test]
-async fn what_certainly_took_no_effect_and_may_pass_is_throttled() {
+async fn temporary_rejection_is_throttled() {
     use StoreErrorKind::Throttled;
-    expect(Fault::Throttle, Throttled, &["throttles", "capacity"]).await;
+    check(ServerFault::Throttle, Throttled, &["throttles", "capacity"]).await;
     for code in ["ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"] {
-        expect(refused(code, "Rate exceeded"), Throttled, &["throttles"]).await;
+        check(refused(code, "Rate exceeded"), Throttled, &["throttles"]).await;
     }
-    expect(refused("TransactionConflictException", "ongoing"), Throttled, &["another write"]).await;
+    check(refused("TransactionConflictException", "ongoing"), Throttled, &["another write"]).await;
 }
 
 #[tokio::test]
-async fn what_a_person_must_mend_says_how() {
+async fn lasting_error_message_names_the_fix() {
     use StoreErrorKind::{AccessDenied, Misconfigured, Refused};
-    expect(Fault::Deny, AccessDenied, &["dynamodb:UpdateItem", "IAM policy", "User: u is not authorized"]).await;
+    check(ServerFault::Deny, AccessDenied, &["dynamodb:UpdateItem", "IAM policy", "User: u is not authorized"]).await;
     let missing = refused("ResourceNotFoundException", "Requested resource not found");
-    expect(missing, Misconfigured, &["there is no table Lock in eu-west-1", "DynamoDb::create_table"]).await;
+    check(missing, Misconfigured, &["there is no table Lock in eu-west-1", "DynamoDb::create_table"]).await;
     let key = refused("ValidationException", "The provided key element does not match the schema");
-    expect(key, Misconfigured, &["partition key `name` of type S", "no sort key", "partition_key"]).await;
+    check(key, Misconfigured, &["partition key `name` of type S", "no sort key", "partition_key"]).await;
     let expired = refused("ExpiredTokenException", "The security token included in the request is expired");
-    expect(expired, Misconfigured, &["expired", "aws sso login"]).await;
+    check(expired, Misconfigured, &["expired", "aws sso login"]).await;
     let unknown = refused("UnrecognizedClientException", "The security token included in the request is invalid.");
-    expect(unknown, Misconfigured, &["credentials", "access key"]).await;
+    check(unknown, Misconfigured, &["credentials", "access key"]).await;
     let clock = refused("InvalidSignatureException", "Signature expired: 20261123T080000Z is now earlier than");
-    expect(clock, Misconfigured, &["clock", "NTP"]).await;
+    check(clock, Misconfigured, &["clock", "NTP"]).await;
     let signature = refused("InvalidSignatureException", "The request signature we calculated does not match");
-    expect(signature, Misconfigured, &["secret"]).await;
+    check(signature, Misconfigured, &["secret"]).await;
     let other = refused("ValidationException", "Item size has\nexceeded \u{1b}[31m the maximum");
-    expect(other, Refused, &["ValidationException: Item size has exceeded [31m the maximum"]).await;
+    check(other, Refused, &["ValidationException: Item size has exceeded [31m the maximum"]).await;
 }
 
 #[tokio::test]
@@ -122,11 +122,11 @@ async fn error_has_operation_and_cause() {
         (refused("ExpiredTokenException", "?"), Some(ExpiredCredentials)),
         (refused("UnrecognizedClientException", "?"), Some(RejectedCredentials)),
         (refused("RequestTimeTooSkewed", "?"), Some(WrongClock)),
-        (Fault::Deny, None),
+        (ServerFault::Deny, None),
     ];
     for (fault, cause) in cases {
         let (server, store) = server().await;
-        server.faults().next(fault.clone()).next(fault.clone()).next(fault.clone());
+        server.faults().push(fault.clone()).push(fault.clone()).push(fault.clone());
         let written = store.write(&release()).await.result.expect_err("a fault");
         let read = read(&store).await.result.expect_err("a fault");
         let listed = store.list(None).await.result.expect_err("a fault");
@@ -138,8 +138,8 @@ async fn error_has_operation_and_cause() {
 }
 
 #[tokio::test]
-async fn with_a_configuration_that_cannot_be_nothing_is_sent_and_the_line_says_so() {
-    let server = Dynoxide::new();
+async fn invalid_configuration_sends_no_request() {
+    let server = LocalDynamoDb::new();
     let plain = || {
         let builder = aws_sdk_dynamodb::Config::builder().http_client(server.clone());
         builder.behavior_version(aws_sdk_dynamodb::config::BehaviorVersion::latest())
@@ -163,7 +163,7 @@ async fn with_a_configuration_that_cannot_be_nothing_is_sent_and_the_line_says_s
 }
 
 #[tokio::test]
-async fn every_answer_of_the_service_brings_its_date() {
+async fn every_response_contains_the_date() {
     let (server, store) = server().await;
     let date = Some(ServiceDate(NOW));
     assert_eq!(read(&store).await.date, date);
@@ -173,13 +173,14 @@ async fn every_answer_of_the_service_brings_its_date() {
     assert_eq!(applied.date, date);
     let conflict = store.write(&release()).await;
     assert!(matches!(conflict.result, Ok(Outcome::Conflict(Some(_)))));
-    assert_eq!(conflict.date, date, "errors bring it too");
-    server.faults().next(Fault::Throttle);
+    assert_eq!(conflict.date, date, "errors contain it too");
+    server.faults().push(ServerFault::Throttle);
     assert_eq!(read(&store).await.date, date);
 }
 
+/// A cache or another server may have set such a date.
 #[tokio::test]
-async fn a_date_that_may_be_anothers_does_not_count() {
+async fn untrusted_date_is_ignored() {
     let (server, store) = server().await;
     let doubts = [
         ("age", Some("0")),
@@ -188,20 +189,20 @@ async fn a_date_that_may_be_anothers_does_not_count() {
         ("date", Some("Mon, 23 Nov 2026 08:00:00 GMT")),
     ];
     for (header, value) in doubts {
-        server.faults().next(Fault::Header(header, value));
+        server.faults().push(ServerFault::Header(header, value));
         let answer = read(&store).await;
         assert_eq!(answer.result.expect("a read"), Some(held()));
         assert_eq!(answer.date, None, "{header}: {value:?}");
     }
-    server.faults().next(Fault::Header("x-other", Some("1")));
-    assert_eq!(read(&store).await.date, Some(ServiceDate(NOW)), "an innocent header takes nothing away");
-    server.faults().next(Fault::LoseAnswer);
+    server.faults().push(ServerFault::Header("x-other", Some("1")));
+    assert_eq!(read(&store).await.date, Some(ServiceDate(NOW)), "other headers do not matter");
+    server.faults().push(ServerFault::LoseAnswer);
     assert_eq!(read(&store).await.date, None);
 }
 
 #[test]
-fn the_service_clock_is_on_where_requests_go_to_aws() {
-    let server = Dynoxide::new();
+fn service_clock_is_on_for_aws_endpoints_only() {
+    let server = LocalDynamoDb::new();
     let store = |endpoint: Option<&str>| {
         let mut config = server.config();
         config.set_endpoint_url(endpoint.map(str::to_owned));
@@ -216,10 +217,10 @@ fn the_service_clock_is_on_where_requests_go_to_aws() {
     }
     assert!(store(Some("http://127.0.0.1:8000")).service_clock(true).service_clock_is_on());
     assert!(!store(None).service_clock(false).service_clock_is_on());
-    assert!(server.requests().is_empty(), "asking sends nothing");
+    assert!(server.requests().is_empty(), "no request was sent");
 }
 
-/// The trait's method, which the builder's of the same name hides.
+/// Gives access to the method of `Store`, which the builder method of the same name hides.
 trait IsOn {
     fn service_clock_is_on(&self) -> bool;
 }
@@ -230,8 +231,9 @@ impl IsOn for DynamoDb {
     }
 }
 
+/// The setting is a hint for the client. The store returns dates either way.
 #[tokio::test]
-async fn whether_dates_may_be_used_is_advice_and_they_are_handed_on_in_any_case() {
+async fn dates_are_returned_with_service_clock_off() {
     let (_, store) = server().await;
     for on in [false, true] {
         let store = store.clone().service_clock(on);
@@ -241,39 +243,37 @@ async fn whether_dates_may_be_used_is_advice_and_they_are_handed_on_in_any_case(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_attempt_timeout_can_be_chosen() {
+async fn attempt_timeout_is_configurable() {
     let (server, store) = server().await;
-    let patient = store.clone().attempt_timeout(Duration::from_secs(7));
+    let patient = store.clone().attempt_timeout(secs(7));
     for (store, answers) in [(&store, false), (&patient, true)] {
-        server.faults().next(Fault::DelayRequest(Duration::from_secs(6)));
+        server.faults().push(ServerFault::DelayRequest(secs(6)));
         assert_eq!(read(store).await.result.is_ok(), answers);
     }
 }
 
 #[tokio::test]
-async fn a_lost_answer_leaves_its_write_and_a_lost_request_does_not() {
+async fn lost_answer_is_applied_and_lost_request_is_not() {
     let (server, store) = server().await;
-    server.faults().next(Fault::LoseRequest).next(Fault::LoseAnswer);
+    server.faults().push(ServerFault::LoseRequest).push(ServerFault::LoseAnswer);
     assert!(store.write(&release()).await.result.is_err());
-    assert_eq!(server.call("GetItem", get()).expect("an item")["Item"]["guid"]["S"], "g1");
+    assert_eq!(server.item(TABLE, name().as_str())["guid"]["S"], "g1");
     assert!(store.write(&release()).await.result.is_err());
-    assert_eq!(server.call("GetItem", get()).expect("an item")["Item"]["guid"]["S"], "g2");
+    assert_eq!(server.item(TABLE, name().as_str())["guid"]["S"], "g2");
     server.faults().clear();
-    server.faults().decide(|request| (request.operation == "GetItem").then_some(Fault::Throttle));
+    server.faults().set_all_of("GetItem", ServerFault::Throttle);
     let error = read(&store).await.result.expect_err("throttled");
     assert_eq!(error.kind(), StoreErrorKind::Throttled);
     assert!(store.list(None).await.result.is_ok());
 }
 
 #[tokio::test]
-async fn a_write_that_arrives_twice_takes_effect_once() {
+async fn write_that_arrives_twice_is_applied_once() {
     let (server, store) = server().await;
-    server.faults().next(Fault::Twice);
-    let Ok(Outcome::Conflict(Some(row))) = store.write(&release()).await.result else { panic!("the second fails") };
-    assert_eq!(row.version(), Some("g2".into()), "and shows what the first did");
+    server.faults().push(ServerFault::Twice);
+    let Ok(Outcome::Conflict(Some(row))) = store.write(&release()).await.result else {
+        panic!("the second one conflicts")
+    };
+    assert_eq!(row.version(), Some("g2".into()), "the first one was applied");
     assert_eq!(row.whole("expiresOn"), Some(0));
-}
-
-fn get() -> serde_json::Value {
-    serde_json::json!({ "TableName": TABLE, "Key": { "name": { "S": name().as_str() } } })
 }

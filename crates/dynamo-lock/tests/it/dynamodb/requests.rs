@@ -1,4 +1,4 @@
-//! The DynamoDB store, on a DynamoDB in this process.
+//! Requests of the DynamoDB store: their conditions, their effects, and the fence expression.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use dynamo_lock::store::{Condition, Consistency};
 use dynamo_lock::{Client, DynamoDb, FenceExpression, FencingToken, LockName, Memory, Store, StoreErrorKind};
 use dynamo_lock_protocol::{Ends, Lease, Number, Op, OpKind, Outcome, Row, Target, Value, Verdict, apply, holds};
 use serde_json::json;
-use test_support::dynamodb::{Dynoxide, Fault};
+use test_support::{LocalDynamoDb, ServerFault, row};
 
 const TABLE: &str = "Lock";
 
@@ -33,10 +33,6 @@ fn lease(lease_id: &str, service_timestamp: bool) -> Lease {
         data: Some("payload".to_owned()),
         liveness_key: None,
     }
-}
-
-fn row(attributes: &[(&str, Value)]) -> Row {
-    Row::new(attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())))
 }
 
 fn held() -> Row {
@@ -66,7 +62,7 @@ fn with(mut row: Row, changes: &[(&str, Option<Value>)]) -> Row {
     row
 }
 
-/// Rows of every sort: ours, free, legacy, other people's, broken.
+/// Rows of every kind: held, free, legacy, malformed, and rows that are no locks.
 fn rows() -> Vec<Option<Row>> {
     let free =
         with(held(), &[("expiresOn", Some(0.into())), ("renewalSeq", None), ("expiryClock", None), ("leaseMs", None)]);
@@ -118,20 +114,17 @@ fn ops() -> Vec<Op> {
         op(renew(3, false, Some("new".to_owned()))),
         op(OpKind::Release { lease_id: "r1".into(), token: Some(token), ttl: 950 }),
         op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 950 }),
-        op(OpKind::Revoke { target: Target::Token(token), lease_id: "nobody".into() }),
-        op(OpKind::Revoke { target: version("40000"), lease_id: "nobody".into() }),
-        op(OpKind::Revoke { target: version("40000.5"), lease_id: "nobody".into() }),
-        op(OpKind::ForceRevoke { target: Target::Token(token), lease_id: "nobody".into(), ttl: 950 }),
-        op(OpKind::ForceRevoke { target: version("40000"), lease_id: "nobody".into(), ttl: 950 }),
+        op(OpKind::Revoke { target: Target::Token(token), lease_id: "fresh".into() }),
+        op(OpKind::Revoke { target: version("40000"), lease_id: "fresh".into() }),
+        op(OpKind::Revoke { target: version("40000.5"), lease_id: "fresh".into() }),
+        op(OpKind::ForceRevoke { target: Target::Token(token), lease_id: "fresh".into(), ttl: 950 }),
+        op(OpKind::ForceRevoke { target: version("40000"), lease_id: "fresh".into(), ttl: 950 }),
     ]
 }
 
-fn plant(server: &Dynoxide, row: Option<&Row>) {
-    let key = json!({ "TableName": TABLE, "Key": { "name": { "S": name().as_str() } } });
-    server.call("DeleteItem", key).expect("an empty place");
-    if let Some(row) = row {
-        server.plant(TABLE, name().as_str(), row);
-    }
+/// Replaces the row of the lock, or deletes it.
+fn set_row(server: &LocalDynamoDb, row: Option<&Row>) {
+    server.set_row(TABLE, name().as_str(), row);
 }
 
 async fn read(store: &DynamoDb) -> Option<Row> {
@@ -139,14 +132,14 @@ async fn read(store: &DynamoDb) -> Option<Row> {
 }
 
 #[tokio::test]
-async fn every_op_does_on_every_row_what_the_protocol_says() {
-    let server = Dynoxide::new();
+async fn op_has_specified_effect_on_every_row() {
+    let server = LocalDynamoDb::new();
     let store = server.store(TABLE).await;
     let (mut applied, mut conflicts) = (0, 0);
     for op in ops() {
         let mut has_applied = false;
         for before in rows() {
-            plant(&server, before.as_ref());
+            set_row(&server, before.as_ref());
             let outcome = store.write(&op).await.result.unwrap_or_else(|e| panic!("{op:?} on {before:?}: {e}"));
             let after = read(&store).await;
             match apply(before.as_ref(), &op) {
@@ -163,15 +156,15 @@ async fn every_op_does_on_every_row_what_the_protocol_says() {
                 }
             }
         }
-        assert!(has_applied, "no row shows what {op:?} writes");
+        assert!(has_applied, "{op:?} was applied to no row");
     }
     assert!(applied >= 20 && conflicts >= 100, "{applied} applied, {conflicts} conflicts");
 }
 
 #[tokio::test]
-async fn every_condition_holds_where_the_protocol_says() {
+async fn condition_check_passes_exactly_where_specified() {
     use Condition::{Above, All, Any, Below, Differs, Equals, Missing};
-    let server = Dynoxide::new();
+    let server = LocalDynamoDb::new();
     let store = server.store(TABLE).await;
     let client = server.client();
     let conditions = [
@@ -193,51 +186,51 @@ async fn every_condition_holds_where_the_protocol_says() {
     ];
     for condition in conditions {
         for row in rows() {
-            plant(&server, row.as_ref());
+            set_row(&server, row.as_ref());
             let check = store.check_condition(&name(), &condition);
             let item = aws_sdk_dynamodb::types::TransactWriteItem::builder().condition_check(check).build();
             let passed = client.transact_write_items().transact_items(item).send().await;
-            let said = passed.is_ok();
+            let passes = passed.is_ok();
             if let Err(error) = passed {
                 let cancelled = error.as_service_error().is_some_and(|e| e.is_transaction_canceled_exception());
                 assert!(cancelled, "{condition:?} on {row:?}: {error:?}");
             }
-            assert_eq!(said, holds(row.as_ref(), &condition), "{condition:?} on {row:?}");
+            assert_eq!(passes, holds(row.as_ref(), &condition), "{condition:?} on {row:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_free_row_that_is_not_quite_ours_comes_back_untouched() {
-    let server = Dynoxide::new();
+async fn free_row_of_unknown_format_is_returned_unchanged() {
+    let server = LocalDynamoDb::new();
     let store = server.store(TABLE).await;
     let free = with(held(), &[("expiresOn", Some(0.into()))]);
     let acquire = op(OpKind::Acquire(lease("r9", false)));
-    plant(&server, Some(&free));
-    assert!(matches!(store.write(&acquire).await.result, Ok(Outcome::Applied(_))), "ours is taken");
+    set_row(&server, Some(&free));
+    assert!(matches!(store.write(&acquire).await.result, Ok(Outcome::Applied(_))), "a native row is acquired");
     for changes in [("token", Some("seven".into())), ("guid", None), ("v", Some(2.into()))] {
-        let there = with(free.clone(), &[changes]);
-        plant(&server, Some(&there));
+        let stored = with(free.clone(), &[changes]);
+        set_row(&server, Some(&stored));
         let outcome = store.write(&acquire).await.result.expect("an answer");
-        assert_eq!(outcome, Outcome::Conflict(Some(there.clone())));
-        assert_eq!(read(&store).await, Some(there));
+        assert_eq!(outcome, Outcome::Conflict(Some(stored.clone())));
+        assert_eq!(read(&store).await, Some(stored));
     }
 }
 
 #[tokio::test]
-async fn a_strong_read_asks_for_it_and_an_eventual_one_does_not() {
-    let server = Dynoxide::new();
+async fn consistency_of_read_is_in_the_request() {
+    let server = LocalDynamoDb::new();
     let store = server.store(TABLE).await;
     for (consistency, strong) in [(Consistency::Strong, true), (Consistency::Eventual, false)] {
-        server.forget();
+        server.clear_requests();
         assert_eq!(store.read(&name(), consistency).await.result.expect("a read"), None);
         assert_eq!(server.requests()[0].body["ConsistentRead"], json!(strong));
     }
 }
 
 #[tokio::test]
-async fn a_write_is_one_request_that_asks_for_the_row_either_way() {
-    let server = Dynoxide::new();
+async fn write_is_one_request_that_returns_the_row() {
+    let server = LocalDynamoDb::new();
     let store = server.store(TABLE).await;
     store.write(&op(OpKind::Acquire(lease("r2", false)))).await.result.expect("an answer");
     let requests = server.requests();
@@ -248,8 +241,8 @@ async fn a_write_is_one_request_that_asks_for_the_row_either_way() {
 }
 
 #[tokio::test]
-async fn a_table_may_name_its_key_as_it_likes() {
-    let server = Dynoxide::new();
+async fn partition_key_can_have_any_name() {
+    let server = LocalDynamoDb::new();
     let store = DynamoDb::new(server.client(), TABLE).partition_key("LockId");
     store.create_table(Default::default()).await.expect("a table");
     let op = op(OpKind::Acquire(lease("r2", false)));
@@ -262,12 +255,12 @@ async fn a_table_may_name_its_key_as_it_likes() {
 }
 
 #[tokio::test]
-async fn a_listing_goes_from_page_to_page() {
-    let server = Dynoxide::new();
+async fn list_follows_pages() {
+    let server = LocalDynamoDb::new();
     let store = server.store(TABLE).await;
     let large = row(&[("guid", "g".into()), ("data", "x".repeat(300_000).as_str().into())]);
     for at in 0..10 {
-        server.plant(TABLE, &format!("lock-{at}"), &large);
+        server.set_row(TABLE, &format!("lock-{at}"), Some(&large));
     }
     let (mut names, mut after, mut pages) = (Vec::new(), None::<String>, 0);
     loop {
@@ -285,23 +278,43 @@ async fn a_listing_goes_from_page_to_page() {
 }
 
 #[tokio::test]
-async fn a_conflict_that_a_missing_row_cannot_explain_is_refused() {
-    let server = Dynoxide::new();
+async fn condition_check_rejects_guard_of_another_store() {
+    let server = LocalDynamoDb::new();
     let store = server.store(TABLE).await;
-    // A server that does not know ALL_OLD on failure.
-    server.faults().next(Fault::error(400, "ConditionalCheckFailedException", "The conditional request failed"));
+    let guard = |store: Arc<dyn Store>| async move {
+        let client = Client::builder(store).build().expect("a valid configuration");
+        test_support::acquire(&client).await
+    };
+    let of_table = guard(Arc::new(store.clone())).await;
+    assert!(store.condition_check(&of_table).is_ok());
+    assert!(DynamoDb::new(server.client(), TABLE).condition_check(&of_table).is_ok());
+    assert!(DynamoDb::new(server.client(), "Other").condition_check(&of_table).is_err());
+    assert!(store.clone().partition_key("id").condition_check(&of_table).is_err());
+    let of_memory = guard(Arc::new(Memory::new())).await;
+    let error = store.condition_check(&of_memory).unwrap_err();
+    assert_eq!((error.name.as_str(), error.table.as_str()), ("a", TABLE));
+}
+
+/// The protocol needs the row that caused a conflict.
+#[tokio::test]
+async fn conflict_without_row_on_failure_is_refused() {
+    let server = LocalDynamoDb::new();
+    let store = server.store(TABLE).await;
+    // This server does not support ALL_OLD on failure.
+    let failed = || ServerFault::error(400, "ConditionalCheckFailedException", "The conditional request failed");
+    server.faults().push(failed());
     let error = store.write(&op(OpKind::Acquire(lease("r2", false)))).await.result.expect_err("no row came");
     assert_eq!(error.kind(), StoreErrorKind::Refused);
     assert!(error.to_string().contains("ReturnValuesOnConditionCheckFailure"), "{error}");
-    // A row that vanished explains it.
-    server.faults().next(Fault::error(400, "ConditionalCheckFailedException", "The conditional request failed"));
+    // A deleted row explains the conflict of a release.
+    server.faults().push(failed());
     let release = op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 1 });
     assert_eq!(store.write(&release).await.result.expect("an answer"), Outcome::Conflict(None));
 }
 
 #[tokio::test]
-async fn a_fence_lets_larger_tokens_in_and_no_smaller_one() {
-    let server = Dynoxide::new();
+async fn fence_rejects_smaller_tokens() {
+    let server = LocalDynamoDb::new();
     let store = server.store("Account").await;
     let client = server.client();
     let write = async |token, attribute: &str, balance: u64| {
@@ -319,30 +332,12 @@ async fn a_fence_lets_larger_tokens_in_and_no_smaller_one() {
             .expression_attribute_values(":balance", balance);
         request.send().await.map_err(|e| e.into_service_error().is_conditional_check_failed_exception())
     };
-    assert!(write(7, "fence", 1).await.is_ok(), "the first");
-    assert!(write(7, "fence", 2).await.is_ok(), "the same holder again");
-    assert!(write(9, "fence", 3).await.is_ok(), "its successor");
-    assert_eq!(write(8, "fence", 4).await.err(), Some(true), "one that was paused");
-    assert!(write(8, "guard", 5).await.is_ok(), "another attribute, another fence");
+    assert!(write(7, "fence", 1).await.is_ok(), "first write");
+    assert!(write(7, "fence", 2).await.is_ok(), "same holder");
+    assert!(write(9, "fence", 3).await.is_ok(), "successor");
+    assert_eq!(write(8, "fence", 4).await.err(), Some(true), "paused former holder");
+    assert!(write(8, "guard", 5).await.is_ok(), "each attribute is a fence of its own");
     let row = store.read(&LockName::new("account").expect("a name"), Consistency::Strong).await.result.expect("a read");
     let row = row.expect("a row");
     assert_eq!((row.whole("balance"), row.whole("fence"), row.whole("guard")), (Some(5), Some(9), Some(8)));
-}
-
-#[tokio::test]
-async fn condition_check_rejects_guard_of_another_store() {
-    let server = Dynoxide::new();
-    let store = server.store(TABLE).await;
-    let guard = |store: Arc<dyn Store>| async move {
-        let lock = Client::builder(store).build().expect("valid").lock("a").expect("valid");
-        lock.acquire().await.expect("free")
-    };
-    let of_table = guard(Arc::new(store.clone())).await;
-    assert!(store.condition_check(&of_table).is_ok());
-    assert!(DynamoDb::new(server.client(), TABLE).condition_check(&of_table).is_ok());
-    assert!(DynamoDb::new(server.client(), "Other").condition_check(&of_table).is_err());
-    assert!(store.clone().partition_key("id").condition_check(&of_table).is_err());
-    let of_memory = guard(Arc::new(Memory::new())).await;
-    let error = store.condition_check(&of_memory).unwrap_err();
-    assert_eq!((error.name.as_str(), error.table.as_str()), ("a", TABLE));
 }

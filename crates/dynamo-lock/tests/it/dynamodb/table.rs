@@ -1,17 +1,18 @@
 //! Creating, deleting and checking the table.
 
-use dynamo_lock::{DynamoDb, StoreErrorKind, TableError, TableFault, TableOptions};
+use dynamo_lock::store::Consistency;
+use dynamo_lock::{DynamoDb, LockName, Store, StoreErrorKind, TableError, TableFault, TableOptions};
 use serde_json::{Value as Json, json};
-use test_support::dynamodb::{Answer, Dynoxide, Fault};
+use test_support::{LocalDynamoDb, Reply, ServerFault};
 use tokio::time::Instant;
 
 const TABLE: &str = "Lock";
 
-fn store(server: &Dynoxide) -> DynamoDb {
+fn store(server: &LocalDynamoDb) -> DynamoDb {
     DynamoDb::new(server.client(), TABLE)
 }
 
-fn make(server: &Dynoxide, keys: &[(&str, &str, &str)]) {
+fn create(server: &LocalDynamoDb, keys: &[(&str, &str, &str)]) {
     let schema: Vec<_> = keys.iter().map(|(name, _, role)| json!({ "AttributeName": name, "KeyType": role })).collect();
     let types: Vec<_> =
         keys.iter().map(|(name, kind, _)| json!({ "AttributeName": name, "AttributeType": kind })).collect();
@@ -19,17 +20,17 @@ fn make(server: &Dynoxide, keys: &[(&str, &str, &str)]) {
     server.call("CreateTable", body).expect("a table");
 }
 
-fn enable_ttl(server: &Dynoxide, attribute: &str) {
+fn enable_ttl(server: &LocalDynamoDb, attribute: &str) {
     let on = json!({ "Enabled": true, "AttributeName": attribute });
     server.call("UpdateTimeToLive", json!({ "TableName": TABLE, "TimeToLiveSpecification": on })).expect("TTL");
 }
 
-async fn check(server: &Dynoxide) -> Vec<TableFault> {
-    store(server).check_table().await.expect("a look")
+async fn check(server: &LocalDynamoDb) -> Vec<TableFault> {
+    store(server).check_table().await.expect("a response")
 }
 
-/// The body of the one request of this operation.
-fn body(server: &Dynoxide, operation: &str) -> Json {
+/// Returns the body of the only request of this operation.
+fn body(server: &LocalDynamoDb, operation: &str) -> Json {
     let mut requests = server.requests().into_iter().filter(|request| request.operation == operation);
     let request = requests.next().unwrap_or_else(|| panic!("no {operation}"));
     assert!(requests.next().is_none(), "one {operation}");
@@ -37,8 +38,8 @@ fn body(server: &Dynoxide, operation: &str) -> Json {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_created_table_passes_its_own_check() {
-    let server = Dynoxide::new();
+async fn created_table_passes_check() {
+    let server = LocalDynamoDb::new();
     store(&server).create_table(TableOptions::default()).await.expect("a table");
     assert_eq!(check(&server).await, []);
     assert_eq!(body(&server, "CreateTable")["BillingMode"], "PAY_PER_REQUEST");
@@ -46,12 +47,12 @@ async fn a_created_table_passes_its_own_check() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_table_that_exists_is_told_from_other_errors() {
-    let server = Dynoxide::new();
+async fn create_of_existing_table_has_its_own_error() {
+    let server = LocalDynamoDb::new();
     store(&server).create_table(TableOptions::default()).await.expect("a table");
     let again = store(&server).create_table(TableOptions::default()).await;
     assert!(matches!(&again, Err(TableError::TableExists { table }) if table == TABLE), "{again:?}");
-    server.faults().next(Fault::Deny);
+    server.faults().push(ServerFault::Deny);
     let denied = store(&server).create_table(TableOptions::default()).await;
     let Err(TableError::Store(error)) = denied else { panic!("{denied:?}") };
     assert_eq!(error.kind(), StoreErrorKind::AccessDenied);
@@ -59,8 +60,8 @@ async fn a_table_that_exists_is_told_from_other_errors() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn options_reach_the_table() {
-    let server = Dynoxide::new();
+async fn table_options_are_sent() {
+    let server = LocalDynamoDb::new();
     let options = TableOptions::default().provisioned(1, 2).ttl(false).tag("team", "a").deletion_protection(true);
     store(&server).create_table(options).await.expect("a table");
     let body = body(&server, "CreateTable");
@@ -74,39 +75,39 @@ async fn options_reach_the_table() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn creating_waits_until_the_table_is_active_but_not_for_ever() {
-    let server = Dynoxide::new();
+async fn create_waits_until_table_is_active() {
+    let server = LocalDynamoDb::new();
     let creating = || {
         let body = json!({ "Table": { "TableName": TABLE, "TableStatus": "CREATING" } }).to_string();
-        Fault::Answer(Answer { status: 200, body })
+        ServerFault::Reply(Reply { status: 200, body })
     };
     for _ in 0..3 {
-        server.faults().next_of("DescribeTable", creating());
+        server.faults().push_for("DescribeTable", creating());
     }
     store(&server).create_table(TableOptions::default()).await.expect("a table");
     assert_eq!(server.count("DescribeTable"), 4);
     store(&server).delete_table().await.expect("gone");
-    server.faults().decide(move |request| (request.operation == "DescribeTable").then(creating));
+    server.faults().set_all_of("DescribeTable", creating());
     let never = store(&server).create_table(TableOptions::default()).await;
     assert!(matches!(never, Err(TableError::NotYet { .. })), "{never:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn creating_and_deleting_wait_two_minutes_also_if_no_look_is_answered() {
-    let server = Dynoxide::new();
-    server.faults().decide(|request| (request.operation == "DescribeTable").then_some(Fault::Hang));
-    let begun = Instant::now();
+async fn create_and_delete_give_up_after_two_minutes() {
+    let server = LocalDynamoDb::new();
+    server.faults().set_all_of("DescribeTable", ServerFault::Hang);
+    let began = Instant::now();
     let never = store(&server).create_table(TableOptions::default()).await;
     assert!(matches!(never, Err(TableError::NotYet { .. })), "{never:?}");
-    assert_eq!(begun.elapsed().as_secs(), 120);
+    assert_eq!(began.elapsed().as_secs(), 120);
     let never = store(&server).delete_table().await;
     assert!(matches!(never, Err(TableError::NotYet { .. })), "{never:?}");
-    assert_eq!(begun.elapsed().as_secs(), 240);
+    assert_eq!(began.elapsed().as_secs(), 240);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_table_is_missing() {
-    let server = Dynoxide::new();
+async fn check_reports_deleted_table() {
+    let server = LocalDynamoDb::new();
     store(&server).create_table(TableOptions::default()).await.expect("a table");
     store(&server).delete_table().await.expect("gone");
     let faults = check(&server).await;
@@ -118,9 +119,9 @@ async fn a_deleted_table_is_missing() {
 }
 
 #[tokio::test]
-async fn every_wrong_thing_is_found_at_once() {
-    let server = Dynoxide::new();
-    make(&server, &[("id", "N", "HASH"), ("range", "S", "RANGE")]);
+async fn check_reports_all_faults_at_once() {
+    let server = LocalDynamoDb::new();
+    create(&server, &[("id", "N", "HASH"), ("range", "S", "RANGE")]);
     enable_ttl(&server, "expiresOn");
     let found = check(&server).await;
     let expected = [
@@ -133,21 +134,19 @@ async fn every_wrong_thing_is_found_at_once() {
     for fault in found {
         assert!(!fault.is_warning());
         let text = fault.to_string();
-        assert!(text.contains(": ") && !text.contains('\n'), "{text:?} has no mend");
+        assert!(text.contains(": ") && !text.contains('\n'), "{text:?} names no fix");
     }
 }
 
 #[tokio::test]
-async fn a_table_with_another_key_says_so_on_first_use() {
-    use dynamo_lock::store::Consistency;
-    use dynamo_lock::{LockName, Store};
+async fn first_use_reports_wrong_key() {
     for keys in [
         &[("name", "N", "HASH")][..],
         &[("id", "S", "HASH")][..],
         &[("name", "S", "HASH"), ("range", "S", "RANGE")][..],
     ] {
-        let server = Dynoxide::new();
-        make(&server, keys);
+        let server = LocalDynamoDb::new();
+        create(&server, keys);
         let name = LockName::new("lock").expect("a name");
         let error = store(&server).read(&name, Consistency::Strong).await.result.expect_err("wrong key");
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{keys:?}: {error}");
@@ -156,21 +155,21 @@ async fn a_table_with_another_key_says_so_on_first_use() {
 }
 
 #[tokio::test]
-async fn a_server_that_knows_no_ttl_passes() {
-    let server = Dynoxide::new();
-    let unknown = || Fault::error(400, "UnknownOperationException", "");
-    server.faults().next_of("UpdateTimeToLive", unknown()).next_of("DescribeTimeToLive", unknown());
+async fn check_passes_on_server_without_ttl() {
+    let server = LocalDynamoDb::new();
+    let unknown = || ServerFault::error(400, "UnknownOperationException", "");
+    server.faults().push_for("UpdateTimeToLive", unknown()).push_for("DescribeTimeToLive", unknown());
     store(&server).create_table(TableOptions::default()).await.expect("a table");
     assert_eq!(check(&server).await, []);
-    server.faults().next_of("DescribeTimeToLive", Fault::Deny);
-    let error = store(&server).check_table().await.expect_err("not allowed is not unknown");
+    server.faults().push_for("DescribeTimeToLive", ServerFault::Deny);
+    let error = store(&server).check_table().await.expect_err("access denied");
     assert!(error.to_string().contains("dynamodb:DescribeTimeToLive"), "{error}");
 }
 
 #[tokio::test]
-async fn replicas_are_refused_unless_they_are_strongly_consistent() {
-    let server = Dynoxide::new();
-    make(&server, &[("name", "S", "HASH")]);
+async fn check_refuses_eventually_consistent_replicas() {
+    let server = LocalDynamoDb::new();
+    create(&server, &[("name", "S", "HASH")]);
     enable_ttl(&server, "ttl");
     for (consistency, count) in [("EVENTUAL", 1), ("STRONG", 0)] {
         let described = server.call("DescribeTable", json!({ "TableName": TABLE })).expect("a table");
@@ -178,7 +177,7 @@ async fn replicas_are_refused_unless_they_are_strongly_consistent() {
         table["Replicas"] = json!([{ "RegionName": "us-east-1", "ReplicaStatus": "ACTIVE" }]);
         table["MultiRegionConsistency"] = json!(consistency);
         let body = json!({ "Table": table }).to_string();
-        server.faults().next_of("DescribeTable", Fault::Answer(Answer { status: 200, body }));
+        server.faults().push_for("DescribeTable", ServerFault::Reply(Reply { status: 200, body }));
         let faults = check(&server).await;
         assert_eq!(faults.len(), count, "{faults:?}");
         assert!(faults.iter().all(|f| f.to_string().contains("us-east-1")), "{faults:?}");

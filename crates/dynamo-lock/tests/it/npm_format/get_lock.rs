@@ -1,25 +1,18 @@
-//! The original's `getLock` through the client, on every store, and on DynamoDB with faults.
+//! `Lock::legacy_get`: `getLock` of npm dynamo-lock, on every store.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use dynamo_lock::store::{Row, Value};
 use dynamo_lock::{Client, Inspection, LegacyError, Memory, Sqlite, StoreErrorKind};
-use serde_json::json;
-use test_support::dynamodb::{Dynoxide, Fault};
-use test_support::hosts::World;
+use test_support::{LocalDynamoDb, ServerFault, World, acquire, ms, row};
 
-async fn client_and_server() -> (Client, Dynoxide) {
-    let server = Dynoxide::new();
+async fn client_and_server() -> (Client, LocalDynamoDb) {
+    let server = LocalDynamoDb::new();
     let store = server.store("Lock").await;
     (Client::builder(store).build().unwrap(), server)
 }
 
-fn epoch_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
-}
-
 #[tokio::test]
-async fn it_takes_a_lock_for_a_time_on_every_store() {
+async fn legacy_get_locks_for_a_time_on_every_store() {
     let directory = tempfile::tempdir().unwrap();
     let sqlite = Sqlite::open(directory.path().join("locks.db")).unwrap();
     let clients = [
@@ -30,17 +23,18 @@ async fn it_takes_a_lock_for_a_time_on_every_store() {
     for client in clients {
         let lock = client.lock("a").unwrap();
         lock.legacy_get(60_000).await.unwrap();
-        let Err(LegacyError::Held { expires_on, now_ms }) = lock.legacy_get(1).await else { panic!("twice") };
+        let Err(LegacyError::Held { expires_on, now_ms }) = lock.legacy_get(1).await else { panic!("held") };
         let expires_on: u64 = expires_on.parse().unwrap();
         assert!(expires_on > now_ms && expires_on <= now_ms + 60_000);
-        assert!(matches!(lock.inspect().await, Ok(Inspection::Held { .. })), "and for us it is held");
-        client.lock("b").unwrap().legacy_get(0).await.unwrap();
-        client.lock("b").unwrap().legacy_get(0).await.unwrap();
+        assert!(matches!(lock.inspect().await, Ok(Inspection::Held { .. })), "native clients see it as held");
+        let lock = client.lock("b").unwrap();
+        lock.legacy_get(0).await.unwrap();
+        lock.legacy_get(0).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn it_asks_with_the_originals_two_requests_and_its_words() {
+async fn legacy_get_sends_the_requests_of_npm_client() {
     let (client, server) = client_and_server().await;
     client.lock("a").unwrap().legacy_get(60_000).await.unwrap();
     let requests = server.requests();
@@ -52,56 +46,55 @@ async fn it_asks_with_the_originals_two_requests_and_its_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_was_lost_is_made_good_whichever_it_was() {
-    for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::ErrorAfter, Fault::ErrorBefore, Fault::HangAfter] {
+async fn legacy_get_recovers_from_a_lost_answer() {
+    use ServerFault::{ErrorAfter, ErrorBefore, HangAfter, LoseAnswer, LoseRequest};
+    for fault in [LoseAnswer, LoseRequest, ErrorAfter, ErrorBefore, HangAfter] {
         for operation in ["GetItem", "PutItem"] {
             let (client, server) = client_and_server().await;
-            server.faults().next_of(operation, fault.clone());
+            server.faults().push_for(operation, fault.clone());
             let got = client.lock("a").unwrap().legacy_get(3_600_000).await;
             assert!(got.is_ok(), "{operation} {fault:?}: {got:?}");
-            let item = server.call("GetItem", json!({ "TableName": "Lock", "Key": { "name": { "S": "a" } } })).unwrap();
-            assert!(item["Item"]["guid"].is_object());
+            assert!(server.item("Lock", "a")["guid"].is_object());
         }
     }
 }
 
+/// No request begins after ten seconds, and none takes longer than what is left of them.
 #[tokio::test(start_paused = true)]
-async fn a_server_that_never_answers_is_given_up() {
+async fn legacy_get_gives_up_after_ten_seconds() {
     for operation in ["GetItem", "PutItem"] {
-        let server = Dynoxide::new();
+        let server = LocalDynamoDb::new();
         let clock = World::new().host().clock.clone();
         let client = Client::builder(server.store("Lock").await).clock(clock).build().unwrap();
-        let of = operation.to_owned();
-        server.faults().decide(move |request| (request.operation == of).then_some(Fault::Hang));
+        server.faults().set_all_of(operation, ServerFault::Hang);
         let began = tokio::time::Instant::now();
-        let Err(LegacyError::Store(error)) = client.lock("a").unwrap().legacy_get(3_600_000).await else {
-            panic!("an answer")
-        };
+        let got = client.lock("a").unwrap().legacy_get(3_600_000).await;
+        let Err(LegacyError::Store(error)) = got else { panic!("{got:?}") };
         assert_eq!(error.kind(), StoreErrorKind::Unanswered);
-        // Virtual time: no request begins after ten seconds, and none takes longer than what is left of them.
-        assert!(began.elapsed() <= Duration::from_millis(10_100), "{:?}", began.elapsed());
+        assert!(began.elapsed() <= ms(10_100), "{:?}", began.elapsed());
     }
 }
 
 #[tokio::test]
-async fn a_native_lock_is_respected_until_it_is_over_and_its_token_goes_on() {
+async fn legacy_get_respects_native_lock_and_raises_its_token() {
     let (client, server) = client_and_server().await;
     let lock = client.lock("a").unwrap();
-    let guard = lock.acquire().await.unwrap();
+    let guard = acquire(&client).await;
     assert!(matches!(lock.legacy_get(1).await, Err(LegacyError::Held { .. })));
     let token = guard.token();
     guard.release().await.unwrap();
     lock.legacy_get(1).await.unwrap();
-    let row = server.call("GetItem", json!({ "TableName": "Lock", "Key": { "name": { "S": "a" } } })).unwrap();
-    assert_eq!(row["Item"]["token"]["N"], (token.get() + 1).to_string());
-    assert!(row["Item"].get("v").is_none());
+    let item = server.item("Lock", "a");
+    assert_eq!(item["token"]["N"], (token.get() + 1).to_string());
+    assert!(item.get("v").is_none());
 }
 
 #[tokio::test]
-async fn a_row_that_is_no_lock_is_refused_and_left_as_it_is() {
+async fn legacy_get_refuses_row_that_is_no_lock() {
     let (client, server) = client_and_server().await;
-    server.plant("Lock", "a", &Row::new([("total".to_owned(), Value::from(epoch_ms()))]));
-    server.forget();
+    let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    server.set_row("Lock", "a", Some(&row(&[("total", epoch_ms.into())])));
+    server.clear_requests();
     assert!(matches!(client.lock("a").unwrap().legacy_get(1).await, Err(LegacyError::Row { .. })));
     assert_eq!(server.count("PutItem"), 0);
 }

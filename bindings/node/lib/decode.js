@@ -1,0 +1,40 @@
+'use strict';
+// Public values and errors from the JSON of the addon, which `src/json.rs` and `src/failure.rs` write.
+
+const { DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } = require('./errors');
+
+const CLASSES = { held: LockHeldError, lost: LockLostError, store: StoreError };
+
+/** Returns the error for a failure. Its `cause` is for internal use only, because users act on `code`. */
+function toError({ class: type, code, message, cause, ...rest }) {
+  if (type === 'argument') return new ArgumentError(message);
+  const { token, holder, ...fields } = rest;
+  if (token !== undefined) fields.token = toToken(token);
+  if (holder !== undefined) fields.holder = toHolder(holder);
+  return new (CLASSES[type] ?? DynamoLockError)(message, code, fields);
+}
+
+function toInspection({ state, holder, token, mayEndMs, data }) {
+  if (state === 'free') return { state, token: toToken(token), data: data ?? null };
+  if (state === 'held') return { state, holder: toHolder(holder), mayEndMs };
+  return { state, holder: toHolder(holder) };
+}
+
+function toHolder(holder) {
+  if (!holder) return null;
+  return {
+    owner: holder.owner ?? null,
+    token: toToken(holder.token),
+    acquiredAt: toDate(holder.acquiredAtMs),
+    leaseMs: holder.leaseMs ?? null,
+    expiresAt: toDate(holder.expiresAtMs),
+    data: holder.data ?? null,
+  };
+}
+
+const toToken = (text) => (text == null ? null : BigInt(text));
+
+/** Returns `null` for a time outside the range of `Date`, which a row may contain. */
+const toDate = (ms) => (ms == null || Math.abs(ms) > 8.64e15 ? null : new Date(ms));
+
+module.exports = { toError, toInspection, toToken };

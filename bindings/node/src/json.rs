@@ -1,0 +1,75 @@
+//! Values of the library as JSON.
+//!
+//! Tokens are strings, because a JavaScript number cannot represent every 64-bit integer.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck};
+use dynamo_lock::{FencingToken, Holder, Inspection};
+use serde_json::{Map, Value as Json, json};
+
+/// Returns a duration in whole milliseconds, rounded down.
+pub(crate) fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).floor()
+}
+
+/// Returns a point in time in milliseconds since 1970, or `None` if it is earlier.
+fn epoch_ms(time: SystemTime) -> Option<f64> {
+    time.duration_since(UNIX_EPOCH).ok().map(millis)
+}
+
+pub(crate) fn holder(holder: &Holder) -> Json {
+    json!({
+        "owner": holder.owner,
+        "token": token(holder.token),
+        "acquiredAtMs": holder.acquired_at.and_then(epoch_ms),
+        "leaseMs": holder.lease.map(millis),
+        "expiresAtMs": holder.expires_at.and_then(epoch_ms),
+        "data": holder.data,
+    })
+}
+
+fn token(token: Option<FencingToken>) -> Option<String> {
+    token.map(|token| token.to_string())
+}
+
+pub(crate) fn inspection(inspection: &Inspection) -> Json {
+    match inspection {
+        Inspection::Free { token: last, data } => {
+            json!({ "state": "free", "token": token(*last), "data": data })
+        }
+        Inspection::Held { holder: by, may_end } => json!({
+            "state": "held",
+            "holder": holder(by),
+            "mayEndMs": { "earliest": millis(*may_end.start()), "latest": millis(*may_end.end()) },
+        }),
+        Inspection::Expired { holder: by } => {
+            json!({ "state": "expired", "holder": holder(by) })
+        }
+        other => json!({ "state": format!("{other:?}") }),
+    }
+}
+
+/// Returns a condition check in DynamoDB's wire format. The library only uses string and number attributes in it.
+pub(crate) fn condition_check(check: &ConditionCheck) -> Json {
+    let attribute = |value: &AttributeValue| match value {
+        AttributeValue::N(number) => json!({ "N": number }),
+        other => json!({ "S": other.as_s().map(String::as_str).unwrap_or_default() }),
+    };
+    let attributes = |values: &HashMap<String, AttributeValue>| -> Map<String, Json> {
+        values.iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
+    };
+    let mut json = json!({
+        "TableName": check.table_name(),
+        "Key": attributes(check.key()),
+        "ConditionExpression": check.condition_expression(),
+    });
+    if let Some(names) = check.expression_attribute_names() {
+        json["ExpressionAttributeNames"] = names.iter().map(|(key, name)| (key.clone(), json!(name))).collect();
+    }
+    if let Some(values) = check.expression_attribute_values() {
+        json["ExpressionAttributeValues"] = attributes(values).into();
+    }
+    json
+}

@@ -1,0 +1,96 @@
+//! `man` and `completions`: the manual page and shell completions, both generated from the definition of the arguments.
+
+use std::io;
+
+use clap::{Arg, Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
+
+use crate::args::Args;
+use crate::exit::{self, Exit};
+use crate::failure::{Failure, FailureKind};
+use crate::signals;
+use crate::ui::output;
+
+/// Prints the completion script for a shell.
+pub fn completions(shell: Shell) -> Result<Exit, Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "dynamo-lock", &mut text);
+    print(text)
+}
+
+/// Prints the manual page in roff format.
+pub fn man() -> Result<Exit, Failure> {
+    let mut text = Vec::new();
+    write_page(&mut text).map_err(|error| {
+        Failure::new(FailureKind::Internal, format!("cannot generate the manual page: {error}; use --help"))
+    })?;
+    print(text)
+}
+
+fn print(text: Vec<u8>) -> Result<Exit, Failure> {
+    output::print(String::from_utf8_lossy(&text).trim_end())?;
+    Ok(Exit::Success)
+}
+
+/// Writes one page for all commands: each command has a section, and the exit codes are listed once at the end.
+fn write_page(out: &mut Vec<u8>) -> io::Result<()> {
+    let command = Args::command();
+    let man = Man::new(with_aliases(command.clone()));
+    man.render_title(out)?;
+    man.render_name_section(out)?;
+    man.render_synopsis_section(out)?;
+    man.render_options_section(out)?;
+    for subcommand in command.get_subcommands() {
+        write_section(subcommand, "dynamo-lock", out)?;
+    }
+    let mut last = Roff::new();
+    last.control("SH", ["SIGNALS"]).text([roman(signals::HELP)]);
+    last.control("SH", ["EXIT STATUS"]);
+    for (code, meaning) in exit::codes() {
+        last.control("TP", []).text([roman(code)]).text([roman(meaning)]);
+    }
+    last.to_writer(out)
+}
+
+fn write_section(command: &Command, parent: &str, out: &mut Vec<u8>) -> io::Result<()> {
+    let name = format!("{parent} {}", command.get_name());
+    if command.has_subcommands() {
+        return command.get_subcommands().try_for_each(|subcommand| write_section(subcommand, &name, out));
+    }
+    let about = command.get_long_about().or_else(|| command.get_about());
+    let about = about.map(ToString::to_string).unwrap_or_default();
+    let mut heading = Roff::new();
+    heading.control("SH", [name.to_uppercase().as_str()]);
+    for (index, paragraph) in about.split("\n\n").enumerate() {
+        if index > 0 {
+            heading.control("PP", []);
+        }
+        heading.text([roman(paragraph)]);
+    }
+    heading.to_writer(out)?;
+    let man = Man::new(with_aliases(command.clone()).bin_name(name));
+    let mut body = Vec::new();
+    man.render_synopsis_section(&mut body)?;
+    man.render_options_section(&mut body)?;
+    // The generator writes sections of a page of its own, which become subsections of this page.
+    out.extend_from_slice(String::from_utf8_lossy(&body).replace("\n.SH ", "\n.SS ").as_bytes());
+    Ok(())
+}
+
+/// Adds the aliases of flags to their help texts, because the generator omits them.
+fn with_aliases(command: Command) -> Command {
+    let add = |arg: Arg| {
+        let aliases: Vec<String> =
+            arg.get_visible_aliases().unwrap_or_default().iter().map(|alias| format!("--{alias}")).collect();
+        match (aliases.is_empty(), arg.get_long_help().or_else(|| arg.get_help())) {
+            (false, Some(help)) => {
+                let help = format!("{help} [alias: {}]", aliases.join(", "));
+                arg.long_help(help.clone()).help(help)
+            }
+            _ => arg,
+        }
+    };
+    command.mut_args(add)
+}

@@ -1,0 +1,9 @@
+//! The commands, one file or folder each.
+
+pub mod hold;
+pub mod list;
+pub mod man;
+pub mod revoke;
+pub mod run;
+pub mod show;
+pub mod table;

@@ -1,0 +1,88 @@
+//! Acquisition of the lock for `run`.
+
+use dynamo_lock::{AcquireError, Guard, Inspection, Lock, TryAcquire};
+use nix::sys::signal::Signal;
+
+use crate::env::EnclosingRun;
+use crate::failure::Failure;
+use crate::plan::{RunTask, WaitMode};
+use crate::signals::Signals;
+use crate::store::OpenStore;
+use crate::ui::{format, progress};
+
+/// Result of an acquisition that did not fail.
+pub enum Acquisition {
+    Acquired(Guard),
+    /// Another client holds the lock, as the message describes.
+    Held(String),
+    Interrupted(Signal),
+}
+
+/// Acquires the lock, and waits for it as long as the task allows. A signal ends the wait at once.
+pub async fn acquire(
+    store: &OpenStore,
+    lock: &Lock,
+    task: &RunTask,
+    signals: &mut Signals,
+) -> Result<Acquisition, Failure> {
+    let acquisition = async {
+        match is_held_by_enclosing_run(store, lock, task).await? {
+            true => Ok(Acquisition::Held(format!(
+                "lock {:?} is held by a `dynamo-lock run` around this one, so that waiting for it would never end; use \
+                 another lock name for the inner run",
+                task.name.as_str()
+            ))),
+            false => wait_for_lock(lock, task).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        signal = signals.next() => Ok(Acquisition::Interrupted(signal)),
+        result = acquisition => result,
+        never = progress::report(lock, task.quiet) => match never {},
+    }
+}
+
+async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failure> {
+    let mut options = lock.options();
+    if let Some(max_hold) = task.max_hold {
+        options = options.max_hold(max_hold);
+    }
+    let holder = match task.wait_mode {
+        // The response that the lock is held contains the holder, so that no further request is needed.
+        WaitMode::None => match options.try_acquire().await? {
+            TryAcquire::Acquired(guard) => return Ok(Acquisition::Acquired(guard)),
+            TryAcquire::Held(holder) => Some(holder),
+        },
+        WaitMode::Unlimited => return Ok(Acquisition::Acquired(options.acquire().await?)),
+        WaitMode::AtMost(limit) => match options.acquire_within(limit).await {
+            Ok(guard) => return Ok(Acquisition::Acquired(guard)),
+            Err(AcquireError::TimedOut { holder: Some(holder), .. }) => Some(holder),
+            Err(AcquireError::TimedOut { holder: None, .. }) => {
+                // No holder was seen. If the store does not respond, this returns the error of the store instead.
+                lock.inspect().await?;
+                None
+            }
+            Err(error) => return Err(error.into()),
+        },
+    };
+    let holder =
+        holder.map_or_else(|| "a client that has just released it".to_owned(), |holder| format::holder(&holder));
+    let name = task.name.as_str();
+    Ok(Acquisition::Held(format!("lock {name:?} is held by {holder}; try again later, or wait with -w")))
+}
+
+/// Returns whether an enclosing run holds the lock.
+///
+/// The environment is not sufficient, because it may have been inherited from a run that has ended.
+async fn is_held_by_enclosing_run(store: &OpenStore, lock: &Lock, task: &RunTask) -> Result<bool, Failure> {
+    let has_same_lock = |run: &&EnclosingRun| run.name == task.name.as_str() && run.store == store.url;
+    let tokens: Vec<u64> = task.enclosing_runs.iter().filter(has_same_lock).map(|run| run.token).collect();
+    if tokens.is_empty() {
+        return Ok(false);
+    }
+    match lock.inspect().await? {
+        Inspection::Held { holder, .. } => Ok(holder.token.is_some_and(|token| tokens.contains(&token.get()))),
+        _ => Ok(false),
+    }
+}

@@ -1,0 +1,133 @@
+//! The end of a run: keeping the lock for `--at-least`, releasing it, and the final message.
+
+use std::future::Future;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use dynamo_lock::{Guard, ReleaseError};
+use dynamo_lock_protocol::ClockReading;
+
+use super::report::RunOutcome;
+use super::supervised;
+use super::terminal::Terminal;
+use super::watch::CommandEnd;
+use crate::clock;
+use crate::exit::Exit;
+use crate::failure::{Failure, FailureKind};
+use crate::plan::RunTask;
+use crate::signals::Signals;
+use crate::supervisor::ending::CLOCK_CHECK_INTERVAL;
+use crate::ui::{format, output};
+
+/// Shortest time of keeping the lock that is reported.
+const REPORTED_KEEP_MIN: Duration = Duration::from_secs(1);
+
+/// Finishes a run after its command has ended or could not be started: restores the terminal, keeps the lock if
+/// requested, releases it, and returns the result.
+pub async fn finish(
+    task: &RunTask,
+    guard: Guard,
+    acquired_at: ClockReading,
+    end: CommandEnd,
+    terminal: Option<Terminal>,
+    signals: &mut Signals,
+    outcome: &mut RunOutcome,
+) -> Result<Exit, Failure> {
+    match &end {
+        CommandEnd::Ended { status, forced } => {
+            outcome.child_status = Some(*status);
+            if let Some(terminal) = terminal.filter(|_| *forced || status.signal().is_some()) {
+                terminal.restore();
+            }
+            if !forced {
+                keep_at_least(&guard, acquired_at, task, signals.next_to_end()).await;
+            }
+        }
+        CommandEnd::Unkillable(names) => {
+            // The lock is not released while the processes may be running. It is free when its lease has expired.
+            std::mem::forget(guard);
+            let names = names.join(", ");
+            let message = format!("cannot end processes that the command started: {names}; end them");
+            return Err(Failure::new(FailureKind::Internal, message));
+        }
+        CommandEnd::NotStarted { .. } | CommandEnd::TooLate | CommandEnd::SupervisorDied => {}
+    }
+    let at_max_hold = task.max_hold.is_some_and(|max_hold| has_nearly_held(max_hold, acquired_at, task));
+    let lost = release(guard, signals, outcome).await;
+    result(task, end, lost, at_max_hold)
+}
+
+/// Keeps the lock until it has been held for the time of `--at-least`. A signal or the loss of the lock ends the wait.
+async fn keep_at_least<S>(guard: &Guard, acquired_at: ClockReading, task: &RunTask, signal: impl Future<Output = S>) {
+    // `waiter_elapsed_since` uses the slower clock, so that the lock is not kept for less than requested.
+    let held = clock::now().waiter_elapsed_since(acquired_at);
+    let Some(rest) = task.at_least.and_then(|at_least| at_least.checked_sub(held)) else { return };
+    if rest > REPORTED_KEEP_MIN && !task.quiet {
+        let rest = format::span(rest);
+        let text = format!("the command has ended; the lock is kept for another {rest} (--at-least)");
+        let _pending = output::start_message(&text);
+    }
+    tokio::select! {
+        biased;
+        _ = signal => {}
+        _ = guard.lost() => {}
+        () = clock::sleep(rest) => {}
+    }
+}
+
+/// Returns whether the lock has been held for nearly `max_hold`, so that the command had to be ended.
+fn has_nearly_held(max_hold: Duration, acquired_at: ClockReading, task: &RunTask) -> bool {
+    clock::now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL >= max_hold
+}
+
+/// Releases the lock. Returns the message about the loss if the lock had been lost before.
+///
+/// Two signals end the wait for the response. The first one may be the signal that has ended the command.
+pub async fn release(guard: Guard, signals: &mut Signals, outcome: &mut RunOutcome) -> Option<String> {
+    let two_signals = async {
+        signals.next_to_end().await;
+        signals.next_to_end().await;
+    };
+    let released = tokio::select! {
+        biased;
+        released = guard.release() => released,
+        () = two_signals => Err(ReleaseError::Unknown),
+    };
+    outcome.released = released.is_ok();
+    match released {
+        Ok(()) => None,
+        Err(ReleaseError::Lost(lost)) => Some(lost.to_string()),
+        Err(error) => {
+            // Not a failure of the run, because the exit code of the command is more important.
+            output::message(&error.to_string());
+            None
+        }
+    }
+}
+
+/// Returns the result of the run. `lost` is the message about the loss of the lock, if it was lost.
+fn result(task: &RunTask, end: CommandEnd, lost: Option<String>, at_max_hold: bool) -> Result<Exit, Failure> {
+    let name = task.name.as_str();
+    let message = match (end, lost) {
+        (CommandEnd::NotStarted { errno }, _) => return Err(supervised::not_started(task, errno)),
+        (CommandEnd::Ended { status, forced: false }, None) => return Ok(Exit::Child(status)),
+        (CommandEnd::Ended { status, forced: false }, Some(lost)) => {
+            format!("{lost}; the command had ended by itself ({status})")
+        }
+        (CommandEnd::TooLate, lost) => {
+            let lost = lost.unwrap_or_else(|| format!("lock {name:?} was lost"));
+            format!("{lost}; the command was not started")
+        }
+        (_, Some(lost)) => format!("{lost}; the command was ended"),
+        (CommandEnd::Ended { .. }, None) if at_max_hold => {
+            format!("lock {name:?} was held for nearly as long as --max-hold allows; the command was ended")
+        }
+        (CommandEnd::Ended { .. }, None) => {
+            format!("lock {name:?} was about to be lost, because no renewal succeeded in time; the command was ended")
+        }
+        (CommandEnd::SupervisorDied | CommandEnd::Unkillable(_), None) => {
+            "the supervisor of the command was killed; the command was ended".to_owned()
+        }
+    };
+    Ok(Exit::Lost(message))
+}

@@ -1,0 +1,107 @@
+//! `run`: runs a command while holding a lock, and releases the lock after the command has ended.
+
+mod acquire;
+mod finish;
+pub mod report;
+mod supervised;
+mod terminal;
+mod watch;
+
+use std::time::Duration;
+
+use dynamo_lock::{Client, Guard};
+use nix::sys::signal::Signal;
+
+use self::acquire::Acquisition;
+use self::report::RunOutcome;
+use self::supervised::SupervisedCommand;
+use self::terminal::Terminal;
+use self::watch::CommandEnd;
+use crate::clock;
+use crate::exit::Exit;
+use crate::failure::{Failure, FailureKind};
+use crate::plan::RunTask;
+use crate::signals::Signals;
+use crate::store::OpenStore;
+use crate::supervisor::process;
+use crate::sys;
+
+/// Maximum time for cleaning up after an acquisition that was given up. A lock that is not released by then is free
+/// when its lease has expired.
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Runs the command under the lock. Facts for the report are stored in `outcome`.
+pub async fn run(store: &OpenStore, task: &RunTask, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
+    if !process::proc_matches_namespace() {
+        return Err(Failure::new(
+            FailureKind::Configuration,
+            "cannot track the processes of the command: /proc belongs to another PID namespace; mount /proc for this \
+             namespace, for example with `unshare --mount-proc`",
+        ));
+    }
+    let client = store.client().owner(&task.owner).lease(task.lease).build()?;
+    let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
+    sys::reset_sigchld();
+    let mut signals = Signals::listen()?;
+    let result = match acquire::acquire(store, &lock, task, &mut signals).await {
+        Ok(Acquisition::Acquired(guard)) => return run_locked(store, task, guard, &mut signals, outcome).await,
+        Ok(Acquisition::Held(message)) => {
+            Ok(Exit::NotAcquired { code: task.conflict_code, message: Some(message).filter(|_| !task.quiet) })
+        }
+        Ok(Acquisition::Interrupted(signal)) => Ok(Exit::Signal(signal as i32)),
+        Err(failure) => Err(failure),
+    };
+    clean_up(&client, &mut signals).await;
+    result
+}
+
+/// Waits until the client has released what a cancelled acquisition may still acquire. A signal ends the wait.
+async fn clean_up(client: &Client, signals: &mut Signals) {
+    tokio::select! {
+        biased;
+        _ = signals.next() => {}
+        () = client.close() => {}
+        () = clock::sleep(CLEAN_UP_TIMEOUT) => {}
+    }
+}
+
+/// Runs the command under the lock that `guard` holds, and releases it.
+async fn run_locked(
+    store: &OpenStore,
+    task: &RunTask,
+    guard: Guard,
+    signals: &mut Signals,
+    outcome: &mut RunOutcome,
+) -> Result<Exit, Failure> {
+    let acquired_at = clock::now();
+    outcome.token = Some(guard.token());
+    // If the acquisition took a large part of the lease, the command would have to be ended soon after its start.
+    if guard.time_left() <= task.grace * 2
+        && let Err(lost) = guard.renew().await
+    {
+        return Ok(Exit::Lost(format!("{lost}; the command was not started")));
+    }
+    // Without a handler, Ctrl-Z would stop only this process, and the command would run without renewals.
+    let listening = signals.add(Signal::SIGTSTP);
+    let terminal = Terminal::save();
+    let end = match listening.and_then(|()| start(store, task, &guard)) {
+        Ok(Some(mut command)) => watch::watch(&mut command, &guard, signals, task).await,
+        Ok(None) => CommandEnd::TooLate,
+        Err(failure) => {
+            finish::release(guard, signals, outcome).await;
+            return Err(failure);
+        }
+    };
+    finish::finish(task, guard, acquired_at, end, terminal, signals, outcome).await
+}
+
+/// Starts the command. Returns `None` if the lock has been lost.
+fn start(store: &OpenStore, task: &RunTask, guard: &Guard) -> Result<Option<SupervisedCommand>, Failure> {
+    let liveness = store.child_liveness()?;
+    // The check comes after the descriptor was opened. A client that took over the lock before it could see the
+    // descriptor is detected here.
+    if !guard.is_valid() {
+        return Ok(None);
+    }
+    SupervisedCommand::spawn(store, task, guard.token(), liveness).map(Some)
+}

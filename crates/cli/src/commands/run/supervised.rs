@@ -1,0 +1,186 @@
+//! The wrapper's handle to the supervisor and its command.
+
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use dynamo_lock::FencingToken;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use crate::clock;
+use crate::env;
+use crate::failure::{Failure, FailureKind};
+use crate::plan::RunTask;
+use crate::signal_mask::SignalMask;
+use crate::store::OpenStore;
+use crate::supervisor;
+use crate::supervisor::message::{Event, Grant, Order};
+use crate::supervisor::process_tree::ProcessTree;
+use crate::sys;
+
+/// Largest difference between the ends of two grants that are treated as equal, so that not every check sends an order.
+const GRANT_TOLERANCE: Duration = Duration::from_millis(10);
+
+/// A command that runs under a supervisor, or is about to be started by it.
+pub struct SupervisedCommand {
+    supervisor: Child,
+    events: Lines<BufReader<UnixStream>>,
+    orders: StdUnixStream,
+    granted: Option<Grant>,
+    /// Descendants of this process that do not belong to the command, because they existed before it was started, and
+    /// the descendants of those.
+    unrelated: ProcessTree,
+}
+
+impl SupervisedCommand {
+    /// Starts the supervisor, which starts the command after the first grant.
+    ///
+    /// The command inherits standard input, standard output and the terminal. It also inherits the descriptor
+    /// `liveness`, by which other clients see that a process of this holder is alive.
+    pub fn spawn(
+        store: &OpenStore,
+        task: &RunTask,
+        token: FencingToken,
+        liveness: Option<OwnedFd>,
+    ) -> Result<Self, Failure> {
+        Self::try_spawn(store, task, token, liveness).map_err(|error| {
+            Failure::new(FailureKind::Internal, format!("cannot start a process: {error}; try again with less load"))
+        })
+    }
+
+    fn try_spawn(
+        store: &OpenStore,
+        task: &RunTask,
+        token: FencingToken,
+        liveness: Option<OwnedFd>,
+    ) -> io::Result<Self> {
+        // If the supervisor is killed, its descendants become children of this process, which then ends them.
+        sys::adopt_orphans()?;
+        let unrelated = ProcessTree::descendants(Pid::this(), &ProcessTree::default())?;
+        let (ours, theirs) = StdUnixStream::pair()?;
+        for inherited in liveness.iter().map(AsFd::as_fd).chain([theirs.as_fd()]) {
+            fcntl(inherited, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        let mask = SignalMask::block()?;
+        let mut command = Command::new(this_program()?);
+        command.arg0(supervisor::NAME);
+        command.arg(theirs.as_raw_fd().to_string()).arg(mask.blocked_before().to_string());
+        command.arg(task.grace.as_nanos().to_string());
+        command.arg(&task.program).args(&task.arguments);
+        let name = task.name.as_str();
+        command.env(env::NAME, name).env(env::TOKEN, token.to_string());
+        command.env(env::OWNER, &task.owner).env(env::STORE, &store.url);
+        command.env(env::RUNS, env::format_runs(&task.enclosing_runs, name, token.get(), &store.url));
+        let supervisor = command.spawn()?;
+        drop(mask);
+        ours.set_nonblocking(true)?;
+        let orders = ours.try_clone()?;
+        let events = BufReader::new(UnixStream::from_std(ours)?).lines();
+        Ok(Self { supervisor, events, orders, granted: None, unrelated })
+    }
+
+    /// Allows the command to run until the grant has passed. The grant is sent only if it differs from the last one.
+    pub fn grant(&mut self, grant: Grant) {
+        let same = self.granted.is_some_and(|granted| granted.left(grant.at).abs_diff(grant.length) < GRANT_TOLERANCE);
+        if !same && self.send(Order::RunUntil(grant)) {
+            self.granted = Some(grant);
+        }
+    }
+
+    /// Returns the remaining time of the last grant.
+    pub fn time_left(&self) -> Duration {
+        self.granted.map_or(Duration::ZERO, |granted| granted.left(clock::now()))
+    }
+
+    /// Sends an order and returns whether the socket has accepted it.
+    ///
+    /// The socket accepts nothing after the supervisor has ended, or when it is full because the supervisor is stopped.
+    /// The supervisor then ends the command when its last grant has passed.
+    pub fn send(&self, order: Order) -> bool {
+        let line = format!("{order}\n");
+        // The write bypasses the runtime, which would first poll for readiness. It does not block.
+        (&self.orders).write(line.as_bytes()).is_ok_and(|written| written == line.len())
+    }
+
+    /// Waits for the next event. Returns `None` after the supervisor has ended. Cancel-safe.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            match self.events.next_line().await {
+                Ok(Some(line)) => match Event::parse(&line) {
+                    Some(event) => return Some(event),
+                    None => continue,
+                },
+                _ => {
+                    let _status = self.supervisor.wait().await;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Returns the running processes of the command and its supervisor.
+    pub fn descendants(&self) -> io::Result<ProcessTree> {
+        ProcessTree::descendants(Pid::this(), &self.unrelated)
+    }
+
+    /// Returns the running processes that the supervisor has started.
+    pub fn started(&self) -> io::Result<ProcessTree> {
+        self.pid()
+            .map_or_else(|| Ok(ProcessTree::default()), |pid| ProcessTree::descendants(pid, &ProcessTree::default()))
+    }
+
+    /// Returns the process ID of the supervisor, until it has been reaped.
+    fn pid(&self) -> Option<Pid> {
+        self.supervisor.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)
+    }
+
+    /// Updates the list of unrelated processes, because they may have started others and left them to this process.
+    ///
+    /// The new list is used only if the supervisor is still running after it was made. The processes that the
+    /// supervisor leaves behind would otherwise count as unrelated.
+    pub fn update_unrelated(&mut self) {
+        let Some(pid) = self.pid().filter(|_| !self.unrelated.is_empty()) else { return };
+        let unrelated = ProcessTree::of_child(pid).and_then(|tree| ProcessTree::descendants(Pid::this(), &tree));
+        if let (Ok(unrelated), Ok(None)) = (unrelated, self.supervisor.try_wait()) {
+            self.unrelated = unrelated;
+        }
+    }
+
+    /// Returns whether this process has descendants that do not belong to the command.
+    pub fn has_unrelated(&self) -> bool {
+        !self.unrelated.is_empty()
+    }
+
+    /// Sends SIGKILL once to the supervisor and its descendants. Processes that are missed become children of this
+    /// process when the supervisor has ended.
+    pub fn kill(&self) {
+        self.started().unwrap_or_default().with_child(self.pid()).send(Signal::SIGKILL);
+    }
+}
+
+/// Returns the path of this program, which is valid even if its file has been replaced since.
+fn this_program() -> io::Result<PathBuf> {
+    let linked = PathBuf::from("/proc/self/exe");
+    if linked.exists() { Ok(linked) } else { std::env::current_exe() }
+}
+
+/// Returns the failure for a command that could not be started, with exit code 126 or 127 as in env(1).
+pub fn not_started(task: &RunTask, errno: i32) -> Failure {
+    let (error, program) = (io::Error::from_raw_os_error(errno), &task.program);
+    match error.kind() {
+        ErrorKind::NotFound => {
+            Failure::new(FailureKind::NotFound, format!("{program:?} was not found: check its spelling and PATH"))
+        }
+        _ => Failure::new(
+            FailureKind::NotExecutable,
+            format!("cannot execute {program:?}: {error}; check that it is an executable file"),
+        ),
+    }
+}

@@ -1,0 +1,191 @@
+//! Supervision of the running command by the wrapper.
+//!
+//! The command is ended *before* another client can acquire the lock, according to local clocks and independently of
+//! requests. The supervisor ends it when the time granted here has passed. If the supervisor itself is stopped or
+//! killed, the wrapper ends the command.
+
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use dynamo_lock::{Guard, LossReason};
+use dynamo_lock_protocol::ClockReading;
+use nix::sys::signal::Signal;
+
+use super::supervised::SupervisedCommand;
+use super::terminal;
+use crate::clock;
+use crate::plan::RunTask;
+use crate::signals::Signals;
+use crate::supervisor::ending::{CLOCK_CHECK_INTERVAL, kill_reserve};
+use crate::supervisor::message::{Event, Grant, Order};
+use crate::supervisor::process_tree::ProcessTree;
+use crate::sys;
+use crate::ui::output;
+
+/// Time between two rounds of SIGKILL.
+const KILL_INTERVAL: Duration = Duration::from_millis(10);
+/// Number of rounds of SIGKILL that are made even if no time is left.
+const KILL_ROUNDS_MIN: u32 = 100;
+/// Time after the end of the command before its remaining descendants are reported.
+const LINGER_REPORT_DELAY: Duration = Duration::from_secs(1);
+
+/// The way in which the command ended.
+pub enum CommandEnd {
+    /// The command and all processes that it started have ended. `forced` if they were ended because of the lock.
+    Ended { status: ExitStatus, forced: bool },
+    /// The command could not be started, with the system's error number.
+    NotStarted { errno: i32 },
+    /// The command was not started, because no time was left.
+    TooLate,
+    /// The supervisor ended early. The command and its descendants were ended by this process.
+    SupervisorDied,
+    /// The supervisor ended early, and these processes could not be ended.
+    Unkillable(Vec<String>),
+}
+
+/// State of [`watch`] between two events.
+#[derive(Default)]
+struct Watch {
+    /// Last grant after a revocation. It is not extended.
+    ///
+    /// Other clients wait until the lease of the revoked holder has expired, so that the command may use its grace.
+    last_grant: Option<Grant>,
+    /// Time at which the supervisor should have begun to kill.
+    overdue_since: Option<ClockReading>,
+    /// Exit status of the command itself.
+    status: Option<ExitStatus>,
+    /// Time at which the command itself ended, until its remaining descendants have been reported.
+    lingering_since: Option<ClockReading>,
+}
+
+/// Waits until the command and all processes that it started have ended. Passes signals on to them.
+pub async fn watch(
+    command: &mut SupervisedCommand,
+    guard: &Guard,
+    signals: &mut Signals,
+    task: &RunTask,
+) -> CommandEnd {
+    let cancelled = guard.cancellation();
+    let mut cancellation_seen = false;
+    let mut watch = Watch::default();
+    loop {
+        if watch.lingering_since.take_if(|at| clock::now().holder_elapsed_since(*at) >= LINGER_REPORT_DELAY).is_some() {
+            report_lingering(command);
+        }
+        let timeout = watch.grant_time(command, guard, task).await;
+        tokio::select! {
+            biased;
+            event = command.next_event() => match (event, watch.status) {
+                (Some(Event::Started), _) => {}
+                (Some(Event::NotStarted { errno }), _) => return CommandEnd::NotStarted { errno },
+                (Some(Event::TooLate), _) => return CommandEnd::TooLate,
+                (Some(Event::Stopped), _) if terminal::is_foreground() => stop_together(command),
+                (Some(Event::Stopped), _) => {}
+                (Some(Event::Ended { status, .. }), _) => {
+                    watch.status = Some(status);
+                    watch.lingering_since = Some(clock::now()).filter(|_| !task.quiet);
+                }
+                (Some(Event::AllEnded { forced }), Some(status)) => return CommandEnd::Ended { status, forced },
+                (Some(Event::AllEnded { .. }) | None, _) => return kill_all(command, guard, signals, task).await,
+            },
+            signal = signals.next() => match signal {
+                Signal::SIGTSTP => stop_together(command),
+                signal => _ = command.send(Order::Signal(signal)),
+            },
+            () = cancelled.cancelled(), if !cancellation_seen => cancellation_seen = true,
+            () = clock::sleep(timeout) => {}
+        }
+    }
+}
+
+impl Watch {
+    /// Grants the command the remaining time of the lease, and kills the supervisor if it has not ended the command in
+    /// time. Returns the time until the next call.
+    async fn grant_time(&mut self, command: &mut SupervisedCommand, guard: &Guard, task: &RunTask) -> Duration {
+        if self.last_grant.is_none() && !guard.is_valid() && guard.lost().await == LossReason::Revoked {
+            self.last_grant = Some(Grant::new(clock::now, || command.time_left().min(task.grace)));
+        }
+        let grant = self.last_grant.unwrap_or_else(|| Grant::new(clock::now, || guard.time_left()));
+        command.grant(grant);
+        command.update_unrelated();
+        let reserve = kill_reserve(task.grace);
+        let left = grant.left(clock::now());
+        if left <= reserve {
+            let now = clock::now();
+            let since = *self.overdue_since.get_or_insert(now);
+            if now.holder_elapsed_since(since) >= reserve / 2 {
+                command.kill();
+            }
+        }
+        match self.overdue_since {
+            Some(_) => KILL_INTERVAL,
+            None => left.saturating_sub(reserve).clamp(KILL_INTERVAL, CLOCK_CHECK_INTERVAL),
+        }
+    }
+}
+
+/// Stops the command and then this process. After both are continued, the supervisor continues the command only if
+/// there is time left.
+fn stop_together(command: &SupervisedCommand) {
+    command.send(Order::Stop);
+    sys::stop_self();
+    command.send(Order::Continue);
+}
+
+/// Kills the remaining descendants after the supervisor has ended. On a signal, prints those that could not be killed.
+async fn kill_all(command: &SupervisedCommand, guard: &Guard, signals: &mut Signals, task: &RunTask) -> CommandEnd {
+    let mut reported = task.quiet;
+    for round in 0.. {
+        let tree = command.descendants();
+        // Listing takes time, so that a process that forks and ends meanwhile is missed, with its child. But orphans
+        // become children of this process, and an ended child remains until it is reaped here. If no child was reaped,
+        // none was missed.
+        let reaped = sys::reap_children();
+        // A remaining child that is not in the tree is one of the unrelated processes, if there are any.
+        let only_unrelated = || command.has_unrelated() && tree.as_ref().is_ok_and(ProcessTree::is_empty);
+        if reaped.is_none() || reaped == Some(false) && only_unrelated() {
+            return CommandEnd::SupervisorDied;
+        }
+        let mut timeout = KILL_INTERVAL;
+        if round >= KILL_ROUNDS_MIN {
+            if guard.time_left().is_zero() {
+                return CommandEnd::Unkillable(names(&tree));
+            }
+            if !std::mem::replace(&mut reported, true) {
+                let names = names(&tree).join(", ");
+                let _pending = output::start_message(&format!(
+                    "cannot end processes that the command started: {names}; the lock is kept until they have ended"
+                ));
+            }
+            timeout = CLOCK_CHECK_INTERVAL;
+        }
+        tree.unwrap_or_default().send(Signal::SIGKILL);
+        tokio::select! {
+            biased;
+            _ = signals.next() => reported = task.quiet,
+            () = clock::sleep(timeout) => {}
+        }
+    }
+    CommandEnd::SupervisorDied
+}
+
+fn names(tree: &io::Result<ProcessTree>) -> Vec<String> {
+    match tree {
+        Ok(tree) if tree.is_empty() => vec!["an unidentified process".to_owned()],
+        Ok(tree) => tree.names(),
+        Err(error) => vec![format!("unidentified processes (cannot list them: {error})")],
+    }
+}
+
+fn report_lingering(command: &SupervisedCommand) {
+    let names = command.started().unwrap_or_default().names();
+    if !names.is_empty() {
+        let names = names.join(", ");
+        // The message must not block, because the lock is renewed on this thread.
+        let _pending = output::start_message(&format!(
+            "the command has ended, but processes that it started are still running: {names}; the lock is kept until \
+             they have ended"
+        ));
+    }
+}

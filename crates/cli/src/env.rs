@@ -1,0 +1,55 @@
+//! Environment variables that this program reads, and those that `run` sets for its command.
+
+/// Variable with the name of the lock that the command runs under.
+pub const NAME: &str = "DYNAMO_LOCK_NAME";
+/// Variable with the fencing token of that lock.
+pub const TOKEN: &str = "DYNAMO_LOCK_TOKEN";
+/// Variable with the owner label of that lock.
+pub const OWNER: &str = "DYNAMO_LOCK_OWNER";
+/// Variable with the URL of that lock's store. If no flag names a store, the store is read from it.
+pub const STORE: &str = "DYNAMO_LOCK_STORE";
+/// Variable with all enclosing runs, as JSON. A nested `run` reads it, so that it does not wait for its own ancestor.
+pub const RUNS: &str = "DYNAMO_LOCK_RUNS";
+
+/// Returns the value of an environment variable.
+///
+/// A value that is not valid UTF-8 becomes U+FFFD, so that its validation fails later instead of the variable being
+/// ignored.
+pub fn variable(key: &str) -> Option<String> {
+    std::env::var_os(key).map(|value| value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned()))
+}
+
+/// A `run` that, according to the environment, encloses this process.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EnclosingRun {
+    pub name: String,
+    pub token: u64,
+    pub store: String,
+}
+
+/// Returns the enclosing runs listed in the value of [`RUNS`]. A malformed value lists none.
+pub fn parse_runs(value: Option<String>) -> Vec<EnclosingRun> {
+    let runs = value.and_then(|runs| serde_json::from_str::<Vec<(String, u64, String)>>(&runs).ok());
+    runs.unwrap_or_default().into_iter().map(|(name, token, store)| EnclosingRun { name, token, store }).collect()
+}
+
+/// Returns the value of [`RUNS`] for a child process: the enclosing runs and the run with this name, token and store.
+pub fn format_runs(enclosing: &[EnclosingRun], name: &str, token: u64, store: &str) -> String {
+    let enclosing = enclosing.iter().map(|run| (run.name.as_str(), run.token, run.store.as_str()));
+    serde_json::json!(enclosing.chain([(name, token, store)]).collect::<Vec<_>>()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn enclosing_runs_survive_a_round_trip() {
+        let run = |name: &str, token| EnclosingRun { name: name.to_owned(), token, store: "s".to_owned() };
+        let value = format_runs(&[run("a", 1)], "b\"", 2, "s");
+        assert_eq!(parse_runs(Some(value)), [run("a", 1), run("b\"", 2)]);
+        for malformed in ["", "1", "[[]]", r#"[["a",-1,"s"]]"#] {
+            assert_eq!(parse_runs(Some(malformed.to_owned())), [], "{malformed}");
+        }
+    }
+}

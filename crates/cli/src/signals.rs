@@ -1,0 +1,174 @@
+//! Signals that the wrapper and its supervisor receive.
+//!
+//! The wrapper ([`Signals`]) passes signals on to the command, or ends its wait. The supervisor ([`SupervisorSignals`])
+//! only notes which signals the terminal has sent to the whole process group, so that processes of the group do not
+//! receive them twice.
+//!
+//! A signal that was ignored when this process was started, as by `nohup`, stays ignored. A handler would undo that for
+//! the command too.
+
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::task::Poll;
+
+use nix::sys::signal::Signal;
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::Cause;
+use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
+
+use crate::failure::{Failure, FailureKind};
+use crate::sys;
+
+/// Description of the signal handling of `run`, for `--help` and the manual page.
+pub const HELP: &str = "INT, TERM, HUP and QUIT are passed on to the command and to all processes that it started, \
+    USR1 and USR2 to the command only. While run waits for the lock, each of these signals ends the wait. Ctrl-Z stops \
+    the command too; if the lease ends in the meantime, the command is ended. Signals that were ignored when run was \
+    started, as under nohup, stay ignored.";
+
+/// Returns whether the signal was ignored when this process was started. Always `false` on systems other than Linux.
+///
+/// Call it before a handler for the signal is installed.
+fn is_ignored(signal: Signal) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (signal as u32 - 1)) != 0
+}
+
+/// Signals that the wrapper receives.
+pub struct Signals {
+    streams: Vec<(Signal, Stream)>,
+}
+
+impl Signals {
+    /// Starts to receive TERM, INT, HUP, QUIT, USR1 and USR2.
+    pub fn listen() -> Result<Self, Failure> {
+        let mut signals = Self { streams: Vec::new() };
+        let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
+        for signal in [Signal::SIGUSR1, Signal::SIGUSR2].into_iter().chain(ends) {
+            signals.add(signal)?;
+        }
+        Ok(signals)
+    }
+
+    /// Starts to receive another signal, unless it is ignored.
+    pub fn add(&mut self, one: Signal) -> Result<(), Failure> {
+        if !is_ignored(one) {
+            let stream = signal(SignalKind::from_raw(one as i32)).map_err(|error| {
+                Failure::new(FailureKind::Internal, format!("cannot receive {one}: {error}; try again"))
+            })?;
+            self.streams.push((one, stream));
+        }
+        Ok(())
+    }
+
+    /// Waits for the next signal that ends a wait. Stops this process on Ctrl-Z, and discards USR1 and USR2, because
+    /// they are meant for the command.
+    pub async fn next_to_end(&mut self) -> Signal {
+        loop {
+            match self.next().await {
+                Signal::SIGTSTP => sys::stop_self(),
+                Signal::SIGUSR1 | Signal::SIGUSR2 => {}
+                signal => return signal,
+            }
+        }
+    }
+
+    /// Waits for the next signal. Cancel-safe: a signal is either returned or received later.
+    pub async fn next(&mut self) -> Signal {
+        poll_fn(|cx| {
+            for (signal, stream) in &mut self.streams {
+                if let Poll::Ready(Some(())) = stream.poll_recv(cx) {
+                    return Poll::Ready(*signal);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// Signals that the supervisor handles. None of them ends or stops it, because it has to outlast the command.
+pub const SUPERVISED: [Signal; 11] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    // It wakes the supervisor after a stop, so that the clocks are read again.
+    Signal::SIGCONT,
+    Signal::SIGCHLD,
+];
+
+/// Bit set of the signals by which a terminal stops processes.
+const STOPS: u64 = 1 << Signal::SIGTSTP as i32 | 1 << Signal::SIGTTIN as i32 | 1 << Signal::SIGTTOU as i32;
+
+/// Returns whether a terminal stops processes by this signal.
+pub fn is_terminal_stop(signal: i32) -> bool {
+    STOPS & 1 << signal != 0
+}
+
+/// Signals that the supervisor receives.
+pub struct SupervisorSignals {
+    delivery: SignalDelivery<UnixStream, WithOrigin>,
+    /// Bit set of the signals that the terminal has sent and that were not taken yet.
+    from_terminal: u64,
+}
+
+impl SupervisorSignals {
+    /// Starts to receive the [`SUPERVISED`] signals.
+    pub fn listen() -> io::Result<Self> {
+        let (read, write) = UnixStream::pair()?;
+        let signals = SUPERVISED.iter().filter(|signal| **signal == Signal::SIGCHLD || !is_ignored(**signal));
+        let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals.map(|one| *one as i32))?;
+        Ok(Self { delivery, from_terminal: 0 })
+    }
+
+    /// Discards the signals received so far, because the command was not running yet and has not received them.
+    pub fn discard(&mut self) {
+        self.update();
+        self.from_terminal = 0;
+    }
+
+    /// Notes the signals that have arrived.
+    pub fn update(&mut self) {
+        for origin in self.delivery.pending() {
+            if origin.signal == Signal::SIGCONT as i32 {
+                self.from_terminal &= !STOPS;
+            }
+            // Processes send a signal to individual targets. The kernel sends it to the whole group of the terminal.
+            if !matches!(origin.cause, Cause::Sent(_)) {
+                self.from_terminal |= 1 << origin.signal;
+            }
+        }
+    }
+
+    /// Returns whether the terminal has sent this signal, and forgets it. All stop signals are forgotten together.
+    pub fn take_from_terminal(&mut self, signal: Signal) -> bool {
+        self.update();
+        let bit = 1 << signal as i32;
+        let sent = self.from_terminal & bit != 0;
+        self.from_terminal &= !(if is_terminal_stop(signal as i32) { STOPS } else { bit });
+        sent
+    }
+
+    /// Returns whether the terminal has stopped the process group.
+    pub fn stopped_by_terminal(&mut self) -> bool {
+        self.update();
+        self.from_terminal & STOPS != 0
+    }
+}
+
+impl AsFd for SupervisorSignals {
+    /// Returns a descriptor that is readable when a signal has arrived.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.delivery.get_read().as_fd()
+    }
+}

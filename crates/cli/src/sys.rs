@@ -1,0 +1,119 @@
+//! System calls that have no safe wrapper, and those that differ between systems.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitStatus};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction, signal};
+use nix::sys::wait::WaitPidFlag;
+use nix::unistd::Pid;
+
+/// Prepares a command to start with exactly these signals blocked, and only if `in_time` returns `true` in the child.
+///
+/// A pending stop signal takes effect when it is unblocked, and may delay the child for any time. The check therefore
+/// comes last. If it fails, spawning the command returns ETIME.
+pub fn prepare(command: &mut Command, blocked: SigSet, in_time: impl Fn() -> bool + Send + Sync + 'static) {
+    let parent = nix::unistd::getpid();
+    let before_exec = move || {
+        kill_with_parent(parent)?;
+        blocked.thread_set_mask()?;
+        if in_time() { Ok(()) } else { Err(Errno::ETIME.into()) }
+    };
+    // SAFETY: the closure reads clocks and makes system calls (prctl, getppid, sigprocmask), all of which are
+    // async-signal-safe, and it does not allocate, because its errors consist of numbers.
+    unsafe { command.pre_exec(before_exec) };
+}
+
+/// Requests that the kernel kills this process when the parent's thread ends. If the supervisor is killed with SIGKILL,
+/// at least the command itself does not continue without the lock.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn kill_with_parent(parent: Pid) -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // The parent may have ended before the request.
+    if nix::unistd::getppid() != parent { Err(Errno::ESRCH.into()) } else { Ok(()) }
+}
+
+/// Does nothing, because other systems have no parent-death signal.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn kill_with_parent(_: Pid) -> io::Result<()> {
+    Ok(())
+}
+
+/// Makes this process the new parent of descendants that lose their parent.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// Does nothing, because other systems have no subreapers. Processes that the command leaves behind are not tracked.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(())
+}
+
+/// Restores the default action of SIGCHLD. If the parent process left it ignored, the kernel would discard the exit
+/// status of children.
+pub fn reset_sigchld() {
+    // SAFETY: no handler is installed, so that no code runs in a signal context.
+    let _cannot_fail = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
+}
+
+/// Stops this process with the default action of Ctrl-Z. The kernel ignores it if no shell could continue the process.
+pub fn stop_self() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: only the default action is installed here, and the previous handler below.
+    let _cannot_fail = unsafe { sigaction(Signal::SIGTSTP, &default) }.and_then(|previous| {
+        raise(Signal::SIGTSTP)?;
+        // SAFETY: as above.
+        unsafe { sigaction(Signal::SIGTSTP, &previous) }
+    });
+}
+
+/// Returns a child with a changed state and its status, or `None` if no child has a changed state.
+///
+/// We call waitpid directly because the wrapper in `nix` returns an error for real-time signals, after the child has
+/// already been reaped.
+pub fn wait(options: WaitPidFlag) -> nix::Result<Option<(Pid, ExitStatus)>> {
+    let mut status = 0;
+    // SAFETY: the call writes to `status` only.
+    let pid = Errno::result(unsafe { libc::waitpid(-1, &raw mut status, options.bits()) })?;
+    Ok((pid != 0).then(|| (Pid::from_raw(pid), ExitStatus::from_raw(status))))
+}
+
+/// Reaps all children that have ended. Returns whether there were any, or `None` if no child is left.
+pub fn reap_children() -> Option<bool> {
+    let mut any = false;
+    loop {
+        match wait(WaitPidFlag::WNOHANG) {
+            Ok(Some(_)) => any = true,
+            Ok(None) => return Some(any),
+            Err(Errno::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Takes ownership of a descriptor that this process inherited. Returns an error if it is not open.
+///
+/// Call it once per descriptor, at the start of the process.
+pub fn inherited_fd(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the descriptor is borrowed for one call, which fails if it is not open.
+    fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_GETFD)?;
+    // SAFETY: the descriptor is open. This process has only just been started, so that no other code owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Sets the name of this process in process listings. Failures are ignored, because its arguments show the name too.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub fn set_process_name(name: &str) {
+    let _unnamed = std::ffi::CString::new(name).map(|name| nix::sys::prctl::set_name(&name));
+}
+
+/// Does nothing on other systems, where only its arguments show the name.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub fn set_process_name(_: &str) {}

@@ -1,0 +1,57 @@
+//! Escaping of untrusted text before it is printed. Lock names, owners and data come from other clients.
+
+use std::fmt::Write as _;
+
+/// Returns the text with each control, bidirectional and invisible character replaced by `\u{…}`.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) {
+            let _never = write!(out, "\\u{{{:x}}}", c as u32);
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Returns the JSON document with the same characters replaced by JSON escapes.
+///
+/// The document keeps its meaning, because these characters can only occur within its strings.
+pub fn escape_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_unsafe(c) {
+            let _never = write!(out, "\\u{:04x}", c as u32);
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Returns whether the character could control a terminal or reorder a line: control characters, direction marks,
+/// overrides and isolates, Unicode line breaks, and zero-width characters.
+///
+/// All of them are below U+10000, so that four hexadecimal digits are enough in JSON.
+fn is_unsafe(c: char) -> bool {
+    let is_format = matches!(
+        c,
+        '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+    );
+    c.is_control() || is_format
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminal_controls_are_escaped_and_plain_text_is_kept() {
+        assert_eq!(escape("a\u{1b}[2Jb\u{7}\r\n"), "a\\u{1b}[2Jb\\u{7}\\u{d}\\u{a}");
+        assert_eq!(escape("\u{202e}evil\u{2066}\u{9b}\u{7f}"), "\\u{202e}evil\\u{2066}\\u{9b}\\u{7f}");
+        assert_eq!(escape("\u{2028}\u{feff}\u{200b}"), "\\u{2028}\\u{feff}\\u{200b}");
+        let plain = "Grüße, 世界 🔒 \"a\" \\ b";
+        assert_eq!(escape(plain), plain);
+    }
+}

@@ -1,0 +1,177 @@
+//! Messages to the user while `run` waits for a lock.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use dynamo_lock::{Holder, InspectError, Inspection, Lock, StoreErrorKind};
+use dynamo_lock_protocol::ClockReading;
+
+use crate::clock;
+use crate::ui::escape::escape;
+use crate::ui::format;
+use crate::ui::output::{self, PendingWrite};
+
+/// Time before the first message. Most waits are shorter.
+const FIRST_MESSAGE: Duration = Duration::from_secs(1);
+/// Time after which an inspection counts as not answered.
+const INSPECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between two messages if standard error is not a terminal.
+const MESSAGE_INTERVAL: Duration = Duration::from_secs(60);
+/// Time between two inspections for the status line on a terminal. Each inspection is a read request.
+const INSPECT_INTERVAL: Duration = Duration::from_secs(10);
+/// Time between two updates of the status line.
+const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum time to wait for a terminal to erase the status line. It is a small part of the shortest lease, because the
+/// lock may have been acquired in the meantime.
+const ERASE_TIMEOUT: Duration = Duration::from_millis(250);
+
+const NO_RESPONSE: &str = "the store has not responded yet; giving up after about one lease without a response";
+
+/// Reports the current holder until the future is dropped: on a terminal in one line that is updated and finally
+/// erased, elsewhere with one line per minute. Reports nothing if `quiet` is set.
+pub async fn report(lock: &Lock, quiet: bool) -> Infallible {
+    if quiet {
+        return pending().await;
+    }
+    clock::sleep(FIRST_MESSAGE).await;
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    if std::io::stderr().is_terminal() && !dumb {
+        return update_status_line(lock).await;
+    }
+    let mut last: Option<PendingWrite> = None;
+    let print = |text: &str| {
+        if is_finished(&last) {
+            last = Some(output::start_message(text));
+        }
+    };
+    print_messages(lock, print).await
+}
+
+async fn print_messages(lock: &Lock, mut print: impl FnMut(&str)) -> Infallible {
+    loop {
+        if let Some(text) = inspect(lock).await.text(lock) {
+            print(&text);
+        }
+        clock::sleep(MESSAGE_INTERVAL).await;
+    }
+}
+
+async fn update_status_line(lock: &Lock) -> Infallible {
+    let mut line = StatusLine { last: None };
+    loop {
+        let status = inspect(lock).await;
+        let updates = INSPECT_INTERVAL.as_secs() / UPDATE_INTERVAL.as_secs();
+        for _ in 0..updates {
+            match status.text(lock) {
+                Some(text) => line.show(&text),
+                None => line.erase(),
+            }
+            clock::sleep(UPDATE_INTERVAL).await;
+        }
+    }
+}
+
+/// Result of one inspection.
+enum Status {
+    /// The lock was held when `inspected_at` was read. Its lease ended `latest` later, unless it was renewed.
+    Held {
+        holder: Holder,
+        latest: Duration,
+        inspected_at: ClockReading,
+    },
+    NotHeld,
+    NoResponse,
+}
+
+async fn inspect(lock: &Lock) -> Status {
+    let answer = async {
+        match lock.inspect().await {
+            Err(InspectError::Store(error)) if error.kind() == StoreErrorKind::Unanswered => pending().await,
+            Ok(Inspection::Held { holder, may_end }) => {
+                Status::Held { holder, latest: *may_end.end(), inspected_at: clock::now() }
+            }
+            _ => Status::NotHeld,
+        }
+    };
+    tokio::select! {
+        biased;
+        status = answer => status,
+        () = clock::sleep(INSPECT_TIMEOUT) => Status::NoResponse,
+    }
+}
+
+impl Status {
+    /// Returns the message to print now, or `None` if the lock is not held.
+    fn text(&self, lock: &Lock) -> Option<String> {
+        let (holder, latest, inspected_at) = match self {
+            Self::Held { holder, latest, inspected_at } => (holder, latest, *inspected_at),
+            Self::NoResponse => return Some(NO_RESPONSE.to_owned()),
+            Self::NotHeld => return None,
+        };
+        let owner = format::owner(holder);
+        let age = holder.acquired_at.map(|since| format!(" for {}", format::age(since))).unwrap_or_default();
+        let left = latest.saturating_sub(clock::now().waiter_elapsed_since(inspected_at)).as_secs();
+        let name = lock.name().as_str();
+        Some(format!("waiting for lock {name:?}, held by {owner}{age}; its lease ends within {left} s unless renewed"))
+    }
+}
+
+fn is_finished(last: &Option<PendingWrite>) -> bool {
+    last.as_ref().is_none_or(PendingWrite::is_finished)
+}
+
+/// The status line on the terminal. It is erased when this value is dropped.
+struct StatusLine {
+    /// The last update. `None` if the line is erased.
+    last: Option<PendingWrite>,
+}
+
+impl StatusLine {
+    fn show(&mut self, text: &str) {
+        if is_finished(&self.last) {
+            // Line wrapping is disabled, because `erase` can only erase the last row of a wrapped line.
+            let text = format!("\r\x1b[K\x1b[?7ldynamo-lock: {}\x1b[?7h", escape(text));
+            self.last = Some(output::start_write(&text));
+        }
+    }
+
+    /// Erases the line and waits until that is done, so that later output follows it.
+    fn erase(&mut self) {
+        self.last.iter().for_each(|last| last.wait(ERASE_TIMEOUT));
+        if self.last.take_if(|last| last.is_finished()).is_some() {
+            output::start_write("\r\x1b[K").wait(ERASE_TIMEOUT);
+        }
+    }
+}
+
+impl Drop for StatusLine {
+    fn drop(&mut self) {
+        self.erase();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)] // tokio's time is paused here
+mod tests {
+    use super::*;
+    use dynamo_lock::{Client, Memory};
+
+    #[tokio::test(start_paused = true)]
+    async fn held_lock_is_reported_each_minute_without_a_terminal() {
+        let client = Client::builder(Memory::new()).owner("them").build().expect("valid");
+        let lock = client.lock("a").expect("a name");
+        let guard = lock.acquire().await.expect("free");
+        let mut printed = Vec::new();
+        let minutes = MESSAGE_INTERVAL * 2 + UPDATE_INTERVAL;
+        let print = |text: &str| printed.push(text.to_owned());
+        let _elapsed = tokio::time::timeout(minutes, print_messages(&lock, print)).await;
+        assert_eq!(printed.len(), 3, "{printed:?}");
+        assert!(printed.iter().all(|text| text.contains("held by them")), "{printed:?}");
+        guard.release().await.expect("it is held");
+        let print = |text: &str| printed.push(text.to_owned());
+        let _elapsed = tokio::time::timeout(minutes, print_messages(&lock, print)).await;
+        assert_eq!(printed.len(), 3, "a free lock is not reported: {printed:?}");
+    }
+}

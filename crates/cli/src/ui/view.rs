@@ -1,0 +1,139 @@
+//! The state of a lock as `show` and `ls` print it: lines, table cells or JSON.
+
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use dynamo_lock::{FencingToken, Holder, Inspection};
+use serde_json::json;
+
+use crate::ui::escape::{escape, escape_json};
+use crate::ui::format;
+
+/// Column headings of the table that `ls` prints, in the order of [`View::cells`].
+pub const COLUMNS: [&str; 6] = ["NAME", "STATE", "TOKEN", "OWNER", "ACQUIRED", "MAY END"];
+
+/// Description of the state `expired` in the lines that `show` prints.
+const EXPIRED: &str =
+    "expired: the holder did not renew its lease in time, and no other client has acquired the lock since";
+
+/// State of one lock.
+#[derive(Debug, Default)]
+pub struct View {
+    name: String,
+    /// One of `free`, `held`, `expired`, or `unreadable` if the row has an unexpected format.
+    state: &'static str,
+    token: Option<FencingToken>,
+    holder: Option<Holder>,
+    /// Time from now in which the lease may end.
+    may_end: Option<RangeInclusive<Duration>>,
+    data: Option<String>,
+    /// Reason for the state `unreadable`.
+    error: Option<String>,
+}
+
+impl View {
+    /// Creates the view of a lock that was inspected.
+    pub fn new(name: String, inspection: Inspection) -> Self {
+        let view = Self { name, state: "unknown", ..Self::default() };
+        match inspection {
+            Inspection::Free { token, data } => Self { state: "free", token, data, ..view },
+            Inspection::Held { holder, may_end } => {
+                let (token, data) = (holder.token, holder.data.clone());
+                Self { state: "held", token, holder: Some(holder), may_end: Some(may_end), data, ..view }
+            }
+            Inspection::Expired { holder } => {
+                let (token, data) = (holder.token, holder.data.clone());
+                Self { state: "expired", token, holder: Some(holder), data, ..view }
+            }
+            _ => view,
+        }
+    }
+
+    /// Creates the view of a row that cannot be read as a lock.
+    pub fn unreadable(name: String, error: String) -> Self {
+        Self { name, state: "unreadable", error: Some(error), ..Self::default() }
+    }
+
+    /// Returns whether a client may hold the lock. An unreadable row counts as held, because it may be a lock that a
+    /// later version of this program wrote.
+    pub fn may_be_held(&self) -> bool {
+        !matches!(self.state, "free" | "expired")
+    }
+
+    /// Returns one line for each known property.
+    pub fn lines(&self) -> String {
+        let mut out = String::new();
+        let mut field = |key: &str, value: &str| {
+            let _never = writeln!(out, "{key:<7} {}", escape(value));
+        };
+        field("lock", &self.name);
+        field("state", if self.state == "expired" { EXPIRED } else { self.state });
+        if let Some(holder) = &self.holder {
+            field("holder", &format::holder(holder));
+        }
+        let last = if self.state == "free" { " (of the last holder)" } else { "" };
+        field("token", &self.token.map_or("none".to_owned(), |token| format!("{token}{last}")));
+        if self.may_end.is_some() {
+            field("may end", &format!("{}, unless the holder renews its lease", self.may_end()));
+        }
+        self.data.iter().for_each(|data| field("data", data));
+        out.trim_end().to_owned()
+    }
+
+    /// Returns one JSON object. It always has the same keys; unknown values are `null`.
+    pub fn json(&self) -> String {
+        let ms = |duration: Duration| duration.as_millis() as u64;
+        let holder = self.holder.as_ref();
+        let object = json!({
+            "name": self.name,
+            "state": self.state,
+            "token": self.token.map(FencingToken::get),
+            "owner": holder.and_then(|holder| holder.owner.as_deref()),
+            "acquiredAtMs": holder.and_then(|holder| holder.acquired_at).map(format::epoch_ms),
+            "expiresAtMs": holder.and_then(|holder| holder.expires_at).map(format::epoch_ms),
+            "leaseMs": holder.and_then(|holder| holder.lease).map(ms),
+            "mayEndMs": self.may_end.as_ref().map(|range| {
+                json!({ "earliest": ms(*range.start()), "latest": ms(*range.end()) })
+            }),
+            "data": self.data,
+            "error": self.error,
+        });
+        escape_json(&object.to_string())
+    }
+
+    /// Returns the cells of a table row, in the order of [`COLUMNS`].
+    pub fn cells(&self) -> [String; 6] {
+        let holder = self.holder.as_ref();
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        [
+            escape(&self.name),
+            self.state.to_owned(),
+            or_dash(self.token.map(|token| token.to_string())),
+            or_dash(holder.and_then(|holder| holder.owner.as_deref()).map(escape)),
+            or_dash(holder.and_then(|holder| holder.acquired_at).map(format::time)),
+            self.error.as_deref().map_or_else(|| self.may_end(), escape),
+        ]
+    }
+
+    fn may_end(&self) -> String {
+        let Some(range) = &self.may_end else { return "-".to_owned() };
+        let (earliest, latest) = (range.start().as_secs_f64(), range.end().as_secs_f64());
+        if earliest > 0.0 { format!("in {earliest:.1} s to {latest:.1} s") } else { format!("within {latest:.1} s") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_escaped_and_parses_to_the_original_text() {
+        let text = "\u{1b}[2J\u{202e}\u{9b}ü";
+        let json = View::new("n".to_owned(), Inspection::Free { token: None, data: Some(text.to_owned()) }).json();
+        assert_eq!(escape(&json), json);
+        let parsed: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        assert_eq!(parsed["data"], text);
+        assert_eq!(parsed["state"], "free");
+    }
+}

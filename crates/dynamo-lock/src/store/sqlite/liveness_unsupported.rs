@@ -1,0 +1,27 @@
+//! Stand-in for `liveness.rs` on platforms whose kernel does not report which processes are alive.
+
+use super::database_path::DatabasePath;
+use crate::store::{Liveness, StoreError};
+
+/// Uninhabited type: process liveness is not supported on this platform, so only leases decide.
+#[derive(Debug)]
+pub(super) enum LivenessLock {}
+
+impl LivenessLock {
+    pub(super) fn acquire(_: &DatabasePath) -> Result<Option<Self>, StoreError> {
+        Ok(None)
+    }
+
+    pub(super) fn liveness_key(&self) -> &str {
+        match *self {}
+    }
+
+    pub(super) fn liveness(&self, _: &str) -> Liveness {
+        match *self {}
+    }
+
+    #[cfg(unix)]
+    pub(super) fn lock_for_child(&self) -> Result<Option<std::os::fd::OwnedFd>, StoreError> {
+        match *self {}
+    }
+}
