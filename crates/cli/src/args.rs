@@ -258,7 +258,7 @@ fn flock_flag(flag: &str) -> Option<&'static str> {
 }
 
 /// Parses a duration: seconds with or without a fraction, as in flock(1), or units such as `1m30s`.
-pub fn duration(text: &str) -> Result<Duration, String> {
+fn duration(text: &str) -> Result<Duration, String> {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
     let parsed = if plain {
         text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())

@@ -1,4 +1,4 @@
-//! What can be known of a lock from outside.
+//! [`Inspection`]: the state of a lock as seen by a client that does not hold it.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,30 +8,38 @@ use dynamo_lock_protocol::{Evidence, Expiry, FencingToken, Holder, Row, RowError
 use crate::core::Core;
 use crate::sync::lock;
 
-/// What is known of a lock. Never a bare yes or no: a holder may have given up or been lost since, and that a lease of
-/// ours is surely over only a store with a service clock can say.
+/// State of a lock when its row was read, returned by [`Lock::inspect`](crate::Lock::inspect) and in a
+/// [`Listed`](crate::Listed) row.
+///
+/// A snapshot: the holder may have released or lost the lock since, or may have renewed its lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Inspection {
-    /// Nobody held it.
+    /// The lock was released, or it was never acquired.
     Free {
-        /// The token of the last reign, if there ever was one.
+        /// Fencing token of the last acquisition, `None` if there is no row.
         token: Option<FencingToken>,
-        /// The payload that it left. Somebody else's words.
+        /// Data that the last holder stored. Escape it before printing, because another process wrote it.
         data: Option<String>,
     },
-    /// Somebody holds it, or did until shortly.
+    /// The lock is held, or its holder has crashed and the end of its lease is not proven yet.
     Held {
-        /// The holder. All fields come from the row: escape text before printing it.
+        /// The holder. Escape its text before printing it, because another process wrote it.
         holder: Holder,
-        /// If it is never heard of again, others may follow after a time from now within these bounds; on the embedded
-        /// store later if something that it started lives on.
+        /// Time from now after which other clients can acquire the lock, if the holder does not renew its lease again.
+        ///
+        /// The start is the earliest, the end the latest time. The start is zero if nothing is known. With the SQLite
+        /// store it takes longer while a child process that was started under the lock is running.
         may_end: RangeInclusive<Duration>,
     },
-    /// Its lease is over on the service's clock, and nobody has taken it since; a legacy row's, where the store has no such
-    /// clock, on our own. Or, on the embedded store, its process is gone, and whatever it started.
+    /// The holder did not release the lock, but its lease has expired and no other client has acquired it since. Any
+    /// client that can prove the same can acquire it now.
+    ///
+    /// Reported if the service's clock proves the expiry, or, with the SQLite store on Linux, if the holder's process and
+    /// its children have ended. Rows of npm dynamo-lock are compared with the local wall clock where the store has no
+    /// service clock.
     Expired {
-        /// The last holder. All fields come from the row: escape text before printing it.
+        /// The last holder. Escape its text before printing it, because another process wrote it.
         holder: Holder,
     },
 }

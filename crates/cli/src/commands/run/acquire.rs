@@ -66,10 +66,13 @@ async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failu
             Err(error) => return Err(error.into()),
         },
     };
-    let holder =
-        holder.map_or_else(|| "a client that has just released it".to_owned(), |holder| format::holder(&holder));
     let name = task.name.as_str();
-    Ok(Acquisition::Held(format!("lock {name:?} is held by {holder}; try again later, or wait with -w")))
+    Ok(Acquisition::Held(match holder {
+        Some(holder) => {
+            format!("lock {name:?} is held by {}; try again later, or wait with -w", format::holder(&holder))
+        }
+        None => format!("lock {name:?} was not acquired in time: its last holder had just released it; try again"),
+    }))
 }
 
 /// Returns whether an enclosing run holds the lock.
