@@ -7,7 +7,7 @@ use dynamo_lock_protocol::{
     Acquire, ConfigError, DATA_MAX, Held, Holder, LEASE_MIN, Renewal, Request, Timing, WaitMode,
 };
 
-use crate::drive::Acquired;
+use crate::acquisition::Acquired;
 use crate::error::{AcquireError, WithError};
 use crate::guard::Guard;
 use crate::lock::Lock;
@@ -134,9 +134,9 @@ impl LockOptions {
         if let Some(bytes) = self.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
             return Err(ConfigError::Data { bytes }.into());
         }
-        let machine = Acquire::new(self.request(timing, wait_mode), self.lock.watch());
+        let machine = Acquire::new(self.request(timing, wait_mode), core.watches.get(&self.lock.name));
         let began = core.clock.now();
-        let acquired = core.acquire(machine, &self.lock.name, limit).await?;
+        let acquired = core.acquire(machine, limit).await?;
         if let Acquired::Held(held) = &acquired {
             let waited = core.clock.now().holder_elapsed_since(began);
             core.observer.event(Event::Acquired { name: held.name(), token: held.token(), waited });
