@@ -128,7 +128,7 @@
 //! # Inspecting and revoking
 //!
 //! [`Lock::inspect`] reads the state of one lock, [`Client::list`] the states of all locks of a store. [`Lock::revoke`]
-//! ends the acquisition of another client, for example one whose work hangs.
+//! ends the acquisition of another client, for example if its work hangs.
 //!
 //! ```
 //! # use dynamo_lock::{Client, Inspection, Memory};

@@ -18,7 +18,7 @@ use crate::store::Consistency;
 /// Creating, cloning and dropping a handle sends no request. One handle can acquire the lock many times.
 ///
 /// Locks are not reentrant: two guards of the same lock exclude each other, also within one process. Waiters are not
-/// queued: after a release, the waiter whose request arrives first acquires the lock.
+/// queued: after a release, any of them may acquire the lock next.
 #[derive(Clone, Debug)]
 pub struct Lock {
     pub(crate) client: Client,
@@ -87,7 +87,7 @@ impl Lock {
 
     /// Acquires the lock if it is free or its lease has certainly expired, and returns the holder otherwise.
     ///
-    /// Does not wait for the holder. A lock whose holder has crashed counts as held until this client can prove that the
+    /// Does not wait for the holder. After a crash of the holder, the lock counts as held until this client can prove that the
     /// lease has expired: by the clock of the service, by the state of the process (SQLite on Linux), or because it has
     /// observed the same row for a whole lease.
     ///

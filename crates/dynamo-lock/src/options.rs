@@ -164,8 +164,8 @@ impl LockOptions {
 
 /// Result of [`Lock::try_acquire`].
 ///
-/// There is no method that only tells whether the lock was acquired, because calling it on a temporary value would
-/// drop the guard, which releases the lock. Match on the value and keep the guard.
+/// Match on the value and keep the guard. There is no method that returns only whether the lock was acquired, because a
+/// call on a temporary value would drop the guard, which releases the lock.
 #[derive(Debug)]
 #[must_use = "the lock is released when the guard in it is dropped"]
 pub enum TryAcquire {
