@@ -36,7 +36,7 @@ pub async fn open(choice: &StoreChoice) -> Result<OpenStore, Failure> {
             (Arc::new(sqlite) as Arc<dyn Store>, StoreUrl::Sqlite { path })
         }
     };
-    // The path of the open file replaces the given one, so that a file has one URL even if links lead to it.
+    // The path of the open file replaces the given one, because a file must have one URL even if links lead to it.
     let file = any(&store).downcast_ref::<Sqlite>().map(|sqlite| StoreUrl::Sqlite { path: sqlite.path().to_owned() });
     Ok(OpenStore { url: file.unwrap_or(url).to_string(), store })
 }

@@ -13,11 +13,12 @@ use futures_core::Stream;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Random, SystemClock, SystemRandom};
-use crate::drive::Core;
+use crate::core::Core;
 use crate::inspect::Inspection;
 use crate::lock::Lock;
 use crate::observer::{Observer, Tracing};
 use crate::store::{Answer, BoxFuture, IntoStore, Page, Store, StoreError};
+use crate::watch_cache::WatchCache;
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 
@@ -252,7 +253,7 @@ impl ClientBuilder {
             owner,
             timing,
             service: service_clock.then(|| Mutex::new(ServiceClock::default())),
-            watches: Mutex::default(),
+            watches: WatchCache::default(),
             tasks: TaskTracker::new(),
         };
         Ok(Client { core: Arc::new(core) })

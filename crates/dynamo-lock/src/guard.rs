@@ -2,70 +2,18 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{DATA_MAX, FencingToken, Held, LockName, LossReason, Release, ReleaseEnd};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::drive::{Core, Reply, lock};
+use crate::core::Core;
 use crate::error::{EnsureError, Lost, ReleaseError, UpdateError};
 use crate::observer::Event;
+use crate::renewal::Holding;
 use crate::store::StoreError;
-
-/// What a guard shares with the task that keeps its lock.
-pub(crate) struct Holding {
-    core: Arc<Core>,
-    name: LockName,
-    token: FencingToken,
-    held: Mutex<Held>,
-    last_error: Mutex<Option<StoreError>>,
-    /// For the keeper: look again, something was asked for.
-    wake: Notify,
-    /// For whoever waits for a renewal to land.
-    changed: Notify,
-    /// The user's word for stop: the lock is lost, or given up.
-    stop: CancellationToken,
-    ended: CancellationToken,
-    /// The loss was said to the observer.
-    told: AtomicBool,
-}
-
-impl Holding {
-    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
-        lock(&self.held)
-    }
-
-    /// The guard is gone.
-    pub(crate) async fn ended(&self) {
-        self.ended.cancelled().await;
-    }
-
-    /// The guard asked for something.
-    pub(crate) async fn asked(&self) {
-        self.wake.notified().await;
-    }
-
-    pub(crate) fn handle(&self, reply: Reply) {
-        *lock(&self.last_error) = reply.feed(&self.core, &self.held);
-        self.changed.notify_waiters();
-    }
-
-    /// Says once that the lock is lost.
-    pub(crate) fn signal(&self, reason: LossReason) {
-        self.stop.cancel();
-        if self.told.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let last_error = lock(&self.last_error).clone();
-        let (name, token) = (&self.name, self.token);
-        self.core.observer.event(Event::Lost { name, token, reason, last_error: last_error.as_ref() });
-        self.changed.notify_waiters();
-    }
-}
 
 /// A held lock. At most one guard per lock is valid at any time, on all hosts together.
 ///
@@ -95,32 +43,21 @@ pub struct Guard {
 
 impl Guard {
     pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
-        let (name, token, timeout) = (held.name().clone(), held.token(), held.attempt_timeout());
-        let holding = Arc::new(Holding {
-            name,
-            token,
-            held: Mutex::new(held),
-            last_error: Mutex::default(),
-            wake: Notify::new(),
-            changed: Notify::new(),
-            stop: CancellationToken::new(),
-            ended: CancellationToken::new(),
-            told: AtomicBool::new(false),
-            core: core.clone(),
-        });
+        let timeout = held.attempt_timeout();
+        let holding = Holding::new(core, held);
         let runtime = Handle::current();
-        // The keeper ends with the guard: its owner.
-        runtime.spawn(core.keep(holding.clone()));
+        // The renewal task ends with the guard.
+        runtime.spawn(holding.clone().keep());
         Self { holding, runtime, timeout, pid: std::process::id(), released: false }
     }
 
     fn core(&self) -> &Arc<Core> {
-        &self.holding.core
+        self.holding.core()
     }
 
     /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
-        &self.holding.name
+        self.holding.name()
     }
 
     /// Returns the fencing token of this acquisition. It is greater than the token of every earlier holder of this lock.
@@ -128,7 +65,7 @@ impl Guard {
     /// Send it with every write to the protected resource, and let the resource reject tokens smaller than the largest
     /// one that it has seen. For rows in DynamoDB, `FenceExpression` builds the condition.
     pub fn token(&self) -> FencingToken {
-        self.holding.token
+        self.holding.token()
     }
 
     /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call (R3).
@@ -147,7 +84,7 @@ impl Guard {
     }
 
     fn lost_error<T>(&self, reason: LossReason, output: Option<T>) -> Lost<T> {
-        let last_error = if self.is_forked() { None } else { lock(&self.holding.last_error).clone() };
+        let last_error = if self.is_forked() { None } else { self.holding.last_error() };
         Lost { reason, name: self.name().clone(), token: self.token(), output, last_error }
     }
 
@@ -155,12 +92,7 @@ impl Guard {
         if self.is_forked() {
             return Some(LossReason::Suspended);
         }
-        let at = self.core().clock.now();
-        let loss = self.holding.held().check(at);
-        if let Some(loss) = loss {
-            self.holding.signal(loss);
-        }
-        loss
+        self.holding.check()
     }
 
     /// Returns the time until the lease ends if no further renewal succeeds, zero once the lock is lost.
@@ -208,8 +140,8 @@ impl Guard {
         if self.is_forked() {
             return LossReason::Suspended;
         }
-        let loss = self.core().until_lost(&self.holding).await;
-        self.holding.signal(loss);
+        let loss = self.holding.until_lost().await;
+        self.holding.report(loss);
         loss
     }
 
@@ -218,7 +150,7 @@ impl Guard {
     /// Pass it to tasks that must stop without the lock. Each call returns a new child token, so cancelling one of them
     /// does not affect the others or the lock.
     pub fn cancellation(&self) -> CancellationToken {
-        self.holding.stop.child_token()
+        self.holding.stop().child_token()
     }
 
     /// Runs `work` while the lock is held, and cancels it when the lock is lost.
@@ -269,8 +201,8 @@ impl Guard {
     /// # Cancel safety
     /// Safe. The renewal continues in the background.
     pub async fn renew(&self) -> Result<(), Lost> {
-        let before = self.holding.held().landed();
-        self.ask_and_wait(|held| held.ask(), |held| held.landed() > before).await
+        let before = self.holding.held().renewals();
+        self.request_and_wait(|held| held.request_renewal(), |held| held.renewals() > before).await
     }
 
     /// Replaces the data that is stored with the lock, at most 4,096 bytes, and waits until the store has confirmed it.
@@ -288,13 +220,17 @@ impl Guard {
         if data.len() > DATA_MAX {
             return Err(UpdateError::Data { bytes: data.len() });
         }
-        Ok(self.ask_and_wait(|held| held.ask_data(data), |held| !held.has_pending_data()).await?)
+        Ok(self.request_and_wait(|held| held.request_data(data), |held| !held.has_pending_data()).await?)
     }
 
-    async fn ask_and_wait(&self, ask: impl FnOnce(&mut Held), mut done: impl FnMut(&Held) -> bool) -> Result<(), Lost> {
-        ask(&mut self.holding.held());
+    async fn request_and_wait(
+        &self,
+        request: impl FnOnce(&mut Held),
+        mut done: impl FnMut(&Held) -> bool,
+    ) -> Result<(), Lost> {
+        request(&mut self.holding.held());
         loop {
-            let changed = self.holding.changed.notified();
+            let changed = self.holding.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if let Some(loss) = self.loss_reason() {
@@ -303,7 +239,7 @@ impl Guard {
             if done(&self.holding.held()) {
                 return Ok(());
             }
-            self.holding.wake.notify_one();
+            self.holding.wake();
             tokio::select! {
                 biased;
                 () = changed => {}
@@ -356,16 +292,16 @@ impl Guard {
     fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
         self.released = true;
         // The guard must be invalid before the release is sent, because another client may acquire the lock then.
-        self.holding.ended.cancel();
+        self.holding.end();
         let _loss = self.loss_reason();
         let core = self.core().clone();
         let release = core.now(|now| Release::of(&self.holding.held(), now));
-        self.holding.stop.cancel();
+        self.holding.stop().cancel();
         let (timeout, holding) = (self.timeout, self.holding.clone());
         core.clone().in_background(&self.runtime, async move {
             let result = core.release(release, timeout).await;
             if matches!(result, Ok(ReleaseEnd::Released)) {
-                core.observer.event(Event::Released { name: &holding.name, token: holding.token });
+                core.observer.event(Event::Released { name: holding.name(), token: holding.token() });
             }
             report(result);
         });

@@ -3,9 +3,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{FencingToken, Holder, Liveness, Row, RowError, RowState, ServiceDate};
+use dynamo_lock_protocol::{Evidence, Expiry, FencingToken, Holder, Row, RowError, RowState, ServiceDate, expiry};
 
-use crate::drive::{Core, lock};
+use crate::core::Core;
+use crate::sync::lock;
 
 /// State of a lock when its row was read, returned by [`Lock::inspect`](crate::Lock::inspect) and in a
 /// [`Listed`](crate::Listed) row.
@@ -44,42 +45,22 @@ pub enum Inspection {
 }
 
 impl Core {
-    /// Returns the state that `row` describes. `date` is the service's `Date` of the answer that returned the row.
+    /// Returns the state of a lock whose row was read just now, by a response with this date.
     pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowError> {
         let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None }) };
-        let holder = Holder::of(row);
-        let now = self.clock.now();
-        let interval = self.service.as_ref().and_then(|service| lock(service).interval(now));
-        let lower = date.filter(|_| self.service.is_some()).map(ServiceDate::lower_when_received);
-        let until = |ends: u64, at: u64| Duration::from_millis(ends.saturating_sub(at));
-        match row.state()? {
-            RowState::Free => Ok(Inspection::Free { token: holder.token, data: holder.data }),
-            RowState::Held(_) if self.liveness(row) == Liveness::Dead => Ok(Inspection::Expired { holder }),
-            RowState::Held(held) if held.service_timestamp => match lower {
-                Some(lower) if lower > held.expires_on => Ok(Inspection::Expired { holder }),
-                _ => {
-                    // The lease ends at the service timestamp at the latest, or after one lease without a renewal from now,
-                    // whichever comes first.
-                    let (earliest, latest) = interval.map_or((Duration::ZERO, held.lease), |(lower, upper)| {
-                        (until(held.expires_on, upper), until(held.expires_on, lower).min(held.lease))
-                    });
-                    let may_end = earliest.min(latest)..=latest;
-                    Ok(Inspection::Held { holder, may_end })
-                }
-            },
-            RowState::Held(held) => Ok(Inspection::Held { holder, may_end: Duration::ZERO..=held.lease }),
-            RowState::Legacy(legacy) => {
-                let skew = self.timing.legacy_skew();
-                let ends = u64::try_from(legacy.expires_on).unwrap_or(0);
-                let over_after = ends.saturating_add(skew.as_millis() as u64);
-                let (earliest, latest) = interval.unwrap_or((now.wall_ms, now.wall_ms));
-                let time = if self.service.is_some() { lower } else { Some(now.wall_ms) };
-                if time.is_some_and(|time| time > over_after) {
-                    return Ok(Inspection::Expired { holder });
-                }
-                let may_end = until(ends, latest)..=until(over_after, earliest);
-                Ok(Inspection::Held { holder, may_end })
-            }
+        let (holder, state) = (Holder::of(row), row.state()?);
+        if state == RowState::Free {
+            return Ok(Inspection::Free { token: holder.token, data: holder.data });
         }
+        let at = self.clock.now();
+        // After `at`, because the holder may start a child process until its lease has expired.
+        let liveness = self.liveness(row);
+        let service = self.service.as_ref().map(lock);
+        let legacy_skew = self.timing.legacy_skew();
+        let evidence = Evidence { at, service: service.as_deref(), date, liveness, watch: None, legacy_skew };
+        Ok(match expiry(&state, &evidence) {
+            Expiry::Expired => Inspection::Expired { holder },
+            Expiry::Running { earliest, latest } => Inspection::Held { holder, may_end: earliest..=latest },
+        })
     }
 }

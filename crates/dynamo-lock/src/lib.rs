@@ -128,7 +128,7 @@
 //! # Inspecting and revoking
 //!
 //! [`Lock::inspect`] reads the state of one lock, [`Client::list`] the states of all locks of a store. [`Lock::revoke`]
-//! ends the acquisition of another client, for example one whose work hangs.
+//! ends the acquisition of another client, for example if its work hangs.
 //!
 //! ```
 //! # use dynamo_lock::{Client, Inspection, Memory};
@@ -189,21 +189,26 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod attempt;
+mod acquisition;
 mod client;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod drive;
+mod core;
 mod error;
 mod guard;
+mod hold;
 mod inspect;
 #[cfg(feature = "legacy")]
 mod legacy;
 mod lock;
 mod observer;
 mod options;
+mod renewal;
+mod run;
 pub mod store;
+mod sync;
+mod watch_cache;
 
 #[cfg(feature = "dynamodb")]
 pub use aws_sdk_dynamodb;

@@ -3,18 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{
-    Acquire, Deadline, EXPIRY_PAD, FencingToken, Holder, LockName, LossReason, Renewal, Request, Revoke, RevokeEnd,
-    RowState, SentAt, Target, Timing, WaitMode,
-};
+use dynamo_lock_protocol::{FencingToken, Holder, LockName, Revoke, RevokeEnd, RowState, Target, WaitMode};
 
-use crate::attempt::Extension;
 use crate::client::Client;
-use crate::drive::{Acquired, lock};
-use crate::error::{AcquireError, HoldError, InspectError, Lost, RevokeError, WithError};
+use crate::error::{AcquireError, HoldError, InspectError, RevokeError, WithError};
 use crate::guard::Guard;
 use crate::inspect::Inspection;
 use crate::options::{LockOptions, TryAcquire};
+use crate::run::Run;
 use crate::store::Consistency;
 
 /// Handle to one named lock, returned by [`Client::lock`].
@@ -22,7 +18,7 @@ use crate::store::Consistency;
 /// Creating, cloning and dropping a handle sends no request. One handle can acquire the lock many times.
 ///
 /// Locks are not reentrant: two guards of the same lock exclude each other, also within one process. Waiters are not
-/// queued: after a release, the waiter whose request arrives first acquires the lock.
+/// queued: after a release, any of them may acquire the lock next.
 #[derive(Clone, Debug)]
 pub struct Lock {
     pub(crate) client: Client,
@@ -91,7 +87,7 @@ impl Lock {
 
     /// Acquires the lock if it is free or its lease has certainly expired, and returns the holder otherwise.
     ///
-    /// Does not wait for the holder. A lock whose holder has crashed counts as held until this client can prove that the
+    /// Does not wait for the holder. After a crash of the holder, the lock counts as held until this client can prove that the
     /// lease has expired: by the clock of the service, by the state of the process (SQLite on Linux), or because it has
     /// observed the same row for a whole lease.
     ///
@@ -163,39 +159,7 @@ impl Lock {
     /// the lock may stay held for up to `duration`.
     pub async fn hold(&self, duration: Duration) -> Result<FencingToken, HoldError> {
         let core = &self.client.core;
-        let timing = Timing::for_hold(duration).map_err(AcquireError::Config)?;
-        let options = self.options().renewal(Renewal::Disabled);
-        // A ghost of this acquire lasts at most the client's lease.
-        let timing = if duration > core.timing.lease() { core.timing.clone() } else { timing };
-        let timing = timing.with_legacy_skew(core.timing.legacy_skew());
-        // It outlives this process, so that it lives must not count. Where a clock is everybody's, it says when it is over: its
-        // time from when it was asked for, and what an acquisition may take until it is sent.
-        let liveness_key = core.store.hold_liveness_key(duration + EXPIRY_PAD);
-        let in_time = liveness_key.is_some().then(|| Deadline::new(SentAt(core.clock.now()), EXPIRY_PAD));
-        let request = Request { liveness_key, ..options.request(timing, WaitMode::Try) };
-        let mut machine = Acquire::new(request, self.watch());
-        if core.service.as_ref().is_some_and(|service| lock(service).interval(core.clock.now()).is_none()) {
-            machine = machine.reading_first();
-        }
-        let mut hold = match core.acquire(machine, &self.name, None).await? {
-            Acquired::Held(held) => Extension::new(core, *held, duration),
-            Acquired::Contended(holder) => return Err(HoldError::Held { holder: Box::new(holder) }),
-        };
-        let (name, token) = (self.name.clone(), hold.held.token());
-        let lost = |loss| Lost { reason: loss, name, token, output: None, last_error: None };
-        // The read before may have told no time: an unstamped row of a slow wall clock would not last as long as it says. Nor
-        // would one that bears a time from before this host stood still.
-        let without_timestamp = core.service.is_some() && !hold.held.has_service_timestamp();
-        let mut ended = Ok(());
-        if duration > core.timing.lease() || without_timestamp || hold.held.outlasts_row(core.clock.now()) {
-            ended = core.extend(&mut hold).await;
-        }
-        if in_time.is_some_and(|in_time| in_time.passed(core.clock.now())) {
-            ended = ended.and(Err(LossReason::Expired));
-        }
-        ended.map_err(lost)?;
-        hold.done = true;
-        Ok(token)
+        core.hold(self.options().request(core.timing.clone(), WaitMode::Try), duration).await
     }
 
     /// Returns the state of the lock, by one strongly consistent read.
@@ -231,7 +195,7 @@ impl Lock {
 
     /// Revokes the acquisition that has this fencing token.
     ///
-    /// The holder's next renewal fails, and its guard reports [`LossReason::Revoked`]. Other clients can acquire the lock
+    /// The holder's next renewal fails, and its guard reports [`LossReason::Revoked`](crate::LossReason::Revoked). Other clients can acquire the lock
     /// after the lease of the holder, so at most one guard is valid at any time. An acquisition that has already ended, or
     /// a later one, is never affected.
     ///
@@ -279,7 +243,7 @@ impl Lock {
     async fn take_away(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
         let core = &self.client.core;
         let revoke = core.now(|now| Revoke::new(self.name.clone(), Target::Token(token), force, now));
-        match core.revoke(revoke).await? {
+        match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).to_end().await? {
             RevokeEnd::Done => Ok(()),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),
             RevokeEnd::Ended(Some(row)) => match row.state() {
@@ -289,9 +253,5 @@ impl Lock {
             },
             _ => Err(RevokeError::Unknown),
         }
-    }
-
-    pub(crate) fn watch(&self) -> Option<dynamo_lock_protocol::Watch> {
-        lock(&self.client.core.watches).get(&self.name).cloned()
     }
 }

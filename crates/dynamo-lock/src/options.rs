@@ -7,7 +7,7 @@ use dynamo_lock_protocol::{
     Acquire, ConfigError, DATA_MAX, Held, Holder, LEASE_MIN, Renewal, Request, Timing, WaitMode,
 };
 
-use crate::drive::Acquired;
+use crate::acquisition::Acquired;
 use crate::error::{AcquireError, WithError};
 use crate::guard::Guard;
 use crate::lock::Lock;
@@ -134,9 +134,9 @@ impl LockOptions {
         if let Some(bytes) = self.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
             return Err(ConfigError::Data { bytes }.into());
         }
-        let machine = Acquire::new(self.request(timing, wait_mode), self.lock.watch());
+        let machine = Acquire::new(self.request(timing, wait_mode), core.watches.get(&self.lock.name));
         let began = core.clock.now();
-        let acquired = core.acquire(machine, &self.lock.name, limit).await?;
+        let acquired = core.acquire(machine, limit).await?;
         if let Acquired::Held(held) = &acquired {
             let waited = core.clock.now().holder_elapsed_since(began);
             core.observer.event(Event::Acquired { name: held.name(), token: held.token(), waited });
@@ -164,8 +164,8 @@ impl LockOptions {
 
 /// Result of [`Lock::try_acquire`].
 ///
-/// There is no method that only tells whether the lock was acquired, because calling it on a temporary value would
-/// drop the guard, which releases the lock. Match on the value and keep the guard.
+/// Match on the value and keep the guard. There is no method that returns only whether the lock was acquired, because a
+/// call on a temporary value would drop the guard, which releases the lock.
 #[derive(Debug)]
 #[must_use = "the lock is released when the guard in it is dropped"]
 pub enum TryAcquire {

@@ -77,7 +77,7 @@ fn invalid_arguments_are_usage_errors() {
 /// The smaller world breaks the same promise in another process, and its trace is shorter.
 #[test]
 fn failing_seed_shrinks_to_smaller_world() {
-    let output = sim("shrink", &["9", "--mutant", "release-without-owner"]);
+    let output = sim("shrink", &["2", "--mutant", "release-without-owner"]);
     assert!(output.status.success(), "{}", printed(&output));
     let report = printed(&output);
     let promise = report.split('"').nth(1).expect("the report names the promise");
