@@ -68,12 +68,13 @@ impl Guard {
         self.holding.token()
     }
 
-    /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call (R3).
+    /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call.
     ///
     /// No request is sent, and the result is correct after a pause or suspension of the process. Once it is `false`, it
     /// never becomes `true` again. The lease may end right after the call has returned; only the fencing token protects
     /// against that.
     pub fn is_valid(&self) -> bool {
+        // R3: computed at the time of the call, never cached.
         self.loss_reason().is_none()
     }
 

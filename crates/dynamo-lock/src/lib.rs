@@ -158,6 +158,11 @@
 //! may succeed later. A row of the same name that is not a lock is never changed and is reported as `Row`, with a
 //! [`RowError`]. The library repeats requests itself, so callers need no retry loop around a single call.
 //!
+//! # Logs and metrics
+//!
+//! A client emits `tracing` events: a lost lock at level `WARN`, everything else at level `DEBUG`. Implement [`Observer`]
+//! to receive the events yourself.
+//!
 //! # Stores
 //!
 //! | store | scope | feature |
@@ -166,6 +171,22 @@
 //! | `Sqlite` | processes of one machine, in a file on a local file system | `sqlite` |
 //! | [`Memory`] | one process, for tests | |
 //!
+//! ```no_run
+//! use dynamo_lock::{Client, DynamoDb, TableOptions, aws_sdk_dynamodb};
+//!
+//! # async fn open(config: &aws_sdk_dynamodb::Config) -> Result<(), Box<dyn std::error::Error>> {
+//! let aws = aws_sdk_dynamodb::Client::from_conf(config.clone());
+//! let store = DynamoDb::new(aws, "Lock");
+//! store.create_table(TableOptions::default()).await?; // once
+//! let client = Client::builder(store).build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A process needs the permissions `dynamodb:GetItem` and `dynamodb:UpdateItem` on the table, `dynamodb:Scan` for
+//! [`Client::list`], and `dynamodb:ConditionCheckItem` for [`DynamoDb::condition_check`]. Acquiring and releasing a free
+//! lock takes two writes and no read.
+//!
 //! `store::StoreUrl` opens a store by URL, for example `dynamodb://Lock?region=eu-west-1` or `sqlite:///var/lib/locks.db`.
 //! [`store::Store`] can be implemented for other databases; the module `conformance` checks an implementation.
 //!
@@ -173,7 +194,7 @@
 //!
 //! | feature | default | provides |
 //! |---|---|---|
-//! | `dynamodb` | yes | [`DynamoDb`], and [`aws_sdk_dynamodb`] re-exported |
+//! | `dynamodb` | yes | [`DynamoDb`], and the AWS SDK re-exported as `dynamo_lock::aws_sdk_dynamodb` |
 //! | `default-https-client` | yes | the HTTPS client of the AWS SDK; disable it to use your own |
 //! | `sqlite` | | `Sqlite` |
 //! | `config` | | `store::StoreUrl`, with the default Region and credentials of AWS |
@@ -231,7 +252,7 @@ pub use store::memory::Memory;
 pub use store::sqlite::Sqlite;
 pub use store::{Store, StoreError, StoreErrorKind};
 
-/// Clocks and random sources that a simulator replaces (feature `simulation`).
+/// Clocks and random sources that a simulator can replace, for deterministic tests of code that uses locks.
 #[cfg(feature = "simulation")]
 pub mod simulation {
     pub use crate::clock::{Clock, Random, SystemClock, SystemRandom};

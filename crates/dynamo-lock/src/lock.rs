@@ -195,9 +195,12 @@ impl Lock {
 
     /// Revokes the acquisition that has this fencing token.
     ///
-    /// The holder's next renewal fails, and its guard reports [`LossReason::Revoked`](crate::LossReason::Revoked). Other clients can acquire the lock
-    /// after the lease of the holder, so at most one guard is valid at any time. An acquisition that has already ended, or
-    /// a later one, is never affected.
+    /// The holder's next renewal fails, and its guard reports [`LossReason::Revoked`](crate::LossReason::Revoked). Other
+    /// clients can acquire the lock after the lease of the holder, so at most one guard is valid at any time. An
+    /// acquisition that has already ended, or a later one, is never affected.
+    ///
+    /// The revocation increments the token in the row by one. To free the lock at once afterwards, pass the new token to
+    /// [`force_revoke`](Lock::force_revoke).
     ///
     /// ```
     /// # use dynamo_lock::{Client, Inspection, Memory};
@@ -222,7 +225,7 @@ impl Lock {
     /// # Cancel safety
     /// If the future is dropped, the revocation may or may not be applied.
     pub async fn revoke(&self, token: FencingToken) -> Result<(), RevokeError> {
-        self.take_away(token, false).await
+        self.revoke_token(token, false).await
     }
 
     /// Like [`revoke`](Lock::revoke), but the lock is free at once.
@@ -237,10 +240,10 @@ impl Lock {
     /// # Cancel safety
     /// Same as [`revoke`](Lock::revoke).
     pub async fn force_revoke(&self, token: FencingToken) -> Result<(), RevokeError> {
-        self.take_away(token, true).await
+        self.revoke_token(token, true).await
     }
 
-    async fn take_away(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
+    async fn revoke_token(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
         let core = &self.client.core;
         let revoke = core.now(|now| Revoke::new(self.name.clone(), Target::Token(token), force, now));
         match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).to_end().await? {
