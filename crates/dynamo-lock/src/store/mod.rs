@@ -24,7 +24,7 @@ pub use dynamo_lock_protocol::{
 
 pub use self::error::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
 #[cfg(feature = "config")]
-pub use self::url::{DynamoDbUrl, StoreUrl, UrlError};
+pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
 
 /// A boxed future, so that [`Store`] and [`crate::Clock`] stay object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

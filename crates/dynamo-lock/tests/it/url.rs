@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use dynamo_lock::store::{Consistency, DynamoDbUrl, StoreUrl, UrlError};
+use dynamo_lock::store::{Consistency, DynamoDbUrl, IntoStore, StoreUrl, UrlError};
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
 
 const ARN: &str = "arn:aws:dynamodb:eu-west-1:123456789012:table/Lock";
@@ -167,7 +167,7 @@ async fn opening_says_what_is_wrong() {
 
 /// Opens the store of a valid URL.
 async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    StoreUrl::parse(url).expect("a store URL").open().await
+    StoreUrl::parse(url).expect("a store URL").open().await.map(IntoStore::into_store)
 }
 
 const URL: &str = "DYNAMO_LOCK_TEST_URL";
@@ -288,7 +288,7 @@ fn a_profile_that_is_missing_is_named_whatever_else_gives_credentials() {
     for (query, variables) in [("", &KEYS[..]), ("", &[]), ("", &region), ("&region=eu-west-1", &KEYS)] {
         let answer = aws.sees(&format!("dynamodb://Lock?profile=nosuch{query}"), variables);
         assert!(
-            answer.starts_with("Misconfigured: there is no profile `nosuch` in the AWS configuration: "),
+            answer.starts_with("Misconfigured: there is no profile `nosuch` in the AWS configuration; "),
             "{answer}"
         );
     }
@@ -311,6 +311,6 @@ fn an_aws_configuration_that_cannot_be_read_is_said() {
     let aws = Aws::new();
     std::fs::write(&aws.config, "[profile work]\nhunter2\n").expect("a file");
     let answer = aws.sees("dynamodb://Lock?profile=work&region=eu-west-1", &KEYS);
-    assert!(answer.starts_with("Misconfigured: the AWS configuration cannot be read: "), "{answer}");
+    assert!(answer.starts_with("Misconfigured: cannot read the AWS configuration: "), "{answer}");
     assert!(answer.contains(&aws.config) && answer.contains("line 2") && !answer.contains("hunter2"), "{answer}");
 }
