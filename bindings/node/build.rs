@@ -1,4 +1,4 @@
-//! Tells the linker that Node brings the symbols of Node-API.
+//! Configures the linker, because the symbols of Node-API are provided by the Node process.
 
 fn main() {
     napi_build::setup();

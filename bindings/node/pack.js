@@ -1,24 +1,24 @@
 'use strict';
-// `node pack.js TO ADDONS` lays out what is published: a folder for each platform in TO/npm, with its addon of ADDONS, and
-// TO/package. CONTRIBUTING.md has the recipe.
+// `node pack.js TO ADDONS` creates the packages to publish: one per platform in TO/npm, with its addon from ADDONS, and the
+// main package in TO/package. CONTRIBUTING.md describes the release.
 
 const { cpSync, existsSync, mkdirSync, readdirSync } = require('node:fs');
 const { join, resolve } = require('node:path');
 
 const [to, addons] = process.argv.slice(2).map((folder) => resolve(folder));
-if (!addons) throw new Error('say `node pack.js TO ADDONS`: two folders');
+if (!addons) throw new Error('usage: node pack.js TO ADDONS, with two folders');
 
-/** A package: its manifest and what this lists, whichever place has it. The repository has the licences. */
-function lay(from, to) {
+/** Copies a package: its manifest and the files that it lists, from `from`, ADDONS or the root of the repository. */
+function copyPackage(from, to) {
   const { files } = require(join(from, 'package.json'));
   mkdirSync(to, { recursive: true });
   for (const file of ['package.json', ...files]) {
-    const there = [from, addons, join(__dirname, '..', '..')].map((place) => join(place, file)).find(existsSync);
-    if (!there) throw new Error(`there is no ${file} in ${addons}: build it on its platform, with \`cargo xtask node --release\``);
-    cpSync(there, join(to, file), { recursive: true });
+    const source = [from, addons, join(__dirname, '..', '..')].map((folder) => join(folder, file)).find(existsSync);
+    if (!source) throw new Error(`cannot find ${file} in ${addons}; build it on its platform with \`cargo xtask node --release\``);
+    cpSync(source, join(to, file), { recursive: true });
   }
 }
 
 const platforms = join(__dirname, 'npm');
-for (const platform of readdirSync(platforms)) lay(join(platforms, platform), join(to, 'npm', platform));
-lay(__dirname, join(to, 'package'));
+for (const platform of readdirSync(platforms)) copyPackage(join(platforms, platform), join(to, 'npm', platform));
+copyPackage(__dirname, join(to, 'package'));

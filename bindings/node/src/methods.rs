@@ -81,10 +81,9 @@ impl Connection {
         let mut list = self.take_list(id).unwrap_or_else(|| client.list());
         let mut rows = Vec::new();
         while rows.len() < PAGE_ROWS {
-            let Some(listed) = list.next().await else {
+            let Some(listed) = list.try_next().await? else {
                 return Ok(json!({ "rows": rows, "more": false }));
             };
-            let listed = listed?;
             rows.push(match &listed.inspection {
                 Ok(inspection) => json!({ "name": listed.name, "inspection": json::inspection(inspection) }),
                 Err(error) => json!({ "name": listed.name, "failure": Failure::from(error.clone()).into_json() }),

@@ -1,12 +1,15 @@
 'use strict';
-// The user's own `db`: mocks with getItem and putItem alone, and the real clients of both SDKs.
+// The option `db`: mocks with only getItem and putItem, and the clients of both SDKs.
 
 const test = require('node:test');
 const assert = require('node:assert');
-const { library, needsAll, needsPackages, packages, awsConfig, tableName, onTable, heard, until, v2, row, sleep, start, endpoint } = require('./support');
+const { library, needsAll, needsPackages, packages, awsConfig, tableName, onTable, recorder, until, v2, row, sleep, start, endpoint } = require('./support');
 
-/** A table in memory with the original's two calls, as its users' tests have them; it knows the original's words only. */
-function mock({ deliver = (answer) => answer() } = {}) {
+/**
+ * An in-memory table with the two operations of npm dynamo-lock, as in tests of its users. It only accepts the condition
+ * expressions of npm dynamo-lock.
+ */
+function mock({ deliver = (respond) => respond() } = {}) {
   const rows = new Map();
   const calls = [];
   const db = {
@@ -17,10 +20,10 @@ function mock({ deliver = (answer) => answer() } = {}) {
     },
     putItem(params, callback) {
       calls.push(['putItem', params]);
-      const there = rows.get(params.Item.name.S);
-      const old = params.ExpressionAttributeValues?.[':oldguid'].S;
-      assert.strictEqual(params.ConditionExpression, old === undefined ? 'attribute_not_exists(guid)' : 'guid = :oldguid');
-      const holds = there?.guid.S === old;
+      const current = rows.get(params.Item.name.S);
+      const expected = params.ExpressionAttributeValues?.[':oldguid'].S;
+      assert.strictEqual(params.ConditionExpression, expected === undefined ? 'attribute_not_exists(guid)' : 'guid = :oldguid');
+      const holds = current?.guid.S === expected;
       if (holds) rows.set(params.Item.name.S, params.Item);
       const failed = Object.assign(new Error('The conditional request failed'), { code: 'ConditionalCheckFailedException' });
       deliver(() => callback(holds ? null : failed, {}));
@@ -30,7 +33,7 @@ function mock({ deliver = (answer) => answer() } = {}) {
 }
 
 const get = async (db, { name = 'a', ms = 60_000, options = {} } = {}) => {
-  const { callback, calls, called } = heard();
+  const { callback, calls, called } = recorder();
   library.createClient('Lock', { db, ...options }).getLock(name, ms, callback);
   await called;
   await sleep(20);
@@ -38,8 +41,9 @@ const get = async (db, { name = 'a', ms = 60_000, options = {} } = {}) => {
   return calls[0];
 };
 
-test('a db with getItem and putItem alone is enough, synchronous or not', async () => {
-  for (const deliver of [(answer) => answer(), (answer) => setImmediate(answer), (answer) => setTimeout(answer, 5)]) {
+// The response may arrive synchronously or later.
+test('db with getItem and putItem is enough for getLock', async () => {
+  for (const deliver of [(respond) => respond(), (respond) => setImmediate(respond), (respond) => setTimeout(respond, 5)]) {
     const { db, rows, calls } = mock({ deliver });
     assert.deepStrictEqual(await get(db), [null, 'SUCCESS']);
     assert.match((await get(db))[0], /^Lock expires on /);
@@ -53,7 +57,8 @@ test('a db with getItem and putItem alone is enough, synchronous or not', async 
   }
 });
 
-test('the tests of the original pass: a row without expiresOn is over, a put that fails is an error', async () => {
+// A row without expiresOn is expired, and a failed put is an error.
+test('db of the tests of npm dynamo-lock behaves the same', async () => {
   const getItem = (params, callback) => callback(null, { Item: { guid: { S: 'myguid' } } });
   assert.deepStrictEqual(await get({ getItem, putItem: (params, callback) => callback(null) }, { ms: 100 }), [null, 'SUCCESS']);
   const failing = { getItem, putItem: (params, callback) => callback('Error getting lock') };
@@ -61,7 +66,7 @@ test('the tests of the original pass: a row without expiresOn is over, a put tha
   assert.deepStrictEqual(await get(failing, { ms: 60_000 }), ['ERROR']);
 });
 
-test('`this` is the db', async () => {
+test('db methods are called with db as this', async () => {
   const { db } = mock();
   class Db {
     #own = db;
@@ -75,13 +80,14 @@ test('`this` is the db', async () => {
   assert.deepStrictEqual(await get(new Db()), [null, 'SUCCESS']);
 });
 
-test('a db of promises is one too', async () => {
+test('db that returns promises is supported', async () => {
   const { db } = mock();
   const promised = (method) => (params) => new Promise((resolve, reject) => db[method](params, (e, data) => (e ? reject(e) : resolve(data))));
   assert.deepStrictEqual(await get({ getItem: promised('getItem'), putItem: promised('putItem') }), [null, 'SUCCESS']);
 });
 
-test('an async db that takes callbacks answers by them, whatever its promise brings before', async () => {
+// The promise of such a method may resolve earlier: to nothing, to the request of SDK v2, or to any object.
+test('async db with callback responds by callback', async () => {
   const { db, rows } = mock({ deliver: setImmediate });
   const failing = { ...db, putItem: (params, callback) => setImmediate(callback, new Error('write')) };
   const request = { send() {} };
@@ -102,7 +108,7 @@ test('an async db that takes callbacks answers by them, whatever its promise bri
   }
 });
 
-test('SDK v2 in an async wrapper serves as db', needsAll, async (t) => {
+test('SDK v2 in an async wrapper is supported as db', needsAll, async (t) => {
   const { name } = await onTable(t);
   const below = v2();
   const db = { getItem: async (...args) => below.getItem(...args), async putItem(params, callback) { return below.putItem(params, callback); } };
@@ -111,7 +117,7 @@ test('SDK v2 in an async wrapper serves as db', needsAll, async (t) => {
   await assert.rejects(client.getLock('a', 60_000), { code: 'LOCK_HELD' });
 });
 
-test('a db that throws, fails or says nonsense is an error, once', async () => {
+test('db that fails or returns nonsense is reported once as ERROR', async () => {
   const fails = (error) => (params, callback) => callback(error);
   const throws = (error) => () => {
     throw error;
@@ -142,22 +148,22 @@ test('a db that throws, fails or says nonsense is an error, once', async () => {
   }
 });
 
-test('a db that never answers is bounded by a timeout', async () => {
+test('db that never responds is limited by timeoutMs', async () => {
   const never = () => {};
   const { db } = mock();
   const options = { timeoutMs: 50 };
-  const begun = performance.now();
+  const start = performance.now();
   assert.deepStrictEqual(await get({ ...db, getItem: never }, { options }), ['ERROR']);
   assert.deepStrictEqual(await get({ ...db, putItem: never }, { options }), ['ERROR']);
-  assert.ok(performance.now() - begun < 4000, 'less than the 5 s of one request where nothing is said');
+  assert.ok(performance.now() - start < 4000, 'less than the default time limit of 5 s');
 });
 
-test('the calls for the table fail too if the db never answers, or throws', async () => {
-  for (const one of [() => {}, () => { throw new Error('at once'); }]) {
-    const client = library.createClient('Lock', { db: { ...mock().db, createTable: one, deleteTable: one }, timeoutMs: 50 });
-    for (const method of ['createLockTable', 'deleteLockTable']) {
-      const { callback, calls, called } = heard();
-      client[method](callback);
+test('table calls fail if db never responds or throws', async () => {
+  for (const method of [() => {}, () => { throw new Error('at once'); }]) {
+    const client = library.createClient('Lock', { db: { ...mock().db, createTable: method, deleteTable: method }, timeoutMs: 50 });
+    for (const call of ['createLockTable', 'deleteLockTable']) {
+      const { callback, calls, called } = recorder();
+      client[call](callback);
       await called;
       await sleep(20);
       assert.deepStrictEqual(calls, [['ERROR', null]]);
@@ -165,27 +171,27 @@ test('the calls for the table fail too if the db never answers, or throws', asyn
   }
 });
 
-test('for the new API too, a db that throws is an error, and one that answers twice is heard once', needsAll, async (t) => {
+test('lock API handles db that throws or responds twice', needsAll, async (t) => {
   const { name } = await onTable(t);
   const below = v2();
   const over = (updateItem) => library.createClient(name, { db: { ...mock().db, updateItem }, leaseMs: 1000 }).lock('a');
   const throwing = over(() => { throw Object.assign(new Error('at once'), { code: 'AccessDeniedException' }); });
   await assert.rejects(throwing.acquire(), { name: 'StoreError', code: 'ACCESS_DENIED', message: /UpdateItem/ });
-  const answers = [];
+  const responses = [];
   const twice = over((params, callback) =>
     below.updateItem(params, (...values) => {
       callback(...values);
       callback(new Error('again'));
-      answers.push(setImmediate(callback, null, {}));
+      responses.push(setImmediate(callback, null, {}));
     }));
   const held = await twice.acquire();
-  await until(() => answers.length > 2, 'renewals');
+  await until(() => responses.length > 2, 'renewals');
   assert.ok(held.isValid());
   await held.release();
   assert.strictEqual((await row(name, 'a')).expiresOn.N, '0');
 });
 
-test('a db that answers twice is heard once', async () => {
+test('db that responds twice is counted once', async () => {
   const { db } = mock();
   const twice = (method) => (params, callback) =>
     db[method](params, (...values) => {
@@ -196,7 +202,7 @@ test('a db that answers twice is heard once', async () => {
   assert.deepStrictEqual(await get({ getItem: twice('getItem'), putItem: twice('putItem') }), [null, 'SUCCESS']);
 });
 
-test('a number that a mock gives as one is read as the original read it', async () => {
+test('mock that returns numbers is read like npm dynamo-lock', async () => {
   const { db, rows } = mock();
   const expires = Date.now() + 60_000;
   rows.set('a', { guid: { S: 'g' }, expiresOn: { N: expires } });
@@ -205,32 +211,33 @@ test('a number that a mock gives as one is read as the original read it', async 
   assert.deepStrictEqual(await get(db), [null, 'SUCCESS']);
 });
 
-test('a time that no Date can have is none', async () => {
+test('expiresOn outside the range of Date is null', async () => {
   const { db, rows } = mock();
   rows.set('a', { guid: { S: 'g' }, expiresOn: { N: '99999999999999999' } });
   await assert.rejects(library.createClient('Lock', { db }).getLock('a', 1), (error) => error.code === 'LOCK_HELD' && error.holder.expiresAt === null);
 });
 
-test('a put whose answer was lost is recognised as ours', async () => {
+test('put with lost response is recognized as successful', async () => {
   const { db, rows, calls } = mock();
   const errors = [new Error('socket hang up'), Object.assign(new Error('busy'), { code: 'ServiceUnavailableException', statusCode: 503 })];
   for (const [at, error] of errors.entries()) {
     let lost = 0;
     const losing = {
       getItem: db.getItem,
-      putItem: (params, callback) => db.putItem(params, () => (lost++ ? assert.fail('put again') : callback(error))),
+      putItem: (params, callback) => db.putItem(params, () => (lost++ ? assert.fail('sent again') : callback(error))),
     };
     assert.deepStrictEqual(await get(losing, { name: `a${at}` }), [null, 'SUCCESS']);
     assert.deepStrictEqual(calls.splice(0).map(([method]) => method), ['getItem', 'putItem', 'getItem']);
   }
-  // Repeated by the SDK below, the second is refused by what the first wrote.
+  // If the SDK below repeats the put, the second attempt is rejected because of the first one.
   const { db: again } = mock();
   const repeating = { getItem: again.getItem, putItem: (params, callback) => again.putItem(params, () => again.putItem(params, callback)) };
   assert.deepStrictEqual(await get(repeating, { name: 'b' }), [null, 'SUCCESS']);
   assert.strictEqual(rows.size, errors.length);
 });
 
-test('control: a put that was lost before it took effect is sent again, and one that somebody else overtook is not ours', async () => {
+// If another client has overwritten the row meanwhile, the put counts as failed.
+test('control: put that was not applied is sent again', async () => {
   const { db, rows, calls } = mock();
   let lost = 0;
   const losing = { ...db, putItem: (params, callback) => (lost++ ? db.putItem(params, callback) : callback(new Error('reset'))) };
@@ -239,17 +246,17 @@ test('control: a put that was lost before it took effect is sent again, and one 
   const overtaken = {
     ...db,
     putItem(params, callback) {
-      rows.set('b', { name: { S: 'b' }, guid: { S: 'theirs' }, expiresOn: { N: '99999999999999' } });
+      rows.set('b', { name: { S: 'b' }, guid: { S: 'other' }, expiresOn: { N: '99999999999999' } });
       callback(new Error('reset'));
     },
   };
   assert.deepStrictEqual(await get(overtaken, { name: 'b' }), ['ERROR']);
 });
 
-test('a table can be made and deleted by a db that has only these two', async () => {
-  const answers = [null, Object.assign(new Error('there'), { code: 'ResourceInUseException' }), new Error('no')];
+test('db with createTable and deleteTable only is supported', async () => {
+  const results = [null, Object.assign(new Error('exists'), { code: 'ResourceInUseException' }), new Error('no')];
   let params;
-  const db = { ...mock().db, createTable: (p, callback) => callback(answers.shift() ?? ((params = p), null), {}), deleteTable: (p, callback) => callback(null, {}) };
+  const db = { ...mock().db, createTable: (p, callback) => callback(results.shift() ?? ((params = p), null), {}), deleteTable: (p, callback) => callback(null, {}) };
   const client = library.createClient('Lock', { db });
   assert.strictEqual(await client.createLockTable(), 'SUCCESS');
   assert.deepStrictEqual(params.ProvisionedThroughput, { ReadCapacityUnits: 1, WriteCapacityUnits: 1 });
@@ -259,17 +266,17 @@ test('a table can be made and deleted by a db that has only these two', async ()
   assert.strictEqual(await client.deleteLockTable(), 'SUCCESS');
 });
 
-test('a DocumentClient, and what is no db, is refused with what to give', needsPackages, () => {
+test('DocumentClient and other values are rejected as db', needsPackages, () => {
   const AWS = packages('aws-sdk');
   const commands = packages('@aws-sdk/client-dynamodb');
   const { DynamoDBClient, DynamoDB } = commands;
   const { DynamoDBDocumentClient, DynamoDBDocument } = packages('@aws-sdk/lib-dynamodb');
-  class Mine extends DynamoDBDocumentClient {}
+  class Subclass extends DynamoDBDocumentClient {}
   const documents = [new AWS.DynamoDB.DocumentClient(awsConfig)];
   for (const options of [undefined, { marshallOptions: { removeUndefinedValues: true } }]) {
     const below = new DynamoDBClient({ region: 'us-east-1' });
-    documents.push(DynamoDBDocumentClient.from(below, options), DynamoDBDocument.from(new DynamoDB({ region: 'us-east-1' }), options), new Mine(below, options));
-    // A DocumentClient leaves its options on the one below.
+    documents.push(DynamoDBDocumentClient.from(below, options), DynamoDBDocument.from(new DynamoDB({ region: 'us-east-1' }), options), new Subclass(below, options));
+    // The DocumentClient has stored its options in the client below it, which is still accepted as db.
     library.createClient('Lock', { db: below, commands });
   }
   for (const db of documents) {
@@ -281,7 +288,7 @@ test('a DocumentClient, and what is no db, is refused with what to give', needsP
 });
 
 for (const kind of ['AWS.DynamoDB of SDK v2', 'DynamoDBClient of SDK v3', 'DynamoDB of SDK v3']) {
-  test(`${kind} serves as db, for both APIs`, needsAll, async (t) => {
+  test(`${kind} is supported as db by both APIs`, needsAll, async (t) => {
     const v3 = packages('@aws-sdk/client-dynamodb');
     const config = { region: 'us-east-1', endpoint, credentials: { ...awsConfig } };
     const db = kind.endsWith('v2') ? v2() : kind.startsWith('DynamoDBClient') ? new v3.DynamoDBClient(config) : new v3.DynamoDB(config);
@@ -289,7 +296,7 @@ for (const kind of ['AWS.DynamoDB of SDK v2', 'DynamoDBClient of SDK v3', 'Dynam
     const name = tableName();
     const client = library.createClient(name, { db, commands: v3 });
     const call = (method, ...args) => new Promise((resolve) => client[method](...args, (...values) => resolve(values)));
-    assert.deepStrictEqual(await call('getLock', 'a', 1000), ['ERROR'], 'there is no table yet');
+    assert.deepStrictEqual(await call('getLock', 'a', 1000), ['ERROR'], 'the table does not exist yet');
     await assert.rejects(client.lock('a').acquire(), { code: 'MISCONFIGURED', message: /there is no table/ });
     assert.deepStrictEqual(await call('createLockTable'), [null, 'SUCCESS']);
     assert.deepStrictEqual(await call('createLockTable'), ['TABLE_EXISTS', null]);
@@ -298,7 +305,7 @@ for (const kind of ['AWS.DynamoDB of SDK v2', 'DynamoDBClient of SDK v3', 'Dynam
 
     await v2().putItem({ TableName: name, Item: { name: { S: 'b' }, guid: { S: 'old' }, bytes: { B: Buffer.from([0, 255]) } } }).promise();
     assert.deepStrictEqual(await call('getLock', 'b', 1), [null, 'SUCCESS']);
-    assert.deepStrictEqual((await row(name, 'b')).bytes, { B: Buffer.from([0, 255]) }, 'bytes survive the way there and back');
+    assert.deepStrictEqual((await row(name, 'b')).bytes, { B: Buffer.from([0, 255]) }, 'binary values are converted in both directions');
 
     const held = await client.lock('c').acquire({ data: 'x' });
     assert.strictEqual(await client.lock('c').tryAcquire(), null);
@@ -312,7 +319,8 @@ for (const kind of ['AWS.DynamoDB of SDK v2', 'DynamoDBClient of SDK v3', 'Dynam
   });
 }
 
-test('a db that does not say its Region is not said to be in another', needsAll, async (t) => {
+// The client of SDK v3 has an async function as its Region, which cannot be shown in a message.
+test('db without a known Region is not reported in another', needsAll, async (t) => {
   const commands = packages('@aws-sdk/client-dynamodb');
   const db = new commands.DynamoDBClient({ region: 'eu-west-1', endpoint, credentials: { ...awsConfig } });
   t.after(() => db.destroy());
@@ -320,39 +328,39 @@ test('a db that does not say its Region is not said to be in another', needsAll,
   await assert.rejects(lock.inspect(), { code: 'MISCONFIGURED', message: /^there is no table no-such-table; / });
 });
 
-test('close waits until what an aborted acquire began is given back', needsAll, async (t) => {
+test('close waits for the clean-up of an aborted acquire', needsAll, async (t) => {
   const { name } = await onTable(t);
   const below = v2();
-  const asked = [];
+  const writes = [];
   let go;
-  const may = new Promise((resolve) => (go = resolve));
+  const mayWrite = new Promise((resolve) => (go = resolve));
   const db = {
     getItem: (params, callback) => below.getItem(params, callback),
     putItem: (params, callback) => below.putItem(params, callback),
-    updateItem: (params, callback) => void may.then(() => below.updateItem(params, callback), asked.push(params)),
+    updateItem: (params, callback) => void mayWrite.then(() => below.updateItem(params, callback), writes.push(params)),
   };
   const client = library.createClient(name, { db });
   const abort = new AbortController();
   const acquire = client.lock('a').acquire({ signal: abort.signal });
-  await until(() => asked.length === 1, 'the write is on its way');
-  abort.abort('mine');
-  await assert.rejects(acquire, (reason) => reason === 'mine');
+  await until(() => writes.length === 1, 'the write');
+  abort.abort('my reason');
+  await assert.rejects(acquire, (reason) => reason === 'my reason');
   const order = [];
   const closed = client.close().then(() => order.push('closed'));
   for (let turn = 0; turn < 20; turn++) await sleep(1);
-  order.push('answered');
+  order.push('response');
   go();
   await closed;
-  assert.deepStrictEqual(order, ['answered', 'closed']);
+  assert.deepStrictEqual(order, ['response', 'closed']);
   assert.strictEqual((await row(name, 'a')).expiresOn.N, '0');
 });
 
-test('a DynamoDBClient finds its commands by itself', needsAll, async () => {
+test('commands of a DynamoDBClient are found automatically', needsAll, async () => {
   const { modules } = require('./support');
   const script = `
     const v3 = require(process.argv[1] + '/@aws-sdk/client-dynamodb');
     const db = new v3.DynamoDBClient({ region: 'us-east-1', endpoint: process.argv[2], credentials: { accessKeyId: 'a', secretAccessKey: 'b' } });
     library.createClient('no-such-table', { db }).getLock('a', 1, (error) => { console.log(error); db.destroy(); });`;
-  const { said, complained } = await start(`process.chdir(process.argv[3]);${script}`, { args: [modules, endpoint, `${modules}/..`] }).ended;
-  assert.strictEqual(said, 'ERROR\n', complained);
+  const { output, errorOutput } = await start(`process.chdir(process.argv[3]);${script}`, { args: [modules, endpoint, `${modules}/..`] }).ended;
+  assert.strictEqual(output, 'ERROR\n', errorOutput);
 });

@@ -1,5 +1,5 @@
 'use strict';
-// What is packed: what it needs and nothing else, installed as users do, and its README's examples run there.
+// The published packages: their contents, their installation, and the examples of the README.
 
 const test = require('node:test');
 const assert = require('node:assert');
@@ -15,50 +15,51 @@ const root = join(__dirname, '..');
 const manifest = require('../package.json');
 const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE'];
 
-test('each platform has a package, and nothing is downloaded or run after an installation', () => {
+test('each platform has a package without scripts', () => {
   const folders = readdirSync(join(root, 'npm')).sort();
   const names = folders.map((folder) => `${manifest.name}-${folder}`);
   assert.deepStrictEqual(Object.keys(manifest.optionalDependencies).sort(), names);
   assert.strictEqual(manifest.napi.targets.length, folders.length);
-  assert.ok(folders.includes(platform()), 'the platform that this runs on');
+  assert.ok(folders.includes(platform()), 'this platform');
   for (const folder of folders) {
-    const one = require(`../npm/${folder}/package.json`);
-    assert.strictEqual(one.name, `${manifest.name}-${folder}`);
-    assert.strictEqual(one.version, manifest.version);
-    assert.strictEqual(manifest.optionalDependencies[one.name], manifest.version);
-    assert.strictEqual(one.main, `dynamo-lock.${folder}.node`);
-    assert.deepStrictEqual(one.files, [one.main, ...LICENCES]);
-    assert.deepStrictEqual(one.publishConfig, manifest.publishConfig);
-    assert.ok(folder.startsWith(`${one.os[0]}-${one.cpu[0]}`));
-    assert.strictEqual(one.scripts, undefined);
+    const platformManifest = require(`../npm/${folder}/package.json`);
+    assert.strictEqual(platformManifest.name, `${manifest.name}-${folder}`);
+    assert.strictEqual(platformManifest.version, manifest.version);
+    assert.strictEqual(manifest.optionalDependencies[platformManifest.name], manifest.version);
+    assert.strictEqual(platformManifest.main, `dynamo-lock.${folder}.node`);
+    assert.deepStrictEqual(platformManifest.files, [platformManifest.main, ...LICENCES]);
+    assert.deepStrictEqual(platformManifest.publishConfig, manifest.publishConfig);
+    assert.ok(folder.startsWith(`${platformManifest.os[0]}-${platformManifest.cpu[0]}`));
+    assert.strictEqual(platformManifest.scripts, undefined);
   }
   assert.deepStrictEqual(Object.keys(manifest.scripts), ['test']);
   assert.strictEqual(manifest.dependencies, undefined);
-  assert.deepStrictEqual(manifest.publishConfig, { access: 'public' }, 'what has a scope is private unless it says so');
+  assert.deepStrictEqual(manifest.publishConfig, { access: 'public' }, 'scoped packages are private by default');
   const cargo = readFileSync(join(root, '..', '..', 'Cargo.toml'), 'utf8');
   assert.strictEqual(/^version = "(.*)"/m.exec(cargo)[1], manifest.version);
 });
 
-/** npm in this folder: without a network, and with nothing in its cache. */
+/** Runs npm in a folder, without network and with an empty cache. */
 function npm(folder, ...args) {
   const quiet = ['--offline', '--no-audit', '--no-fund', '--loglevel=error', '--cache', join(folder, 'cache')];
   return execFileSync('npm', [...args, ...quiet], { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-const packed = (folder, from) => join(folder, JSON.parse(npm(folder, 'pack', '--json', from))[0].filename);
+/** Packs a package and returns the path of the archive. */
+const pack = (folder, from) => join(folder, JSON.parse(npm(folder, 'pack', '--json', from))[0].filename);
 
-/** A folder with all packages as they are published; of the addons only that of this platform is one. */
-function laid() {
+/** Returns a folder with all packages, created by `pack.js`. Only the addon of this platform is real. */
+function layOut() {
   const [folder, addons] = [directory(), directory()];
   for (const one of readdirSync(join(root, 'npm'))) writeFileSync(join(addons, `dynamo-lock.${one}.node`), '');
-  const ours = `dynamo-lock.${platform()}.node`;
-  copyFileSync(join(root, ours), join(addons, ours));
+  const addon = `dynamo-lock.${platform()}.node`;
+  copyFileSync(join(root, addon), join(addons, addon));
   execFileSync(process.execPath, [join(root, 'pack.js'), folder, addons]);
   return folder;
 }
 
-test('what is packed is what it needs and nothing else, with its licences', () => {
-  const folder = laid();
+test('packed files are complete and minimal', () => {
+  const folder = layOut();
   const files = (from) => JSON.parse(npm(folder, 'pack', '--dry-run', '--json', join(folder, from)))[0].files.map(({ path }) => path).sort();
   const needed = ['README.md', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'package.json'];
   const lib = readdirSync(join(root, 'lib')).map((file) => `lib/${file}`);
@@ -68,33 +69,33 @@ test('what is packed is what it needs and nothing else, with its licences', () =
   }
 });
 
-test('nothing is packed without the addon of each platform', () => {
+test('pack.js fails if an addon is missing', () => {
   const { status, stderr } = spawnSync(process.execPath, [join(root, 'pack.js'), directory(), directory()], { encoding: 'utf8' });
   assert.notStrictEqual(status, 0);
-  assert.match(stderr, /there is no dynamo-lock\..*\.node in .*: build it on its platform/);
+  assert.match(stderr, /cannot find dynamo-lock\..*\.node in .*; build it on its platform/);
 });
 
-/** An empty folder, in which the packed packages were installed: under their own name, and under the alias. */
-function installed() {
-  const folder = laid();
-  const [addon, main] = [join('npm', platform()), 'package'].map((from) => packed(folder, join(folder, from)));
+/** Installs the packed packages into a new folder, under their own name and under the alias `dynamo-lock`. */
+function install() {
+  const folder = layOut();
+  const [addon, main] = [join('npm', platform()), 'package'].map((from) => pack(folder, join(folder, from)));
   const home = join(folder, 'home');
   mkdirSync(home);
   npm(home, 'install', addon, main, `dynamo-lock@file:${main}`);
   return home;
 }
 
-/** The JavaScript examples of the README, except those that need other packages, and the output of the first one. */
+/** The JavaScript examples of the README, except those that need other packages, and the expected output of the first one. */
 function readme() {
   const text = readFileSync(join(root, 'README.md'), 'utf8');
   const blocks = [...text.matchAll(/^```js\n(.*?)^```/gms)].map(([, code]) => code);
   const examples = blocks.filter((code) => !code.includes('TransactWriteItemsCommand'));
   assert.ok(examples.length >= 4 && examples[0].includes('withLock'));
-  return { examples, output: /^```text\n(.*?)^```/ms.exec(text)[1] };
+  return { examples, expectedOutput: /^```text\n(.*?)^```/ms.exec(text)[1] };
 }
 
-test('what is packed installs into an empty folder, and the examples of the README run there', needsServer, async (t) => {
-  const home = installed();
+test('packed packages install and run the README examples', needsServer, async (t) => {
+  const home = install();
   assert.deepStrictEqual(readdirSync(join(home, 'node_modules')).filter((name) => !name.startsWith('.')), ['@dynamo-lock', 'dynamo-lock']);
 
   const name = tableName();
@@ -103,22 +104,22 @@ test('what is packed installs into an empty folder, and the examples of the READ
   const server = createServer((request, response) => (fences.push(request.headers['x-fence']), response.end())).listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => server.close());
-  const { examples, output } = readme();
+  const { examples, expectedOutput } = readme();
   // The examples run as one module. Only the name of the table differs, and `url` is defined.
   const given = `const url = 'http://127.0.0.1:${server.address().port}';\n`;
   writeFileSync(join(home, 'example.mjs'), given + examples.join('').replace("'Lock'", `'${name}'`));
   const env = { AWS_ENDPOINT_URL_DYNAMODB: endpoint, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
   const run = (script) => start(script, { env, cwd: home, bare: true }).ended;
-  const { said, complained, code } = await run(`import('${join(home, 'example.mjs')}')`);
-  assert.strictEqual(code, 0, complained);
-  assert.ok(said.startsWith(output), said);
-  assert.deepStrictEqual(said.slice(output.length).trim().split('\n').sort(), ['nightly held', 'orders/rebuild free']);
+  const { output, errorOutput, code } = await run(`import('${join(home, 'example.mjs')}')`);
+  assert.strictEqual(code, 0, errorOutput);
+  assert.ok(output.startsWith(expectedOutput), output);
+  assert.deepStrictEqual(output.slice(expectedOutput.length).trim().split('\n').sort(), ['nightly held', 'orders/rebuild free']);
   assert.match(String(fences), /^\d+$/);
 
   const all = `Promise.all(['${manifest.name}', 'dynamo-lock'].map((name) => require(name).connect('memory:').lock('a').hold(1000))).then(() => console.log('held'));`;
-  assert.strictEqual((await run(all)).said, 'held\n', 'required too, by either name');
+  assert.strictEqual((await run(all)).output, 'held\n', 'require works with both names');
 
   rmSync(join(home, 'node_modules', `${manifest.name}-${platform()}`), { recursive: true });
   const missing = await run(`try { require('dynamo-lock') } catch ({ code, message }) { console.log(code, message) }`);
-  assert.match(missing.said, /^NO_ADDON .*install @dynamo-lock\/dynamo-lock-.*optional dependencies/);
+  assert.match(missing.output, /^NO_ADDON .*install @dynamo-lock\/dynamo-lock-.*optional dependencies/);
 });

@@ -1,20 +1,20 @@
 'use strict';
-// Processes: the event loop blocked, ends of every kind, workers, memory.
+// Processes: a blocked event loop, exits, worker threads and memory.
 
 const test = require('node:test');
 const assert = require('node:assert');
 const { execFileSync } = require('node:child_process');
 const { join } = require('node:path');
 const { Worker } = require('node:worker_threads');
-const { library, needsServer, awsConfig, onTable, between, directory, start, until, sleep } = require('./support');
+const { library, needsServer, awsConfig, onTable, proxy, directory, start, until, sleep } = require('./support');
 
 const { connect } = library;
 const url = () => `sqlite://${join(directory(), 'locks.db')}`;
-// Renewed each half second: a machine that is short of everything for a second does not lose it.
+// Renewed every 500 ms, so that an overloaded test machine has 1.5 s before the lock is lost.
 const LEASE = 2000;
 const INDEX = JSON.stringify(join(__dirname, '..'));
 
-// Its event loop stands still until it is told to go on: no timer of ours decides for how long.
+// Blocks the event loop until its standard input is written, so that no timer limits the time.
 const BLOCKED = `
   (async () => {
     const client = library.connect(process.argv[1], { leaseMs: ${LEASE} });
@@ -23,115 +23,115 @@ const BLOCKED = `
     lock.signal.addEventListener('abort', () => (aborted = true));
     process.stdout.write('held\\n');
     require('node:fs').readSync(0, Buffer.alloc(1));
-    const live = lock.isValid();
+    const valid = lock.isValid();
     await new Promise((resolve) => setTimeout(resolve, 100));
-    console.log(JSON.stringify({ live, aborted, reason: lock.signal.reason?.reason }));
+    console.log(JSON.stringify({ valid, aborted, reason: lock.signal.reason?.reason }));
     await lock.release().catch(() => {});
     process.exit();
   })();`;
 
-test('with the event loop blocked for three leases the lock is kept, and its signal is not aborted', async () => {
+test('lock is kept while the event loop is blocked', async () => {
   const store = url();
   const child = start(BLOCKED, { args: [store, '{}'] });
-  await until(() => child.said === 'held\n', 'held');
+  await until(() => child.output === 'held\n', 'held');
   const other = connect(store, { leaseMs: LEASE });
   assert.strictEqual(await other.lock('a').tryAcquire(), null);
   await assert.rejects(other.lock('a').acquire({ waitMs: 3 * LEASE }), { code: 'LOCK_HELD' });
-  assert.strictEqual(child.said, 'held\n', 'it is blocked still');
+  assert.strictEqual(child.output, 'held\n', 'the process is still blocked');
   child.stdin.end('\n');
-  const { said, complained } = await child.ended;
-  assert.deepStrictEqual(JSON.parse(said.split('\n')[1] || '0'), { live: true, aborted: false }, complained);
+  const { output, errorOutput } = await child.ended;
+  assert.deepStrictEqual(JSON.parse(output.split('\n')[1] || '0'), { valid: true, aborted: false }, errorOutput);
 });
 
-test('and with maxHoldMs it is given up', async () => {
+test('maxHoldMs ends the lock of a blocked event loop', async () => {
   const store = url();
   const child = start(BLOCKED, { args: [store, JSON.stringify({ maxHoldMs: LEASE + 500 })] });
-  await until(() => child.said === 'held\n', 'held');
+  await until(() => child.output === 'held\n', 'held');
   const next = await connect(store, { leaseMs: LEASE }).lock('a').acquire({ waitMs: 60_000 });
-  assert.strictEqual(child.said, 'held\n', 'while the other is still blocked');
+  assert.strictEqual(child.output, 'held\n', 'the process is still blocked');
   child.stdin.end('\n');
-  const { said, complained } = await child.ended;
-  assert.deepStrictEqual(JSON.parse(said.split('\n')[1] || '0'), { live: false, aborted: true, reason: 'maxHold' }, complained);
+  const { output, errorOutput } = await child.ended;
+  assert.deepStrictEqual(JSON.parse(output.split('\n')[1] || '0'), { valid: false, aborted: true, reason: 'maxHold' }, errorOutput);
   await next.release();
 });
 
-test('the lock of a process that was killed is taken over', needsServer, async (t) => {
+test('lock of a killed process is taken over', needsServer, async (t) => {
   const { client, name } = await onTable(t, { leaseMs: 1000 });
   for (const signal of ['SIGKILL', 'SIGTERM']) {
     const script = `
       const client = library.createClient(process.argv[1], { awsConfig: ${JSON.stringify(awsConfig)}, leaseMs: 1000 });
       client.lock('a').acquire().then((lock) => { console.log(String(lock.token)); setInterval(() => {}, 1000); });`;
     const child = start(script, { args: [name] });
-    await until(() => child.said.endsWith('\n'), 'held');
+    await until(() => child.output.endsWith('\n'), 'held');
     assert.strictEqual(await client.lock('a').tryAcquire(), null);
     child.kill(signal);
     assert.strictEqual((await child.ended).signal, signal);
     const next = await client.lock('a').acquire({ waitMs: 30_000 });
-    assert.ok(next.token > BigInt(child.said.trim()));
+    assert.ok(next.token > BigInt(child.output.trim()));
     await next.release();
   }
 });
 
-test('on the embedded store the lock of a process that was killed is taken over at once', async () => {
+test('lock of a killed process on SQLite is taken over at once', async () => {
   const store = url();
   const script = `library.connect(process.argv[1], { leaseMs: 600000 }).lock('a').acquire().then((lock) => { console.log(String(lock.token)); setInterval(() => {}, 1000); });`;
   const child = start(script, { args: [store] });
-  await until(() => child.said.endsWith('\n'), 'held');
+  await until(() => child.output.endsWith('\n'), 'held');
   const lock = connect(store).lock('a');
   assert.strictEqual(await lock.tryAcquire(), null);
   child.kill('SIGKILL');
   await child.ended;
-  const next = await lock.acquire({ waitMs: 60_000 }); // its lease would be ten minutes
-  assert.ok(next.token > BigInt(child.said.trim()));
+  const next = await lock.acquire({ waitMs: 60_000 }); // the lease is ten minutes
+  assert.ok(next.token > BigInt(child.output.trim()));
   await next.release();
 });
 
 const EXITS = {
   'an idle client': `library.connect('memory:'); library.createClient('Lock', { db: { getItem() {}, putItem() {} } });`,
-  'a client that was used': `library.connect('memory:').lock('a').inspect();`,
-  'a client that was used on SQLite': `library.connect('sqlite://' + require('node:path').join(process.argv[1], 'locks.db')).lock('a').hold(1000);`,
-  'a listener that waits, and the lock held': `
+  'a used client': `library.connect('memory:').lock('a').inspect();`,
+  'a used client on SQLite': `library.connect('sqlite://' + require('node:path').join(process.argv[1], 'locks.db')).lock('a').hold(1000);`,
+  'a held lock and a listener': `
     library.connect('memory:').lock('a').acquire().then((lock) => lock.signal.addEventListener('abort', () => console.log('lost')));`,
-  'a listing that was left': `(async () => { for await (const lock of library.connect('memory:').list()) break; })();`,
+  'an abandoned listing': `(async () => { for await (const lock of library.connect('memory:').list()) break; })();`,
   'an aborted acquire': `
     const client = library.connect('memory:');
     client.lock('a').acquire().then(() => client.lock('a').acquire({ signal: AbortSignal.timeout(20) })).catch(() => {});
     setTimeout(() => {}, 40);`,
 };
-for (const [what, script] of Object.entries(EXITS)) {
-  test(`the process exits by itself with ${what}`, async () => {
+for (const [state, script] of Object.entries(EXITS)) {
+  test(`process exits with ${state}`, async () => {
     const child = start(script, { args: [directory()] });
     const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
-    assert.deepStrictEqual(await child.ended, { code: 0, signal: null, said: '', complained: '' });
+    assert.deepStrictEqual(await child.ended, { code: 0, signal: null, output: '', errorOutput: '' });
     clearTimeout(timer);
   });
 }
 
-test('the process exits by itself with a client that was used over HTTP', needsServer, async (t) => {
+test('process exits with a client used over HTTP', needsServer, async (t) => {
   const { name } = await onTable(t);
   const script = `library.createClient(process.argv[1], { awsConfig: ${JSON.stringify(awsConfig)} }).lock('a').hold(1000);`;
   const child = start(script, { args: [name] });
   const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
-  assert.deepStrictEqual(await child.ended, { code: 0, signal: null, said: '', complained: '' });
+  assert.deepStrictEqual(await child.ended, { code: 0, signal: null, output: '', errorOutput: '' });
   clearTimeout(timer);
 });
 
-test('it does not exit while acquire is pending', async () => {
+test('process does not exit while acquire is pending', async () => {
   const store = url();
   const held = await connect(store).lock('a').acquire();
   const child = start(`
-    console.log('asks');
+    console.log('waiting');
     library.connect(process.argv[1]).lock('a').acquire().then((lock) => { console.log(String(lock.token)); return lock.release(); });`, { args: [store] });
-  await until(() => child.said.startsWith('asks'), 'asks');
+  await until(() => child.output.startsWith('waiting'), 'waiting');
   await sleep(1000);
-  assert.strictEqual(child.exitCode, null, 'it waits');
+  assert.strictEqual(child.exitCode, null, 'the process waits');
   await held.release();
-  const { code, said, complained } = await child.ended;
-  assert.deepStrictEqual([code, complained], [0, '']);
-  assert.ok(BigInt(said.split('\n')[1]) > held.token);
+  const { code, output, errorOutput } = await child.ended;
+  assert.deepStrictEqual([code, errorOutput], [0, '']);
+  assert.ok(BigInt(output.split('\n')[1]) > held.token);
 });
 
-test('a thread that could not be started is started by a later call', { skip: process.platform === 'win32' && 'ulimit' }, () => {
+test('thread that failed to start is started by a later call', { skip: process.platform === 'win32' && 'ulimit' }, () => {
   const script = `
     const library = require(${INDEX});
     const { openSync, closeSync } = require('node:fs');
@@ -143,52 +143,52 @@ test('a thread that could not be started is started by a later call', { skip: pr
       files.forEach((file) => closeSync(file));
       return lock.inspect().then(({ state }) => console.log(state));
     });`;
-  const said = execFileSync('sh', ['-c', 'ulimit -n 200; exec "$0" -e "$1"', process.execPath, script], { encoding: 'utf8' });
-  assert.match(said, /^cannot start the thread of dynamo-lock: .*\nfree\n$/);
+  const output = execFileSync('sh', ['-c', 'ulimit -n 200; exec "$0" -e "$1"', process.execPath, script], { encoding: 'utf8' });
+  assert.match(output, /^cannot start the thread of dynamo-lock: .*\nfree\n$/);
 });
 
-test('worker threads have clients of their own, and one terminated in mid-acquire leaves nothing behind', async () => {
+test('terminated worker leaves no lock behind', async () => {
   const store = url();
   const client = connect(store, { leaseMs: 60_000 });
   const script = `
     const { parentPort, workerData } = require('node:worker_threads');
     const library = require(${INDEX});
     const client = library.connect(workerData.store, { leaseMs: 60000 });
-    const tell = (word) => parentPort.postMessage(word);
-    client.lock('begun').hold(1000).catch(() => {}).then(() => {
-      tell('begun');
-      client.lock(workerData.name).acquire().then((lock) => tell('held'));
+    const post = (message) => parentPort.postMessage(message);
+    client.lock('other').hold(1000).catch(() => {}).then(() => {
+      post('started');
+      client.lock(workerData.name).acquire().then((lock) => post('held'));
     });`;
-  const begin = async (name) => {
+  const startWorker = async (name) => {
     const worker = new Worker(script, { eval: true, workerData: { store, name } });
-    const said = [];
-    worker.on('message', (word) => said.push(word));
-    await until(() => said.includes('begun'), 'begun');
-    return { worker, said };
+    const messages = [];
+    worker.on('message', (message) => messages.push(message));
+    await until(() => messages.includes('started'), 'started');
+    return { worker, messages };
   };
-  const several = await Promise.all(['x', 'y', 'z'].map(begin));
-  for (const { said } of several) await until(() => said.includes('held'), 'held');
+  const holders = await Promise.all(['x', 'y', 'z'].map(startWorker));
+  for (const { messages } of holders) await until(() => messages.includes('held'), 'held');
 
   const held = await client.lock('a').acquire();
-  const waiting = await begin('a');
+  const waiting = await startWorker('a');
   await sleep(100);
-  await waiting.worker.terminate(); // in the midst of its acquire
-  assert.ok(!waiting.said.includes('held'));
+  await waiting.worker.terminate(); // during its acquire
+  assert.ok(!waiting.messages.includes('held'));
   await held.release();
-  // Its lease would be a minute: that we get it now, and can again, shows that nobody else has it; and by the tokens nobody
-  // else, who waited on, had it in between.
+  // The lease is a minute, so acquiring the lock now shows that the worker does not hold it. The tokens show that the worker
+  // did not hold it in between either.
   for (let at = 1n; at <= 3n; at++) {
     await sleep(500);
     const lock = await client.lock('a').acquire({ waitMs: 10_000 });
     assert.strictEqual(lock.token, held.token + at);
     await lock.release();
   }
-  // What a terminated worker held is given back, not waited out.
-  await Promise.all(several.map(({ worker }) => worker.terminate()));
+  // The locks of terminated workers are released at once; their lease is a minute.
+  await Promise.all(holders.map(({ worker }) => worker.terminate()));
   for (const name of ['x', 'y', 'z']) await (await client.lock(name).acquire({ waitMs: 10_000 })).release();
 });
 
-test('a worker terminated while its acquire is answered leaves nothing behind', needsServer, async (t) => {
+test('worker terminated during a response leaves no lock', needsServer, async (t) => {
   const { client, name } = await onTable(t);
   const script = `
     const { workerData } = require('node:worker_threads');
@@ -196,17 +196,17 @@ test('a worker terminated while its acquire is answered leaves nothing behind', 
     require(${INDEX}).createClient(name, { awsConfig, leaseMs: 600000 }).lock('a').acquire();`;
   let worker;
   const writes = [];
-  const endpoint = await between(t, async (operation) => {
-    // The row is written; nobody has heard of it yet.
+  const endpoint = await proxy(t, async (operation) => {
+    // The row is written, but the response has not been sent yet.
     if (operation === 'UpdateItem' && writes.push(operation) === 1) await worker.terminate();
   });
   worker = new Worker(script, { eval: true, workerData: { name, awsConfig: { ...awsConfig, endpoint } } });
-  // Its lease would be ten minutes.
-  await until(async () => writes.length > 1 && (await client.lock('a').inspect()).state === 'free', 'it is given back');
+  // The lease is ten minutes.
+  await until(async () => writes.length > 1 && (await client.lock('a').inspect()).state === 'free', 'the release');
   assert.strictEqual(typeof (await client.lock('a').inspect()).token, 'bigint', 'the row was written');
 });
 
-test('an acquire that is aborted as the process ends leaves nothing behind', needsServer, async (t) => {
+test('acquire aborted at process exit leaves no lock', needsServer, async (t) => {
   const { client, name } = await onTable(t);
   const script = `
     const awsConfig = { ...${JSON.stringify(awsConfig)}, endpoint: process.argv[2] };
@@ -216,21 +216,21 @@ test('an acquire that is aborted as the process ends leaves nothing behind', nee
     process.stdin.once('data', () => abort.abort());`;
   const writes = [];
   let child;
-  const server = await between(t, async (operation) => {
+  const server = await proxy(t, async (operation) => {
     if (operation !== 'UpdateItem' || writes.push(operation) > 1) return;
-    // The row is written; before that is told, the process has nothing left to do.
+    // The row is written. Before the response is sent, the process aborts the call and has nothing else to do.
     child.stdin.end('\n');
-    await until(() => child.said !== '', 'its end');
+    await until(() => child.output !== '', 'the abort');
     await sleep(200);
   });
   child = start(script, { args: [name, server] });
-  assert.deepStrictEqual(await child.ended, { code: 0, signal: null, said: 'aborted\n', complained: '' });
-  // Its lease would be ten minutes.
+  assert.deepStrictEqual(await child.ended, { code: 0, signal: null, output: 'aborted\n', errorOutput: '' });
+  // The lease is ten minutes.
   const { state, token } = await client.lock('a').inspect();
   assert.deepStrictEqual([state, typeof token, writes.length], ['free', 'bigint', 2]);
 });
 
-test('clients that nobody has any more are collected, with all that they had', async () => {
+test('unreferenced clients are collected', async () => {
   const script = `
     (async () => {
       let collected = 0;
@@ -248,20 +248,20 @@ test('clients that nobody has any more are collected, with all that they had', a
         const { signal } = await library.connect('memory:').lock('a').acquire({ maxHoldMs: 1000 });
         await new Promise((resolve) => signal.addEventListener('abort', resolve));
       };
-      const stay = setInterval(() => {}, 1000); // listeners do not keep it
+      const keepAlive = setInterval(() => {}, 1000); // listeners do not keep the process alive
       await Promise.all(Array.from({ length: 300 }, (_, at) => (at % 2 ? released() : lost())));
       for (let at = 0; at < 400 && collected < 290; at++) {
         gc();
         await new Promise(setImmediate);
       }
       console.log(collected >= 290);
-      clearInterval(stay);
+      clearInterval(keepAlive);
     })();`;
-  const { said, complained } = await start(script, { flags: ['--expose-gc'] }).ended;
-  assert.strictEqual(said, 'true\n', complained);
+  const { output, errorOutput } = await start(script, { flags: ['--expose-gc'] }).ended;
+  assert.strictEqual(output, 'true\n', errorOutput);
 });
 
-/** What memory grows by between the middle round and the last, in bytes: of the process, and of the heap of JavaScript. */
+/** Returns the growth of the process and of the JavaScript heap between the middle round and the last, in bytes. */
 async function growth(round, { rounds = 10_000, begin = () => {} } = {}) {
   const script = `
     (async () => {
@@ -273,25 +273,26 @@ async function growth(round, { rounds = 10_000, begin = () => {} } = {}) {
       let middle, end;
       for (let at = 1; at <= ${rounds}; at++) {
         await round(client, kept, at);
-        // Collected now and then, so that the last is no other than the middle one.
+        // Collect garbage regularly, so that the middle and the last measurement have the same conditions.
         if (at % (${rounds} / 10) === 0) end = memory();
         if (at === ${rounds} / 2) middle = end;
       }
       console.log(JSON.stringify({ rss: end.rss - middle.rss, heap: end.heapUsed - middle.heapUsed, kept: kept.length }));
     })();`;
-  // Of the engine's own memory as little as can be: the young generation grows the longer anything runs, 9 MB, then 25;
-  // threads that help to collect keep some megabytes, and the first use of a compiler pages it in. All of that is also
-  // without this package, and differs from run to run; what is left does not by 100 KB.
+  // These flags reduce the engine's own memory, which varies between runs: the young generation grows over time (9 MB, later
+  // 25 MB), collector threads keep some megabytes, and the first use of a compiler loads it. With these flags, the results
+  // vary by less than 100 KB.
   const flags = ['--expose-gc', '--max-semi-space-size=1', '--single-threaded-gc', '--no-opt', '--no-maglev'];
-  const { said, complained, code } = await start(script, { flags }).ended;
-  assert.strictEqual(code, 0, complained);
-  return JSON.parse(said);
+  const { output, errorOutput, code } = await start(script, { flags }).ended;
+  assert.strictEqual(code, 0, errorOutput);
+  return JSON.parse(output);
 }
 
-// Per round 400 and 200 bytes: a call or a lock that is not forgotten has more.
+// 400 and 200 bytes per round. A leaked call or lock is larger.
 const LIMIT = { rss: 2_000_000, heap: 1_000_000 };
 
-test('10,000 times acquire and release: memory grows by 2 MB at most between the 5,000th and the last', async () => {
+// At most 2 MB between the 5,000th and the 10,000th round.
+test('memory does not grow with acquire and release', async () => {
   const { rss, heap } = await growth(async (client) => {
     const lock = await client.lock('a').acquire();
     lock.signal.addEventListener('abort', () => {});
@@ -301,7 +302,7 @@ test('10,000 times acquire and release: memory grows by 2 MB at most between the
   assert.ok(heap <= LIMIT.heap, `the heap by ${heap}`);
 });
 
-test('a listing that was left leaves nothing behind', async () => {
+test('memory does not grow with abandoned listings', async () => {
   const begin = async (client) => {
     for (let at = 0; at < 100; at++) await client.lock(`lock-${at}`).hold(600_000);
   };
@@ -312,25 +313,25 @@ test('a listing that was left leaves nothing behind', async () => {
   assert.ok(rss <= LIMIT.rss && heap <= LIMIT.heap, `${rss} ${heap}`);
 });
 
-test('clients that were made and never used leave nothing behind', async () => {
+test('memory does not grow with unused clients', async () => {
   const round = async (client, kept, at) => {
     library.connect('memory:');
-    if (at % 100 === 0) await new Promise(setImmediate); // collected ones are let go between turns
+    if (at % 100 === 0) await new Promise(setImmediate); // finalizers run between turns of the event loop
   };
   const { rss, heap } = await growth(round, { rounds: 40_000 });
   assert.ok(rss <= LIMIT.rss && heap <= LIMIT.heap, `${rss} ${heap}`);
 });
 
-test('control: memory grows by more if each lock is kept', async () => {
+test('control: memory grows if every lock is kept', async () => {
   const { rss, heap } = await growth(async (client, kept, at) => {
     kept.push(await client.lock(`a${at}`).acquire());
   });
   assert.ok(rss > LIMIT.rss && heap > LIMIT.heap, `${rss} ${heap}`);
 });
 
-test('control: the heap grows by more if a little is left behind', async () => {
+test('control: heap grows if a little is left per call', async () => {
   const { heap } = await growth(async (client, kept, at) => {
-    kept.push(Array.from('as much as the entry of a call', (c) => ({ c, at })));
+    kept.push(Array.from('as large as the entry of a call', (c) => ({ c, at })));
     await client.lock('a').inspect();
   });
   assert.ok(heap > LIMIT.heap, String(heap));

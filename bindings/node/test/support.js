@@ -1,5 +1,5 @@
 'use strict';
-// What the tests share: the server, the packages that they drive, tables, processes.
+// Shared helpers of the tests: the DynamoDB server, npm packages, tables, rows and processes.
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
@@ -12,11 +12,11 @@ const { setTimeout: sleep } = require('node:timers/promises');
 const library = require('..');
 
 const modules = process.env.DYNAMO_LOCK_TEST_NODE_MODULES;
-/** From the packages of `package-lock.json`, which `cargo xtask test` installs. */
+/** `require` for the packages in `package-lock.json`, which `cargo xtask test` installs. */
 const packages = modules ? createRequire(join(modules, 'here.js')) : undefined;
 const endpoint = process.env.DYNAMO_LOCK_TEST_ENDPOINT;
 
-/** Options for a test that needs a server, or the packages too; without them it says why it is skipped. */
+/** Options of tests that need a server, npm packages or both. Without them the test is skipped. */
 const needsServer = { skip: endpoint ? false : '`cargo xtask test` starts a DynamoDB server' };
 const needsAll = { skip: endpoint && modules ? false : '`cargo xtask test` starts a DynamoDB server and installs npm packages' };
 const needsPackages = { skip: modules ? false : '`cargo xtask test` installs npm packages' };
@@ -24,10 +24,10 @@ const needsPackages = { skip: modules ? false : '`cargo xtask test` installs npm
 const awsConfig = { accessKeyId: 'test', secretAccessKey: 'test', region: 'us-east-1', endpoint };
 
 let tables = 0;
-/** A name that no other test has. */
+/** Returns a table name that no other test uses. */
 const tableName = () => `node-${process.pid}-${Date.now().toString(36)}-${tables++}`;
 
-/** A client of a table of its own, which goes with the test. */
+/** Creates a table and a client of it. The table is deleted after the test. */
 async function onTable(t, options = {}) {
   const name = tableName();
   const client = library.createClient(name, { awsConfig, ...options });
@@ -36,24 +36,28 @@ async function onTable(t, options = {}) {
   return { name, client };
 }
 
-/** SDK v2's low-level client. */
+/** Returns an `AWS.DynamoDB` of SDK v2. */
 function v2(options = {}) {
   process.env.AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE = '1';
   const AWS = packages('aws-sdk');
   return new AWS.DynamoDB({ ...awsConfig, ...options });
 }
 
-/** The row of a lock as it is in the table. */
+/** Reads the row of a lock. */
 async function row(table, lock) {
   const { Item } = await v2().getItem({ TableName: table, Key: { name: { S: lock } }, ConsistentRead: true }).promise();
   return Item;
 }
 
-async function plant(table, lock, attributes) {
+/** Writes the row of a lock. */
+async function putRow(table, lock, attributes) {
   await v2().putItem({ TableName: table, Item: { name: { S: lock }, ...attributes } }).promise();
 }
 
-/** A node process that runs `script`, in which `library` is the package unless it is bare; what it prints, and how it ended. */
+/**
+ * Starts a Node process that runs `script`, where `library` is this package unless `bare` is set. The property `output` is
+ * its standard output so far, and `ended` resolves to its exit code, signal and output.
+ */
 function start(script, { args = [], env = {}, flags = [], cwd, bare = false } = {}) {
   const preamble = bare ? '' : `'use strict'; const library = require(${JSON.stringify(join(__dirname, '..'))});\n`;
   const child = spawn(process.execPath, [...flags, '-e', preamble + script, ...args], {
@@ -61,23 +65,27 @@ function start(script, { args = [], env = {}, flags = [], cwd, bare = false } = 
     env: { ...process.env, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
-  child.said = '';
-  child.complained = '';
-  child.stdout.on('data', (data) => (child.said += data));
-  child.stderr.on('data', (data) => (child.complained += data));
-  child.ended = once(child, 'close').then(([code, signal]) => ({ code, signal, said: child.said, complained: child.complained }));
+  child.output = '';
+  child.errorOutput = '';
+  child.stdout.on('data', (data) => (child.output += data));
+  child.stderr.on('data', (data) => (child.errorOutput += data));
+  const ended = ([code, signal]) => ({ code, signal, output: child.output, errorOutput: child.errorOutput });
+  child.ended = once(child, 'close').then(ended);
   return child;
 }
 
-/** A server between a client and the real one, which does `then(operation)` before it passes each answer on. Its URL. */
-async function between(t, then) {
+/**
+ * Starts a proxy in front of the DynamoDB server and returns its URL. Before it passes on a response, it awaits
+ * `beforeResponse(operation)`.
+ */
+async function proxy(t, beforeResponse) {
   const server = createServer(async (request, response) => {
     const body = Buffer.concat(await request.toArray());
     const { host, connection, 'content-length': length, ...headers } = request.headers;
-    const answer = await fetch(endpoint, { method: 'POST', headers, body });
-    const text = await answer.text();
-    await then(request.headers['x-amz-target'].split('.')[1]);
-    response.writeHead(answer.status, { 'content-type': answer.headers.get('content-type') });
+    const upstream = await fetch(endpoint, { method: 'POST', headers, body });
+    const text = await upstream.text();
+    await beforeResponse(request.headers['x-amz-target'].split('.')[1]);
+    response.writeHead(upstream.status, { 'content-type': upstream.headers.get('content-type') });
     response.end(text);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -85,23 +93,23 @@ async function between(t, then) {
   return `http://127.0.0.1:${server.address().port}`;
 }
 
-/** Waits until `there()` is true; polls, so that nothing rests on how long it takes. */
-async function until(there, what) {
+/** Polls until `condition()` is true, at most 30 s. Tests use it so that they do not depend on the speed of the machine. */
+async function until(condition, description) {
   for (let tries = 0; tries < 1200; tries++) {
-    if (await there()) return;
+    if (await condition()) return;
     await sleep(25);
   }
-  throw new Error(`never: ${what}`);
+  throw new Error(`timed out waiting for: ${description}`);
 }
 
-/** What a callback is called with, each time. */
-function heard() {
+/** Returns a callback that records its arguments in `calls`, and a promise of the first ones. */
+function recorder() {
   const calls = [];
-  let first;
-  const called = new Promise((resolve) => (first = resolve));
+  let resolveFirst;
+  const called = new Promise((resolve) => (resolveFirst = resolve));
   const callback = (...values) => {
     calls.push(values);
-    first(values);
+    resolveFirst(values);
   };
   return { callback, calls, called };
 }
@@ -109,7 +117,7 @@ function heard() {
 const folders = [];
 process.once('exit', () => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
 
-/** A folder that goes with this process. */
+/** Creates a folder that is deleted when this process exits. */
 function directory() {
   folders.push(mkdtempSync(join(tmpdir(), 'dynamo-lock-')));
   return folders.at(-1);
@@ -117,5 +125,5 @@ function directory() {
 
 module.exports = {
   library, packages, modules, endpoint, needsServer, needsAll, needsPackages, awsConfig, tableName, onTable, v2, row,
-  plant, start, between, until, heard, sleep, directory,
+  putRow, start, proxy, until, recorder, sleep, directory,
 };

@@ -1,5 +1,5 @@
 'use strict';
-// The types say what there is, and both ways of loading work.
+// The declarations match the implementation, and the package loads by require and by import.
 
 const test = require('node:test');
 const assert = require('node:assert');
@@ -22,20 +22,21 @@ function compile(text, ...names) {
   return spawnSync(process.execPath, [join(modules, 'typescript', 'bin', 'tsc'), ...flags, ...names], { cwd: folder, encoding: 'utf8' });
 }
 
-test('the types hold for a file that uses everything, as either kind of module', needsPackages, () => {
-  const text = readFileSync(join(__dirname, 'everything.ts'), 'utf8');
-  const { stdout, status } = compile(text, 'everything.mts', 'everything.cts');
+test('declarations accept the whole API in both module kinds', needsPackages, () => {
+  const text = readFileSync(join(__dirname, 'api.ts'), 'utf8');
+  const { stdout, status } = compile(text, 'api.mts', 'api.cts');
   assert.strictEqual(stdout, '');
   assert.strictEqual(status, 0);
 });
 
-test('control: a wrong use does not compile', needsPackages, () => {
+test('control: wrong use does not compile', needsPackages, () => {
   const { stdout, status } = compile(`import { createClient } from 'dynamo-lock';\ncreateClient('Lock').lock(7);`, 'wrong.mts');
   assert.notStrictEqual(status, 0);
   assert.match(stdout, /wrong\.mts\(2,/);
 });
 
-test('what the types name is there, and all that is there is named', () => {
+/** Compares the exports, and the members of the interfaces that have a class. */
+test('declarations match the exported API', () => {
   const text = readFileSync(join(root, 'index.d.ts'), 'utf8');
   const values = [...text.matchAll(/^export (?:function|class) (\w+)/gm)].map(([, name]) => name);
   assert.deepStrictEqual(Object.keys(library).sort(), [...new Set(values)].sort());
@@ -51,7 +52,7 @@ test('what the types name is there, and all that is there is named', () => {
   }
 });
 
-test('require and import give the same', async () => {
+test('require and import return the same values', async () => {
   const imported = await import('../index.mjs');
   assert.deepStrictEqual(Object.keys(imported).filter((name) => name !== 'default').sort(), Object.keys(library).sort());
   for (const [name, value] of Object.entries(library)) assert.strictEqual(imported[name], value);

@@ -66,7 +66,7 @@ pub enum Command {
     Run(RunArgs),
     /// Acquire a lock for a fixed time and print its token
     ///
-    /// The lock is neither renewed nor released, so that it stays held after this command has ended. The exit code is
+    /// The lock is neither renewed nor released, so it stays held after this command has ended. The exit code is
     /// 75 if another client holds the lock.
     Hold {
         /// Name of the lock
@@ -252,13 +252,13 @@ fn flock_flag(flag: &str) -> Option<&'static str> {
         "-x" | "-e" | "--exclusive" => Some("every lock is exclusive"),
         "-s" | "--shared" => Some("there are no shared locks; if an exclusive lock is sufficient"),
         "-u" | "--unlock" => Some("a lock is released when its command has ended"),
-        "-o" | "--close" => Some("locks are not descriptors, so that there is none to close"),
+        "-o" | "--close" => Some("a lock is not a descriptor, so there is none to close"),
         _ => None,
     }
 }
 
 /// Parses a duration: seconds with or without a fraction, as in flock(1), or units such as `1m30s`.
-pub fn duration(text: &str) -> Result<Duration, String> {
+fn duration(text: &str) -> Result<Duration, String> {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
     let parsed = if plain {
         text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())

@@ -261,6 +261,11 @@ fn revoke_without_token_shows_the_holder_and_revokes_it() {
         running.end().ends_with(code);
         assert_eq!(token(&place, "a") == held.trim(), code != 0);
     }
+    let (running, terminal) = start(&["revoke", "a", "--force", "--yes"]);
+    running.end().ends_with(0);
+    until("it shows the holder", || terminal.said().contains("held by stuck ("));
+    assert!(!terminal.said().contains("[y/N]"), "{:?}", terminal.said());
+    place.run(&["run", "-n", "a", "true"]).ends_with(0);
 }
 
 /// The lock is released and acquired again while the question is open: the new holder keeps it.

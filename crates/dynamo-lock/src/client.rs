@@ -1,4 +1,4 @@
-//! [`Client`]: a store, a name for oneself, and the durations to live by.
+//! [`Client`]: a store, plus the owner label and the timings of the locks that it makes.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,24 +13,42 @@ use futures_core::Stream;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Random, SystemClock, SystemRandom};
-use crate::drive::Core;
+use crate::core::Core;
 use crate::inspect::Inspection;
 use crate::lock::Lock;
 use crate::observer::{Observer, Tracing};
 use crate::store::{Answer, BoxFuture, IntoStore, Page, Store, StoreError};
+use crate::watch_cache::WatchCache;
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 
-/// Makes locks. Cheap to clone; clones share everything.
+/// Factory of [`Lock`]s on one store.
 ///
-/// Needs a tokio runtime with time enabled when a lock is acquired or released, not before.
+/// Create one client per process and clone it: clones are cheap and share their state. A client remembers the locks that
+/// it has seen held, so that several short attempts to acquire a lock add up to one long observation of its holder.
+///
+/// Creating a client and its locks needs no runtime. Acquiring, releasing and reading need a tokio runtime with time
+/// enabled, and panic without one.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) core: Arc<Core>,
 }
 
 impl Client {
-    /// Begins a client on a store.
+    /// Returns a builder for a client on `store`. Accepts a store or an `Arc<dyn Store>`.
+    ///
+    /// ```
+    /// use dynamo_lock::{Client, Memory};
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> Result<(), dynamo_lock::ConfigError> {
+    /// let client = Client::builder(Memory::new())
+    ///     .owner("worker-7")
+    ///     .lease(Duration::from_secs(30))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder(store: impl IntoStore) -> ClientBuilder {
         ClientBuilder {
             store: store.into_store(),
@@ -46,26 +64,52 @@ impl Client {
         }
     }
 
-    /// A handle to the lock of this name. Nothing happens yet.
+    /// Returns a handle to the lock `name`. Sends no request.
     ///
     /// # Errors
-    /// [`NameError`] if it is no lock name: 1 to 2,048 bytes without control characters.
+    /// [`NameError`] unless the name has 1 to 2,048 bytes of UTF-8 and no control characters.
     pub fn lock(&self, name: impl Into<String>) -> Result<Lock, NameError> {
         Ok(Lock::new(self.clone(), LockName::new(name)?))
     }
 
-    /// All rows of the store, in pages as it goes: eventually consistent, in any order.
+    /// Lists all rows of the store, held or not, in no particular order. Sends no request until the list is read.
+    ///
+    /// Pages are fetched as needed, with eventually consistent reads. On DynamoDB this scans the whole table.
+    ///
+    /// ```
+    /// use dynamo_lock::{Client, Inspection, Memory};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = Client::builder(Memory::new()).build()?;
+    /// let guard = client.lock("orders/rebuild")?.acquire().await?;
+    ///
+    /// let mut list = client.list();
+    /// while let Some(row) = list.try_next().await? {
+    ///     match row.inspection {
+    ///         Ok(Inspection::Held { holder, .. }) => println!("{:?}: held by {:?}", row.name, holder.owner),
+    ///         Ok(_) => println!("{:?}: not held", row.name),
+    ///         Err(error) => println!("{:?}: {error}", row.name),
+    ///     }
+    /// }
+    /// # drop(guard);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn list(&self) -> List {
         List { core: self.core.clone(), page: VecDeque::new(), next: Some(None), flight: None }
     }
 
-    /// Waits until what goes on in the background is done: clean-ups of dropped acquires, and releases of dropped
-    /// guards. At most one lease; what is not done by then is over within its own. Guards that live go on.
+    /// Waits for background work: releases of dropped guards, and clean-up after cancelled acquisitions.
+    ///
+    /// Waits for at most one lease. A lock that was not released by then expires by itself. Call this before the
+    /// process or its runtime ends, because the runtime cancels background tasks, and other clients would have to wait
+    /// for the lease. Guards are not affected, and the client remains usable.
     ///
     /// # Cancel safety
-    /// Safe: it only waits.
+    /// Safe. The background work continues.
     pub async fn close(&self) {
-        // For good: what is closed takes new tasks all the same, and who else waits here needs it to be.
+        // The tracker stays closed, because other calls of `close` may still be waiting. It accepts new tasks anyway.
         self.core.tasks.close();
         tokio::select! {
             biased;
@@ -81,8 +125,12 @@ impl fmt::Debug for Client {
     }
 }
 
-/// What a [`Client`] is made of; [`build`](ClientBuilder::build) checks it.
+/// Builder of a [`Client`]. [`build`](ClientBuilder::build) checks all values.
+///
+/// The defaults suit most applications. Choose the [`lease`](ClientBuilder::lease) first: every other default follows
+/// from it.
 #[derive(Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
 pub struct ClientBuilder {
     store: Arc<dyn Store>,
     owner: Option<String>,
@@ -97,69 +145,88 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Who asks, for people: 1 to 256 bytes. The host, the process and an instance nonce are added to it. Default: the
-    /// program's name.
+    /// Sets the owner label, which is stored with every lock and shown to others: 1 to 256 bytes. Default: the name of
+    /// the program.
+    ///
+    /// The client appends the host name, the process ID and a random instance ID. The label is for people only; clients
+    /// with equal labels still exclude each other.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
         self
     }
 
-    /// The lease, 1 s to 1 h, default 20 s: how long others wait after this host has crashed.
+    /// Sets the lease, 1 s to 1 h. Default: 20 s.
+    ///
+    /// If this process crashes, other clients wait about this long before they acquire its locks. A long lease needs
+    /// fewer renewals and tolerates longer outages of the store and longer pauses of the process.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// Time from one renewal to the next: default a quarter of the lease, at most a third, at most 5 minutes.
+    /// Sets the heartbeat interval, the time from one renewal to the next: 10 ms to a third of the lease, at most 5
+    /// minutes. Default: a quarter of the lease, at most 5 minutes.
+    ///
+    /// With the default, three renewals in a row may fail before the lock is lost.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = Some(heartbeat);
         self
     }
 
-    /// Shortest and longest pause between polls of a held lock, default 25 ms to min(1 s, lease/20), chosen between with
-    /// jitter.
+    /// Sets the shortest and the longest pause between two reads while waiting for a held lock, within 1 ms to 60 s.
+    /// Default: 25 ms to a twentieth of the lease, at most 1 s.
+    ///
+    /// Pauses grow and are chosen at random within this range. Shorter pauses notice a release earlier; on DynamoDB
+    /// every poll of every waiter costs half a read unit.
     pub fn poll(mut self, range: RangeInclusive<Duration>) -> Self {
         self.poll = Some(range);
         self
     }
 
-    /// How long past its `expiresOn` the row of an original npm `dynamo-lock` is respected, default 2 s: as far as the
-    /// wall clocks of its writers may be ahead.
+    /// Sets how long a row of npm dynamo-lock (0.1.x) is respected after its `expiresOn`. Default: 2 s.
+    ///
+    /// Such rows contain a time of the writer's wall clock. Choose the largest difference between the wall clocks of the
+    /// hosts. Rows that this library wrote do not depend on wall clocks.
     pub fn legacy_skew(mut self, skew: Duration) -> Self {
         self.legacy_skew = Some(skew);
         self
     }
 
-    /// Whether the `Date` of answers may tell the end of leases. Default: what the store says of itself.
+    /// Sets whether the `Date` headers of the store's answers may prove that a lease has expired. Default: the value of
+    /// [`Store::service_clock`], which is `true` for DynamoDB on AWS.
+    ///
+    /// If `true`, a client that starts after a crash can acquire the lock as soon as the service's clock shows that the
+    /// lease has ended. If `false`, it observes the row for one lease first. Set it to `true` only if the clocks of all
+    /// servers that answer are within 2 s of each other.
     pub fn service_clock(mut self, on: bool) -> Self {
         self.service_clock = Some(on);
         self
     }
 
-    /// Another clock: for simulators.
+    /// Replaces the clocks of the operating system, for simulators.
     #[cfg(feature = "simulation")]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Another random source: for simulators.
+    /// Replaces the random source of the operating system, for simulators.
     #[cfg(feature = "simulation")]
     pub fn random(mut self, random: impl Random + 'static) -> Self {
         self.random = Arc::new(random);
         self
     }
 
-    /// Is told what happens, in place of `tracing`.
+    /// Sets the receiver of events, in place of the one that emits `tracing` events.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
     }
 
-    /// Checks everything and makes the client. No request is sent.
+    /// Creates the client. Sends no request.
     ///
     /// # Errors
-    /// [`ConfigError`]: which value cannot be, and what can.
+    /// [`ConfigError`] if a value is out of range; the message contains the allowed range.
     pub fn build(self) -> Result<Client, ConfigError> {
         let label = self.owner.unwrap_or_else(program);
         if label.is_empty() || label.len() > OWNER_MAX {
@@ -186,7 +253,7 @@ impl ClientBuilder {
             owner,
             timing,
             service: service_clock.then(|| Mutex::new(ServiceClock::default())),
-            watches: Mutex::default(),
+            watches: WatchCache::default(),
             tasks: TaskTracker::new(),
         };
         Ok(Client { core: Arc::new(core) })
@@ -216,37 +283,36 @@ fn host() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
-/// One row of a listing.
+/// One row of a [`List`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Listed {
-    /// Its name, as it is in the store: somebody else's words, escape before printing.
+    /// Name of the row. Escape it before printing, because other programs may have written it; it is not necessarily a
+    /// valid [`LockName`].
     pub name: String,
-    /// What its row says.
+    /// State of the lock, or the reason why the row cannot be read as a lock.
     pub inspection: Result<Inspection, RowError>,
 }
 
-/// The rows of a store, page by page. A stream of [`Listed`]; [`next`](List::next) serves where no stream combinators
-/// are at hand.
+/// Rows of a store, returned by [`Client::list`]. Implements [`Stream`].
 pub struct List {
     core: Arc<Core>,
     page: VecDeque<Listed>,
-    /// The cursor of the page to ask for, if there is one more.
+    /// Cursor of the next page; `None` after the last page.
     next: Option<Option<String>>,
     flight: Option<BoxFuture<'static, Answer<Page>>>,
 }
 
 impl List {
-    /// The next row; `None` at the end.
+    /// Returns the next row, or `None` after the last one.
     ///
     /// # Errors
-    /// [`StoreError`] if a page could not be read; asking again asks for that page again.
+    /// [`StoreError`] if a page could not be read. The next call requests the same page again.
     ///
     /// # Cancel safety
-    /// Safe: no row is skipped.
-    #[allow(clippy::should_implement_trait)] // the async form of the same word
-    pub async fn next(&mut self) -> Option<Result<Listed, StoreError>> {
-        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    /// Safe. No row is skipped.
+    pub async fn try_next(&mut self) -> Result<Option<Listed>, StoreError> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await.transpose()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Clocks and luck: the only place that asks the operating system for them. A simulator brings its own.
+//! Clocks and random sources: the only module that reads the clocks and the random source of the operating system.
 
 #[cfg(unix)]
 use nix::time::{ClockId, clock_gettime};
@@ -8,24 +8,31 @@ use std::time::Duration;
 use crate::store::BoxFuture;
 use dynamo_lock_protocol::ClockReading;
 
-/// A host's clocks, and a way to wait by them.
+/// The clocks of a host, and a timer that follows them.
+///
+/// A simulator implements this trait and passes it to `ClientBuilder::clock`.
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// Reads all clocks, together.
+    /// Reads all clocks at the same moment.
     fn now(&self) -> ClockReading;
 
-    /// Waits at least this long while the host is awake. It may be late by any time: whoever waits looks at
-    /// [`now`](Clock::now) afterwards.
+    /// Waits for at least `duration` while the host is not suspended.
+    ///
+    /// The future may complete arbitrarily late, so callers read [`now`](Clock::now) afterwards.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 
-/// A source of random bits that nobody else gets.
+/// A source of random bits.
+///
+/// Lease IDs and record versions come from it, so two clients must never get the same bits.
 pub trait Random: fmt::Debug + Send + Sync {
-    /// 128 of them.
+    /// Returns 128 fresh random bits.
     fn bits(&self) -> u128;
 }
 
-/// The operating system's clocks: on Linux CLOCK_BOOTTIME and CLOCK_MONOTONIC_RAW, elsewhere the clock that goes on
-/// during suspension, if there is one.
+/// The clocks of the operating system.
+///
+/// Linux and Android: `CLOCK_BOOTTIME` and `CLOCK_MONOTONIC_RAW`. Other Unix systems: `CLOCK_MONOTONIC`, which counts
+/// suspension on Apple's systems. Elsewhere: [`std::time::Instant`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -50,15 +57,15 @@ fn lease_clocks() -> (u64, u64) {
 
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 fn lease_clocks() -> (u64, u64) {
-    // On Apple's systems CLOCK_MONOTONIC goes on during suspension; on the BSDs it is the nearest there is.
+    // The BSDs have no clock that is certain to count suspension.
     let now = read(ClockId::CLOCK_MONOTONIC);
     (now, now)
 }
 
 #[cfg(unix)]
 fn read(clock: ClockId) -> u64 {
-    // These clocks exist wherever this compiles. If one did not answer, zero ends every belief: elapsed time is the
-    // larger of the clocks, and the wall clock is among them.
+    // These clocks exist on every system that this compiles for. If a call failed, zero would be safe, because a holder
+    // uses the largest elapsed time of all its clocks, and the wall clock is one of them.
     clock_gettime(clock).map_or(0, |time| Duration::from(time).as_nanos() as u64)
 }
 
@@ -73,15 +80,17 @@ fn lease_clocks() -> (u64, u64) {
     (elapsed, elapsed)
 }
 
-/// The operating system's random source.
+/// The random source of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
+    /// # Panics
+    /// Panics if the operating system has no random source. Linux waits until it is ready after boot.
     fn bits(&self) -> u128 {
         let mut bytes = [0; 16];
-        #[allow(clippy::disallowed_methods, clippy::expect_used)]
-        getrandom::fill(&mut bytes).expect("the operating system gives random bits once it is up");
+        #[allow(clippy::disallowed_methods)]
+        getrandom::fill(&mut bytes).expect("the operating system provides random bits");
         u128::from_le_bytes(bytes)
     }
 }

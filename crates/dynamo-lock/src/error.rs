@@ -1,29 +1,32 @@
-//! Errors: a narrow enum per operation, a variant only where a caller would act differently.
+//! Error types: one enum per operation, with a variant for each case that callers handle differently.
 
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, LossReason, RowError};
+use dynamo_lock_protocol::{ConfigError, DATA_MAX, FencingToken, Holder, LockName, LossReason, RowError};
 
 use crate::store::StoreError;
 
-/// Why a lock was not acquired.
+/// Error returned by [`Lock::acquire`](crate::Lock::acquire) and its variants. The lock is not held.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// Somebody else held it for as long as we were to wait.
-    #[error("not acquired within {waited:?}: somebody else holds the lock; wait longer or look who with `inspect`")]
+    /// Another client held the lock for the whole time limit. Only returned if there is a limit.
+    #[error(
+        "cannot acquire the lock within {waited:?}: another client holds it; wait longer, or find the holder with `inspect`"
+    )]
     TimedOut {
-        /// Who held it when we last looked. Somebody else's words: escape before printing.
+        /// Last holder that was seen, `None` if the row was never seen held. Escape the text before printing it,
+        /// because other processes wrote it.
         holder: Option<Holder>,
-        /// How long we waited.
+        /// Time since the call, without time during which the host was suspended.
         waited: Duration,
     },
-    /// The store said no, or nothing for a whole lease.
+    /// The store rejected a request, or returned no usable answer for a whole lease.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The row of this name is not one that we may touch.
+    /// The row of this name is not a lock, or has a format that this version does not support. It was not changed.
     #[error("lock {name:?}: {error}", name = name.as_str())]
     Row {
         /// Name of the lock.
@@ -31,13 +34,13 @@ pub enum AcquireError {
         /// Reason why the row is refused.
         error: RowError,
     },
-    /// The options of this acquisition cannot be.
+    /// An option of this acquisition is out of range. No request was sent.
     #[error(transparent)]
     Config(#[from] ConfigError),
 }
 
 impl AcquireError {
-    /// Whether the same call may succeed later.
+    /// Returns whether the same call may succeed later without a change of the configuration or the table.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::TimedOut { .. } => true,
@@ -47,56 +50,60 @@ impl AcquireError {
     }
 }
 
-/// Why a lock was not put on hold.
+/// Error returned by [`Lock::hold`](crate::Lock::hold).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HoldError {
-    /// Somebody else holds it.
-    #[error("somebody else holds the lock: try again later or look who with `inspect`")]
+    /// Another client holds the lock.
+    #[error("cannot hold the lock: another client holds it; try again later, or find the holder with `inspect`")]
     Held {
-        /// Who. Somebody else's words: escape before printing.
+        /// The current holder. Escape the text before printing it, because another process wrote it.
         holder: Box<Holder>,
     },
-    /// It was acquired, but is not known to last; the background gives it up again, and until that is answered it may be
-    /// in the row, at most for as long as was asked.
+    /// The lock was acquired, but could not be extended to the whole duration. It is released in the background; if
+    /// that fails too, the lock stays held for at most the requested duration.
     #[error(transparent)]
     Lost(#[from] Lost),
-    /// It could not be acquired.
+    /// The lock could not be acquired for another reason.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
 }
 
-/// A lock that was held is no longer to be trusted.
+/// Error returned when a held lock is no longer valid.
+///
+/// Stop the protected work. Another client may hold the lock already; a resource that checks fencing tokens rejects
+/// writes with the old [`token`](Lost::token) once it has seen the new one.
 #[derive(Clone, Debug)]
 pub struct Lost<T = ()> {
-    /// Why.
+    /// Reason of the loss.
     pub reason: LossReason,
-    /// Which lock.
+    /// Name of the lock.
     pub name: LockName,
-    /// The token that it had: a resource that has seen a larger one refuses it.
+    /// Fencing token of the lost acquisition.
     pub token: FencingToken,
-    /// What the work gave, if it had finished when the loss was noticed.
+    /// Output of the work, if the work had completed when the loss was noticed.
     pub output: Option<T>,
-    /// What the store last said, if that was an error: it tells "taken" from "unreachable".
+    /// Error of the last renewal, `None` if it was answered. It distinguishes an unreachable store from a lock that
+    /// was taken over.
     pub last_error: Option<StoreError>,
 }
 
 impl<T> fmt::Display for Lost<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = match self.reason {
-            LossReason::Expired => "no renewal landed in time: look at the store and the network",
-            LossReason::TakenOver => "somebody else has taken it over: the lease may be too short for this host",
-            LossReason::Revoked => "an operator revoked it",
-            LossReason::RowGone => "its row was deleted: nobody may delete rows of held locks",
-            LossReason::MaxHold => "it was held for as long as it may be: allow more, or do less at a time",
+        let reason = match self.reason {
+            LossReason::Expired => "no renewal succeeded before its lease ended; check the store and the network",
+            LossReason::TakenOver => "another client has taken it over; the lease may be too short for this host",
+            LossReason::Revoked => "it was revoked by an operator",
+            LossReason::RowGone => "its row was deleted; do not delete rows of held locks",
+            LossReason::MaxHold => "its maximum hold time has passed; raise `max_hold`, or do less work at a time",
             LossReason::Suspended => {
-                "the host slept or its clock jumped past the end of the lease, or the process was forked"
+                "the host was suspended, its clock jumped past the end of the lease, or the process was forked"
             }
-            _ => "it is not to be trusted any more",
+            _ => "its lease is no longer valid",
         };
-        write!(f, "lock {:?} with token {} is lost: {why}", self.name.as_str(), self.token)?;
+        write!(f, "lock {:?} with token {} is lost: {reason}", self.name.as_str(), self.token)?;
         match &self.last_error {
-            Some(error) => write!(f, " (the store last said: {error})"),
+            Some(error) => write!(f, " (last error of the store: {error})"),
             None => Ok(()),
         }
     }
@@ -108,86 +115,6 @@ impl<T: fmt::Debug> Error for Lost<T> {
     }
 }
 
-/// Why a release is not known to have released.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReleaseError {
-    /// The lock had been lost before: others may have been in since.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-    /// No answer told. If the lock is still held, it is over within its lease.
-    #[error("the release was not answered: if the lock is still held, it is over within its lease")]
-    Unknown,
-    /// The store said no; the lock is over within its lease.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why work under a lock, or the lock around it, failed. Nothing is swallowed: what the work gave is kept.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WithError<T: fmt::Debug> {
-    /// The lock was not acquired; the work did not begin.
-    #[error(transparent)]
-    Acquire(#[from] AcquireError),
-    /// The lock was lost while the work went on; it was dropped, unless it had finished.
-    #[error(transparent)]
-    Lost(Lost<T>),
-    /// The work finished, and the release did not.
-    #[error("the work is done, but: {error}")]
-    Release {
-        /// What the work gave.
-        output: T,
-        /// Why the release failed.
-        error: ReleaseError,
-    },
-}
-
-/// Why a reign was not revoked.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RevokeError {
-    /// That reign had ended before, by itself.
-    #[error("no reign with token {token} holds the lock: it has ended, look again with `inspect`")]
-    Ended {
-        /// The token that was asked for.
-        token: FencingToken,
-        /// Who holds the lock now, if anybody.
-        holder: Option<Box<Holder>>,
-    },
-    /// No answer told.
-    #[error("the revocation was not answered: look again with `inspect`")]
-    Unknown,
-    /// The row of this name is not one that we may touch.
-    #[error("lock {name:?}: {error}", name = name.as_str())]
-    Row {
-        /// Name of the lock.
-        name: LockName,
-        /// Reason why the row is refused.
-        error: RowError,
-    },
-    /// The store said no.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Why a lock could not be inspected.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InspectError {
-    /// The row of this name is not one that we can read.
-    #[error("lock {name:?}: {error}", name = name.as_str())]
-    Row {
-        /// Name of the lock.
-        name: LockName,
-        /// Reason why the row is refused.
-        error: RowError,
-    },
-    /// The store said no.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// Error returned by [`Guard::ensure`](crate::Guard::ensure).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -196,13 +123,111 @@ pub enum EnsureError {
     #[error(transparent)]
     Lost(#[from] Lost),
     /// The lock is held, but its lease ends earlier than required.
-    #[error("the lease ends in {left:?}, which is less than {min:?}; renew it first, or use a longer lease")]
+    #[error("the lease ends in {left:?}, but {min:?} are required; renew it first, or use a longer lease")]
     TooShort {
         /// Remaining time of the lease.
         left: Duration,
         /// Required time.
         min: Duration,
     },
+}
+
+/// Error returned by [`Guard::update_data`](crate::Guard::update_data).
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// The lock was lost before the store confirmed the new data. The row may contain the old or the new data.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The data is too long. No request was sent.
+    #[error("cannot store {bytes} bytes of data: the limit is {DATA_MAX}; store them elsewhere and keep a reference")]
+    Data {
+        /// Length of the data in bytes.
+        bytes: usize,
+    },
+}
+
+/// Error returned by [`Guard::release`](crate::Guard::release).
+///
+/// In every case the lock becomes free within its lease at the latest, because nothing renews it any more.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// The lock was lost before the release. Other clients may have held it since.
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    /// The outcome is unknown, because the store did not respond. If the lock is still held, it expires within its
+    /// lease.
+    #[error("cannot tell whether the lock was released: the store did not respond; it expires within its lease")]
+    Unknown,
+    /// The store rejected the release. The lock expires within its lease.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Error returned by [`Lock::with`](crate::Lock::with). The output of completed work is never dropped.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WithError<T: fmt::Debug> {
+    /// The lock was not acquired, and the work was not started.
+    #[error(transparent)]
+    Acquire(#[from] AcquireError),
+    /// The lock was lost during the work. The work was cancelled unless [`Lost::output`] contains its output.
+    #[error(transparent)]
+    Lost(Lost<T>),
+    /// The work completed while the lock was held, but the release failed.
+    #[error("the work completed, but the lock was not released: {error}")]
+    Release {
+        /// Output of the work.
+        output: T,
+        /// Error of the release.
+        error: ReleaseError,
+    },
+}
+
+/// Error returned by [`Lock::revoke`](crate::Lock::revoke) and [`Lock::force_revoke`](crate::Lock::force_revoke).
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RevokeError {
+    /// The acquisition with this token had already ended, or never existed. Nothing was changed.
+    #[error("cannot revoke token {token}: its lease has ended; find the current holder with `inspect`")]
+    Ended {
+        /// The requested token.
+        token: FencingToken,
+        /// Current holder of the lock, `None` if it is free.
+        holder: Option<Box<Holder>>,
+    },
+    /// The outcome is unknown, because the store did not respond.
+    #[error("cannot tell whether the lock was revoked: the store did not respond; find the holder with `inspect`")]
+    Unknown,
+    /// The row of this name is not a lock, or has a format that this version does not support. It was not changed.
+    #[error("lock {name:?}: {error}", name = name.as_str())]
+    Row {
+        /// Name of the lock.
+        name: LockName,
+        /// Reason why the row is refused.
+        error: RowError,
+    },
+    /// The store rejected the request.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Error returned by [`Lock::inspect`](crate::Lock::inspect).
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InspectError {
+    /// The row of this name is not a lock, or has a format that this version does not support.
+    #[error("lock {name:?}: {error}", name = name.as_str())]
+    Row {
+        /// Name of the lock.
+        name: LockName,
+        /// Reason why the row is refused.
+        error: RowError,
+    },
+    /// The store rejected the read or did not respond.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Error returned by [`DynamoDb::condition_check`](crate::DynamoDb::condition_check) for a guard of another store.
@@ -217,6 +242,6 @@ pub enum EnsureError {
 pub struct TableMismatch {
     /// Name of the lock.
     pub name: LockName,
-    /// Name or ARN of the table that the check was requested from.
+    /// Name or ARN of the table of the store on which `condition_check` was called.
     pub table: String,
 }

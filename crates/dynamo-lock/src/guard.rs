@@ -2,78 +2,36 @@
 
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{DATA_MAX, FencingToken, Held, LockName, LossReason, Release, ReleaseEnd};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::drive::{Core, Reply, lock};
-use crate::error::{EnsureError, Lost, ReleaseError};
+use crate::core::Core;
+use crate::error::{EnsureError, Lost, ReleaseError, UpdateError};
 use crate::observer::Event;
+use crate::renewal::Holding;
 use crate::store::StoreError;
 
-/// What a guard shares with the task that keeps its lock.
-pub(crate) struct Holding {
-    core: Arc<Core>,
-    name: LockName,
-    token: FencingToken,
-    held: Mutex<Held>,
-    last_error: Mutex<Option<StoreError>>,
-    /// For the keeper: look again, something was asked for.
-    wake: Notify,
-    /// For whoever waits for a renewal to land.
-    changed: Notify,
-    /// The user's word for stop: the lock is lost, or given up.
-    stop: CancellationToken,
-    ended: CancellationToken,
-    /// The loss was said to the observer.
-    told: AtomicBool,
-}
-
-impl Holding {
-    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
-        lock(&self.held)
-    }
-
-    /// The guard is gone.
-    pub(crate) async fn ended(&self) {
-        self.ended.cancelled().await;
-    }
-
-    /// The guard asked for something.
-    pub(crate) async fn asked(&self) {
-        self.wake.notified().await;
-    }
-
-    pub(crate) fn handle(&self, reply: Reply) {
-        *lock(&self.last_error) = reply.feed(&self.core, &self.held);
-        self.changed.notify_waiters();
-    }
-
-    /// Says once that the lock is lost.
-    pub(crate) fn signal(&self, reason: LossReason) {
-        self.stop.cancel();
-        if self.told.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let last_error = lock(&self.last_error).clone();
-        let (name, token) = (&self.name, self.token);
-        self.core.observer.event(Event::Lost { name, token, reason, last_error: last_error.as_ref() });
-        self.changed.notify_waiters();
-    }
-}
-
-/// A held lock. While [`is_valid`](Guard::is_valid) says yes, no other guard of it does, anywhere.
+/// A held lock. At most one guard per lock is valid at any time, on all hosts together.
 ///
-/// In order of strength, protect what you do by the [`token`](Guard::token) or [`condition_check`](Guard::condition_check)
-/// that the resource itself checks; by asking [`is_valid`](Guard::is_valid) just before acting; by [`run`](Guard::run) or
-/// [`lost`](Guard::lost).
+/// A lock cannot stop a process that is paused after it has checked [`is_valid`](Guard::is_valid). Protect the resource
+/// with the strongest of these that it supports:
 ///
-/// Dropping it releases the lock in the background; [`release`](Guard::release) does the same and tells how that went.
+/// 1. the [fencing token](Guard::token), or on DynamoDB a `condition_check` of the store in your own transaction;
+/// 2. a call of [`is_valid`](Guard::is_valid) immediately before each side effect;
+/// 3. [`run`](Guard::run), [`lost`](Guard::lost) or [`cancellation`](Guard::cancellation), which stop the work when the
+///    lease ends.
+///
+/// A background task renews the lease (see [`Renewal`](crate::Renewal)). It runs on the tokio runtime on which the lock
+/// was acquired, so that runtime must keep running, and must not be blocked for longer than the lease.
+///
+/// Dropping the guard releases the lock in the background; call [`release`](Guard::release) to wait for the result and to
+/// see errors. If the process ends without a release, the lock expires after its lease.
+///
+/// In a forked child process a guard is always lost, and dropping it there does not release the lock of the parent.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct Guard {
     holding: Arc<Holding>,
@@ -85,55 +43,48 @@ pub struct Guard {
 
 impl Guard {
     pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
-        let (name, token, timeout) = (held.name().clone(), held.token(), held.attempt_timeout());
-        let holding = Arc::new(Holding {
-            name,
-            token,
-            held: Mutex::new(held),
-            last_error: Mutex::default(),
-            wake: Notify::new(),
-            changed: Notify::new(),
-            stop: CancellationToken::new(),
-            ended: CancellationToken::new(),
-            told: AtomicBool::new(false),
-            core: core.clone(),
-        });
+        let timeout = held.attempt_timeout();
+        let holding = Holding::new(core, held);
         let runtime = Handle::current();
-        // The keeper ends with the guard: its owner.
-        runtime.spawn(core.keep(holding.clone()));
+        // The renewal task ends with the guard.
+        runtime.spawn(holding.clone().keep());
         Self { holding, runtime, timeout, pid: std::process::id(), released: false }
     }
 
     fn core(&self) -> &Arc<Core> {
-        &self.holding.core
+        self.holding.core()
     }
 
-    /// The lock's name.
+    /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
-        &self.holding.name
+        self.holding.name()
     }
 
-    /// The fencing token: larger than that of every earlier holder. Send it along with what you do, and have the
-    /// resource refuse smaller ones than it has seen.
-    pub fn token(&self) -> FencingToken {
-        self.holding.token
-    }
-
-    /// Whether the lock may be believed in, computed now from this host's clocks (R3): right also after a pause, and
-    /// without asking anybody. Once false, for ever. False in a forked child.
+    /// Returns the fencing token of this acquisition. It is greater than the token of every earlier holder of this lock.
     ///
-    /// It says nothing about what happens after it has answered: use the token for that.
+    /// Send it with every write to the protected resource, and let the resource reject tokens smaller than the largest
+    /// one that it has seen. For rows in DynamoDB, `FenceExpression` builds the condition.
+    pub fn token(&self) -> FencingToken {
+        self.holding.token()
+    }
+
+    /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call (R3).
+    ///
+    /// No request is sent, and the result is correct after a pause or suspension of the process. Once it is `false`, it
+    /// never becomes `true` again. The lease may end right after the call has returned; only the fencing token protects
+    /// against that.
     pub fn is_valid(&self) -> bool {
         self.loss_reason().is_none()
     }
 
-    /// In a forked child nothing is locked: another thread may have held the mutex at the fork, and is not here.
+    /// Returns whether this is a forked copy of the process. Such a copy must not lock the mutex, because a thread that
+    /// held it at the time of the fork does not exist in the copy.
     fn is_forked(&self) -> bool {
         self.pid != std::process::id()
     }
 
     fn lost_error<T>(&self, reason: LossReason, output: Option<T>) -> Lost<T> {
-        let last_error = if self.is_forked() { None } else { lock(&self.holding.last_error).clone() };
+        let last_error = if self.is_forked() { None } else { self.holding.last_error() };
         Lost { reason, name: self.name().clone(), token: self.token(), output, last_error }
     }
 
@@ -141,15 +92,13 @@ impl Guard {
         if self.is_forked() {
             return Some(LossReason::Suspended);
         }
-        let at = self.core().clock.now();
-        let loss = self.holding.held().check(at);
-        if let Some(loss) = loss {
-            self.holding.signal(loss);
-        }
-        loss
+        self.holding.check()
     }
 
-    /// How long the lock may be believed in if no renewal lands any more; zero once it is lost.
+    /// Returns the time until the lease ends if no further renewal succeeds, zero once the lock is lost.
+    ///
+    /// Directly after a renewal this is the lease minus about 1 %, or less if [`max_hold`](crate::LockOptions::max_hold)
+    /// ends earlier.
     pub fn time_left(&self) -> Duration {
         match self.loss_reason() {
             Some(_) => Duration::ZERO,
@@ -157,12 +106,17 @@ impl Guard {
         }
     }
 
-    /// Returns why the lock is lost, or `None` while its lease is valid. Once it is `Some`, it stays so.
+    /// Returns the loss of the lock, or `None` while the lease is valid. Like [`is_valid`](Guard::is_valid), but with the
+    /// reason.
     pub fn loss(&self) -> Option<Lost> {
         self.loss_reason().map(|reason| self.lost_error(reason, None))
     }
 
     /// Checks that the lease is valid for at least `min` from now, even if no further renewal succeeds.
+    ///
+    /// Call it before work that must not be interrupted and takes a known time. If it fails, [`renew`](Guard::renew) and
+    /// check again. `min` must be smaller than the lease, because a renewal extends the lease to its full length and no
+    /// further.
     ///
     /// # Errors
     /// [`EnsureError::TooShort`] if the lease ends earlier, [`EnsureError::Lost`] if it has ended.
@@ -175,32 +129,55 @@ impl Guard {
         }
     }
 
-    /// Waits until the lock is lost, and tells why. It fires by a local timer at the deadline, whatever requests do.
+    /// Waits until the lock is lost, and returns the reason.
+    ///
+    /// A local timer ends the wait at the end of the lease, even if a request to the store hangs. Never returns while
+    /// renewals succeed.
     ///
     /// # Cancel safety
-    /// Safe: it only waits.
+    /// Safe. The wait has no side effects.
     pub async fn lost(&self) -> LossReason {
         if self.is_forked() {
             return LossReason::Suspended;
         }
-        let loss = self.core().until_lost(&self.holding).await;
-        self.holding.signal(loss);
+        let loss = self.holding.until_lost().await;
+        self.holding.report(loss);
         loss
     }
 
-    /// Is cancelled when the lock is lost, and when this guard is dropped or released: what must not go on without the
-    /// lock listens to it. Cancelling it yourself stops only those who listen to this one.
+    /// Returns a token that is cancelled when the lock is lost, and when this guard is dropped or released.
+    ///
+    /// Pass it to tasks that must stop without the lock. Each call returns a new child token, so cancelling one of them
+    /// does not affect the others or the lock.
     pub fn cancellation(&self) -> CancellationToken {
-        self.holding.stop.child_token()
+        self.holding.stop().child_token()
     }
 
-    /// Runs `work` for as long as the lock is held: it is dropped at its next await once the lock is lost.
+    /// Runs `work` while the lock is held, and cancels it when the lock is lost.
+    ///
+    /// `work` is cancelled by dropping it, so it stops at its next await. Work that blocks the thread, or that was spawned
+    /// onto other tasks, continues; stop such work with [`cancellation`](Guard::cancellation).
+    ///
+    /// ```
+    /// # use dynamo_lock::{Client, Memory};
+    /// # async fn rebuild(_: dynamo_lock::FencingToken) -> u32 { 7 }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = Client::builder(Memory::new()).build()?;
+    /// let guard = client.lock("orders/rebuild")?.acquire().await?;
+    /// let rows = guard.run(rebuild(guard.token())).await?;
+    /// guard.release().await?;
+    /// # assert_eq!(rows, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`Lost`], with the output of the work if it had finished when the loss was noticed.
+    /// [`Lost`] if the lock was lost before `work` completed. [`Lost::output`] contains the output of `work` if it had
+    /// completed when the loss was noticed.
     ///
     /// # Cancel safety
-    /// As safe as `work`: dropping this drops it. The lock stays held.
+    /// Depends on `work`, which is dropped together with this future. The lock stays held.
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, Lost<T>> {
         let output = tokio::select! {
             biased;
@@ -213,37 +190,47 @@ impl Guard {
         }
     }
 
-    /// Renews now, and waits until a renewal has landed: for `Renewal::Manual`, and before something long.
+    /// Renews the lease now, and waits until the store has confirmed it.
+    ///
+    /// Required with [`Renewal::Manual`](crate::Renewal::Manual). Otherwise useful before long work that cannot be
+    /// interrupted. Failed requests are repeated until the lease ends.
     ///
     /// # Errors
-    /// [`Lost`] if the lock is lost before one lands.
+    /// [`Lost`] if the lock is lost before a renewal succeeds.
     ///
     /// # Cancel safety
-    /// Safe: the renewal goes on in the background.
+    /// Safe. The renewal continues in the background.
     pub async fn renew(&self) -> Result<(), Lost> {
-        let before = self.holding.held().landed();
-        self.ask_and_wait(|held| held.ask(), |held| held.landed() > before).await
+        let before = self.holding.held().renewals();
+        self.request_and_wait(|held| held.request_renewal(), |held| held.renewals() > before).await
     }
 
-    /// Replaces the payload in the row, and waits until a renewal that carries it has landed.
+    /// Replaces the data that is stored with the lock, at most 4,096 bytes, and waits until the store has confirmed it.
+    ///
+    /// The data is written together with a renewal of the lease. Others read it with [`Lock::inspect`](crate::Lock::inspect).
     ///
     /// # Errors
-    /// [`UpdateError::Lost`] if the lock is lost before one lands; [`UpdateError::Data`] for more than 4 KiB.
+    /// [`UpdateError::Lost`] if the lock is lost before the store confirms the data, [`UpdateError::Data`] if the data is
+    /// too long.
     ///
     /// # Cancel safety
-    /// Safe: the payload stays pending, and travels with every renewal until one has landed.
+    /// Safe. The data is sent with every further renewal until one of them succeeds.
     pub async fn update_data(&self, data: impl Into<String>) -> Result<(), UpdateError> {
         let data = data.into();
         if data.len() > DATA_MAX {
             return Err(UpdateError::Data { bytes: data.len() });
         }
-        Ok(self.ask_and_wait(|held| held.ask_data(data), |held| !held.has_pending_data()).await?)
+        Ok(self.request_and_wait(|held| held.request_data(data), |held| !held.has_pending_data()).await?)
     }
 
-    async fn ask_and_wait(&self, ask: impl FnOnce(&mut Held), mut done: impl FnMut(&Held) -> bool) -> Result<(), Lost> {
-        ask(&mut self.holding.held());
+    async fn request_and_wait(
+        &self,
+        request: impl FnOnce(&mut Held),
+        mut done: impl FnMut(&Held) -> bool,
+    ) -> Result<(), Lost> {
+        request(&mut self.holding.held());
         loop {
-            let changed = self.holding.changed.notified();
+            let changed = self.holding.changed();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if let Some(loss) = self.loss_reason() {
@@ -252,7 +239,7 @@ impl Guard {
             if done(&self.holding.held()) {
                 return Ok(());
             }
-            self.holding.wake.notify_one();
+            self.holding.wake();
             tokio::select! {
                 biased;
                 () = changed => {}
@@ -273,22 +260,25 @@ impl Guard {
         self.holding.held().condition()
     }
 
-    /// Gives the lock up, and tells how that went.
+    /// Releases the lock, and waits for the result.
+    ///
+    /// The guard becomes invalid before the request is sent. A request that is not answered is repeated until the lease
+    /// ends.
     ///
     /// # Errors
-    /// [`ReleaseError::Lost`] if it was lost before, [`ReleaseError::Unknown`] if no answer told,
-    /// [`ReleaseError::Store`] if the store refused. In each case the lock is over within its lease.
+    /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the store did not respond,
+    /// [`ReleaseError::Store`] if the store rejected the request. In all three cases the lock expires within its lease.
     ///
     /// # Cancel safety
-    /// Safe: the release goes on in the background.
+    /// Safe. The release continues in the background; [`Client::close`](crate::Client::close) waits for it.
     pub async fn release(mut self) -> Result<(), ReleaseError> {
         if self.is_forked() {
-            // A forked child's copy must not touch the parent's lock.
+            // A forked child must not release the lock of its parent.
             return Err(self.lost_error(LossReason::Suspended, None).into());
         }
         let (done, end) = tokio::sync::oneshot::channel();
         self.begin_release(move |result| {
-            let _nobody_waits = done.send(result);
+            let _cancelled = done.send(result);
         });
         match end.await {
             Err(_) | Ok(Ok(ReleaseEnd::Unknown)) => Err(ReleaseError::Unknown),
@@ -299,21 +289,21 @@ impl Guard {
         }
     }
 
-    fn begin_release(&mut self, tell: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
+    fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
         self.released = true;
-        // Belief ends before the release is sent.
-        self.holding.ended.cancel();
-        let _found_out = self.loss_reason();
+        // The guard must be invalid before the release is sent, because another client may acquire the lock then.
+        self.holding.end();
+        let _loss = self.loss_reason();
         let core = self.core().clone();
         let release = core.now(|now| Release::of(&self.holding.held(), now));
-        self.holding.stop.cancel();
+        self.holding.stop().cancel();
         let (timeout, holding) = (self.timeout, self.holding.clone());
         core.clone().in_background(&self.runtime, async move {
             let result = core.release(release, timeout).await;
             if matches!(result, Ok(ReleaseEnd::Released)) {
-                core.observer.event(Event::Released { name: &holding.name, token: holding.token });
+                core.observer.event(Event::Released { name: holding.name(), token: holding.token() });
             }
-            tell(result);
+            report(result);
         });
     }
 }
@@ -323,8 +313,8 @@ impl Drop for Guard {
         if !self.released && !self.is_forked() {
             self.begin_release(|result| match result {
                 Ok(ReleaseEnd::Released) => {}
-                Ok(end) => tracing::warn!(?end, "a dropped guard's release"),
-                Err(error) => tracing::warn!(%error, "a dropped guard's release"),
+                Ok(end) => tracing::warn!(?end, "the lock of a dropped guard was not released"),
+                Err(error) => tracing::warn!(%error, "the lock of a dropped guard was not released"),
             });
         }
     }
@@ -334,19 +324,4 @@ impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard").field("name", self.name()).field("token", &self.token()).finish_non_exhaustive()
     }
-}
-
-/// Why a payload was not replaced.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UpdateError {
-    /// The lock was lost before a renewal that carries the payload had landed.
-    #[error(transparent)]
-    Lost(#[from] Lost),
-    /// The payload is too long.
-    #[error("a payload has at most {DATA_MAX} bytes, this one has {bytes}: store it elsewhere and name it")]
-    Data {
-        /// Its length in bytes.
-        bytes: usize,
-    },
 }

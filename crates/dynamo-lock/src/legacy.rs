@@ -1,9 +1,10 @@
 //! What the original npm `dynamo-lock` called `getLock`, in its own format, for the Node package that replaces it.
 
-use dynamo_lock_protocol::{LegacyEnd, LegacyGet, LegacyStep, LockName, RowError};
+use dynamo_lock_protocol::{LegacyEnd, LegacyGet, LockName, RowError};
 
 use crate::Lock;
-use crate::store::{Consistency, StoreError};
+use crate::run::Run;
+use crate::store::StoreError;
 
 /// Why a lock was not taken in the original's format.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -48,29 +49,10 @@ impl Lock {
     /// If dropped, the lock may be taken, for at most as long as was asked.
     pub async fn legacy_get(&self, duration_ms: i64) -> Result<(), LegacyError> {
         let core = &self.client.core;
-        let mut machine = LegacyGet::new(self.name.clone(), duration_ms, core.clock.now());
-        let mut last = None;
-        loop {
-            let timeout = core.timing.attempt_timeout().min(machine.time_left(core.clock.now()));
-            match core.now(|now| machine.next(now)) {
-                LegacyStep::Pause(length) => core.pause(length).await,
-                LegacyStep::Read => match core.read(&self.name, Consistency::Strong, timeout).await.result {
-                    Ok(row) => core.now(|now| machine.handle_row(now, row.as_ref())),
-                    Err(error) if error.is_retryable() => {
-                        core.now(|now| machine.handle_failure(now));
-                        last = Some(error);
-                    }
-                    Err(error) => return Err(error.into()),
-                },
-                LegacyStep::Write(op) => {
-                    let reply = core.write(op, timeout).await;
-                    let outcome = reply.outcome?;
-                    last = reply.error;
-                    core.now(|now| machine.handle_outcome(now, &outcome));
-                }
-                LegacyStep::Done(end) => return result(&self.name, end, last),
-            }
-        }
+        let machine = LegacyGet::new(self.name.clone(), duration_ms, core.clock.now());
+        let mut run = Run::new(core, &self.name, machine, core.timing.attempt_timeout());
+        let end = run.to_end().await?;
+        result(&self.name, end, run.last_error())
     }
 }
 

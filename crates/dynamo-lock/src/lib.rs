@@ -1,7 +1,12 @@
-//! Shared locks on a DynamoDB table, and on an embedded store: one thing at a time on many machines.
+//! Shared locks for many processes on many machines, stored in a DynamoDB table or in a local SQLite file.
 //!
-//! A [`Client`] makes [`Lock`]s; acquiring one gives a [`Guard`]; a guard has a [`FencingToken`] and tells when it is
-//! lost.
+//! A lock is a row. The holder renews a lease on it; if the holder crashes, the lease expires and another client acquires
+//! the lock. Every acquisition has a fencing token that is greater than all earlier ones, so that the protected resource
+//! can reject a former holder.
+//!
+//! - A [`Client`] belongs to one store and creates locks.
+//! - A [`Lock`] is a handle to a name. Creating it sends no request.
+//! - A [`Guard`] is a held lock. It renews the lease, reports its loss, and releases the lock when it is dropped.
 //!
 //! ```
 //! # async fn rebuild(token: dynamo_lock::FencingToken) -> Result<(), std::io::Error> { Ok(()) }
@@ -11,55 +16,216 @@
 //! use std::time::Duration;
 //!
 //! let client = Client::builder(Memory::new()).owner("worker-7").lease(Duration::from_secs(20)).build()?;
-//! let lock = client.lock("orders/rebuild")?; // a handle; nothing happens
-//! let guard = lock.acquire().await?; // waits
-//! guard.run(rebuild(guard.token())).await??; // dropped at its next await if the lease is lost
-//! guard.release().await?; // dropping it does it too, but cannot tell you that it failed
+//! let lock = client.lock("orders/rebuild")?;
+//!
+//! let guard = lock.acquire().await?; // waits for the current holder
+//! guard.run(rebuild(guard.token())).await??; // cancels the work if the lease is lost
+//! guard.release().await?; // dropping the guard does the same, but cannot report errors
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # What it promises
+//! # Acquiring
 //!
-//! At any instant at most one guard of a lock says [`is_valid`](Guard::is_valid). What a paused process does after it has
-//! asked is another matter: effects are exclusive only where the resource checks the [`token`](Guard::token), or where
-//! the write travels in one DynamoDB transaction with `Guard::condition_check`. The defences, strongest first: token or
-//! condition check; `is_valid` just before acting; [`run`](Guard::run) and [`lost`](Guard::lost).
+//! | call | if another client holds the lock |
+//! |---|---|
+//! | [`acquire`](Lock::acquire) | waits without a time limit |
+//! | [`acquire_within`](Lock::acquire_within) | waits up to a limit, then fails with [`AcquireError::TimedOut`] |
+//! | [`try_acquire`](Lock::try_acquire) | returns [`TryAcquire::Held`] with the holder |
+//! | [`with`](Lock::with) | waits, then runs a closure and releases the lock |
+//! | [`hold`](Lock::hold) | fails with [`HoldError::Held`]; otherwise keeps the lock for a fixed time, without a guard |
 //!
-//! # Deliberately absent
+//! [`Lock::options`] sets the lease, the renewal, a maximum hold time or data for one acquisition.
 //!
-//! Reentrancy: two guards exclude each other, in one process too. A bare "is it locked": see [`Lock::inspect`].
+//! ```
+//! # use dynamo_lock::{AcquireError, Client, Memory, TryAcquire};
+//! # use std::time::Duration;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let client = Client::builder(Memory::new()).build()?;
+//! # let lock = client.lock("orders/rebuild")?;
+//! // Give up after ten seconds.
+//! match lock.acquire_within(Duration::from_secs(10)).await {
+//!     Ok(guard) => guard.release().await?,
+//!     Err(AcquireError::TimedOut { holder, .. }) => println!("held by {holder:?}"),
+//!     Err(error) => return Err(error.into()),
+//! }
+//!
+//! // Do not wait. The guard must be kept while the work runs.
+//! if let TryAcquire::Acquired(guard) = lock.try_acquire().await? {
+//!     println!("working with token {}", guard.token());
+//!     guard.release().await?;
+//! }
+//!
+//! // Acquire, work and release in one call.
+//! let sum = lock.with(async |_guard| 1 + 1).await?;
+//!
+//! // Hold the lock for a day, also after this process has ended.
+//! let token = client.lock("daily-report")?.hold(Duration::from_secs(24 * 3600)).await?;
+//! # let _ = (sum, token);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Waiters are not queued, and locks are not reentrant. All of these futures may be dropped at any time; each method
+//! documents the effect under *Cancel safety*.
+//!
+//! # Renewal and loss
+//!
+//! A background task renews the lease of each guard every quarter of the lease (see [`Renewal`] for alternatives and
+//! [`ClientBuilder::heartbeat`] for the interval). A failed renewal is repeated until the lease ends. The guard computes
+//! the end of its lease from this host's clocks, starting before the renewal was sent, so it becomes invalid before
+//! another client can acquire the lock, even if the store is unreachable. Clocks may show any time, but must run at the
+//! right rate within 0.5 %.
+//!
+//! A lock is lost when its lease expires, when it is revoked, when its row is deleted, or when
+//! [`max_hold`](LockOptions::max_hold) has passed. [`Guard::run`] then cancels the work, [`Guard::lost`] returns, and
+//! [`Guard::cancellation`] is cancelled. [`LossReason`] lists all reasons.
+//!
+//! # Time limits
+//!
+//! | what | limit |
+//! |---|---|
+//! | lease | 1 s to 1 h, default 20 s; [`ClientBuilder::lease`] |
+//! | one request | a quarter of the lease, at most 10 s; for DynamoDB also 5 s |
+//! | acquiring while the store does not respond | one lease, then [`AcquireError::Store`] |
+//! | taking over from a crashed holder | one lease of that holder; seconds if its end can be proven |
+//! | [`hold`](Lock::hold) | 1 s to 30 days |
+//!
+//! # Fencing
+//!
+//! A lock cannot stop a process that is suspended between its last check and its write. Only the resource can reject such
+//! a write. Send [`Guard::token`] with every write and let the resource reject tokens smaller than the largest one that it
+//! has seen. For items in DynamoDB there are two ways:
+//!
+//! - [`FenceExpression`] stores the token in the item and adds a condition to the write.
+//! - [`DynamoDb::condition_check`] makes a transaction depend on the lock itself:
+//!
+//! ```no_run
+//! use dynamo_lock::aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
+//! use dynamo_lock::{Client, DynamoDb};
+//!
+//! # async fn pay(aws: dynamo_lock::aws_sdk_dynamodb::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! let store = DynamoDb::new(aws.clone(), "Lock");
+//! let client = Client::builder(store.clone()).build()?;
+//! let guard = client.lock("orders/42")?.acquire().await?;
+//!
+//! let put = Put::builder()
+//!     .table_name("Orders")
+//!     .item("id", AttributeValue::S("42".into()))
+//!     .item("state", AttributeValue::S("paid".into()))
+//!     .build()?;
+//! aws.transact_write_items()
+//!     .transact_items(TransactWriteItem::builder().condition_check(store.condition_check(&guard)?).build())
+//!     .transact_items(TransactWriteItem::builder().put(put).build())
+//!     .send()
+//!     .await?;
+//! guard.release().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Inspecting and revoking
+//!
+//! [`Lock::inspect`] reads the state of one lock, [`Client::list`] the states of all locks of a store. [`Lock::revoke`]
+//! ends the acquisition of another client, for example if its work hangs.
+//!
+//! ```
+//! # use dynamo_lock::{Client, Inspection, Memory};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let client = Client::builder(Memory::new()).build()?;
+//! # let _guard = client.lock("orders/rebuild")?.acquire().await?;
+//! let mut list = client.list();
+//! while let Some(row) = list.try_next().await? {
+//!     println!("{:?}: {:?}", row.name, row.inspection);
+//! }
+//!
+//! let lock = client.lock("orders/rebuild")?;
+//! if let Inspection::Held { holder, .. } = lock.inspect().await? {
+//!     if let Some(token) = holder.token {
+//!         lock.revoke(token).await?; // others can acquire the lock when the lease has ended
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Errors
+//!
+//! Each operation has its own error type. A [`StoreError`] contains the cause and the fix in one line, and
+//! [`StoreError::kind`] for programs; its `is_retryable` and [`AcquireError::is_retryable`] return whether the same call
+//! may succeed later. A row of the same name that is not a lock is never changed and is reported as `Row`, with a
+//! [`RowError`]. The library repeats requests itself, so callers need no retry loop around a single call.
+//!
+//! # Stores
+//!
+//! | store | scope | feature |
+//! |---|---|---|
+//! | [`DynamoDb`] | all hosts that reach the table, one AWS Region | `dynamodb` |
+//! | `Sqlite` | processes of one machine, in a file on a local file system | `sqlite` |
+//! | [`Memory`] | one process, for tests | |
+//!
+//! `store::StoreUrl` opens a store by URL, for example `dynamodb://Lock?region=eu-west-1` or `sqlite:///var/lib/locks.db`.
+//! [`store::Store`] can be implemented for other databases; the module `conformance` checks an implementation.
+//!
+//! # Features
+//!
+//! | feature | default | provides |
+//! |---|---|---|
+//! | `dynamodb` | yes | [`DynamoDb`], and [`aws_sdk_dynamodb`] re-exported |
+//! | `default-https-client` | yes | the HTTPS client of the AWS SDK; disable it to use your own |
+//! | `sqlite` | | `Sqlite` |
+//! | `config` | | `store::StoreUrl`, with the default Region and credentials of AWS |
+//! | `conformance` | | checks for implementations of [`store::Store`] |
+//! | `simulation` | | clocks and random sources that a simulator can replace |
+//! | `legacy` | | `Lock::legacy_get`, the row format of npm dynamo-lock, for the Node package |
+//!
+//! # Runtime
+//!
+//! Acquiring, releasing and reading need a tokio runtime with time enabled. Renewals run on the runtime on which the lock
+//! was acquired: keep it running, and do not block its threads for longer than a quarter of the lease. Before the runtime
+//! ends, call [`Client::close`], which waits for the releases of dropped guards.
 
-mod attempt;
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod acquisition;
 mod client;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod drive;
+mod core;
 mod error;
 mod guard;
+mod hold;
 mod inspect;
 #[cfg(feature = "legacy")]
 mod legacy;
 mod lock;
 mod observer;
+mod options;
+mod renewal;
+mod run;
 pub mod store;
+mod sync;
+mod watch_cache;
 
 #[cfg(feature = "dynamodb")]
 pub use aws_sdk_dynamodb;
 pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, LossReason, NameError, Renewal, RowError};
-#[cfg(feature = "dynamodb")]
-pub use error::TableMismatch;
-pub use error::{AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, WithError};
-pub use guard::{Guard, UpdateError};
+pub use error::{
+    AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError,
+};
+pub use guard::Guard;
 pub use inspect::Inspection;
 #[cfg(feature = "legacy")]
 pub use legacy::LegacyError;
-pub use lock::{Lock, LockOptions, TryAcquire};
+pub use lock::Lock;
 pub use observer::{Event, Observer};
+pub use options::{LockOptions, TryAcquire};
 #[cfg(feature = "dynamodb")]
-pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableFault, TableOptions};
+pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableOptions};
 pub use store::memory::Memory;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::Sqlite;
@@ -72,7 +238,7 @@ pub mod simulation {
     pub use dynamo_lock_protocol::ClockReading;
 }
 
-/// The README's code compiles.
+/// Compiles the code of the README.
 #[cfg(all(doctest, feature = "config", feature = "dynamodb"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

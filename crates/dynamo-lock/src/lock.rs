@@ -1,23 +1,24 @@
-//! [`Lock`]: a handle to one named lock, and the options of one acquisition.
+//! [`Lock`]: a handle to one named lock.
 
 use std::fmt;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{
-    Acquire, ConfigError, DATA_MAX, Deadline, EXPIRY_PAD, FencingToken, Held, Holder, LEASE_MIN, LockName, LossReason,
-    Renewal, Request, Revoke, RevokeEnd, RowState, SentAt, Target, Timing, WaitMode,
-};
+use dynamo_lock_protocol::{FencingToken, Holder, LockName, Revoke, RevokeEnd, RowState, Target, WaitMode};
 
-use crate::attempt::Extension;
 use crate::client::Client;
-use crate::drive::{Acquired, lock};
-use crate::error::{AcquireError, HoldError, InspectError, Lost, RevokeError, WithError};
+use crate::error::{AcquireError, HoldError, InspectError, RevokeError, WithError};
 use crate::guard::Guard;
 use crate::inspect::Inspection;
-use crate::observer::Event;
+use crate::options::{LockOptions, TryAcquire};
+use crate::run::Run;
 use crate::store::Consistency;
 
-/// One named lock. A handle: making it does nothing, and it may be kept, cloned and used again.
+/// Handle to one named lock, returned by [`Client::lock`].
+///
+/// Creating, cloning and dropping a handle sends no request. One handle can acquire the lock many times.
+///
+/// Locks are not reentrant: two guards of the same lock exclude each other, also within one process. Waiters are not
+/// queued: after a release, any of them may acquire the lock next.
 #[derive(Clone, Debug)]
 pub struct Lock {
     pub(crate) client: Client,
@@ -29,118 +30,161 @@ impl Lock {
         Self { client, name }
     }
 
-    /// Its name.
+    /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
         &self.name
     }
 
-    /// Options for one acquisition.
+    /// Returns options for one acquisition: lease, renewal, maximum hold time, data.
+    ///
+    /// ```
+    /// use dynamo_lock::{Client, Memory};
+    /// use std::time::Duration;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = Client::builder(Memory::new()).build()?;
+    /// let lock = client.lock("orders/rebuild")?;
+    /// let guard = lock.options().max_hold(Duration::from_secs(600)).data("build 42").acquire().await?;
+    /// # drop(guard);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn options(&self) -> LockOptions {
-        LockOptions { lock: self.clone(), lease: None, renewal: Renewal::Automatic, max_hold: None, data: None }
+        LockOptions::new(self.clone())
     }
 
-    /// Waits until the lock is ours. The library renews it until its [`Guard`] is dropped or released.
+    /// Waits until the lock is free or the lease of its holder has expired, and acquires it.
+    ///
+    /// There is no time limit. A free lock costs one request. While another client holds the lock, its row is read again
+    /// and again, with pauses within [`ClientBuilder::poll`](crate::ClientBuilder::poll).
     ///
     /// # Errors
-    /// [`AcquireError`]; never `TimedOut`: it waits as long as others hold the lock. A store that has answered nothing
-    /// for a whole lease is an error.
+    /// [`AcquireError::Store`] if the store rejects a request or returns no usable answer for a whole lease, and
+    /// [`AcquireError::Row`] if the row of this name is not a lock. Never [`AcquireError::TimedOut`].
     ///
     /// # Cancel safety
-    /// Safe: dropped at any await, it leaves nothing behind. The background waits for the request in flight, and gives
-    /// back what it may have taken; [`Client::close`] waits for that.
+    /// Safe. If the future is dropped, a background task waits for the request in flight and releases the lock in case
+    /// that request acquired it. [`Client::close`] waits for this task.
     pub async fn acquire(&self) -> Result<Guard, AcquireError> {
         self.options().acquire().await
     }
 
-    /// Like [`acquire`](Lock::acquire), for at most `limit`, and one request.
+    /// Like [`acquire`](Lock::acquire), but gives up after `limit`. A limit of zero still sends one request.
+    ///
+    /// The call may take up to half a lease longer than `limit`: it waits for a request in flight, and if that request
+    /// was not answered, it releases the lock in case the request acquired it. If this release is not answered either, it
+    /// is repeated in the background, and the lock may stay held for up to one lease.
     ///
     /// # Errors
-    /// [`AcquireError::TimedOut`], never while holding: a request in flight at the limit is waited for, at most a
-    /// quarter of the lease, and what an unanswered one may have taken is given back first. If that goes unanswered too,
-    /// it goes on in the background; nobody believes in what it may have left, for at most a lease.
+    /// Same as [`acquire`](Lock::acquire), and [`AcquireError::TimedOut`] after `limit`.
     ///
     /// # Cancel safety
-    /// As [`acquire`](Lock::acquire).
+    /// Same as [`acquire`](Lock::acquire).
     pub async fn acquire_within(&self, limit: Duration) -> Result<Guard, AcquireError> {
         self.options().acquire_within(limit).await
     }
 
-    /// Acquires the lock if it is free or its lease has expired, without waiting.
+    /// Acquires the lock if it is free or its lease has certainly expired, and returns the holder otherwise.
+    ///
+    /// Does not wait for the holder. After a crash of the holder, the lock counts as held until this client can prove that the
+    /// lease has expired: by the clock of the service, by the state of the process (SQLite on Linux), or because it has
+    /// observed the same row for a whole lease.
+    ///
+    /// ```
+    /// use dynamo_lock::{Client, Memory, TryAcquire};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = Client::builder(Memory::new()).build()?;
+    /// match client.lock("nightly-report")?.try_acquire().await? {
+    ///     TryAcquire::Acquired(guard) => {
+    ///         // work
+    ///         guard.release().await?;
+    ///     }
+    ///     TryAcquire::Held(holder) => println!("already running: {:?}", holder.owner),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`AcquireError`], never for contention.
+    /// Same as [`acquire`](Lock::acquire). A lock that is held is not an error.
     ///
     /// # Cancel safety
-    /// As [`acquire`](Lock::acquire).
+    /// Same as [`acquire`](Lock::acquire).
     pub async fn try_acquire(&self) -> Result<TryAcquire, AcquireError> {
         self.options().try_acquire().await
     }
 
-    /// Acquires, works, releases. The work is dropped at its next await if the lock is lost.
+    /// Acquires the lock, runs `work`, and releases the lock. `work` is cancelled if the lock is lost.
+    ///
+    /// ```
+    /// # use dynamo_lock::{Client, Memory};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = Client::builder(Memory::new()).build()?;
+    /// let lock = client.lock("orders/rebuild")?;
+    /// let token = lock.with(async |guard| guard.token()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`WithError`]: nothing is swallowed, neither the output of the work nor the error of the release.
+    /// [`WithError`]. It contains the output of `work` if `work` completed, also if the lock was lost or could not be
+    /// released.
     ///
     /// # Cancel safety
-    /// As safe as the work: dropping this drops it, and releases in the background.
+    /// Depends on `work`, which is dropped together with this future. The lock is then released in the background.
     pub async fn with<T: fmt::Debug>(&self, work: impl AsyncFnOnce(&Guard) -> T) -> Result<T, WithError<T>> {
         self.options().with(work).await
     }
 
-    /// Takes the lock for `duration`, 1 s to 30 days: nothing renews it, nothing releases it, and it outlives the
-    /// process. What `getLock` of the original meant, made safe.
+    /// Acquires the lock for a fixed time of 1 s to 30 days, without a guard, and returns its fencing token.
+    ///
+    /// Nothing renews or releases the lock, and it stays held after this process has ended, until `duration` has passed
+    /// or the lock is revoked. Use it to run something at most once per period. Does not wait for another holder.
+    ///
+    /// The time counts from the acquisition. Others can acquire the lock a few seconds after its end if the store can prove
+    /// the end, as DynamoDB on AWS and SQLite on Linux can. Otherwise they must observe the row for the whole `duration`.
+    ///
+    /// This is the safe replacement for `getLock` of npm dynamo-lock.
     ///
     /// # Errors
-    /// [`HoldError::Held`] if somebody else holds it; it does not wait.
+    /// [`HoldError::Held`] if another client holds the lock, [`HoldError::Lost`] if the lock could not be extended to the
+    /// whole duration, otherwise [`HoldError::Acquire`].
     ///
     /// # Cancel safety
-    /// As [`acquire`](Lock::acquire). Dropped later, while a hold longer than the client's lease is made to last, the
-    /// background gives it up again; until that is answered it may be in the row, at most for `duration`.
+    /// Same as [`acquire`](Lock::acquire). If the future is dropped while the lock is being extended and the release fails,
+    /// the lock may stay held for up to `duration`.
     pub async fn hold(&self, duration: Duration) -> Result<FencingToken, HoldError> {
         let core = &self.client.core;
-        let timing = Timing::for_hold(duration).map_err(AcquireError::Config)?;
-        let mut options = self.options();
-        options.renewal = Renewal::Disabled;
-        // A ghost of this acquire lasts at most the client's lease.
-        let timing = if duration > core.timing.lease() { core.timing.clone() } else { timing };
-        let timing = timing.with_legacy_skew(core.timing.legacy_skew());
-        // It outlives this process, so that it lives must not count. Where a clock is everybody's, it says when it is over: its
-        // time from when it was asked for, and what an acquisition may take until it is sent.
-        let liveness_key = core.store.hold_liveness_key(duration + EXPIRY_PAD);
-        let in_time = liveness_key.is_some().then(|| Deadline::new(SentAt(core.clock.now()), EXPIRY_PAD));
-        let request = Request { liveness_key, ..options.request(timing, WaitMode::Try) };
-        let mut machine = Acquire::new(request, self.watch());
-        if core.service.as_ref().is_some_and(|service| lock(service).interval(core.clock.now()).is_none()) {
-            machine = machine.reading_first();
-        }
-        let mut hold = match core.acquire(machine, &self.name, None).await? {
-            Acquired::Held(held) => Extension::new(core, *held, duration),
-            Acquired::Contended(holder) => return Err(HoldError::Held { holder: Box::new(holder) }),
-        };
-        let (name, token) = (self.name.clone(), hold.held.token());
-        let lost = |loss| Lost { reason: loss, name, token, output: None, last_error: None };
-        // The read before may have told no time: an unstamped row of a slow wall clock would not last as long as it says. Nor
-        // would one that bears a time from before this host stood still.
-        let without_timestamp = core.service.is_some() && !hold.held.has_service_timestamp();
-        let mut ended = Ok(());
-        if duration > core.timing.lease() || without_timestamp || hold.held.outlasts_row(core.clock.now()) {
-            ended = core.extend(&mut hold).await;
-        }
-        if in_time.is_some_and(|in_time| in_time.passed(core.clock.now())) {
-            ended = ended.and(Err(LossReason::Expired));
-        }
-        ended.map_err(lost)?;
-        hold.done = true;
-        Ok(token)
+        core.hold(self.options().request(core.timing.clone(), WaitMode::Try), duration).await
     }
 
-    /// What can be known of the lock from outside, by one strongly consistent read.
+    /// Returns the state of the lock, by one strongly consistent read.
+    ///
+    /// The result is a snapshot: the lock may change hands at any time. Do not decide by it whether to work; acquire the
+    /// lock instead.
+    ///
+    /// ```
+    /// # use dynamo_lock::{Client, Inspection, Memory};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = Client::builder(Memory::new()).build()?;
+    /// # let lock = client.lock("a")?;
+    /// if let Inspection::Held { holder, may_end } = lock.inspect().await? {
+    ///     println!("held by {:?}, for at most {:?} unless renewed", holder.owner, may_end.end());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`InspectError`] if the row is not a lock's, or could not be read.
+    /// [`InspectError`] if the row is not a lock or could not be read. The read is not repeated.
     ///
     /// # Cancel safety
-    /// Safe: it only reads.
+    /// Safe. Nothing is written.
     pub async fn inspect(&self) -> Result<Inspection, InspectError> {
         let core = &self.client.core;
         let answer = core.read(&self.name, Consistency::Strong, core.timing.attempt_timeout()).await;
@@ -149,26 +193,49 @@ impl Lock {
         inspection.map_err(|error| InspectError::Row { name: self.name.clone(), error })
     }
 
-    /// Revokes exactly the reign with this token: its holder's renewals fail, and others wait its lease out, so that
-    /// nobody is in before its holder has stopped believing.
+    /// Revokes the acquisition that has this fencing token.
+    ///
+    /// The holder's next renewal fails, and its guard reports [`LossReason::Revoked`](crate::LossReason::Revoked). Other clients can acquire the lock
+    /// after the lease of the holder, so at most one guard is valid at any time. An acquisition that has already ended, or
+    /// a later one, is never affected.
+    ///
+    /// ```
+    /// # use dynamo_lock::{Client, Inspection, Memory};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = Client::builder(Memory::new()).build()?;
+    /// # let lock = client.lock("a")?;
+    /// # let guard = lock.acquire().await?;
+    /// if let Inspection::Held { holder, .. } = lock.inspect().await? {
+    ///     if let Some(token) = holder.token {
+    ///         lock.revoke(token).await?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`RevokeError::Ended`] if that reign has ended before.
+    /// [`RevokeError::Ended`] if that acquisition has already ended, [`RevokeError::Unknown`] if the store did not respond
+    /// for 10 s.
     ///
     /// # Cancel safety
-    /// Dropped, the revocation may or may not take effect.
+    /// If the future is dropped, the revocation may or may not be applied.
     pub async fn revoke(&self, token: FencingToken) -> Result<(), RevokeError> {
         self.take_away(token, false).await
     }
 
-    /// Like [`revoke`](Lock::revoke), but the lock is free at once. **Unsafe if the holder lives**: it goes on until its
-    /// next renewal fails, and others may be in meanwhile; only a resource that checks tokens is safe then.
+    /// Like [`revoke`](Lock::revoke), but the lock is free at once.
+    ///
+    /// **Unsafe while the holder is running**, because its guard stays valid until its next renewal fails, and another
+    /// client may acquire the lock in the meantime. Only a resource that checks fencing tokens is protected then. Make
+    /// sure that the holder has ended.
     ///
     /// # Errors
-    /// As [`revoke`](Lock::revoke).
+    /// Same as [`revoke`](Lock::revoke).
     ///
     /// # Cancel safety
-    /// As [`revoke`](Lock::revoke).
+    /// Same as [`revoke`](Lock::revoke).
     pub async fn force_revoke(&self, token: FencingToken) -> Result<(), RevokeError> {
         self.take_away(token, true).await
     }
@@ -176,7 +243,7 @@ impl Lock {
     async fn take_away(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
         let core = &self.client.core;
         let revoke = core.now(|now| Revoke::new(self.name.clone(), Target::Token(token), force, now));
-        match core.revoke(revoke).await? {
+        match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).to_end().await? {
             RevokeEnd::Done => Ok(()),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),
             RevokeEnd::Ended(Some(row)) => match row.state() {
@@ -186,160 +253,5 @@ impl Lock {
             },
             _ => Err(RevokeError::Unknown),
         }
-    }
-
-    fn watch(&self) -> Option<dynamo_lock_protocol::Watch> {
-        lock(&self.client.core.watches).get(&self.name).cloned()
-    }
-}
-
-/// Result of [`Lock::try_acquire`].
-///
-/// There is no method that only tells whether the lock was acquired, because calling it on a temporary value would
-/// drop the guard, which releases the lock. Match on the value and keep the guard.
-#[derive(Debug)]
-#[must_use = "the lock is released when the guard in it is dropped"]
-pub enum TryAcquire {
-    /// The lock was acquired.
-    Acquired(Guard),
-    /// Another client holds the lock. The holder was read by the same request.
-    Held(Holder),
-}
-
-/// Options of one acquisition, and the ways to acquire with them.
-#[derive(Clone, Debug)]
-#[must_use = "options do nothing until something is acquired with them"]
-pub struct LockOptions {
-    lock: Lock,
-    lease: Option<Duration>,
-    renewal: Renewal,
-    max_hold: Option<Duration>,
-    data: Option<String>,
-}
-
-impl LockOptions {
-    /// Another lease than the client's, 1 s to 1 h. Heartbeat and polls follow it.
-    pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = Some(lease);
-        self
-    }
-
-    /// Who renews the lock: the library by default.
-    pub fn renewal(mut self, renewal: Renewal) -> Self {
-        self.renewal = renewal;
-        self
-    }
-
-    /// How long it may be held at most, 1 s or more: it is lost by then, however well renewals go.
-    pub fn max_hold(mut self, max_hold: Duration) -> Self {
-        self.max_hold = Some(max_hold);
-        self
-    }
-
-    /// A payload for the row, at most 4 KiB. It survives the release until it is replaced.
-    pub fn data(mut self, data: impl Into<String>) -> Self {
-        self.data = Some(data.into());
-        self
-    }
-
-    /// As [`Lock::acquire`].
-    ///
-    /// # Errors
-    /// As [`Lock::acquire`], and [`AcquireError::Config`] if the options cannot be.
-    ///
-    /// # Cancel safety
-    /// As [`Lock::acquire`].
-    pub async fn acquire(self) -> Result<Guard, AcquireError> {
-        self.wait(None).await
-    }
-
-    /// As [`Lock::acquire_within`].
-    ///
-    /// # Errors
-    /// As [`Lock::acquire_within`], and [`AcquireError::Config`] if the options cannot be.
-    ///
-    /// # Cancel safety
-    /// As [`Lock::acquire`].
-    pub async fn acquire_within(self, limit: Duration) -> Result<Guard, AcquireError> {
-        self.wait(Some(limit)).await
-    }
-
-    /// As [`Lock::try_acquire`].
-    ///
-    /// # Errors
-    /// As [`Lock::try_acquire`], and [`AcquireError::Config`] if the options cannot be.
-    ///
-    /// # Cancel safety
-    /// As [`Lock::acquire`].
-    pub async fn try_acquire(self) -> Result<TryAcquire, AcquireError> {
-        match self.drive(WaitMode::Try, None).await? {
-            Acquired::Held(held) => Ok(TryAcquire::Acquired(self.guard(*held))),
-            Acquired::Contended(holder) => Ok(TryAcquire::Held(holder)),
-        }
-    }
-
-    /// As [`Lock::with`].
-    ///
-    /// # Errors
-    /// As [`Lock::with`], and [`AcquireError::Config`] if the options cannot be.
-    ///
-    /// # Cancel safety
-    /// As [`Lock::with`].
-    pub async fn with<T: fmt::Debug>(self, work: impl AsyncFnOnce(&Guard) -> T) -> Result<T, WithError<T>> {
-        let guard = self.acquire().await?;
-        let output = guard.run(work(&guard)).await.map_err(WithError::Lost)?;
-        match guard.release().await {
-            Ok(()) => Ok(output),
-            Err(error) => Err(WithError::Release { output, error }),
-        }
-    }
-
-    async fn wait(self, limit: Option<Duration>) -> Result<Guard, AcquireError> {
-        match self.drive(WaitMode::Wait, limit).await? {
-            Acquired::Held(held) => Ok(self.guard(*held)),
-            // A machine that waits does not say so.
-            Acquired::Contended(holder) => {
-                Err(AcquireError::TimedOut { holder: Some(holder), waited: limit.unwrap_or_default() })
-            }
-        }
-    }
-
-    async fn drive(&self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<Acquired, AcquireError> {
-        let core = &self.lock.client.core;
-        let timing = match self.lease {
-            Some(lease) => core.timing.with_lease(lease)?,
-            None => core.timing.clone(),
-        };
-        if let Some(max_hold) = self.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
-            return Err(ConfigError::MaxHold { max_hold }.into());
-        }
-        if let Some(bytes) = self.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
-            return Err(ConfigError::Data { bytes }.into());
-        }
-        let machine = Acquire::new(self.request(timing, wait_mode), self.lock.watch());
-        let began = core.clock.now();
-        let acquired = core.acquire(machine, &self.lock.name, limit).await?;
-        if let Acquired::Held(held) = &acquired {
-            let waited = core.clock.now().holder_elapsed_since(began);
-            core.observer.event(Event::Acquired { name: held.name(), token: held.token(), waited });
-        }
-        Ok(acquired)
-    }
-
-    fn request(&self, timing: Timing, wait_mode: WaitMode) -> Request {
-        Request {
-            name: self.lock.name.clone(),
-            owner: self.lock.client.core.owner.clone(),
-            timing,
-            renewal: self.renewal,
-            max_hold: self.max_hold,
-            data: self.data.clone(),
-            liveness_key: self.lock.client.core.store.liveness_key().map(str::to_owned),
-            wait_mode,
-        }
-    }
-
-    fn guard(&self, held: Held) -> Guard {
-        Guard::new(self.lock.client.core.clone(), held)
     }
 }

@@ -1,4 +1,4 @@
-//! A hook for logs and metrics.
+//! The [`Observer`] trait: a hook for logs and metrics.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,53 +7,79 @@ use dynamo_lock_protocol::{FencingToken, LockName, LossReason};
 
 use crate::store::StoreError;
 
-/// Something that happened. Borrowed for the call only.
+/// Event of a lock, passed to [`Observer::event`]. The references are valid during that call only.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A lock was acquired.
+    /// A lock was acquired and its guard is about to be returned. Not sent by [`Lock::hold`](crate::Lock::hold).
     Acquired {
-        /// The lock.
+        /// Name of the lock.
         name: &'a LockName,
-        /// Its token.
+        /// Fencing token of the acquisition.
         token: FencingToken,
-        /// How long that took.
+        /// Time from the call to the acquisition. Time during which the host was suspended is included.
         waited: Duration,
     },
-    /// A held lock was lost.
+    /// A guard has lost its lock. Sent once per guard.
     Lost {
-        /// The lock.
+        /// Name of the lock.
         name: &'a LockName,
-        /// The token that it had.
+        /// Fencing token of the lost acquisition.
         token: FencingToken,
-        /// Why.
+        /// Reason of the loss.
         reason: LossReason,
-        /// What the store last said, if that was an error.
+        /// Error of the last renewal, `None` if it was answered.
         last_error: Option<&'a StoreError>,
     },
-    /// A release was answered.
+    /// The store confirmed that a guard has released its lock.
     Released {
-        /// The lock.
+        /// Name of the lock.
         name: &'a LockName,
-        /// The token that it had.
+        /// Fencing token of the released acquisition.
         token: FencingToken,
     },
-    /// A request failed; it may be tried again.
+    /// A request failed or was not answered in time. The client usually repeats it.
     RequestFailed {
-        /// The lock.
+        /// Name of the lock.
         name: &'a LockName,
-        /// What the store said.
+        /// Error returned by the store.
         error: &'a StoreError,
     },
 }
 
-/// Is told what happens, from whatever task it happens on: return quickly and do not panic.
+/// Receiver of the [`Event`]s of a client, for logs and metrics.
+///
+/// Pass an implementation to [`ClientBuilder::observer`](crate::ClientBuilder::observer). Without one, the client emits
+/// `tracing` events: losses at level `WARN`, everything else at level `DEBUG`.
+///
+/// ```
+/// use dynamo_lock::{Client, Event, Memory, Observer};
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// #[derive(Debug, Default)]
+/// struct LossCounter(AtomicU64);
+///
+/// impl Observer for LossCounter {
+///     fn event(&self, event: Event<'_>) {
+///         if let Event::Lost { name, reason, .. } = event {
+///             self.0.fetch_add(1, Ordering::Relaxed);
+///             eprintln!("lost lock {name}: {reason:?}");
+///         }
+///     }
+/// }
+///
+/// # fn main() -> Result<(), dynamo_lock::ConfigError> {
+/// let client = Client::builder(Memory::new()).observer(LossCounter::default()).build()?;
+/// # Ok(())
+/// # }
+/// ```
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// Something happened.
+    /// Receives one event, synchronously on the task where it occurs. Implementations must return quickly and must not
+    /// panic, because renewals wait for them.
     fn event(&self, event: Event<'_>);
 }
 
-/// Says it to `tracing`.
+/// Observer that emits `tracing` events. The default of every client.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tracing;
 

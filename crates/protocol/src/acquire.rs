@@ -1,72 +1,68 @@
+//! Acquisition of a lock.
+
 use std::time::Duration;
 
 use crate::attr;
 use crate::backoff::Backoff;
-use crate::config::{FLOOR_AHEAD, RETRY_MIN};
-use crate::held::{Won, ends};
-use crate::time::millis;
-use crate::watch::{Holder, Liveness, Watch};
-use crate::{
-    ClockReading, Deadline, FencingToken, Held, HeldRow, HeldStep, Lease, LeaseId, LegacyRow, LockName, LossReason,
-    Now, Op, OpKind, Outcome, ReceivedAt, RecordVersion, Release, Renewal, Row, RowError, RowState, SentAt,
-    ServiceDate, Timing,
-};
+use crate::config::{FLOOR_AHEAD, RETRY_MIN, Timing};
+use crate::expiry::{Evidence, Expiry, expiry};
+use crate::held::{Held, HeldStep, LossReason, Renewal, Won};
+use crate::lease_end::ends;
+use crate::machine::{Body, Machine, Response, Step};
+use crate::name::LockName;
+use crate::now::Now;
+use crate::op::{Lease, Op, OpKind, Outcome};
+use crate::release::Release;
+use crate::row::{LegacyRow, Row, RowError, RowState};
+use crate::service_clock::ServiceDate;
+use crate::time::{ClockReading, Deadline, ReceivedAt, SentAt, millis};
+use crate::token::{FencingToken, LeaseId, RecordVersion};
+use crate::watch::{Holder, Watch};
 
+/// Maximum number of abandoned operations whose lease IDs are remembered.
 const ABANDONED_MAX: usize = 16;
-/// So many beginnings in a row, without a pause, are natural.
+/// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
 const RESTARTS_MAX: u32 = 3;
 
-/// What is asked for.
+/// Parameters of an acquisition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
-    /// The lock.
+    /// Name of the lock.
     pub name: LockName,
-    /// Who, for people.
+    /// Human-readable label of the holder.
     pub owner: String,
-    /// The durations.
+    /// Durations: lease, heartbeat and polls.
     pub timing: Timing,
-    /// Who will renew it.
+    /// Renewal of the lease after the acquisition.
     pub renewal: Renewal,
-    /// How long it may be held at most.
+    /// Maximum time for which the lock may be held.
     pub max_hold: Option<Duration>,
-    /// A payload for the row.
+    /// Payload for the row.
     pub data: Option<String>,
-    /// By what the embedded store knows whether this client lives; `None` for a hold, which outlives it.
+    /// Liveness key for the row, by which the embedded store finds out whether the holder is alive.
     pub liveness_key: Option<String>,
-    /// Whether to wait for the lock.
+    /// Behaviour if another client holds the lock.
     pub wait_mode: WaitMode,
 }
 
-/// Whether to wait for a lock that somebody else holds.
+/// Behaviour of an acquisition if another client holds the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitMode {
-    /// Say at once who holds it.
+    /// End at once and return the holder.
     Try,
-    /// Wait.
+    /// Wait for the lock.
     Wait,
 }
 
-/// What to do next to get a lock.
+/// Result of an [`Acquire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Read the row (strongly consistent if `strong`); feed it to [`Acquire::handle_row`] or, if no answer came, to
-    /// [`Acquire::handle_unread`].
-    Read {
-        /// A stale answer would be a wrong one.
-        strong: bool,
-    },
-    /// Send this, once; feed the answer, or its absence, to [`Acquire::handle_outcome`].
-    Write(Op),
-    /// Wait so long.
-    Pause(Duration),
-    /// Hand this to the background: an operation that was given up may have left a row behind. Then ask again.
-    CleanUp(Release),
-    /// Held.
+pub enum AcquireEnd {
+    /// The lock is acquired.
     Acquired(Box<Held>),
-    /// Somebody else holds it, and we do not wait.
+    /// Another client holds the lock, and the wait mode is [`WaitMode::Try`].
     Contended(Holder),
-    /// The row is not one that we may touch.
+    /// The row cannot be used as a lock.
     RowError(RowError),
     /// No request was answered for a whole lease.
     Unanswered,
@@ -74,10 +70,12 @@ pub enum Step {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
+    /// An acquire is started next.
     Begin,
     Read,
     Pausing(Backoff),
     Write(Operation),
+    /// A takeover is started next.
     TakeOver,
     Won(Box<Held>),
     Contended(Holder),
@@ -85,29 +83,33 @@ enum Phase {
     Unanswered,
 }
 
-/// One acquire or takeover, with the nonce that belongs to it alone.
+/// One acquire or takeover. Its lease ID belongs to it alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Operation {
     op: Op,
     lease_id: LeaseId,
-    /// R1: before the first byte of its first try.
+    /// Time before the first byte of its first try (R1).
     sent_at: SentAt,
-    /// A try of it went unanswered: it may have landed, or may yet.
+    /// Whether a try was not answered, so that it may have been applied or may still be.
     ambiguous: bool,
     retry: Option<Backoff>,
 }
 
-/// Whether a held row can be taken.
+/// Decision about a held row.
 enum Takeover {
-    /// Its lease is over.
+    /// Take the lock over, because its lease has expired.
     Now,
-    /// Nobody holds it any more, but a token above all earlier ones is not to be had for some seconds.
+    /// The lease has expired, but a token greater than all earlier ones is certain only some seconds later.
     Soon,
-    /// Not before something changes or time passes.
+    /// Wait, because the lease may not have expired.
     Later,
 }
 
-/// Gets a lock: what to send, when to look, when a lease is over, and whether what came back is ours.
+/// State machine that acquires one lock. [`Machine`] describes how to call it.
+///
+/// It repeats an unanswered write identically until its own lease would have ended, because a write whose response was
+/// lost may have been applied. Only then it starts a new operation with a fresh lease ID, and cleans up after the
+/// abandoned one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acquire {
     request: Request,
@@ -121,7 +123,8 @@ pub struct Acquire {
 }
 
 impl Acquire {
-    /// Begins. `watch` is what the client saw of this lock before: if it was held then, the first request is a read.
+    /// Starts an acquisition. `watch` is the client's earlier observation of this lock. If there is one, the first request
+    /// is a read, because a failed write costs more.
     pub fn new(request: Request, watch: Option<Watch>) -> Self {
         Self {
             phase: if watch.is_some() { Phase::Read } else { Phase::Begin },
@@ -135,42 +138,48 @@ impl Acquire {
         }
     }
 
-    /// Begins with a read even so: its answer tells the service's time, and the first write bears a stamp.
+    /// Makes the first request a read in any case. Its date tells the service time, so that the first write can have a
+    /// service timestamp.
     pub fn reading_first(mut self) -> Self {
         self.phase = Phase::Read;
         self
     }
 
-    /// What has been seen of a holder, to be kept for the next attempt.
-    pub fn watch(&self) -> Option<&Watch> {
-        self.watch.as_ref()
-    }
-
-    /// The lock.
+    /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
         &self.request.name
     }
 
-    /// How long one try of a request may take.
+    /// Returns the maximum time for one try of a request.
     pub fn attempt_timeout(&self) -> Duration {
         self.request.timing.attempt_timeout()
     }
 
-    /// What to do next.
-    pub fn next(&mut self, now: &Now<'_>) -> Step {
+    /// Returns the observation of another client's lease, to be kept for the next acquisition.
+    pub fn watch(&self) -> Option<&Watch> {
+        self.watch.as_ref()
+    }
+
+    /// Returns whether the lock is acquired, so that the next step is [`AcquireEnd::Acquired`] unless it is lost before.
+    pub fn has_won(&self) -> bool {
+        matches!(&self.phase, Phase::Won(held) if held.is_confirmed())
+    }
+
+    /// Returns the next step.
+    pub fn next(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
         if let Some(release) = self.clean_up.take() {
             return Step::CleanUp(release);
         }
         match &mut self.phase {
             Phase::Read => match self.watch.as_ref().and_then(|watch| watch.expires_in_without_check(now.at)) {
-                Some(over) if over.is_zero() => self.begin(now, true),
+                Some(left) if left.is_zero() => self.begin(now, true),
                 _ => Step::Read { strong: self.request.wait_mode == WaitMode::Try },
             },
             Phase::Begin => self.begin(now, false),
             Phase::TakeOver => self.begin(now, true),
             Phase::Pausing(pause) => {
-                let over = self.watch.as_ref().and_then(|watch| watch.expires_in_without_check(now.at));
-                match pause.left(now.at).map(|left| over.map_or(left, |over| over.min(left))) {
+                let expires_in = self.watch.as_ref().and_then(|watch| watch.expires_in_without_check(now.at));
+                match pause.left(now.at).map(|left| expires_in.map_or(left, |expires_in| expires_in.min(left))) {
                     Some(left) if !left.is_zero() => Step::Pause(left),
                     _ => {
                         self.phase = Phase::Read;
@@ -189,31 +198,46 @@ impl Acquire {
                 }
                 Step::Write(operation.op.clone())
             }
-            Phase::Won(held) => match held.next(now) {
-                HeldStep::Lost(loss) => {
-                    self.clean_up = Some(Release::of(held, now));
-                    // Never confirmed for a whole lease: no renewal was answered, or none with the service's time.
-                    match loss == LossReason::Expired && !held.is_confirmed() {
-                        true => self.phase = Phase::Unanswered,
-                        false => self.restart(now),
-                    }
-                    self.next(now)
-                }
-                HeldStep::Write(op) if !held.is_confirmed() => Step::Write(op),
-                HeldStep::Sleep(length) if !held.is_confirmed() => Step::Pause(length),
-                // R5: live now, after all waiting.
-                _ => {
-                    self.watch = None;
-                    Step::Acquired(held.clone())
-                }
-            },
-            Phase::Contended(holder) => Step::Contended(holder.clone()),
-            Phase::RowError(fault) => Step::RowError(fault.clone()),
-            Phase::Unanswered => Step::Unanswered,
+            Phase::Won(_) => self.next_won(now),
+            Phase::Contended(holder) => Step::Done(AcquireEnd::Contended(holder.clone())),
+            Phase::RowError(error) => Step::Done(AcquireEnd::RowError(error.clone())),
+            Phase::Unanswered => Step::Done(AcquireEnd::Unanswered),
         }
     }
 
-    /// Ends the attempt from outside: what has to be cleaned up, if an operation may have taken effect.
+    /// Returns the next step of an acquired lock, which may need a renewal before it is reported (R6).
+    fn next_won(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
+        let Phase::Won(held) = &mut self.phase else { return self.next(now) };
+        match held.next(now) {
+            HeldStep::Lost(loss) => {
+                self.clean_up = Some(Release::of(held, now));
+                // If no renewal was answered for a whole lease, or none with a date, then the store does not work.
+                match loss == LossReason::Expired && !held.is_confirmed() {
+                    true => self.phase = Phase::Unanswered,
+                    false => self.restart(now),
+                }
+                self.next(now)
+            }
+            HeldStep::Write(op) if !held.is_confirmed() => Step::Write(op),
+            HeldStep::Sleep(length) if !held.is_confirmed() => Step::Pause(length),
+            // R5: the lease is still valid now, after all waiting.
+            _ => {
+                self.watch = None;
+                Step::Done(AcquireEnd::Acquired(held.clone()))
+            }
+        }
+    }
+
+    /// Takes the response to the request in flight. `now` is the time at which it arrived.
+    pub fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
+        match response.body {
+            Body::Row(row) => self.handle_row(now, row, response),
+            Body::Unread => self.handle_unread(now),
+            Body::Outcome { sent_at, outcome } => self.handle_outcome(now, sent_at, outcome, response),
+        }
+    }
+
+    /// Ends the acquisition early. Returns the clean-up that is needed, because an operation may have taken effect.
     pub fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {
         match &self.phase {
             Phase::Won(held) => self.clean_up = Some(Release::of(held, now)),
@@ -223,25 +247,7 @@ impl Acquire {
         self.clean_up.take()
     }
 
-    /// Whether the lock is ours: the next step says so. For whoever watches the machine from outside, as a model checker.
-    pub fn has_won(&self) -> bool {
-        matches!(&self.phase, Phase::Won(held) if held.is_confirmed())
-    }
-
-    /// A read was answered: `now` is when.
-    pub fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>, date: Option<ServiceDate>) {
-        self.handle_row_and_liveness(now, row, date, Liveness::Unknown);
-    }
-
-    /// As [`handle_row`](Self::handle_row), on a store that can tell of the row's holder. It was asked after `now`: what
-    /// the holder of a lease that is over by `now` started is then seen.
-    pub fn handle_row_and_liveness(
-        &mut self,
-        now: &Now<'_>,
-        row: Option<&Row>,
-        date: Option<ServiceDate>,
-        liveness: Liveness,
-    ) {
+    fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>, response: Response<'_>) {
         self.unread_since = None;
         if !matches!(self.phase, Phase::Read) {
             return;
@@ -251,12 +257,11 @@ impl Acquire {
                 self.watch = None;
                 self.phase = Phase::Begin;
             }
-            Some(row) => self.observe(now, row, date, liveness),
+            Some(row) => self.observe(now, row, response),
         }
     }
 
-    /// A read was not answered.
-    pub fn handle_unread(&mut self, now: &Now<'_>) {
+    fn handle_unread(&mut self, now: &Now<'_>) {
         let since = *self.unread_since.get_or_insert(now.at);
         if now.at.waiter_elapsed_since(since) >= self.request.timing.lease() {
             self.phase = Phase::Unanswered;
@@ -265,48 +270,34 @@ impl Acquire {
         }
     }
 
-    /// The answer to the write in flight: `now` is when it was received, `sent_at` when its try was sent.
-    pub fn handle_outcome(&mut self, now: &Now<'_>, sent_at: SentAt, outcome: &Outcome, date: Option<ServiceDate>) {
-        self.handle_outcome_and_liveness(now, sent_at, outcome, date, Liveness::Unknown);
-    }
-
-    /// As [`handle_outcome`](Self::handle_outcome), on a store that can tell of the holder of the row in it. It was asked
-    /// after `now`.
-    pub fn handle_outcome_and_liveness(
-        &mut self,
-        now: &Now<'_>,
-        sent_at: SentAt,
-        outcome: &Outcome,
-        date: Option<ServiceDate>,
-        liveness: Liveness,
-    ) {
+    fn handle_outcome(&mut self, now: &Now<'_>, sent_at: SentAt, outcome: &Outcome, response: Response<'_>) {
         let operation = match &mut self.phase {
             Phase::Write(operation) => operation,
-            Phase::Won(held) => return held.handle_outcome(now, sent_at, outcome, date),
+            Phase::Won(held) => return held.handle_outcome(now, sent_at, outcome, response.date),
             _ => return,
         };
         match outcome {
-            Outcome::Applied(row) => self.win(now, row, sent_at, date),
+            Outcome::Applied(row) => self.win(now, row, sent_at, response.date),
             Outcome::Conflict(Some(row)) if row.has_lease_id(&operation.lease_id) && !row.is_free() => {
-                // An earlier try of this operation landed.
-                self.win(now, row, sent_at, date);
+                // An earlier try of this operation was applied.
+                self.win(now, row, sent_at, response.date);
             }
             Outcome::Conflict(row) => {
                 let spent = row.as_ref().is_some_and(|row| row.has_lease_id(&operation.lease_id));
                 if operation.ambiguous {
-                    // That try may still be on its way: whatever it leaves is not ours.
+                    // The unanswered try may still be applied. We do not adopt the lease that it would leave.
                     let lease_id = operation.lease_id.clone();
                     self.forsake(lease_id);
                 }
                 match row {
-                    Some(row) if !spent => self.observe(now, row, date, liveness),
+                    Some(row) if !spent => self.observe(now, row, response),
                     _ => self.restart(now),
                 }
             }
             Outcome::Unknown | Outcome::Throttled => {
                 operation.ambiguous |= *outcome == Outcome::Unknown;
-                let (base, cap) = (RETRY_MIN, self.request.timing.attempt_timeout());
-                operation.retry = Some(Backoff::after(operation.retry, base, cap, now));
+                let cap = self.request.timing.attempt_timeout();
+                operation.retry = Some(Backoff::after(operation.retry, RETRY_MIN, cap, now));
             }
         }
     }
@@ -319,7 +310,7 @@ impl Acquire {
             return;
         };
         if operation.validity(&self.request.timing).passed(now.at) {
-            // Landed after its belief would have ended: released, not reported.
+            // The write was applied, but its lease would have ended by now. It is released and not reported.
             self.abandon(now);
             return self.restart(now);
         }
@@ -329,40 +320,26 @@ impl Acquire {
             token,
             sent_at: operation.sent_at,
             row,
-            heard: date.map(|date| (date, sent_at)),
+            date: date.map(|date| (date, sent_at)),
         };
         let Request { timing, renewal, max_hold, .. } = &self.request;
         self.phase = Phase::Won(Box::new(Held::new(won, timing.clone(), *renewal, *max_hold, now)));
     }
 
-    /// A row that is not ours was shown: whether it can be taken, and else since when it is watched.
-    fn observe(&mut self, now: &Now<'_>, row: &Row, date: Option<ServiceDate>, liveness: Liveness) {
-        let ripe = match row.state() {
-            Err(fault) => {
-                self.phase = Phase::RowError(fault);
+    /// Takes a row that this operation does not hold: decides whether to take it over, and watches it otherwise.
+    fn observe(&mut self, now: &Now<'_>, row: &Row, response: Response<'_>) {
+        let state = match row.state() {
+            Err(error) => {
+                self.phase = Phase::RowError(error);
                 return;
             }
             Ok(RowState::Free) => {
                 self.watch = None;
                 return self.restart(now);
             }
-            Ok(RowState::Held(held)) => {
-                self.watch_row(now, row, &held.version, Some(held.token), Some(held.lease));
-                match liveness {
-                    // Our own, and nobody believes in it, whatever we started.
-                    _ if self.abandoned.contains(&held.lease_id) => Takeover::Now,
-                    Liveness::Dead => Takeover::Now,
-                    Liveness::ChildAlive => Takeover::Later,
-                    _ if has_expired_by_date(&held, date) || self.is_over(now) => Takeover::Now,
-                    _ => Takeover::Later,
-                }
-            }
-            Ok(RowState::Legacy(legacy)) => {
-                self.watch_row(now, row, &legacy.version, legacy.token, None);
-                self.legacy_is_over(now, &legacy, date)
-            }
+            Ok(state) => state,
         };
-        match ripe {
+        match self.takeover(now, row, &state, response) {
             Takeover::Now => {
                 self.restart(now);
                 if matches!(self.phase, Phase::Begin) {
@@ -376,6 +353,45 @@ impl Acquire {
         }
     }
 
+    fn takeover(&mut self, now: &Now<'_>, row: &Row, state: &RowState, response: Response<'_>) -> Takeover {
+        match state {
+            RowState::Free => return Takeover::Now,
+            RowState::Held(held) => self.watch_row(now, row, &held.version, Some(held.token), Some(held.lease)),
+            RowState::Legacy(legacy) => self.watch_row(now, row, &legacy.version, legacy.token, None),
+        }
+        if matches!(state, RowState::Held(held) if self.abandoned.contains(&held.lease_id)) {
+            // An abandoned operation of our own. No guard relies on it, even if our own child process is alive.
+            return Takeover::Now;
+        }
+        let evidence = Evidence {
+            at: now.at,
+            service: now.service,
+            date: response.date,
+            liveness: response.liveness,
+            watch: self.watch.as_ref(),
+            legacy_skew: self.request.timing.legacy_skew(),
+        };
+        match (expiry(state, &evidence), state) {
+            (Expiry::Running { .. }, _) => Takeover::Later,
+            (Expiry::Expired, RowState::Legacy(legacy)) => self.token_floor_wait(now, legacy),
+            (Expiry::Expired, _) => Takeover::Now,
+        }
+    }
+
+    /// Decides whether an expired row of npm dynamo-lock can be taken over now. A row without a token is taken over only
+    /// when a fresh token floor is certainly above every earlier token of this lock.
+    fn token_floor_wait(&self, now: &Now<'_>, legacy: &LegacyRow) -> Takeover {
+        let lower = self.service_or_wall(now).map(|(lower, _)| lower / 1000);
+        let since = self.watch.as_ref().and_then(|watch| watch.tokenless_since);
+        match (lower, since) {
+            _ if legacy.token.is_some() => Takeover::Now,
+            (Some(lower), Some(since)) if lower >= since + 2 => Takeover::Now,
+            // Without any date there will never be a safe token floor.
+            (None, _) => Takeover::Later,
+            (Some(_), _) => Takeover::Soon,
+        }
+    }
+
     fn watch_row(
         &mut self,
         now: &Now<'_>,
@@ -384,14 +400,14 @@ impl Acquire {
         token: Option<FencingToken>,
         lease: Option<Duration>,
     ) {
-        // Of exactly this version: another one may have followed on tokens that we never saw.
         let upper = self.service_or_wall(now).map(|(_, upper)| upper.div_ceil(1000));
         let tokenless_since = upper.filter(|_| token.is_none());
         if let Some(watch) = self.watch.as_mut().filter(|watch| watch.version == *version && watch.token == token) {
-            // The answer that first showed it may have told no time.
+            // The response that first contained this version may have had no date.
             watch.tokenless_since = watch.tokenless_since.or(tokenless_since);
             return;
         }
+        // Another version may follow on tokens that we have never seen, so the observation starts anew.
         self.watch = Some(Watch {
             version: version.clone(),
             token,
@@ -403,40 +419,13 @@ impl Acquire {
         });
     }
 
-    /// Bounds of service time, ms; where the store has no service clock, its stand-in is our own wall clock.
+    /// Returns the bounds of service time in milliseconds. Where the store has no service clock, our own wall clock takes
+    /// its place.
     fn service_or_wall(&self, now: &Now<'_>) -> Option<(u64, u64)> {
         match now.service {
             Some(_) => now.service_interval(),
             None => Some((now.at.wall_ms, now.at.wall_ms)),
         }
-    }
-
-    /// §5: a legacy row is over when service time is past its `expiresOn`, the most that its own protocol can mean. Not
-    /// taken before it is sure that a fresh seed is above every token that was ever given.
-    fn legacy_is_over(&self, now: &Now<'_>, legacy: &LegacyRow, date: Option<ServiceDate>) -> Takeover {
-        let time = match (now.service, date) {
-            (None, _) => Some(now.at.wall_ms),
-            (Some(_), date) => date.map(ServiceDate::lower_when_received),
-        };
-        let skew = millis(self.request.timing.legacy_skew());
-        let past = |time: u64| i128::from(time) > i128::from(legacy.expires_on) + i128::from(skew);
-        // Freed by force, or never held: that is over by any clock.
-        let over = legacy.expires_on <= 0 || time.is_some_and(past);
-        let lower = self.service_or_wall(now).map(|(lower, _)| lower / 1000);
-        let since = self.watch.as_ref().and_then(|watch| watch.tokenless_since);
-        let seed_is_above = || lower.zip(since).is_some_and(|(lower, since)| lower >= since + 2);
-        match over {
-            false => Takeover::Later,
-            true if legacy.token.is_some() || seed_is_above() => Takeover::Now,
-            // Without any date a safe seed is never to be had.
-            true if lower.is_none() => Takeover::Later,
-            true => Takeover::Soon,
-        }
-    }
-
-    /// R2.
-    fn is_over(&self, now: &Now<'_>) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.has_expired(now.at))
     }
 
     fn pause(&mut self, now: &Now<'_>) {
@@ -446,7 +435,7 @@ impl Acquire {
         self.phase = Phase::Pausing(pause);
     }
 
-    /// Begins anew, a few times at once; after that it is a race that others win, and a poll is sat out.
+    /// Starts a new operation: a few times at once, after that with a pause, because other clients win the race.
     fn restart(&mut self, now: &Now<'_>) {
         self.restarts += 1;
         match (self.restarts > RESTARTS_MAX, self.request.wait_mode) {
@@ -458,7 +447,7 @@ impl Acquire {
         }
     }
 
-    /// Gives up the operation at hand: what it may leave is foreign from now on, and released in the background.
+    /// Abandons the present operation: its lease is never adopted, and it is released in the background.
     fn abandon(&mut self, now: &Now<'_>) {
         if let Phase::Write(operation) = &self.phase {
             let lease_id = operation.lease_id.clone();
@@ -475,8 +464,8 @@ impl Acquire {
         self.abandoned.push(lease_id);
     }
 
-    /// Begins an operation: R1, `sent_at` is now, before its first byte.
-    fn begin(&mut self, now: &Now<'_>, take_over: bool) -> Step {
+    /// Starts an operation. Its `sent_at` is now, before its first byte (R1).
+    fn begin(&mut self, now: &Now<'_>, take_over: bool) -> Step<AcquireEnd, Release> {
         let timing = &self.request.timing;
         let lease_id = LeaseId::from_random(now.entropy.lease_id);
         let second = now.service_interval().map_or(now.at.wall_ms, |(lower, _)| lower) / 1000;
@@ -516,7 +505,27 @@ impl Operation {
     }
 }
 
-/// §5: over on the service clock, by the lower bound that this answer gives.
-fn has_expired_by_date(held: &HeldRow, date: Option<ServiceDate>) -> bool {
-    held.service_timestamp && date.is_some_and(|date| date.lower_when_received() > held.expires_on)
+impl Machine for Acquire {
+    type End = AcquireEnd;
+    type CleanUp = Release;
+
+    fn next(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
+        Acquire::next(self, now)
+    }
+
+    fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
+        Acquire::handle(self, now, response);
+    }
+
+    fn may_acquire(&self) -> bool {
+        true
+    }
+
+    fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {
+        Acquire::cancel(self, now)
+    }
+
+    fn watch(&self) -> Option<&Watch> {
+        Acquire::watch(self)
+    }
 }

@@ -1,97 +1,85 @@
+//! A held lock: renewal, local validity and loss.
+
 use std::time::Duration;
 
 use crate::attr;
 use crate::backoff::Backoff;
-use crate::config::{DRIFT_PER_MILLE, EXPIRY_PAD, RETRY_MIN, TTL_MARGIN};
-use crate::time::millis;
-use crate::{
-    ClockReading, Condition, Deadline, Ends, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome, RecordVersion,
-    Row, SentAt, ServiceDate, Timing,
-};
+use crate::condition::Condition;
+use crate::config::{EXPIRY_PAD, RETRY_MIN, Timing};
+use crate::lease_end::ends;
+use crate::name::LockName;
+use crate::now::Now;
+use crate::op::{Op, OpKind, Outcome};
+use crate::row::Row;
+use crate::service_clock::ServiceDate;
+use crate::time::{ClockReading, Deadline, SentAt, millis};
+use crate::token::{FencingToken, LeaseId, RecordVersion};
+use crate::validity::{Validity, row_deadline};
 
-/// A first renewal comes this soon if the row still bears no service stamp (§5).
+/// Time after which the first renewal is due if the row has no service timestamp (§5).
 const TIMESTAMP_AFTER: Duration = Duration::from_millis(500);
-/// A pause between two tries of a renewal is at most this part of the time that is left.
-const RETRIES: u32 = 20;
+/// Number of tries that fit into the remaining validity: a pause between two tries is at most this part of it.
+const TRIES: u32 = 20;
 
-/// Who renews a held lock.
+/// Renewal of a held lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Renewal {
-    /// The library, by itself.
+    /// The library renews the lease in the background.
     #[default]
     Automatic,
-    /// The caller, with `renew`.
+    /// The caller renews the lease by calling `renew`.
     Manual,
-    /// Nobody: the lock is over when its lease is.
+    /// The lease is not renewed: the lock expires at the end of its lease.
     Disabled,
 }
 
-/// Why a lock is no longer to be trusted.
+/// Reason why a lock was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LossReason {
-    /// No renewal was known to land in time.
+    /// The lease expired, because no renewal was known to be applied in time.
     Expired,
-    /// Somebody else has it now.
+    /// Another client holds the lock.
     TakenOver,
-    /// An operator revoked it.
+    /// An operator revoked the lease.
     Revoked,
-    /// Its row is gone: somebody deleted the row or the table.
+    /// The row does not exist any more, because it or its table was deleted.
     RowGone,
-    /// It was held for as long as it was allowed to be.
+    /// The lock was held for the maximum time that its options allow.
     MaxHold,
-    /// The host slept, or its wall clock jumped, past the end of the lease; or the process is a forked child.
+    /// The host was suspended, or its wall clock jumped, past the end of the lease. Also the reason in a forked child.
     Suspended,
 }
 
-/// What to do next for a held lock.
+/// Next step for a held lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldStep {
-    /// Send this, once; feed the answer, or its absence, to [`Held::handle_outcome`].
+    /// Send this write once and pass its outcome to [`Held::handle_outcome`].
     Write(Op),
-    /// Nothing for so long, unless asked.
+    /// Wait for this time, unless a renewal is requested earlier.
     Sleep(Duration),
-    /// It is lost. Final.
+    /// The lock is lost. Every later call returns the same step.
     Lost(LossReason),
 }
 
-/// A renewal that was begun and has not been seen to land.
+/// A renewal that was started and is not known to be applied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct PendingRenewal {
     op: Op,
     sent_at: SentAt,
 }
 
-/// How long a lock may be believed in: while neither has passed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Validity {
-    /// R1: counted from before sending.
-    pub(crate) sent: Deadline,
-    /// R6: until service time could reach the row's `expiresOn`.
-    pub(crate) stamp: Option<Deadline>,
-}
-
-impl Validity {
-    pub(crate) fn left(&self, at: ClockReading) -> Duration {
-        self.stamp.map_or(Duration::MAX, |stamp| stamp.left(at)).min(self.sent.left(at))
-    }
-
-    pub(crate) fn passed(&self, at: ClockReading) -> bool {
-        self.left(at).is_zero()
-    }
-
-    /// Whether the host slept through its end.
-    fn slept_through(&self, at: ClockReading) -> bool {
-        let ended = |d: &Deadline| d.passed(at);
-        let awake = |d: &Deadline| d.passed(at) && d.passed_awake(at);
-        (ended(&self.sent) || self.stamp.as_ref().is_some_and(ended))
-            && !awake(&self.sent)
-            && !self.stamp.as_ref().is_some_and(awake)
-    }
-}
-
-/// A lock that is held, until it is released or lost: when to renew it, and whether it may be believed in.
+/// State machine of a held lock, from its acquisition until it is released or lost.
+///
+/// It performs no I/O and reads no clock. The caller runs this loop:
+///
+/// 1. Call [`next`](Self::next) with the current time.
+/// 2. Send the write, or wait. [`request_renewal`](Self::request_renewal) and the other requests end a wait early.
+/// 3. Pass the outcome of a write to [`handle_outcome`](Self::handle_outcome), then start again at 1.
+///
+/// [`is_valid`](Self::is_valid), [`check`](Self::check) and [`time_left`](Self::time_left) can be called at any time. Once
+/// the lock is lost, it stays lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
     name: LockName,
@@ -99,36 +87,38 @@ pub struct Held {
     token: FencingToken,
     timing: Timing,
     renewal: Renewal,
-    /// What the row's `leaseMs` says at least; a renewal never shortens it.
+    /// Lower bound of the lease in the row. A renewal never shortens the lease.
     lease: Duration,
     validity: Validity,
     max_hold: Option<Deadline>,
-    /// R6 was over on arrival, or nearly for want of a stamp: not to be reported as held before a renewal has landed.
+    /// Whether the lock must not be reported as held before a renewal was applied, because the row's own `expiresOn`
+    /// bounds the validity too closely (R6).
     unconfirmed: bool,
     service_timestamp: bool,
-    /// The `expiresOn` that the row is known to have had.
+    /// The last known `expiresOn` of the row.
     expires_on: u64,
-    /// The last answer's `Date`, and when its try was sent.
-    heard: Option<(ServiceDate, SentAt)>,
-    /// The next stamp counts from that answer, whatever was known before.
-    afresh: bool,
+    /// Date of the last response that had one, and the time at which its request was sent.
+    last_date: Option<(ServiceDate, SentAt)>,
+    /// Whether the next service timestamp is based on the last date alone, because older dates may be from before a
+    /// standstill of the host.
+    from_last_date: bool,
     renewal_seq: u64,
     pending: Option<PendingRenewal>,
     pause: Option<Backoff>,
-    asked: bool,
-    landed: u64,
+    requested: bool,
+    renewals: u64,
     data: Option<String>,
     lost: Option<LossReason>,
 }
 
-/// How a lock was won: by which operation, and what its answer says.
+/// The response to an acquisition, from which a [`Held`] starts.
 pub(crate) struct Won<'a> {
     pub(crate) name: LockName,
     pub(crate) lease_id: LeaseId,
     pub(crate) token: FencingToken,
     pub(crate) sent_at: SentAt,
     pub(crate) row: &'a Row,
-    pub(crate) heard: Option<(ServiceDate, SentAt)>,
+    pub(crate) date: Option<(ServiceDate, SentAt)>,
 }
 
 impl Held {
@@ -139,85 +129,96 @@ impl Held {
         max_hold: Option<Duration>,
         now: &Now<'_>,
     ) -> Self {
-        let Won { name, lease_id, token, sent_at, row, heard } = won;
-        let stamp = own_stamp(row, heard);
+        let Won { name, lease_id, token, sent_at, row, date } = won;
+        let bound = row_deadline(row, date);
         let lease = timing.lease();
         let service_timestamp = row.has_service_timestamp();
-        let unknown = now.service.is_some() && stamp.is_none();
-        // Written by a slow wall clock: a renewal bears the service's time, and its stamp ends when the lease does.
-        let short = |stamp: Deadline| stamp.left(now.at) < timing.heartbeat() && !service_timestamp;
-        let unconfirmed = unknown || stamp.is_some_and(|stamp| stamp.passed(now.at) || short(stamp));
+        let unknown = now.service.is_some() && bound.is_none();
+        // If a slow wall clock wrote the row, a renewal replaces the time by a service timestamp, which is late enough.
+        let short = |bound: Deadline| bound.left(now.at) < timing.heartbeat() && !service_timestamp;
+        let unconfirmed = unknown || bound.is_some_and(|bound| bound.passed(now.at) || short(bound));
         Self {
             name,
             lease_id,
             token,
             renewal,
             lease,
-            validity: Validity { sent: Deadline::new(sent_at, Timing::validity(lease)), stamp },
+            validity: Validity { sent: Deadline::new(sent_at, Timing::validity(lease)), row: bound },
             max_hold: max_hold.map(|d| Deadline::new(sent_at, d)),
             unconfirmed,
             service_timestamp,
             expires_on: row.whole(attr::EXPIRES_ON).unwrap_or(0),
-            heard,
-            afresh: false,
+            last_date: date,
+            from_last_date: false,
             renewal_seq: row.whole(attr::RENEWAL_SEQ).unwrap_or(0),
             pending: None,
             pause: None,
-            asked: false,
-            landed: 0,
+            requested: false,
+            renewals: 0,
             data: None,
             lost: None,
             timing,
         }
     }
 
-    /// The lock.
+    /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
         &self.name
     }
 
-    /// Its fencing token.
+    /// Returns the fencing token of this acquisition.
     pub fn token(&self) -> FencingToken {
         self.token
     }
 
-    /// Whether the row bears the service's time: what nothing renews must (R6 of an unstamped row may be short).
+    /// Returns the lease ID of this acquisition.
+    pub(crate) fn lease_id(&self) -> &LeaseId {
+        &self.lease_id
+    }
+
+    pub(crate) fn validity(&self) -> Validity {
+        self.validity
+    }
+
+    /// Returns whether the row has a service timestamp. A lock that is never renewed needs one, because the `expiresOn` of
+    /// a slow wall clock may be too early (R6).
     pub fn has_service_timestamp(&self) -> bool {
         self.service_timestamp
     }
 
-    /// Whether the row may be over before the lease is (R6): its stamp was written by a host that had stood still since it
-    /// learned the time. What nothing renews must be stamped once more.
+    /// Returns whether the row may expire before the lease does (R6). This happens if the host stood still between the last
+    /// date and the write. A lock that is never renewed needs one more service timestamp then.
     pub fn outlasts_row(&self, at: ClockReading) -> bool {
-        self.validity.stamp.is_some_and(|stamp| stamp.left(at) < self.validity.sent.left(at))
+        self.validity.row.is_some_and(|row| row.left(at) < self.validity.sent.left(at))
     }
 
-    /// How many renewals are known to have landed, and moved the belief.
-    pub fn landed(&self) -> u64 {
-        self.landed
+    /// Returns the number of renewals that are known to be applied and that have extended the validity.
+    pub fn renewals(&self) -> u64 {
+        self.renewals
     }
 
-    /// How long one try of a renewal may take.
+    /// Returns the maximum time for one try of a renewal.
     pub fn attempt_timeout(&self) -> Duration {
         self.timing.attempt_timeout()
     }
 
-    /// Whether the acquisition may be reported: its own stamp allows the belief (R6).
+    /// Returns whether the acquisition may be reported, because the row's own `expiresOn` is late enough (R6).
     pub(crate) fn is_confirmed(&self) -> bool {
         !self.unconfirmed
     }
 
-    /// That the row is still held by this reign: exact also while renewals land, so the record version is not in it.
+    /// Returns a condition that holds on the row for as long as this acquisition holds the lock. It stays true across
+    /// renewals, because it does not contain the record version.
     pub fn condition(&self) -> Condition {
         Condition::All(Condition::held_under(&self.lease_id, Some(self.token)))
     }
 
-    /// R3: whether the lock may be believed in, computed when asked. Once false, for ever.
+    /// Returns whether the lease is valid at this time (R3). Once `false`, it never becomes `true` again.
     pub fn is_valid(&mut self, at: ClockReading) -> bool {
         self.check(at).is_none() && !self.unconfirmed
     }
 
-    /// Time left to believe in it, if nothing renews it; zero once lost.
+    /// Returns the remaining validity if no further renewal succeeds, zero once the lock is lost.
     pub fn time_left(&mut self, at: ClockReading) -> Duration {
         if self.check(at).is_some() {
             return Duration::ZERO;
@@ -226,7 +227,7 @@ impl Held {
         if self.unconfirmed { self.validity.sent.left(at) } else { self.validity.left(at) }.min(max_hold)
     }
 
-    /// Why it is lost, if it is.
+    /// Returns the reason of the loss if the lock is lost at this time.
     pub fn check(&mut self, at: ClockReading) -> Option<LossReason> {
         if self.lost.is_none() {
             let ended = if self.unconfirmed { self.validity.sent.passed(at) } else { self.validity.passed(at) };
@@ -241,32 +242,32 @@ impl Held {
         self.lost
     }
 
-    /// Asks for a renewal now.
-    pub fn ask(&mut self) {
-        self.asked = true;
+    /// Requests a renewal now.
+    pub fn request_renewal(&mut self) {
+        self.requested = true;
         self.pause = None;
     }
 
-    /// Asks for a renewal now that carries this payload; it stays pending until one that carries it has landed.
-    pub fn ask_data(&mut self, data: String) {
+    /// Requests a renewal now that writes this payload. The payload stays pending until a renewal with it was applied.
+    pub fn request_data(&mut self, data: String) {
         self.data = Some(data);
-        self.ask();
+        self.request_renewal();
     }
 
-    /// Asks for a renewal now that makes the lease this long, if that is longer. Its stamp counts from the last answer alone:
-    /// what was known before may be from before a standstill.
-    pub fn ask_lease(&mut self, lease: Duration) {
+    /// Requests a renewal now that extends the lease to `lease`, unless it is longer already. The service timestamp of
+    /// the renewal is based on the last date alone, because older dates may be from before a standstill of the host.
+    pub fn request_lease(&mut self, lease: Duration) {
         self.lease = self.lease.max(lease);
-        self.afresh = true;
-        self.ask();
+        self.from_last_date = true;
+        self.request_renewal();
     }
 
-    /// Whether a payload waits for a renewal to carry it.
+    /// Returns whether a payload has not been written yet.
     pub fn has_pending_data(&self) -> bool {
         self.data.is_some()
     }
 
-    /// What to do next.
+    /// Returns the next step.
     pub fn next(&mut self, now: &Now<'_>) -> HeldStep {
         if let Some(loss) = self.check(now.at) {
             return HeldStep::Lost(loss);
@@ -275,7 +276,8 @@ impl Held {
         if !wait.is_zero() {
             return HeldStep::Sleep(wait.min(self.time_left(now.at)));
         }
-        // The identical operation for one heartbeat; after that its successor, which counts from its own sending.
+        // We repeat a renewal identically for one heartbeat, because it may have been applied. After that its successor
+        // extends the validity further, because it counts from its own sending.
         let fresh = |r: &PendingRenewal| now.at.holder_elapsed_since(r.sent_at.0) < self.timing.heartbeat();
         if let Some(renewal) = self.pending.as_ref().filter(|r| fresh(r)) {
             return HeldStep::Write(renewal.op.clone());
@@ -289,9 +291,9 @@ impl Held {
     fn renewal_op(&self, now: &Now<'_>) -> Op {
         let mut ends = ends(self.lease, now);
         if !ends.service_timestamp && now.service.is_some() {
-            // By a wall clock that was set back the row could end before the belief that stands (R6).
+            // If the wall clock was set back, the row could end before the present validity does (R6).
             ends.expires_on = ends.expires_on.max(self.expires_on);
-        } else if let Some((date, sent_at)) = self.heard.filter(|_| self.afresh) {
+        } else if let Some((date, sent_at)) = self.last_date.filter(|_| self.from_last_date) {
             ends.expires_on = ends.expires_on.max(date.upper_at(sent_at, now.at) + millis(self.lease + EXPIRY_PAD));
         }
         Op {
@@ -308,15 +310,15 @@ impl Held {
         }
     }
 
-    /// Time until a renewal is due.
+    /// Returns the time until a renewal is due.
     fn wait(&self, now: &Now<'_>) -> Duration {
         if let Some(left) = self.pause.and_then(|pause| pause.left(now.at)) {
             return left;
         }
-        if self.asked || self.unconfirmed || self.pending.is_some() {
+        if self.requested || self.unconfirmed || self.pending.is_some() {
             return Duration::ZERO;
         }
-        // Nothing that a renewal could add: belief ends by max_hold anyway.
+        // A renewal is useless if the maximum holding time ends first.
         let covered = self.max_hold.is_some_and(|max| max.left(now.at) <= self.validity.left(now.at));
         if self.renewal != Renewal::Automatic || covered {
             return Duration::MAX;
@@ -324,24 +326,25 @@ impl Held {
         let without_timestamp = !self.service_timestamp && now.service_interval().is_some();
         let period = self.timing.heartbeat();
         let period = if without_timestamp { period.min(TIMESTAMP_AFTER) } else { period };
-        // A stamp that ends before the lease does is to be moved in good time.
-        let period = self.validity.stamp.map_or(period, |stamp| period.min(stamp.length() / 2)).max(RETRY_MIN);
+        // If the row's own `expiresOn` ends first (R6), it must be moved in time.
+        let period = self.validity.row.map_or(period, |row| period.min(row.length() / 2)).max(RETRY_MIN);
         period.saturating_sub(self.validity.sent.age(now.at))
     }
 
-    /// The answer to the renewal in flight: `now` is when it was received, `sent_at` when its try was sent.
+    /// Takes the outcome of the renewal in flight. `now` is the time at which the response arrived, `sent_at` the time
+    /// before this try was sent.
     pub fn handle_outcome(&mut self, now: &Now<'_>, sent_at: SentAt, outcome: &Outcome, date: Option<ServiceDate>) {
-        // An answer that comes after the deadline extends nothing: lost is final.
+        // A response after the deadline extends nothing, because a loss is final.
         if self.check(now.at).is_some() {
             return;
         }
         let Some(renewal) = self.pending.take() else { return };
         match outcome {
-            Outcome::Applied(row) => self.land(renewal, row, sent_at, date, now),
-            Outcome::Conflict(Some(row)) if self.landed_before(&renewal, row) => {
-                self.land(renewal, row, sent_at, date, now);
+            Outcome::Applied(row) => self.renewed(renewal, row, sent_at, date, now),
+            Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => {
+                self.renewed(renewal, row, sent_at, date, now);
             }
-            Outcome::Conflict(row) => self.lost = Some(why(row.as_ref(), self.token)),
+            Outcome::Conflict(row) => self.lost = Some(loss_reason(row.as_ref(), self.token)),
             Outcome::Unknown | Outcome::Throttled => {
                 self.pending = Some(renewal);
                 self.pause_retry(now);
@@ -349,88 +352,59 @@ impl Held {
         }
     }
 
-    fn landed_before(&self, renewal: &PendingRenewal, row: &Row) -> bool {
+    /// Returns whether an earlier try of `renewal` has been applied, because the row has its version.
+    fn was_applied(&self, renewal: &PendingRenewal, row: &Row) -> bool {
         row.has_lease_id(&self.lease_id)
             && row.token() == Some(self.token)
             && row.version().as_ref() == Some(&renewal.op.version)
             && !row.is_free()
     }
 
-    fn land(&mut self, renewal: PendingRenewal, row: &Row, sent_at: SentAt, date: Option<ServiceDate>, now: &Now<'_>) {
+    fn renewed(
+        &mut self,
+        renewal: PendingRenewal,
+        row: &Row,
+        sent_at: SentAt,
+        date: Option<ServiceDate>,
+        now: &Now<'_>,
+    ) {
         let OpKind::Renew { lease_ms, data, .. } = renewal.op.kind else { return };
         if self.data == data {
             self.data = None;
         }
-        self.asked = self.data.is_some() || lease_ms < millis(self.lease);
+        self.requested = self.data.is_some() || lease_ms < millis(self.lease);
         self.service_timestamp = row.has_service_timestamp();
         self.expires_on = row.whole(attr::EXPIRES_ON).unwrap_or(self.expires_on);
-        let heard = date.map(|date| (date, sent_at));
-        let stamp = own_stamp(row, heard);
-        // An answer without a date takes nothing back.
-        self.heard = heard.or(self.heard);
-        let unknown = now.service.is_some() && stamp.is_none();
-        if unknown || stamp.is_some_and(|d| d.passed(now.at)) && self.unconfirmed {
-            // No bound on service time came with it: the old belief stands, and the next renewal comes soon.
-            return self.pause_retry_landed(now);
+        let date = date.map(|date| (date, sent_at));
+        let bound = row_deadline(row, date);
+        self.last_date = date.or(self.last_date);
+        let unknown = now.service.is_some() && bound.is_none();
+        if unknown || bound.is_some_and(|d| d.passed(now.at)) && self.unconfirmed {
+            // Without a bound on service time the present validity stands, and another renewal is needed soon (R6).
+            self.requested = true;
+            return self.pause_retry(now);
         }
         let lease = Duration::from_millis(lease_ms);
         let sent = Deadline::new(renewal.sent_at, Timing::validity(lease));
-        self.validity = Validity { sent: self.validity.sent.later(sent, now.at), stamp };
-        self.landed += 1;
+        self.validity = Validity { sent: self.validity.sent.later(sent, now.at), row: bound };
+        self.renewals += 1;
         self.unconfirmed = false;
         self.pause = None;
     }
 
-    /// The nearer the deadline, the oftener: what fails half the time, or nine times in ten, is asked so often before it
-    /// that some try is answered. Far from it, a store in trouble is left alone.
+    /// Starts a pause before the next try. It is short when the deadline is near, so that one of many tries succeeds even if
+    /// most of them fail. Far from the deadline it is long, because a store in trouble needs rest.
     fn pause_retry(&mut self, now: &Now<'_>) {
-        let cap = (self.time_left(now.at) / RETRIES).clamp(RETRY_MIN, self.timing.heartbeat().max(RETRY_MIN));
+        let cap = (self.time_left(now.at) / TRIES).clamp(RETRY_MIN, self.timing.heartbeat().max(RETRY_MIN));
         self.pause = Some(Backoff::after(self.pause, RETRY_MIN, cap, now));
-    }
-
-    fn pause_retry_landed(&mut self, now: &Now<'_>) {
-        self.asked = true;
-        self.pause_retry(now);
-    }
-
-    pub(crate) fn lease_id(&self) -> &LeaseId {
-        &self.lease_id
-    }
-
-    pub(crate) fn validity(&self) -> Validity {
-        self.validity
     }
 }
 
-/// Why a row that is not ours any more is not.
-pub(crate) fn why(row: Option<&Row>, token: FencingToken) -> LossReason {
+/// Returns the reason for which a holder with this token does not hold `row` any more.
+pub(crate) fn loss_reason(row: Option<&Row>, token: FencingToken) -> LossReason {
     match row {
         None => LossReason::RowGone,
         Some(row) if row.whole(attr::REVOKED_TOKEN) == Some(token.get()) => LossReason::Revoked,
         Some(_) => LossReason::TakenOver,
     }
-}
-
-/// R6: a belief ends when service time, bounded from this answer's `Date` alone, could reach the row's `expiresOn`,
-/// stamped or not.
-fn own_stamp(row: &Row, heard: Option<(ServiceDate, SentAt)>) -> Option<Deadline> {
-    let (date, sent_at) = heard?;
-    let left = row.whole(attr::EXPIRES_ON)?.saturating_sub(date.upper_when_sent());
-    Some(Deadline::new(sent_at, Duration::from_millis(left * (1000 - DRIFT_PER_MILLE) / 1000)))
-}
-
-/// The end of a lease that is counted from now, as the row has it.
-pub(crate) fn ends(lease: Duration, now: &Now<'_>) -> Ends {
-    let upper = now.service_interval().map(|(_, upper)| upper);
-    Ends {
-        expires_on: upper.unwrap_or(now.at.wall_ms) + millis(lease + EXPIRY_PAD),
-        service_timestamp: upper.is_some(),
-        ttl: ttl(lease, now),
-    }
-}
-
-/// When DynamoDB's TTL may delete the row, epoch seconds.
-pub(crate) fn ttl(lease: Duration, now: &Now<'_>) -> u64 {
-    let upper = now.service_interval().map_or(0, |(_, upper)| upper);
-    upper.max(now.at.wall_ms).div_ceil(1000) + (lease + TTL_MARGIN).as_secs() + 1
 }

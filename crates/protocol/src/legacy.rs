@@ -1,57 +1,60 @@
+//! Acquisition of a lock exactly as `getLock` of npm dynamo-lock 0.1.x performs it.
+
+use std::convert::Infallible;
 use std::time::Duration;
 
+use crate::attr;
 use crate::backoff::Backoff;
 use crate::config::{RETRY_MAX, RETRY_MIN};
-use crate::{
-    ClockReading, Deadline, LockName, Now, Number, Op, OpKind, Outcome, RecordVersion, Row, RowError, RowState, SentAt,
-};
+use crate::expiry::expired_for_npm;
+use crate::machine::{Body, Machine, Response, Step};
+use crate::name::LockName;
+use crate::now::Now;
+use crate::number::Number;
+use crate::op::{Op, OpKind, Outcome};
+use crate::row::{Row, RowError};
+use crate::time::{ClockReading, Deadline, SentAt};
+use crate::token::RecordVersion;
 
-/// So many requests without an answer that tells; the original gave up after the first.
+/// Maximum number of requests without a usable response. npm dynamo-lock gives up after the first.
 const FAILURES_MAX: u32 = 4;
-/// And no request begins later.
+/// Time after which no further request is sent.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
-/// How a legacy get ended.
+/// Result of a [`LegacyGet`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LegacyEnd {
-    /// The lock is ours until the time that was written.
+    /// The lock is acquired until the time that was written.
     Got,
-    /// Somebody's lock is not over yet.
+    /// Another client holds the lock.
     Held {
-        /// Until when, as its row has it.
+        /// End of the lock, as stored in the row.
         expires_on: Number,
-        /// The wall clock that it was compared with, epoch ms.
+        /// Wall clock with which it was compared, in milliseconds since 1970.
         now_ms: u64,
     },
-    /// Somebody else was faster.
+    /// Another client acquired the lock between the read and the write.
     Lost,
-    /// No answer told, in time. It may have been taken; then it is over as it was to be.
+    /// The outcome is unknown. If the lock was acquired, it expires at the requested time.
     Unknown,
-    /// The row of this name is not one that we may touch.
+    /// The row cannot be used as a lock.
     RowError(RowError),
 }
 
-/// What to do next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LegacyStep {
-    /// Read the row, strongly consistent; feed [`LegacyGet::handle_row`], or [`LegacyGet::handle_failure`].
-    Read,
-    /// Send this, once; feed [`LegacyGet::handle_outcome`].
-    Write(Op),
-    /// Wait so long.
-    Pause(Duration),
-    /// Done.
-    Done(LegacyEnd),
-}
-
-/// Takes a lock as `getLock` of the original npm `dynamo-lock` did: a read, then a conditional put of `version` and
-/// `expiresOn`, by the wall clock alone. It keeps the original's promises, no others: whoever gets the lock has it until
-/// `expiresOn` passes, if clocks agree. Unlike the original it recognises its own put when the answer was lost.
+/// State machine that acquires a lock as `getLock` of npm dynamo-lock does: a strongly consistent read, then a conditional
+/// put of `guid` and `expiresOn`, with the wall clock alone.
+///
+/// It gives the guarantees of npm dynamo-lock and no others: the lock lasts until `expiresOn` passes, if the clocks of
+/// all clients agree. Unlike npm dynamo-lock it recognises its own put when the response was lost.
+///
+/// Call [`next`](Self::next), perform the step, and pass the result to [`handle_row`](Self::handle_row),
+/// [`handle_outcome`](Self::handle_outcome) or [`handle_failure`](Self::handle_failure), until [`Step::Done`]. If it is
+/// dropped earlier, the lock may be acquired until the requested time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LegacyGet {
     name: LockName,
-    /// May be zero or negative, as the original's could.
+    /// Duration of the lock. It may be zero or negative, because npm dynamo-lock allows it.
     duration_ms: i64,
     until: Deadline,
     put: Option<Put>,
@@ -60,59 +63,60 @@ pub struct LegacyGet {
     end: Option<LegacyEnd>,
 }
 
-/// The one put of a get, the same in its retries.
+/// The put, identical in all its retries.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Put {
     op: Op,
     seen: Option<RecordVersion>,
-    over: Deadline,
-    /// A try went unanswered, or its answer did not tell: the row is read before another.
+    ends: Deadline,
+    /// Whether a try had no usable response, so that it may have been applied.
     ambiguous: bool,
+    /// Whether the row must be read before the next try.
     read_back: bool,
 }
 
 impl LegacyGet {
-    /// Of this lock, for so many milliseconds.
+    /// Starts the acquisition of lock `name` for `duration_ms`.
     pub fn new(name: LockName, duration_ms: i64, at: ClockReading) -> Self {
         let until = Deadline::new(SentAt(at), GIVE_UP_AFTER);
         Self { name, duration_ms, until, put: None, failures: 0, retry: None, end: None }
     }
 
-    /// How long a request may take from now.
+    /// Returns the maximum time that a request may take from now.
     pub fn time_left(&self, at: ClockReading) -> Duration {
         self.until.left(at)
     }
 
-    /// What to do next.
-    pub fn next(&mut self, now: &Now<'_>) -> LegacyStep {
+    /// Returns the next step.
+    pub fn next(&mut self, now: &Now<'_>) -> Step<LegacyEnd> {
         if self.end.is_none() && self.failures > 0 && self.is_hopeless(now.at) {
             self.end = Some(LegacyEnd::Unknown);
         }
         match (&self.end, self.retry.and_then(|pause| pause.left(now.at)), &self.put) {
-            (Some(end), _, _) => LegacyStep::Done(end.clone()),
-            (None, Some(left), _) => LegacyStep::Pause(left.min(self.until.left(now.at))),
-            (None, None, Some(put)) if !put.read_back => LegacyStep::Write(put.op.clone()),
-            (None, None, _) => LegacyStep::Read,
+            (Some(end), _, _) => Step::Done(end.clone()),
+            (None, Some(left), _) => Step::Pause(left.min(self.until.left(now.at))),
+            (None, None, Some(put)) if !put.read_back => Step::Write(put.op.clone()),
+            (None, None, _) => Step::Read { strong: true },
         }
     }
 
     fn is_hopeless(&self, at: ClockReading) -> bool {
-        let over = self.put.as_ref().is_some_and(|put| put.over.passed(at));
-        self.failures >= FAILURES_MAX || self.until.passed(at) || over
+        let ended = self.put.as_ref().is_some_and(|put| put.ends.passed(at));
+        self.failures >= FAILURES_MAX || self.until.passed(at) || ended
     }
 
-    /// The row that was read; `now` is when the answer was received.
+    /// Takes the row that was read. `now` is the time at which the response arrived.
     pub fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>) {
         match &mut self.put {
             Some(put) if put.read_back => {
                 put.read_back = false;
-                let there = row.and_then(Row::version);
-                if there.as_ref() == Some(&put.op.version) {
-                    self.end = Some(landed(put, now.at));
-                } else if there != put.seen {
+                let version = row.and_then(Row::version);
+                if version.as_ref() == Some(&put.op.version) {
+                    self.end = Some(put.applied(now.at));
+                } else if version != put.seen {
                     self.end = Some(LegacyEnd::Lost);
                 }
-                // Else it has not landed, or not yet: the same put again.
+                // Otherwise the put has not been applied, or not yet, so it is sent once more.
             }
             Some(_) => {}
             None => self.decide(now, row),
@@ -121,46 +125,44 @@ impl LegacyGet {
 
     fn decide(&mut self, now: &Now<'_>, row: Option<&Row>) {
         let wall = now.at.wall_ms;
-        let not_over = match row.map(Row::state) {
-            Some(Err(fault)) => {
-                self.end = Some(LegacyEnd::RowError(fault));
+        match row.map(|row| (row, row.state())) {
+            None => {}
+            Some((_, Err(error))) => {
+                self.end = Some(LegacyEnd::RowError(error));
                 return;
             }
-            Some(Ok(RowState::Held(held))) if held.expires_on > wall => Some(Number::from(held.expires_on)),
-            Some(Ok(RowState::Legacy(legacy))) if legacy.expires_on > wall.try_into().unwrap_or(i64::MAX) => {
-                row.and_then(|row| row.number(crate::attr::EXPIRES_ON)).cloned()
+            Some((_, Ok(state))) if expired_for_npm(&state, wall) => {}
+            Some((row, Ok(_))) => {
+                let expires_on = row.number(attr::EXPIRES_ON).cloned().unwrap_or(Number::from(0));
+                self.end = Some(LegacyEnd::Held { expires_on, now_ms: wall });
+                return;
             }
-            _ => None,
-        };
-        if let Some(expires_on) = not_over {
-            self.end = Some(LegacyEnd::Held { expires_on, now_ms: wall });
-            return;
         }
         let expires_on = wall.saturating_add_signed(self.duration_ms);
         let kind = OpKind::LegacyGet { seen: row.cloned(), expires_on };
         let op = Op { name: self.name.clone(), version: RecordVersion::from_random(now.entropy.version), kind };
-        let lasts = Duration::from_millis(self.duration_ms.try_into().unwrap_or(0));
-        let over = Deadline::new(SentAt(now.at), lasts);
-        self.put = Some(Put { op, seen: row.and_then(Row::version), over, ambiguous: false, read_back: false });
+        let duration = Duration::from_millis(self.duration_ms.try_into().unwrap_or(0));
+        let ends = Deadline::new(SentAt(now.at), duration);
+        self.put = Some(Put { op, seen: row.and_then(Row::version), ends, ambiguous: false, read_back: false });
     }
 
-    /// A request went unanswered, or was throttled.
+    /// Takes the failure of a request that was not answered or throttled.
     pub fn handle_failure(&mut self, now: &Now<'_>) {
         self.failures += 1;
         self.retry = Some(Backoff::after(self.retry, RETRY_MIN, RETRY_MAX, now));
     }
 
-    /// The answer to the put in flight; `now` is when it was received.
+    /// Takes the outcome of the put in flight. `now` is the time at which the response arrived.
     pub fn handle_outcome(&mut self, now: &Now<'_>, outcome: &Outcome) {
         let Some(put) = &mut self.put else { return };
         match outcome {
-            Outcome::Applied(_) => self.end = Some(landed(put, now.at)),
+            Outcome::Applied(_) => self.end = Some(put.applied(now.at)),
             Outcome::Conflict(Some(row)) if row.version().as_ref() == Some(&put.op.version) => {
                 put.ambiguous = true;
-                self.end = Some(landed(put, now.at));
+                self.end = Some(put.applied(now.at));
             }
             Outcome::Conflict(Some(_)) => self.end = Some(LegacyEnd::Lost),
-            // The answer does not bring the row; whoever sent the put may have sent it twice.
+            // The response does not contain the row, and the user's own client may have sent the put twice.
             Outcome::Conflict(None) => {
                 put.ambiguous = true;
                 put.read_back = true;
@@ -176,8 +178,31 @@ impl LegacyGet {
     }
 }
 
-/// Ours, unless that was learned only after it was over. An answer at once counts whatever the duration, as with the
-/// original.
-fn landed(put: &Put, at: ClockReading) -> LegacyEnd {
-    if put.ambiguous && put.over.passed(at) { LegacyEnd::Unknown } else { LegacyEnd::Got }
+impl Put {
+    /// Returns the result of a put that has been applied: the lock is acquired, unless its end passed before a repeated
+    /// try was answered. The response to a single try counts whatever the duration, as in npm dynamo-lock.
+    fn applied(&self, at: ClockReading) -> LegacyEnd {
+        if self.ambiguous && self.ends.passed(at) { LegacyEnd::Unknown } else { LegacyEnd::Got }
+    }
+}
+
+impl Machine for LegacyGet {
+    type End = LegacyEnd;
+    type CleanUp = Infallible;
+
+    fn next(&mut self, now: &Now<'_>) -> Step<LegacyEnd> {
+        LegacyGet::next(self, now)
+    }
+
+    fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
+        match response.body {
+            Body::Row(row) => self.handle_row(now, row),
+            Body::Unread => self.handle_failure(now),
+            Body::Outcome { outcome, .. } => self.handle_outcome(now, outcome),
+        }
+    }
+
+    fn request_limit(&self, at: ClockReading) -> Duration {
+        self.time_left(at)
+    }
 }

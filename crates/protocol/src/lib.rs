@@ -1,13 +1,23 @@
-//! The lease protocol of dynamo-lock, pure.
+//! The lease protocol of dynamo-lock, as data and state machines without I/O.
 //!
-//! One row per lock. Every change of it is an [`Op`]: one conditional write, whose meaning is the function [`apply`].
-//! The machines decide what to send and what may be believed: [`Acquire`] until a lock is held, [`Held`] while it is,
-//! [`Release`] at its end, [`Revoke`] from outside; [`LegacyGet`] takes a lock as the original npm package did. They are fed with what happened and when, and answer with what to
-//! do next; time and luck come in as arguments ([`Now`]), so a test, a simulator or a model checker can drive them.
+//! A lock is one row. Every change of the row is an [`Op`], one conditional write, and [`apply`] specifies its effect. The
+//! state machines decide which requests to send and how long a lease is valid:
 //!
-//! The rules R1 to R6 that comments name are those of `docs/protocol.md`.
+//! | machine | task |
+//! |---|---|
+//! | [`Acquire`] | acquires a lock and takes over expired ones |
+//! | [`Held`] | renews a held lock and detects its loss |
+//! | [`Release`] | releases a lock |
+//! | [`Hold`] | acquires a lock for a fixed time |
+//! | [`Revoke`] | revokes another client's lock |
+//! | [`LegacyGet`] | acquires a lock as npm dynamo-lock does |
 //!
-//! Deliberately absent: clocks, random sources, I/O, hash maps, dependencies.
+//! [`Machine`] describes how to drive them. Time and random bits are arguments ([`Now`]), so that a test, a simulator or a
+//! model checker can use the same machines as the library. [`expiry`] decides whether a lease has expired.
+//!
+//! Comments name the rules R1 to R6 and the sections (§) of `docs/protocol.md`.
+//!
+//! This crate contains no clock, no source of randomness, no I/O and no hash map, and it has no dependencies.
 
 mod acquire;
 mod apply;
@@ -15,33 +25,43 @@ pub mod attr;
 mod backoff;
 mod condition;
 mod config;
+mod expiry;
 mod held;
+mod hold;
+mod lease_end;
 mod legacy;
+mod machine;
 mod name;
 mod now;
 mod npm_format;
 mod number;
 mod op;
 mod release;
+mod revoke;
 mod row;
 mod service_clock;
 mod time;
 mod token;
+mod validity;
 mod watch;
 
-pub use acquire::{Acquire, Request, Step, WaitMode};
+pub use acquire::{Acquire, AcquireEnd, Request, WaitMode};
 pub use apply::{Verdict, apply};
 pub use condition::{Condition, holds};
 pub use config::{
     ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, TTL_MARGIN, Timing,
 };
+pub use expiry::{Evidence, Expiry, expiry};
 pub use held::{Held, HeldStep, LossReason, Renewal};
-pub use legacy::{LegacyEnd, LegacyGet, LegacyStep};
+pub use hold::{Hold, HoldEnd};
+pub use legacy::{LegacyEnd, LegacyGet};
+pub use machine::{Body, Machine, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use now::{Entropy, Now};
 pub use number::Number;
 pub use op::{Change, Ends, Lease, Op, OpKind, Outcome, Target};
-pub use release::{Release, ReleaseEnd, ReleaseStep, Revoke, RevokeEnd, RevokeStep};
+pub use release::{Release, ReleaseEnd};
+pub use revoke::{Revoke, RevokeEnd};
 pub use row::{HeldRow, LegacyRow, Row, RowError, RowState, Value};
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};
 pub use time::{ClockReading, Deadline, ReceivedAt, SentAt};

@@ -1,58 +1,57 @@
+//! Release of a lock by its holder.
+
+use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::attr;
 use crate::backoff::Backoff;
 use crate::config::{RETRY_MAX, RETRY_MIN};
-use crate::held::{Validity, ttl, why};
-use crate::{
-    Deadline, FencingToken, Held, LeaseId, LockName, LossReason, Now, Op, OpKind, Outcome, RecordVersion, Row,
-    RowState, SentAt, Target,
-};
+use crate::held::{Held, LossReason, loss_reason};
+use crate::lease_end::ttl;
+use crate::machine::{Body, Machine, Response, Step};
+use crate::name::LockName;
+use crate::now::Now;
+use crate::op::{Op, OpKind, Outcome};
+use crate::row::{Row, RowState};
+use crate::time::{Deadline, SentAt};
+use crate::token::{FencingToken, LeaseId, RecordVersion};
+use crate::validity::Validity;
 
-/// How long an operator's write is retried.
-const REVOKE_FOR: Duration = Duration::from_secs(10);
-
-/// How a release ended.
+/// Result of a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReleaseEnd {
-    /// Released; or nothing was there to clean up.
+    /// The lock is released, or there was nothing to clean up.
     Released,
-    /// It was lost before: others may have been in since.
+    /// The lock was lost before. Other clients may have held it since.
     Lost(LossReason),
-    /// No answer told. If it is still held, it is over within its lease.
+    /// The outcome is unknown. If the lock is still held, it expires within its lease.
     Unknown,
 }
 
-/// What to do next to release a lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReleaseStep {
-    /// Send this, once; feed the answer, or its absence, to [`Release::handle_outcome`].
-    Write(Op),
-    /// Wait so long.
-    Pause(Duration),
-    /// Done.
-    Done(ReleaseEnd),
-}
-
-/// Gives a lock up, or cleans up after an acquire that was abandoned.
+/// State machine that releases a lock, or that cleans up after an abandoned acquire.
+///
+/// It only writes: call [`next`](Self::next), send the write, pass its outcome to [`handle_outcome`](Self::handle_outcome),
+/// and repeat until [`Step::Done`]. It retries the identical write until the lease would have ended. It may be dropped at
+/// any time; the lock expires at the end of its lease then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
     op: Op,
     lease_id: LeaseId,
-    /// Absent when cleaning up: the acquire never learned it.
+    /// `None` when cleaning up, because the acquire never received its token.
     token: Option<FencingToken>,
-    /// Our own deadline: what an answer means depends on it.
+    /// The holder's own validity. The meaning of a conflict depends on it.
     validity: Validity,
-    /// It was lost before the release began; one try is sent even so, to free early.
+    /// Reason of a loss before the release began. One try is sent nevertheless, to free the lock early.
     lost: Option<LossReason>,
+    /// Whether a try was not answered, so that it may have been applied.
     ambiguous: bool,
     retry: Option<Backoff>,
     end: Option<ReleaseEnd>,
 }
 
 impl Release {
-    /// Releases what is held.
+    /// Starts the release of a held lock.
     pub fn of(held: &Held, now: &Now<'_>) -> Self {
         let lost = held.clone().check(now.at);
         let (name, lease_id) = (held.name().clone(), held.lease_id().clone());
@@ -64,14 +63,15 @@ impl Release {
         release
     }
 
-    /// Gives up a hold that was being made to last `duration`, until that would be over anyway.
-    pub fn of_hold(held: &Held, duration: Duration, now: &Now<'_>) -> Self {
-        Self::clean_up(held.name().clone(), held.lease_id().clone(), Deadline::new(SentAt(now.at), duration), now)
+    /// Starts the clean-up after an abandoned acquire with this lease ID. It is retried until `until`, when the lease
+    /// would have ended anyway.
+    pub(crate) fn clean_up(name: LockName, lease_id: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
+        Self::new(name, lease_id, None, Validity { sent: until, row: None }, now)
     }
 
-    /// Frees whatever an abandoned acquire of this nonce left, until its lease would be over anyway.
-    pub(crate) fn clean_up(name: LockName, lease_id: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
-        Self::new(name, lease_id, None, Validity { sent: until, stamp: None }, now)
+    /// Starts the clean-up after an abandoned hold that may last `duration` from now.
+    pub(crate) fn of_hold(held: &Held, duration: Duration, now: &Now<'_>) -> Self {
+        Self::clean_up(held.name().clone(), held.lease_id().clone(), Deadline::new(SentAt(now.at), duration), now)
     }
 
     fn new(name: LockName, lease_id: LeaseId, token: Option<FencingToken>, validity: Validity, now: &Now<'_>) -> Self {
@@ -81,34 +81,34 @@ impl Release {
         Self { op, lease_id, token, validity, lost: None, ambiguous: false, retry: None, end: None }
     }
 
-    /// The lock.
+    /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
         &self.op.name
     }
 
-    /// What to do next.
-    pub fn next(&mut self, now: &Now<'_>) -> ReleaseStep {
+    /// Returns the next step.
+    pub fn next(&mut self, now: &Now<'_>) -> Step<ReleaseEnd> {
         if let Some(end) = self.end {
-            return ReleaseStep::Done(end);
+            return Step::Done(end);
         }
-        let passed = self.validity.passed(now.at);
-        // The first try is always sent, to free early; further ones only while nobody else can be in.
-        if self.retry.is_some() && passed {
+        // We always send the first try, to free the lock early. Further tries are useless after the deadline, because
+        // another client may hold the lock then.
+        if self.retry.is_some() && self.validity.passed(now.at) {
             let end = match self.lost {
                 Some(loss) => ReleaseEnd::Lost(loss),
                 None if self.ambiguous => ReleaseEnd::Unknown,
                 None => ReleaseEnd::Lost(LossReason::Expired),
             };
             self.end = Some(end);
-            return ReleaseStep::Done(end);
+            return Step::Done(end);
         }
         match self.retry.and_then(|pause| pause.left(now.at)) {
-            Some(left) => ReleaseStep::Pause(left.min(self.validity.left(now.at))),
-            None => ReleaseStep::Write(self.op.clone()),
+            Some(left) => Step::Pause(left.min(self.validity.left(now.at))),
+            None => Step::Write(self.op.clone()),
         }
     }
 
-    /// The answer to the try in flight; `now` is when it was received.
+    /// Takes the outcome of the write in flight. `now` is the time at which the response arrived.
     pub fn handle_outcome(&mut self, now: &Now<'_>, outcome: &Outcome) {
         let end = match outcome {
             Outcome::Applied(_) => ReleaseEnd::Released,
@@ -125,108 +125,46 @@ impl Release {
         });
     }
 
-    /// What the row that is there says of our release.
+    /// Returns the result of a release whose condition did not hold on `row`.
     fn read_conflict(&self, now: &Now<'_>, row: Option<&Row>) -> ReleaseEnd {
-        let ours = |row: &Row| row.has_lease_id(&self.lease_id) && row.is_free();
-        let landed = row.is_some_and(|row| row.version().as_ref() == Some(&self.op.version) || ours(row));
-        let Some(token) = self.token.filter(|_| !landed) else {
+        let freed = |row: &Row| row.has_lease_id(&self.lease_id) && row.is_free();
+        let applied = row.is_some_and(|row| row.version().as_ref() == Some(&self.op.version) || freed(row));
+        let Some(token) = self.token.filter(|_| !applied) else {
             return ReleaseEnd::Released;
         };
-        let loss = why(row, token);
+        let loss = loss_reason(row, token);
         let legacy = row.is_some_and(|row| !matches!(row.state(), Ok(RowState::Free | RowState::Held(_))));
         match (self.ambiguous, self.validity.passed(now.at)) {
             (_, _) if loss == LossReason::Revoked => ReleaseEnd::Lost(loss),
             (false, _) => ReleaseEnd::Lost(loss),
             (true, true) => ReleaseEnd::Unknown,
-            // Revoked again after us: whether our reign was revoked too, or had ended before, cannot be told.
+            // A later revocation has replaced the mark of an earlier one, so our lease may have been revoked too.
             (true, false) if row.is_some_and(|row| row.get(attr::REVOKED_TOKEN).is_some()) => ReleaseEnd::Unknown,
             (true, false) if legacy || row.is_none() => ReleaseEnd::Unknown,
-            // Nobody else could have been in before our deadline: the try without an answer had landed.
+            // Another client can hold the lock before our deadline only because the unanswered try was applied.
             (true, false) => ReleaseEnd::Released,
         }
     }
 }
 
-/// How a revocation ended.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RevokeEnd {
-    /// That reign is revoked, or freed.
-    Done,
-    /// That reign had ended before, by itself; the row as it is.
-    Ended(Option<Row>),
-    /// No answer told.
-    Unknown,
-}
+impl Machine for Release {
+    type End = ReleaseEnd;
+    type CleanUp = Infallible;
 
-/// What to do next to revoke a reign.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RevokeStep {
-    /// Send this, once; feed the answer, or its absence, to [`Revoke::handle_outcome`].
-    Write(Op),
-    /// Wait so long.
-    Pause(Duration),
-    /// Done.
-    Done(RevokeEnd),
-}
-
-/// Takes one reign away by hand: by revoking, others wait its lease out; by force, the lock is free at once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Revoke {
-    op: Op,
-    until: Deadline,
-    retry: Option<Backoff>,
-    end: Option<RevokeEnd>,
-}
-
-impl Revoke {
-    /// Of exactly `target`; `force` frees the lock at once, and is unsafe if the holder lives.
-    pub fn new(name: LockName, target: Target, force: bool, now: &Now<'_>) -> Self {
-        let lease_id = LeaseId::from_random(now.entropy.lease_id);
-        let kind = match force {
-            false => OpKind::Revoke { target, lease_id },
-            true => OpKind::ForceRevoke { target, lease_id, ttl: ttl(Duration::ZERO, now) },
-        };
-        let op = Op { name, version: RecordVersion::from_random(now.entropy.version), kind };
-        let until = Deadline::new(SentAt(now.at), REVOKE_FOR);
-        Self { op, until, retry: None, end: None }
+    fn next(&mut self, now: &Now<'_>) -> Step<ReleaseEnd> {
+        Release::next(self, now)
     }
 
-    /// What to do next.
-    pub fn next(&mut self, now: &Now<'_>) -> RevokeStep {
-        if self.end.is_none() && self.retry.is_some() && self.until.passed(now.at) {
-            self.end = Some(RevokeEnd::Unknown);
-        }
-        match (&self.end, self.retry.and_then(|pause| pause.left(now.at))) {
-            (Some(end), _) => RevokeStep::Done(end.clone()),
-            (None, Some(left)) => RevokeStep::Pause(left),
-            (None, None) => RevokeStep::Write(self.op.clone()),
+    fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
+        if let Body::Outcome { outcome, .. } = response.body {
+            self.handle_outcome(now, outcome);
         }
     }
+}
 
-    /// The answer to the try in flight; `now` is when it was received.
-    pub fn handle_outcome(&mut self, now: &Now<'_>, outcome: &Outcome) {
-        self.end = match outcome {
-            Outcome::Applied(_) => Some(RevokeEnd::Done),
-            Outcome::Conflict(Some(row)) if row.version().as_ref() == Some(&self.op.version) => Some(RevokeEnd::Done),
-            // An earlier try landed, or somebody else was faster.
-            Outcome::Conflict(Some(row)) if self.revoked(row) => Some(RevokeEnd::Done),
-            Outcome::Conflict(row) => Some(RevokeEnd::Ended(row.clone())),
-            Outcome::Unknown | Outcome::Throttled => {
-                self.retry = Some(Backoff::after(self.retry, RETRY_MIN, RETRY_MAX, now));
-                None
-            }
-        };
-    }
-
-    /// Whether the row says that what was asked for has been done.
-    fn revoked(&self, row: &Row) -> bool {
-        let of =
-            |target: &Target| matches!(target, Target::Token(t) if row.whole(attr::REVOKED_TOKEN) == Some(t.get()));
-        match &self.op.kind {
-            OpKind::Revoke { target, .. } => of(target),
-            OpKind::ForceRevoke { target, .. } => of(target) && row.is_free(),
-            _ => false,
-        }
+/// A release leaves nothing behind, so there is nothing to clean up.
+impl From<Infallible> for Release {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }

@@ -17,9 +17,9 @@ const AGAIN: &str = "the next step asks the same again (`Held::next`); without t
 pub const ELSEWHERE: &[(&str, &str)] = &[
     ("legacy-get-without-token", "lesson_51_a_version_that_came_back_with_another_token_is_not_overwritten"),
     ("unstamped-goes-back", "a_renewal_without_a_stamp_never_ends_a_row_earlier"),
-    ("hold-by-old-samples", "a_hold_by_a_host_that_stood_still_lasts_as_long_as_it_was_asked_for"),
-    ("hold-written-once", "a_hold_whose_host_stood_still_while_it_was_written_is_written_once_more"),
-    ("hold-tried-without-rest", "a_hold_that_is_written_once_more_and_throttled_rests_between_its_tries"),
+    ("hold-by-old-samples", "hold_by_frozen_host_lasts_for_its_duration"),
+    ("hold-written-once", "hold_frozen_during_its_renewal_is_renewed_again"),
+    ("hold-tried-without-rest", "throttled_second_renewal_of_hold_is_paced"),
     ("undated-takes-the-date", "a_hold_that_is_renewed_once_more_still_counts_from_the_last_date_that_it_heard"),
     ("abandoned-is-foreign", "what_an_abandoned_request_of_our_own_left_does_not_wait_for_our_own_child"),
 ];

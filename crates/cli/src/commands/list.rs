@@ -19,8 +19,7 @@ pub async fn list(store: &OpenStore, task: &ListTask) -> Result<Exit, Failure> {
     let mut locks = client.list();
     let mut part = Vec::new();
     let mut with_headings = true;
-    while let Some(lock) = locks.next().await {
-        let lock = lock?;
+    while let Some(lock) = locks.try_next().await? {
         if !lock.name.starts_with(&task.prefix) {
             continue;
         }

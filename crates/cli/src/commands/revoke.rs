@@ -35,7 +35,8 @@ pub async fn revoke(store: &OpenStore, task: &RevokeTask) -> Result<Exit, Failur
     Ok(Exit::Success)
 }
 
-/// Asks whether to revoke the current acquisition, unless `--yes` was given, and returns the token of that acquisition.
+/// Shows the current holder, asks whether to revoke its acquisition, and returns the token of that acquisition. With
+/// `--yes` the question is skipped.
 async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>) -> Result<FencingToken, Failure> {
     let name = &task.name;
     if expected.is_none() && !prompt::is_interactive() {
@@ -47,8 +48,9 @@ async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>)
     if !task.yes {
         prompt::require_terminal(&format!("cannot ask whether to revoke lock {name:?}"))?;
     }
-    let holder = match lock.inspect().await? {
-        Inspection::Held { holder, .. } | Inspection::Expired { holder } => holder,
+    let (is_held, holder) = match lock.inspect().await? {
+        Inspection::Held { holder, .. } => ("is held", holder),
+        Inspection::Expired { holder } => ("was last held", holder),
         _ => return Err(expected.map_or_else(|| not_held(name), |token| ended(name, token))),
     };
     let (token, holder) = (holder.token, format::holder(&holder));
@@ -62,22 +64,26 @@ async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>)
             )));
         }
     };
-    let question = if task.force {
-        format!("Free lock {name:?} at once? It is held by {holder} with token {token}, which may still be working.")
-    } else {
-        format!("Revoke lock {name:?}? It is held by {holder} with token {token}.")
-    };
-    if !task.yes && prompt::ask(&question) == Answer::No {
-        return Err(Failure::usage(format!("lock {name:?} was not revoked")));
+    if task.yes {
+        output::message(&format!("lock {name:?} {is_held} by {holder} with token {token}"));
+        return Ok(token);
     }
-    Ok(token)
+    let question = if task.force {
+        format!("Lock {name:?} {is_held} by {holder} with token {token}, and the holder may still be working. Free it?")
+    } else {
+        format!("Lock {name:?} {is_held} by {holder} with token {token}. Revoke it?")
+    };
+    match prompt::ask(&question) {
+        Answer::Yes => Ok(token),
+        Answer::No => Err(Failure::usage(format!("lock {name:?} was not revoked"))),
+    }
 }
 
 /// Describes when other clients can acquire the lock after token `revoked` was revoked.
 async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
     let (may_end, token) = match lock.inspect().await {
         Ok(Inspection::Held { may_end, holder }) => (may_end, holder.token),
-        Ok(_) => return "its lease has expired, so that others can acquire the lock now".to_owned(),
+        Ok(_) => return "its lease has expired, so others can acquire the lock now".to_owned(),
         Err(_) => return "others can acquire the lock when its lease has expired".to_owned(),
     };
     let latest = *may_end.end();

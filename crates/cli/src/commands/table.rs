@@ -1,6 +1,7 @@
 //! `table`: creates, deletes or checks the DynamoDB table.
 
-use dynamo_lock::{TableFault, TableOptions};
+use dynamo_lock::TableOptions;
+use dynamo_lock::store::TableFault;
 
 use crate::args::TableCommand;
 use crate::exit::Exit;

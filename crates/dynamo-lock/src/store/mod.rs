@@ -22,11 +22,16 @@ pub use dynamo_lock_protocol::{
     RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr, holds,
 };
 
+#[cfg(feature = "dynamodb")]
+pub use self::dynamodb::TableFault;
 pub use self::error::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
 #[cfg(feature = "config")]
 pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
 
-/// A boxed future, so that [`Store`] and [`crate::Clock`] stay object-safe.
+#[cfg(feature = "dynamodb")]
+pub use crate::error::TableMismatch;
+
+/// A boxed future, so that [`Store`] and `Clock` stay object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Where lock rows live: any store with linearizable conditional writes on single rows.

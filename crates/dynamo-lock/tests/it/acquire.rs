@@ -105,7 +105,7 @@ async fn service_clock_without_dates_fails_within_a_lease() {
     host.clock.slew(1);
     let client = host.builder().service_clock(true).build().unwrap();
     let error = client.lock("a").unwrap().acquire().await.unwrap_err();
-    assert!(error.to_string().contains("service_clock"), "{error}");
+    assert!(error.to_string().contains("service clock"), "{error}");
     assert!(world.time() < secs(11), "{:?}", world.time());
 }
 

@@ -62,8 +62,8 @@ async fn list_returns_every_row_with_its_state() {
     client.lock("free").unwrap().acquire().await.unwrap().release().await.unwrap();
     world.set_row("data", Some(row(&[("customer", "Smith".into())])));
     let (mut list, mut seen) = (client.list(), Vec::new());
-    while let Some(listed) = list.next().await {
-        let Listed { name, inspection, .. } = listed.unwrap();
+    while let Some(listed) = list.try_next().await.unwrap() {
+        let Listed { name, inspection, .. } = listed;
         seen.push((name, inspection));
     }
     seen.sort_by(|one, other| one.0.cmp(&other.0));
@@ -80,7 +80,7 @@ async fn list_retries_page_after_error() {
     test_support::acquire(&client).await.release().await.unwrap();
     host.link.set_next("list", [LinkFault::Throttle]);
     let mut list = client.list();
-    assert!(list.next().await.unwrap().is_err());
-    assert_eq!(list.next().await.unwrap().unwrap().name, "a");
-    assert!(list.next().await.is_none());
+    assert!(list.try_next().await.is_err());
+    assert_eq!(list.try_next().await.unwrap().unwrap().name, "a");
+    assert!(list.try_next().await.unwrap().is_none());
 }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, ClockReading, Entropy, Held, LockName, Now, Op, Outcome, ReceivedAt, Renewal, Request, Row, SentAt,
-    ServiceClock, ServiceDate, Step, Timing, Verdict, WaitMode, apply,
+    Acquire, AcquireEnd, ClockReading, Entropy, Held, LockName, Now, Op, Outcome, ReceivedAt, Renewal, Request,
+    Response, Row, SentAt, ServiceClock, ServiceDate, Step, Timing, Verdict, WaitMode, apply,
 };
 
 use test_support::EPOCH_MS;
@@ -65,9 +65,9 @@ impl Desk {
         let mut machine = Acquire::new(request(), None);
         let op = self.op(sent_ms, &mut machine);
         let outcome = write(row, &op);
-        self.at(received_ms, |now| machine.handle_outcome(now, SentAt(at(sent_ms)), &outcome, None));
+        self.at(received_ms, |now| machine.handle(now, Response::outcome(SentAt(at(sent_ms)), &outcome)));
         match self.at(received_ms, |now| machine.next(now)) {
-            Step::Acquired(held) => *held,
+            Step::Done(AcquireEnd::Acquired(held)) => *held,
             step => panic!("it was free, and yet {step:?}"),
         }
     }

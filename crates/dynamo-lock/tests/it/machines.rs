@@ -1,5 +1,5 @@
 use dynamo_lock::LossReason;
-use dynamo_lock_protocol::{Acquire, HeldStep, OpKind, Release, ReleaseStep, SentAt, Step, holds};
+use dynamo_lock_protocol::{Acquire, AcquireEnd, HeldStep, OpKind, Release, Response, SentAt, Step, holds};
 
 use crate::machine::{Desk, at, date, request, write};
 
@@ -9,11 +9,11 @@ fn lesson_20_a_lock_that_was_won_and_slept_over_is_not_reported() {
     let mut machine = Acquire::new(request(), None);
     let op = desk.op(0, &mut machine);
     let won = write(&mut row, &op);
-    desk.at(10, |now| machine.handle_outcome(now, SentAt(at(0)), &won, None));
+    desk.at(10, |now| machine.handle(now, Response::outcome(SentAt(at(0)), &won)));
     let step = desk.at(9_890, |now| machine.clone().next(now));
-    assert!(!matches!(step, Step::Acquired(_)), "{step:?}");
+    assert!(!matches!(step, Step::Done(AcquireEnd::Acquired(_))), "{step:?}");
     let step = desk.at(9_889, |now| machine.clone().next(now));
-    assert!(matches!(step, Step::Acquired(_)), "{step:?}");
+    assert!(matches!(step, Step::Done(AcquireEnd::Acquired(_))), "{step:?}");
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn lesson_20_an_answer_that_comes_after_its_own_deadline_is_no_success() {
     let mut machine = Acquire::new(request(), None);
     let op = desk.op(0, &mut machine);
     let won = write(&mut row, &op);
-    desk.at(9_890, |now| machine.handle_outcome(now, SentAt(at(0)), &won, None));
+    desk.at(9_890, |now| machine.handle(now, Response::outcome(SentAt(at(0)), &won)));
     let step = desk.at(9_890, |now| machine.next(now));
     assert!(matches!(step, Step::CleanUp(_)), "{step:?}");
 }
@@ -64,13 +64,13 @@ fn lesson_51_a_takeover_means_the_version_and_the_token_that_were_seen() {
         let op = watcher.op(10, &mut waiter);
         write(&mut row, &op)
     };
-    watcher.at(20, |now| waiter.handle_outcome(now, SentAt(at(10)), &refused, None));
-    ours.at(30, |now| machine.handle_outcome(now, SentAt(at(0)), &held, None));
+    watcher.at(20, |now| waiter.handle(now, Response::outcome(SentAt(at(10)), &refused)));
+    ours.at(30, |now| machine.handle(now, Response::outcome(SentAt(at(0)), &held)));
     free(&mut ours, &mut row, 40, &mut machine);
     let mut successor = Acquire::new(request(), None);
     let op = others.op(50, &mut successor);
     let held = write(&mut row, &op);
-    others.at(60, |now| successor.handle_outcome(now, SentAt(at(50)), &held, None));
+    others.at(60, |now| successor.handle(now, Response::outcome(SentAt(at(50)), &held)));
     free(&mut others, &mut row, 70, &mut successor);
     write(&mut row, &twice);
     let ghost = row.clone().unwrap();
@@ -83,9 +83,8 @@ fn lesson_51_a_takeover_means_the_version_and_the_token_that_were_seen() {
 
 /// Releases what the machine has won.
 fn free(desk: &mut Desk, row: &mut Option<dynamo_lock::store::Row>, at_ms: u64, machine: &mut Acquire) {
-    use dynamo_lock_protocol::ReleaseStep;
     let mut release = desk.at(at_ms, |now| machine.cancel(now)).expect("it has won");
-    let ReleaseStep::Write(op) = desk.at(at_ms, |now| release.next(now)) else { panic!("a release is due") };
+    let Step::Write(op) = desk.at(at_ms, |now| release.next(now)) else { panic!("a release is due") };
     write(row, &op);
     assert!(row.as_ref().is_some_and(|row| row.whole("expiresOn") == Some(0)));
 }
@@ -102,16 +101,16 @@ fn lesson_41_a_host_that_froze_between_learning_the_time_and_stamping_renews_bef
     // It freezes for a minute that no clock of it counts: by its answer the service is far beyond the stamp.
     let won = write(&mut row, &op);
     desk.hear(date(60_000), 20, 30);
-    desk.at(30, |now| machine.handle_outcome(now, SentAt(at(20)), &won, Some(date(60_000))));
+    desk.at(30, |now| machine.handle(now, Response::outcome(SentAt(at(20)), &won).with_date(date(60_000))));
     let step = desk.at(30, |now| machine.next(now));
     let Step::Write(renewal) = step else { panic!("a renewal is due, not {step:?}") };
     assert!(matches!(renewal.kind, OpKind::Renew { .. }), "{renewal:?}");
     // The renewal's stamp is of the time that it has learnt now.
     let renewed = write(&mut row, &renewal);
     desk.hear(date(60_000), 30, 40);
-    desk.at(40, |now| machine.handle_outcome(now, SentAt(at(30)), &renewed, Some(date(60_000))));
+    desk.at(40, |now| machine.handle(now, Response::outcome(SentAt(at(30)), &renewed).with_date(date(60_000))));
     let step = desk.at(40, |now| machine.next(now));
-    assert!(matches!(step, Step::Acquired(_)), "{step:?}");
+    assert!(matches!(step, Step::Done(AcquireEnd::Acquired(_))), "{step:?}");
 }
 
 #[test]
@@ -122,7 +121,7 @@ fn lesson_41_if_somebody_took_it_meanwhile_that_renewal_says_so() {
     let op = desk.op(20, &mut machine);
     let won = write(&mut row, &op);
     desk.hear(date(60_000), 20, 30);
-    desk.at(30, |now| machine.handle_outcome(now, SentAt(at(20)), &won, Some(date(60_000))));
+    desk.at(30, |now| machine.handle(now, Response::outcome(SentAt(at(20)), &won).with_date(date(60_000))));
     let Step::Write(renewal) = desk.at(30, |now| machine.next(now)) else { panic!("a renewal is due") };
     // A newcomer found the stamp long past.
     let mut newcomer = Desk::new(2);
@@ -130,14 +129,14 @@ fn lesson_41_if_somebody_took_it_meanwhile_that_renewal_says_so() {
     let op = newcomer.op(60_000, &mut other);
     let seen = write(&mut row, &op);
     newcomer.hear(date(60_000), 60_000, 60_010);
-    newcomer.at(60_010, |now| other.handle_outcome(now, SentAt(at(60_000)), &seen, Some(date(60_000))));
+    newcomer.at(60_010, |now| other.handle(now, Response::outcome(SentAt(at(60_000)), &seen).with_date(date(60_000))));
     let op = newcomer.op(60_010, &mut other);
     assert!(matches!(op.kind, OpKind::TakeOver { .. }), "{op:?}");
     write(&mut row, &op);
     let refused = write(&mut row, &renewal);
-    desk.at(40, |now| machine.handle_outcome(now, SentAt(at(30)), &refused, Some(date(60_000))));
+    desk.at(40, |now| machine.handle(now, Response::outcome(SentAt(at(30)), &refused).with_date(date(60_000))));
     let step = desk.at(40, |now| machine.next(now));
-    assert!(!matches!(step, Step::Acquired(_)), "{step:?}");
+    assert!(!matches!(step, Step::Done(AcquireEnd::Acquired(_))), "{step:?}");
 }
 
 #[test]
@@ -151,7 +150,7 @@ fn lesson_35_a_guarded_transaction_is_refused_after_our_own_release() {
     assert!(holds(row.as_ref(), &check), "renewals do not disturb it");
     assert!(held.is_valid(at(2_510)));
     let mut release = desk.at(3_000, |now| Release::of(&held, now));
-    let ReleaseStep::Write(op) = desk.at(3_000, |now| release.next(now)) else { panic!("a release is due") };
+    let Step::Write(op) = desk.at(3_000, |now| release.next(now)) else { panic!("a release is due") };
     write(&mut row, &op);
     assert!(!holds(row.as_ref(), &check));
     // And while a successor holds it.

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, ClockReading, Entropy, FencingToken, Held, HeldStep, LockName, Now, Number, Op, OpKind, Outcome,
-    ReceivedAt, Release, ReleaseEnd, ReleaseStep, Renewal, Request, Revoke, RevokeStep, Row, RowError, SentAt,
-    ServiceClock, ServiceDate, Step, Target, Timing, Value, Verdict, WaitMode, apply, attr,
+    Acquire, AcquireEnd, ClockReading, Entropy, FencingToken, Held, HeldStep, LockName, Now, Number, Op, OpKind,
+    Outcome, ReceivedAt, Release, ReleaseEnd, Renewal, Request, Response, Revoke, Row, RowError, SentAt, ServiceClock,
+    ServiceDate, Step, Target, Timing, Value, Verdict, WaitMode, apply, attr,
 };
 
 const EPOCH_MS: u64 = 1_800_000_000_000;
@@ -57,7 +57,7 @@ fn held(lease_ms: u64) -> Row {
     ])
 }
 
-fn write(step: Step) -> Op {
+fn write<T: std::fmt::Debug, C: std::fmt::Debug>(step: Step<T, C>) -> Op {
     match step {
         Step::Write(op) => op,
         other => panic!("not a write: {other:?}"),
@@ -69,9 +69,9 @@ fn acquired(lease_s: u64) -> (Held, Row) {
     let mut machine = Acquire::new(request(lease_s, WaitMode::Wait), None);
     let op = write(machine.next(&now(0)));
     let Verdict::Applied(row) = apply(None, &op) else { panic!() };
-    machine.handle_outcome(&now(10), SentAt(at(0)), &Outcome::Applied(row.clone()), None);
+    machine.handle(&now(10), Response::outcome(SentAt(at(0)), &Outcome::Applied(row.clone())));
     match machine.next(&now(10)) {
-        Step::Acquired(held) => (*held, row),
+        Step::Done(AcquireEnd::Acquired(held)) => (*held, row),
         other => panic!("{other:?}"),
     }
 }
@@ -80,7 +80,7 @@ fn acquired(lease_s: u64) -> (Held, Row) {
 fn a_poll_that_outlasts_the_rows_lease_does_not_delay_its_takeover() {
     let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
     let _acquire = write(machine.next(&now(0)));
-    machine.handle_outcome(&now(1), SentAt(at(0)), &Outcome::Conflict(Some(held(1_000))), None);
+    machine.handle(&now(1), Response::outcome(SentAt(at(0)), &Outcome::Conflict(Some(held(1_000)))));
     // Pauses and reads until the lease of the row is over; each step must move time, or end the wait.
     let mut ms = 1;
     for _ in 0..1_000 {
@@ -89,7 +89,7 @@ fn a_poll_that_outlasts_the_rows_lease_does_not_delay_its_takeover() {
                 assert!(!length.is_zero(), "a pause of nothing at {ms} ms");
                 ms += length.as_millis().max(1) as u64;
             }
-            Step::Read { .. } => machine.handle_row(&now(ms), Some(&held(1_000)), None),
+            Step::Read { .. } => machine.handle(&now(ms), Response::row(Some(&held(1_000)))),
             Step::Write(op) => {
                 assert!(matches!(op.kind, OpKind::TakeOver { .. }));
                 assert_eq!(ms, 1_001, "not before the lease is over, and not after");
@@ -120,7 +120,8 @@ fn the_wait_for_a_safe_seed_begins_anew_with_each_version_of_a_row_without_a_tok
                 if version < 3 && version != versions {
                     (versions, first_seen) = (version, ms);
                 }
-                machine.handle_row(&with(&service, ms), Some(&legacy(&versions.to_string())), Some(date));
+                machine
+                    .handle(&with(&service, ms), Response::row(Some(&legacy(&versions.to_string()))).with_date(date));
             }
             Step::Write(op) => {
                 let OpKind::TakeOver { lease, seen_token: None, .. } = op.kind else { panic!("{op:?}") };
@@ -149,7 +150,7 @@ fn a_token_beyond_its_range_is_refused_and_neither_wraps_nor_panics() {
     }
     let target = Target::Token(FencingToken::new(u64::MAX));
     let mut revoke = Revoke::new(LockName::new("a").unwrap(), target, false, &now(0));
-    let RevokeStep::Write(op) = revoke.next(&now(0)) else { panic!() };
+    let Step::Write(op) = revoke.next(&now(0)) else { panic!() };
     assert_eq!(apply(Some(&held(1_000)), &op), Verdict::Conflict(Some(held(1_000))));
 }
 
@@ -164,9 +165,12 @@ fn a_row_whose_token_no_greater_one_can_follow_is_refused_by_name_and_not_waited
         let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
         let op = write(machine.next(&now(0)));
         let Verdict::Conflict(shown) = apply(Some(&there), &op) else { panic!("it gives {op:?}") };
-        machine.handle_outcome(&now(later), SentAt(at(0)), &Outcome::Conflict(shown), None);
+        machine.handle(&now(later), Response::outcome(SentAt(at(0)), &Outcome::Conflict(shown)));
         let step = machine.next(&now(later));
-        assert!(matches!(step, Step::RowError(RowError::Malformed { attribute: attr::TOKEN, .. })), "{step:?}");
+        assert!(
+            matches!(step, Step::Done(AcquireEnd::RowError(RowError::Malformed { attribute: attr::TOKEN, .. }))),
+            "{step:?}"
+        );
     }
 }
 
@@ -180,10 +184,10 @@ fn a_release_whose_answer_was_lost_does_not_guess_what_the_original_or_a_deletio
     for (there, end) in cases {
         let (held, _) = acquired(20);
         let mut release = Release::of(&held, &now(20));
-        let ReleaseStep::Write(_) = release.next(&now(20)) else { panic!() };
+        let Step::Write(_) = release.next(&now(20)) else { panic!() };
         release.handle_outcome(&now(30), &Outcome::Unknown);
         release.handle_outcome(&now(2_000), &Outcome::Conflict(there.clone()));
-        assert_eq!(release.next(&now(2_000)), ReleaseStep::Done(end), "{there:?}");
+        assert_eq!(release.next(&now(2_000)), Step::Done(end), "{there:?}");
     }
 }
 
@@ -197,17 +201,18 @@ fn a_legacy_row_with_a_kind_is_refused_before_it_is_taken_over() {
 fn a_clean_up_that_was_throttled_is_tried_again() {
     let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
     let _acquire = write(machine.next(&now(0)));
-    machine.handle_outcome(&now(5_000), SentAt(at(0)), &Outcome::Unknown, None);
+    machine.handle(&now(5_000), Response::outcome(SentAt(at(0)), &Outcome::Unknown));
     // The belief of this operation is over: it is abandoned.
     let Step::CleanUp(mut release) = machine.next(&now(20_000)) else { panic!("no clean-up") };
-    let ReleaseStep::Write(_) = release.next(&now(20_000)) else { panic!() };
+    let Step::Write(_) = release.next(&now(20_000)) else { panic!() };
     release.handle_outcome(&now(20_010), &Outcome::Throttled);
     let mut ms = 20_010;
     loop {
         match release.next(&now(ms)) {
-            ReleaseStep::Pause(length) => ms += length.as_millis().max(1) as u64,
-            ReleaseStep::Write(_) => return,
-            ReleaseStep::Done(end) => panic!("given up: {end:?}"),
+            Step::Pause(length) => ms += length.as_millis().max(1) as u64,
+            Step::Write(_) => return,
+            Step::Read { .. } => panic!("a release reads nothing"),
+            Step::Done(end) => panic!("given up: {end:?}"),
         }
     }
 }
@@ -231,14 +236,17 @@ fn a_renewal_that_tells_nothing_of_the_services_time_moves_no_belief() {
     let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
     let op = write(machine.next(&with(&service, 0)));
     let Verdict::Applied(row) = apply(None, &op) else { panic!() };
-    machine.handle_outcome(&with(&service, 10), SentAt(at(0)), &Outcome::Applied(row.clone()), Some(date(10)));
-    let Step::Acquired(mut held) = machine.next(&with(&service, 10)) else { panic!() };
+    machine.handle(
+        &with(&service, 10),
+        Response::outcome(SentAt(at(0)), &Outcome::Applied(row.clone())).with_date(date(10)),
+    );
+    let Step::Done(AcquireEnd::Acquired(mut held)) = machine.next(&with(&service, 10)) else { panic!() };
     let before = held.time_left(at(5_000));
 
     let HeldStep::Write(op) = held.next(&with(&service, 5_000)) else { panic!("no renewal is due") };
     let Verdict::Applied(row) = apply(Some(&row), &op) else { panic!() };
     held.handle_outcome(&with(&service, 5_000), SentAt(at(5_000)), &Outcome::Applied(row.clone()), None);
-    assert_eq!((held.landed(), held.time_left(at(5_000))), (0, before), "an answer without a date");
+    assert_eq!((held.renewals(), held.time_left(at(5_000))), (0, before), "an answer without a date");
 
     // The next one follows soon, and does.
     let mut ms = 5_000;
@@ -252,7 +260,7 @@ fn a_renewal_that_tells_nothing_of_the_services_time_moves_no_belief() {
     assert!(ms < 10_001);
     let Verdict::Applied(row) = apply(Some(&row), &op) else { panic!() };
     held.handle_outcome(&with(&service, ms), SentAt(at(ms)), &Outcome::Applied(row), Some(date(ms)));
-    assert!(held.landed() == 1 && held.time_left(at(ms)) > before);
+    assert!(held.renewals() == 1 && held.time_left(at(ms)) > before);
 }
 
 #[test]
@@ -260,20 +268,20 @@ fn force_free_after_a_revocation_does_not_report_what_it_did_not_do() {
     let (held, row) = acquired(20);
     let name = LockName::new("a").unwrap();
     let mut revoke = Revoke::new(name.clone(), Target::Token(held.token()), false, &now(20));
-    let RevokeStep::Write(op) = revoke.next(&now(20)) else { panic!() };
+    let Step::Write(op) = revoke.next(&now(20)) else { panic!() };
     let Verdict::Applied(row) = apply(Some(&row), &op) else { panic!() };
 
     let mut force = Revoke::new(name, Target::Token(held.token()), true, &now(30));
-    let RevokeStep::Write(op) = force.next(&now(30)) else { panic!() };
+    let Step::Write(op) = force.next(&now(30)) else { panic!() };
     let Verdict::Conflict(there) = apply(Some(&row), &op) else { panic!() };
     force.handle_outcome(&now(40), &Outcome::Conflict(there));
-    let RevokeStep::Done(end) = force.next(&now(40)) else { panic!() };
+    let Step::Done(end) = force.next(&now(40)) else { panic!() };
     assert_ne!(end, dynamo_lock_protocol::RevokeEnd::Done, "the row is still held by nobody for its lease");
     let mut release = Release::of(&held, &now(40));
-    let ReleaseStep::Write(op) = release.next(&now(40)) else { panic!() };
+    let Step::Write(op) = release.next(&now(40)) else { panic!() };
     let Verdict::Conflict(there) = apply(Some(&row), &op) else { panic!() };
     release.handle_outcome(&now(50), &Outcome::Conflict(there));
-    assert_eq!(release.next(&now(50)), ReleaseStep::Done(ReleaseEnd::Lost(dynamo_lock_protocol::LossReason::Revoked)));
+    assert_eq!(release.next(&now(50)), Step::Done(ReleaseEnd::Lost(dynamo_lock_protocol::LossReason::Revoked)));
 }
 
 #[test]
@@ -291,9 +299,9 @@ fn a_row_without_a_token_that_was_first_seen_without_a_date_can_be_taken_later()
     let mut service = ServiceClock::default();
     let mut ms = 0;
     let Step::Read { .. } = machine.next(&with(&service, ms)) else { panic!() };
-    machine.handle_row(&with(&service, ms), Some(&there), None);
+    machine.handle(&with(&service, ms), Response::row(Some(&there)));
     // Somebody whose answers never tell the time is told that it is held; the watch is kept for the next attempt.
-    assert!(matches!(machine.next(&with(&service, ms)), Step::Contended(_)));
+    assert!(matches!(machine.next(&with(&service, ms)), Step::Done(AcquireEnd::Contended(_))));
     let watch = machine.watch().cloned();
     let mut machine = Acquire::new(request(20, WaitMode::Try), watch);
     while ms < 60_000 {
@@ -301,7 +309,7 @@ fn a_row_without_a_token_that_was_first_seen_without_a_date_can_be_taken_later()
         match machine.next(&with(&service, ms)) {
             Step::Read { .. } => {
                 service.observe(date, SentAt(at(ms)), ReceivedAt(at(ms)));
-                machine.handle_row(&with(&service, ms), Some(&there), Some(date));
+                machine.handle(&with(&service, ms), Response::row(Some(&there)).with_date(date));
             }
             Step::Pause(length) => ms += length.as_millis().max(1) as u64,
             Step::Write(_) => return,
@@ -315,16 +323,16 @@ fn a_row_without_a_token_that_was_first_seen_without_a_date_can_be_taken_later()
 fn a_release_between_two_revocations_does_not_say_that_it_released() {
     let (held, mut row) = acquired(20);
     let mut release = Release::of(&held, &now(20));
-    let ReleaseStep::Write(_) = release.next(&now(20)) else { panic!() };
+    let Step::Write(_) = release.next(&now(20)) else { panic!() };
     release.handle_outcome(&now(30), &Outcome::Unknown);
     for (token, ms) in [(held.token(), 40), (FencingToken::new(held.token().get() + 1), 50)] {
         let mut revoke = Revoke::new(LockName::new("a").unwrap(), Target::Token(token), false, &now(ms));
-        let RevokeStep::Write(op) = revoke.next(&now(ms)) else { panic!() };
+        let Step::Write(op) = revoke.next(&now(ms)) else { panic!() };
         let Verdict::Applied(next) = apply(Some(&row), &op) else { panic!() };
         row = next;
     }
     release.handle_outcome(&now(2_000), &Outcome::Conflict(Some(row)));
-    assert_eq!(release.next(&now(2_000)), ReleaseStep::Done(ReleaseEnd::Unknown));
+    assert_eq!(release.next(&now(2_000)), Step::Done(ReleaseEnd::Unknown));
 }
 
 #[test]
@@ -337,16 +345,20 @@ fn an_acquisition_by_a_slow_wall_clock_is_not_reported_with_moments_to_live() {
         let op = write(machine.next(&with(&service, 0)));
         let Verdict::Applied(row) = apply(None, &op) else { panic!() };
         service.observe(date(0), SentAt(at(0)), ReceivedAt(at(10)));
-        machine.handle_outcome(&with(&service, 10), SentAt(at(0)), &Outcome::Applied(row.clone()), Some(date(10)));
+        machine.handle(
+            &with(&service, 10),
+            Response::outcome(SentAt(at(0)), &Outcome::Applied(row.clone())).with_date(date(10)),
+        );
         let step = machine.next(&with(&service, 10));
-        assert_eq!(matches!(step, Step::Acquired(_)), reported, "{behind_ms} ms behind: {step:?}");
+        assert_eq!(matches!(step, Step::Done(AcquireEnd::Acquired(_))), reported, "{behind_ms} ms behind: {step:?}");
         if reported {
             continue;
         }
         // A renewal with the service's time cures it.
         let Verdict::Applied(row) = apply(Some(&row), &write(step)) else { panic!() };
-        machine.handle_outcome(&with(&service, 20), SentAt(at(10)), &Outcome::Applied(row), Some(date(20)));
-        let Step::Acquired(mut held) = machine.next(&with(&service, 20)) else { panic!() };
+        machine
+            .handle(&with(&service, 20), Response::outcome(SentAt(at(10)), &Outcome::Applied(row)).with_date(date(20)));
+        let Step::Done(AcquireEnd::Acquired(mut held)) = machine.next(&with(&service, 20)) else { panic!() };
         assert!(held.time_left(at(20)) > Duration::from_secs(19));
     }
 }
@@ -359,13 +371,11 @@ fn a_renewal_without_a_stamp_never_ends_a_row_earlier() {
     let mut machine = Acquire::new(request(3600, WaitMode::Wait), None);
     let op = write(machine.next(&with(&service, 10)));
     let Verdict::Applied(row) = apply(None, &op) else { panic!() };
-    machine.handle_outcome(
+    machine.handle(
         &with(&service, 20),
-        SentAt(at(10)),
-        &Outcome::Applied(row.clone()),
-        Some(ServiceDate(second)),
+        Response::outcome(SentAt(at(10)), &Outcome::Applied(row.clone())).with_date(ServiceDate(second)),
     );
-    let Step::Acquired(mut held) = machine.next(&with(&service, 20)) else { panic!() };
+    let Step::Done(AcquireEnd::Acquired(mut held)) = machine.next(&with(&service, 20)) else { panic!() };
     // More than ten minutes without a date, and the wall clock an hour back: what it would say is over before it is sent.
     let mut late = with(&service, 700_000);
     late.at.wall_ms -= 3_600_000;
@@ -392,7 +402,7 @@ fn a_legacy_row_that_was_freed_by_force_is_had_also_by_an_answer_without_a_date(
     let mut machine = Acquire::new(request(20, WaitMode::Try), None);
     let op = write(machine.next(&with(&service, 0)));
     assert!(matches!(apply(Some(&freed), &op), Verdict::Conflict(_)), "it has no `v`");
-    machine.handle_outcome(&with(&service, 1), SentAt(at(0)), &Outcome::Conflict(Some(freed.clone())), None);
+    machine.handle(&with(&service, 1), Response::outcome(SentAt(at(0)), &Outcome::Conflict(Some(freed.clone()))));
     let op = write(machine.next(&with(&service, 1)));
     assert!(matches!(apply(Some(&freed), &op), Verdict::Applied(_)), "{op:?}");
 }
@@ -407,9 +417,12 @@ fn a_hold_that_is_renewed_once_more_still_counts_from_the_last_date_that_it_hear
     let Verdict::Applied(row) = apply(None, &op) else { panic!() };
     // It stood still for five seconds that its clocks do not count: too short for the two dates to disagree.
     service.observe(date(5_000), SentAt(at(10)), ReceivedAt(at(20)));
-    machine.handle_outcome(&with(&service, 20), SentAt(at(10)), &Outcome::Applied(row.clone()), Some(date(5_000)));
-    let Step::Acquired(mut held) = machine.next(&with(&service, 20)) else { panic!() };
-    held.ask_lease(Duration::from_secs(20));
+    machine.handle(
+        &with(&service, 20),
+        Response::outcome(SentAt(at(10)), &Outcome::Applied(row.clone())).with_date(date(5_000)),
+    );
+    let Step::Done(AcquireEnd::Acquired(mut held)) = machine.next(&with(&service, 20)) else { panic!() };
+    held.request_lease(Duration::from_secs(20));
     let HeldStep::Write(first) = held.next(&with(&service, 20)) else { panic!("a renewal is due") };
     let Verdict::Applied(row) = apply(Some(&row), &first) else { panic!() };
     held.handle_outcome(&with(&service, 30), SentAt(at(20)), &Outcome::Applied(row), None);
@@ -437,11 +450,11 @@ fn a_row_without_a_token_that_is_over_is_contended_where_no_date_will_ever_come(
         match machine.next(&with(&service, ms)) {
             Step::Write(_) => {
                 let there = Outcome::Conflict(Some(freed.clone()));
-                machine.handle_outcome(&with(&service, ms + 1), SentAt(at(ms)), &there, None);
+                machine.handle(&with(&service, ms + 1), Response::outcome(SentAt(at(ms)), &there));
             }
-            Step::Read { .. } => machine.handle_row(&with(&service, ms), Some(&freed), None),
+            Step::Read { .. } => machine.handle(&with(&service, ms), Response::row(Some(&freed))),
             Step::Pause(length) => ms += length.as_millis().max(1) as u64,
-            Step::Contended(_) => return,
+            Step::Done(AcquireEnd::Contended(_)) => return,
             step => panic!("{step:?}"),
         }
     }
@@ -459,9 +472,9 @@ fn without_a_service_clock_a_renewal_ends_a_row_by_the_wall_clock_as_it_is_now()
     let mut machine = Acquire::new(request(20, WaitMode::Wait), None);
     let op = write(machine.next(&fast(0)));
     let Verdict::Applied(row) = apply(None, &op) else { panic!() };
-    machine.handle_outcome(&fast(1), SentAt(fast(0).at), &Outcome::Applied(row.clone()), None);
-    let Step::Acquired(mut held) = machine.next(&fast(1)) else { panic!() };
-    held.ask();
+    machine.handle(&fast(1), Response::outcome(SentAt(fast(0).at), &Outcome::Applied(row.clone())));
+    let Step::Done(AcquireEnd::Acquired(mut held)) = machine.next(&fast(1)) else { panic!() };
+    held.request_renewal();
     // The clock is set right. Clients of the original, who know nothing but `expiresOn`, must not be kept out for a day.
     let HeldStep::Write(renewal) = held.next(&now(10)) else { panic!("a renewal is due") };
     let OpKind::Renew { ends, .. } = renewal.kind else { panic!() };
@@ -487,7 +500,7 @@ fn a_token_after_a_legacy_overwrite_is_above_one_seeded_by_a_fast_wall_clock() {
         match next.next(&with(&service, ms)) {
             Step::Read { .. } => {
                 service.observe(date, SentAt(at(ms)), ReceivedAt(at(ms)));
-                next.handle_row(&with(&service, ms), Some(&there), Some(date));
+                next.handle(&with(&service, ms), Response::row(Some(&there)).with_date(date));
             }
             Step::Pause(length) => ms += length.as_millis().max(1) as u64,
             step => break write(step),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, ClockReading, Entropy, Held, Liveness, LockName, Now, Outcome, Release, ReleaseStep, Renewal, Request,
-    Row, SentAt, Step, Timing, Verdict, WaitMode, Watch, apply, attr,
+    Acquire, AcquireEnd, ClockReading, Entropy, Held, Liveness, LockName, Now, Outcome, Release, Renewal, Request,
+    Response, Row, SentAt, Step, Timing, Verdict, WaitMode, Watch, apply, attr,
 };
 
 const LEASE_MS: u64 = 10_000;
@@ -66,9 +66,9 @@ impl<F: Fn(u64) -> Liveness> World<F> {
                     match self.readable {
                         true => {
                             let life = (self.life)(ms);
-                            machine.handle_row_and_liveness(&now(ms, host), self.row.as_ref(), None, life);
+                            machine.handle(&now(ms, host), Response::row(self.row.as_ref()).with_liveness(life));
                         }
-                        false => machine.handle_unread(&now(ms, host)),
+                        false => machine.handle(&now(ms, host), Response::unread()),
                     }
                 }
                 Step::Write(op) => {
@@ -81,14 +81,14 @@ impl<F: Fn(u64) -> Liveness> World<F> {
                         }
                         Verdict::Conflict(row) => Outcome::Conflict(row),
                     };
-                    machine.handle_outcome_and_liveness(&now(ms, host), sent_at, &outcome, None, (self.life)(ms));
+                    machine.handle(&now(ms, host), Response::outcome(sent_at, &outcome).with_liveness((self.life)(ms)));
                 }
                 Step::Pause(length) => {
                     assert!(!length.is_zero(), "a pause of nothing at {ms} ms");
                     ms += u64::try_from(length.as_millis()).expect("a short one").max(1);
                 }
-                Step::Acquired(held) => return (ms, End::Held(held)),
-                Step::Contended(_) => return (ms, End::Contended),
+                Step::Done(AcquireEnd::Acquired(held)) => return (ms, End::Held(held)),
+                Step::Done(AcquireEnd::Contended(_)) => return (ms, End::Contended),
                 other => panic!("{other:?}"),
             }
         }
@@ -114,7 +114,7 @@ fn an_acquisition_writes_by_what_its_client_is_known_and_a_release_removes_it() 
     let (world, held) = held_by_one(|_| Liveness::ProcessAlive);
     assert_eq!(world.row.as_ref().and_then(|row| row.text(attr::LIVENESS_KEY)), Some("1"));
     let mut release = Release::of(&held, &now(20, 1));
-    let ReleaseStep::Write(op) = release.next(&now(20, 1)) else { panic!("a write is due") };
+    let Step::Write(op) = release.next(&now(20, 1)) else { panic!("a write is due") };
     let Verdict::Applied(row) = apply(world.row.as_ref(), &op) else { panic!("it is held") };
     assert_eq!(row.get(attr::LIVENESS_KEY), None);
 }
@@ -205,7 +205,7 @@ fn what_an_abandoned_request_of_our_own_left_does_not_wait_for_our_own_child() {
     let mut machine = waiter(WaitMode::Wait, None);
     let Step::Write(op) = machine.next(&now(0, 2)) else { panic!("a write is due") };
     let Verdict::Applied(row) = apply(None, &op) else { panic!("free") };
-    machine.handle_outcome(&now(LEASE_MS, 2), SentAt(at(0)), &Outcome::Applied(row.clone()), None);
+    machine.handle(&now(LEASE_MS, 2), Response::outcome(SentAt(at(0)), &Outcome::Applied(row.clone())));
     world.row = Some(row);
     let Step::CleanUp(_) = machine.next(&now(LEASE_MS, 2)) else { panic!("too late: released, not reported") };
     let (ms, end) = world.drive(&mut machine, 2, LEASE_MS, LEASE_MS + 100);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    ClockReading, Entropy, FencingToken, LegacyEnd, LegacyGet, LegacyStep, LockName, Now, Op, OpKind, Outcome, Row,
-    RowError, Value, Verdict, apply, attr,
+    ClockReading, Entropy, FencingToken, LegacyEnd, LegacyGet, LockName, Now, Op, OpKind, Outcome, Row, RowError, Step,
+    Value, Verdict, apply, attr,
 };
 
 const EPOCH_MS: u64 = 1_800_000_000_000;
@@ -50,17 +50,17 @@ fn get(duration_ms: i64) -> LegacyGet {
 
 /// The put after this row was read.
 fn put(machine: &mut LegacyGet, ms: u64, seen: Option<&Row>) -> Op {
-    assert_eq!(machine.next(&now(ms)), LegacyStep::Read);
+    assert_eq!(machine.next(&now(ms)), Step::Read { strong: true });
     machine.handle_row(&now(ms), seen);
     match machine.next(&now(ms)) {
-        LegacyStep::Write(op) => op,
+        Step::Write(op) => op,
         other => panic!("not a write: {other:?}"),
     }
 }
 
 fn end(machine: &mut LegacyGet, ms: u64) -> LegacyEnd {
     match machine.next(&now(ms)) {
-        LegacyStep::Done(end) => end,
+        Step::Done(end) => end,
         other => panic!("not done: {other:?}"),
     }
 }
@@ -138,8 +138,8 @@ fn a_put_whose_answer_was_lost_is_read_back_and_recognised() {
     let op = put(&mut machine, 0, None);
     let Verdict::Applied(after) = apply(None, &op) else { panic!("a conflict") };
     machine.handle_outcome(&now(10), &Outcome::Unknown);
-    assert!(matches!(machine.next(&now(10)), LegacyStep::Pause(_)));
-    assert_eq!(machine.next(&now(1_100)), LegacyStep::Read);
+    assert!(matches!(machine.next(&now(10)), Step::Pause(_)));
+    assert_eq!(machine.next(&now(1_100)), Step::Read { strong: true });
     machine.handle_row(&now(1_100), Some(&after));
     assert_eq!(end(&mut machine, 1_100), LegacyEnd::Got);
 }
@@ -149,11 +149,11 @@ fn one_that_did_not_land_is_sent_again_the_same_and_one_that_was_overtaken_is_lo
     let mut machine = get(60_000);
     let op = put(&mut machine, 0, Some(&legacy(5)));
     machine.handle_outcome(&now(10), &Outcome::Unknown);
-    assert_eq!(machine.next(&now(1_100)), LegacyStep::Read);
+    assert_eq!(machine.next(&now(1_100)), Step::Read { strong: true });
     machine.handle_row(&now(1_100), Some(&legacy(5)));
-    assert_eq!(machine.next(&now(1_100)), LegacyStep::Write(op.clone()));
+    assert_eq!(machine.next(&now(1_100)), Step::Write(op.clone()));
     machine.handle_outcome(&now(1_100), &Outcome::Unknown);
-    assert_eq!(machine.next(&now(2_200)), LegacyStep::Read);
+    assert_eq!(machine.next(&now(2_200)), Step::Read { strong: true });
     machine.handle_row(&now(2_200), Some(&row(&[(attr::GUID, "another".into())])));
     assert_eq!(end(&mut machine, 2_200), LegacyEnd::Lost);
 }
@@ -170,7 +170,7 @@ fn a_conflict_is_ours_if_the_row_says_so_and_is_read_if_the_answer_does_not_brin
     stranger.handle_outcome(&now(1), &Outcome::Conflict(Some(legacy(5))));
     assert_eq!(end(&mut stranger, 1), LegacyEnd::Lost);
     machine.handle_outcome(&now(1), &Outcome::Conflict(None));
-    assert_eq!(machine.next(&now(1)), LegacyStep::Read);
+    assert_eq!(machine.next(&now(1)), Step::Read { strong: true });
     machine.handle_row(&now(2), Some(&mine));
     assert_eq!(end(&mut machine, 2), LegacyEnd::Got);
 }
@@ -180,7 +180,7 @@ fn a_put_that_is_confirmed_only_after_it_was_over_is_not_reported() {
     let mut machine = get(50);
     let op = put(&mut machine, 0, None);
     machine.handle_outcome(&now(10), &Outcome::Unknown);
-    assert!(matches!(machine.next(&now(10)), LegacyStep::Pause(_)));
+    assert!(matches!(machine.next(&now(10)), Step::Pause(_)));
     machine.next(&now(30));
     let mine = row(&[(attr::GUID, op.version.as_str().into())]);
     machine.handle_row(&now(51), Some(&mine));
@@ -197,9 +197,9 @@ fn a_put_that_is_confirmed_only_after_it_was_over_is_not_reported() {
 fn it_gives_up_after_a_few_failures_and_after_ten_seconds() {
     let (mut failures, mut ms) = (0, 0);
     let mut machine = get(60_000);
-    while let step @ (LegacyStep::Read | LegacyStep::Pause(_)) = machine.next(&now(ms)) {
+    while let step @ (Step::Read { strong: true } | Step::Pause(_)) = machine.next(&now(ms)) {
         match step {
-            LegacyStep::Pause(length) => ms += length.as_millis() as u64 + 1,
+            Step::Pause(length) => ms += length.as_millis() as u64 + 1,
             _ => {
                 machine.handle_failure(&now(ms));
                 failures += 1;
@@ -219,7 +219,7 @@ fn a_throttled_put_is_sent_again_without_a_read() {
     let mut machine = get(60_000);
     let op = put(&mut machine, 0, None);
     machine.handle_outcome(&now(1), &Outcome::Throttled);
-    assert_eq!(machine.next(&now(1_200)), LegacyStep::Write(op));
+    assert_eq!(machine.next(&now(1_200)), Step::Write(op));
 }
 
 #[test]

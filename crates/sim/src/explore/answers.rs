@@ -1,6 +1,6 @@
 //! What answers do: a client's task is told what came of its request, and when.
 
-use dynamo_lock_protocol::{Held, LossReason, Outcome, ReceivedAt, Row, SentAt, ServiceDate, attr};
+use dynamo_lock_protocol::{Held, LossReason, Outcome, ReceivedAt, Response, Row, SentAt, ServiceDate, attr};
 
 use super::driver::{Context, Luck, lease_id_of};
 use super::service::{self, Violation};
@@ -78,8 +78,8 @@ impl Context<'_> {
         let row = row.map(|row| row.map(|row| self.row_as_told(agent.host, row)));
         let Machine::Acquire(machine) = &mut agent.machine else { return };
         self.call(world, agent.host, now_or_sent, Luck::Answer, |now| match row {
-            Some(row) => machine.handle_row(now, row.as_ref(), date),
-            None => machine.handle_unread(now),
+            Some(row) => machine.handle(now, Response::row(row.as_ref()).with_date(date)),
+            None => machine.handle(now, Response::unread()),
         });
         remember(world, agent);
     }
@@ -118,7 +118,7 @@ impl Context<'_> {
         };
         let (Machine::Acquire(machine) | Machine::Dropped(machine)) = &mut agent.machine else { return };
         self.call(world, agent.host, at, Luck::Answer, |now| {
-            machine.handle_outcome(now, SentAt(flight.sent), outcome, date);
+            machine.handle(now, Response::outcome(SentAt(flight.sent), outcome).with_date(date));
         });
         if self.bend.holder_counts_from_answer && machine.has_won() {
             agent.lag_ms = here.holder_elapsed_since(at).as_millis() as i64;

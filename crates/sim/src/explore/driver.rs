@@ -1,8 +1,8 @@
 //! What a client's tasks do: the loops of the library's `drive.rs`, one step at a time, over the product's machines.
 
 use dynamo_lock_protocol::{
-    Acquire, ClockReading, Entropy, Held, HeldStep, LockName, LossReason, Now, Op, OpKind, RecordVersion, Release,
-    ReleaseEnd, ReleaseStep, Renewal, Request, Revoke, RevokeStep, Step, Target, Timing, WaitMode, attr,
+    Acquire, AcquireEnd, ClockReading, Entropy, Held, HeldStep, LockName, LossReason, Now, Op, OpKind, RecordVersion,
+    Release, ReleaseEnd, Renewal, Request, Revoke, Step, Target, Timing, WaitMode, attr,
 };
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ impl Context<'_> {
                 Ok(Did::Became(None))
             }
             Machine::Settling(held) => {
-                if held.landed() > 0 && held.check(at).is_none() {
+                if held.renewals() > 0 && held.check(at).is_none() {
                     let held = held.clone();
                     return self.report(world, agent, held);
                 }
@@ -145,18 +145,20 @@ impl Context<'_> {
             Machine::Held(_) | Machine::Renewing(_) => self.step_held(world, agent, at),
             Machine::Release(closing) => {
                 match self.call(world, host, at, Luck::Next, |now| closing.release.next(now)) {
-                    ReleaseStep::Pause(length) => Ok(Did::Waits(length)),
-                    ReleaseStep::Done(end) => {
+                    Step::Pause(length) => Ok(Did::Waits(length)),
+                    Step::Done(end) => {
                         released(world, closing, end)?;
                         Ok(Did::Became(None))
                     }
-                    ReleaseStep::Write(op) => Ok(self.send(world, agent, at, op)),
+                    Step::Write(op) => Ok(self.send(world, agent, at, op)),
+                    Step::Read { .. } => unreachable!("a release reads nothing"),
                 }
             }
             Machine::Revoke(revoke) => match self.call(world, host, at, Luck::Next, |now| revoke.next(now)) {
-                RevokeStep::Pause(length) => Ok(Did::Waits(length)),
-                RevokeStep::Done(_) => Ok(Did::Became(None)),
-                RevokeStep::Write(op) => Ok(self.send(world, agent, at, op)),
+                Step::Pause(length) => Ok(Did::Waits(length)),
+                Step::Done(_) => Ok(Did::Became(None)),
+                Step::Write(op) => Ok(self.send(world, agent, at, op)),
+                Step::Read { .. } => unreachable!("a revocation reads nothing"),
             },
         }
     }
@@ -168,7 +170,7 @@ impl Context<'_> {
             let version = RecordVersion::from_random(self.luck(world, host, Luck::Next).version);
             let before = machine.clone();
             let mut step = self.call(world, host, at, Luck::Next, |now| machine.next(now));
-            let is_new = |step: &Step| matches!(step, Step::Write(op) if op.version == version);
+            let is_new = |step: &Step<_, _>| matches!(step, Step::Write(op) if op.version == version);
             if self.bend.sent_late_ms > 0 && is_new(&step) {
                 *machine = before;
                 let late = moved(at, self.bend.sent_late_ms);
@@ -187,17 +189,17 @@ impl Context<'_> {
                     return Ok(Did::Became(Some(agent)));
                 }
                 Step::CleanUp(release) => self.clean_up(world, host, Some(release)),
-                Step::Acquired(held) => {
+                Step::Done(AcquireEnd::Acquired(held)) => {
                     world.host(host, |me| me.watch = None);
                     let Some(hold_ms) = self.client(host).hold_ms else {
                         return self.report(world, agent, *held);
                     };
                     let mut held = *held;
-                    held.ask_lease(Duration::from_millis(hold_ms));
+                    held.request_lease(Duration::from_millis(hold_ms));
                     agent.machine = Machine::Settling(held);
                     return Ok(Did::Became(Some(agent)));
                 }
-                Step::Contended(_) | Step::RowError(_) | Step::Unanswered => return Ok(Did::Became(None)),
+                Step::Done(_) => return Ok(Did::Became(None)),
             }
         }
     }
@@ -295,7 +297,7 @@ impl Context<'_> {
         let Some(release) = release else { return };
         let at = self.clock(world, host);
         let step = self.call(world, host, at, Luck::Next, |now| release.clone().next(now));
-        let ReleaseStep::Write(Op { kind: OpKind::Release { lease_id, token, .. }, .. }) = step else { return };
+        let Step::Write(Op { kind: OpKind::Release { lease_id, token, .. }, .. }) = step else { return };
         let (lease_id, token) = (lease_id.as_str().to_owned(), token.map(u64::from));
         world.host(host, |me| me.used += 1);
         let closing = Closing { release, token, lease_id, was_lost: token.is_some() };

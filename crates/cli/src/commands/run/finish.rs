@@ -59,7 +59,7 @@ pub async fn finish(
 
 /// Keeps the lock until it has been held for the time of `--at-least`. A signal or the loss of the lock ends the wait.
 async fn keep_at_least<S>(guard: &Guard, acquired_at: ClockReading, task: &RunTask, signal: impl Future<Output = S>) {
-    // `waiter_elapsed_since` uses the slower clock, so that the lock is not kept for less than requested.
+    // The smaller elapsed time of the clocks is used, so that the lock is not kept for less than requested.
     let held = clock::now().waiter_elapsed_since(acquired_at);
     let Some(rest) = task.at_least.and_then(|at_least| at_least.checked_sub(held)) else { return };
     if rest > REPORTED_KEEP_MIN && !task.quiet {
@@ -75,7 +75,7 @@ async fn keep_at_least<S>(guard: &Guard, acquired_at: ClockReading, task: &RunTa
     }
 }
 
-/// Returns whether the lock has been held for nearly `max_hold`, so that the command had to be ended.
+/// Returns whether the lock has been held for nearly `max_hold`, which is then the reason why the command was ended.
 fn has_nearly_held(max_hold: Duration, acquired_at: ClockReading, task: &RunTask) -> bool {
     clock::now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL >= max_hold
 }

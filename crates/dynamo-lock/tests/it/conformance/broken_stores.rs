@@ -1,5 +1,5 @@
-//! Each check of `dynamo_lock::conformance` finds the fault that it is there for: a store that has exactly this fault
-//! does not pass.
+//! Negative controls of the conformance checks: each check fails for a store that has exactly the defect that the check
+//! is meant to find.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,69 +10,99 @@ use dynamo_lock::{LockName, Memory, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{Op, Outcome, Row, holds};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum Defect {
+    /// Conforms.
     None,
-    IgnoresTheCondition,
+    /// Applies every write.
+    IgnoresCondition,
+    /// Returns the previous row, also to a strong read of the second handle.
     IgnoresStrong,
+    /// Mixes two versions of a row in an eventual read.
     TearsEventualReads,
-    DropsTheConflictingRow,
+    /// Returns no row with a conflict.
+    DropsConflictingRow,
+    /// Applies each write twice.
     AppliesTwice,
-    RetriesInside,
+    /// Sends each applied write once more and returns the second outcome.
+    RetriesInternally,
+    /// Drops attributes that it does not know.
     LosesUnknownAttributes,
+    /// Drops attributes that are neither text nor number.
     LosesOtherTypes,
-    WritesOnAnOldCopy,
+    /// Evaluates a write on the previous version of the row.
+    WritesOnOldCopy,
+    /// Evaluates the condition and writes in two steps.
     YieldsBetweenReadAndWrite,
-    YieldsBeforeARenewalLands,
-    BringsTheOldRowAsApplied,
+    /// As before, for renewals only.
+    YieldsBeforeRenewal,
+    /// Returns the row from before the write.
+    ReturnsOldRowAsApplied,
+    /// Treats a missing attribute as different from a value.
     TakesMissingForDifferent,
+    /// Treats a text of digits as a number.
     ComparesNumbersAsText,
+    /// Ignores case in names.
     FoldsCase,
+    /// Ignores spaces at the end of names.
     TrimsNames,
-    DropsTheLastPage,
-    RepeatsARowBetweenPages,
-    ListsForEver,
+    /// Omits the last page of a listing.
+    DropsLastPage,
+    /// Returns the last row of a page again on the next one.
+    RepeatsRowBetweenPages,
+    /// Returns a cursor with every page.
+    ListsForever,
+    /// Omits an attribute in listings.
     ListsWithoutAttributes,
+    /// Reports a write as applied without writing.
     AppliesWithoutWriting,
+    /// Reports a conflict but writes.
     WritesOnConflict,
-    RefusesAFraction,
-    DropsTheFraction,
+    /// Refuses a token that is not a whole number.
+    RefusesFraction,
+    /// Rounds a token.
+    DropsFraction,
+    /// Returns `Unanswered` to every request.
     NeverAnswers,
+    /// Never ends a request.
     Hangs,
+    /// Throttles every request.
     ThrottlesAlways,
+    /// Throttles every other request.
     ThrottlesEveryOther,
-    PlantsNothing,
+    /// Ignores rows that are inserted directly.
+    IgnoresRawInserts,
 }
 
-/// A store that is `Memory` but for one fault.
+/// `Memory` with one defect.
 #[derive(Clone, Debug)]
-struct Broken {
+struct BrokenStore {
     rows: Memory,
-    fault: Fault,
+    defect: Defect,
     /// The state of each row before the last write.
     before: Arc<Mutex<BTreeMap<LockName, Option<Row>>>>,
     requests: Arc<Mutex<u64>>,
     second: bool,
 }
 
-impl Broken {
-    fn new(fault: Fault) -> Self {
-        Self { rows: Memory::new(), fault, before: Arc::default(), requests: Arc::default(), second: false }
+impl BrokenStore {
+    fn new(defect: Defect) -> Self {
+        Self { rows: Memory::new(), defect, before: Arc::default(), requests: Arc::default(), second: false }
     }
 
     fn key(&self, name: &LockName) -> LockName {
-        let text = match self.fault {
-            Fault::FoldsCase => name.as_str().to_lowercase(),
-            Fault::TrimsNames => name.as_str().trim_end().to_owned(),
+        let text = match self.defect {
+            Defect::FoldsCase => name.as_str().to_lowercase(),
+            Defect::TrimsNames => name.as_str().trim_end().to_owned(),
             _ => return name.clone(),
         };
-        LockName::new(text).expect("the prefix is left")
+        LockName::new(text).expect("the prefix remains")
     }
 
-    async fn now(&self, name: &LockName) -> Option<Row> {
+    async fn current(&self, name: &LockName) -> Option<Row> {
         self.rows.read(name, Consistency::Strong).await.result.expect("Memory reads")
     }
 
-    /// Something that goes wrong with any request.
+    /// Returns the error of this request, if the defect concerns all requests.
     async fn request(&self) -> Result<(), StoreError> {
         let nth = {
             let mut requests = self.requests.lock().unwrap();
@@ -80,37 +110,37 @@ impl Broken {
             *requests
         };
         let error = |kind| Err(StoreError::new(kind, "on purpose"));
-        match self.fault {
-            Fault::Hangs => std::future::pending().await,
-            Fault::NeverAnswers => error(StoreErrorKind::Unanswered),
-            Fault::ThrottlesAlways => error(StoreErrorKind::Throttled),
-            Fault::ThrottlesEveryOther if nth % 2 == 0 => error(StoreErrorKind::Throttled),
+        match self.defect {
+            Defect::Hangs => std::future::pending().await,
+            Defect::NeverAnswers => error(StoreErrorKind::Unanswered),
+            Defect::ThrottlesAlways => error(StoreErrorKind::Throttled),
+            Defect::ThrottlesEveryOther if nth % 2 == 0 => error(StoreErrorKind::Throttled),
             _ => Ok(()),
         }
     }
 
-    /// What the fault makes of the op, on the row as this store sees it.
+    /// Returns the verdict of this store on an op.
     fn verdict(&self, row: Option<&Row>, op: &Op) -> Verdict {
-        match (self.fault, apply(row, op)) {
-            (Fault::IgnoresTheCondition, Verdict::Conflict(_)) => Verdict::Applied(forced(row, op)),
-            (Fault::TakesMissingForDifferent, Verdict::Conflict(_)) if holds_loosely(row, &op.condition()) => {
-                Verdict::Applied(forced(row, op))
+        match (self.defect, apply(row, op)) {
+            (Defect::IgnoresCondition, Verdict::Conflict(_)) => Verdict::Applied(apply_unconditionally(row, op)),
+            (Defect::TakesMissingForDifferent, Verdict::Conflict(_)) if holds_loosely(row, &op.condition()) => {
+                Verdict::Applied(apply_unconditionally(row, op))
             }
-            (Fault::ComparesNumbersAsText, Verdict::Conflict(_))
+            (Defect::ComparesNumbersAsText, Verdict::Conflict(_))
                 if holds(row.map(texts_as_numbers).as_ref(), &op.condition()) =>
             {
-                Verdict::Applied(forced(row, op))
+                Verdict::Applied(apply_unconditionally(row, op))
             }
-            (Fault::AppliesTwice, Verdict::Applied(once)) => Verdict::Applied(forced(Some(&once), op)),
-            (Fault::LosesUnknownAttributes, Verdict::Applied(mut row)) => {
+            (Defect::AppliesTwice, Verdict::Applied(once)) => Verdict::Applied(apply_unconditionally(Some(&once), op)),
+            (Defect::LosesUnknownAttributes, Verdict::Applied(mut row)) => {
                 row.remove("note");
                 Verdict::Applied(row)
             }
-            (Fault::LosesOtherTypes, Verdict::Applied(row)) => {
+            (Defect::LosesOtherTypes, Verdict::Applied(row)) => {
                 let kept = row.attributes().filter(|(_, value)| !matches!(value, Value::Other(_)));
                 Verdict::Applied(Row::new(kept.map(|(name, value)| (name.to_owned(), value.clone()))))
             }
-            (Fault::DropsTheFraction, Verdict::Applied(mut row)) if is_fraction(&row) => {
+            (Defect::DropsFraction, Verdict::Applied(mut row)) if is_fraction(&row) => {
                 row.set(attr::TOKEN, 2.into());
                 Verdict::Applied(row)
             }
@@ -121,36 +151,36 @@ impl Broken {
     async fn perform(&self, op: &Op) -> Result<Outcome, StoreError> {
         self.request().await?;
         let name = self.key(&op.name);
-        let current = self.now(&name).await;
+        let current = self.current(&name).await;
         let before = self.before.lock().unwrap().insert(name.clone(), current.clone());
         let mut seen = current.clone();
-        match self.fault {
-            Fault::WritesOnAnOldCopy => seen = before.unwrap_or(seen),
-            Fault::YieldsBetweenReadAndWrite => tokio::task::yield_now().await,
-            Fault::YieldsBeforeARenewalLands if matches!(op.kind, dynamo_lock_protocol::OpKind::Renew { .. }) => {
+        match self.defect {
+            Defect::WritesOnOldCopy => seen = before.unwrap_or(seen),
+            Defect::YieldsBetweenReadAndWrite => tokio::task::yield_now().await,
+            Defect::YieldsBeforeRenewal if matches!(op.kind, dynamo_lock_protocol::OpKind::Renew { .. }) => {
                 tokio::task::yield_now().await;
             }
             _ => {}
         }
         match self.verdict(seen.as_ref(), op) {
-            Verdict::Applied(row) if self.fault == Fault::RefusesAFraction && is_fraction(&row) => {
+            Verdict::Applied(row) if self.defect == Defect::RefusesFraction && is_fraction(&row) => {
                 Err(StoreError::new(StoreErrorKind::Refused, "the token is no whole number"))
             }
             Verdict::Applied(row) => {
-                if self.fault != Fault::AppliesWithoutWriting {
+                if self.defect != Defect::AppliesWithoutWriting {
                     self.rows.plant(&name, Some(row.clone()));
                 }
-                match self.fault {
-                    Fault::RetriesInside => self.rows.write(op).await.result,
-                    Fault::BringsTheOldRowAsApplied => Ok(Outcome::Applied(current.unwrap_or_default())),
+                match self.defect {
+                    Defect::RetriesInternally => self.rows.write(op).await.result,
+                    Defect::ReturnsOldRowAsApplied => Ok(Outcome::Applied(current.unwrap_or_default())),
                     _ => Ok(Outcome::Applied(row)),
                 }
             }
             Verdict::Conflict(row) => {
-                if self.fault == Fault::WritesOnConflict {
-                    self.rows.plant(&name, Some(forced(row.as_ref(), op)));
+                if self.defect == Defect::WritesOnConflict {
+                    self.rows.plant(&name, Some(apply_unconditionally(row.as_ref(), op)));
                 }
-                Ok(Outcome::Conflict(if self.fault == Fault::DropsTheConflictingRow { None } else { row }))
+                Ok(Outcome::Conflict(if self.defect == Defect::DropsConflictingRow { None } else { row }))
             }
         }
     }
@@ -158,23 +188,23 @@ impl Broken {
     async fn page(&self, after: Option<&str>) -> Result<Page, StoreError> {
         self.request().await?;
         let mut rows = self.rows.list(None).await.result?.rows;
-        if self.fault == Fault::ListsWithoutAttributes {
+        if self.defect == Defect::ListsWithoutAttributes {
             rows.iter_mut().for_each(|(_, row)| row.remove("note"));
         }
         const PAGE: usize = 40;
-        let from: usize = after.map_or(0, |after| after.parse().expect("our own cursor"));
+        let from: usize = after.map_or(0, |after| after.parse().expect("a cursor of this store"));
         let to = (from + PAGE).min(rows.len());
-        let next = match self.fault {
-            Fault::ListsForEver => Some(to.to_string()),
-            Fault::DropsTheLastPage if to + PAGE >= rows.len() => None,
-            Fault::RepeatsARowBetweenPages if to < rows.len() => Some((to - 1).to_string()),
+        let next = match self.defect {
+            Defect::ListsForever => Some(to.to_string()),
+            Defect::DropsLastPage if to + PAGE >= rows.len() => None,
+            Defect::RepeatsRowBetweenPages if to < rows.len() => Some((to - 1).to_string()),
             _ => (to < rows.len()).then(|| to.to_string()),
         };
         Ok(Page { rows: rows.drain(from..to).collect(), next })
     }
 }
 
-impl Store for Broken {
+impl Store for BrokenStore {
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
         Box::pin(async move {
             if let Err(error) = self.request().await {
@@ -182,10 +212,10 @@ impl Store for Broken {
             }
             let name = self.key(name);
             let before = self.before.lock().unwrap().get(&name).cloned();
-            let mut row = self.now(&name).await;
-            match (self.fault, consistency, before) {
-                (Fault::IgnoresStrong, _, Some(before)) if self.second => row = before,
-                (Fault::TearsEventualReads, Consistency::Eventual, Some(Some(before))) => {
+            let mut row = self.current(&name).await;
+            match (self.defect, consistency, before) {
+                (Defect::IgnoresStrong, _, Some(before)) if self.second => row = before,
+                (Defect::TearsEventualReads, Consistency::Eventual, Some(Some(before))) => {
                     if let (Some(row), Some(version)) = (&mut row, before.get(attr::GUID)) {
                         row.set(attr::GUID, version.clone());
                     }
@@ -205,7 +235,7 @@ impl Store for Broken {
     }
 }
 
-impl Subject for Broken {
+impl Subject for BrokenStore {
     fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.clone())
     }
@@ -217,7 +247,7 @@ impl Subject for Broken {
     fn plant<'a>(&'a self, name: &'a LockName, row: Option<Row>) -> BoxFuture<'a, Result<(), PlantError>> {
         let name = self.key(name);
         self.before.lock().unwrap().remove(&name);
-        if self.fault != Fault::PlantsNothing {
+        if self.defect != Defect::IgnoresRawInserts {
             self.rows.plant(&name, row);
         }
         Box::pin(async { Ok(()) })
@@ -228,8 +258,8 @@ fn is_fraction(row: &Row) -> bool {
     row.number(attr::TOKEN).is_some_and(|token| token.as_str().contains('.'))
 }
 
-/// What the op leaves, whether its condition holds or not.
-fn forced(row: Option<&Row>, op: &Op) -> Row {
+/// Returns the row after the op, even if its condition does not hold.
+fn apply_unconditionally(row: Option<&Row>, op: &Op) -> Row {
     let mut next = row.cloned().unwrap_or_default();
     for change in op.changes() {
         match change {
@@ -253,7 +283,7 @@ fn holds_loosely(row: Option<&Row>, condition: &Condition) -> bool {
 
 fn texts_as_numbers(row: &Row) -> Row {
     let number = |value: &Value| match value {
-        // Not the nonces, which begin with zeros.
+        // Lease IDs are left alone: they begin with zeros.
         Value::S(text) if text == "0" || !text.starts_with('0') => {
             text.parse::<u64>().map_or_else(|_| value.clone(), Value::from)
         }
@@ -262,83 +292,83 @@ fn texts_as_numbers(row: &Row) -> Row {
     Row::new(row.attributes().map(|(name, value)| (name.to_owned(), number(value))))
 }
 
-async fn examine(fault: Fault) -> Report {
-    run(&Broken::new(fault), Options { cases: 300, rounds: 10, listed: 100, ..Options::default() }).await
+async fn report(defect: Defect) -> Report {
+    run(&BrokenStore::new(defect), Options { cases: 300, rounds: 10, listed: 100, ..Options::default() }).await
 }
 
-/// A test for each fault, by the check that must find it, and a word of what it must say.
+/// Defines a test for each defect, with the check that must find it and a word of the failure.
 macro_rules! finds {
-    ($($test:ident: $fault:ident, $check:literal, $says:literal;)*) => {$(
+    ($($test:ident: $defect:ident, $check:literal, $word:literal;)*) => {$(
         #[tokio::test(start_paused = true)]
         async fn $test() {
-            let report = examine(Fault::$fault).await;
+            let report = report(Defect::$defect).await;
             let found = report.checks().iter().find(|check| check.name == $check).expect("a check of this name");
-            let why = found.outcome.as_ref().expect_err("the fault was not found");
-            assert!(why.contains($says), "{why}");
-            assert!(why.len() < 4_000, "{why}");
+            let failure = found.outcome.as_ref().expect_err("the defect was not found");
+            assert!(failure.contains($word), "{failure}");
+            assert!(failure.len() < 4_000, "{failure}");
         }
     )*};
 }
 
 finds! {
-    a_condition_must_not_be_ignored: IgnoresTheCondition, "a conflict changes nothing", "after a conflict";
-    generated_ops_find_an_ignored_condition: IgnoresTheCondition, "writes do what the specification says", "Conflict";
-    strong_must_not_be_ignored: IgnoresStrong, "a strong read sees every write that was answered", "second handle";
-    an_eventual_read_must_not_be_torn:
+    ignored_condition_is_found: IgnoresCondition, "a conflict changes nothing", "after a conflict";
+    ignored_condition_is_found_by_generated_ops: IgnoresCondition, "writes do what the specification says", "Conflict";
+    ignored_consistency_is_found: IgnoresStrong, "a strong read sees every write that was answered", "second handle";
+    torn_eventual_read_is_found:
         TearsEventualReads, "an eventual read shows some state that the row was in", "never was";
-    a_conflict_must_not_drop_the_row: DropsTheConflictingRow, "a conflict brings the row as it stands", "no row";
-    a_write_must_not_take_effect_twice: AppliesTwice, "one write takes effect once", "not 8";
-    a_retry_must_not_hide_in_the_store: RetriesInside, "one write takes effect once", "must be applied";
-    unknown_attributes_must_not_be_lost:
+    conflict_without_row_is_found: DropsConflictingRow, "a conflict brings the row as it stands", "no row";
+    write_applied_twice_is_found: AppliesTwice, "one write takes effect once", "not 8";
+    internal_retry_is_found: RetriesInternally, "one write takes effect once", "must be applied";
+    lost_unknown_attribute_is_found:
         LosesUnknownAttributes, "attributes that an op does not name stay as they are", "note";
-    other_types_must_not_be_lost: LosesOtherTypes, "attributes that an op does not name stay as they are", "map";
-    a_write_must_not_be_on_an_old_copy: WritesOnAnOldCopy, "one write takes effect once", "must be applied";
-    a_write_must_be_one_with_its_condition:
+    lost_attribute_of_other_type_is_found: LosesOtherTypes, "attributes that an op does not name stay as they are", "map";
+    write_on_old_copy_is_found: WritesOnOldCopy, "one write takes effect once", "must be applied";
+    acquire_in_two_steps_is_found:
         YieldsBetweenReadAndWrite, "of writers who race for a free lock one wins", "not one";
-    a_takeover_must_be_one_with_its_condition:
+    takeover_in_two_steps_is_found:
         YieldsBetweenReadAndWrite, "of writers who race for a dead lock one wins", "not one";
-    no_two_may_get_one_token:
+    duplicate_token_is_found:
         YieldsBetweenReadAndWrite, "the tokens of racing acquisitions are one row of numbers", "";
-    a_release_must_not_be_overwritten:
-        YieldsBeforeARenewalLands, "a release survives the renewals that race it", "after the race";
-    applied_must_not_bring_the_old_row:
-        BringsTheOldRowAsApplied, "an applied write brings the row as it left it", "another row";
-    missing_must_not_be_different:
+    overwritten_release_is_found:
+        YieldsBeforeRenewal, "a release survives the renewals that race it", "after the race";
+    old_row_as_applied_is_found:
+        ReturnsOldRowAsApplied, "an applied write brings the row as it left it", "another row";
+    missing_taken_for_different_is_found:
         TakesMissingForDifferent, "a comparison with a missing attribute does not hold", "must be a conflict";
-    text_must_not_be_a_number:
+    text_taken_for_number_is_found:
         ComparesNumbersAsText, "a comparison with a missing attribute does not hold", "as text";
-    names_must_not_fold_case: FoldsCase, "names are compared by bytes", "has no row yet";
-    names_must_not_be_trimmed: TrimsNames, "names are compared by bytes", "has no row yet";
-    a_list_must_not_drop_its_last_page: DropsTheLastPage, "a list shows every row once, as it is", "is not listed";
-    a_list_must_not_repeat_a_row: RepeatsARowBetweenPages, "a list shows every row once, as it is", "twice";
-    a_list_must_end: ListsForEver, "a list shows every row once, as it is", "does not end";
-    a_list_must_bring_attributes: ListsWithoutAttributes, "a list shows every row once, as it is", "otherwise";
-    applied_must_mean_written: AppliesWithoutWriting, "a strong read sees every write that was answered", "renewalSeq";
-    a_conflict_must_not_write: WritesOnConflict, "a conflict changes nothing", "after a conflict";
-    a_fraction_must_not_be_refused: RefusesAFraction, "writes do what the specification says", "was refused";
-    a_fraction_must_not_be_dropped: DropsTheFraction, "writes do what the specification says", "\"token\" is";
-    no_answer_is_a_failure: NeverAnswers, "one write takes effect once", "was not answered";
-    a_request_must_end: Hangs, "one write takes effect once", "longer than 30s";
-    throttling_must_end: ThrottlesAlways, "one write takes effect once", "throttled 10 times";
-    planting_must_plant: PlantsNothing, "a planted row is read as it is", "after a row was planted";
+    case_insensitive_name_is_found: FoldsCase, "names are compared by bytes", "has no row yet";
+    trimmed_name_is_found: TrimsNames, "names are compared by bytes", "has no row yet";
+    missing_last_page_is_found: DropsLastPage, "a list shows every row once, as it is", "is not listed";
+    row_repeated_between_pages_is_found: RepeatsRowBetweenPages, "a list shows every row once, as it is", "twice";
+    endless_list_is_found: ListsForever, "a list shows every row once, as it is", "does not end";
+    list_without_attributes_is_found: ListsWithoutAttributes, "a list shows every row once, as it is", "otherwise";
+    applied_but_not_written_is_found: AppliesWithoutWriting, "a strong read sees every write that was answered", "renewalSeq";
+    write_on_conflict_is_found: WritesOnConflict, "a conflict changes nothing", "after a conflict";
+    refused_fraction_is_found: RefusesFraction, "writes do what the specification says", "was refused";
+    dropped_fraction_is_found: DropsFraction, "writes do what the specification says", "\"token\" is";
+    unanswered_request_is_found: NeverAnswers, "one write takes effect once", "was not answered";
+    hanging_request_is_found: Hangs, "one write takes effect once", "longer than 30s";
+    endless_throttling_is_found: ThrottlesAlways, "one write takes effect once", "throttled 10 times";
+    ignored_raw_insert_is_found: IgnoresRawInserts, "a planted row is read as it is", "after a row was planted";
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_without_a_fault_passes() {
-    examine(Fault::None).await.assert_passed();
+async fn store_without_defect_passes() {
+    report(Defect::None).await.assert_passed();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_throttles_now_and_then_passes() {
-    examine(Fault::ThrottlesEveryOther).await.assert_passed();
+async fn store_that_throttles_sometimes_passes() {
+    report(Defect::ThrottlesEveryOther).await.assert_passed();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fault_in_names_fails_no_other_check() {
-    assert_eq!(examine(Fault::FoldsCase).await.failed(), ["names are compared by bytes"]);
-    assert_eq!(examine(Fault::ListsForEver).await.failed(), ["a list shows every row once, as it is"]);
+async fn defect_fails_no_other_check() {
+    assert_eq!(report(Defect::FoldsCase).await.failed(), ["names are compared by bytes"]);
+    assert_eq!(report(Defect::ListsForever).await.failed(), ["a list shows every row once, as it is"]);
     assert_eq!(
-        examine(Fault::TearsEventualReads).await.failed(),
+        report(Defect::TearsEventualReads).await.failed(),
         ["an eventual read shows some state that the row was in"]
     );
 }

@@ -1,7 +1,6 @@
-//! The DynamoDB store: on a DynamoDB in this process, where each request is looked at, and on one over HTTP.
+//! The DynamoDB store: on an in-process DynamoDB, whose requests are checked, and on a server over HTTP.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodb::primitives::Blob;
@@ -14,17 +13,18 @@ use dynamo_lock::{DynamoDb, LockName, Store, TableOptions};
 use dynamo_lock_protocol::{Op, Outcome, Row, Value, attr};
 use serde_json::{Value as Json, json};
 
-use crate::conformance::Rows;
-use test_support::{LocalDynamoDb, Request};
+use crate::conformance::StoreUnderTest;
+use test_support::{LocalDynamoDb, Request, skip};
 
 const TABLE: &str = "Lock";
 
-/// Each case is some ten requests through the whole SDK; far fewer of them leave gaps in what is covered.
+/// Returns fewer cases than the default, because each case sends some ten requests through the whole SDK. Far fewer would
+/// leave gaps in the coverage.
 fn options() -> Options {
     Options { cases: 300, ..Options::default() }
 }
 
-/// What a store was asked for.
+/// A call of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     Read(Consistency),
@@ -32,55 +32,55 @@ enum Call {
     List,
 }
 
-/// A store that keeps a record of what it is asked for; clones share it.
+/// A store that records its calls. Clones share the record.
 #[derive(Clone, Debug)]
-struct Watched {
+struct RecordingStore {
     store: DynamoDb,
     calls: Arc<Mutex<Vec<Call>>>,
 }
 
-impl Watched {
-    fn note(&self, call: Call) {
+impl RecordingStore {
+    fn record(&self, call: Call) {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
     }
 }
 
-impl Store for Watched {
+impl Store for RecordingStore {
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
-        self.note(Call::Read(consistency));
+        self.record(Call::Read(consistency));
         self.store.read(name, consistency)
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
-        self.note(Call::Write);
+        self.record(Call::Write);
         self.store.write(op)
     }
 
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
-        self.note(Call::List);
+        self.record(Call::List);
         self.store.list(after)
     }
 }
 
-/// The checker: each call became exactly one request of its kind, with the fields that the protocol needs. Calls and
-/// requests are in one order, since nothing is asked for at once but writes.
-fn one_request_each(calls: &[Call], requests: &[Request]) -> Result<(), String> {
+/// Checks that each call became exactly one request of its kind, with the fields that the protocol needs. Calls and
+/// requests have the same order, because only writes are sent concurrently.
+fn check_one_request_each(calls: &[Call], requests: &[Request]) -> Result<(), String> {
     if calls.len() != requests.len() {
         return Err(format!("{} calls became {} requests", calls.len(), requests.len()));
     }
     for (call, request) in calls.iter().zip(requests) {
-        let says = |field: &str, value: Json| request.body.get(field) == Some(&value);
+        let has = |field: &str, value: Json| request.body.get(field) == Some(&value);
         let strong = request.body.get("ConsistentRead").and_then(Json::as_bool).unwrap_or(false);
         let right = match (call, request.operation.as_str()) {
             (Call::Read(consistency), "GetItem") => strong == (*consistency == Consistency::Strong),
             (Call::Write, "UpdateItem") => {
-                says("ReturnValues", json!("ALL_NEW"))
-                    && says("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
+                has("ReturnValues", json!("ALL_NEW"))
+                    && has("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
                     && request.body.get("ConditionExpression").is_some()
             }
-            // A legacy get; a put has no new row to bring back.
+            // A legacy get. PutItem cannot return the new row.
             (Call::Write, "PutItem") => {
-                says("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
+                has("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
                     && request.body.get("ConditionExpression").is_some()
             }
             (Call::List, "Scan") => !strong,
@@ -94,25 +94,27 @@ fn one_request_each(calls: &[Call], requests: &[Request]) -> Result<(), String> 
 }
 
 #[tokio::test]
-async fn dynamodb_conforms_and_asks_once_for_each_call() {
+async fn dynamodb_conforms_with_one_request_per_call() {
     let server = LocalDynamoDb::new();
-    let store = Watched { store: server.store(TABLE).await, calls: Arc::default() };
-    let other = Watched { store: DynamoDb::new(server.client(), TABLE), calls: store.calls.clone() };
+    let store = RecordingStore { store: server.store(TABLE).await, calls: Arc::default() };
+    let other = RecordingStore { store: DynamoDb::new(server.client(), TABLE), calls: store.calls.clone() };
     let (calls, rows) = (store.calls.clone(), server.clone());
-    let plant = move |name: LockName, row: Option<Row>| -> BoxFuture<'static, Result<(), PlantError>> {
+    let insert_raw = move |name: LockName, row: Option<Row>| -> BoxFuture<'static, Result<(), PlantError>> {
         rows.set_row(TABLE, name.as_str(), row.as_ref());
         Box::pin(async { Ok(()) })
     };
-    run(&Rows { store: Arc::new(store), other: Arc::new(other), plant }, options()).await.assert_passed();
+    run(&StoreUnderTest { store: Arc::new(store), other: Arc::new(other), insert_raw }, options())
+        .await
+        .assert_passed();
     let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
     for kind in [Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual), Call::Write, Call::List] {
         assert!(calls.contains(&kind), "{kind:?}");
     }
-    assert_eq!(one_request_each(&calls, &server.requests()), Ok(()));
+    assert_eq!(check_one_request_each(&calls, &server.requests()), Ok(()));
 }
 
 #[test]
-fn control_a_request_too_many_or_of_another_kind_is_noticed() {
+fn control_extra_or_wrong_request_is_detected() {
     let request = |operation: &str, body: Json| Request { operation: operation.to_owned(), body };
     let strong = request("GetItem", json!({ "ConsistentRead": true }));
     let eventual = request("GetItem", json!({ "ConsistentRead": false }));
@@ -122,7 +124,7 @@ fn control_a_request_too_many_or_of_another_kind_is_noticed() {
     };
     let (read, wait) = (Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual));
     let good = [strong.clone(), eventual.clone(), write("ALL_OLD")];
-    assert_eq!(one_request_each(&[read, wait, Call::Write], &good), Ok(()));
+    assert_eq!(check_one_request_each(&[read, wait, Call::Write], &good), Ok(()));
     for (calls, requests) in [
         (vec![read], vec![eventual.clone()]),
         (vec![read], vec![request("GetItem", json!({}))]),
@@ -132,16 +134,15 @@ fn control_a_request_too_many_or_of_another_kind_is_noticed() {
         (vec![Call::Write], vec![request("PutItem", json!({}))]),
         (vec![Call::Write, Call::List], vec![request("Scan", json!({})), write("ALL_OLD")]),
     ] {
-        assert!(one_request_each(&calls, &requests).is_err(), "{calls:?} {requests:?}");
+        assert!(check_one_request_each(&calls, &requests).is_err(), "{calls:?} {requests:?}");
     }
 }
 
 #[tokio::test]
-async fn a_dynamodb_server_conforms() {
+async fn dynamodb_server_conforms() {
     const ENDPOINT: &str = "DYNAMO_LOCK_TEST_ENDPOINT";
     let Ok(endpoint) = std::env::var(ENDPOINT) else {
-        // Past libtest's capture, for whoever counts what was left out.
-        let _ = writeln!(std::io::stdout(), "SKIPPED: a_dynamodb_server_conforms: {ENDPOINT} is not set");
+        skip("dynamodb_server_conforms", &format!("{ENDPOINT} is not set"));
         return;
     };
     let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).endpoint_url(endpoint).load().await;
@@ -150,14 +151,15 @@ async fn a_dynamodb_server_conforms() {
     let store = DynamoDb::new(client.clone(), &table);
     store.create_table(TableOptions::default()).await.expect("creates the table");
     let other = DynamoDb::new(aws_sdk_dynamodb::Client::new(&config), &table);
-    let rows = Rows { store: Arc::new(store.clone()), other: Arc::new(other), plant: planter(client, table) };
-    let report = run(&rows, options()).await;
+    let insert_raw = insert_raw(client, table);
+    let subject = StoreUnderTest { store: Arc::new(store.clone()), other: Arc::new(other), insert_raw };
+    let report = run(&subject, options()).await;
     store.delete_table().await.expect("deletes the table");
     report.assert_passed();
 }
 
-/// Writes to the table past the store.
-fn planter(
+/// Returns a function that replaces items of the table without the store.
+fn insert_raw(
     client: aws_sdk_dynamodb::Client,
     table: String,
 ) -> impl Fn(LockName, Option<Row>) -> BoxFuture<'static, Result<(), PlantError>> {
@@ -188,7 +190,7 @@ fn attribute(value: &Value) -> Option<AttributeValue> {
     }
 }
 
-/// A value in DynamoDB's JSON. The product has its own translation, which is examined here and so not used.
+/// Parses a value in DynamoDB's JSON. The parser of the library is under test here, so it is not used.
 fn typed(json: &Json) -> Option<AttributeValue> {
     let (kind, json) = json.as_object()?.iter().next()?;
     let text = |json: &Json| json.as_str().map(str::to_owned);

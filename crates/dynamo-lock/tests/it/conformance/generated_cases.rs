@@ -1,4 +1,4 @@
-//! The cases of `dynamo_lock::conformance`, found by a test that makes them smaller.
+//! The generated cases of `dynamo_lock::conformance`, with proptest, which shrinks a failing case.
 
 use dynamo_lock::conformance::{Case, Coverage, Dice, Feat};
 use dynamo_lock::{LockName, Memory, Store};
@@ -15,19 +15,19 @@ fn cases() -> impl Strategy<Value = Case> {
         .prop_map(|choices| Case::generate(&name(), &mut Dice::from_choices(choices)))
 }
 
-/// Writes the ops of a case on `Memory`, and compares with `meaning`.
-fn check(case: &Case, meaning: impl Fn(Option<&Row>, &Op) -> Verdict) -> Result<(), TestCaseError> {
+/// Writes the ops of a case to `Memory`, and compares each outcome with `specification`.
+fn check(case: &Case, specification: impl Fn(Option<&Row>, &Op) -> Verdict) -> Result<(), TestCaseError> {
     let memory = Memory::new();
     memory.plant(&name(), case.row.clone());
     let mut row = case.row.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     for op in &case.ops {
-        let verdict = meaning(row.as_ref(), op);
+        let verdict = specification(row.as_ref(), op);
         let answer = runtime.block_on(memory.write(op)).result;
         match (&verdict, answer) {
             (Verdict::Applied(expected), Ok(Outcome::Applied(found))) => prop_assert_eq!(expected, &found),
             (Verdict::Conflict(expected), Ok(Outcome::Conflict(found))) => prop_assert_eq!(expected, &found),
-            (verdict, answer) => prop_assert!(false, "{:?}, and it was {:?}", verdict, answer),
+            (verdict, answer) => prop_assert!(false, "expected {:?}, found {:?}", verdict, answer),
         }
         if let Verdict::Applied(next) = verdict {
             row = Some(next);
@@ -44,25 +44,25 @@ fn runner() -> TestRunner {
 }
 
 #[test]
-fn memory_does_what_apply_says() {
+fn memory_conforms_to_specification() {
     runner().run(&cases(), |case| check(&case, apply)).expect("Memory agrees");
 }
 
 #[test]
-fn a_difference_is_found_and_made_small() {
-    // Wrong about renewals only: the smallest case is one held row and one op.
-    let wrong = |row: Option<&Row>, op: &Op| match (Feat::of(op), apply(row, op)) {
+fn deviation_is_found_and_shrunk() {
+    // This specification is wrong about renewals only. The smallest case is one held row and one op.
+    let wrong_specification = |row: Option<&Row>, op: &Op| match (Feat::of(op), apply(row, op)) {
         (Feat::Renew, Verdict::Applied(_)) => Verdict::Conflict(row.cloned()),
         (_, verdict) => verdict,
     };
-    let Err(TestError::Fail(_, smallest)) = runner().run(&cases(), |case| check(&case, wrong)) else {
+    let Err(TestError::Fail(_, smallest)) = runner().run(&cases(), |case| check(&case, wrong_specification)) else {
         panic!("the difference was not found");
     };
     assert!(smallest.ops.len() <= 2, "{smallest:?}");
 }
 
 #[test]
-fn every_seed_reaches_every_answer() {
+fn every_seed_reaches_every_outcome() {
     for seed in 0..50 {
         let (mut dice, mut coverage) = (Dice::from_seed(seed), Coverage::default());
         for _ in 0..500 {
@@ -81,29 +81,29 @@ fn every_seed_reaches_every_answer() {
     }
 }
 
-/// Acquisitions of a free lock with this token, and how many of them were applied.
+/// Returns the number of generated acquisitions of a free lock with this token, and how many of them were applied.
 fn acquisitions(token: &Value) -> (u32, u32) {
     let mut dice = Dice::from_seed(7);
-    let (mut met, mut applied) = (0, 0);
+    let (mut generated, mut applied) = (0, 0);
     for _ in 0..20_000 {
         let case = Case::generate(&name(), &mut dice);
         let (Some(row), Some(op)) = (&case.row, case.ops.first()) else { continue };
         if row.get("token") == Some(token) && row.whole("expiresOn") == Some(0) && Feat::of(op) == Feat::Acquire {
-            met += 1;
+            generated += 1;
             applied += u32::from(matches!(apply(Some(row), op), Verdict::Applied(_)));
         }
     }
-    (met, applied)
+    (generated, applied)
 }
 
 #[test]
-fn tokens_that_nobody_here_wrote_are_met() {
+fn unusual_tokens_are_generated() {
     let number = |text| Value::N(Number::parse(text).expect("a number"));
-    let (met, applied) = acquisitions(&number("1.5"));
-    assert!(applied > 0, "one is added to a fraction: {applied} of {met}");
+    let (generated, applied) = acquisitions(&number("1.5"));
+    assert!(applied > 0, "one is added to a fraction: {applied} of {generated}");
     let too_large = ["9007199254740992", "18446744073709551615", "99999999999999999999999999999999999999"];
-    for kept_out in too_large.map(number).into_iter().chain([Value::from("5")]) {
-        let (met, applied) = acquisitions(&kept_out);
-        assert!(met > 0 && applied == 0, "{kept_out:?}: {applied} of {met}");
+    for unusable in too_large.map(number).into_iter().chain([Value::from("5")]) {
+        let (generated, applied) = acquisitions(&unusable);
+        assert!(generated > 0 && applied == 0, "{unusable:?}: {applied} of {generated}");
     }
 }

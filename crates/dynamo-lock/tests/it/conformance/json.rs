@@ -1,4 +1,4 @@
-//! Ops, rows and answers as JSON, for the pipe to another process. Every field of them.
+//! Ops, rows and responses as JSON, with every field, for [`RemoteStore`](super::remote_store::RemoteStore).
 
 use dynamo_lock::store::Page;
 use dynamo_lock::{FencingToken, LockName, StoreError, StoreErrorKind};
@@ -44,7 +44,7 @@ pub fn row(row: &Row) -> Json {
         Value::N(number) => json!(["N", number.as_str()]),
         Value::Other(text) => json!(["other", text]),
     };
-    row.attributes().map(|(name, there)| (name.to_owned(), value(there))).collect::<serde_json::Map<_, _>>().into()
+    row.attributes().map(|(name, stored)| (name.to_owned(), value(stored))).collect::<serde_json::Map<_, _>>().into()
 }
 
 pub fn row_of(json: &Json) -> Row {
@@ -53,11 +53,11 @@ pub fn row_of(json: &Json) -> Row {
         ("N", number) => Value::N(Number::parse(number).expect("a number")),
         (_, text) => Value::Other(text.to_owned()),
     };
-    Row::new(json.as_object().expect("a row").iter().map(|(name, there)| (name.clone(), value(there))))
+    Row::new(json.as_object().expect("a row").iter().map(|(name, stored)| (name.clone(), value(stored))))
 }
 
-pub fn maybe_row(there: Option<&Row>) -> Json {
-    there.map_or(Json::Null, row)
+pub fn maybe_row(stored: Option<&Row>) -> Json {
+    stored.map_or(Json::Null, row)
 }
 
 pub fn maybe_row_of(json: &Json) -> Option<Row> {
@@ -66,22 +66,22 @@ pub fn maybe_row_of(json: &Json) -> Option<Row> {
 
 pub fn outcome(outcome: &Outcome) -> Json {
     match outcome {
-        Outcome::Applied(there) => json!({ "applied": row(there) }),
-        Outcome::Conflict(there) => json!({ "conflict": maybe_row(there.as_ref()) }),
-        odd => panic!("no store answers Ok({odd:?})"),
+        Outcome::Applied(stored) => json!({ "applied": row(stored) }),
+        Outcome::Conflict(stored) => json!({ "conflict": maybe_row(stored.as_ref()) }),
+        odd => panic!("no store returns Ok({odd:?})"),
     }
 }
 
 pub fn outcome_of(json: &Json) -> Outcome {
     match (json.get("applied"), json.get("conflict")) {
-        (Some(there), None) => Outcome::Applied(row_of(there)),
-        (None, Some(there)) => Outcome::Conflict(maybe_row_of(there)),
+        (Some(stored), None) => Outcome::Applied(row_of(stored)),
+        (None, Some(stored)) => Outcome::Conflict(maybe_row_of(stored)),
         _ => panic!("no outcome: {json}"),
     }
 }
 
 pub fn page(page: &Page) -> Json {
-    let rows: Vec<_> = page.rows.iter().map(|(name, there)| json!([name, row(there)])).collect();
+    let rows: Vec<_> = page.rows.iter().map(|(name, stored)| json!([name, row(stored)])).collect();
     json!({ "rows": rows, "next": page.next })
 }
 
@@ -110,13 +110,13 @@ pub fn op(op: &Op) -> Json {
             json!({ "is": "revoke", "target": target(of), "leaseId": lease_id.as_str() })
         }
         OpKind::ForceRevoke { target: of, lease_id, ttl } => {
-            json!({ "is": "force free", "target": target(of), "leaseId": lease_id.as_str(), "ttl": ttl })
+            json!({ "is": "force revoke", "target": target(of), "leaseId": lease_id.as_str(), "ttl": ttl })
         }
         OpKind::LegacyGet { seen, expires_on } => {
             json!({ "is": "legacy get", "seen": seen.as_ref().map(row), "expiresOn": expires_on })
         }
     };
-    json!({ "name": op.name.as_str(), "guid": op.version.as_str(), "kind": kind })
+    json!({ "name": op.name.as_str(), "version": op.version.as_str(), "kind": kind })
 }
 
 pub fn op_of(json: &Json) -> Op {
@@ -143,20 +143,20 @@ pub fn op_of(json: &Json) -> Op {
             OpKind::Release { lease_id: lease_id(), token, ttl: whole(&kind["ttl"]) }
         }
         "revoke" => OpKind::Revoke { target: target_of(&kind["target"]), lease_id: lease_id() },
-        "force free" => {
+        "force revoke" => {
             let target = target_of(&kind["target"]);
             OpKind::ForceRevoke { target, lease_id: lease_id(), ttl: whole(&kind["ttl"]) }
         }
         "legacy get" => OpKind::LegacyGet { seen: maybe_row_of(&kind["seen"]), expires_on: whole(&kind["expiresOn"]) },
         odd => panic!("no such op: {odd}"),
     };
-    Op { name: name_of(&json["name"]), version: text(&json["guid"]).into(), kind }
+    Op { name: name_of(&json["name"]), version: text(&json["version"]).into(), kind }
 }
 
 fn lease(lease: &Lease) -> Json {
     let Lease { lease_id, token_floor, lease_ms, ends: new, owner, acquired_on, data, liveness_key } = lease;
     json!({
-        "leaseId": lease_id.as_str(), "seed": token_floor.get(), "leaseMs": lease_ms, "ends": ends(new), "owner": owner,
+        "leaseId": lease_id.as_str(), "tokenFloor": token_floor.get(), "leaseMs": lease_ms, "ends": ends(new), "owner": owner,
         "acquiredOn": acquired_on, "data": data, "livenessKey": liveness_key,
     })
 }
@@ -164,7 +164,7 @@ fn lease(lease: &Lease) -> Json {
 fn lease_of(json: &Json) -> Lease {
     Lease {
         lease_id: text(&json["leaseId"]).into(),
-        token_floor: FencingToken::new(whole(&json["seed"])),
+        token_floor: FencingToken::new(whole(&json["tokenFloor"])),
         lease_ms: whole(&json["leaseMs"]),
         ends: ends_of(&json["ends"]),
         owner: text(&json["owner"]).to_owned(),

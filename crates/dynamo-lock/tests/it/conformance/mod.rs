@@ -1,4 +1,4 @@
-//! Every store of ours passes the checks that `dynamo_lock::conformance` has for everybody's.
+//! Conformance: every store of this crate passes the checks of `dynamo_lock::conformance`, and broken stores fail them.
 
 mod broken_stores;
 mod dynamodb;
@@ -17,14 +17,14 @@ use dynamo_lock::store::BoxFuture;
 use dynamo_lock::{LockName, Memory, Store};
 use dynamo_lock_protocol::Row;
 
-/// Two handles, and a way to put rows there: all that a store needs to be examined here.
-struct Rows<P> {
+/// Two handles of one store, and a function that replaces rows directly.
+struct StoreUnderTest<P> {
     store: Arc<dyn Store>,
     other: Arc<dyn Store>,
-    plant: P,
+    insert_raw: P,
 }
 
-impl<P> Subject for Rows<P>
+impl<P> Subject for StoreUnderTest<P>
 where
     P: Fn(LockName, Option<Row>) -> BoxFuture<'static, Result<(), PlantError>> + Send + Sync,
 {
@@ -37,21 +37,21 @@ where
     }
 
     fn plant<'a>(&'a self, name: &'a LockName, row: Option<Row>) -> BoxFuture<'a, Result<(), PlantError>> {
-        (self.plant)(name.clone(), row)
+        (self.insert_raw)(name.clone(), row)
     }
 }
 
-async fn examine_memory(options: Options) -> Report {
+async fn run_on_memory(options: Options) -> Report {
     let memory = Memory::new();
     let rows = memory.clone();
-    let plant = move |name, row| -> BoxFuture<'static, Result<(), PlantError>> {
+    let insert_raw = move |name, row| -> BoxFuture<'static, Result<(), PlantError>> {
         rows.plant(&name, row);
         Box::pin(async { Ok(()) })
     };
-    run(&Rows { store: Arc::new(memory.clone()), other: Arc::new(memory), plant }, options).await
+    run(&StoreUnderTest { store: Arc::new(memory.clone()), other: Arc::new(memory), insert_raw }, options).await
 }
 
-/// Not a check: where a second process begins.
+/// Entry point of the process that [`remote_store::RemoteStore`] starts. Otherwise it does nothing.
 #[cfg(unix)]
 #[test]
 fn second_process() {
@@ -60,26 +60,26 @@ fn second_process() {
 
 #[tokio::test]
 async fn memory_conforms() {
-    examine_memory(Options::default()).await.assert_passed();
+    run_on_memory(Options::default()).await.assert_passed();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn memory_conforms_to_threads_that_run_at_once() {
+async fn memory_conforms_on_several_threads() {
     for seed in 2..6 {
-        examine_memory(Options { seed, ..Options::default() }).await.assert_passed();
+        run_on_memory(Options { seed, ..Options::default() }).await.assert_passed();
     }
 }
 
 #[tokio::test]
-async fn one_seed_gives_one_examination() {
-    let (one, again) = (examine_memory(Options::default()).await, examine_memory(Options::default()).await);
+async fn equal_seeds_give_equal_coverage() {
+    let (one, again) = (run_on_memory(Options::default()).await, run_on_memory(Options::default()).await);
     assert_eq!(one.coverage(), again.coverage());
-    let other = examine_memory(Options { seed: 2, ..Options::default() }).await;
+    let other = run_on_memory(Options { seed: 2, ..Options::default() }).await;
     assert_ne!(one.coverage(), other.coverage());
 }
 
 #[tokio::test]
-async fn too_few_cases_are_not_taken_for_enough() {
-    let report = examine_memory(Options { cases: 3, ..Options::default() }).await;
+async fn too_few_cases_fail_the_coverage_check() {
+    let report = run_on_memory(Options { cases: 3, ..Options::default() }).await;
     assert_eq!(report.failed(), ["the generated ops reach every answer"]);
 }

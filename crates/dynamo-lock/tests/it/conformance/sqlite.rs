@@ -1,4 +1,4 @@
-//! The embedded store: one handle, two, and two processes.
+//! The SQLite store: one handle, two handles, and two processes.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,25 +7,24 @@ use dynamo_lock::conformance::{Case, Dice, Options, PlantError, run};
 use dynamo_lock::store::BoxFuture;
 use dynamo_lock::{LockName, Sqlite, Store};
 use dynamo_lock_protocol::{Op, Row, Value, Verdict, apply};
-use serde_json::json;
 
-use crate::conformance::Rows;
-use crate::conformance::json as wire;
-use crate::conformance::remote_store::Elsewhere;
+use crate::conformance::StoreUnderTest;
+use crate::conformance::json;
+use crate::conformance::remote_store::RemoteStore;
 
-/// Writes to the file past the store.
-struct Planter(Mutex<rusqlite::Connection>);
+/// A connection that replaces rows of the file without the store.
+struct RawConnection(Mutex<rusqlite::Connection>);
 
-impl Planter {
+impl RawConnection {
     fn open(path: &Path) -> Self {
         let connection = rusqlite::Connection::open(path).expect("opens");
         connection.busy_timeout(std::time::Duration::from_secs(5)).expect("sets");
-        // What survives a power cut is not examined here.
+        // These tests do not check what survives a power failure.
         connection.execute_batch("PRAGMA synchronous = OFF").expect("sets");
         Self(Mutex::new(connection))
     }
 
-    fn plant(&self, name: &LockName, row: Option<Row>) -> Result<(), PlantError> {
+    fn insert(&self, name: &LockName, row: Option<Row>) -> Result<(), PlantError> {
         let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match row {
             Some(row) => {
@@ -37,43 +36,43 @@ impl Planter {
     }
 }
 
-/// A row as the file has it: values of other types are their text, byte by byte.
+/// Returns a row in the format of the file. Values of other types are stored as their exact text.
 fn as_text(row: &Row) -> String {
     let value = |value: &Value| match value {
-        Value::S(text) => json!({ "S": text }).to_string(),
-        Value::N(number) => json!({ "N": number.as_str() }).to_string(),
+        Value::S(text) => serde_json::json!({ "S": text }).to_string(),
+        Value::N(number) => serde_json::json!({ "N": number.as_str() }).to_string(),
         Value::Other(text) => text.clone(),
     };
-    let attributes = row.attributes().map(|(name, there)| format!("{}:{}", json!(name), value(there)));
+    let attributes = row.attributes().map(|(name, stored)| format!("{}:{}", serde_json::json!(name), value(stored)));
     format!("{{{}}}", attributes.collect::<Vec<_>>().join(","))
 }
 
-/// Examines a store on a new file, with the second handle that `other` makes of it.
-async fn examine(other: impl FnOnce(&Sqlite) -> Arc<dyn Store>) {
+/// Runs all checks on a new file. `other` creates the second handle.
+async fn check(other: impl FnOnce(&Sqlite) -> Arc<dyn Store>) {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Sqlite::open(directory.path().join("locks.db")).expect("opens");
-    let (other, planter) = (other(&store), Planter::open(store.path()));
-    let plant = move |name, row| -> BoxFuture<'static, Result<(), PlantError>> {
-        let planted = planter.plant(&name, row);
-        Box::pin(async { planted })
+    let (other, connection) = (other(&store), RawConnection::open(store.path()));
+    let insert_raw = move |name, row| -> BoxFuture<'static, Result<(), PlantError>> {
+        let inserted = connection.insert(&name, row);
+        Box::pin(async { inserted })
     };
-    run(&Rows { store: Arc::new(store), other, plant }, Options::default()).await.assert_passed();
+    run(&StoreUnderTest { store: Arc::new(store), other, insert_raw }, Options::default()).await.assert_passed();
 }
 
 #[tokio::test]
 async fn sqlite_conforms() {
-    examine(|store| Arc::new(store.clone())).await;
+    check(|store| Arc::new(store.clone())).await;
 }
 
 #[tokio::test]
 async fn sqlite_conforms_through_two_connections() {
-    examine(|store| Arc::new(Sqlite::open(store.path()).expect("opens again"))).await;
+    check(|store| Arc::new(Sqlite::open(store.path()).expect("opens again"))).await;
 }
 
 #[tokio::test]
 async fn sqlite_conforms_in_two_processes() {
-    examine(|store| {
-        let other = Elsewhere::start(store.path());
+    check(|store| {
+        let other = RemoteStore::start(store.path());
         assert_ne!(other.pid, std::process::id());
         Arc::new(other)
     })
@@ -81,16 +80,16 @@ async fn sqlite_conforms_in_two_processes() {
 }
 
 #[test]
-fn every_op_and_row_survives_the_pipe() {
+fn every_op_and_row_survives_json() {
     let name = LockName::new("it's \"here\" \\n \u{1F512}").expect("a name");
     let mut dice = Dice::from_seed(1);
-    let again = |op: &Op| wire::op_of(&serde_json::from_str(&wire::op(op).to_string()).expect("JSON"));
+    let again = |op: &Op| json::op_of(&serde_json::from_str(&json::op(op).to_string()).expect("JSON"));
     for _ in 0..2_000 {
         let case = Case::generate(&name, &mut dice);
         let mut row = case.row;
         for op in case.ops {
             assert_eq!(again(&op), op);
-            assert_eq!(wire::maybe_row_of(&wire::maybe_row(row.as_ref())), row);
+            assert_eq!(json::maybe_row_of(&json::maybe_row(row.as_ref())), row);
             if let Verdict::Applied(next) = apply(row.as_ref(), &op) {
                 row = Some(next);
             }

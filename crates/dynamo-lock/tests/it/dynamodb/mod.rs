@@ -1,5 +1,6 @@
-//! The DynamoDB store, on an in-process DynamoDB.
+//! The DynamoDB store.
 
 mod answers;
+mod aws_config;
 mod requests;
 mod table;

@@ -1,7 +1,8 @@
 //! Creating, deleting and checking the table.
 
 use dynamo_lock::store::Consistency;
-use dynamo_lock::{DynamoDb, LockName, Store, StoreErrorKind, TableError, TableFault, TableOptions};
+use dynamo_lock::store::TableFault;
+use dynamo_lock::{DynamoDb, LockName, Store, StoreErrorKind, TableError, TableOptions};
 use serde_json::{Value as Json, json};
 use test_support::{LocalDynamoDb, Reply, ServerFault};
 use tokio::time::Instant;

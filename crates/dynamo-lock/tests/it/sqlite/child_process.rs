@@ -1,22 +1,29 @@
-//! Ops, and a second process: the test binary started again as its own test `second_process`, which does nothing unless it is
-//! told by its environment what to be.
+//! Ops for the SQLite tests, and child processes. A child is this test binary running its own test `second_process`, and an
+//! environment variable selects its role.
 
 use dynamo_lock::store::{Consistency, attr};
 use dynamo_lock::{FencingToken, LockName, Sqlite, Store};
 use dynamo_lock_protocol::{Ends, Lease, LeaseId, Op, OpKind, Outcome, RecordVersion, Row};
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
-/// Whom a child becomes that must not be root.
+/// User ID of a child that must not be root.
 pub const NOBODY: u32 = 65534;
 
 const ROLE: &str = "DYNAMO_LOCK_TEST_ROLE";
 const PATH: &str = "DYNAMO_LOCK_TEST_PATH";
 const COUNT: &str = "DYNAMO_LOCK_TEST_COUNT";
 
-/// Lines of a child's own begin with this; libtest prints others.
+/// Prefix of the lines of a child. libtest prints other lines.
 const MARK: &str = "helper: ";
+
+/// Creates a directory. Returns it with a path of a database in it.
+pub fn temporary() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("locks.db");
+    (directory, path)
+}
 
 pub fn lock_name(name: &str) -> LockName {
     LockName::new(name).expect("a lock name")
@@ -43,25 +50,25 @@ fn lease(n: u128) -> Lease {
     }
 }
 
-/// Takes a free lock as reign `n`.
+/// Returns an op that acquires a free lock with lease ID `n`.
 pub fn acquire(name: &LockName, n: u128) -> Op {
     Op { name: name.clone(), version: RecordVersion::from_random(n), kind: OpKind::Acquire(lease(n)) }
 }
 
-/// Takes the lock of the row that was seen, as reign `n`.
+/// Returns an op that takes over the lock of the row `seen` with lease ID `n`.
 pub fn take_over(name: &LockName, n: u128, seen: &Row) -> Op {
     let version = seen.version().unwrap_or(RecordVersion::from("none"));
     let kind = OpKind::TakeOver { lease: lease(n), seen: version, seen_token: seen.token() };
     Op { name: name.clone(), version: RecordVersion::from_random(n), kind }
 }
 
-/// Releases reign `of` by an op of its own number `n`.
+/// Returns an op with record version `n` that releases lease ID `of`.
 pub fn release(name: &LockName, n: u128, of: u128) -> Op {
     let kind = OpKind::Release { lease_id: lease_id(of), token: None, ttl: 1_900_700_000 };
     Op { name: name.clone(), version: RecordVersion::from_random(n), kind }
 }
 
-/// Another process.
+/// A child process, which is killed when this value is dropped.
 pub struct Child {
     process: std::process::Child,
     stdin: Option<ChildStdin>,
@@ -69,15 +76,17 @@ pub struct Child {
 }
 
 impl Child {
+    /// Starts a child with this role, on the database at `path`.
     pub fn start(role: &str, path: &Path, count: u64) -> Self {
         Self::start_with(role, path, count, |_| {})
     }
 
+    /// Starts a child after `change` has changed its command.
     pub fn start_with(role: &str, path: &Path, count: u64, change: impl FnOnce(&mut Command)) -> Self {
         Self::start_by(Command::new(std::env::current_exe().expect("this test binary")), role, path, count, change)
     }
 
-    /// Started by another command.
+    /// Starts a child under another command.
     pub fn start_under(wrapper: &[&str], role: &str, path: &Path, count: u64) -> Self {
         let mut command = Command::new(wrapper[0]);
         command.args(&wrapper[1..]).arg(std::env::current_exe().expect("this test binary"));
@@ -95,14 +104,14 @@ impl Child {
         Self { process, stdin, stdout }
     }
 
-    /// One that has begun to write and does not go on until it is told.
+    /// Starts a child that holds SQLite's write lock until [`resume`](Self::resume).
     pub fn holding_the_write_lock(path: &Path) -> Self {
-        let mut child = Self::start("hold", path, 0);
+        let mut child = Self::start("hold write lock", path, 0);
         assert_eq!(child.line().as_deref(), Some("holding"));
         child
     }
 
-    /// The next line of its own; `None` at the end.
+    /// Returns the next line of the child, or `None` at the end of its output.
     pub fn line(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
@@ -115,21 +124,22 @@ impl Child {
         }
     }
 
-    /// Lets it go on.
-    pub fn tell(&mut self) {
+    /// Closes the standard input of the child, for which it waits.
+    pub fn resume(&mut self) {
         self.stdin = None;
     }
 
+    /// Returns the process ID.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// SIGKILL, at once.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill().expect("kills");
     }
 
-    /// Its end; whether it succeeded.
+    /// Waits until the child has ended. Returns whether it succeeded.
     pub fn wait(&mut self) -> bool {
         self.process.wait().expect("ends").success()
     }
@@ -142,40 +152,41 @@ impl Drop for Child {
     }
 }
 
-pub fn say(text: impl std::fmt::Display) {
+/// Prints a line of a child.
+pub fn print(text: impl std::fmt::Display) {
     println!("{MARK}{text}");
 }
 
-/// The body of `second_process`.
+/// Performs the role that the environment selects. Does nothing if it selects none.
 pub fn run_if_child() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let path = std::env::var_os(PATH).expect("a path");
     let path = Path::new(&path);
     let count: u64 = std::env::var(COUNT).expect("a count").parse().expect("a number");
     match role.as_str() {
-        "hold" => hold(path),
+        "hold write lock" => hold_write_lock(path),
         "open as nobody" => {
-            // Root may read everything.
+            // Root can read every file.
             if nix::unistd::geteuid().is_root() {
-                nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("becomes nobody");
+                nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("changes its user");
             }
             match Sqlite::open(path) {
-                Ok(store) => say(format!("created {}", store.created())),
-                Err(error) => say(format!("{:?} {error}", error.kind())),
+                Ok(store) => print(format!("created {}", store.created())),
+                Err(error) => print(format!("{:?} {error}", error.kind())),
             }
         }
         "hold as nobody" => {
-            nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("becomes nobody");
+            nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("changes its user");
             assert!(crate::sqlite::liveness_role("live holder", path, 0));
         }
         "threads" => threads(path),
         "open" => match Sqlite::open(path) {
-            Ok(store) => say(format!("created {}", store.created())),
-            Err(error) => say(format!("{:?} {error}", error.kind())),
+            Ok(store) => print(format!("created {}", store.created())),
+            Err(error) => print(format!("{:?} {error}", error.kind())),
         },
         "open default" => match Sqlite::open_default() {
-            Ok(store) => say(format!("created {} {}", store.created(), store.path().display())),
-            Err(error) => say(format!("{:?} {error}", error.kind())),
+            Ok(store) => print(format!("created {} {}", store.created(), store.path().display())),
+            Err(error) => print(format!("{:?} {error}", error.kind())),
         },
         "work" => {
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
@@ -185,26 +196,27 @@ pub fn run_if_child() {
     }
 }
 
-/// Threads of stores, as the system names them.
+/// Returns the number of threads of stores in this process.
 fn store_threads() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").expect("lists");
     let names = tasks.flatten().filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
     names.filter(|name| name.trim_end() == "dynamo-lock-sql").count()
 }
 
-/// Opens three handles and clones them, drops the first ones, then the clones, and counts threads after each.
+/// Counts the threads after opening three handles and cloning them, after dropping the handles, and after dropping the
+/// clones.
 fn threads(path: &Path) {
     let handles: Vec<_> = (0..3).map(|_| Sqlite::open(path).expect("opens")).collect();
     let clones = handles.clone();
-    say(settled(3));
+    print(wait_for_threads(3));
     drop(handles);
-    say(settled(3));
+    print(wait_for_threads(3));
     drop(clones);
-    say(settled(0));
+    print(wait_for_threads(0));
 }
 
-/// How many threads there are, after a bounded while for threads to begin or end, which they do on their own.
-fn settled(expected: usize) -> usize {
+/// Waits for at most five seconds until there are `expected` threads. Returns their number.
+fn wait_for_threads(expected: usize) -> usize {
     for _ in 0..1000 {
         if store_threads() == expected {
             break;
@@ -214,16 +226,16 @@ fn settled(expected: usize) -> usize {
     store_threads()
 }
 
-fn hold(path: &Path) {
+fn hold_write_lock(path: &Path) {
     let connection = rusqlite::Connection::open(path).expect("opens");
     connection.execute_batch("BEGIN IMMEDIATE").expect("begins");
-    say("holding");
-    std::io::stdin().read_to_end(&mut Vec::new()).expect("is told");
+    print("holding");
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("reads");
     connection.execute_batch("COMMIT").expect("commits");
 }
 
-/// Takes and releases one lock `count` times, and prints each token once it is ours. It takes the lock of whoever died
-/// with it at once; leases are not this layer's business.
+/// Acquires and releases one lock `count` times, and prints each token. A held lock is taken over at once, because stores do
+/// not check leases.
 async fn work(path: &Path, count: u64) {
     let store = Sqlite::open(path).expect("opens");
     let name = lock_name("worked");
@@ -237,15 +249,15 @@ async fn work(path: &Path, count: u64) {
                 Some(row) if row.whole(attr::EXPIRES_ON) != Some(0) => take_over(&name, n, &row),
                 _ => acquire(&name, n),
             };
-            say("writing");
+            print("writing");
             match store.write(&op).await.result.expect("writes") {
                 Outcome::Applied(row) => break token(&row),
                 _ => continue,
             }
         };
-        say(format!("token {token}"));
-        let ours = n;
+        print(format!("token {token}"));
+        let lease_id = n;
         n += 1;
-        store.write(&release(&name, n, ours)).await.result.expect("writes");
+        store.write(&release(&name, n, lease_id)).await.result.expect("writes");
     }
 }

@@ -1,38 +1,36 @@
-//! The kernel knows who lives: what a waiter makes of holders that are killed, stopped, replaced or survived by children.
+//! Process liveness: waiters and holders that are killed, stopped, or survived by child processes.
 
-use crate::sqlite::child_process::Child;
-use crate::sqlite::process_holders::{
-    HOUR, Later, Orphan, Waiter, client, live_file, settled, signal, start, temporary,
-};
+use crate::sqlite::child_process::{Child, temporary};
+use crate::sqlite::process_holders::{AdvancedClock, HOUR, Orphan, Waiter, client, live_file, signal, start, wait_for};
 use dynamo_lock::store::{Answer, BoxFuture, Consistency, Liveness, Op, Outcome, Page, Row};
 use dynamo_lock::{Client, Guard, HoldError, Inspection, LockName, LossReason, Renewal, Sqlite, Store};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use test_support::skip;
 
 #[tokio::test]
-async fn the_lock_of_a_killed_process_is_taken_at_once() {
+async fn lock_of_killed_process_is_taken_over_at_once() {
     let (_directory, path) = temporary();
     let mut holder = start("live holder", &path);
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.sees().await, Liveness::ProcessAlive);
-    assert!(waiter.tries().await.is_none(), "it lives");
+    assert_eq!(waiter.liveness().await, Liveness::ProcessAlive);
+    assert!(waiter.try_acquire().await.is_none(), "the holder is alive");
     let newcomer = Waiter::new(&path);
     holder.kill();
     holder.wait();
-    assert_eq!(waiter.sees().await, Liveness::Dead);
-    let guard = newcomer.tries().await.expect("its lease of an hour does not matter");
-    assert_eq!(newcomer.requests(), 2, "a write that shows it, and the takeover");
+    assert_eq!(waiter.liveness().await, Liveness::Dead);
+    let guard = newcomer.try_acquire().await.expect("the lease of an hour does not matter");
+    assert_eq!(newcomer.requests(), 2, "a write that returns the row, and the takeover");
     assert!(guard.is_valid());
-    assert!(waiter.tries().await.is_none(), "the new one lives");
+    assert!(waiter.try_acquire().await.is_none(), "the new holder is alive");
 }
 
 #[tokio::test]
-async fn a_waiter_in_line_gets_the_lock_of_a_killed_process() {
+async fn waiter_acquires_lock_of_killed_process() {
     let (_directory, path) = temporary();
     let mut holder = start("live holder", &path);
     let client = client(Sqlite::open(&path).expect("opens"));
@@ -43,49 +41,49 @@ async fn a_waiter_in_line_gets_the_lock_of_a_killed_process() {
     }
     holder.kill();
     holder.wait();
-    let guard = waiting.await.expect("goes well").expect("no lease of an hour is waited for");
+    let guard = waiting.await.expect("no panic").expect("acquires");
     assert!(guard.is_valid());
 }
 
 #[tokio::test]
-async fn a_lock_is_not_taken_while_what_its_killed_holder_started_lives() {
+async fn surviving_child_keeps_lock_of_killed_holder() {
     let (_directory, path) = temporary();
     let mut holder = Child::start("live wrapper", &path, 1);
     let orphan = Orphan(holder.line().expect("a process"));
     holder.kill();
     holder.wait();
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.sees().await, Liveness::ChildAlive);
-    assert!(waiter.tries().await.is_none());
-    waiter.later.skip(HOUR * 48);
-    assert!(waiter.tries().await.is_none(), "whatever the lease");
+    assert_eq!(waiter.liveness().await, Liveness::ChildAlive);
+    assert!(waiter.try_acquire().await.is_none());
+    waiter.clock.advance(HOUR * 48);
+    assert!(waiter.try_acquire().await.is_none(), "the lease does not matter");
     orphan.end();
-    assert_eq!(waiter.sees().await, Liveness::Dead);
-    assert!(waiter.tries().await.is_some(), "it has ended");
+    assert_eq!(waiter.liveness().await, Liveness::Dead);
+    assert!(waiter.try_acquire().await.is_some(), "the child has ended");
 }
 
 #[tokio::test]
-async fn control_a_child_that_inherits_nothing_keeps_nothing() {
+async fn control_child_without_liveness_lock_keeps_no_lock() {
     let (_directory, path) = temporary();
     let mut holder = Child::start("live wrapper", &path, 0);
     let orphan = Orphan(holder.line().expect("a process"));
     holder.kill();
     holder.wait();
     let waiter = Waiter::new(&path);
-    waiter.sees_it_gone().await; // once it runs its own program
-    assert!(waiter.tries().await.is_some(), "though process {} lives", orphan.0);
+    waiter.check_holder_dies().await;
+    assert!(waiter.try_acquire().await.is_some(), "though process {} is alive", orphan.0);
 }
 
-/// A store whose writes take four seconds of its client's clock.
+/// A store whose writes take four seconds on the clock of its client.
 #[derive(Debug)]
-struct Slow(Sqlite, Later);
+struct SlowStore(Sqlite, AdvancedClock);
 
-impl Store for Slow {
+impl Store for SlowStore {
     fn read<'a>(&'a self, name: &'a LockName, how: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
         self.0.read(name, how)
     }
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
-        self.1.skip(Duration::from_secs(4));
+        self.1.advance(Duration::from_secs(4));
         self.0.write(op)
     }
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
@@ -96,111 +94,115 @@ impl Store for Slow {
     }
 }
 
+/// Lesson 44.
 #[tokio::test]
-async fn lesson_44_a_hold_is_not_taken_before_its_time_though_its_process_has_exited() {
+async fn hold_outlives_its_process() {
     let (_directory, path) = temporary();
     let mut holder = start("live hold", &path);
-    holder.tell();
+    holder.resume();
     assert!(holder.wait());
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.sees().await, Liveness::Unknown);
-    waiter.waits_the_lease_out().await;
+    assert_eq!(waiter.liveness().await, Liveness::Unknown);
+    waiter.check_lease_decides().await;
 }
 
 #[tokio::test]
-async fn a_hold_that_is_over_is_had_by_the_first_who_asks() {
+async fn expired_hold_is_acquired_on_first_attempt() {
     let (_directory, path) = temporary();
     let held = || client(Sqlite::open(&path).expect("opens")).lock("orders").expect("a lock");
     held().hold(Duration::from_secs(1)).await.expect("free");
-    let over = Waiter::new(&path);
-    assert!(over.tries().await.is_none(), "not yet");
+    let waiter = Waiter::new(&path);
+    assert!(waiter.try_acquire().await.is_none(), "not yet");
     assert!(matches!(held().hold(Duration::from_secs(1)).await, Err(HoldError::Held { .. })));
-    // Some seconds by the clocks of the machine, and whoever asks then has never seen it before.
-    over.sees_it_gone().await;
+    // The next clients have never observed the row before.
+    waiter.check_holder_dies().await;
     assert!(matches!(held().inspect().await.expect("reads"), Inspection::Expired { .. }));
-    held().hold(Duration::from_secs(1)).await.expect("over");
+    held().hold(Duration::from_secs(1)).await.expect("expired");
 }
 
+/// Its writes take longer than a hold may take to begin. Other clients must not have to wait for it.
 #[tokio::test]
-async fn a_hold_whose_beginning_took_too_long_is_given_back() {
+async fn hold_with_slow_writes_fails_and_is_released() {
     let (_directory, path) = temporary();
-    let later = Later::default();
-    let store = Slow(Sqlite::open(&path).expect("opens"), later.clone());
-    let client = Client::builder(store).lease(HOUR).clock(later).build().expect("a client");
+    let clock = AdvancedClock::default();
+    let store = SlowStore(Sqlite::open(&path).expect("opens"), clock.clone());
+    let client = Client::builder(store).lease(HOUR).clock(clock).build().expect("a client");
     let held = client.lock("orders").expect("a lock").hold(Duration::from_secs(60)).await;
     assert!(matches!(&held, Err(HoldError::Lost(lost)) if lost.reason == LossReason::Expired), "{held:?}");
     client.close().await;
-    assert!(Waiter::new(&path).tries().await.is_some(), "it is not for others to wait for");
+    assert!(Waiter::new(&path).try_acquire().await.is_some(), "the hold was released");
 }
 
 #[tokio::test]
-async fn the_lease_decides_about_a_stopped_holder() {
+async fn stopped_holder_keeps_lock_for_its_lease() {
     let (_directory, path) = temporary();
     let mut holder = start("live holder", &path);
     signal("STOP", &holder.pid().to_string());
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.sees().await, Liveness::ProcessAlive);
-    waiter.waits_the_lease_out().await;
+    assert_eq!(waiter.liveness().await, Liveness::ProcessAlive);
+    waiter.check_lease_decides().await;
     holder.kill();
 }
 
-/// A guard in this process, which nobody renews, and the file whose lock says that it lives.
-async fn held_here(path: &Path) -> (Guard, PathBuf) {
+/// Acquires the lock in this process, without automatic renewal. Returns the guard and the liveness file.
+async fn acquire_here(path: &Path) -> (Guard, PathBuf) {
     let store = Sqlite::open(path).expect("opens");
     let lock = client(store).lock("orders").expect("a lock");
     let guard = lock.options().renewal(Renewal::Manual).acquire().await.expect("free");
     (guard, live_file(path))
 }
 
+/// Lesson 45.
 #[tokio::test]
-async fn lesson_45_a_liveness_file_that_was_removed_or_replaced_frees_nothing() {
-    type Harm = fn(&Path);
-    let removed: Harm = |file| fs::remove_file(file).expect("removes");
-    let copied: Harm = |file| {
+async fn replaced_liveness_file_falls_back_to_lease() {
+    type Damage = fn(&Path);
+    let removed: Damage = |file| fs::remove_file(file).expect("removes");
+    let copied: Damage = |file| {
         let copy = file.with_extension("copy");
         fs::copy(file, &copy).expect("copies");
-        fs::rename(copy, file).expect("puts it into its place");
+        fs::rename(copy, file).expect("replaces");
     };
-    let created_anew: Harm = |file| {
+    let recreated: Damage = |file| {
         fs::remove_file(file).expect("removes");
         File::create(file).expect("creates");
     };
-    for harm in [removed, copied, created_anew] {
+    for damage in [removed, copied, recreated] {
         let (_directory, path) = temporary();
-        let (guard, file) = held_here(&path).await;
+        let (guard, file) = acquire_here(&path).await;
         let before = Waiter::new(&path);
-        harm(&file);
-        let after = Waiter::new(&path); // creates it if there is none
+        damage(&file);
+        let after = Waiter::new(&path); // it creates a missing liveness file
         assert!(file.exists());
-        assert_eq!((before.sees().await, after.sees().await), (Liveness::ProcessAlive, Liveness::Unknown));
+        assert_eq!((before.liveness().await, after.liveness().await), (Liveness::ProcessAlive, Liveness::Unknown));
         assert!(guard.is_valid());
-        before.waits_the_lease_out().await;
+        before.check_lease_decides().await;
         let (_directory, path) = temporary();
-        let (_guard, file) = held_here(&path).await;
-        harm(&file);
-        Waiter::new(&path).waits_the_lease_out().await;
+        let (_guard, file) = acquire_here(&path).await;
+        damage(&file);
+        Waiter::new(&path).check_lease_decides().await;
     }
 }
 
+/// Lesson 45.
 #[tokio::test]
-async fn lesson_45_probing_creates_no_file() {
+async fn liveness_check_creates_no_file() {
     let (_directory, path) = temporary();
-    let (_guard, file) = held_here(&path).await;
+    let (_guard, file) = acquire_here(&path).await;
     let waiter = Waiter::new(&path);
     fs::remove_file(&file).expect("removes");
-    assert!(waiter.tries().await.is_none());
+    assert!(waiter.try_acquire().await.is_none());
     waiter.client.lock("orders").expect("a lock").inspect().await.expect("reads");
     assert!(!file.exists());
-    assert!(waiter.store.child_liveness().expect("no error").is_none(), "nobody would look there");
+    assert!(waiter.store.child_liveness().expect("no error").is_none(), "no other process would check that file");
     assert!(!file.exists());
 }
 
 #[tokio::test]
-async fn a_row_that_says_what_nobody_wrote_leaves_it_to_the_lease() {
+async fn unknown_liveness_key_falls_back_to_lease() {
     let (_directory, path) = temporary();
     let store = Sqlite::open(&path).expect("opens");
     let liveness_key = store.liveness_key().expect("on Linux").to_owned();
-    assert_eq!(store.liveness(&liveness_key), Liveness::ProcessAlive, "our own");
+    assert_eq!(store.liveness(&liveness_key), Liveness::ProcessAlive, "its own key");
     let (file, number) = liveness_key.rsplit_once('-').expect("three parts");
     let odd = [
         "",
@@ -219,13 +221,13 @@ async fn a_row_that_says_what_nobody_wrote_leaves_it_to_the_lease() {
     }
     let (device, inode) = file.split_once('-').expect("two parts");
     for other in [format!("{device}-1-{number}"), format!("ffffff-{inode}-{number}")] {
-        assert_eq!(store.liveness(&other), Liveness::Unknown, "of another file: {other}");
+        assert_eq!(store.liveness(&other), Liveness::Unknown, "a key of another file: {other}");
     }
-    assert_eq!(store.liveness(&format!("{file}-7")), Liveness::Dead, "of this file, and nobody is there");
+    assert_eq!(store.liveness(&format!("{file}-7")), Liveness::Dead, "a key of this file that no process has");
 }
 
 #[test]
-fn handles_are_there_until_their_last_clone_is_dropped() {
+fn handle_is_alive_until_last_clone_is_dropped() {
     let (_directory, path) = temporary();
     let (one, two) = (Sqlite::open(&path).expect("opens"), Sqlite::open(&path).expect("opens"));
     let liveness_key = one.liveness_key().expect("on Linux").to_owned();
@@ -236,38 +238,38 @@ fn handles_are_there_until_their_last_clone_is_dropped() {
     assert_eq!(two.liveness(&liveness_key), Liveness::ProcessAlive);
     let child = clone.child_liveness().expect("locks").expect("on Linux");
     assert_eq!(two.liveness(&liveness_key), Liveness::ChildAlive);
-    let error = clone.child_liveness().expect_err("one child");
+    let error = clone.child_liveness().expect_err("one child per handle");
     assert!(error.to_string().contains("a child process of this handle"), "{error}");
     drop(clone);
-    assert_eq!(two.liveness(&liveness_key), Liveness::ChildAlive, "it lives on");
+    assert_eq!(two.liveness(&liveness_key), Liveness::ChildAlive, "the child survives the handle");
     drop(child);
-    assert_eq!(settled(Liveness::Dead, || two.liveness(&liveness_key)), Liveness::Dead);
+    assert_eq!(wait_for(Liveness::Dead, || two.liveness(&liveness_key)), Liveness::Dead);
 }
 
 #[tokio::test]
-async fn a_guard_that_is_forgotten_keeps_its_lock() {
+async fn forgotten_guard_keeps_lock() {
     let (_directory, path) = temporary();
-    let (guard, _) = held_here(&path).await;
+    let (guard, _) = acquire_here(&path).await;
     std::mem::forget(guard);
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.sees().await, Liveness::ProcessAlive, "this process lives, and it could believe");
-    assert!(waiter.tries().await.is_none());
+    assert_eq!(waiter.liveness().await, Liveness::ProcessAlive, "this process may still use the guard");
+    assert!(waiter.try_acquire().await.is_none());
 }
 
 #[test]
-fn no_two_handles_bear_the_same_and_the_file_stays_empty() {
+fn liveness_keys_are_unique_and_file_stays_empty() {
     let (_directory, path) = temporary();
     let first = Sqlite::open(&path).expect("opens");
     const HANDLES: usize = 10_000;
-    let lives = (0..HANDLES).map(|_| Sqlite::open(&path).expect("opens").liveness_key().expect("on Linux").to_owned());
-    let lives: std::collections::BTreeSet<String> = lives.collect();
-    assert_eq!(lives.len(), HANDLES);
-    let gone = |liveness_key| settled(Liveness::Dead, || first.liveness(liveness_key)) == Liveness::Dead;
-    assert!(lives.iter().all(|liveness_key| gone(liveness_key)));
-    assert_eq!(fs::metadata(live_file(&path)).expect("is there").len(), 0);
+    let keys = (0..HANDLES).map(|_| Sqlite::open(&path).expect("opens").liveness_key().expect("on Linux").to_owned());
+    let keys: std::collections::BTreeSet<String> = keys.collect();
+    assert_eq!(keys.len(), HANDLES);
+    let is_dead = |liveness_key| wait_for(Liveness::Dead, || first.liveness(liveness_key)) == Liveness::Dead;
+    assert!(keys.iter().all(|liveness_key| is_dead(liveness_key)));
+    assert_eq!(fs::metadata(live_file(&path)).expect("exists").len(), 0);
 }
 
-/// Locks bytes of the liveness file, as somebody else may who can open it so; all bytes from `start` with a length of 0.
+/// Locks bytes of the liveness file, as any program may that can open it. A length of 0 locks all bytes from `start`.
 fn lock_bytes(path: &Path, kind: libc::c_int, start: u64, length: i64) -> File {
     let file = File::options().read(true).write(kind == libc::F_WRLCK).open(live_file(path)).expect("opens");
     let range = libc::flock {
@@ -281,53 +283,53 @@ fn lock_bytes(path: &Path, kind: libc::c_int, start: u64, length: i64) -> File {
     file
 }
 
-/// A waiter for the lock of a killed process, and the first of the two bytes of that.
-async fn after_a_kill(path: &Path) -> (Waiter, u64) {
+/// Returns a waiter for the lock of a killed process, and the offset of the two bytes of that process.
+async fn waiter_after_kill(path: &Path) -> (Waiter, u64) {
     let mut holder = start("live holder", path);
     let waiter = Waiter::new(path);
     holder.kill();
     holder.wait();
-    let liveness_key = waiter.liveness_key().await.expect("of a client");
+    let liveness_key = waiter.liveness_key().await.expect("a key");
     let number = liveness_key.rsplit('-').next().map(|number| u64::from_str_radix(number, 16));
     (waiter, 2 * number.expect("three parts").expect("a number"))
 }
 
 #[tokio::test]
-async fn a_reader_who_locks_the_bytes_of_the_dead_makes_nobody_look_alive() {
+async fn read_lock_does_not_make_dead_process_look_alive() {
     let (_directory, path) = temporary();
-    let (waiter, first) = after_a_kill(&path).await;
-    waiter.sees_it_gone().await;
+    let (waiter, first) = waiter_after_kill(&path).await;
+    waiter.check_holder_dies().await;
     let _reader = lock_bytes(&path, libc::F_RDLCK, first, 2);
-    assert_eq!(waiter.sees().await, Liveness::Dead);
-    assert!(waiter.tries().await.is_some());
+    assert_eq!(waiter.liveness().await, Liveness::Dead);
+    assert!(waiter.try_acquire().await.is_some());
 }
 
 #[tokio::test]
-async fn control_a_writer_who_locks_the_bytes_of_the_dead_makes_them_look_alive() {
+async fn control_write_lock_makes_dead_process_look_alive() {
     let (_directory, path) = temporary();
-    let (waiter, first) = after_a_kill(&path).await;
-    for (start, length, seen) in [(first, 1, Liveness::ProcessAlive), (first + 1, 1, Liveness::ChildAlive)] {
+    let (waiter, first) = waiter_after_kill(&path).await;
+    for (start, length, expected) in [(first, 1, Liveness::ProcessAlive), (first + 1, 1, Liveness::ChildAlive)] {
         let writer = lock_bytes(&path, libc::F_WRLCK, start, length);
-        assert_eq!(waiter.sees().await, seen);
+        assert_eq!(waiter.liveness().await, expected);
         drop(writer);
-        waiter.sees_it_gone().await;
+        waiter.check_holder_dies().await;
     }
 }
 
 #[tokio::test]
-async fn who_finds_no_byte_to_lock_goes_on_with_leases_alone() {
+async fn fully_locked_liveness_file_falls_back_to_lease() {
     let (_directory, path) = temporary();
     drop(Sqlite::open(&path).expect("opens"));
     let reader = lock_bytes(&path, libc::F_RDLCK, 0, 0);
-    let (guard, _) = held_here(&path).await;
+    let (guard, _) = acquire_here(&path).await;
     drop(reader);
     let waiter = Waiter::new(&path);
-    assert_eq!(waiter.sees().await, Liveness::Unknown);
-    assert!(waiter.tries().await.is_none() && guard.is_valid());
+    assert_eq!(waiter.liveness().await, Liveness::Unknown);
+    assert!(waiter.try_acquire().await.is_none() && guard.is_valid());
 }
 
 #[tokio::test]
-async fn on_a_file_system_that_is_not_trusted_leases_decide() {
+async fn untrusted_file_system_falls_back_to_lease() {
     let (_directory, path) = temporary();
     let store = Sqlite::open_unchecked(&path).expect("opens");
     assert_eq!(store.liveness_key(), None);
@@ -338,33 +340,32 @@ async fn on_a_file_system_that_is_not_trusted_leases_decide() {
 }
 
 #[tokio::test]
-async fn an_inspection_says_that_the_holder_is_gone() {
+async fn inspect_reports_dead_holder_as_expired() {
     let (_directory, path) = temporary();
     let mut holder = start("live holder", &path);
     let client = client(Sqlite::open(&path).expect("opens"));
     let lock = client.lock("orders").expect("a lock");
     let inspection = lock.inspect().await.expect("reads");
-    assert!(matches!(inspection, dynamo_lock::Inspection::Held { .. }), "{inspection:?}");
+    assert!(matches!(inspection, Inspection::Held { .. }), "{inspection:?}");
     holder.kill();
     holder.wait();
     let inspection = lock.inspect().await.expect("reads");
-    assert!(matches!(inspection, dynamo_lock::Inspection::Expired { .. }), "{inspection:?}");
+    assert!(matches!(inspection, Inspection::Expired { .. }), "{inspection:?}");
 }
 
-/// What puts a command into namespaces of its own, as a container does: users, processes, mounts, clocks.
+/// Command that runs another one in its own user, process, mount and time namespaces, as a container does.
 const CONTAINER: [&str; 9] =
     ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount", "--mount-proc", "--time", "--kill-child"];
 
 #[test]
-fn two_containers_on_one_file_see_each_other_live_and_die() {
+fn containers_sharing_a_file_see_liveness() {
     let permitted = Command::new(CONTAINER[0]).args(&CONTAINER[1..]).arg("true").stderr(Stdio::null()).status();
     if !permitted.is_ok_and(|status| status.success()) {
-        let test = "two_containers_on_one_file_see_each_other_live_and_die";
-        let _ = writeln!(std::io::stdout(), "SKIPPED: {test}: `unshare` may not make namespaces here");
+        skip("containers_sharing_a_file_see_liveness", "`unshare` may not create namespaces here");
         return;
     }
     let (_directory, path) = temporary();
-    let tries = || {
+    let try_acquire = || {
         let mut child = Child::start_under(&CONTAINER, "live try", &path, 0);
         let answer = child.line().expect("an answer");
         assert!(child.wait());
@@ -372,9 +373,9 @@ fn two_containers_on_one_file_see_each_other_live_and_die() {
     };
     let mut holder = Child::start_under(&CONTAINER, "live holder", &path, 0);
     assert_eq!(holder.line().as_deref(), Some("held"));
-    assert_eq!(tries(), "held");
-    // It ends by itself: what is outside can wait for its end only so.
-    holder.tell();
+    assert_eq!(try_acquire(), "held");
+    // It ends by itself, because a process outside of the namespaces can only wait for that.
+    holder.resume();
     holder.wait();
-    assert_eq!(tries(), "free", "though its lease is an hour, and another one tried before");
+    assert_eq!(try_acquire(), "free", "the lease of an hour does not matter");
 }

@@ -1,5 +1,4 @@
-//! The embedded store does what the specification says, for several handles, without blocking anybody.
-#![allow(clippy::disallowed_methods)] // the tests wait for real processes and threads
+//! The SQLite store: rows, several handles, and waiting for the write lock of another process.
 
 mod child_process;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
@@ -26,8 +25,16 @@ fn liveness_role(_: &str, _: &Path, _: u64) -> bool {
     false
 }
 
+/// Returns the path of a database in this directory.
 fn database(directory: &tempfile::TempDir) -> std::path::PathBuf {
     directory.path().join("locks.db")
+}
+
+/// Opens a database in a new directory, which is removed with the first value.
+fn open_new() -> (tempfile::TempDir, Sqlite) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = Sqlite::open(database(&directory)).expect("opens");
+    (directory, store)
 }
 
 async fn write(store: &dyn Store, op: &Op) -> Outcome {
@@ -38,20 +45,20 @@ async fn read(store: &dyn Store, name: &LockName) -> Option<Row> {
     store.read(name, Consistency::Strong).await.result.unwrap_or_else(|e| panic!("{e}"))
 }
 
-/// Puts text where a row belongs, behind the store's back.
-fn plant(path: &Path, name: &str, row: &str) {
+/// Stores the text of a row without the store.
+fn insert_raw(path: &Path, name: &str, row: &str) {
     let connection = rusqlite::Connection::open(path).expect("opens");
-    connection.execute("INSERT OR REPLACE INTO lock VALUES (?1, ?2)", [name, row]).expect("plants");
+    connection.execute("INSERT OR REPLACE INTO lock VALUES (?1, ?2)", [name, row]).expect("inserts");
 }
 
-/// Not a check: where a second process begins.
+/// Entry point of the processes that [`Child`] starts. Otherwise it does nothing.
 #[test]
 fn second_process() {
     child_process::run_if_child();
 }
 
 #[tokio::test]
-async fn two_handles_on_one_file_see_each_others_writes() {
+async fn handles_of_one_file_see_each_others_writes() {
     let directory = tempfile::tempdir().expect("a directory");
     let (one, two) = (Sqlite::open(database(&directory)), Sqlite::open(database(&directory)));
     let (one, two) = (one.expect("opens"), two.expect("opens"));
@@ -67,7 +74,7 @@ async fn two_handles_on_one_file_see_each_others_writes() {
 }
 
 #[tokio::test]
-async fn a_row_outlives_its_handles() {
+async fn row_outlives_its_handles() {
     let directory = tempfile::tempdir().expect("a directory");
     let name = lock_name("orders");
     let written = write(&Sqlite::open(database(&directory)).expect("opens"), &acquire(&name, 1)).await;
@@ -76,21 +83,20 @@ async fn a_row_outlives_its_handles() {
 }
 
 #[tokio::test]
-async fn every_answer_is_that_of_the_specification() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = Sqlite::open(database(&directory)).expect("opens");
+async fn op_has_specified_effect_on_unusual_rows() {
+    let (_directory, store) = open_new();
     let rows = [
         "{}",
         r#"{"guid":{"S":"old"},"expiresOn":{"N":"12.5"}}"#,
         r#"{"guid":{"S":"old"},"token":{"S":"seven"}}"#,
-        r#"{"v":{"N":"1"},"guid":{"S":"g"},"reign":{"S":"r"},"token":{"N":"7"},"expiresOn":{"N":"0"},"theirs":{"M":{"b":{"BOOL":true}, "a":{"L":[]}}},"bin":{"B":"AAE="}}"#,
-        r#"{"v":{"N":"1"},"guid":{"S":"g"},"reign":{"S":"r"},"token":{"N":"7"},"expiresOn":{"N":"0"},"kind":{"S":"queue"}}"#,
+        r#"{"v":{"N":"1"},"guid":{"S":"g"},"leaseId":{"S":"r"},"token":{"N":"7"},"expiresOn":{"N":"0"},"unknown":{"M":{"b":{"BOOL":true}, "a":{"L":[]}}},"bin":{"B":"AAE="}}"#,
+        r#"{"v":{"N":"1"},"guid":{"S":"g"},"leaseId":{"S":"r"},"token":{"N":"7"},"expiresOn":{"N":"0"},"kind":{"S":"queue"}}"#,
         r#"{"v":{"N":"2"},"guid":{"S":"g"},"expiresOn":{"N":"0"},"token":{"N":"18446744073709551616"}}"#,
     ];
     let mut applied = 0;
     for (at, text) in rows.iter().enumerate() {
         let name = lock_name(&format!("row {at}"));
-        plant(store.path(), name.as_str(), text);
+        insert_raw(store.path(), name.as_str(), text);
         let mut row = read(&store, &name).await;
         assert!(row.is_some(), "{text}");
         let seen = row.clone().unwrap_or_default();
@@ -98,43 +104,43 @@ async fn every_answer_is_that_of_the_specification() {
             let expected = apply(row.as_ref(), &op);
             let answer = store.write(&op).await.result;
             match (expected, answer) {
-                (Verdict::Applied(next), Ok(Outcome::Applied(there))) => {
-                    assert_eq!(there, next, "{op:?}");
+                (Verdict::Applied(next), Ok(Outcome::Applied(stored))) => {
+                    assert_eq!(stored, next, "{op:?}");
                     (row, applied) = (Some(next), applied + 1);
                 }
-                (Verdict::Conflict(stays), Ok(Outcome::Conflict(there))) => assert_eq!(there, stays, "{op:?}"),
+                (Verdict::Conflict(unchanged), Ok(Outcome::Conflict(stored))) => {
+                    assert_eq!(stored, unchanged, "{op:?}")
+                }
                 (expected, answer) => panic!("{text}, {op:?}: {expected:?} but {answer:?}"),
             }
             assert_eq!(read(&store, &name).await, row, "{op:?}");
         }
     }
-    assert!(applied >= 3, "the rows must reach the interesting answers: {applied} applied");
+    assert!(applied >= 3, "only {applied} ops were applied: the test shows nothing");
 }
 
 #[tokio::test]
-async fn foreign_attributes_keep_every_byte() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = Sqlite::open(database(&directory)).expect("opens");
+async fn unknown_attributes_keep_every_byte() {
+    let (_directory, store) = open_new();
     let name = lock_name("orders");
-    let theirs = r#"{"M": {"z":{"N":"1.0"},  "a":{"SS":["x"]}}}"#;
-    plant(
+    let unknown = r#"{"M": {"z":{"N":"1.0"},  "a":{"SS":["x"]}}}"#;
+    insert_raw(
         store.path(),
         "orders",
         &format!(
-            r#"{{"v":{{"N":"1"}},"guid":{{"S":"g"}},"leaseId":{{"S":"r"}},"token":{{"N":"7"}},"expiresOn":{{"N":"0"}},"x":{theirs}}}"#
+            r#"{{"v":{{"N":"1"}},"guid":{{"S":"g"}},"leaseId":{{"S":"r"}},"token":{{"N":"7"}},"expiresOn":{{"N":"0"}},"x":{unknown}}}"#
         ),
     );
     let Outcome::Applied(row) = write(&store, &acquire(&name, 1)).await else { panic!("free") };
-    assert_eq!((token(&row), row.get("x")), (8, Some(&Value::Other(theirs.to_owned()))));
+    assert_eq!((token(&row), row.get("x")), (8, Some(&Value::Other(unknown.to_owned()))));
     assert_eq!(read(&store, &name).await, Some(row));
 }
 
 #[tokio::test]
-async fn a_row_that_is_none_is_refused_by_name_and_left_alone() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = Sqlite::open(database(&directory)).expect("opens");
+async fn unreadable_row_is_refused_by_name() {
+    let (_directory, store) = open_new();
     let name = lock_name("broken\u{202e}");
-    plant(store.path(), name.as_str(), r#"{"guid":7}"#);
+    insert_raw(store.path(), name.as_str(), r#"{"guid":7}"#);
     let answers = [
         store.read(&name, Consistency::Strong).await.result.map(drop),
         store.write(&acquire(&name, 1)).await.result.map(drop),
@@ -147,24 +153,23 @@ async fn a_row_that_is_none_is_refused_by_name_and_left_alone() {
         assert!(message.contains("broken") && !message.contains(['\n', '\u{202e}']), "{message}");
     }
     let other = lock_name("other");
-    assert!(matches!(write(&store, &acquire(&other, 1)).await, Outcome::Applied(_)), "only that row is affected");
+    assert!(matches!(write(&store, &acquire(&other, 1)).await, Outcome::Applied(_)), "other rows are not affected");
 }
 
 #[tokio::test]
-async fn names_are_compared_by_their_bytes() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = Sqlite::open(database(&directory)).expect("opens");
+async fn names_are_compared_by_bytes() {
+    let (_directory, store) = open_new();
     let long = "é".repeat(1024);
     let names = ["a", "A", "a ", " a", "é", "e\u{301}", "🦀", "a'; DROP TABLE lock; --", "1", "1.0", "01", &long];
     for name in names {
         let answer = write(&store, &acquire(&lock_name(name), 1)).await;
-        assert!(matches!(answer, Outcome::Applied(_)), "{name:?} is a lock of its own");
+        assert!(matches!(answer, Outcome::Applied(_)), "{name:?} names its own lock");
     }
     assert_eq!(store.list(None).await.result.expect("lists").rows.len(), names.len());
 }
 
 #[tokio::test]
-async fn a_listing_comes_in_pages_and_misses_nothing() {
+async fn list_returns_every_row_in_pages() {
     let directory = tempfile::tempdir().expect("a directory");
     let (store, memory) = (Sqlite::open(database(&directory)).expect("opens"), Memory::new());
     assert!(store.list(None).await.result.expect("lists").rows.is_empty());
@@ -182,105 +187,104 @@ async fn a_listing_comes_in_pages_and_misses_nothing() {
             break;
         }
     }
-    assert_eq!(pages, [100, 100], "a full last page is the end");
+    assert_eq!(pages, [100, 100], "a full last page ends the listing");
     assert_eq!(rows, memory.list(None).await.result.expect("lists").rows);
 }
 
-/// What happens in which order while another process holds SQLite's write lock: `write` is under way, and a second task
-/// of the same runtime takes a hundred turns and then has the other process let go.
+/// Returns the order of two events while `other` holds SQLite's write lock: the end of `write`, and a hundred turns of a
+/// second task on the same thread, after which `other` releases the write lock.
 async fn order_of_events(write: impl Future<Output = ()>, mut other: Child) -> Vec<&'static str> {
     let events = RefCell::new(Vec::new());
     let write = async {
         write.await;
         events.borrow_mut().push("write answered");
     };
-    let heartbeats = async {
+    let second_task = async {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
         events.borrow_mut().push("hundred turns taken");
-        other.tell();
+        other.resume();
     };
-    tokio::join!(biased; write, heartbeats);
+    tokio::join!(biased; write, second_task);
     events.into_inner()
 }
 
+/// Lesson 36. The write waits in the thread of the store.
 #[tokio::test]
-async fn lesson_36_waiting_for_another_process_does_not_stop_the_runtime() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = Sqlite::open(database(&directory)).expect("opens");
+async fn waiting_for_write_lock_does_not_block_the_runtime() {
+    let (_directory, store) = open_new();
     let other = Child::holding_the_write_lock(store.path());
     let op = acquire(&lock_name("orders"), 1);
     let mut answer = None;
     let events = order_of_events(async { answer = Some(write(&store, &op).await) }, other).await;
     assert_eq!(events, ["hundred turns taken", "write answered"]);
-    assert!(matches!(answer, Some(Outcome::Applied(_))), "late, but it took effect: {answer:?}");
+    assert!(matches!(answer, Some(Outcome::Applied(_))), "{answer:?}");
 }
 
+/// Lesson 36. The renewal on SQLite is late, but its lease is kept.
 #[tokio::test]
-async fn lesson_36_others_renew_on_while_another_process_has_the_write_lock_and_ours_is_late_but_kept() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let (store, elsewhere) = (Sqlite::open(database(&directory)).expect("opens"), Memory::new());
-    let (path, name) = (store.path().to_owned(), lock_name("orders"));
-    let held = async |client: Client| {
+async fn waiting_for_write_lock_delays_no_other_renewal() {
+    let (_directory, store) = open_new();
+    let (memory, path, name) = (Memory::new(), store.path().to_owned(), lock_name("orders"));
+    let acquire = async |client: Client| {
         let lock = client.lock("orders").expect("a lock");
         lock.options().renewal(Renewal::Manual).acquire().await.expect("free")
     };
-    let ours = held(Client::builder(store.clone()).build().expect("a client")).await;
-    let theirs = held(Client::builder(elsewhere.clone()).build().expect("a client")).await;
+    let local = acquire(Client::builder(store.clone()).build().expect("a client")).await;
+    let other_guard = acquire(Client::builder(memory.clone()).build().expect("a client")).await;
     let mut other = Child::holding_the_write_lock(&path);
     let events = RefCell::new(Vec::new());
     let late = async {
-        ours.renew().await.expect("late, but kept");
-        events.borrow_mut().push("ours renewed");
+        local.renew().await.expect("late, but in time");
+        events.borrow_mut().push("renewed on SQLite");
     };
     let on_time = async {
         for _ in 0..10 {
-            theirs.renew().await.expect("on time");
+            other_guard.renew().await.expect("on time");
         }
-        events.borrow_mut().push("theirs renewed ten times");
-        other.tell();
+        events.borrow_mut().push("renewed ten times in memory");
+        other.resume();
     };
     tokio::join!(biased; late, on_time);
-    assert_eq!(events.into_inner(), ["theirs renewed ten times", "ours renewed"]);
-    assert!(ours.is_valid() && theirs.is_valid());
+    assert_eq!(events.into_inner(), ["renewed ten times in memory", "renewed on SQLite"]);
+    assert!(local.is_valid() && other_guard.is_valid());
     let renewal_seq = async |store: &dyn Store| read(store, &name).await.and_then(|row| row.whole("renewalSeq"));
-    assert_eq!((renewal_seq(&store).await, renewal_seq(&elsewhere).await), (Some(1), Some(10)));
+    assert_eq!((renewal_seq(&store).await, renewal_seq(&memory).await), (Some(1), Some(10)));
 }
 
 #[tokio::test]
-async fn control_a_store_that_waits_inline_is_noticed() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = Sqlite::open(database(&directory)).expect("opens").path().to_owned();
+async fn control_blocking_wait_is_detected() {
+    let (_directory, store) = open_new();
+    let path = store.path().to_owned();
     let other = Child::holding_the_write_lock(&path);
     let inline = async {
         let connection = rusqlite::Connection::open(&path).expect("opens");
         connection.busy_timeout(std::time::Duration::from_millis(100)).expect("sets");
-        connection.execute_batch("BEGIN IMMEDIATE").expect_err("the other process has it");
+        connection.execute_batch("BEGIN IMMEDIATE").expect_err("the other process holds the write lock");
     };
     assert_eq!(order_of_events(inline, other).await, ["write answered", "hundred turns taken"]);
 }
 
 #[tokio::test]
-async fn a_write_that_waits_too_long_is_throttled_and_took_no_effect() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = Sqlite::open(database(&directory)).expect("opens");
+async fn write_is_throttled_after_waiting_five_seconds() {
+    let (_directory, store) = open_new();
     let mut other = Child::holding_the_write_lock(store.path());
     let name = lock_name("orders");
     let (first, second) = (acquire(&name, 1), acquire(&name, 2));
-    // Together: time in the queue counts too, so the second does not wait for another five seconds.
+    // Both at once: time in the queue counts, so that the second write does not wait for another five seconds.
     let (first, second) = tokio::join!(store.write(&first), store.write(&second));
     for answer in [first, second] {
         assert_eq!(answer.result.map_err(|e| e.kind()), Err(StoreErrorKind::Throttled));
     }
-    assert_eq!(read(&store, &name).await, None, "reading goes on meanwhile");
-    other.tell();
+    assert_eq!(read(&store, &name).await, None, "reads do not wait");
+    other.resume();
     other.wait();
     assert!(matches!(write(&store, &acquire(&name, 3)).await, Outcome::Applied(_)));
 }
 
 #[tokio::test]
-async fn a_database_removed_or_replaced_while_open_is_noticed() {
+async fn removed_or_replaced_database_is_detected() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = database(&directory);
     let (store, name) = (Sqlite::open(&path).expect("opens"), lock_name("orders"));
@@ -293,16 +297,15 @@ async fn a_database_removed_or_replaced_while_open_is_noticed() {
             store.write(&acquire(&name, 1)).await.result.map(drop),
             store.read(&name, Consistency::Strong).await.result.map(drop),
         ] {
-            let error = answer.expect_err("its locks guard nothing any more");
+            let error = answer.expect_err("the file is another one");
             assert!(error.to_string().contains("removed or replaced"), "{error}");
         }
     }
 }
 
 #[test]
-fn a_future_can_be_dropped_before_its_answer() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = Sqlite::open(database(&directory)).expect("opens");
+fn dropped_write_is_applied_wholly_or_not_at_all() {
+    let (_directory, store) = open_new();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let name = lock_name("orders");
     let op = acquire(&name, 1);
@@ -313,7 +316,7 @@ fn a_future_can_be_dropped_before_its_answer() {
         };
         polled.await;
         let row = read(&store, &name).await;
-        assert!(row.is_none_or(|row| row.text("leaseId").is_some()), "it took effect wholly or not at all");
+        assert!(row.is_none_or(|row| row.text("leaseId").is_some()), "it was applied wholly or not at all");
         assert!(matches!(write(&store, &acquire(&lock_name("other"), 1)).await, Outcome::Applied(_)));
     });
 }

@@ -1,23 +1,16 @@
-//! What is opened, what is refused, and what is left alone.
+//! Opening a database: permissions, and files that are refused.
 
-use crate::sqlite::child_process::{Child, NOBODY};
+use crate::sqlite::child_process::{Child, NOBODY, temporary};
 use dynamo_lock::{Sqlite, Store, StoreErrorKind};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
-fn temporary() -> (TempDir, PathBuf) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("locks.db");
-    (directory, path)
-}
-
-fn mode(path: &Path, mode: u32) {
+fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).expect("sets the mode");
 }
 
-/// Every file of a directory with its bytes.
+/// Returns every file of a directory with its bytes.
 fn contents(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let files = fs::read_dir(directory).expect("lists").flatten();
     let mut all: Vec<_> = files.map(|file| (file.path(), fs::read(file.path()).unwrap_or_default())).collect();
@@ -25,8 +18,8 @@ fn contents(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     all
 }
 
-/// Opening fails in one line that contains each of `parts`, and leaves the directory as it was.
-fn refused(directory: &Path, path: &Path, parts: &[&str]) {
+/// Checks that opening fails with one line that contains each of `parts`, and that it leaves the directory unchanged.
+fn check_refused(directory: &Path, path: &Path, parts: &[&str]) {
     let before = contents(directory);
     let error = Sqlite::open(path).map(|store| panic!("{:?} was opened", store.path())).unwrap_err();
     let message = error.to_string();
@@ -36,27 +29,28 @@ fn refused(directory: &Path, path: &Path, parts: &[&str]) {
     assert!(contents(directory) == before, "nothing was written: {message}");
 }
 
-fn foreign(path: &Path, sql: &str) {
-    rusqlite::Connection::open(path).expect("opens").execute_batch(sql).expect("sets up");
+fn execute(path: &Path, sql: &str) {
+    rusqlite::Connection::open(path).expect("opens").execute_batch(sql).expect("executes");
 }
 
+/// Lesson 38.
 #[test]
-fn lesson_38_a_missing_database_is_created_for_this_user_alone() {
+fn missing_database_is_created_for_this_user_alone() {
     let (directory, path) = temporary();
     let store = Sqlite::open(&path).expect("opens");
     assert!(store.created());
     assert_eq!(store.path(), directory.path().canonicalize().expect("resolves").join("locks.db"));
     let files = contents(directory.path());
     let more = usize::from(store.liveness_key().is_some());
-    assert_eq!(files.len(), 3 + more, "with its log and the index of that beside it, and who lives");
+    assert_eq!(files.len(), 3 + more, "the database, its log, the index of the log, and perhaps the liveness file");
     for (file, _) in files {
-        assert_eq!(fs::metadata(&file).expect("looks").mode() & 0o7777, 0o600, "{file:?}");
+        assert_eq!(fs::metadata(&file).expect("reads metadata").mode() & 0o7777, 0o600, "{file:?}");
     }
     assert!(!Sqlite::open(&path).expect("opens again").created());
 }
 
 #[test]
-fn the_database_says_whose_it_is() {
+fn database_has_application_id_and_version() {
     let (_directory, path) = temporary();
     drop(Sqlite::open(&path).expect("opens"));
     let connection = rusqlite::Connection::open(&path).expect("opens");
@@ -64,18 +58,18 @@ fn the_database_says_whose_it_is() {
     assert_eq!(pragma("PRAGMA application_id"), rusqlite::types::Value::Integer(0x4479_6e4c));
     assert_eq!(pragma("PRAGMA user_version"), rusqlite::types::Value::Integer(2));
     assert_eq!(pragma("PRAGMA journal_mode"), rusqlite::types::Value::Text("wal".to_owned()));
-    assert_eq!(fs::read(&path).expect("reads")[68..72], *b"DynL", "in the header, for file(1)");
+    assert_eq!(fs::read(&path).expect("reads")[68..72], *b"DynL", "file(1) reads the header");
 }
 
 #[test]
-fn an_empty_file_becomes_a_database() {
+fn empty_file_becomes_a_database() {
     let (_directory, path) = temporary();
     fs::write(&path, "").expect("writes");
     assert!(Sqlite::open(&path).expect("opens").created());
 }
 
 #[test]
-fn databases_of_others_are_refused() {
+fn database_of_another_program_is_refused() {
     let setups = [
         "CREATE TABLE theirs (x)",
         "PRAGMA application_id = 7",
@@ -84,13 +78,13 @@ fn databases_of_others_are_refused() {
     ];
     for sql in setups {
         let (directory, path) = temporary();
-        foreign(&path, sql);
-        refused(directory.path(), &path, &["another program", "name another file"]);
+        execute(&path, sql);
+        check_refused(directory.path(), &path, &["another program", "name another file"]);
     }
 }
 
 #[test]
-fn a_newer_format_and_a_lost_table_are_refused() {
+fn newer_format_and_missing_table_are_refused() {
     for (sql, parts) in [
         ("PRAGMA user_version = 1", ["format 1 of an unreleased version", "delete the file while no lock is held"]),
         ("PRAGMA user_version = 3", ["has format 3", "upgrade dynamo-lock"]),
@@ -98,79 +92,81 @@ fn a_newer_format_and_a_lost_table_are_refused() {
     ] {
         let (directory, path) = temporary();
         drop(Sqlite::open(&path).expect("opens"));
-        // The thread closes it in its own time; the log is then folded in.
-        foreign(&path, sql);
+        // The thread of the store closes the database, which removes the log.
+        execute(&path, sql);
         let _ = rusqlite::Connection::open(&path).and_then(|c| c.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
-        let gone = || !directory.path().join("locks.db-wal").exists();
+        let is_removed = || !directory.path().join("locks.db-wal").exists();
         for _ in 0..1000 {
-            if gone() {
+            if is_removed() {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        refused(directory.path(), &path, &parts);
+        check_refused(directory.path(), &path, &parts);
     }
 }
 
 #[test]
-fn what_is_no_database_is_refused() {
+fn file_that_is_no_database_is_refused() {
     let (directory, path) = temporary();
-    fs::write(&path, "a shopping list, long enough to be looked at\n".repeat(100)).expect("writes");
-    refused(directory.path(), &path, &["no SQLite database", "name another file"]);
+    fs::write(&path, "a text that is as long as a database\n".repeat(100)).expect("writes");
+    check_refused(directory.path(), &path, &["no SQLite database", "name another file"]);
     fs::remove_file(&path).expect("removes");
     fs::write(&path, "short").expect("writes");
-    refused(directory.path(), &path, &["no SQLite database"]);
-    refused(directory.path(), directory.path(), &["is a directory", "name a file in it"]);
-    refused(directory.path(), &directory.path().join("a/locks.db"), &["does not exist", "create it"]);
-    refused(directory.path(), &path.join("locks.db"), &["not a directory"]);
-    refused(directory.path(), Path::new(""), &["names no file"]);
-    refused(directory.path(), Path::new("/"), &["names no file"]);
+    check_refused(directory.path(), &path, &["no SQLite database"]);
+    check_refused(directory.path(), directory.path(), &["is a directory", "name a file in it"]);
+    check_refused(directory.path(), &directory.path().join("a/locks.db"), &["does not exist", "create it"]);
+    check_refused(directory.path(), &path.join("locks.db"), &["not a directory"]);
+    check_refused(directory.path(), Path::new(""), &["names no file"]);
+    check_refused(directory.path(), Path::new("/"), &["names no file"]);
 }
 
 #[test]
-fn a_pipe_is_refused_and_does_not_hang() {
+fn pipe_is_refused_without_blocking() {
     let (directory, path) = temporary();
-    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("makes");
-    let error = Sqlite::open(&path).expect_err("no file");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("creates a pipe");
+    let error = Sqlite::open(&path).expect_err("not a regular file");
     assert!(error.to_string().contains("not a regular file"), "{error}");
     drop(directory);
 }
 
+/// Lesson 38.
 #[test]
-fn lesson_38_symbolic_links_are_refused_for_the_database_and_its_log() {
+fn symbolic_link_is_refused() {
     let (directory, path) = temporary();
     let target = directory.path().join("target");
     symlink(&target, &path).expect("links");
-    refused(directory.path(), &path, &["symbolic link", "name the file itself"]);
+    check_refused(directory.path(), &path, &["symbolic link", "name the file itself"]);
     fs::write(&target, "").expect("writes");
-    refused(directory.path(), &path, &["symbolic link"]);
+    check_refused(directory.path(), &path, &["symbolic link"]);
     for suffix in ["-wal", "-shm", "-journal", "-live"] {
         let (directory, path) = temporary();
         symlink("/nowhere", format!("{}{suffix}", path.display())).expect("links");
-        refused(directory.path(), &path, &["symbolic link", suffix]);
+        check_refused(directory.path(), &path, &["symbolic link", suffix]);
     }
     let (directory, _) = temporary();
     fs::create_dir(directory.path().join("real")).expect("creates");
     symlink(directory.path().join("real"), directory.path().join("link")).expect("links");
-    Sqlite::open(directory.path().join("link/locks.db")).expect("a linked directory is its owner's choice");
+    Sqlite::open(directory.path().join("link/locks.db")).expect("a symbolic link to the directory is allowed");
 }
 
 #[test]
-fn a_second_name_for_the_file_is_refused() {
+fn hard_link_is_refused() {
     let (directory, path) = temporary();
     fs::write(&path, "").expect("writes");
     fs::hard_link(&path, directory.path().join("again")).expect("links");
-    refused(directory.path(), &path, &["hard link", "remove one"]);
+    check_refused(directory.path(), &path, &["hard link", "remove one"]);
 }
 
+/// Lesson 38.
 #[test]
-fn lesson_38_a_place_that_anybody_may_change_is_refused() {
+fn world_writable_directory_or_file_is_refused() {
     let (directory, path) = temporary();
-    mode(directory.path(), 0o777);
-    refused(directory.path(), &path, &["everybody may replace", "chmod o-w"]);
-    mode(directory.path(), 0o1777);
-    let store = Sqlite::open(&path).expect("the sticky bit keeps ours from being replaced, as in /tmp");
-    mode(store.path(), 0o666);
+    set_mode(directory.path(), 0o777);
+    check_refused(directory.path(), &path, &["everybody may replace", "chmod o-w"]);
+    set_mode(directory.path(), 0o1777);
+    let store = Sqlite::open(&path).expect("the sticky bit prevents replacement, as in /tmp");
+    set_mode(store.path(), 0o666);
     refused_while_open(&path, "chmod o-w");
 }
 
@@ -179,26 +175,27 @@ fn refused_while_open(path: &Path, part: &str) {
     assert!(error.to_string().contains(part), "{error}");
 }
 
+/// Lesson 38.
 #[test]
-fn lesson_38_a_file_that_somebody_else_put_into_a_shared_directory_is_refused() {
-    // Only root can give files away; everybody else sees the rule from the other side, with a file of root's.
+fn file_of_another_user_in_shared_directory_is_refused() {
+    // Only root can give a file to another user.
     if !nix::unistd::geteuid().is_root() {
         return;
     }
     for suffix in ["", "-wal", "-live"] {
         let (directory, path) = temporary();
-        mode(directory.path(), 0o1777);
-        let planted = PathBuf::from(format!("{}{suffix}", path.display()));
-        fs::write(&planted, "").expect("writes");
-        chown(&planted, Some(NOBODY), None).expect("gives away");
-        refused(directory.path(), &path, &["belongs to another user"]);
-        mode(directory.path(), 0o755);
-        Sqlite::open(&path).expect("in a directory of our own it is our doing");
+        set_mode(directory.path(), 0o1777);
+        let file = PathBuf::from(format!("{}{suffix}", path.display()));
+        fs::write(&file, "").expect("writes");
+        chown(&file, Some(NOBODY), None).expect("changes the owner");
+        check_refused(directory.path(), &path, &["belongs to another user"]);
+        set_mode(directory.path(), 0o755);
+        Sqlite::open(&path).expect("only this user can write to the directory");
     }
 }
 
 #[test]
-fn a_database_without_permission_is_refused() {
+fn database_without_permission_is_refused() {
     for (bits, part) in [(0o400, "cannot read and write"), (0o000, "cannot read and write")] {
         let (directory, path) = temporary();
         drop(Sqlite::open(&path).expect("opens"));
@@ -206,30 +203,31 @@ fn a_database_without_permission_is_refused() {
         let mut control = Child::start("open as nobody", &path, 0);
         assert_eq!(control.line().as_deref(), Some("created false"), "with permission it opens");
         control.wait();
-        mode(&path, bits);
+        set_mode(&path, bits);
         let mut child = Child::start("open as nobody", &path, 0);
         let line = child.line().expect("an answer");
         assert!(line.starts_with("Misconfigured") && line.contains(part) && line.contains("permission"), "{line}");
     }
     let (directory, path) = temporary();
     give_to_nobody(directory.path());
-    mode(directory.path(), 0o500);
+    set_mode(directory.path(), 0o500);
     let line = Child::start("open as nobody", &path, 0).line().expect("an answer");
     assert!(line.starts_with("Misconfigured") && line.contains("let this user write its directory"), "{line}");
 }
 
+/// Gives a directory and its files to another user, if this process is root.
 fn give_to_nobody(directory: &Path) {
     if nix::unistd::geteuid().is_root() {
         for (file, _) in contents(directory) {
-            // The log may go at any moment.
+            // The log may be removed at any time.
             let _ = chown(file, Some(NOBODY), Some(NOBODY));
         }
-        chown(directory, Some(NOBODY), Some(NOBODY)).expect("gives away");
+        chown(directory, Some(NOBODY), Some(NOBODY)).expect("changes the owner");
     }
 }
 
 #[test]
-fn a_path_is_a_path_and_not_a_uri() {
+fn path_is_not_parsed_as_uri() {
     let (directory, _) = temporary();
     for name in ["file:x?mode=memory", ":memory:", "a b%20?#.db", "é\u{fffd}"] {
         let path = directory.path().join(name);
@@ -238,8 +236,9 @@ fn a_path_is_a_path_and_not_a_uri() {
     }
 }
 
+/// Lesson 38.
 #[test]
-fn lesson_38_the_default_database_is_created_with_its_directories() {
+fn default_database_is_created_with_its_directories() {
     let (directory, _) = temporary();
     let home = directory.path().canonicalize().expect("resolves");
     let open = |state: Option<&Path>, home: Option<&Path>| {
@@ -254,8 +253,8 @@ fn lesson_38_the_default_database_is_created_with_its_directories() {
     let path = home.join(".local/state/dynamo-lock/locks.db");
     assert_eq!(open(None, Some(&home)), format!("created true {}", path.display()));
     assert_eq!(open(None, Some(&home)), format!("created false {}", path.display()));
-    for made in [".local", ".local/state", ".local/state/dynamo-lock"] {
-        assert_eq!(fs::metadata(home.join(made)).expect("made").mode() & 0o7777, 0o700, "{made}");
+    for created in [".local", ".local/state", ".local/state/dynamo-lock"] {
+        assert_eq!(fs::metadata(home.join(created)).expect("exists").mode() & 0o7777, 0o700, "{created}");
     }
     let state = home.join("state");
     assert_eq!(open(Some(&state), Some(&home)), format!("created true {}/dynamo-lock/locks.db", state.display()));
@@ -265,7 +264,7 @@ fn lesson_38_the_default_database_is_created_with_its_directories() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_last_handle_dropped_ends_the_thread() {
+fn dropping_last_handle_ends_its_thread() {
     let (_directory, path) = temporary();
     let mut child = Child::start("threads", &path, 0);
     let counts: Vec<_> = std::iter::from_fn(|| child.line()).collect();

@@ -1,6 +1,6 @@
-//! Holders in other processes, and somebody who wants what they hold.
+//! Holders in other processes, and a waiter whose clock can be put forward.
 
-use crate::sqlite::child_process::{Child, lock_name, say};
+use crate::sqlite::child_process::{Child, lock_name, print};
 use dynamo_lock::simulation::{Clock, ClockReading, SystemClock};
 use dynamo_lock::store::{Answer, Consistency};
 use dynamo_lock::store::{BoxFuture, Liveness, Op, Outcome, Page, Row, attr};
@@ -15,12 +15,6 @@ use std::time::Duration;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
-pub fn temporary() -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = directory.path().join("locks.db");
-    (directory, path)
-}
-
 pub fn live_file(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}-live", path.display()))
 }
@@ -29,7 +23,7 @@ pub fn client(store: impl Store) -> Client {
     Client::builder(store).lease(HOUR).build().expect("a client")
 }
 
-async fn try_orders(client: &Client) -> Option<Guard> {
+async fn try_acquire(client: &Client) -> Option<Guard> {
     test_support::try_acquire(&client.lock("orders").expect("a lock")).await
 }
 
@@ -37,53 +31,54 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(work)
 }
 
-/// What a second process can be here; whether it is one of these.
+/// Performs a role of a child process. Returns `false` if there is no such role.
 pub fn role(role: &str, path: &Path, count: u64) -> bool {
     let open = || Sqlite::open(path).expect("opens");
     match role {
-        // Holds, and then ends without a release.
+        // Holds the lock, and ends without releasing it.
         "live holder" => block_on(async {
-            let _guard = try_orders(&client(open())).await.expect("free");
-            end_when_told("held");
+            let _guard = try_acquire(&client(open())).await.expect("free");
+            end_on_resume("held");
         }),
-        // The same, with something that it started, which inherits that it lives or, for the control, does not.
+        // Like "live holder", with a child process that inherits the liveness lock, unless `count` is 0.
         "live wrapper" => block_on(async {
             let store = open();
-            let _guard = try_orders(&client(store.clone())).await.expect("free");
+            let _guard = try_acquire(&client(store.clone())).await.expect("free");
             let inherited = store.child_liveness().expect("one").expect("on Linux");
             let stdin = if count == 1 { Stdio::from(inherited) } else { Stdio::null() };
             let child = Command::new("sleep").arg("1000").stdin(stdin).stdout(Stdio::null()).spawn();
-            end_when_told(child.expect("starts").id());
+            end_on_resume(child.expect("starts").id());
         }),
         "live hold" => block_on(async {
             client(open()).lock("orders").expect("a lock").hold(HOUR).await.expect("free");
-            end_when_told("held");
+            end_on_resume("held");
         }),
         "live try" => block_on(async {
-            say(if try_orders(&client(open())).await.is_some() { "free" } else { "held" });
+            print(if try_acquire(&client(open())).await.is_some() { "free" } else { "held" });
         }),
         _ => return false,
     }
     true
 }
 
-fn end_when_told(text: impl std::fmt::Display) {
-    say(text);
-    std::io::stdin().read_to_end(&mut Vec::new()).expect("is told");
+fn end_on_resume(text: impl std::fmt::Display) {
+    print(text);
+    std::io::stdin().read_to_end(&mut Vec::new()).expect("reads");
     std::process::exit(0);
 }
 
-/// A process that runs on when its parent is gone.
+/// A process that survives its parent, by its ID. It is killed when this value is dropped.
 pub struct Orphan(pub String);
 
 impl Orphan {
+    /// Kills the process.
     pub fn end(self) {}
 }
 
 impl Drop for Orphan {
     fn drop(&mut self) {
         signal("KILL", &self.0);
-        // Not ours to wait for: it is gone when the kernel says so, or is somebody's zombie.
+        // It is not a child of this process, so we poll until the kernel reports that it has ended or is a zombie.
         let state = || fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap_or_default();
         for _ in 0..1000 {
             if state().is_empty() || state().contains(") Z ") {
@@ -99,16 +94,16 @@ pub fn signal(name: &str, pid: &str) {
     sent.expect("there is a kill");
 }
 
-/// What is told at last. A process that is just being started by a test beside this one has copies of all our descriptors
-/// until it runs its own program.
-pub fn settled(expected: Liveness, told: impl Fn() -> Liveness) -> Liveness {
+/// Polls for at most five seconds until the liveness is `expected`, and returns the liveness. We have to poll because a
+/// child process that another test is just starting has copies of all descriptors until it executes its program.
+pub fn wait_for(expected: Liveness, liveness: impl Fn() -> Liveness) -> Liveness {
     for _ in 0..1000 {
-        if told() == expected {
+        if liveness() == expected {
             break;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    told()
+    liveness()
 }
 
 pub fn start(role: &str, path: &Path) -> Child {
@@ -117,17 +112,17 @@ pub fn start(role: &str, path: &Path) -> Child {
     child
 }
 
-/// The system's clock, and so many milliseconds later.
+/// The system's clock, put forward by a number of milliseconds. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Later(Arc<AtomicU64>);
+pub struct AdvancedClock(Arc<AtomicU64>);
 
-impl Later {
-    pub fn skip(&self, time: Duration) {
+impl AdvancedClock {
+    pub fn advance(&self, time: Duration) {
         self.0.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
     }
 }
 
-impl Clock for Later {
+impl Clock for AdvancedClock {
     fn now(&self) -> ClockReading {
         let (now, more) = (SystemClock.now(), self.0.load(Ordering::Relaxed));
         ClockReading {
@@ -144,9 +139,9 @@ impl Clock for Later {
 
 /// A store that counts its requests.
 #[derive(Debug)]
-struct Counted(Sqlite, Arc<AtomicU64>);
+struct CountingStore(Sqlite, Arc<AtomicU64>);
 
-impl Store for Counted {
+impl Store for CountingStore {
     fn read<'a>(&'a self, name: &'a LockName, how: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
         self.1.fetch_add(1, Ordering::Relaxed);
         self.0.read(name, how)
@@ -166,53 +161,56 @@ impl Store for Counted {
     }
 }
 
-/// Somebody who wants the lock, with a clock that can be put forward.
+/// A client that wants the lock, with a clock that can be put forward.
 pub struct Waiter {
     pub store: Sqlite,
     pub client: Client,
-    pub later: Later,
+    pub clock: AdvancedClock,
     requests: Arc<AtomicU64>,
 }
 
 impl Waiter {
     pub fn new(path: &Path) -> Self {
-        let (store, later, requests) = (Sqlite::open(path).expect("opens"), Later::default(), Arc::default());
-        let counted = Counted(store.clone(), Arc::clone(&requests));
-        let client = Client::builder(counted).lease(HOUR).clock(later.clone()).build().expect("a client");
-        Self { store, client, later, requests }
+        let (store, clock, requests) = (Sqlite::open(path).expect("opens"), AdvancedClock::default(), Arc::default());
+        let counting = CountingStore(store.clone(), Arc::clone(&requests));
+        let client = Client::builder(counting).lease(HOUR).clock(clock.clone()).build().expect("a client");
+        Self { store, client, clock, requests }
     }
 
-    pub async fn tries(&self) -> Option<Guard> {
+    /// Tries to acquire the lock, and counts the requests of this attempt.
+    pub async fn try_acquire(&self) -> Option<Guard> {
         self.requests.store(0, Ordering::Relaxed);
-        try_orders(&self.client).await
+        try_acquire(&self.client).await
     }
 
+    /// Returns the number of requests of the last attempt.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// What the row says of its holder's life.
-    pub async fn sees(&self) -> Liveness {
+    /// Returns the liveness of the holder in the row.
+    pub async fn liveness(&self) -> Liveness {
         self.liveness_key().await.map(|liveness_key| self.store.liveness(&liveness_key)).unwrap_or_default()
     }
 
+    /// Returns the liveness key in the row.
     pub async fn liveness_key(&self) -> Option<String> {
         let row = self.store.read(&lock_name("orders"), Consistency::Strong).await.result.expect("reads");
         row.and_then(|row| row.text(attr::LIVENESS_KEY).map(str::to_owned))
     }
 
-    /// That the holder is seen to be gone.
-    pub async fn sees_it_gone(&self) {
+    /// Checks that the holder becomes dead.
+    pub async fn check_holder_dies(&self) {
         let liveness_key = self.liveness_key().await.expect("in the row");
-        assert_eq!(settled(Liveness::Dead, || self.store.liveness(&liveness_key)), Liveness::Dead);
+        assert_eq!(wait_for(Liveness::Dead, || self.store.liveness(&liveness_key)), Liveness::Dead);
     }
 
-    /// That the lock is not taken before its lease is over, and is then.
-    pub async fn waits_the_lease_out(&self) {
-        assert!(self.tries().await.is_none(), "first seen now");
-        self.later.skip(HOUR - Duration::from_secs(60));
-        assert!(self.tries().await.is_none(), "not a full lease yet");
-        self.later.skip(Duration::from_secs(61));
-        assert!(self.tries().await.is_some(), "over");
+    /// Checks that the lock is acquired after a whole lease and not before.
+    pub async fn check_lease_decides(&self) {
+        assert!(self.try_acquire().await.is_none(), "observed for the first time");
+        self.clock.advance(HOUR - Duration::from_secs(60));
+        assert!(self.try_acquire().await.is_none(), "less than a lease");
+        self.clock.advance(Duration::from_secs(61));
+        assert!(self.try_acquire().await.is_some(), "a whole lease");
     }
 }

@@ -1,4 +1,4 @@
-//! One database for several users of a machine: a directory that belongs to a group.
+//! One database for several users: a directory that belongs to a group.
 
 use crate::sqlite::child_process::Child;
 use dynamo_lock::Sqlite;
@@ -6,16 +6,16 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// A directory of this mode and group, and a path in it.
+/// Creates a directory with this mode and group. Returns it with a path of a database in it.
 fn directory(mode: u32, group: Option<u32>) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().expect("a directory");
-    chown(directory.path(), None, group).expect("gives it to the group");
+    chown(directory.path(), None, group).expect("changes the group");
     fs::set_permissions(directory.path(), Permissions::from_mode(mode)).expect("sets the mode");
     let path = directory.path().join("locks.db");
     (directory, path)
 }
 
-/// Mode and group of each file there.
+/// Returns the mode and the group of each file in a directory.
 fn files(directory: &Path) -> Vec<(u32, u32)> {
     let files = fs::read_dir(directory).expect("lists").flatten();
     files.filter_map(|file| file.metadata().ok()).map(|found| (found.mode() & 0o7777, found.gid())).collect()
@@ -25,16 +25,16 @@ fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// A group that is not our own first one, if we may give files to one.
+/// Returns a group that is not the primary one of this process, if it may give files to another group.
 fn another_group() -> Option<u32> {
     is_root().then_some(4711)
 }
 
 #[test]
-fn files_in_a_directory_of_a_group_are_for_the_group() {
+fn setgid_directory_gives_files_to_its_group() {
     let (directory, path) = directory(0o2770, another_group());
     let group = fs::metadata(directory.path()).expect("looks").gid();
-    // Whatever the umask: it is the directory that says so.
+    // The directory decides, and the umask does not matter.
     let mut child = Child::start_under(&["sh", "-c", "umask 077; exec \"$@\"", "sh"], "open", &path, 0);
     assert_eq!(child.line().as_deref(), Some("created true"));
     assert!(child.wait());
@@ -45,7 +45,7 @@ fn files_in_a_directory_of_a_group_are_for_the_group() {
 }
 
 #[test]
-fn files_in_a_directory_that_only_lets_a_group_write_are_for_this_user_alone() {
+fn other_directory_gives_files_to_this_user_alone() {
     for mode in [0o770, 0o2750, 0o2700, 0o700] {
         let (directory, path) = directory(mode, another_group());
         let _store = Sqlite::open(&path).expect("opens");
@@ -55,7 +55,7 @@ fn files_in_a_directory_that_only_lets_a_group_write_are_for_this_user_alone() {
 }
 
 #[test]
-fn a_directory_of_a_group_that_everybody_may_write_is_refused_or_is_no_groups() {
+fn world_writable_directory_is_not_shared_with_group() {
     let (open, path) = directory(0o2777, None);
     assert!(Sqlite::open(&path).is_err_and(|error| error.to_string().contains("everybody may replace")));
     drop(open);
@@ -66,14 +66,14 @@ fn a_directory_of_a_group_that_everybody_may_write_is_refused_or_is_no_groups() 
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[tokio::test]
-async fn two_users_of_a_group_exclude_each_other_and_see_each_other_die() {
-    // Only root can be two users here.
+async fn users_of_a_group_exclude_each_other() {
+    // Only root can start processes of two users.
     if !is_root() {
         return;
     }
     let (_directory, path) = directory(0o2770, None);
     let store = Sqlite::open(&path).expect("opens");
-    let mut other = Child::start("hold as nobody", &path, 0); // still of root's group
+    let mut other = Child::start("hold as nobody", &path, 0); // it keeps the group of root
     assert_eq!(other.line().as_deref(), Some("held"));
     let client = dynamo_lock::Client::builder(store).build().expect("a client");
     let lock = client.lock("orders").expect("a lock");
@@ -85,7 +85,7 @@ async fn two_users_of_a_group_exclude_each_other_and_see_each_other_die() {
 }
 
 #[test]
-fn control_without_a_directory_of_the_group_the_other_user_is_refused() {
+fn control_other_user_is_refused_without_setgid() {
     if is_root() {
         let (_directory, path) = directory(0o770, None);
         let _store = Sqlite::open(&path).expect("opens");
@@ -96,19 +96,16 @@ fn control_without_a_directory_of_the_group_the_other_user_is_refused() {
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 #[test]
-fn a_liveness_file_that_root_creates_belongs_to_the_user_of_the_database() {
+fn liveness_file_belongs_to_owner_of_database() {
     use crate::sqlite::child_process::NOBODY;
     if !is_root() {
         return;
     }
     let (_directory, path) = directory(0o755, None);
     fs::write(&path, "").expect("writes");
-    chown(&path, Some(NOBODY), Some(NOBODY)).expect("gives away");
+    chown(&path, Some(NOBODY), Some(NOBODY)).expect("changes the owner");
     let _store = Sqlite::open(&path).expect("opens");
-    let liveness_key = fs::metadata(format!("{}-live", path.display())).expect("is there");
-    let database = fs::metadata(&path).expect("is there");
-    assert_eq!(
-        (liveness_key.uid(), liveness_key.gid(), liveness_key.mode()),
-        (NOBODY, NOBODY, database.mode() & !0o007)
-    );
+    let live_file = fs::metadata(format!("{}-live", path.display())).expect("exists");
+    let database = fs::metadata(&path).expect("exists");
+    assert_eq!((live_file.uid(), live_file.gid(), live_file.mode()), (NOBODY, NOBODY, database.mode() & !0o007));
 }

@@ -1,4 +1,4 @@
-// Uses everything that `index.d.ts` declares; `test/types.test.js` has the compiler check it, as a module of either kind.
+// Uses the whole API that `index.d.ts` declares. `types.test.js` compiles it as an ES module and as a CommonJS module.
 import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } from 'dynamo-lock';
 import type {
   AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, Holder, Inspection, LegacyCallback, Listed, Lock,
@@ -30,17 +30,17 @@ const clients: Client[] = [
   connect('sqlite:///tmp/locks.db', shared),
 ];
 
-export async function original(client: Client): Promise<void> {
+export async function legacy(client: Client): Promise<void> {
   const callback: LegacyCallback = (error: string | null, success) => console.log(error, success === 'SUCCESS');
   client.getLock('a', 1000, callback);
   client.getLock('a', 1000, (error) => error?.startsWith('Lock expires on '));
   client.createLockTable(callback);
   client.deleteLockTable(callback);
-  const said: 'SUCCESS' = await client.getLock('a', 1000);
-  await Promise.all([said, client.createLockTable(), client.deleteLockTable()]);
+  const result: 'SUCCESS' = await client.getLock('a', 1000);
+  await Promise.all([result, client.createLockTable(), client.deleteLockTable()]);
 }
 
-export async function modern(client: Client, signal: AbortSignal): Promise<string> {
+export async function locks(client: Client, signal: AbortSignal): Promise<string> {
   const lock: Lock = client.lock('a');
   const trying: TryOptions = { signal, leaseMs: 5000, maxHoldMs: 9000, data: 'x' };
   const waiting: AcquireOptions = { ...trying, waitMs: 100 };
@@ -58,24 +58,24 @@ export async function modern(client: Client, signal: AbortSignal): Promise<strin
   await using disposed = await lock.acquire();
   console.log(disposed.name);
 
-  const until: bigint = await lock.hold(1000);
-  await lock.revoke(until);
+  const holdToken: bigint = await lock.hold(1000);
+  await lock.revoke(holdToken);
   await lock.revoke(7);
-  await lock.forceRevoke(until);
-  const said: Inspection = await lock.inspect();
-  if (said.state === 'held') {
-    const holder: Holder = said.holder;
+  await lock.forceRevoke(holdToken);
+  const inspection: Inspection = await lock.inspect();
+  if (inspection.state === 'held') {
+    const holder: Holder = inspection.holder;
     console.log(holder.owner, holder.token, holder.acquiredAt?.getTime(), holder.leaseMs, holder.expiresAt?.getTime(), holder.data);
-    console.log(said.mayEndMs.earliest, said.mayEndMs.latest);
-  } else if (said.state === 'free') console.log(said.token, said.data);
-  else console.log(said.state === 'expired', said.holder.owner, said.holder.token);
+    console.log(inspection.mayEndMs.earliest, inspection.mayEndMs.latest);
+  } else if (inspection.state === 'free') console.log(inspection.token, inspection.data);
+  else console.log(inspection.state === 'expired', inspection.holder.owner, inspection.holder.token);
 
   const number: number = await client.withLock('a', { waitMs: 5 }, async (lock) => Number(lock.token));
   const text: string = await client.withLock('a', (lock) => lock.name);
   await client.withLock('a', undefined, () => number);
   for await (const listed of client.list()) {
-    const one: Listed = listed;
-    if (one.state === 'unreadable') console.log(one.name, one.error.code);
+    const typed: Listed = listed;
+    if (typed.state === 'unreadable') console.log(typed.name, typed.error.code);
   }
   await client.close();
   return text;
@@ -92,17 +92,17 @@ export function errors(error: unknown): string | undefined {
   return error instanceof DynamoLockError ? error.code : undefined;
 }
 
-// What must not compile.
-// @ts-expect-error a table name is needed
+// The following lines must not compile.
+// @ts-expect-error the table name is required
 createClient();
-// @ts-expect-error a name is text
+// @ts-expect-error a name is a string
 clients[0]?.lock(7);
 // @ts-expect-error times are numbers
 clients[0]?.lock('a').hold('1000');
-// @ts-expect-error there is no such option
+// @ts-expect-error unknown option
 void clients[0]?.lock('a').acquire({ timeout: 5 });
-// @ts-expect-error a held lock cannot be made
+// @ts-expect-error a held lock has no constructor
 new HeldLock();
-// @ts-expect-error a token is no number
+// @ts-expect-error a token is a bigint, not a number
 const wrong: Promise<number> | undefined = clients[0]?.lock('a').hold(1000);
 void wrong;

@@ -1,5 +1,5 @@
 'use strict';
-// The API for today, on the stores that need no server, and on a DynamoDB server.
+// The lock API, on the stores that need no server and on a DynamoDB server.
 
 const test = require('node:test');
 const assert = require('node:assert');
@@ -11,14 +11,14 @@ const { Connection } = require('../lib/connection');
 
 const { connect, LockHeldError, LockLostError } = library;
 
-/** Each store, with a client of a lease of its own. */
+/** Functions that create a client of an empty store. */
 const stores = {
   memory: () => connect('memory:'),
   sqlite: () => connect(`sqlite://${join(directory(), 'locks.db')}`),
 };
 
 for (const [store, open] of Object.entries(stores)) {
-  test(`${store}: acquire, refuse, release, and larger tokens`, async () => {
+  test(`${store}: lock is acquired, refused and released`, async () => {
     const client = open();
     const lock = client.lock('orders/rebuild');
     const first = await lock.acquire();
@@ -32,16 +32,16 @@ for (const [store, open] of Object.entries(stores)) {
       return error.holder.token === first.token && error.waitedMs >= 20;
     });
     const released = first.release();
-    assert.ok(!first.isValid() && first.timeLeftMs === 0, 'from the moment on that it is given up');
+    assert.ok(!first.isValid() && first.timeLeftMs === 0, 'as soon as release is called');
     await released;
     assert.ok(!first.isValid() && first.timeLeftMs === 0 && !first.signal.aborted);
-    assert.strictEqual(first.release(), released, 'again: the same');
+    assert.strictEqual(first.release(), released, 'the same promise');
     const second = await lock.tryAcquire({ data: 'x' });
     assert.ok(second.token > first.token);
     await second.release();
   });
 
-  test(`${store}: a waiter gets the lock when it is released`, async () => {
+  test(`${store}: waiter acquires lock when it is released`, async () => {
     const client = open();
     const first = await client.lock('a').acquire();
     const waiting = client.lock('a').acquire();
@@ -52,7 +52,7 @@ for (const [store, open] of Object.entries(stores)) {
     await second.release();
   });
 
-  test(`${store}: hold takes the lock for a time, and gives its token`, async () => {
+  test(`${store}: hold lasts for its time and returns token`, async () => {
     const client = open();
     const token = await client.lock('a').hold(1000);
     assert.strictEqual(typeof token, 'bigint');
@@ -64,7 +64,7 @@ for (const [store, open] of Object.entries(stores)) {
     await next.release();
   });
 
-  test(`${store}: inspect tells what can be known`, async () => {
+  test(`${store}: inspect shows free and held lock`, async () => {
     const client = open();
     assert.deepStrictEqual(await client.lock('a').inspect(), { state: 'free', token: null, data: null });
     const held = await client.lock('a').acquire({ data: 'shard 7', leaseMs: 5000 });
@@ -76,23 +76,22 @@ for (const [store, open] of Object.entries(stores)) {
     assert.deepStrictEqual(await client.lock('a').inspect(), { state: 'free', token: held.token, data: 'shard 7' });
   });
 
-  test(`${store}: a revoked lock is lost, and its signal says why`, async () => {
+  test(`${store}: revoked lock is lost and aborts its signal`, async () => {
     const client = open();
     const held = await client.lock('a').acquire({ leaseMs: 1000 });
-    let heard;
-    held.signal.addEventListener('abort', () => (heard = held.signal.reason));
+    let lost;
+    held.signal.addEventListener('abort', () => (lost = held.signal.reason));
     await client.lock('a').revoke(held.token);
-    await until(() => heard, 'the signal');
-    const lost = heard;
+    await until(() => lost, 'the signal');
     assert.ok(lost instanceof LockLostError && lost.code === 'LOCK_LOST' && lost.reason === 'revoked', lost);
     assert.strictEqual(lost.token, held.token);
     assert.ok(!held.isValid() && held.timeLeftMs === 0);
     await assert.rejects(held.release(), (error) => error === lost);
-    await client.lock('a').revoke(held.token); // it is: nothing more to do
+    await client.lock('a').revoke(held.token); // already revoked
     await assert.rejects(client.lock('a').revoke(held.token - 1n), { code: 'LEASE_ENDED' });
   });
 
-  test(`${store}: a release that finds the lock lost says so, and its signal too`, async () => {
+  test(`${store}: release of a lost lock rejects`, async () => {
     const client = open();
     for (const end of ['release', Symbol.asyncDispose]) {
       const held = await client.lock('a').acquire({ leaseMs: 1000, waitMs: 60_000 });
@@ -102,20 +101,31 @@ for (const [store, open] of Object.entries(stores)) {
     }
   });
 
-  test(`${store}: withLock works under the lock and releases it`, async () => {
+  test(`${store}: forceRevoke frees the lock at once`, async () => {
+    const client = open();
+    const held = await client.lock('a').acquire({ leaseMs: 60_000 });
+    await client.lock('a').forceRevoke(held.token);
+    const next = await client.lock('a').tryAcquire();
+    assert.ok(next.token > held.token);
+    await assert.rejects(held.release(), LockLostError);
+    await next.release();
+    await assert.rejects(client.lock('a').forceRevoke(held.token), { code: 'LEASE_ENDED' });
+  });
+
+  test(`${store}: withLock releases after success and failure`, async () => {
     const client = open();
     const output = await client.withLock('a', { waitMs: 100 }, async (lock) => {
       assert.strictEqual(await client.lock('a').tryAcquire(), null);
       return lock.token;
     });
     assert.strictEqual(typeof output, 'bigint');
-    const mine = new Error('mine');
-    await assert.rejects(client.withLock('a', undefined, () => Promise.reject(mine)), (error) => error === mine);
-    assert.strictEqual(await client.withLock('a', (lock) => lock.isValid()), true, 'options may be left out');
+    const failure = new Error('failure of the work');
+    await assert.rejects(client.withLock('a', undefined, () => Promise.reject(failure)), (error) => error === failure);
+    assert.strictEqual(await client.withLock('a', (lock) => lock.isValid()), true, 'options are optional');
     assert.strictEqual((await client.lock('a').inspect()).state, 'free');
   });
 
-  test(`${store}: a lock lost under withLock is an error that keeps what the work gave`, async () => {
+  test(`${store}: withLock keeps the result if the lock is lost`, async () => {
     const client = open();
     const work = async (lock) => {
       await client.lock('a').revoke(lock.token);
@@ -123,13 +133,13 @@ for (const [store, open] of Object.entries(stores)) {
       return 'the output';
     };
     await assert.rejects(client.withLock('a', { leaseMs: 1000 }, work), { name: 'LockLostError', output: 'the output' });
-    const mine = new Error('mine');
+    const failure = new Error('failure of the work');
     await assert.rejects(client.withLock('b', { leaseMs: 1000 }, (lock) => {
-      return client.lock('b').revoke(lock.token).then(() => until(() => !lock.isValid(), 'lost')).then(() => Promise.reject(mine));
-    }), (error) => error === mine && error.releaseError instanceof LockLostError);
+      return client.lock('b').revoke(lock.token).then(() => until(() => !lock.isValid(), 'lost')).then(() => Promise.reject(failure));
+    }), (error) => error === failure && error.releaseError instanceof LockLostError);
   });
 
-  test(`${store}: list gives every lock, many pages of them, and may be left early`, async () => {
+  test(`${store}: list returns all pages and may be left early`, async () => {
     const client = open();
     const names = Array.from({ length: 150 }, (_, at) => `lock-${String(at).padStart(3, '0')}`);
     for (const name of names) await client.lock(name).hold(1000);
@@ -142,9 +152,9 @@ for (const [store, open] of Object.entries(stores)) {
     }
   });
 
-  test(`${store}: an aborted acquire rejects with the signal's reason and leaves no lock behind`, async () => {
+  test(`${store}: aborted acquire rejects and leaves no lock`, async () => {
     const client = open();
-    const reason = { mine: true };
+    const reason = { reason: true };
     await assert.rejects(client.lock('a').acquire({ signal: AbortSignal.abort(reason) }), (error) => error === reason);
     const held = await client.lock('a').acquire();
     await assert.rejects(client.lock('a').acquire({ signal: AbortSignal.abort(reason) }), (error) => error === reason);
@@ -156,27 +166,27 @@ for (const [store, open] of Object.entries(stores)) {
     const unused = new AbortController();
     await (await client.lock('a').acquire({ signal: unused.signal })).release();
     for (const { signal } of [aborter, unused]) assert.deepStrictEqual(getEventListeners(signal, 'abort'), []);
-    // At any moment, also when the answer is on its way.
+    // The abort may come at any time, also when the response is already on its way.
     for (let at = 0; at < 60; at++) {
       const abort = new AbortController();
-      const ended = client.lock('b').acquire({ signal: abort.signal }).then((lock) => lock.release(), (error) => error);
+      const settled = client.lock('b').acquire({ signal: abort.signal }).then((lock) => lock.release(), (error) => error);
       if (at % 3 === 0) abort.abort(reason);
       else if (at % 3 === 1) setImmediate(() => abort.abort(reason));
       else setTimeout(() => abort.abort(reason), at % 5);
-      await ended;
+      await settled;
     }
     await client.close();
     assert.strictEqual((await client.lock('b').inspect()).state, 'free');
   });
 }
 
-test('of many processes’ worth of clients on one database one at a time is in', async () => {
+test('clients on one database exclude each other', async () => {
   const url = `sqlite://${join(directory(), 'locks.db')}`;
   const clients = Array.from({ length: 4 }, () => connect(url));
   let inside = 0;
   let passes = 0;
   const tokens = [];
-  const turn = async (client) => {
+  const work = async (client) => {
     for (let at = 0; at < 10; at++) {
       await client.withLock('a', {}, async ({ token }) => {
         assert.strictEqual(++inside, 1);
@@ -187,26 +197,26 @@ test('of many processes’ worth of clients on one database one at a time is in'
       });
     }
   };
-  await Promise.all(clients.map(turn));
+  await Promise.all(clients.map(work));
   assert.strictEqual(passes, 40);
   assert.deepStrictEqual(tokens, [...tokens].sort((a, b) => (a < b ? -1 : 1)));
 });
 
-test('`await using` releases, by the method that it calls', async () => {
+test('await using releases the lock', async () => {
   const client = connect('memory:');
   const held = await client.lock('a').acquire();
   await held[Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]();
   assert.strictEqual((await client.lock('a').inspect()).state, 'free');
 });
 
-test('closing a client and leaving a listing open no store for it', async () => {
+test('close and abandoned list do not open the store', async () => {
   const file = join(directory(), 'locks.db');
   await connect(`sqlite://${file}`).close();
   await new Connection({ url: `sqlite://${file}` }).call('endList', { list: 1 }).catch(() => {});
   assert.ok(!existsSync(file));
 });
 
-test('many calls may wait for one signal, and node has nothing to warn of', async () => {
+test('many calls share one signal without a warning', async () => {
   const script = `
     (async () => {
       const client = library.connect('memory:');
@@ -214,28 +224,28 @@ test('many calls may wait for one signal, and node has nothing to warn of', asyn
       const abort = new AbortController();
       const waiting = Array.from({ length: 20 }, () => client.lock('a').acquire({ signal: abort.signal }));
       await client.lock('b').inspect();
-      abort.abort('mine');
+      abort.abort('my reason');
       for (const { reason } of await Promise.allSettled(waiting)) console.log(reason);
     })();`;
-  assert.deepStrictEqual(await start(script).ended, { code: 0, signal: null, said: 'mine\n'.repeat(20), complained: '' });
+  assert.deepStrictEqual(await start(script).ended, { code: 0, signal: null, output: 'my reason\n'.repeat(20), errorOutput: '' });
 });
 
-test('maxHoldMs ends a lock however well renewals go', async () => {
+test('maxHoldMs ends the lock despite renewals', async () => {
   const client = connect('memory:', { leaseMs: 1000 });
   const held = await client.lock('a').acquire({ maxHoldMs: 1500 });
   await until(() => held.signal.aborted, 'the signal');
   assert.strictEqual(held.signal.reason.reason, 'maxHold');
 });
 
-test('a signal that is asked for after the loss is aborted', async () => {
+test('signal requested after the loss is aborted', async () => {
   const client = connect('memory:');
-  const quiet = await client.lock('a').acquire({ maxHoldMs: 1000 });
+  const first = await client.lock('a').acquire({ maxHoldMs: 1000 });
   const other = await client.lock('b').acquire({ maxHoldMs: 1500 });
-  await until(() => other.signal.aborted, 'the other is lost, later');
-  assert.ok(quiet.signal.aborted && quiet.signal.reason instanceof LockLostError);
+  await until(() => other.signal.aborted, 'the loss of the other lock');
+  assert.ok(first.signal.aborted && first.signal.reason instanceof LockLostError);
 });
 
-test('the condition check guards a transaction of the user’s own, with both SDKs', needsAll, async (t) => {
+test('condition check guards a transaction of both SDKs', needsAll, async (t) => {
   const { client, name } = await onTable(t);
   const held = await client.lock('a').acquire();
   const check = held.conditionCheck();
@@ -246,28 +256,28 @@ test('the condition check guards a transaction of the user’s own, with both SD
     TransactItems: [{ ConditionCheck: check }, { Put: { TableName: name, Item: { name: { S: id }, guid: { S: 'x' } } } }],
   });
   const v3 = packages('@aws-sdk/client-dynamodb');
-  const three = new v3.DynamoDBClient({ region: 'us-east-1', endpoint, credentials: { ...awsConfig } });
-  t.after(() => three.destroy());
+  const v3Client = new v3.DynamoDBClient({ region: 'us-east-1', endpoint, credentials: { ...awsConfig } });
+  t.after(() => v3Client.destroy());
   await v2().transactWriteItems(transaction('by v2')).promise();
-  await three.send(new v3.TransactWriteItemsCommand(transaction('by v3')));
+  await v3Client.send(new v3.TransactWriteItemsCommand(transaction('by v3')));
   await held.release();
   await assert.rejects(v2().transactWriteItems(transaction('late')).promise(), { code: 'TransactionCanceledException' });
-  await assert.rejects(three.send(new v3.TransactWriteItemsCommand(transaction('late'))), { name: 'TransactionCanceledException' });
+  await assert.rejects(v3Client.send(new v3.TransactWriteItemsCommand(transaction('late'))), { name: 'TransactionCanceledException' });
   assert.throws(() => held.conditionCheck(), { code: 'RELEASED' });
 });
 
-test('connect opens a table by URL, and shares it with createClient', needsServer, async (t) => {
+test('connect by URL shares the table with createClient', needsServer, async (t) => {
   const { client, name } = await onTable(t);
   const url = `dynamodb://${name}?region=us-east-1&endpoint=${encodeURIComponent(endpoint)}`;
-  const other = connect(url, { owner: 'the other', leaseMs: 5000 });
+  const other = connect(url, { owner: 'other', leaseMs: 5000 });
   const held = await other.lock('a').acquire();
   const { holder } = await client.lock('a').inspect();
-  assert.match(holder.owner, /^the other \(/);
+  assert.match(holder.owner, /^other \(/);
   assert.strictEqual(holder.leaseMs, 5000);
   await held.release();
 });
 
-test('another partition key is a setting', needsAll, async (t) => {
+test('partitionKey selects the key of the table', needsAll, async (t) => {
   const { name } = await onTable(t, { partitionKey: 'id' });
   const client = library.createClient(name, { awsConfig, partitionKey: 'id' });
   const held = await client.lock('a').acquire();

@@ -1,5 +1,5 @@
 'use strict';
-// Each code block of the original's README, as it stands in the original's package, does what its text says.
+// The code blocks of the README in npm dynamo-lock 0.1.3 do what its text describes.
 
 const test = require('node:test');
 const assert = require('node:assert');
@@ -14,7 +14,7 @@ function blocks() {
   return [...text.matchAll(/^```javascript\n(.*?)^```/gms)].map(([, code]) => code);
 }
 
-/** A folder in which `require('dynamo-lock')` is this package. */
+/** Creates a folder in which `require('dynamo-lock')` loads this package. */
 function home() {
   const folder = directory();
   mkdirSync(join(folder, 'node_modules'));
@@ -22,7 +22,7 @@ function home() {
   return folder;
 }
 
-/** Runs a block after the preamble that defines `AWS`, `params` and the endpoint; what it prints. */
+/** Runs a code block with `AWS` and `params` defined, and returns its output. */
 async function run(folder, code, after = '') {
   const preamble =
     `var AWS = require(${JSON.stringify(join(modules, 'aws-sdk'))});` +
@@ -36,32 +36,32 @@ async function run(folder, code, after = '') {
     AWS_SDK_JS_SUPPRESS_MAINTENANCE_MODE_MESSAGE: '1',
   };
   const child = spawn(process.execPath, ['-e', preamble + code + after], { cwd: folder, env });
-  let said = '';
-  child.stdout.on('data', (data) => (said += data));
-  child.stderr.on('data', (data) => (said += data));
+  let output = '';
+  child.stdout.on('data', (data) => (output += data));
+  child.stderr.on('data', (data) => (output += data));
   const [status] = await once(child, 'close');
-  assert.strictEqual(status, 0, said);
-  return said;
+  assert.strictEqual(status, 0, output);
+  return output;
 }
 
-test('each code block of the original README runs and does what its text says', needsAll, async (t) => {
+test('README examples of npm dynamo-lock run as described', needsAll, async (t) => {
   const folder = home();
-  // Two runs at once have two tables: only the name differs from the text.
-  const mine = tableName();
-  const [create, get, construct] = blocks().map((code) => code.replace("'Lock'", `'${mine}'`).replaceAll("'lockTable'", `'${mine}'`));
+  // Only the table name is changed, so that concurrent test runs do not share a table.
+  const table = tableName();
+  const [create, get, construct] = blocks().map((code) => code.replace("'Lock'", `'${table}'`).replaceAll("'lockTable'", `'${table}'`));
   assert.ok(create.includes('createLockTable') && get.includes('getLock') && construct.includes('db:DynamoDb'));
   assert.strictEqual(blocks().length, 3);
-  t.after(() => v2().deleteTable({ TableName: mine }).promise());
+  t.after(() => v2().deleteTable({ TableName: table }).promise());
 
   assert.strictEqual(await run(folder, create), 'Created lock table\n');
-  const { Table } = await v2().describeTable({ TableName: mine }).promise();
+  const { Table } = await v2().describeTable({ TableName: table }).promise();
   assert.strictEqual(Table.ProvisionedThroughput.ReadCapacityUnits, 1);
   assert.strictEqual(Table.ProvisionedThroughput.WriteCapacityUnits, 1);
   assert.strictEqual(await run(folder, create), 'Could not create lock table because TABLE_EXISTS\n');
 
-  const expiresOn = async () => Number((await row(mine, 'testLock')).expiresOn.N);
+  const expiresOn = async () => Number((await row(table, 'testLock')).expiresOn.N);
   let within = false;
-  // The timeout is the block's own, 10 s: on a machine that needs longer for two processes the second may be late.
+  // The timeout in the block is 10 s. A slow machine may need longer for two processes, so try up to five times.
   for (let tries = 0; tries < 5 && !within; tries++) {
     await until(async () => tries === 0 || Date.now() > (await expiresOn()), 'the end of the timeout');
     assert.strictEqual(await run(folder, get), 'Got lock!\n');
@@ -70,15 +70,15 @@ test('each code block of the original README runs and does what its text says', 
     within = Date.now() < taken;
     if (within) assert.strictEqual(second, 'Could not get lock\n', 'within the timeout');
   }
-  assert.ok(within, 'two processes in ten seconds');
+  assert.ok(within, 'two processes within ten seconds');
   await until(async () => Date.now() > (await expiresOn()), 'the end of the timeout');
   assert.strictEqual(await run(folder, get), 'Got lock!\n', 'after the timeout');
 
   assert.strictEqual(await run(folder, construct), '');
-  // Both of its clients, used.
+  // Use both clients of this block.
   const [fixed, own] = construct.split('// Using your own Dynamo Object');
-  const use = "client.getLock(process.argv[1], 10000, function (err, success) { console.log('heard', err, success); });";
-  const name = (of) => use.replace('process.argv[1]', `'${of}'`);
-  assert.strictEqual(await run(folder, fixed, name('fixed')), 'heard null SUCCESS\n');
-  assert.strictEqual(await run(folder, `var dynamoLock = require('dynamo-lock');${own}`, name('own')), 'heard null SUCCESS\n');
+  const use = "client.getLock(process.argv[1], 10000, function (err, success) { console.log('called', err, success); });";
+  const useLock = (name) => use.replace('process.argv[1]', `'${name}'`);
+  assert.strictEqual(await run(folder, fixed, useLock('fixed')), 'called null SUCCESS\n');
+  assert.strictEqual(await run(folder, `var dynamoLock = require('dynamo-lock');${own}`, useLock('own')), 'called null SUCCESS\n');
 });

@@ -1,0 +1,60 @@
+//! Acquisition of a lock for a guard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamo_lock_protocol::{Acquire, AcquireEnd, Held, Holder, LockName, RowError};
+
+use crate::core::Core;
+use crate::error::AcquireError;
+use crate::run::Run;
+use crate::store::{StoreError, StoreErrorKind};
+
+/// Result of an acquisition.
+pub(crate) enum Acquired {
+    Held(Box<Held>),
+    Contended(Holder),
+}
+
+impl Core {
+    /// Acquires a lock, or returns its holder if the machine does not wait. With a `limit` it waits at most that long.
+    ///
+    /// If it is dropped, the background waits for the write in flight and gives back what it may have acquired.
+    pub(crate) async fn acquire(
+        self: &Arc<Self>,
+        machine: Acquire,
+        limit: Option<Duration>,
+    ) -> Result<Acquired, AcquireError> {
+        let (name, timeout) = (machine.name().clone(), machine.attempt_timeout());
+        let mut run = Run::new(self, &name, machine, timeout);
+        let began = self.clock.now();
+        match run.until_end_or(limit).await? {
+            Some(AcquireEnd::Acquired(held)) => {
+                self.watches.remove(&name);
+                Ok(Acquired::Held(held))
+            }
+            Some(AcquireEnd::Contended(holder)) => Ok(Acquired::Contended(holder)),
+            Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),
+            Some(AcquireEnd::Unanswered) => Err(run.last_error().unwrap_or_else(unanswered).into()),
+            None => {
+                let holder = run.machine().watch().map(|watch| watch.holder().clone());
+                let waited = run.waited(began);
+                run.give_back().await;
+                Err(AcquireError::TimedOut { holder, waited })
+            }
+        }
+    }
+}
+
+/// Returns the error for a row that cannot be used as a lock.
+pub(crate) fn row_error(name: &LockName, error: RowError) -> AcquireError {
+    AcquireError::Row { name: name.clone(), error }
+}
+
+/// Returns the error for a store that has not answered for a whole lease, without an error of its own.
+pub(crate) fn unanswered() -> StoreError {
+    StoreError::new(StoreErrorKind::Unanswered, "the store did not send a usable response for a whole lease").with_fix(
+        "check the network and the status of the store; if its responses have no `Date` of their own, turn the service \
+         clock off",
+    )
+}

@@ -1,0 +1,139 @@
+//! State that all handles of a client share, and single requests to the store.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dynamo_lock_protocol::{
+    Entropy, Liveness, LockName, Now, Op, Outcome, ReceivedAt, Row, SentAt, ServiceClock, ServiceDate, Timing, attr,
+};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Random};
+use crate::observer::{Event, Observer};
+use crate::store::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind};
+use crate::sync::lock;
+use crate::watch_cache::WatchCache;
+
+/// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+
+/// State that all handles of a client share.
+///
+/// Every request to the store goes through here: it is timed, its duration is limited, and the date of its response goes
+/// into the service clock.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) owner: String,
+    pub(crate) timing: Timing,
+    /// Service time as bounded by the dates of responses. `None` if the store has no service clock.
+    pub(crate) service: Option<Mutex<ServiceClock>>,
+    pub(crate) watches: WatchCache,
+    /// Releases and clean-ups in the background.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// Response to one try of a write, with its times.
+pub(crate) struct Reply {
+    pub(crate) sent_at: SentAt,
+    /// Outcome of the write, or the error with which the store refused it.
+    pub(crate) outcome: Result<Outcome, StoreError>,
+    pub(crate) date: Option<ServiceDate>,
+    /// Error of the store, also if the outcome is `Unknown` or `Throttled`.
+    pub(crate) error: Option<StoreError>,
+}
+
+impl Core {
+    /// Calls `f` with the present time and fresh random bits.
+    pub(crate) fn now<T>(&self, f: impl FnOnce(&Now<'_>) -> T) -> T {
+        let entropy =
+            Entropy { version: self.random.bits(), lease_id: self.random.bits(), jitter: self.random.bits() as u64 };
+        let service = self.service.as_ref().map(lock);
+        f(&Now { at: self.clock.now(), service: service.as_deref(), entropy })
+    }
+
+    /// Waits for at least `length`, and at least 1 ms.
+    pub(crate) async fn pause(&self, length: Duration) {
+        self.clock.sleep(length.max(PAUSE_MIN)).await;
+    }
+
+    /// Sends one request for at most `timeout`. Returns the time before it was sent, and its response.
+    async fn request<T>(&self, timeout: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
+        let sent_at = SentAt(self.clock.now()); // R1: before the first byte
+        let mut answer = tokio::select! {
+            biased;
+            answer = request => answer,
+            () = self.pause(timeout) => Err(timed_out(timeout)).into(),
+        };
+        match &self.service {
+            None => answer.date = None,
+            Some(service) => {
+                if let Some(date) = answer.date {
+                    lock(service).observe(date, sent_at, ReceivedAt(self.clock.now())); // R2: after the response
+                }
+            }
+        }
+        (sent_at, answer)
+    }
+
+    /// Reads one row.
+    pub(crate) async fn read(
+        &self,
+        name: &LockName,
+        consistency: Consistency,
+        timeout: Duration,
+    ) -> Answer<Option<Row>> {
+        self.request(timeout, self.store.read(name, consistency)).await.1
+    }
+
+    /// Reads one page of all rows.
+    pub(crate) async fn list(&self, after: Option<&str>) -> Answer<Page> {
+        self.request(self.timing.attempt_timeout(), self.store.list(after)).await.1
+    }
+
+    /// Sends one try of a write. The future is independent of its caller, so that it can continue in the background.
+    pub(crate) fn write(self: &Arc<Self>, op: Op, timeout: Duration) -> BoxFuture<'static, Reply> {
+        let core = self.clone();
+        Box::pin(async move {
+            let (sent_at, answer) = core.request(timeout, core.store.write(&op)).await;
+            let error = answer.result.as_ref().err().cloned();
+            let outcome = match answer.result {
+                Err(error) if error.kind() == StoreErrorKind::Unanswered => Ok(Outcome::Unknown),
+                Err(error) if error.kind() == StoreErrorKind::Throttled => Ok(Outcome::Throttled),
+                other => other,
+            };
+            if let Some(error) = &error {
+                core.observer.event(Event::RequestFailed { name: &op.name, error });
+            }
+            Reply { sent_at, outcome, date: answer.date, error }
+        })
+    }
+
+    /// Checks whether the holder of a row is alive, as far as the store can find out.
+    pub(crate) fn liveness(&self, row: &Row) -> Liveness {
+        row.text(attr::LIVENESS_KEY).map_or(Liveness::Unknown, |key| self.store.liveness(key))
+    }
+
+    /// Runs a release or clean-up to its end, independently of its caller.
+    pub(crate) fn in_background(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(work, runtime);
+    }
+}
+
+impl Reply {
+    /// Returns the outcome for a holder. A refusal counts as one more failed try, because the lease goes on until its
+    /// deadline.
+    pub(crate) fn outcome_for_holder(&self) -> Outcome {
+        self.outcome.clone().unwrap_or(Outcome::Throttled)
+    }
+}
+
+fn timed_out(timeout: Duration) -> StoreError {
+    StoreError::new(StoreErrorKind::Unanswered, format!("the store did not respond within {timeout:?}"))
+        .with_fix("check the network, or use a longer lease")
+}

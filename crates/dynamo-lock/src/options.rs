@@ -1,0 +1,176 @@
+//! [`LockOptions`]: the options of one acquisition, and the ways to acquire a lock with them.
+
+use std::fmt;
+use std::time::Duration;
+
+use dynamo_lock_protocol::{
+    Acquire, ConfigError, DATA_MAX, Held, Holder, LEASE_MIN, Renewal, Request, Timing, WaitMode,
+};
+
+use crate::acquisition::Acquired;
+use crate::error::{AcquireError, WithError};
+use crate::guard::Guard;
+use crate::lock::Lock;
+use crate::observer::Event;
+
+/// Options of one acquisition, returned by [`Lock::options`], and the ways to acquire the lock with them.
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until something is acquired with them"]
+pub struct LockOptions {
+    lock: Lock,
+    lease: Option<Duration>,
+    renewal: Renewal,
+    max_hold: Option<Duration>,
+    data: Option<String>,
+}
+
+impl LockOptions {
+    pub(crate) fn new(lock: Lock) -> Self {
+        Self { lock, lease: None, renewal: Renewal::Automatic, max_hold: None, data: None }
+    }
+
+    /// Sets the lease of this acquisition, 1 s to 1 h. Default: the lease of the client.
+    ///
+    /// The heartbeat and poll intervals are then the defaults for this lease, even if the client sets others.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// Sets how the lease is renewed. Default: [`Renewal::Automatic`].
+    pub fn renewal(mut self, renewal: Renewal) -> Self {
+        self.renewal = renewal;
+        self
+    }
+
+    /// Sets the maximum time from the acquisition to the loss of the lock, at least 1 s. Default: unlimited.
+    ///
+    /// When it has passed, the guard reports [`LossReason::MaxHold`](crate::LossReason::MaxHold), even if all renewals succeed. Use it so that work
+    /// which hangs does not keep the lock.
+    pub fn max_hold(mut self, max_hold: Duration) -> Self {
+        self.max_hold = Some(max_hold);
+        self
+    }
+
+    /// Sets data that is stored with the lock, at most 4,096 bytes. Default: the data of the previous holder is kept.
+    ///
+    /// Others read it with [`Lock::inspect`]. It stays in the row after the release, until it is replaced.
+    pub fn data(mut self, data: impl Into<String>) -> Self {
+        self.data = Some(data.into());
+        self
+    }
+
+    /// Like [`Lock::acquire`], with these options.
+    ///
+    /// # Errors
+    /// Same as [`Lock::acquire`], and [`AcquireError::Config`] if an option is out of range.
+    ///
+    /// # Cancel safety
+    /// Same as [`Lock::acquire`].
+    pub async fn acquire(self) -> Result<Guard, AcquireError> {
+        self.wait(None).await
+    }
+
+    /// Like [`Lock::acquire_within`], with these options.
+    ///
+    /// # Errors
+    /// Same as [`Lock::acquire_within`], and [`AcquireError::Config`] if an option is out of range.
+    ///
+    /// # Cancel safety
+    /// Same as [`Lock::acquire`].
+    pub async fn acquire_within(self, limit: Duration) -> Result<Guard, AcquireError> {
+        self.wait(Some(limit)).await
+    }
+
+    /// Like [`Lock::try_acquire`], with these options.
+    ///
+    /// # Errors
+    /// Same as [`Lock::try_acquire`], and [`AcquireError::Config`] if an option is out of range.
+    ///
+    /// # Cancel safety
+    /// Same as [`Lock::acquire`].
+    pub async fn try_acquire(self) -> Result<TryAcquire, AcquireError> {
+        match self.drive(WaitMode::Try, None).await? {
+            Acquired::Held(held) => Ok(TryAcquire::Acquired(self.guard(*held))),
+            Acquired::Contended(holder) => Ok(TryAcquire::Held(holder)),
+        }
+    }
+
+    /// Like [`Lock::with`], with these options.
+    ///
+    /// # Errors
+    /// Same as [`Lock::with`], and [`AcquireError::Config`] if an option is out of range.
+    ///
+    /// # Cancel safety
+    /// Same as [`Lock::with`].
+    pub async fn with<T: fmt::Debug>(self, work: impl AsyncFnOnce(&Guard) -> T) -> Result<T, WithError<T>> {
+        let guard = self.acquire().await?;
+        let output = guard.run(work(&guard)).await.map_err(WithError::Lost)?;
+        match guard.release().await {
+            Ok(()) => Ok(output),
+            Err(error) => Err(WithError::Release { output, error }),
+        }
+    }
+
+    async fn wait(self, limit: Option<Duration>) -> Result<Guard, AcquireError> {
+        match self.drive(WaitMode::Wait, limit).await? {
+            Acquired::Held(held) => Ok(self.guard(*held)),
+            // Unreachable, because a machine that waits does not report contention.
+            Acquired::Contended(holder) => {
+                Err(AcquireError::TimedOut { holder: Some(holder), waited: limit.unwrap_or_default() })
+            }
+        }
+    }
+
+    async fn drive(&self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<Acquired, AcquireError> {
+        let core = &self.lock.client.core;
+        let timing = match self.lease {
+            Some(lease) => core.timing.with_lease(lease)?,
+            None => core.timing.clone(),
+        };
+        if let Some(max_hold) = self.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
+            return Err(ConfigError::MaxHold { max_hold }.into());
+        }
+        if let Some(bytes) = self.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
+            return Err(ConfigError::Data { bytes }.into());
+        }
+        let machine = Acquire::new(self.request(timing, wait_mode), core.watches.get(&self.lock.name));
+        let began = core.clock.now();
+        let acquired = core.acquire(machine, limit).await?;
+        if let Acquired::Held(held) = &acquired {
+            let waited = core.clock.now().holder_elapsed_since(began);
+            core.observer.event(Event::Acquired { name: held.name(), token: held.token(), waited });
+        }
+        Ok(acquired)
+    }
+
+    pub(crate) fn request(&self, timing: Timing, wait_mode: WaitMode) -> Request {
+        Request {
+            name: self.lock.name.clone(),
+            owner: self.lock.client.core.owner.clone(),
+            timing,
+            renewal: self.renewal,
+            max_hold: self.max_hold,
+            data: self.data.clone(),
+            liveness_key: self.lock.client.core.store.liveness_key().map(str::to_owned),
+            wait_mode,
+        }
+    }
+
+    fn guard(&self, held: Held) -> Guard {
+        Guard::new(self.lock.client.core.clone(), held)
+    }
+}
+
+/// Result of [`Lock::try_acquire`].
+///
+/// Match on the value and keep the guard. There is no method that returns only whether the lock was acquired, because a
+/// call on a temporary value would drop the guard, which releases the lock.
+#[derive(Debug)]
+#[must_use = "the lock is released when the guard in it is dropped"]
+pub enum TryAcquire {
+    /// The lock was acquired.
+    Acquired(Guard),
+    /// Another client holds the lock. The holder was read by the same request.
+    Held(Holder),
+}

@@ -1,0 +1,165 @@
+//! The renewal task of a guard, and the state that it shares with the guard.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use dynamo_lock_protocol::{FencingToken, Held, HeldStep, LockName, LossReason};
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+use tokio_util::sync::CancellationToken;
+
+use crate::core::{Core, Reply};
+use crate::observer::Event;
+use crate::store::StoreError;
+use crate::sync::lock;
+
+/// Maximum length of one sleep, so that a deadline is noticed soon after the host has resumed (R4).
+const SLICE: Duration = Duration::from_millis(250);
+
+/// State that a guard shares with its renewal task.
+pub(crate) struct Holding {
+    core: Arc<Core>,
+    name: LockName,
+    token: FencingToken,
+    held: Mutex<Held>,
+    last_error: Mutex<Option<StoreError>>,
+    /// Wakes the renewal task, because a renewal was requested.
+    wake: Notify,
+    /// Notifies callers that wait for a renewal.
+    changed: Notify,
+    /// Cancelled when the lock is lost, released or dropped.
+    stop: CancellationToken,
+    /// Cancelled when the guard is released or dropped.
+    ended: CancellationToken,
+    /// Whether the observer has received the loss.
+    reported: AtomicBool,
+}
+
+impl Holding {
+    pub(crate) fn new(core: Arc<Core>, held: Held) -> Arc<Self> {
+        Arc::new(Self {
+            core,
+            name: held.name().clone(),
+            token: held.token(),
+            held: Mutex::new(held),
+            last_error: Mutex::default(),
+            wake: Notify::new(),
+            changed: Notify::new(),
+            stop: CancellationToken::new(),
+            ended: CancellationToken::new(),
+            reported: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
+    pub(crate) fn name(&self) -> &LockName {
+        &self.name
+    }
+
+    pub(crate) fn token(&self) -> FencingToken {
+        self.token
+    }
+
+    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
+        lock(&self.held)
+    }
+
+    /// Returns the error of the last renewal, if it failed.
+    pub(crate) fn last_error(&self) -> Option<StoreError> {
+        lock(&self.last_error).clone()
+    }
+
+    /// Returns the token that is cancelled when the lock is lost, released or dropped.
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Ends the renewal task, because the guard is released or dropped.
+    pub(crate) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    /// Wakes the renewal task, because a renewal was requested.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Returns a future that completes after the next renewal or loss.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Returns the reason of the loss if the lock is lost now, and reports it.
+    pub(crate) fn check(&self) -> Option<LossReason> {
+        let at = self.core.clock.now();
+        let loss = self.held().check(at);
+        if let Some(loss) = loss {
+            self.report(loss);
+        }
+        loss
+    }
+
+    /// Reports the loss to the observer and to all waiting callers, once.
+    pub(crate) fn report(&self, reason: LossReason) {
+        self.stop.cancel();
+        if self.reported.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let last_error = self.last_error();
+        let (name, token) = (&self.name, self.token);
+        self.core.observer.event(Event::Lost { name, token, reason, last_error: last_error.as_ref() });
+        self.changed.notify_waiters();
+    }
+
+    /// Renews the lock and watches its deadline, until it is lost or the guard ends.
+    pub(crate) async fn keep(self: Arc<Self>) {
+        loop {
+            let step = self.core.now(|now| self.held().next(now));
+            match step {
+                HeldStep::Lost(loss) => return self.report(loss),
+                HeldStep::Sleep(length) => tokio::select! {
+                    biased;
+                    () = self.ended.cancelled() => return,
+                    () = self.wake.notified() => {}
+                    () = self.core.pause(length.min(SLICE)) => {}
+                },
+                HeldStep::Write(op) => {
+                    let timeout = self.held().attempt_timeout();
+                    tokio::select! {
+                        biased;
+                        () = self.ended.cancelled() => return,
+                        // The deadline is a local timer, so that a loss does not wait for a request.
+                        loss = self.until_lost() => return self.report(loss),
+                        reply = self.core.write(op, timeout) => self.handle(reply),
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle(&self, reply: Reply) {
+        let outcome = reply.outcome_for_holder();
+        self.core.now(|now| self.held().handle_outcome(now, reply.sent_at, &outcome, reply.date));
+        *lock(&self.last_error) = reply.error;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until the lock is lost.
+    pub(crate) async fn until_lost(&self) -> LossReason {
+        loop {
+            let at = self.core.clock.now();
+            let left = {
+                let mut held = self.held();
+                match held.check(at) {
+                    Some(loss) => return loss,
+                    None => held.time_left(at),
+                }
+            };
+            self.core.pause(left.min(SLICE)).await;
+        }
+    }
+}

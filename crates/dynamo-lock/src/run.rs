@@ -1,0 +1,233 @@
+//! The loop between a state machine of the protocol and the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dynamo_lock_protocol::{
+    ClockReading, Liveness, LockName, Machine, Op, Outcome, Release, ReleaseEnd, Response, Step,
+};
+use tokio::runtime::Handle;
+
+use crate::core::{Core, Reply};
+use crate::observer::Event;
+use crate::store::{BoxFuture, Consistency, StoreError};
+
+/// One task of a client: a state machine, and the request that it is waiting for.
+///
+/// If it is dropped before its end, and a write in flight may acquire the lock, then a background task waits for the
+/// response and releases the lock.
+pub(crate) struct Run<M: Task> {
+    core: Arc<Core>,
+    name: LockName,
+    machine: M,
+    /// Maximum time for one try of a request.
+    timeout: Duration,
+    runtime: Handle,
+    in_flight: Option<BoxFuture<'static, Reply>>,
+    last_error: Option<StoreError>,
+    /// Whether a request has ended. A time limit of zero still allows one.
+    has_response: bool,
+    finished: bool,
+}
+
+/// A machine that [`Run`] can drive. Implemented for all machines of the protocol.
+pub(crate) trait Task: Machine<CleanUp: Into<Release>> + Clone + Send + 'static {}
+
+impl<M: Machine<CleanUp: Into<Release>> + Clone + Send + 'static> Task for M {}
+
+impl<M: Task> Run<M> {
+    pub(crate) fn new(core: &Arc<Core>, name: &LockName, machine: M, timeout: Duration) -> Self {
+        Self {
+            core: core.clone(),
+            name: name.clone(),
+            machine,
+            timeout,
+            runtime: Handle::current(),
+            in_flight: None,
+            last_error: None,
+            has_response: false,
+            finished: false,
+        }
+    }
+
+    /// Runs the machine to its end.
+    ///
+    /// # Errors
+    /// The store's error if it refused a request and the machine does not retry refusals.
+    pub(crate) async fn to_end(&mut self) -> Result<M::End, StoreError> {
+        loop {
+            // Without a limit it ends only with the machine.
+            if let Some(end) = self.until_end_or(None).await? {
+                return Ok(end);
+            }
+        }
+    }
+
+    /// Runs the machine to its end, or until it would wait any longer than `limit`. Then it returns `None`.
+    pub(crate) async fn until_end_or(&mut self, limit: Option<Duration>) -> Result<Option<M::End>, StoreError> {
+        let began = self.core.clock.now();
+        loop {
+            let left = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(self.waited(began)));
+            let step = self.core.now(|now| self.machine.next(now));
+            // At the limit the machine does not wait any longer, but it may still acquire a lock that is free.
+            if left.is_zero() && self.has_response && matches!(step, Step::Pause(_) | Step::Read { .. }) {
+                return Ok(None);
+            }
+            match step {
+                Step::Write(op) => self.write(op).await?,
+                Step::Read { strong } => self.read(strong, left).await?,
+                Step::Pause(length) => self.core.pause(length.min(left)).await,
+                Step::CleanUp(clean_up) => self.clean_up(clean_up.into()),
+                Step::Done(end) => {
+                    self.finished = true;
+                    return Ok(Some(end));
+                }
+            }
+        }
+    }
+
+    /// Returns the time waited. It does not include a suspension of the host or a jump of its wall clock.
+    pub(crate) fn waited(&self, began: ClockReading) -> Duration {
+        self.core.clock.now().waiter_elapsed_since(began)
+    }
+
+    pub(crate) fn machine(&self) -> &M {
+        &self.machine
+    }
+
+    /// Returns the last error of the store, if the last request failed.
+    pub(crate) fn last_error(&mut self) -> Option<StoreError> {
+        self.last_error.take()
+    }
+
+    /// Ends the task early. If a write was not answered and may have acquired the lock, one try of a release is waited for.
+    /// Further tries follow in the background.
+    pub(crate) async fn give_back(mut self) {
+        if let Some(release) = self.core.now(|now| self.machine.cancel(now)) {
+            let mut release: Release = release.into();
+            if let Step::Write(op) = self.core.now(|now| release.next(now)) {
+                let reply = self.core.write(op, self.timeout).await;
+                self.core.now(|now| release.handle_outcome(now, &reply.outcome_for_holder()));
+            }
+            if !matches!(self.core.now(|now| release.next(now)), Step::Done(_)) {
+                self.clean_up(release);
+            }
+        }
+        self.finished = true;
+    }
+
+    async fn write(&mut self, op: Op) -> Result<(), StoreError> {
+        let flight = self.core.write(op, self.request_timeout());
+        let reply = self.in_flight.insert(flight).await;
+        self.in_flight = None;
+        self.has_response = true;
+        self.last_error = reply.error.clone();
+        let outcome = match &reply.outcome {
+            Err(error) if !self.machine.retries_refusals() => return Err(error.clone()),
+            _ => reply.outcome_for_holder(),
+        };
+        self.core.now(|now| {
+            // After `now`, as the machine requires.
+            let liveness = match &outcome {
+                Outcome::Conflict(Some(row)) if self.machine.may_acquire() => self.core.liveness(row),
+                _ => Liveness::Unknown,
+            };
+            let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
+            self.machine.handle(now, response.with_liveness(liveness));
+        });
+        self.remember();
+        Ok(())
+    }
+
+    async fn read(&mut self, strong: bool, left: Duration) -> Result<(), StoreError> {
+        let consistency = if strong { Consistency::Strong } else { Consistency::Eventual };
+        let timeout = self.request_timeout();
+        let timeout = if self.has_response { timeout.min(left) } else { timeout };
+        let answer = self.core.read(&self.name, consistency, timeout).await;
+        self.has_response = true;
+        match answer.result {
+            Ok(row) => self.core.now(|now| {
+                // After `now`, as the machine requires.
+                let liveness = match &row {
+                    Some(row) if self.machine.may_acquire() => self.core.liveness(row),
+                    _ => Liveness::Unknown,
+                };
+                let response = Response::row(row.as_ref()).with_date(answer.date);
+                self.machine.handle(now, response.with_liveness(liveness));
+            }),
+            Err(error) if error.is_retryable() => {
+                self.core.observer.event(Event::RequestFailed { name: &self.name, error: &error });
+                self.last_error = Some(error);
+                self.core.now(|now| self.machine.handle(now, Response::unread()));
+            }
+            Err(error) => return Err(error),
+        }
+        self.remember();
+        Ok(())
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.timeout.min(self.machine.request_limit(self.core.clock.now()))
+    }
+
+    fn remember(&self) {
+        if let Some(watch) = self.machine.watch() {
+            self.core.watches.insert(&self.name, watch);
+        }
+    }
+
+    fn clean_up(&self, release: Release) {
+        let (core, timeout) = (self.core.clone(), self.timeout);
+        self.core.in_background(&self.runtime, clean_up(core, release, timeout));
+    }
+}
+
+impl<M: Task> Drop for Run<M> {
+    fn drop(&mut self) {
+        if self.finished || !self.machine.may_acquire() {
+            return;
+        }
+        let (core, timeout) = (self.core.clone(), self.timeout);
+        let Some(flight) = self.in_flight.take() else {
+            if let Some(release) = core.now(|now| self.machine.cancel(now)) {
+                self.clean_up(release.into());
+            }
+            return;
+        };
+        let mut machine = self.machine.clone();
+        self.core.in_background(&self.runtime, async move {
+            let reply = flight.await;
+            let outcome = reply.outcome_for_holder();
+            let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
+            core.now(|now| machine.handle(now, response));
+            let release: Option<Release> = core.now(|now| machine.cancel(now)).map(Into::into);
+            if let Some(release) = release {
+                clean_up(core, release, timeout).await;
+            }
+        });
+    }
+}
+
+impl Core {
+    /// Sends a release until it has an outcome, or until its outcome does not matter any more.
+    pub(crate) async fn release(
+        self: &Arc<Self>,
+        release: Release,
+        timeout: Duration,
+    ) -> Result<ReleaseEnd, StoreError> {
+        let name = release.name().clone();
+        Run::new(self, &name, release, timeout).to_end().await
+    }
+}
+
+/// Releases what an abandoned operation may have left.
+async fn clean_up(core: Arc<Core>, release: Release, timeout: Duration) {
+    let name = release.name().clone();
+    if let Err(error) = core.release(release, timeout).await {
+        tracing::warn!(
+            lock = name.as_str(),
+            %error,
+            "cannot clean up after an abandoned acquisition; its lease expires by itself"
+        );
+    }
+}

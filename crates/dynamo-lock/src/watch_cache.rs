@@ -1,0 +1,38 @@
+//! Observations of held locks, kept between acquisitions.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use dynamo_lock_protocol::{LockName, Watch};
+
+use crate::sync::lock;
+
+/// Maximum number of locks whose observation is kept.
+const WATCHES_MAX: usize = 1024;
+
+/// The latest observation of each held lock, so that several short attempts add up to one long observation.
+#[derive(Debug, Default)]
+pub(crate) struct WatchCache {
+    watches: Mutex<BTreeMap<LockName, Watch>>,
+}
+
+impl WatchCache {
+    /// Returns the observation of a lock.
+    pub(crate) fn get(&self, name: &LockName) -> Option<Watch> {
+        lock(&self.watches).get(name).cloned()
+    }
+
+    /// Stores the observation of a lock. A full cache forgets the lock whose name sorts first.
+    pub(crate) fn insert(&self, name: &LockName, watch: &Watch) {
+        let mut watches = lock(&self.watches);
+        if watches.len() >= WATCHES_MAX && !watches.contains_key(name) {
+            watches.pop_first();
+        }
+        watches.insert(name.clone(), watch.clone());
+    }
+
+    /// Forgets the observation of a lock, because this client has acquired it.
+    pub(crate) fn remove(&self, name: &LockName) {
+        lock(&self.watches).remove(name);
+    }
+}

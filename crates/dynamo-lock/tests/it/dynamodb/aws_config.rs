@@ -1,0 +1,157 @@
+//! Region, credentials and profile of a DynamoDB store URL, in child processes with their own environment.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::process::Command;
+
+use dynamo_lock::LockName;
+use dynamo_lock::store::Consistency;
+
+use crate::url::{ARN, open};
+
+/// Environment variable with the store URL that a child process opens.
+const URL: &str = "DYNAMO_LOCK_TEST_URL";
+
+/// Entry point of the processes that [`open_in_environment`] starts. Otherwise it does nothing.
+#[tokio::test]
+async fn second_process() {
+    let Ok(url) = std::env::var(URL) else { return };
+    match open(&url).await {
+        Ok(store) if url.contains("endpoint=") => {
+            let name = LockName::new("a").expect("a name");
+            println!("answer: {:?}", store.read(&name, Consistency::Strong).await.result);
+        }
+        Ok(_) => println!("answer: opened"),
+        Err(error) => println!("answer: {:?}: {error}", error.kind()),
+    }
+}
+
+/// Opens the store of `url` in a process with just these environment variables. Returns the result as text.
+fn open_in_environment(url: &str, variables: &[(&str, &str)]) -> String {
+    let mut command = Command::new(std::env::current_exe().expect("this test binary"));
+    command.args(["dynamodb::aws_config::second_process", "--exact", "--nocapture"]).env_clear().env(URL, url);
+    let output = command.envs(variables.iter().copied()).output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let answer = text.lines().find_map(|line| line.split_once("answer: "));
+    answer.unwrap_or_else(|| panic!("no answer: {text}")).1.to_owned()
+}
+
+#[test]
+fn missing_region_error_names_ways_to_set_it() {
+    let message = open_in_environment("dynamodb://Lock", &[("HOME", "/nowhere")]);
+    let fixes = ["no AWS Region", "AWS_REGION", "profile", "?region="];
+    assert!(fixes.iter().all(|fix| message.contains(fix)), "{message}");
+    // Control: a Region from any of these sources is found.
+    let region = ("AWS_REGION", "eu-west-1");
+    for (url, variables) in [
+        ("dynamodb://Lock", vec![region]),
+        ("dynamodb://Lock?region=eu-west-1", vec![]),
+        (&format!("dynamodb://{ARN}"), vec![]),
+    ] {
+        let message = open_in_environment(url, &variables);
+        assert!(!message.contains("no AWS Region"), "{url}: {message}");
+    }
+}
+
+/// Starts a server that refuses one request. Returns its endpoint, and a thread that returns the head of that request.
+fn refusing_server() -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("an address"));
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a request");
+        let lines = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+        let head: String = lines.map(|line| line + "\n").collect();
+        let body = r#"{"__type":"x#AccessDeniedException"}"#;
+        let answer = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).expect("an answer");
+        head
+    });
+    (endpoint, server)
+}
+
+/// AWS configuration files with two profiles: `work` has keys, and `bare` has none.
+struct AwsFiles {
+    _directory: tempfile::TempDir,
+    config: String,
+    credentials: String,
+}
+
+impl AwsFiles {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            path.to_str().expect("text").to_owned()
+        };
+        let config = file("config", "[profile work]\nregion = eu-west-1\n[profile bare]\nregion = eu-west-1\n");
+        let keys = "[work]\naws_access_key_id = KEYOFPROFILE\naws_secret_access_key = secret\n";
+        let credentials = file("credentials", keys);
+        Self { _directory: directory, config, credentials }
+    }
+
+    /// Opens the store of `url` with these files and `more` environment variables.
+    fn open(&self, url: &str, more: &[(&str, &str)]) -> String {
+        let files = [
+            ("AWS_CONFIG_FILE", self.config.as_str()),
+            ("AWS_SHARED_CREDENTIALS_FILE", &self.credentials),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ];
+        open_in_environment(url, &[&files, more].concat())
+    }
+}
+
+const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "KEYOFENVIRONMENT"), ("AWS_SECRET_ACCESS_KEY", "secret")];
+
+#[test]
+fn profile_in_url_overrides_keys_in_environment() {
+    let aws = AwsFiles::new();
+    let with_profile = [KEYS[0], KEYS[1], ("AWS_PROFILE", "work")];
+    for (query, variables, key) in [
+        ("&profile=work", &KEYS[..], "KEYOFPROFILE"),
+        ("&profile=work", &[], "KEYOFPROFILE"),
+        // Controls: without a profile in the URL the order of the SDK applies, in which keys come first.
+        ("&region=eu-west-1", &KEYS, "KEYOFENVIRONMENT"),
+        ("", &with_profile, "KEYOFENVIRONMENT"),
+    ] {
+        let (endpoint, server) = refusing_server();
+        let answer = aws.open(&format!("dynamodb://Lock?endpoint={endpoint}{query}"), variables);
+        assert!(answer.contains("access denied"), "the request was sent: {answer}");
+        let head = server.join().expect("a head");
+        assert!(head.contains(&format!("Credential={key}/")) && head.contains("/eu-west-1/"), "{query}: {head}");
+    }
+}
+
+#[test]
+fn missing_profile_is_an_error_despite_other_credentials() {
+    let aws = AwsFiles::new();
+    let region = [("AWS_REGION", "eu-west-1")];
+    for (query, variables) in [("", &KEYS[..]), ("", &[]), ("", &region), ("&region=eu-west-1", &KEYS)] {
+        let answer = aws.open(&format!("dynamodb://Lock?profile=nosuch{query}"), variables);
+        assert!(
+            answer.starts_with("Misconfigured: there is no profile `nosuch` in the AWS configuration; "),
+            "{answer}"
+        );
+    }
+    // Control: an existing profile is found.
+    let answer = aws.open("dynamodb://Lock?profile=work", &KEYS);
+    assert_eq!(answer, "opened");
+}
+
+#[test]
+fn profile_without_credentials_uses_no_other_keys() {
+    let aws = AwsFiles::new();
+    for variables in [&KEYS[..], &[]] {
+        let answer = aws.open("dynamodb://Lock?profile=bare&endpoint=http://127.0.0.1:1", variables);
+        assert!(answer.contains("Misconfigured") && answer.contains("profile `bare`"), "{answer}");
+    }
+}
+
+#[test]
+fn unreadable_aws_configuration_is_reported() {
+    let aws = AwsFiles::new();
+    std::fs::write(&aws.config, "[profile work]\nhunter2\n").expect("a file");
+    let answer = aws.open("dynamodb://Lock?profile=work&region=eu-west-1", &KEYS);
+    assert!(answer.starts_with("Misconfigured: cannot read the AWS configuration: "), "{answer}");
+    assert!(answer.contains(&aws.config) && answer.contains("line 2") && !answer.contains("hunter2"), "{answer}");
+}

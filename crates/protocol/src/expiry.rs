@@ -1,0 +1,114 @@
+//! The decision whether a lease has expired (R2 and §5).
+
+use std::time::Duration;
+
+use crate::row::{HeldRow, LegacyRow, RowState};
+use crate::service_clock::{ServiceClock, ServiceDate};
+use crate::time::{ClockReading, millis};
+use crate::watch::{Liveness, Watch};
+
+/// Result of [`expiry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// The lease has expired, so that no guard of it is valid and the lock may be taken over.
+    Expired,
+    /// The lease may not have expired. Without a renewal it can be taken over after a time within these bounds.
+    Running {
+        /// Earliest end, from now.
+        earliest: Duration,
+        /// Latest end, from now. A child process of the holder may keep the lock for longer.
+        latest: Duration,
+    },
+}
+
+/// Facts from which [`expiry`] decides, besides the row.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// Reading of the host's clocks, taken after the row was read.
+    pub at: ClockReading,
+    /// Service time as far as responses bound it, `None` if the store has no service clock.
+    pub service: Option<&'a ServiceClock>,
+    /// Date of the very response that contained the row.
+    pub date: Option<ServiceDate>,
+    /// Result of a liveness check that began after `at`.
+    pub liveness: Liveness,
+    /// Observation of exactly this version of the row, if there is one.
+    pub watch: Option<&'a Watch>,
+    /// Time past the end of a row of npm dynamo-lock during which it is still respected.
+    pub legacy_skew: Duration,
+}
+
+impl Evidence<'_> {
+    fn interval(&self) -> Option<(u64, u64)> {
+        self.service.and_then(|clock| clock.interval(self.at))
+    }
+}
+
+/// Decides whether the lease in a row has expired, and when it may expire. A free row counts as expired.
+///
+/// The result is [`Expiry::Expired`] only if this is certain:
+///
+/// - the liveness check has shown that the holder's processes have ended, or
+/// - the row has a service timestamp, and the date of the response that contained it is surely later (§5), or
+/// - this version of the row has been observed for its whole lease (R2).
+///
+/// A live child process of the holder outweighs the last two. For a row of npm dynamo-lock, service time must be past
+/// `expiresOn` and the skew; without a service clock the wall clock takes its place.
+pub fn expiry(state: &RowState, evidence: &Evidence<'_>) -> Expiry {
+    match state {
+        RowState::Free => Expiry::Expired,
+        RowState::Held(held) => native(held, evidence),
+        RowState::Legacy(legacy) => npm(legacy, evidence),
+    }
+}
+
+/// Decides as npm dynamo-lock does: on the wall clock alone, without any tolerance.
+pub(crate) fn expired_for_npm(state: &RowState, wall_ms: u64) -> bool {
+    match state {
+        RowState::Free => true,
+        RowState::Held(held) => held.expires_on <= wall_ms,
+        RowState::Legacy(legacy) => legacy.expires_on <= i64::try_from(wall_ms).unwrap_or(i64::MAX),
+    }
+}
+
+fn native(held: &HeldRow, evidence: &Evidence<'_>) -> Expiry {
+    let lower = evidence.date.filter(|_| held.service_timestamp).map(ServiceDate::lower_when_received);
+    let expired_on_service_clock = lower.is_some_and(|lower| lower > held.expires_on);
+    let observed_for_lease = evidence.watch.is_some_and(|watch| watch.has_expired(evidence.at)); // R2
+    match evidence.liveness {
+        Liveness::Dead => return Expiry::Expired,
+        Liveness::ChildAlive => {}
+        Liveness::Unknown | Liveness::ProcessAlive => {
+            if expired_on_service_clock || observed_for_lease {
+                return Expiry::Expired;
+            }
+        }
+    }
+    let interval = evidence.interval().filter(|_| held.service_timestamp);
+    // The service timestamp or one whole lease of observation from now, whichever comes first.
+    let (earliest, latest) = interval.map_or((Duration::ZERO, held.lease), |(lower, upper)| {
+        (until(held.expires_on, upper), until(held.expires_on, lower).min(held.lease))
+    });
+    Expiry::Running { earliest: earliest.min(latest), latest }
+}
+
+fn npm(legacy: &LegacyRow, evidence: &Evidence<'_>) -> Expiry {
+    // A lock that was freed by force or never held has expired on every clock.
+    let Some(expires_on) = u64::try_from(legacy.expires_on).ok().filter(|expires_on| *expires_on > 0) else {
+        return Expiry::Expired;
+    };
+    let respected_until = expires_on.saturating_add(millis(evidence.legacy_skew));
+    let time = match evidence.service {
+        Some(_) => evidence.date.map(ServiceDate::lower_when_received),
+        None => Some(evidence.at.wall_ms),
+    };
+    if time.is_some_and(|time| time > respected_until) {
+        return Expiry::Expired;
+    }
+    let (lower, upper) = evidence.interval().unwrap_or((evidence.at.wall_ms, evidence.at.wall_ms));
+    Expiry::Running { earliest: until(expires_on, upper), latest: until(respected_until, lower) }
+}
+
+fn until(end_ms: u64, now_ms: u64) -> Duration {
+    Duration::from_millis(end_ms.saturating_sub(now_ms))
+}

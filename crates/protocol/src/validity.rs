@@ -1,0 +1,47 @@
+//! Local validity: the time during which a holder may rely on its lease.
+
+use std::time::Duration;
+
+use crate::attr;
+use crate::config::DRIFT_PER_MILLE;
+use crate::row::Row;
+use crate::service_clock::ServiceDate;
+use crate::time::{ClockReading, Deadline, SentAt};
+
+/// The two bounds of a lease's local validity. The lease is valid until the first of them passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Validity {
+    /// Bound counted from before the request was sent (R1).
+    pub(crate) sent: Deadline,
+    /// Bound by the row's own `expiresOn`: service time could reach it then (R6). `None` without a date.
+    pub(crate) row: Option<Deadline>,
+}
+
+impl Validity {
+    /// Returns the time left, zero if the validity has ended.
+    pub(crate) fn left(&self, at: ClockReading) -> Duration {
+        self.row.map_or(Duration::MAX, |row| row.left(at)).min(self.sent.left(at))
+    }
+
+    /// Returns whether the validity has ended.
+    pub(crate) fn passed(&self, at: ClockReading) -> bool {
+        self.left(at).is_zero()
+    }
+
+    /// Returns whether the validity ended while the host was suspended.
+    pub(crate) fn slept_through(&self, at: ClockReading) -> bool {
+        let ended = |d: &Deadline| d.passed(at);
+        let awake = |d: &Deadline| d.passed(at) && d.passed_awake(at);
+        (ended(&self.sent) || self.row.as_ref().is_some_and(ended))
+            && !awake(&self.sent)
+            && !self.row.as_ref().is_some_and(awake)
+    }
+}
+
+/// Returns the time at which service time, bounded from this response's date alone, could reach the row's `expiresOn`,
+/// with or without a service timestamp (R6). Returns `None` without a date.
+pub(crate) fn row_deadline(row: &Row, response: Option<(ServiceDate, SentAt)>) -> Option<Deadline> {
+    let (date, sent_at) = response?;
+    let left = row.whole(attr::EXPIRES_ON)?.saturating_sub(date.upper_when_sent());
+    Some(Deadline::new(sent_at, Duration::from_millis(left * (1000 - DRIFT_PER_MILLE) / 1000)))
+}
