@@ -7,15 +7,15 @@ use dynamo_lock_protocol::{
 use std::time::Duration;
 
 use super::clocks::{self, Clocks, moved};
-use super::mutants::Bend;
 use super::service::Violation;
 use super::world::{Agent, Asked, Client, Closing, Config, Flight, Host, Machine, Shared, World};
+use crate::mutants::{Fault, MutantConfig};
 
 /// What is the same in all states of one search.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     pub config: &'a Config,
-    pub bend: &'a Bend,
+    pub mutant: &'a MutantConfig,
 }
 
 /// For which call luck is meant: each has its own nonces.
@@ -66,7 +66,7 @@ impl Context<'_> {
         let Host { frozen_ms, slept_ms, .. } = *world.hosts[usize::from(host)];
         let clocks = &self.client(host).clocks;
         let at = clocks::read(clocks, world.real_ms(self.config), frozen_ms, slept_ms);
-        if self.bend.sleep_is_not_counted {
+        if self.mutant.is(Fault::SuspensionNotCounted) {
             return ClockReading { boot_ns: at.raw_ns, wall_ms: at.wall_ms - slept_ms, ..at };
         }
         at
@@ -76,7 +76,14 @@ impl Context<'_> {
     pub fn agent_clock(&self, world: &World, agent: &Agent) -> ClockReading {
         let at = moved(self.clock(world, agent.host), -agent.lag_ms);
         match agent.machine {
-            Machine::Acquire(_) if self.bend.waiter_uses_larger_clock => ClockReading { raw_ns: at.boot_ns, ..at },
+            Machine::Acquire(_) if self.mutant.is(Fault::WaiterUsesLargerClock) => {
+                ClockReading { raw_ns: at.boot_ns, ..at }
+            }
+            // Without the wall clock: it would count the suspension, too.
+            Machine::Held(_) | Machine::Settling(_) if self.mutant.is(Fault::HolderUsesSmallerClock) => {
+                let slept_ms = world.hosts[usize::from(agent.host)].slept_ms;
+                ClockReading { boot_ns: at.boot_ns.min(at.raw_ns), wall_ms: at.wall_ms - slept_ms, ..at }
+            }
             _ => at,
         }
     }
@@ -85,8 +92,10 @@ impl Context<'_> {
         let me = &world.hosts[usize::from(host)];
         let nonce = |n: u64| u128::from(host + 1) << 96 | (luck as u128) << 64 | u128::from(n);
         let bits = nonce(me.used);
-        let lease_id = if self.bend.nonce_per_acquisition { nonce(1000 + u64::from(me.acquisitions)) } else { bits };
-        Entropy { version: bits, lease_id, jitter: 0 }
+        let version = if self.mutant.is(Fault::VersionPerHost) { nonce(0) } else { bits };
+        let lease_id =
+            if self.mutant.is(Fault::LeaseIdPerAcquisition) { nonce(1000 + u64::from(me.acquisitions)) } else { bits };
+        Entropy { version, lease_id, jitter: 0 }
     }
 
     /// Calls a machine with a time, the host's service clock and luck.
@@ -127,7 +136,7 @@ impl Context<'_> {
         let host = agent.host;
         match &mut agent.machine {
             Machine::Acquire(machine) => {
-                let noted = agent.noted.filter(|_| self.bend.reports_without_asking_again && machine.has_won());
+                let noted = agent.noted.filter(|_| self.mutant.is(Fault::ReportsWithoutCheck) && machine.has_won());
                 self.step_acquire(world, agent, noted.unwrap_or(at))
             }
             Machine::Dropped(machine) => {
@@ -171,13 +180,13 @@ impl Context<'_> {
             let before = machine.clone();
             let mut step = self.call(world, host, at, Luck::Next, |now| machine.next(now));
             let is_new = |step: &Step<_, _>| matches!(step, Step::Write(op) if op.version == version);
-            if self.bend.sent_late_ms > 0 && is_new(&step) {
+            if let (Some(Fault::SentLate(ms)), true) = (self.mutant.fault, is_new(&step)) {
                 *machine = before;
-                let late = moved(at, self.bend.sent_late_ms);
+                let late = moved(at, ms);
                 step = self.call(world, host, late, Luck::Next, |now| machine.next(now));
             }
             if is_new(&step) {
-                agent.noted = self.bend.holder_counts_from_answer.then_some(at);
+                agent.noted = self.mutant.is(Fault::HolderCountsFromAnswer).then_some(at);
                 world.host(host, |me| me.used += 1);
             }
             match step {
@@ -217,9 +226,10 @@ impl Context<'_> {
         let fresh = RecordVersion::from_random(self.luck(world, host, Luck::Next).version);
         let before = held.clone();
         let mut renewal_seq = self.call(world, host, at, Luck::Next, |now| held.next(now));
-        if self.bend.sent_late_ms > 0 && matches!(&renewal_seq, HeldStep::Write(op) if op.version == fresh) {
+        let is_new = matches!(&renewal_seq, HeldStep::Write(op) if op.version == fresh);
+        if let (Some(Fault::SentLate(ms)), true) = (self.mutant.fault, is_new) {
             *held = before;
-            let late = moved(at, self.bend.sent_late_ms);
+            let late = moved(at, ms);
             renewal_seq = self.call(world, host, late, Luck::Next, |now| held.next(now));
         }
         match renewal_seq {
@@ -272,7 +282,7 @@ impl Context<'_> {
         world.host(agent.host, |me| me.used += 1);
         let closing = Closing { release, token, lease_id, was_lost };
         world.agents.push(Shared::new(Agent::new(agent.host, Machine::Release(closing))));
-        if self.bend.renews_after_letting_go {
+        if self.mutant.is(Fault::RenewsAfterRelease) {
             world.agents.push(Shared::new(Agent::new(agent.host, Machine::Renewing(held))));
         }
     }
@@ -281,7 +291,7 @@ impl Context<'_> {
     pub fn drop_acquire(&self, world: &mut World, mut agent: Agent) -> Option<Agent> {
         let at = self.agent_clock(world, &agent);
         let Machine::Acquire(mut machine) = agent.machine else { return None };
-        if self.bend.drops_without_clean_up {
+        if self.mutant.is(Fault::DropWithoutCleanUp) {
             return None;
         }
         if matches!(&agent.flight, Some(Flight { request: Asked::Write(_), .. })) {
@@ -294,7 +304,7 @@ impl Context<'_> {
     }
 
     fn clean_up(&self, world: &mut World, host: u8, release: Option<Release>) {
-        let Some(release) = release else { return };
+        let Some(release) = release.filter(|_| !self.mutant.is(Fault::CleanUpForgotten)) else { return };
         let at = self.clock(world, host);
         let step = self.call(world, host, at, Luck::Next, |now| release.clone().next(now));
         let Step::Write(Op { kind: OpKind::Release { lease_id, token, .. }, .. }) = step else { return };
