@@ -33,9 +33,9 @@ pub struct NativeClient {
 
 #[napi]
 impl NativeClient {
-    /// Creates a client from JSON settings (see [`Settings`]). No store is opened yet.
+    /// Creates a client from JSON settings (see `settings.rs`). No store is opened yet.
     ///
-    /// `listener(kind, id, body)` receives the messages of [`port::MessageKind`].
+    /// `listener(kind, id, body)` receives the messages of `port.rs`.
     ///
     /// # Errors
     /// A one-line message if a setting is invalid.
