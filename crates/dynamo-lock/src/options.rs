@@ -45,8 +45,8 @@ impl LockOptions {
 
     /// Sets the maximum time from the acquisition to the loss of the lock, at least 1 s. Default: unlimited.
     ///
-    /// When it has passed, the guard reports [`LossReason::MaxHold`](crate::LossReason::MaxHold), even if all renewals succeed. Use it so that work
-    /// which hangs does not keep the lock.
+    /// When it has passed, the guard reports [`LossReason::MaxHold`](crate::LossReason::MaxHold), even if all renewals
+    /// succeed. Use it so that work which hangs does not keep the lock.
     pub fn max_hold(mut self, max_hold: Duration) -> Self {
         self.max_hold = Some(max_hold);
         self

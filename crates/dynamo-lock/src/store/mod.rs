@@ -26,7 +26,7 @@ pub use dynamo_lock_protocol::{
 pub use self::dynamodb::TableFault;
 pub use self::error::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
 #[cfg(feature = "config")]
-pub use self::url::{DynamoDbUrl, StoreUrl, UrlError};
+pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
 
 #[cfg(feature = "dynamodb")]
 pub use crate::error::TableMismatch;

@@ -1,5 +1,7 @@
 //! The DynamoDB store: ops as conditional updates over the official SDK.
 
+#[cfg(feature = "config")]
+mod config;
 mod date;
 mod error;
 mod expression;
@@ -82,13 +84,6 @@ impl DynamoDb {
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.client = with_timeout(self.client.config(), timeout);
-        self
-    }
-
-    /// Which profile the client's credentials are of.
-    #[cfg(feature = "config")]
-    pub(crate) fn of_profile(mut self, name: &str) -> Self {
-        self.profile = Some(name.into());
         self
     }
 
