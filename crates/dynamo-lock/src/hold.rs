@@ -28,7 +28,7 @@ impl Core {
         let hold = hold.map_err(AcquireError::Config)?;
         let timeout = hold.attempt_timeout();
         let mut run = Run::new(self, &name, hold, timeout);
-        let end = run.to_end().await.map_err(AcquireError::Store)?;
+        let end = run.complete().await.map_err(AcquireError::Store)?;
         if run.machine().has_won() {
             self.watches.remove(&name);
         }

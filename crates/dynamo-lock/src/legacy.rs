@@ -59,7 +59,7 @@ impl Lock {
         let core = &self.client.core;
         let machine = LegacyGet::new(self.name.clone(), duration_ms, core.clock.now());
         let mut run = Run::new(core, &self.name, machine, core.timing.attempt_timeout());
-        let end = run.to_end().await?;
+        let end = run.complete().await?;
         result(&self.name, end, run.last_error())
     }
 }
