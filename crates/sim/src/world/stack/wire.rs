@@ -18,7 +18,7 @@ use dynamo_lock::store::{Number, Outcome, Row, ServiceDate, Value};
 use dynamo_lock::{LockName, StoreErrorKind};
 use serde_json::{Map, Value as Json, json};
 
-use super::expected::Response;
+use super::response::Response;
 use super::sdk::{CALL, Call, Served, Table};
 use crate::world::host::Process;
 use crate::world::lock;
@@ -60,7 +60,7 @@ impl HttpLink {
     ) -> (Response, Option<ServiceDate>, Result<HttpResponse, ConnectorError>) {
         let process = &self.link.0;
         let (expected, status, body) = match (exchange.reply, exchange.result) {
-            (Reply::Answered, Some(served)) => (served.expected, served.status, served.body),
+            (Reply::Answered, Some(served)) => (served.response, served.status, served.body),
             (Reply::Throttled, _) => {
                 let code = process.draw(|rng| rng.pick(&THROTTLES));
                 (Response::Error(StoreErrorKind::Throttled), 400, error(code, "throttled"))
