@@ -54,7 +54,8 @@ pub(crate) async fn client(settings: &Settings, port: &Arc<Port>) -> Result<Clie
 fn client_over_db(settings: &Settings, port: &Arc<Port>) -> Client {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        // The SDK requires an endpoint. No request is sent to it, because `db` has its own endpoint and signs its requests.
+        // The SDK requires an endpoint. No request is sent to it, because `db` has its own endpoint and signs its
+        // requests.
         .endpoint_url("http://db.invalid")
         .allow_no_auth()
         .http_client(Db(Arc::downgrade(port)));

@@ -1,4 +1,5 @@
-//! Errors of the library as JSON: the JavaScript class to create, a code for programs, and a one-line message for people.
+//! Errors of the library as JSON: the JavaScript class to create, a code for programs, and a one-line message for
+//! people.
 
 use std::fmt::Display;
 
@@ -31,8 +32,8 @@ impl Failure {
         self.0
     }
 
-    /// Returns the failure of a call that JavaScript cancelled. Users never see it, because the promise is rejected with the reason of
-    /// the abort signal.
+    /// Returns the failure of a call that JavaScript cancelled. Users never see it, because the promise is rejected
+    /// with the reason of the abort signal.
     pub(crate) fn cancelled() -> Self {
         Self::new("store", "CANCELLED", &"cancelled")
     }

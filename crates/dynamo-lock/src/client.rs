@@ -284,7 +284,7 @@ fn host() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
-/// One row of a [`List`].
+/// Row of a [`List`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Listed {

@@ -45,7 +45,7 @@ pub enum Inspection {
 }
 
 impl Core {
-    /// Returns the state of a lock whose row was read just now, by a response with this date.
+    /// Returns the state that `row` describes. The row was read just now, by a response with this date.
     pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowError> {
         let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None }) };
         let (holder, state) = (Holder::of(row), row.state()?);
