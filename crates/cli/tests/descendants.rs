@@ -1,17 +1,12 @@
-//! Never does anything live that the command has started while the lock is free or somebody else's: whatever is done
-//! to `dynamo-lock run`, whatever the command has started, with a terminal and without.
+//! No descendant of the command is running while the lock is free or held by another client: for each way to disturb
+//! `run`, each kind of command, with and without a terminal. Needs Linux; the tests over HTTP need a DynamoDB server.
+//!
+//! This is a separate test binary because it measures leases under load and scans all processes.
 #![cfg(target_os = "linux")]
-#![allow(clippy::disallowed_methods)] // the kernel's clocks and the server's are real, so the tests wait for real
+#![allow(clippy::disallowed_methods)] // leases are measured by real clocks, so the tests wait for real
 
-#[path = "support/proxy.rs"]
-mod proxy;
 mod support;
-#[path = "support/terminal.rs"]
-mod terminal;
-#[path = "support/watcher.rs"]
-mod watcher;
 
-use std::io::Write as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,22 +15,23 @@ use std::time::{Duration, Instant};
 
 use dynamo_lock::Client;
 use dynamo_lock::store::StoreUrl;
-use proxy::{Fault, Proxy};
-use support::{Place, parent, state, until};
-use terminal::Terminal;
-use watcher::{EVERY, MARK, Watcher};
+use support::proxy::{Fault, Proxy};
+use support::terminal::Terminal;
+use support::watcher::{MARK, SCAN_INTERVAL, Watcher};
+use support::{TestDir, parent, server_url, state, try_send, wait_until};
 
+/// Lease of the runs.
 const LEASE: Duration = Duration::from_secs(2);
-/// Cells at a time.
+/// Number of cases that run at the same time.
 const WORKERS: usize = 10;
 
-/// Commands. Each makes the file `ready` once all is started.
+/// Names and scripts of the commands. Each script creates the file `ready` when all its processes are running.
 const COMMANDS: [(&str, &str); 5] = [
     ("plain", "touch ready; exec sleep 1000"),
     ("with another", "sleep 1000 & touch ready; sleep 1000"),
     ("another session", "setsid sh -c 'touch ready; exec sleep 1000' & wait"),
     ("ignores signals", "trap '' TERM INT HUP QUIT; touch ready; while :; do sleep 0.1; done"),
-    // Its parents end at once, and nothing is open in it but what it opens itself.
+    // A daemon: its parents end at once, and it has closed all inherited descriptors.
     (
         "daemon",
         "exec python3 -c 'import os, time
@@ -48,73 +44,76 @@ time.sleep(1000)'",
     ),
 ];
 
-/// What is done once the command runs.
+/// Disturbance of a run whose command is running.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Deed {
-    /// A signal to the wrapper, and one more after so much of a lease.
+enum Disturbance {
+    /// The wrapper receives this signal.
     Send(&'static str),
+    /// The wrapper is stopped, and continued after this part of a lease.
     StopAndContinue {
         after: f64,
     },
     KillSupervisor,
+    /// The store has this fault.
     Store(Fault),
 }
 
-const DEEDS: [Deed; 9] = [
-    Deed::Send("TERM"),
-    Deed::Send("INT"),
-    Deed::Send("HUP"),
-    Deed::Send("QUIT"),
-    Deed::Send("KILL"),
-    Deed::Send("STOP"),
-    Deed::StopAndContinue { after: 0.25 },
-    Deed::StopAndContinue { after: 1.5 },
-    Deed::KillSupervisor,
+const DISTURBANCES: [Disturbance; 9] = [
+    Disturbance::Send("TERM"),
+    Disturbance::Send("INT"),
+    Disturbance::Send("HUP"),
+    Disturbance::Send("QUIT"),
+    Disturbance::Send("KILL"),
+    Disturbance::Send("STOP"),
+    Disturbance::StopAndContinue { after: 0.25 },
+    Disturbance::StopAndContinue { after: 1.5 },
+    Disturbance::KillSupervisor,
 ];
 
 #[derive(Clone, Debug)]
-struct Cell {
-    deed: Deed,
+struct Case {
+    disturbance: Disturbance,
     command: (&'static str, &'static str),
     terminal: bool,
-    /// A DynamoDB server; else the embedded store.
+    /// URL of the DynamoDB server. `None` for the embedded store.
     server: Option<String>,
 }
 
-/// What came of a cell.
+/// Outcome of a case.
 #[derive(Debug, PartialEq)]
-enum Came {
-    /// Somebody else had the lock in the end.
-    Passed,
-    /// The lock was kept to the end, and so did something live for which it was.
+enum Outcome {
+    /// Another client acquired the lock.
+    Acquired,
+    /// The lock was kept, and descendants were running until the end of the observation.
     Kept,
 }
 
-static CELLS: AtomicUsize = AtomicUsize::new(0);
+/// Number of marked processes, for marks that are unique.
+static CASES: AtomicUsize = AtomicUsize::new(0);
 
-/// A process with all that it starts, which is killed in the end.
-struct Marked {
+/// A process whose descendants have a mark in their environment. All are killed when this value is dropped.
+struct MarkedProcess {
     child: Child,
     mark: String,
     _terminal: Option<Terminal>,
 }
 
-impl Marked {
-    /// Starts it, and waits until its command is ready.
-    fn start(place: &Place, mut command: Command, with_terminal: bool) -> Self {
-        let mark = format!("{}-{}", std::process::id(), CELLS.fetch_add(1, Ordering::Relaxed));
+impl MarkedProcess {
+    /// Starts the process and waits until its command is ready.
+    fn start(dir: &TestDir, mut command: Command, with_terminal: bool) -> Self {
+        let mark = format!("{}-{}", std::process::id(), CASES.fetch_add(1, Ordering::Relaxed));
         command.env(MARK, &mark).stdout(Stdio::null()).stderr(Stdio::null());
         let terminal = with_terminal.then(Terminal::new);
         if let Some(terminal) = &terminal {
-            // In a session of its own, whose terminal this is.
+            // A new session, with this as its controlling terminal.
             let mut inside = Command::new("setsid");
             inside.arg("-c").arg(command.get_program()).args(command.get_args());
             inside.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-            inside.current_dir(place.path("")).stdin(terminal.end()).stdout(terminal.end()).stderr(terminal.end());
+            inside.current_dir(dir.path("")).stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio());
             command = inside;
         }
-        let child = command.spawn().expect("it runs");
-        until("the command is ready", || place.path("ready").exists());
+        let child = command.spawn().expect("it starts");
+        wait_until("the command is ready", || dir.path("ready").exists());
         Self { child, mark, _terminal: terminal }
     }
 
@@ -122,165 +121,164 @@ impl Marked {
         self.child.id() as i32
     }
 
-    fn alive(&self) -> Vec<i32> {
-        Watcher::one().alive(&self.mark)
+    fn running(&self) -> Vec<i32> {
+        Watcher::shared().running(&self.mark)
     }
 }
 
-impl Drop for Marked {
+impl Drop for MarkedProcess {
     fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _gone = self.child.wait();
-        // A supervisor ends what is left by itself; this is for `flock`.
-        until("all have ended", || {
-            let alive = self.alive();
-            alive.iter().for_each(|pid| send("KILL", *pid));
-            alive.is_empty()
+        let _already_ended = self.child.kill();
+        let _already_ended = self.child.wait();
+        // The supervisor ends its descendants itself. Those of `flock` are killed here.
+        wait_until("all marked processes have ended", || {
+            let running = self.running();
+            running.iter().for_each(|pid| _ = try_send("KILL", pid));
+            running.is_empty()
         });
     }
 }
 
-fn send(signal: &str, pid: i32) {
-    let _gone = Command::new("kill").args(["-s", signal, &pid.to_string()]).stderr(Stdio::null()).status();
-}
-
-/// The supervisor of this wrapper.
+/// Returns the PID of this wrapper's supervisor.
 fn supervisor(wrapper: i32) -> i32 {
     let all = std::fs::read_dir("/proc").expect("Linux").flatten();
     let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let is_it = |pid: &i32| {
+    let is_supervisor = |pid: &i32| {
         let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         arguments.starts_with(b"lock-supervisor\0") && parent(*pid) == wrapper
     };
-    pids.find(is_it).expect("it has one")
+    pids.find(is_supervisor).expect("the wrapper has a supervisor")
 }
 
-/// Looks every 50 ms until two leases after somebody else has the lock, or if nobody gets it two leases after now. Fails
-/// if anything lives once somebody else has it.
-fn observe(marked: &Marked, mut others_have_it: impl FnMut() -> bool) -> Result<Came, String> {
-    let mut until = Instant::now() + 2 * LEASE;
-    let mut passed = false;
-    let mut dead_since = None;
+/// Scans the processes every 50 ms until two leases after another client has acquired the lock, or until two leases from
+/// now if none does. Returns an error if a marked process is running while another client holds the lock.
+fn observe(marked: &MarkedProcess, mut acquired_by_other: impl FnMut() -> bool) -> Result<Outcome, String> {
+    let mut end = Instant::now() + 2 * LEASE;
+    let mut acquired = false;
+    let mut ended_since = None;
     loop {
-        if !passed && others_have_it() {
-            (passed, until) = (true, Instant::now() + 2 * LEASE);
+        if !acquired && acquired_by_other() {
+            (acquired, end) = (true, Instant::now() + 2 * LEASE);
         }
-        let alive = marked.alive();
-        match (passed, alive.is_empty()) {
-            (true, false) => return Err(format!("{alive:?} live though somebody else has the lock")),
-            (true, true) if Instant::now() >= until => return Ok(Came::Passed),
-            (false, false) if Instant::now() >= until => return Ok(Came::Kept),
-            // Nothing lives: it must become somebody else's.
-            (false, true) if dead_since.get_or_insert_with(Instant::now).elapsed() > 30 * LEASE => {
-                return Err("nobody gets the lock though nothing lives for which it is kept".to_owned());
+        let running = marked.running();
+        match (acquired, running.is_empty()) {
+            (true, false) => return Err(format!("{running:?} are running, although another client holds the lock")),
+            (true, true) if Instant::now() >= end => return Ok(Outcome::Acquired),
+            (false, false) if Instant::now() >= end => return Ok(Outcome::Kept),
+            // No marked process is running, so another client must acquire the lock soon.
+            (false, true) if ended_since.get_or_insert_with(Instant::now).elapsed() > 30 * LEASE => {
+                return Err(
+                    "no client acquires the lock, although no process is running for which it is kept".to_owned()
+                );
             }
             _ => {}
         }
-        std::thread::sleep(EVERY);
+        std::thread::sleep(SCAN_INTERVAL);
     }
 }
 
-/// Somebody else who wants the lock, and keeps it until this is dropped.
+/// Another client, which waits for the lock and then holds it until this value is dropped.
 struct Contender {
-    has_it: Arc<AtomicBool>,
+    acquired: Arc<AtomicBool>,
     done: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Contender {
     fn start(store: String) -> Self {
-        let (has_it, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-        let (got, enough) = (has_it.clone(), done.clone());
-        let keep = async move {
+        let (acquired, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (has_acquired, is_done) = (acquired.clone(), done.clone());
+        let compete = async move {
             let store = StoreUrl::parse(&store).expect("a store").open().await.expect("it opens");
             let client = Client::builder(store).lease(LEASE).build().expect("valid");
-            let over = async {
-                while !enough.load(Ordering::SeqCst) {
-                    tokio::time::sleep(EVERY).await;
+            let stop = async {
+                while !is_done.load(Ordering::SeqCst) {
+                    tokio::time::sleep(SCAN_INTERVAL).await;
                 }
             };
             let hold = async {
-                let _guard = client.lock("a").expect("a name").acquire().await.expect("the store is there");
-                got.store(true, Ordering::SeqCst);
+                let _guard = client.lock("a").expect("a name").acquire().await.expect("the store responds");
+                has_acquired.store(true, Ordering::SeqCst);
                 std::future::pending::<()>().await;
             };
             tokio::select! {
-                () = over => {}
+                () = stop => {}
                 () = hold => {}
             }
         };
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(keep);
+            runtime.block_on(compete);
         });
-        Self { has_it, done, thread: Some(thread) }
+        Self { acquired, done, thread: Some(thread) }
     }
 }
 
 impl Drop for Contender {
     fn drop(&mut self) {
         self.done.store(true, Ordering::SeqCst);
-        let _panicked_or_not = self.thread.take().map(JoinHandle::join);
+        let _ignored_panic = self.thread.take().map(JoinHandle::join);
     }
 }
 
-fn live(cell: &Cell) -> Result<Came, String> {
-    let store = cell.server.as_ref().map(|server| {
+/// Runs one case.
+fn run_case(case: &Case) -> Result<Outcome, String> {
+    let store = case.server.as_ref().map(|server| {
         let proxy = Proxy::to(server);
-        let place = Place::new();
-        let table = place.path("").file_name().expect("a name").to_string_lossy().replace('.', "t");
+        let dir = TestDir::new();
+        let table = dir.path("").file_name().expect("a name").to_string_lossy().replace('.', "t");
         let url = |server: &str| format!("dynamodb://{table}?region=us-east-1&endpoint={server}&service_clock=on");
-        (Place::with_store(&url(&proxy.url())), proxy, url(server))
+        (TestDir::with_store(&url(&proxy.url())), proxy, url(server))
     });
-    let (place, proxy, direct) = match store {
-        Some((place, proxy, direct)) => (place, Some(proxy), direct),
+    let (dir, proxy, direct) = match store {
+        Some((dir, proxy, direct)) => (dir, Some(proxy), direct),
         None => {
-            let place = Place::new();
-            let store = place.store().to_owned();
-            (place, None, store)
+            let dir = TestDir::new();
+            let store = dir.store().to_owned();
+            (dir, None, store)
         }
     };
     if proxy.is_some() {
-        place.run(&["table", "create"]).ends_with(0);
+        dir.run(&["table", "create"]).exits_with(0);
     }
     let lease = LEASE.as_secs().to_string();
-    let arguments = ["run", "--lease", &lease, "--grace", "1", "a", "-c", cell.command.1];
-    let marked = Marked::start(&place, place.command(&arguments), cell.terminal);
+    let arguments = ["run", "--lease", &lease, "--grace", "1", "a", "-c", case.command.1];
+    let marked = MarkedProcess::start(&dir, dir.command(&arguments), case.terminal);
     let wrapper = marked.pid();
-    match cell.deed {
-        Deed::Send(signal) => send(signal, wrapper),
-        Deed::StopAndContinue { after } => {
-            send("STOP", wrapper);
+    match case.disturbance {
+        Disturbance::Send(signal) => _ = try_send(signal, wrapper),
+        Disturbance::StopAndContinue { after } => {
+            try_send("STOP", wrapper);
             std::thread::spawn(move || {
                 std::thread::sleep(LEASE.mul_f64(after));
-                send("CONT", wrapper);
+                try_send("CONT", wrapper);
             });
         }
-        Deed::KillSupervisor => send("KILL", supervisor(wrapper)),
-        Deed::Store(fault) => proxy.as_ref().expect("only a server has faults").set(Some(fault)),
+        Disturbance::KillSupervisor => _ = try_send("KILL", supervisor(wrapper)),
+        Disturbance::Store(fault) => proxy.as_ref().expect("only a server has faults").set_fault(Some(fault)),
     }
     let contender = Contender::start(direct);
-    let came = observe(&marked, || contender.has_it.load(Ordering::SeqCst));
+    let outcome = observe(&marked, || contender.acquired.load(Ordering::SeqCst));
     drop(marked);
     drop(proxy);
-    came
+    outcome
 }
 
-/// Lives through all cells, and tells what came of them.
-fn live_through(cells: Vec<Cell>) {
-    let all = cells.len();
-    let next = Mutex::new(cells.into_iter());
-    let (passed, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
+/// Runs all cases and asserts that none fails, and that another client acquired the lock in at least half of them.
+fn run_cases(cases: Vec<Case>) {
+    let all = cases.len();
+    let next = Mutex::new(cases.into_iter());
+    let (acquired, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
-                    let Some(cell) = next.lock().unwrap().next() else { return };
-                    match live(&cell) {
-                        Ok(Came::Passed) => _ = passed.fetch_add(1, Ordering::Relaxed),
-                        Ok(Came::Kept) => _ = kept.fetch_add(1, Ordering::Relaxed),
-                        Err(why) => failed.lock().unwrap().push(format!("{cell:?}: {why}")),
+                    let Some(case) = next.lock().unwrap().next() else { return };
+                    match run_case(&case) {
+                        Ok(Outcome::Acquired) => _ = acquired.fetch_add(1, Ordering::Relaxed),
+                        Ok(Outcome::Kept) => _ = kept.fetch_add(1, Ordering::Relaxed),
+                        Err(error) => failed.lock().unwrap().push(format!("{case:?}: {error}")),
                     }
                 }
             });
@@ -288,69 +286,61 @@ fn live_through(cells: Vec<Cell>) {
     });
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {all}: {failed:#?}", failed.len());
-    let (passed, kept) = (passed.into_inner(), kept.into_inner());
-    println!("{all} cells: somebody else had the lock in {passed}, it was kept for what lived in {kept}");
-    assert!(passed >= all / 2, "{passed} of {all}");
+    let (acquired, kept) = (acquired.into_inner(), kept.into_inner());
+    println!(
+        "{all} cases: another client acquired the lock in {acquired}, it was kept for running processes in {kept}"
+    );
+    assert!(acquired >= all / 2, "{acquired} of {all}");
 }
 
-fn cells(server: Option<String>) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    for deed in DEEDS {
+fn cases(server: Option<String>) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for disturbance in DISTURBANCES {
         for command in COMMANDS {
             for terminal in [false, true] {
-                cells.push(Cell { deed, command, terminal, server: server.clone() });
+                cases.push(Case { disturbance, command, terminal, server: server.clone() });
             }
         }
     }
-    cells
-}
-
-/// None, and said so, without a server.
-fn server(test: &str) -> Option<String> {
-    let server = std::env::var("DYNAMO_LOCK_TEST_ENDPOINT").ok();
-    if server.is_none() {
-        let why = "DYNAMO_LOCK_TEST_ENDPOINT names no server; `cargo xtask test` starts one";
-        let _ = writeln!(std::io::stdout(), "SKIPPED: {test}: {why}");
-    }
-    server
+    cases
 }
 
 #[test]
 fn no_descendant_outlives_lock_on_embedded_store() {
-    live_through(cells(None));
+    run_cases(cases(None));
 }
 
 #[test]
 fn no_descendant_outlives_lock_on_server() {
-    let Some(server) = server("no_descendant_outlives_lock_on_server") else { return };
-    live_through(cells(Some(server)));
+    let Some(server) = server_url("no_descendant_outlives_lock_on_server") else { return };
+    run_cases(cases(Some(server)));
 }
 
 #[test]
 fn no_descendant_outlives_lock_while_store_fails() {
-    let Some(server) = server("no_descendant_outlives_lock_while_store_fails") else { return };
-    let mut cells = Vec::new();
+    let Some(server) = server_url("no_descendant_outlives_lock_while_store_fails") else { return };
+    let mut cases = Vec::new();
     for fault in [Fault::Hang, Fault::Refuse, Fault::Throttle] {
         for command in COMMANDS {
-            let deed = Deed::Store(fault);
-            cells.push(Cell { deed, command, terminal: false, server: Some(server.clone()) });
+            let disturbance = Disturbance::Store(fault);
+            cases.push(Case { disturbance, command, terminal: false, server: Some(server.clone()) });
         }
     }
-    live_through(cells);
+    run_cases(cases);
 }
 
-/// The control: `flock -o`, killed, leaves its command running without the lock, and that is seen.
+/// A killed `flock -o` leaves its command running without the lock. The test detects that.
 #[test]
 fn control_descendant_that_outlives_flock_is_detected() {
-    let place = Place::new();
+    let dir = TestDir::new();
     for (_, command) in COMMANDS {
-        let _first = std::fs::remove_file(place.path("ready"));
-        let marked = Marked::start(&place, place.within("flock", &["-o", "file", "sh", "-c", command]), false);
-        send("KILL", marked.pid());
-        until("it is killed", || state(marked.pid()).is_none());
-        let free =
-            || Command::new("flock").arg("-n").arg(place.path("file")).arg("true").status().is_ok_and(|s| s.success());
-        let came = observe(&marked, free);
-        assert!(came.as_ref().is_err_and(|why| why.contains("live though")), "{came:?}");
+        let _first = std::fs::remove_file(dir.path("ready"));
+        let marked = MarkedProcess::start(&dir, dir.program("flock", &["-o", "file", "sh", "-c", command]), false);
+        try_send("KILL", marked.pid());
+        wait_until("`flock` is killed", || state(marked.pid()).is_none());
+        let is_free =
+            || Command::new("flock").arg("-n").arg(dir.path("file")).arg("true").status().is_ok_and(|s| s.success());
+        let outcome = observe(&marked, is_free);
+        assert!(outcome.as_ref().is_err_and(|error| error.contains("are running, although")), "{outcome:?}");
     }
 }

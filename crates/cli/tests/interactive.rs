@@ -1,10 +1,9 @@
-//! `run` in an interactive shell, on a terminal that a script types on: the shell's `$?` and the terminal's settings are
-//! right after each.
+//! `run` in an interactive bash on a pseudo-terminal. Each test checks the shell's `$?` and the terminal's settings.
+//!
+//! This is a separate test binary because it sends signals to sessions and job-control groups. Needs Linux and bash.
 #![cfg(target_os = "linux")]
 
 mod support;
-#[path = "support/terminal.rs"]
-mod terminal;
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -14,337 +13,344 @@ use std::time::Duration;
 
 use dynamo_lock::simulation::{Clock as _, ClockReading, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use support::{PROGRAM, Place, Running, is_stopped, state, until};
-use terminal::Terminal;
+use support::terminal::Terminal;
+use support::{PROGRAM, Running, TestDir, is_stopped, send, state, wait_until};
 
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
 
-/// bash with job control, in a session of its own.
+/// An interactive bash with job control, in a session of its own.
 struct Shell<'a> {
-    place: &'a Place,
+    dir: &'a TestDir,
     terminal: Terminal,
     bash: Child,
-    /// How much of what was said has been waited for.
-    heard: usize,
+    /// End of the output that was already expected, in bytes.
+    read_to: usize,
 }
 
 impl<'a> Shell<'a> {
-    fn new(place: &'a Place) -> Self {
+    fn new(dir: &'a TestDir) -> Self {
         let terminal = Terminal::new();
-        let inner = place.within("bash", &[]);
+        let inner = dir.program("bash", &[]);
         let mut command = Command::new("setsid");
-        command.args(["-c", "bash", "--norc", "--noprofile", "--noediting", "-i"]).current_dir(place.path(""));
+        command.args(["-c", "bash", "--norc", "--noprofile", "--noediting", "-i"]).current_dir(dir.path(""));
         command.envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
         command.env("PS1", "<prompt>").env("TERM", "xterm").env("PROGRAM", PROGRAM);
-        let bash = command.stdin(terminal.end()).stdout(terminal.end()).stderr(terminal.end()).spawn();
-        let mut shell = Self { place, terminal, bash: bash.expect("bash is there"), heard: 0 };
-        shell.hears("<prompt>");
+        let bash = command.stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio()).spawn();
+        let mut shell = Self { dir, terminal, bash: bash.expect("bash is there"), read_to: 0 };
+        shell.expect("<prompt>");
         shell
     }
 
-    /// Waits until the shell, or what it runs, has said this, after all that was waited for before.
+    /// Waits until the terminal shows this text, after the text that was expected before.
     #[track_caller]
-    fn hears(&mut self, text: &str) {
-        let heard = std::panic::catch_unwind(|| until(text, || self.terminal.said()[self.heard..].contains(text)));
-        assert!(heard.is_ok(), "{text:?} was not said, but {:?}", self.terminal.said());
-        let said = self.terminal.said();
-        self.heard += said[self.heard..].find(text).expect("it was said") + text.len();
+    fn expect(&mut self, text: &str) {
+        let shown =
+            std::panic::catch_unwind(|| wait_until(text, || self.terminal.output()[self.read_to..].contains(text)));
+        assert!(shown.is_ok(), "{text:?} is missing in {:?}", self.terminal.output());
+        let output = self.terminal.output();
+        self.read_to += output[self.read_to..].find(text).expect("the text is there") + text.len();
     }
 
-    fn types(&self, text: &str) {
-        self.terminal.types(text);
+    fn type_text(&self, text: &str) {
+        self.terminal.type_text(text);
     }
 
-    /// The terminal's settings, by a command of the shell.
+    /// Returns the terminal's settings, as printed by `stty`.
     fn settings(&mut self) -> String {
-        let file = self.place.path("settings");
+        let file = self.dir.path("settings");
         let _first = std::fs::remove_file(&file);
-        self.types("stty -g > settings.part; mv settings.part settings\n");
-        until("stty has told", || file.exists());
-        self.hears("<prompt>");
-        self.place.read("settings")
+        self.type_text("stty -g > settings.part; mv settings.part settings\n");
+        wait_until("`stty` has printed them", || file.exists());
+        self.expect("<prompt>");
+        self.dir.read("settings")
     }
 
-    /// Runs under lock `a` what is typed, lets `act` do what it does meanwhile, and looks at the code and the settings.
+    /// Types a `run` with these arguments and calls `act`. Asserts the exit code, that the terminal's settings have not
+    /// changed, and that the lock is free.
     #[track_caller]
-    fn runs(&mut self, arguments: &str, code: i32, act: impl FnOnce(&mut Self)) {
+    fn run(&mut self, arguments: &str, code: i32, act: impl FnOnce(&mut Self)) {
         let before = self.settings();
-        let _first = std::fs::remove_file(self.place.path("ready"));
-        self.types(&format!("\"$PROGRAM\" run {arguments}; echo code=$?.\n"));
+        let _first = std::fs::remove_file(self.dir.path("ready"));
+        self.type_text(&format!("\"$PROGRAM\" run {arguments}; echo code=$?.\n"));
         act(self);
-        self.hears(&format!("code={code}."));
-        self.hears("<prompt>");
+        self.expect(&format!("code={code}."));
+        self.expect("<prompt>");
         assert_eq!(self.settings(), before);
-        // Nothing is left of it.
-        self.place.run(&["run", "-n", "a", "true"]).ends_with(0);
+        self.dir.run(&["run", "-n", "a", "true"]).exits_with(0);
     }
 
-    /// Waits until the command has noted its number.
+    /// Waits until the command has written its PID, and returns it.
     fn child(&self) -> i32 {
-        note(self.place, "ready")
+        wait_for_pid(self.dir, "ready")
     }
 
-    /// Ctrl-Z, and what the shell says to it.
-    fn stops(&mut self) {
-        self.types(CTRL_Z);
-        self.hears("Stopped");
-        self.hears("<prompt>");
+    /// Stops the job with Ctrl-Z.
+    fn stop_job(&mut self) {
+        self.type_text(CTRL_Z);
+        self.expect("Stopped");
+        self.expect("<prompt>");
     }
 
-    /// `fg`; the code that it gives is that of the command.
-    fn continues(&mut self) {
-        self.types("fg; echo code=$?.\n");
+    /// Continues the job with `fg`. The shell prints its exit code.
+    fn continue_job(&mut self) {
+        self.type_text("fg; echo code=$?.\n");
     }
 }
 
 impl Drop for Shell<'_> {
     fn drop(&mut self) {
-        let _gone = self.bash.kill();
-        let _gone = self.bash.wait();
+        let _already_ended = self.bash.kill();
+        let _already_ended = self.bash.wait();
     }
 }
 
-/// Waits until somebody has noted a number there.
-fn note(place: &Place, file: &str) -> i32 {
-    until("a number is noted", || place.read(file).ends_with('\n'));
-    place.read(file).trim().parse().expect("a number")
+/// Waits until a script has written its PID to this file, and returns it.
+fn wait_for_pid(dir: &TestDir, file: &str) -> i32 {
+    wait_until("a PID is written", || dir.read(file).ends_with('\n'));
+    dir.read(file).trim().parse().expect("a PID")
 }
 
-const NOTE: &str = "echo $$ > tmp; mv tmp ready;";
+/// Part of a script that writes its PID to `ready`.
+const WRITE_PID: &str = "echo $$ > tmp; mv tmp ready;";
 
 #[test]
 fn ctrl_c_ends_wait() {
-    let place = Place::new();
-    let holder = Running::of(place.command(&["run", "a", "sleep", "1000"]));
-    until("it holds", || place.run(&["show", "a"]).stdout.contains("held"));
-    let mut shell = Shell::new(&place);
+    let dir = TestDir::new();
+    let holder = Running::spawn(dir.command(&["run", "a", "sleep", "1000"]));
+    wait_until("the lock is held", || dir.run(&["show", "a"]).stdout.contains("held"));
+    let mut shell = Shell::new(&dir);
     let before = shell.settings();
-    shell.types("\"$PROGRAM\" run a touch ran; echo code=$?.\n");
-    shell.hears("waiting for lock");
-    shell.types(CTRL_C);
-    shell.hears("code=130.");
-    shell.hears("<prompt>");
+    shell.type_text("\"$PROGRAM\" run a touch ran; echo code=$?.\n");
+    shell.expect("waiting for lock");
+    shell.type_text(CTRL_C);
+    shell.expect("code=130.");
+    shell.expect("<prompt>");
     assert_eq!(shell.settings(), before);
-    assert!(!place.path("ran").exists());
+    assert!(!dir.path("ran").exists());
     drop(holder);
 }
 
 #[test]
 fn ctrl_c_reaches_command_once() {
-    let place = Place::new();
-    let mut shell = Shell::new(&place);
-    shell.runs("a sleep 1000", 130, |shell| {
-        until("it runs", || shell.place.run(&["show", "a"]).stdout.contains("held"));
-        shell.types(CTRL_C);
+    let dir = TestDir::new();
+    let mut shell = Shell::new(&dir);
+    shell.run("a sleep 1000", 130, |shell| {
+        wait_until("the command is running", || shell.dir.run(&["show", "a"]).stdout.contains("held"));
+        shell.type_text(CTRL_C);
     });
-    // It comes from the terminal alone: who counts them gets one.
-    let count = format!("a -c \"trap 'echo INT >> got' INT; {NOTE} until [ -s got ]; do sleep 0.05; done; sleep 0.5\"");
-    shell.runs(&count, 0, |shell| {
+    // The command receives one SIGINT, from the terminal, and none from the wrapper.
+    let count =
+        format!("a -c \"trap 'echo INT >> got' INT; {WRITE_PID} until [ -s got ]; do sleep 0.05; done; sleep 0.5\"");
+    shell.run(&count, 0, |shell| {
         shell.child();
-        shell.types(CTRL_C);
+        shell.type_text(CTRL_C);
     });
-    assert_eq!(place.read("got"), "INT\n");
+    assert_eq!(dir.read("got"), "INT\n");
 }
 
 #[test]
 fn ctrl_c_reaches_descendant_in_other_session() {
-    let place = Place::new();
-    let mut shell = Shell::new(&place);
-    // Not by `&`: what runs so ignores it.
-    // And noted by nothing that the shell would wait for: while it does, it leaves Ctrl-C to that.
+    let dir = TestDir::new();
+    let mut shell = Shell::new(&dir);
+    // With `&` the process would ignore SIGINT. The shell must not wait for another process either, because it leaves SIGINT
+    // to that.
     let left = "a -c 'setsid -f sleep 1000; echo $$ > ready; exec sleep 1000'";
-    shell.runs(left, 130, |shell| {
+    shell.run(left, 130, |shell| {
         shell.child();
-        shell.types(CTRL_C);
+        shell.type_text(CTRL_C);
     });
 }
 
+/// Track record: Ctrl-Z within a millisecond after `fg` left the command running beside a stopped wrapper.
 #[test]
 fn ctrl_z_stops_job_and_fg_continues_it() {
-    let place = Place::new();
-    let mut shell = Shell::new(&place);
-    let script = format!("a -c '{NOTE} until [ -e go ]; do sleep 0.05; done; exit 7'");
-    shell.runs(&script, 7, |shell| {
+    let dir = TestDir::new();
+    let mut shell = Shell::new(&dir);
+    let script = format!("a -c '{WRITE_PID} until [ -e go ]; do sleep 0.05; done; exit 7'");
+    shell.run(&script, 7, |shell| {
         let child = shell.child();
         for _ in 0..10 {
-            shell.stops();
-            until("it is stopped", || is_stopped(child));
-            shell.continues();
-            until("it goes on", || !is_stopped(child));
+            shell.stop_job();
+            wait_until("the process is stopped", || is_stopped(child));
+            shell.continue_job();
+            wait_until("the process continues", || !is_stopped(child));
         }
-        std::fs::write(shell.place.path("go"), "").expect("a file");
+        std::fs::write(shell.dir.path("go"), "").expect("a file");
     });
 }
 
+/// Track record: after `fg`, the wrapper stopped once more, because the supervisor reported a stop that the wrapper itself
+/// had requested.
 #[test]
 fn job_stopped_past_lease_is_ended_and_reported() {
-    let place = Place::new();
-    let mut shell = Shell::new(&place);
-    shell.runs(&format!("--lease 2 a -c '{NOTE} exec sleep 1000'"), 76, |shell| {
+    let dir = TestDir::new();
+    let mut shell = Shell::new(&dir);
+    shell.run(&format!("--lease 2 a -c '{WRITE_PID} exec sleep 1000'"), 76, |shell| {
         let child = shell.child();
-        shell.stops();
-        until("it is ended", || state(child).is_none());
-        shell.place.run(&["run", "-w", "60", "a", "true"]).ends_with(0);
-        shell.continues();
-        shell.hears("the command was ended");
+        shell.stop_job();
+        wait_until("the process is ended", || state(child).is_none());
+        shell.dir.run(&["run", "-w", "60", "a", "true"]).exits_with(0);
+        shell.continue_job();
+        shell.expect("the command was ended");
     });
 }
 
 #[test]
 fn command_that_stops_itself_returns_terminal() {
-    let place = Place::new();
-    let mut shell = Shell::new(&place);
-    shell.runs("a -c 'kill -s TSTP $$; exit 3'", 3, |shell| {
-        shell.hears("Stopped");
-        shell.hears("<prompt>");
-        shell.continues();
+    let dir = TestDir::new();
+    let mut shell = Shell::new(&dir);
+    shell.run("a -c 'kill -s TSTP $$; exit 3'", 3, |shell| {
+        shell.expect("Stopped");
+        shell.expect("<prompt>");
+        shell.continue_job();
     });
 }
 
 #[test]
 fn command_reads_terminal() {
-    let place = Place::new();
-    let mut shell = Shell::new(&place);
-    shell.runs(&format!("a -c '{NOTE} read line; echo got=$line.'"), 0, |shell| {
+    let dir = TestDir::new();
+    let mut shell = Shell::new(&dir);
+    shell.run(&format!("a -c '{WRITE_PID} read line; echo got=$line.'"), 0, |shell| {
         shell.child();
-        shell.types("hello\n");
-        shell.hears("got=hello.");
+        shell.type_text("hello\n");
+        shell.expect("got=hello.");
     });
 }
 
 #[test]
 fn full_screen_command_works() {
-    let place = Place::new();
-    let mut shell = Shell::new(&place);
+    let dir = TestDir::new();
+    let mut shell = Shell::new(&dir);
     let program = "import curses, os\n\
         def main(screen):\n    screen.addstr(2, 2, 'FULL SCREEN'); screen.refresh()\n    screen.getkey()\n\
         curses.wrapper(main)\n";
-    std::fs::write(place.path("full.py"), program).expect("a file");
-    shell.runs("a python3 full.py", 0, |shell| {
-        shell.hears("FULL SCREEN");
-        shell.types("q");
+    std::fs::write(dir.path("full.py"), program).expect("a file");
+    shell.run("a python3 full.py", 0, |shell| {
+        shell.expect("FULL SCREEN");
+        shell.type_text("q");
     });
 }
 
 #[test]
 fn terminal_settings_are_restored_after_killed_command() {
-    let place = Place::new();
-    let mut shell = Shell::new(&place);
-    shell.runs(&format!("--max-hold 3 a -c 'stty raw -echo; {NOTE} exec sleep 1000'"), 76, |shell| {
+    let dir = TestDir::new();
+    let mut shell = Shell::new(&dir);
+    shell.run(&format!("--max-hold 3 a -c 'stty raw -echo; {WRITE_PID} exec sleep 1000'"), 76, |shell| {
         shell.child();
     });
-    // The control: what a command does to the terminal by itself, and ends, stays.
-    shell.types("\"$PROGRAM\" run a stty -echo; echo code=$?.\n");
-    shell.hears("code=0.");
-    shell.hears("<prompt>");
+    // Control: settings that a command changes before it exits normally are kept.
+    shell.type_text("\"$PROGRAM\" run a stty -echo; echo code=$?.\n");
+    shell.expect("code=0.");
+    shell.expect("<prompt>");
     let silent = shell.settings();
-    shell.types("stty echo\n");
-    shell.hears("<prompt>");
+    shell.type_text("stty echo\n");
+    shell.expect("<prompt>");
     assert_ne!(shell.settings(), silent);
 }
 
 #[test]
 fn background_reader_stops_and_continues_in_foreground() {
-    let place = Place::new();
-    let mut shell = Shell::new(&place);
-    shell.types(&format!("\"$PROGRAM\" run a -c '{NOTE} read line; echo got=$line.' &\n"));
-    shell.hears("<prompt>");
+    let dir = TestDir::new();
+    let mut shell = Shell::new(&dir);
+    shell.type_text(&format!("\"$PROGRAM\" run a -c '{WRITE_PID} read line; echo got=$line.' &\n"));
+    shell.expect("<prompt>");
     let child = shell.child();
-    until("it is stopped", || is_stopped(child));
-    shell.continues();
-    shell.types("hello\n");
-    shell.hears("got=hello.");
-    shell.hears("code=0.");
+    wait_until("the process is stopped", || is_stopped(child));
+    shell.continue_job();
+    shell.type_text("hello\n");
+    shell.expect("got=hello.");
+    shell.expect("code=0.");
 }
 
-/// Starts what is not reached by the terminal's signals, and notes its number, and what reads the terminal.
+/// Script that starts a worker in another session, which the terminal's signals do not reach, and a reader of the terminal.
 const WORKER_AND_READER: &str = "setsid sh -c \"echo \\$\\$ > tmp; mv tmp ready; exec sleep 1000\" & \
                                  sh -c \"echo \\$\\$ > reader; until [ -e ready ]; do sleep 0.05; done; exec cat\"";
 
+/// Track record: when a job read the terminal after `bg`, descendants in another session stayed stopped for ever.
 #[test]
 fn descendant_in_other_session_continues_after_second_stop() {
-    let place = Place::new();
-    let mut shell = Shell::new(&place);
-    shell.runs(&format!("a -c '{WORKER_AND_READER}; kill $!'"), 0, |shell| {
+    let dir = TestDir::new();
+    let mut shell = Shell::new(&dir);
+    shell.run(&format!("a -c '{WORKER_AND_READER}; kill $!'"), 0, |shell| {
         let worker = shell.child();
-        let reader = note(shell.place, "reader");
+        let reader = wait_for_pid(shell.dir, "reader");
         for _ in 0..10 {
-            shell.stops();
-            // What is typed while `cat` has yet to stop would be read by it.
-            until("both are stopped", || is_stopped(worker) && is_stopped(reader));
-            // There `cat` reads, and all are stopped once more.
-            shell.types("bg\n");
-            shell.hears("bg");
-            shell.hears("<prompt>");
-            until("the job is stopped again", || {
-                shell.types("\n");
-                shell.hears("<prompt>");
-                let said = shell.terminal.said();
-                said.rfind("Stopped") > said.rfind("bg")
+            shell.stop_job();
+            // If `cat` were still running, it would read the text that is typed next.
+            wait_until("both are stopped", || is_stopped(worker) && is_stopped(reader));
+            // In the background `cat` reads, so the kernel stops the job again.
+            shell.type_text("bg\n");
+            shell.expect("bg");
+            shell.expect("<prompt>");
+            wait_until("the job is stopped again", || {
+                shell.type_text("\n");
+                shell.expect("<prompt>");
+                let output = shell.terminal.output();
+                output.rfind("Stopped") > output.rfind("bg")
             });
-            shell.continues();
-            shell.hears("kill $!'\r\n");
-            until("it goes on", || !is_stopped(worker));
-            shell.types("line\n");
-            shell.hears("line\r\nline\r\n");
+            shell.continue_job();
+            shell.expect("kill $!'\r\n");
+            wait_until("the process continues", || !is_stopped(worker));
+            shell.type_text("line\n");
+            shell.expect("line\r\nline\r\n");
         }
-        shell.types("\x04");
+        shell.type_text("\x04");
     });
 }
 
-/// The supervisor alone, with a wrapper that says this and that at the worst moments.
+/// Track record: after Ctrl-Z, descendants that `run` had stopped stayed stopped for ever. The test takes the place of the
+/// wrapper, to send its requests at the worst moments.
 #[test]
 fn continue_signal_reaches_processes_that_run_stopped() {
-    let place = Place::new();
-    let (mut ours, theirs) = UnixStream::pair().expect("a channel");
-    fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).expect("ours");
-    let shell = Shell::new(&place);
-    let (channel, second) = (theirs.as_raw_fd(), 1_000_000_000);
+    let dir = TestDir::new();
+    let (mut wrapper, supervisor) = UnixStream::pair().expect("a channel");
+    fcntl(&supervisor, FcntlArg::F_SETFD(FdFlag::empty())).expect("access to it");
+    let shell = Shell::new(&dir);
+    let (channel, second) = (supervisor.as_raw_fd(), 1_000_000_000);
     let begun = "until [ -e begun ]; do sleep 0.05; done";
     let script = format!("{begun}; {WORKER_AND_READER}; touch over; exec sleep 1000");
-    shell.types(&format!("exec -a lock-supervisor \"$PROGRAM\" {channel} 0 {second} sh -c '{script}' &\n"));
+    shell.type_text(&format!("exec -a lock-supervisor \"$PROGRAM\" {channel} 0 {second} sh -c '{script}' &\n"));
     let ClockReading { boot_ns, raw_ns, wall_ms } = SystemClock.now();
-    writeln!(ours, "until {} {boot_ns} {raw_ns} {wall_ms}", 1000_u64 * second).expect("it listens");
-    // Only by then does it hear what the terminal sends; a wrapper has that held back until then.
-    ours.set_read_timeout(Some(Duration::from_secs(60))).expect("ours");
-    ours.read_exact(&mut [0; "started\n".len()]).expect("it says so");
-    std::fs::write(place.path("begun"), "").expect("a file");
+    writeln!(wrapper, "until {} {boot_ns} {raw_ns} {wall_ms}", 1000_u64 * second).expect("the supervisor is running");
+    // The supervisor handles signals of the terminal from now on. A real wrapper blocks them until then.
+    wrapper.set_read_timeout(Some(Duration::from_secs(60))).expect("access to it");
+    wrapper.read_exact(&mut [0; "started\n".len()]).expect("the supervisor reports the start");
+    std::fs::write(dir.path("begun"), "").expect("a file");
     let worker = shell.child();
     let stop = || {
-        kill(Pid::from_raw(worker), Signal::SIGSTOP).expect("it lives");
-        until("it is stopped", || is_stopped(worker));
+        send("STOP", worker);
+        wait_until("the process is stopped", || is_stopped(worker));
     };
-    let reader = note(&place, "reader");
-    until("the job is stopped for reading", || is_stopped(reader));
+    let reader = wait_for_pid(&dir, "reader");
+    wait_until("the job is stopped for reading", || is_stopped(reader));
     stop();
-    writeln!(ours, "continue").expect("it listens");
-    until("it goes on", || !is_stopped(worker));
-    // Whoever is stopped by a word after that goes on by the next, wherever it is.
-    writeln!(ours, "stop").expect("it listens");
-    until("it is stopped", || is_stopped(worker));
-    kill(Pid::from_raw(reader), Signal::SIGKILL).expect("it lives");
-    writeln!(ours, "continue").expect("it listens");
-    until("the command goes on", || place.path("over").exists());
-    drop(ours);
-    until("it is ended", || state(worker).is_none());
+    writeln!(wrapper, "continue").expect("the supervisor is running");
+    wait_until("the process continues", || !is_stopped(worker));
+    // A process that is stopped on request of the wrapper continues on its next request.
+    writeln!(wrapper, "stop").expect("the supervisor is running");
+    wait_until("the process is stopped", || is_stopped(worker));
+    send("KILL", reader);
+    writeln!(wrapper, "continue").expect("the supervisor is running");
+    wait_until("the command goes on", || dir.path("over").exists());
+    drop(wrapper);
+    wait_until("the process is ended", || state(worker).is_none());
 }
 
-/// As by `ssh -t host dynamo-lock run …`: there the kernel stops nobody.
+/// Track record: Ctrl-Z without a job-control shell, as in `ssh -t host dynamo-lock run`, stopped the wrapper for ever. The
+/// kernel discards that signal for processes that keep its default action.
 #[test]
 fn ctrl_z_without_shell_stops_no_process() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let terminal = Terminal::new();
-    let script = format!("{NOTE} until [ -e go ]; do sleep 0.05; done; exit 7");
-    let mut command = place.within("setsid", &["-c", PROGRAM, "run", "--lease", "2", "a", "-c", &script]);
-    command.stdin(terminal.end()).stdout(terminal.end()).stderr(terminal.end());
-    let running = Running::of(command);
-    until("the command is ready", || place.path("ready").exists());
-    terminal.types(CTRL_Z);
-    // Longer than the lease of a wrapper that is stopped.
-    place.run(&["run", "-w", "3", "a", "true"]).ends_with(75);
-    std::fs::write(place.path("go"), "").expect("a file");
-    running.end().ends_with(7);
+    let script = format!("{WRITE_PID} until [ -e go ]; do sleep 0.05; done; exit 7");
+    let mut command = dir.program("setsid", &["-c", PROGRAM, "run", "--lease", "2", "a", "-c", &script]);
+    command.stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio());
+    let running = Running::spawn(command);
+    wait_until("the command is ready", || dir.path("ready").exists());
+    terminal.type_text(CTRL_Z);
+    // Longer than the lease, which a stopped wrapper would not renew.
+    dir.run(&["run", "-w", "3", "a", "true"]).exits_with(75);
+    std::fs::write(dir.path("go"), "").expect("a file");
+    running.wait().exits_with(7);
 }

@@ -1,93 +1,83 @@
-//! The lock is never free while the child lives: what happens to the child when the lock goes, or the wrapper.
+//! The command is ended before the lease is, if the lock is lost or the wrapper ends.
+//!
+//! This is a separate test binary because it measures leases, and must not share the machine with other tests.
 
 mod support;
 
 use std::os::unix::process::CommandExt as _;
 
 use dynamo_lock::{Client, FencingToken, Inspection, Sqlite};
-use support::{Place, Ran, Running, is_stopped, state, until};
+use support::{Finished, Running, STUBBORN, TestDir, is_stopped, parent, send, state, wait_until};
 
-fn pid(place: &Place) -> i32 {
-    place.read("ready").trim().parse().expect("the child wrote its process number")
-}
-
-const STUBBORN: &str = "trap 'echo TERM >> asked' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
-
-/// Starts a run of lock `a` whose child notes its number in `ready` and every TERM in `asked`, and ends by neither.
-fn start_stubborn(place: &Place, flags: &[&str]) -> Running {
-    place.start(&[&["run"], flags, &["a", "-c", STUBBORN]].concat())
-}
-
-/// The same as a job of a shell, which alone can be stopped from the terminal.
-fn start_stubborn_job(place: &Place, flags: &[&str]) -> Running {
-    let mut command = place.command(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
+/// Like [`TestDir::start_stubborn`], in a process group of its own like a job of a shell. Only such a run handles SIGTSTP.
+fn start_stubborn_job(dir: &TestDir, flags: &[&str]) -> Running {
+    let mut command = dir.command(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
     command.process_group(0);
-    let running = Running::of(command);
-    until("the child is ready", || place.path("ready").exists());
+    let running = Running::spawn(command);
+    wait_until("the command is ready", || dir.path("ready").exists());
     running
 }
 
-fn ended_for_the_locks_sake(place: &Place, ran: Ran, child: i32) {
-    let ran = ran.ends_with(76);
-    assert!(ran.stderr.contains("the command was ended"), "{ran:?}");
+/// Asserts that the run ended the command because the lock was lost.
+fn assert_ended_by_loss(finished: Finished, child: i32) {
+    let finished = finished.exits_with(76);
+    assert!(finished.stderr.contains("the command was ended"), "{finished:?}");
     assert_eq!(state(child), None);
-    let _ = place;
 }
 
+/// The store hangs, so the lease cannot be renewed.
 #[test]
 fn child_gets_term_then_kill_before_lease_ends() {
-    let place = Place::new();
-    let running = start_stubborn(&place, &["--lease", "8"]);
-    let child = pid(&place);
-    let database = rusqlite::Connection::open(place.path("locks.db")).expect("the database");
-    database.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes for long");
-    // While nobody can write, nobody can take the lock over: what is shown here is that no request is waited for.
-    until("the child is ended", || state(child).is_none());
-    assert_eq!(place.read("asked"), "TERM\n");
-    ended_for_the_locks_sake(&place, running.end(), child);
+    let dir = TestDir::new();
+    let (running, child) = dir.start_stubborn(&["--lease", "8"]);
+    let database = rusqlite::Connection::open(dir.path("locks.db")).expect("the database");
+    database.execute_batch("BEGIN IMMEDIATE").expect("the database is not busy for long");
+    // The database is locked, so no renewal succeeds, and the command must be ended without waiting for a request.
+    wait_until("the command is ended", || state(child).is_none());
+    assert_eq!(dir.read("signals"), "TERM\n");
+    assert_ended_by_loss(running.wait(), child);
 }
 
 #[test]
 fn obedient_child_ends_by_term_alone() {
-    let place = Place::new();
-    let script = "trap 'echo TERM >> asked; exit 0' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
-    let running = place.start(&["run", "--max-hold", "6", "a", "-c", script]);
-    let child = pid(&place);
-    let ran = running.end();
-    assert!(ran.stderr.contains("--max-hold"), "{ran:?}");
-    ended_for_the_locks_sake(&place, ran, child);
-    assert_eq!(place.read("asked"), "TERM\n");
+    let dir = TestDir::new();
+    let script = "trap 'echo TERM >> signals; exit 0' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
+    let running = dir.start(&["run", "--max-hold", "6", "a", "-c", script]);
+    let child = dir.pid("ready");
+    let finished = running.wait();
+    assert!(finished.stderr.contains("--max-hold"), "{finished:?}");
+    assert_ended_by_loss(finished, child);
+    assert_eq!(dir.read("signals"), "TERM\n");
 }
 
 #[test]
 fn max_hold_kills_child_that_ignores_term() {
-    let place = Place::new();
-    let running = start_stubborn(&place, &["--max-hold", "4"]);
-    let child = pid(&place);
-    ended_for_the_locks_sake(&place, running.end(), child);
-    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+    let dir = TestDir::new();
+    let (running, child) = dir.start_stubborn(&["--max-hold", "4"]);
+    assert_ended_by_loss(running.wait(), child);
+    dir.run(&["run", "-n", "a", "true"]).exits_with(0);
 }
 
+/// Track record: the command of a revoked lease was killed without SIGTERM, although other clients wait for the end of the
+/// lease.
 #[test]
 fn revoked_run_ends_child_before_next_acquisition() {
-    let place = Place::new();
-    let running = start_stubborn(&place, &["--lease", "4"]);
-    let child = pid(&place);
-    revoke(&place);
-    place
-        .run(&["run", "a", "-c", &format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status")])
-        .ends_with(0);
-    let ran = running.end();
-    assert!(ran.stderr.contains("revoked"), "{ran:?}");
-    ended_for_the_locks_sake(&place, ran, child);
-    assert_eq!(place.read("asked"), "TERM\n");
+    let dir = TestDir::new();
+    let (running, child) = dir.start_stubborn(&["--lease", "4"]);
+    revoke(&dir);
+    dir.run(&["run", "a", "-c", &format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status")])
+        .exits_with(0);
+    let finished = running.wait();
+    assert!(finished.stderr.contains("revoked"), "{finished:?}");
+    assert_ended_by_loss(finished, child);
+    assert_eq!(dir.read("signals"), "TERM\n");
 }
 
-/// Revokes the reign that holds lock `a`.
-fn revoke(place: &Place) {
+/// Revokes the lease that holds lock `a`.
+fn revoke(dir: &TestDir) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let store = Sqlite::open(place.path("locks.db")).expect("the database");
+        let store = Sqlite::open(dir.path("locks.db")).expect("the database");
         let client = Client::builder(store).build().expect("valid");
         let lock = client.lock("a").expect("valid");
         let Ok(Inspection::Held { holder, .. }) = lock.inspect().await else { panic!("not held") };
@@ -98,97 +88,97 @@ fn revoke(place: &Place) {
 
 #[test]
 fn killed_wrapper_ends_child() {
-    let place = Place::new();
-    let running = start_stubborn(&place, &[]);
-    let child = pid(&place);
+    let dir = TestDir::new();
+    let (running, child) = dir.start_stubborn(&[]);
     assert!(state(child).is_some());
     running.signal("KILL");
-    until("the child is gone", || state(child).is_none());
-    assert_eq!(running.end().code, None);
+    wait_until("the command is ended", || state(child).is_none());
+    assert_eq!(running.wait().code, None);
 }
 
 #[test]
 fn stopped_wrapper_and_child_continue_together() {
-    let place = Place::new();
-    let running = start_stubborn_job(&place, &[]);
-    let child = pid(&place);
-    until("it listens", || {
+    let dir = TestDir::new();
+    let running = start_stubborn_job(&dir, &[]);
+    let child = dir.pid("ready");
+    wait_until("the run is stopped", || {
         running.signal("TSTP");
         state(running.pid()) == Some('T')
     });
-    until("the child is stopped", || is_stopped(child));
+    wait_until("the command is stopped", || is_stopped(child));
     running.signal("CONT");
-    until("both go on", || state(running.pid()) != Some('T') && !is_stopped(child));
+    wait_until("both continue", || state(running.pid()) != Some('T') && !is_stopped(child));
     running.signal("TERM");
-    until("the signal is passed on", || place.read("asked") == "TERM\n");
+    wait_until("the signal is forwarded", || dir.read("signals") == "TERM\n");
     running.signal("KILL");
 }
 
+/// A wrapper that was stopped for longer than its lease must not let the command continue.
 #[test]
 fn child_stopped_past_lease_does_not_continue() {
-    let place = Place::new();
-    let running = start_stubborn_job(&place, &["--lease", "2"]);
-    let child = pid(&place);
-    until("it listens", || {
+    let dir = TestDir::new();
+    let running = start_stubborn_job(&dir, &["--lease", "2"]);
+    let child = dir.pid("ready");
+    wait_until("the run is stopped", || {
         running.signal("TSTP");
         state(running.pid()) == Some('T')
     });
-    // The supervisor has ended it before anybody else is in.
-    let gone = format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status");
-    place.run(&["run", "-w", "60", "a", "-c", &gone]).ends_with(0);
+    // The supervisor has ended the command before the lock is acquired again.
+    let has_ended = format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status");
+    dir.run(&["run", "-w", "60", "a", "-c", &has_ended]).exits_with(0);
     assert_eq!(state(running.pid()), Some('T'));
     running.signal("CONT");
-    ended_for_the_locks_sake(&place, running.end(), child);
+    assert_ended_by_loss(running.wait(), child);
 }
 
-/// The embedded store: the kernel tells who lives, so nobody waits for the lease of the dead.
+/// The embedded store asks the kernel whether the holder is alive, so that a waiter need not wait for the end of the lease.
 #[test]
 fn lock_of_killed_wrapper_is_acquired_at_once() {
-    let place = Place::new();
-    let running = start_stubborn(&place, &["--lease", "1h"]);
-    let child = pid(&place);
+    let dir = TestDir::new();
+    let (running, child) = dir.start_stubborn(&["--lease", "1h"]);
     running.signal("KILL");
-    until("the child is ended with its wrapper", || state(child).is_none());
-    // It may have left a short sleep behind, which lives to its end.
-    place.run(&["run", "-w", "60", "a", "true"]).ends_with(0);
+    wait_until("the command is ended with its wrapper", || state(child).is_none());
+    // A short `sleep` of the script may still be running.
+    dir.run(&["run", "-w", "60", "a", "true"]).exits_with(0);
     drop(running);
 }
 
-/// What the command has left lives on, in a session of its own, if nobody is there to end it.
-fn start_with_something_left(place: &Place) -> (Running, i32) {
+/// Starts a run whose command starts a process in another session. Returns the PID of that process.
+fn start_with_descendant(dir: &TestDir) -> (Running, i32) {
     let script = "setsid sh -c 'echo $$ > tmp; mv tmp ready; exec sleep 1000' & wait";
-    let running = place.start(&["run", "--lease", "1", "a", "-c", script]);
-    let left = pid(place);
-    (running, left)
+    let running = dir.start(&["run", "--lease", "1", "a", "-c", script]);
+    let descendant = dir.pid("ready");
+    (running, descendant)
 }
 
 #[test]
 fn remaining_descendants_end_with_wrapper() {
-    let place = Place::new();
-    let (running, left) = start_with_something_left(&place);
+    let dir = TestDir::new();
+    let (running, descendant) = start_with_descendant(&dir);
     running.signal("KILL");
-    place.run(&["run", "-w", "60", "a", "true"]).ends_with(0);
-    assert_eq!(state(left), None);
+    dir.run(&["run", "-w", "60", "a", "true"]).exits_with(0);
+    assert_eq!(state(descendant), None);
     drop(running);
 }
 
+/// Wrapper and supervisor are killed, so no process is left to end the descendant. The lock is kept while it is running.
 #[test]
 fn descendant_outliving_supervisor_keeps_lock() {
-    let place = Place::new();
-    let (running, left) = start_with_something_left(&place);
-    let supervisor = support::parent(support::parent(left));
-    assert_eq!(support::parent(supervisor), running.pid());
-    // Stopped first: neither sees the other's end.
+    let dir = TestDir::new();
+    let (running, descendant) = start_with_descendant(&dir);
+    let supervisor = parent(parent(descendant));
+    assert_eq!(parent(supervisor), running.pid());
+    // Both are stopped first, so that neither can react to the end of the other.
     for pid in [running.pid(), supervisor] {
-        place.within("kill", &["-STOP", &pid.to_string()]).status().expect("kill is there");
+        send("STOP", pid);
     }
     for pid in [supervisor, running.pid()] {
-        place.within("kill", &["-KILL", &pid.to_string()]).status().expect("kill is there");
+        send("KILL", pid);
     }
-    let refused = place.run(&["run", "-w", "3", "a", "true"]).ends_with(75);
+    let refused = dir.run(&["run", "-w", "3", "a", "true"]).exits_with(75);
     assert!(refused.stderr.contains("is held by"), "{refused:?}");
-    assert!(state(left).is_some(), "it lives on: that is what the lock is kept for");
-    place.within("kill", &["-9", &left.to_string()]).status().expect("kill is there");
-    place.run(&["run", "-w", "60", "--lease", "1", "a", "true"]).ends_with(0);
+    assert!(state(descendant).is_some(), "the descendant, for which the lock is kept, has ended");
+    send("KILL", descendant);
+    dir.run(&["run", "-w", "60", "--lease", "1", "a", "true"]).exits_with(0);
     drop(running);
 }

@@ -1,4 +1,4 @@
-/* Loaded before the C library: a network file system, or a disk without space, without having one. */
+/* Preloaded with LD_PRELOAD. Simulates a network file system or a full disk, as FAULTY_DISK selects. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -8,29 +8,29 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-static int is(const char *fault) {
-    const char *is = getenv("FAULTY_DISK");
-    return is && strcmp(is, fault) == 0;
+static int fault_is(const char *fault) {
+    const char *selected = getenv("FAULTY_DISK");
+    return selected && strcmp(selected, fault) == 0;
 }
 
 int statfs(const char *path, struct statfs *found) {
     int (*real)(const char *, struct statfs *) = dlsym(RTLD_NEXT, "statfs");
     int result = real(path, found);
-    if (is("network")) found->f_type = 0x6969; /* NFS */
+    if (fault_is("network")) found->f_type = 0x6969; /* NFS */
     return result;
 }
 
 int statfs64(const char *path, struct statfs64 *found) {
     int (*real)(const char *, struct statfs64 *) = dlsym(RTLD_NEXT, "statfs64");
     int result = real(path, found);
-    if (is("network")) found->f_type = 0x6969;
+    if (fault_is("network")) found->f_type = 0x6969;
     return result;
 }
 
-/* Whether a write to this file finds no space: those of SQLite's log do. */
+/* Returns whether a write to this file fails with ENOSPC. Writes to SQLite's write-ahead log do. */
 static int is_full(int file) {
     char link[64], path[4096];
-    if (!is("full")) return 0;
+    if (!fault_is("full")) return 0;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 0) return 0;

@@ -1,40 +1,59 @@
-//! The program under test, with a store of its own in a directory that goes away.
-#![allow(dead_code, clippy::disallowed_methods)] // each test file uses its part; waits here are bounded by real time
+//! The `dynamo-lock` binary under test, in a temporary directory with a store of its own.
+#![allow(dead_code, unused_imports)] // each test binary uses a part of it
+#![allow(clippy::disallowed_methods)] // waits are bounded by real time
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+pub mod proxy;
+mod server;
+pub mod terminal;
+pub mod watcher;
+
+use std::fmt::Display;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub use server::{dynamodb_error, recording_server, server_with_response, silent_server};
 
+/// Upper bound of every wait, far above the time that a busy machine needs.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Path of the binary under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_dynamo-lock");
 
-pub struct Place {
+/// Name of the environment variable with the URL of a DynamoDB server.
+const ENDPOINT: &str = "DYNAMO_LOCK_TEST_ENDPOINT";
+
+/// Arguments that hold the lock `a` until the run is killed.
+pub const HOLD: &[&str] = &["run", "a", "-c", "touch ready; exec sleep 100"];
+
+/// Script that writes its PID to `ready` and each SIGTERM to `signals`, and that ignores SIGTERM.
+pub const STUBBORN: &str =
+    "trap 'echo TERM >> signals' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
+
+/// Temporary directory in which the binary runs, and the URL of its store.
+pub struct TestDir {
     directory: tempfile::TempDir,
     store: String,
 }
 
-impl Place {
-    /// With an embedded store.
+impl TestDir {
+    /// Creates a directory with an embedded store.
     pub fn new() -> Self {
-        Self::within_directory(tempfile::tempdir().expect("a temporary directory"))
+        Self::with_directory(tempfile::tempdir().expect("a temporary directory"))
     }
 
-    /// With an embedded store below this directory, if it is there.
-    pub fn below(directory: &str) -> Self {
-        tempfile::tempdir_in(directory).map_or_else(|_| Self::new(), Self::within_directory)
+    /// Creates a directory with an embedded store below `parent` if that exists, otherwise like [`new`](Self::new).
+    pub fn below(parent: &str) -> Self {
+        tempfile::tempdir_in(parent).map_or_else(|_| Self::new(), Self::with_directory)
     }
 
-    fn within_directory(directory: tempfile::TempDir) -> Self {
-        let path = directory.path().canonicalize().expect("it is there");
+    fn with_directory(directory: tempfile::TempDir) -> Self {
+        let path = directory.path().canonicalize().expect("the directory exists");
         Self { store: format!("sqlite://{}/locks.db", path.display()), directory }
     }
 
-    /// With another store.
+    /// Creates a directory whose runs use the store with this URL.
     pub fn with_store(store: &str) -> Self {
         Self { store: store.to_owned(), ..Self::new() }
     }
@@ -47,18 +66,24 @@ impl Place {
         self.directory.path().join(file)
     }
 
+    /// Returns the content of the file, or an empty string if it cannot be read.
     pub fn read(&self, file: &str) -> String {
         std::fs::read_to_string(self.path(file)).unwrap_or_default()
     }
 
-    /// The program with these arguments: in the directory, without a terminal, and with nothing of ours around it in
-    /// the environment.
-    pub fn command(&self, arguments: &[&str]) -> Command {
-        self.within(PROGRAM, arguments)
+    /// Returns the PID that a script has written to this file.
+    pub fn pid(&self, file: &str) -> i32 {
+        self.read(file).trim().parse().expect("the script wrote its PID")
     }
 
-    /// Any program in the same surroundings.
-    pub fn within(&self, program: &str, arguments: &[&str]) -> Command {
+    /// Returns a command for the binary, with the environment of [`program`](Self::program).
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.program(PROGRAM, arguments)
+    }
+
+    /// Returns a command for any program: in this directory, without a terminal, with dummy credentials, and without
+    /// the variables of a `dynamo-lock run` or an AWS configuration around this test.
+    pub fn program(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.directory.path());
         for key in ["NAME", "TOKEN", "OWNER", "RUNS"] {
@@ -75,76 +100,49 @@ impl Place {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::of(self.command(arguments).output().expect("the program runs"))
+    /// Runs the binary to its end.
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        Finished::from_output(self.command(arguments).output().expect("the program starts"))
     }
 
-    /// Puts a row into the embedded store, as somebody else's program might have: DynamoDB's JSON.
-    pub fn put(&self, name: &str, row: &str) {
-        self.run(&["ls"]).ends_with(0);
-        let database = rusqlite::Connection::open(self.path("locks.db")).expect("it is there");
-        database.execute("INSERT INTO lock VALUES (?1, ?2)", [name, row]).expect("it is written");
+    /// Inserts a row, in the JSON of DynamoDB, into the embedded store, as another client could.
+    pub fn insert_row(&self, name: &str, row: &str) {
+        self.run(&["ls"]).exits_with(0);
+        let database = rusqlite::Connection::open(self.path("locks.db")).expect("the database exists");
+        database.execute("INSERT INTO lock VALUES (?1, ?2)", [name, row]).expect("the row is inserted");
     }
 
-    /// Starts it and waits until the child has made the file `ready`.
+    /// Returns the token in the row of the lock.
+    pub fn token(&self, name: &str) -> String {
+        let shown = self.run(&["show", name, "--json"]).exits_with(0).stdout;
+        serde_json::from_str::<serde_json::Value>(&shown).expect("JSON")["token"].to_string()
+    }
+
+    /// Starts the binary and waits until its command has created the file `ready`.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let running = Running(Some(self.command(arguments).spawn().expect("the program runs")));
-        until("the child is ready", || self.path("ready").exists());
+        let running = Running::spawn(self.command(arguments));
+        wait_until("the command is ready", || self.path("ready").exists());
         running
     }
+
+    /// Starts a run of lock `a` with the command [`STUBBORN`]. Returns it and the PID of the command.
+    pub fn start_stubborn(&self, flags: &[&str]) -> (Running, i32) {
+        let running = self.start(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
+        (running, self.pid("ready"))
+    }
 }
 
-/// A table whose server answers every request with this status and body, until the test ends.
-pub fn answering(status: &'static str, body: &str) -> Place {
-    listening(status, body).0
-}
-
-/// Bodies of requests.
-pub type Heard = Arc<Mutex<Vec<String>>>;
-
-/// The same, and what it is asked.
-pub fn listening(status: &'static str, body: &str) -> (Place, Heard) {
-    let heard = Heard::default();
-    let all = heard.clone();
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = listener.local_addr().expect("bound").port();
-    let body = body.to_owned();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut from = BufReader::new(&stream);
-            let (mut line, mut length) = (String::new(), 0);
-            while from.read_line(&mut line).is_ok_and(|read| read > 2) {
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap_or(0);
-                }
-                line.clear();
-            }
-            let mut request = vec![0; length];
-            let _the_clients_to_notice = from.read_exact(&mut request);
-            all.lock().unwrap().push(String::from_utf8_lossy(&request).into_owned());
-            let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close");
-            let _ = write!(&stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        }
-    });
-    (Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}")), heard)
-}
-
-/// The body of an error as DynamoDB sends it.
-pub fn error(code: &str, message: &str) -> String {
-    serde_json::json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message }).to_string()
-}
-
-/// How it ended.
+/// Result of a program that has ended.
 #[derive(Debug)]
-pub struct Ran {
-    /// The exit code; `None` if a signal ended the program itself.
+pub struct Finished {
+    /// The exit code. `None` if a signal ended the program.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Ran {
-    fn of(output: Output) -> Self {
+impl Finished {
+    fn from_output(output: Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -152,19 +150,20 @@ impl Ran {
         }
     }
 
+    /// Asserts the exit code.
     #[track_caller]
-    pub fn ends_with(self, code: i32) -> Self {
+    pub fn exits_with(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self:?}");
         self
     }
 }
 
-/// A program that runs. It is killed if the test ends before it.
+/// A running program. It is killed when this value is dropped.
 pub struct Running(Option<Child>);
 
 impl Running {
-    pub fn of(mut command: Command) -> Self {
-        Self(Some(command.spawn().expect("the program runs")))
+    pub fn spawn(mut command: Command) -> Self {
+        Self(Some(command.spawn().expect("the program starts")))
     }
 
     pub fn pid(&self) -> i32 {
@@ -172,60 +171,94 @@ impl Running {
     }
 
     pub fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args(["-s", signal, &self.pid().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "cannot send {signal}");
+        send(signal, self.pid());
     }
 
     pub fn is_running(&mut self) -> bool {
         self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Waits for its end, bounded.
-    pub fn end(mut self) -> Ran {
-        until("the program ends", || !self.is_running());
-        let child = self.0.take().expect("it was not taken");
-        Ran::of(child.wait_with_output().expect("its output"))
+    /// Waits for the end of the program, at most [`TIMEOUT`].
+    pub fn wait(mut self) -> Finished {
+        wait_until("the program ends", || !self.is_running());
+        let child = self.0.take().expect("`wait` is called once");
+        Finished::from_output(child.wait_with_output().expect("its output can be read"))
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if let Some(mut child) = self.0.take() {
-            let _gone = child.kill();
-            let _gone = child.wait();
+            let _already_ended = child.kill();
+            let _already_ended = child.wait();
         }
     }
 }
 
-/// Waits until something is so.
+/// Sends a signal, for example `TERM`, to a process, or to a process group if `pid` is negative.
 #[track_caller]
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !so() {
-        assert!(began.elapsed() < PATIENCE, "in vain: {what}");
+pub fn send(signal: &str, pid: impl Display) {
+    assert!(try_send(signal, &pid), "cannot send SIG{signal} to {pid}");
+}
+
+/// Like [`send`], but returns `false` if that fails, for example because the process has ended.
+pub fn try_send(signal: &str, pid: impl Display) -> bool {
+    let mut kill = Command::new("kill");
+    kill.args(["-s", signal, "--", &pid.to_string()]).stderr(Stdio::null());
+    kill.status().is_ok_and(|status| status.success())
+}
+
+/// Waits until `condition` is true.
+///
+/// # Panics
+/// After [`TIMEOUT`].
+#[track_caller]
+pub fn wait_until(description: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < TIMEOUT, "timed out while waiting until {description}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// The state of a process as the kernel tells it: `R`, `S`, `T` when stopped; `None` once it is gone or a zombie.
+/// Returns the state of a process as the kernel reports it: `R`, `S`, or `T` if it is stopped. Returns `None` for a
+/// zombie or if there is no such process.
 pub fn state(pid: i32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(") ").next()?.chars().next().filter(|state| !matches!(state, 'Z' | 'X'))
 }
 
-/// Whether it is stopped. A shell that waits for what it has just forked to become another program is shown as waiting for
-/// the disk, for as long as that is stopped.
+/// Returns whether a process is stopped. A shell that has used `vfork` is in state `D` until its child has called
+/// `exec`, therefore it counts as stopped if that child is.
 pub fn is_stopped(pid: i32) -> bool {
-    let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     match state(pid) {
-        Some('D') => children().split_whitespace().filter_map(|child| child.parse().ok()).any(is_stopped),
+        Some('D') => children(pid).split_whitespace().filter_map(|child| child.parse().ok()).any(is_stopped),
         state => state == Some('T'),
     }
 }
 
-/// The parent of a process that lives.
+/// Returns the PIDs of the children of a process, separated by spaces.
+pub fn children(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default()
+}
+
+/// Returns the parent of a running process.
 pub fn parent(pid: i32) -> i32 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process exists");
     let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).and_then(|text| text.parse().ok());
-    parent.expect("the kernel's format")
+    parent.expect("the format of the kernel")
+}
+
+/// Prints the line that marks a test as skipped. Not `println!`, because the test harness captures that.
+pub fn report_skipped(test: &str, reason: &str) {
+    let _ = writeln!(std::io::stdout(), "SKIPPED: {test}: {reason}");
+}
+
+/// Returns the URL of the DynamoDB server. Without one, reports the test as skipped and returns `None`.
+pub fn server_url(test: &str) -> Option<String> {
+    let url = std::env::var(ENDPOINT).ok();
+    if url.is_none() {
+        report_skipped(test, &format!("{ENDPOINT} names no server; `cargo xtask test` starts one"));
+    }
+    url
 }

@@ -1,70 +1,69 @@
-//! A proxy between the program and a DynamoDB server that counts what passes, by operation, or lets nothing pass.
-#![allow(dead_code)] // each test file uses its part
+//! A proxy between the program and a DynamoDB server, which records the operations and can inject faults.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Listens on a free loopback port until the test ends.
+/// A proxy that listens on a free loopback port until the test process ends.
 pub struct Proxy {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<String>>>,
+    operations: Arc<Mutex<Vec<String>>>,
     fault: Arc<Mutex<Option<Fault>>>,
 }
 
-/// What becomes of requests in place of passing.
+/// Fault of all requests: they are not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// No answer and no error.
+    /// The proxy sends no response and keeps the connection open.
     Hang,
-    /// The connection is closed.
+    /// The proxy closes the connection.
     Refuse,
-    /// The service says that there are too many.
+    /// The proxy responds that the table's throughput is exceeded.
     Throttle,
 }
 
 const THROTTLED: &str =
-    r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"too many"}"#;
+    r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"throttled"}"#;
 
 impl Proxy {
-    /// In front of the server at this URL.
+    /// Starts a proxy for the server at this URL.
     pub fn to(url: &str) -> Self {
         let upstream = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+        let operations: Arc<Mutex<Vec<String>>> = Arc::default();
         let fault: Arc<Mutex<Option<Fault>>> = Arc::default();
-        let (all, now) = (seen.clone(), fault.clone());
+        let (recorded, current) = (operations.clone(), fault.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (upstream, seen, fault) = (upstream.clone(), all.clone(), now.clone());
-                // A connection that breaks is the client's to notice.
-                std::thread::spawn(move || _ = pass(client, &upstream, &seen, &fault));
+                let (upstream, operations, fault) = (upstream.clone(), recorded.clone(), current.clone());
+                // The client notices a broken connection.
+                std::thread::spawn(move || _ = forward(client, &upstream, &operations, &fault));
             }
         });
-        Self { address, seen, fault }
+        Self { address, operations, fault }
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// From now on.
-    pub fn set(&self, fault: Option<Fault>) {
+    /// Sets or removes the fault of the requests from now on.
+    pub fn set_fault(&self, fault: Option<Fault>) {
         *self.fault.lock().unwrap() = fault;
     }
 
-    /// The operations that passed since the last call, in order.
-    pub fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.seen.lock().unwrap())
+    /// Returns the operations that were requested since the last call, in order.
+    pub fn take_operations(&self) -> Vec<String> {
+        std::mem::take(&mut self.operations.lock().unwrap())
     }
 }
 
-/// One request and its answer; the connection is closed after it.
-fn pass(
+/// Forwards one request and its response, and closes the connection.
+fn forward(
     client: TcpStream,
     upstream: &str,
-    seen: &Mutex<Vec<String>>,
+    operations: &Mutex<Vec<String>>,
     fault: &Mutex<Option<Fault>>,
 ) -> std::io::Result<()> {
     let mut from = BufReader::new(client.try_clone()?);
@@ -80,7 +79,7 @@ fn pass(
         }
         if let Some(target) = lower.strip_prefix("x-amz-target:") {
             let operation = line[line.len() - target.len()..].trim().rsplit('.').next().unwrap_or_default().to_owned();
-            seen.lock().unwrap().push(operation);
+            operations.lock().unwrap().push(operation);
         }
         if line == "\r\n" {
             break;
@@ -94,7 +93,7 @@ fn pass(
     let fault = *fault.lock().unwrap();
     match fault {
         None => {}
-        // Until the client has enough.
+        // Returns when the client closes the connection.
         Some(Fault::Hang) => return std::io::copy(&mut from, &mut std::io::sink()).map(drop),
         Some(Fault::Refuse) => return client.shutdown(std::net::Shutdown::Both),
         Some(Fault::Throttle) => {

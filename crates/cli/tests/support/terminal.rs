@@ -1,5 +1,4 @@
-//! A terminal for the program under test.
-#![allow(dead_code)] // each test file uses its part
+//! A pseudo-terminal for the program under test.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -7,38 +6,39 @@ use std::os::fd::OwnedFd;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
+/// A pseudo-terminal. A thread reads everything that is written to it.
 pub struct Terminal {
-    ours: File,
-    theirs: OwnedFd,
-    said: Arc<Mutex<String>>,
+    master: File,
+    slave: OwnedFd,
+    output: Arc<Mutex<String>>,
 }
 
 impl Terminal {
     pub fn new() -> Self {
         let pair = nix::pty::openpty(None, None).expect("a terminal");
-        let ours = File::from(pair.master);
-        let said: Arc<Mutex<String>> = Arc::default();
-        let (mut from, to) = (ours.try_clone().expect("a descriptor"), said.clone());
+        let master = File::from(pair.master);
+        let output: Arc<Mutex<String>> = Arc::default();
+        let (mut from, to) = (master.try_clone().expect("a descriptor"), output.clone());
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read) = from.read(&mut bytes) {
                 to.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
             }
         });
-        Self { ours, theirs: pair.slave, said }
+        Self { master, slave: pair.slave, output }
     }
 
-    /// The program's end of it.
-    pub fn end(&self) -> Stdio {
-        self.theirs.try_clone().expect("a descriptor").into()
+    /// Returns the terminal as a standard stream of a program.
+    pub fn stdio(&self) -> Stdio {
+        self.slave.try_clone().expect("a descriptor").into()
     }
 
-    /// What was printed, and typed.
-    pub fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+    /// Returns the output until now, with the echo of the typed text.
+    pub fn output(&self) -> String {
+        self.output.lock().unwrap().clone()
     }
 
-    pub fn types(&self, text: &str) {
-        (&self.ours).write_all(text.as_bytes()).expect("it takes it");
+    pub fn type_text(&self, text: &str) {
+        (&self.master).write_all(text.as_bytes()).expect("the terminal accepts input");
     }
 }

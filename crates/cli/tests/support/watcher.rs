@@ -1,73 +1,76 @@
-//! Who lives of what was started with a mark in its environment, as the kernel tells it.
+//! Finds the running processes that were started with a mark in their environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-/// The variable.
+/// Name of the environment variable that contains the mark.
 pub const MARK: &str = "DESCENDANTS_TEST_MARK";
-/// Between two looks.
-pub const EVERY: Duration = Duration::from_millis(50);
+/// Pause between two scans of `/proc`.
+pub const SCAN_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
-struct Seen {
-    /// Looks begun and looks finished.
-    begun: u64,
+struct Scans {
+    /// Number of scans that have started.
+    started: u64,
+    /// Number of the last scan that has finished.
     finished: u64,
-    by_mark: Arc<BTreeMap<String, Vec<i32>>>,
+    pids_by_mark: Arc<BTreeMap<String, Vec<i32>>>,
 }
 
-/// One thread looks for all tests.
+/// Scans `/proc` in one thread for all tests of the process.
 pub struct Watcher {
-    seen: Mutex<Seen>,
+    scans: Mutex<Scans>,
     changed: Condvar,
 }
 
 impl Watcher {
-    pub fn one() -> &'static Watcher {
+    /// Returns the watcher of this process, and starts its thread when first called.
+    pub fn shared() -> &'static Watcher {
         static WATCHER: OnceLock<Watcher> = OnceLock::new();
         static STARTED: OnceLock<()> = OnceLock::new();
-        let watcher = WATCHER.get_or_init(|| Watcher { seen: Mutex::default(), changed: Condvar::new() });
+        let watcher = WATCHER.get_or_init(|| Watcher { scans: Mutex::default(), changed: Condvar::new() });
         STARTED.get_or_init(|| {
             std::thread::spawn(|| {
                 loop {
-                    watcher.seen.lock().unwrap().begun += 1;
-                    let by_mark = Arc::new(look());
-                    let mut seen = watcher.seen.lock().unwrap();
-                    (seen.finished, seen.by_mark) = (seen.begun, by_mark);
+                    watcher.scans.lock().unwrap().started += 1;
+                    let pids_by_mark = Arc::new(scan());
+                    let mut scans = watcher.scans.lock().unwrap();
+                    (scans.finished, scans.pids_by_mark) = (scans.started, pids_by_mark);
                     watcher.changed.notify_all();
-                    drop(seen);
-                    std::thread::sleep(EVERY);
+                    drop(scans);
+                    std::thread::sleep(SCAN_INTERVAL);
                 }
             });
         });
         watcher
     }
 
-    /// Who lives, by a look that was begun after this call.
-    pub fn alive(&self, mark: &str) -> Vec<i32> {
-        let mut seen = self.seen.lock().unwrap();
-        let last = seen.begun;
-        while seen.finished <= last {
-            seen = self.changed.wait(seen).unwrap();
+    /// Returns the running processes with this mark, as found by a scan that started after the call.
+    pub fn running(&self, mark: &str) -> Vec<i32> {
+        let mut scans = self.scans.lock().unwrap();
+        let last = scans.started;
+        while scans.finished <= last {
+            scans = self.changed.wait(scans).unwrap();
         }
-        seen.by_mark.get(mark).cloned().unwrap_or_default()
+        scans.pids_by_mark.get(mark).cloned().unwrap_or_default()
     }
 }
 
-/// The program itself, as wrapper or as supervisor, is not counted, nor are zombies, which have no environment.
-fn look() -> BTreeMap<String, Vec<i32>> {
-    let program = std::fs::canonicalize(super::support::PROGRAM).expect("it was built");
-    let ours = BTreeSet::from([program, "/usr/bin/flock".into(), "/usr/bin/setsid".into()]);
-    let mut by_mark = BTreeMap::<String, Vec<i32>>::new();
+/// Returns the running processes by mark. Zombies have no environment, so they are not found. The binary itself, as
+/// wrapper or supervisor, is left out, and so are `flock` and `setsid`, because only commands must not outlive the lock.
+fn scan() -> BTreeMap<String, Vec<i32>> {
+    let program = std::fs::canonicalize(super::PROGRAM).expect("the binary exists");
+    let ignored = BTreeSet::from([program, "/usr/bin/flock".into(), "/usr/bin/setsid".into()]);
+    let mut pids_by_mark = BTreeMap::<String, Vec<i32>>::new();
     for entry in std::fs::read_dir("/proc").expect("Linux").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { continue };
         let marks = environment.split(|byte| *byte == 0).filter_map(|pair| std::str::from_utf8(pair).ok());
         let Some(mark) = marks.filter_map(|pair| pair.strip_prefix(MARK)?.strip_prefix('=')).next() else { continue };
-        if std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| !ours.contains(&exe)) {
-            by_mark.entry(mark.to_owned()).or_default().push(pid);
+        if std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| !ignored.contains(&exe)) {
+            pids_by_mark.entry(mark.to_owned()).or_default().push(pid);
         }
     }
-    by_mark
+    pids_by_mark
 }

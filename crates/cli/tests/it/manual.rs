@@ -1,13 +1,11 @@
-//! The help, the manual page and the completions say the same, and no more than there is.
-
-mod support;
+//! The help, the manual page and the completions agree with each other and with the command line.
 
 use std::collections::BTreeSet;
 
-use support::Place;
+use crate::support::{Running, TestDir};
 
-/// What is promised to users: each command with its flags.
-const PROMISED: &[(&[&str], &[&str])] = &[
+/// Every command with its flags. Users rely on them.
+const COMMANDS: &[(&[&str], &[&str])] = &[
     (
         &["run"],
         &[
@@ -42,23 +40,25 @@ const PROMISED: &[(&[&str], &[&str])] = &[
     (&["man"], &[]),
 ];
 
-/// Everywhere.
-const STORE: &[&str] = &["--store", "--table", "--region", "--profile", "--endpoint-url"];
+/// Flags that every command accepts.
+const STORE_FLAGS: &[&str] = &["--store", "--table", "--region", "--profile", "--endpoint-url"];
 
-/// Kept for later: flock's flags that mean something else here, or nothing yet.
-const RESERVED: &[&str] = &["-s", "-x", "-o", "-u", "--shared", "--exclusive", "--unlock", "--slots"];
+/// Flags of `flock` that have another or no meaning here, and are refused.
+const RESERVED_FLAGS: &[&str] = &["-s", "-x", "-o", "-u", "--shared", "--exclusive", "--unlock", "--slots"];
 
+/// Exit codes that the help lists, in this order.
 const CODES: [&str; 13] = ["0", "N", "128+N", "64", "69", "70", "74", "75", "76", "77", "78", "126", "127"];
 
-fn printed(arguments: &[&str]) -> String {
-    let ran = Place::new().run(arguments).ends_with(0);
-    assert_eq!(ran.stderr, "");
-    ran.stdout
+/// Returns the standard output. Asserts that the command succeeds and prints no error.
+fn stdout(arguments: &[&str]) -> String {
+    let finished = TestDir::new().run(arguments).exits_with(0);
+    assert_eq!(finished.stderr, "");
+    finished.stdout
 }
 
-/// The page as read: roff's own marks taken out.
-fn page() -> String {
-    printed(&["man"])
+/// Returns the manual page without roff markup.
+fn manual_page() -> String {
+    stdout(&["man"])
         .replace("\\-", "-")
         .replace("\\fB", "")
         .replace("\\fI", "")
@@ -67,12 +67,12 @@ fn page() -> String {
         .replace("\\*(Aq", "'")
 }
 
-/// Flags and arguments, as words.
+/// Returns the words of a text, for example flags and arguments.
 fn words(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| c.is_whitespace() || "[](),|:;".contains(c)).collect()
 }
 
-/// Codes and their meanings, as the help lists them.
+/// Returns the exit codes and their meanings, as the help lists them.
 fn codes(help: &str) -> Vec<(String, String)> {
     let list = help.split_once("Exit status:\n").expect("the list").1;
     let pairs = list.lines().map_while(|line| line.trim().split_once("  "));
@@ -81,9 +81,9 @@ fn codes(help: &str) -> Vec<(String, String)> {
 
 #[test]
 fn every_flag_is_in_help_and_manual() {
-    let page = page();
-    for (command, flags) in PROMISED {
-        let help = printed(&[*command, &["--help"]].concat());
+    let page = manual_page();
+    for (command, flags) in COMMANDS {
+        let help = stdout(&[*command, &["--help"]].concat());
         let heading = format!(".SH \"DYNAMO-LOCK {}\"", command.join(" ").to_uppercase());
         let section = page.split_once(&heading).unwrap_or_else(|| panic!("{heading} is missing")).1;
         let section = section.split("\n.SH ").next().unwrap_or_default();
@@ -91,29 +91,29 @@ fn every_flag_is_in_help_and_manual() {
             assert!(words(&help).contains(flag), "{flag} is missing in {help}");
             assert!(words(section).contains(flag), "{flag} is missing in {section}");
         }
-        assert!(STORE.iter().all(|flag| words(&help).contains(flag)), "{help}");
-        for reserved in RESERVED {
+        assert!(STORE_FLAGS.iter().all(|flag| words(&help).contains(flag)), "{help}");
+        for reserved in RESERVED_FLAGS {
             assert!(!words(&help).contains(reserved) && !words(section).contains(reserved), "{reserved} is reserved");
         }
     }
-    assert!(STORE.iter().all(|flag| words(&page).contains(flag)));
+    assert!(STORE_FLAGS.iter().all(|flag| words(&page).contains(flag)));
 }
 
 #[test]
 fn reserved_flags_are_refused() {
-    let place = Place::new();
-    for flag in RESERVED {
-        place.run(&["run", flag, "a", "true"]).ends_with(64);
+    let dir = TestDir::new();
+    for flag in RESERVED_FLAGS {
+        dir.run(&["run", flag, "a", "true"]).exits_with(64);
     }
-    place.run(&["run", "-n", "5", "true"]).ends_with(0); // -n takes no number: 5 is the lock
+    dir.run(&["run", "-n", "5", "true"]).exits_with(0); // -n takes no number: 5 is the lock
 }
 
 #[test]
 fn every_exit_code_is_listed_once() {
-    let all = codes(&printed(&["--help"]));
+    let all = codes(&stdout(&["--help"]));
     assert!(all.iter().map(|(code, _)| code).eq(CODES.iter()), "{all:?}");
-    assert_eq!(codes(&printed(&["run", "--help"])), all);
-    let page = page();
+    assert_eq!(codes(&stdout(&["run", "--help"])), all);
+    let page = manual_page();
     let status = page.split_once(".SH \"EXIT STATUS\"").expect("the section").1;
     let items: Vec<&str> = status.split(".TP\n").skip(1).collect();
     let items = items.iter().filter_map(|item| item.trim().split_once('\n'));
@@ -122,18 +122,18 @@ fn every_exit_code_is_listed_once() {
 
 #[test]
 fn signal_handling_is_in_help_and_manual() {
-    let help = printed(&["run", "--help"]);
-    let page = page();
-    let told = page.split_once(".SH SIGNALS\n").expect("the section").1.split("\n.SH ").next().unwrap_or_default();
+    let help = stdout(&["run", "--help"]);
+    let page = manual_page();
+    let signals = page.split_once(".SH SIGNALS\n").expect("the section").1.split("\n.SH ").next().unwrap_or_default();
     for signal in ["INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "Ctrl-Z"] {
         assert!(words(&help).contains(signal), "{signal} is missing in {help}");
-        assert!(words(told).contains(signal), "{signal} is missing in {told}");
+        assert!(words(signals).contains(signal), "{signal} is missing in {signals}");
     }
 }
 
 #[test]
 fn manual_page_is_clean_roff() {
-    let page = printed(&["man"]);
+    let page = stdout(&["man"]);
     assert!(page.lines().any(|line| line.starts_with(".TH dynamo")), "{page}");
     for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
         let request = line[1..].split(' ').next().unwrap_or_default();
@@ -144,23 +144,23 @@ fn manual_page_is_clean_roff() {
 #[test]
 fn completions_include_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let script = printed(&["completions", shell]);
-        for (command, _) in PROMISED {
-            assert!(script.contains(command[0]), "{shell} does not know {command:?}");
+        let script = stdout(&["completions", shell]);
+        for (command, _) in COMMANDS {
+            assert!(script.contains(command[0]), "{command:?} is missing in the completions of {shell}");
         }
         assert!(script.contains("at-least"), "{shell}");
     }
-    let place = Place::new();
+    let dir = TestDir::new();
     let script = "$PROGRAM completions bash > c && . ./c && COMP_WORDS=(dynamo-lock rev) COMP_CWORD=1 && \
                   _dynamo__lock dynamo-lock rev dynamo-lock; echo \"${COMPREPLY[@]}\"";
-    let ran = support::Running::of(place.within("bash", &["-c", script])).end().ends_with(0);
-    assert_eq!(ran.stdout, "revoke\n");
+    let finished = Running::spawn(dir.program("bash", &["-c", script])).wait().exits_with(0);
+    assert_eq!(finished.stdout, "revoke\n");
 }
 
 #[test]
 fn help_manual_and_completions_need_no_store() {
-    let place = Place::with_store("nonsense");
-    place.run(&["man"]).ends_with(0);
-    place.run(&["completions", "bash"]).ends_with(0);
-    place.run(&["ls"]).ends_with(78);
+    let dir = TestDir::with_store("nonsense");
+    dir.run(&["man"]).exits_with(0);
+    dir.run(&["completions", "bash"]).exits_with(0);
+    dir.run(&["ls"]).exits_with(78);
 }

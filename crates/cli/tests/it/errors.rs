@@ -1,0 +1,315 @@
+//! Errors: each is one line that contains the cause and the fix, with its own exit code.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
+use crate::support::{Finished, PROGRAM, Running, TestDir, dynamodb_error, report_skipped, server_with_response};
+
+/// Asserts the exit code, and that the only output is one error line that contains these parts.
+#[track_caller]
+fn assert_error(finished: Finished, code: i32, parts: &[&str]) {
+    let finished = finished.exits_with(code);
+    assert!(finished.stderr.starts_with("dynamo-lock: ") && finished.stderr.lines().count() == 1, "{finished:?}");
+    for part in parts {
+        assert!(finished.stderr.contains(part), "{part:?} is missing: {}", finished.stderr);
+    }
+    assert_eq!(finished.stdout, "");
+}
+
+/// Commands of each kind. The runs have a short lease, because they retry for one lease.
+const COMMANDS: &[&[&str]] = &[
+    &["run", "--lease", "1", "a", "true"],
+    &["run", "-n", "--lease", "1", "a", "true"],
+    &["show", "a", "--json"],
+    &["ls"],
+    &["table", "check"],
+];
+
+/// Asserts the error of all [`COMMANDS`].
+fn assert_all_fail(dir: &TestDir, code: i32, parts: &[&str]) {
+    for arguments in COMMANDS {
+        assert_error(dir.run(arguments), code, parts);
+    }
+}
+
+/// Returns a table whose server rejects every request with this error.
+fn rejecting_table(code: &str, message: &str) -> TestDir {
+    server_with_response("400 Bad Request", &dynamodb_error(code, message))
+}
+
+#[test]
+fn access_denied_names_missing_action() {
+    let dir = rejecting_table("AccessDeniedException", "User: \u{1b}[2J is not authorized to perform");
+    let cases: &[(&[&str], &str)] = &[
+        (&["run", "a", "true"], "dynamodb:UpdateItem"),
+        (&["run", "-n", "a", "true"], "dynamodb:UpdateItem"),
+        (&["hold", "a", "5"], "dynamodb:UpdateItem"),
+        (&["revoke", "a", "--token", "5", "--yes"], "dynamodb:UpdateItem"),
+        (&["show", "a"], "dynamodb:GetItem"),
+        (&["ls", "--json"], "dynamodb:Scan"),
+        (&["table", "create"], "dynamodb:CreateTable"),
+        (&["table", "check"], "dynamodb:DescribeTable"),
+        (&["table", "delete", "--yes"], "dynamodb:DeleteTable"),
+    ];
+    for (arguments, action) in cases {
+        assert_error(dir.run(arguments), 77, &["access denied: ", action, "table Lock in us-east-1"]);
+    }
+}
+
+#[test]
+fn missing_table_is_reported_with_fix() {
+    let dir = rejecting_table("ResourceNotFoundException", "Requested resource not found");
+    assert_all_fail(&dir, 78, &["there is no table Lock", "`dynamo-lock table create`"]);
+}
+
+#[test]
+fn wrong_key_schema_is_reported_with_fix() {
+    let dir = rejecting_table("ValidationException", "The provided key element does not match the schema");
+    for arguments in &COMMANDS[..3] {
+        assert_error(dir.run(arguments), 78, &["the partition key `name` of type S", "`partition_key`"]);
+    }
+    let body = r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE","KeySchema":[{"AttributeName":"id","KeyType":"HASH"},
+        {"AttributeName":"at","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},
+        {"AttributeName":"at","AttributeType":"N"}]}}"#;
+    let finished = server_with_response("200 OK", body).run(&["table", "check"]).exits_with(78);
+    assert!(finished.stderr.contains("the partition key is `id`, not `name`"), "{finished:?}");
+    assert!(
+        finished.stderr.contains("sort key") && finished.stderr.lines().all(|line| line.starts_with("dynamo-lock: "))
+    );
+}
+
+#[test]
+fn throttled_table_is_reported_with_fix() {
+    for code in ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded"] {
+        assert_all_fail(&rejecting_table(code, "slow down"), 69, &["throttles table Lock", "raise its capacity"]);
+    }
+}
+
+#[test]
+fn wrong_clock_is_not_reported_as_wrong_credentials() {
+    let expired = "Signature expired: 20260101T000000Z is now earlier than 20260101T010000Z";
+    let cases = [("InvalidSignatureException", expired), ("SignatureDoesNotMatch", expired), ("RequestExpired", "")];
+    for (code, message) in cases {
+        assert_all_fail(&rejecting_table(code, message), 78, &["this host's clock is wrong", "NTP"]);
+    }
+    // Control: a signature that does not match for another reason.
+    let dir = rejecting_table("InvalidSignatureException", "The request signature we calculated does not match");
+    assert_all_fail(&dir, 78, &["does not accept these AWS credentials", "access key"]);
+}
+
+#[test]
+fn expired_credentials_are_reported_with_fix() {
+    assert_all_fail(
+        &rejecting_table("ExpiredTokenException", "token expired"),
+        78,
+        &["credentials have expired", "`aws sso login`"],
+    );
+    assert_all_fail(
+        &rejecting_table("UnrecognizedClientException", "invalid"),
+        78,
+        &["does not accept these AWS credentials"],
+    );
+}
+
+#[test]
+fn failing_or_foreign_server_exits_69() {
+    assert_all_fail(&server_with_response("503 Service Unavailable", ""), 69, &["HTTP 503", "AWS Health Dashboard"]);
+    assert_all_fail(&server_with_response("404 Not Found", "<html>"), 69, &["HTTP 404", "check the endpoint"]);
+}
+
+/// Returns a port without a listener.
+fn unused_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port()
+}
+
+#[test]
+fn refused_connection_exits_69_even_without_wait_limit() {
+    let dir =
+        TestDir::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", unused_port()));
+    assert_all_fail(&dir, 69, &["the connection was refused", "check that a server listens"]);
+    for wait_mode in [["-w", "1"], ["-w", "0"]] {
+        let arguments = [&["run", "--lease", "1"], &wait_mode[..], &["a", "true"]].concat();
+        assert_error(dir.run(&arguments), 69, &["the connection was refused"]);
+    }
+}
+
+#[test]
+fn unknown_host_exits_69() {
+    let dir = TestDir::with_store("dynamodb://Lock?region=us-east-1&endpoint=http://no-such-host.invalid");
+    assert_all_fail(&dir, 69, &["host name is unknown", "DNS"]);
+}
+
+#[test]
+fn failed_tls_handshake_exits_69() {
+    let plain = server_with_response("200 OK", "{}");
+    let dir = TestDir::with_store(&plain.store().replace("http://", "https://"));
+    assert_all_fail(&dir, 69, &["the TLS connection failed", "CA certificates"]);
+}
+
+/// Runs the binary with a changed environment.
+fn run_with(dir: &TestDir, arguments: &[&str], set: &[(&str, &str)], unset: &[&str]) -> Finished {
+    let mut command = dir.command(arguments);
+    unset.iter().for_each(|key| _ = command.env_remove(key));
+    command.envs(set.iter().copied());
+    Running::spawn(command).wait()
+}
+
+const KEYS: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+
+#[test]
+fn missing_region_exits_78() {
+    let dir = TestDir::with_store("dynamodb://Lock");
+    assert_all_fail(&dir, 78, &["no AWS Region is configured", "set AWS_REGION", "?region="]);
+    // Control: with a Region in the environment, the run continues.
+    let set =
+        [("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://127.0.0.1:{}", unused_port()))];
+    assert_error(run_with(&dir, COMMANDS[1], &set, &[]), 69, &["refused"]);
+}
+
+#[test]
+fn missing_credentials_exit_78() {
+    let dir = TestDir::with_store("dynamodb://Lock?region=us-east-1");
+    for arguments in COMMANDS {
+        assert_error(run_with(&dir, arguments, &[], KEYS), 78, &["no usable AWS credentials", "AWS_PROFILE"]);
+    }
+}
+
+#[test]
+fn expired_or_missing_sso_session_exits_78() {
+    let dir = TestDir::with_store("dynamodb://Lock?region=us-east-1&profile=work");
+    let config = "[profile work]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = ops\n\
+                  [sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.awsapps.com/start\n";
+    std::fs::create_dir_all(dir.path(".aws/sso/cache")).expect("a directory");
+    std::fs::write(dir.path(".aws/config"), config).expect("a file");
+    for arguments in COMMANDS {
+        assert_error(run_with(&dir, arguments, &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
+    }
+    // The name of the file is the SHA-1 of the session name.
+    let token = r#"{"accessToken":"x","expiresAt":"2020-01-01T00:00:00Z","region":"us-east-1"}"#;
+    std::fs::write(dir.path(".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json"), token).expect("a file");
+    assert_error(run_with(&dir, COMMANDS[1], &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
+}
+
+/// Asserts the error of commands on an embedded store.
+fn assert_embedded_fail(dir: &TestDir, code: i32, parts: &[&str]) {
+    for arguments in [&["run", "a", "true"][..], &["run", "-n", "a", "true"], &["show", "a"], &["ls", "--json"]] {
+        assert_error(dir.run(arguments), code, parts);
+    }
+}
+
+#[test]
+fn invalid_database_path_exits_78() {
+    assert_embedded_fail(
+        &TestDir::with_store("sqlite:///no/such/locks.db"),
+        78,
+        &["\"/no/such\"", "does not exist; create it"],
+    );
+    assert_embedded_fail(&TestDir::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
+    assert_embedded_fail(&TestDir::with_store("sqlite:///tmp"), 78, &["is a directory; name a file in it"]);
+    assert_embedded_fail(&TestDir::with_store("nonsense"), 78, &["DYNAMO_LOCK_STORE", "`sqlite:///`"]);
+}
+
+#[test]
+fn unwritable_database_exits_78() {
+    let dir = TestDir::new();
+    dir.run(&["ls"]).exits_with(0);
+    std::fs::set_permissions(dir.path("locks.db"), std::fs::Permissions::from_mode(0o400)).expect("access to it");
+    // Root may write to the file unless it drops its capabilities.
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root && Command::new("setpriv").arg("--version").output().is_err() {
+        report_skipped("unwritable_database_exits_78", "root needs `setpriv` to drop its capabilities");
+        return;
+    }
+    let command = if is_root {
+        dir.program("setpriv", &["--bounding-set=-all", "--inh-caps=-all", PROGRAM, "run", "a", "true"])
+    } else {
+        dir.command(&["run", "a", "true"])
+    };
+    assert_error(
+        Running::spawn(command).wait(),
+        78,
+        &["cannot read and write the lock database", "(mode 0400)", "give this user both"],
+    );
+}
+
+#[test]
+fn symbolic_link_exits_78() {
+    let dir = TestDir::new();
+    std::fs::write(dir.path("elsewhere"), "").expect("a file");
+    symlink(dir.path("elsewhere"), dir.path("locks.db")).expect("a link");
+    assert_embedded_fail(&dir, 78, &["is a symbolic link", "name the file itself"]);
+}
+
+#[test]
+fn foreign_file_exits_78_and_stays_unchanged() {
+    let dir = TestDir::new();
+    let text =
+        "a text file of another program that is longer than the header of a SQLite database, one hundred bytes\n";
+    std::fs::write(dir.path("locks.db"), text).expect("a file");
+    assert_embedded_fail(&dir, 78, &["is no SQLite database", "name another file"]);
+    assert_eq!(dir.read("locks.db"), text);
+    std::fs::remove_file(dir.path("locks.db")).expect("access to it");
+    let other = rusqlite::Connection::open(dir.path("locks.db")).expect("a database");
+    other.execute_batch("CREATE TABLE letter (text)").expect("a table");
+    assert_embedded_fail(&dir, 78, &["locks.db", "name another"]);
+}
+
+#[test]
+fn damaged_database_exits_78() {
+    let dir = TestDir::new();
+    dir.run(&["hold", "a", "10m"]).exits_with(0);
+    let path = dir.path("locks.db");
+    let database = rusqlite::Connection::open(&path).expect("a database");
+    let busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    assert_eq!(busy, Ok(0), "the write-ahead log was checkpointed");
+    drop(database);
+    let mut bytes = std::fs::read(&path).expect("it exists");
+    bytes[4096..].fill(0xa5);
+    std::fs::write(&path, bytes).expect("access to it");
+    assert_embedded_fail(&dir, 78, &["is damaged", "move it away and start afresh"]);
+}
+
+/// Runs the binary with a simulated fault of the disk.
+fn on_faulty_disk(dir: &TestDir, fault: &str, arguments: &[&str]) -> Finished {
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/faulty_disk.c");
+    let library = dir.path("faulty_disk.so");
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
+    assert!(built.is_ok_and(|status| status.success()), "the C compiler, which SQLite needs too, failed");
+    let mut command = dir.command(arguments);
+    command.env("LD_PRELOAD", library).env("FAULTY_DISK", fault);
+    Running::spawn(command).wait()
+}
+
+#[test]
+fn network_file_system_exits_78() {
+    let dir = TestDir::new();
+    assert_error(
+        on_faulty_disk(&dir, "network", &["run", "a", "true"]),
+        78,
+        &["is on a network (NFS) file system", "name a file on a local disk"],
+    );
+    assert!(!dir.path("locks.db").exists());
+    on_faulty_disk(&dir, "none", &["run", "a", "true"]).exits_with(0);
+}
+
+#[test]
+fn full_disk_exits_69_without_running_command() {
+    let dir = TestDir::new();
+    dir.run(&["ls"]).exits_with(0);
+    let run = ["run", "--lease", "1", "a", "touch", "ran"];
+    // SQLite reports the full disk at COMMIT, when the write may already be stored.
+    assert_error(
+        on_faulty_disk(&dir, "full", &run),
+        69,
+        &["has stored the write: database or disk is full", "free space"],
+    );
+    assert!(!dir.path("ran").exists());
+}
+
+#[test]
+fn internal_error_exits_70() {
+    let dir = TestDir::new();
+    // No descriptor is left for the event loop.
+    let script = "ulimit -n 4; exec \"$PROGRAM\" run a true";
+    assert_error(Running::spawn(dir.program("sh", &["-c", script])).wait(), 70, &["cannot start", "try again"]);
+}

@@ -1,0 +1,18 @@
+//! Tests of the command line that share one binary, because each runs `dynamo-lock` as a process of its own.
+
+mod at_least;
+mod contention;
+mod errors;
+mod hold;
+mod listing;
+mod manual;
+mod progress;
+mod recipes;
+mod report;
+mod request_count;
+mod revoke;
+mod run;
+mod store;
+#[path = "../support/mod.rs"]
+mod support;
+mod usage;

@@ -1,0 +1,156 @@
+//! Progress output of `run` on standard error, and standard errors that accept nothing more.
+
+use std::io::{PipeReader, PipeWriter, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::support::terminal::Terminal;
+use crate::support::{HOLD, Running, TestDir, silent_server, wait_until};
+
+/// Returns a pipe that is full. Writes to it block until the reader is dropped.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("access to it");
+    while writer.write(&[b'.'; 1024]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).expect("access to it");
+    (reader, writer)
+}
+
+/// Track record: if standard error was not read, renewals stopped for a lock that was kept for remaining processes, and a
+/// waiter stopped for good.
+#[test]
+fn unread_stderr_does_not_delay_lock() {
+    let dir = TestDir::new();
+    let holder = dir.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done"]);
+    // A descendant runs for three leases. `run` reports it after one.
+    let script = "setsid -f sh -c 'sleep 3; touch done'; exit 3";
+    let mut command = dir.command(&["run", "--lease", "1", "a", "-c", script]);
+    let (_reader, writer) = full_pipe();
+    command.stderr(writer);
+    let waiter = Running::spawn(command);
+    // Meanwhile, the waiter tries to print the holder.
+    dir.run(&["run", "-w", "3", "a", "true"]).exits_with(75);
+    std::fs::write(dir.path("go"), "").expect("a file");
+    holder.wait().exits_with(0);
+    waiter.wait().exits_with(3);
+    assert!(dir.path("done").exists());
+}
+
+/// Track record: a pipe that accepted nothing more blocked processes with a message at their end.
+#[test]
+fn failing_supervisor_ends_with_unread_stderr() {
+    let dir = TestDir::new();
+    let mut command = dir.command(&[]);
+    let (_reader, writer) = full_pipe();
+    command.arg0("lock-supervisor").stderr(writer);
+    Running::spawn(command).wait().exits_with(1);
+}
+
+/// Returns a terminal that is not read and has room for a few bytes, fewer than a line.
+fn stalled_terminal() -> (OwnedFd, OwnedFd) {
+    let terminal = nix::pty::openpty(None, None).expect("a terminal");
+    let (master, slave) = (terminal.master, terminal.slave);
+    let write = || nix::unistd::write(&slave, &[b'.'; 100]).is_ok();
+    let room = || poll(&mut [PollFd::new(slave.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(1);
+    let make_room = || {
+        while !room() {
+            nix::unistd::read(&master, &mut [0; 100]).expect("the terminal has output");
+        }
+    };
+    fcntl(&slave, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("access to it");
+    while write() {}
+    make_room();
+    let capacity = std::iter::from_fn(|| write().then_some(())).count();
+    make_room();
+    let _almost_full = (1..capacity).all(|_| write());
+    fcntl(&slave, FcntlArg::F_SETFL(OFlag::empty())).expect("access to it");
+    (master, slave)
+}
+
+/// Track record: a terminal with less room than the line blocked a waiter, which then ignored `-w` and signals.
+#[test]
+fn wait_ends_on_stalled_terminal() {
+    let dir = TestDir::new();
+    let holder = Running::spawn(dir.command(HOLD));
+    wait_until("the lock is held", || dir.path("ready").exists());
+    let wait = |wait_mode: &str| {
+        let (master, slave) = stalled_terminal();
+        let mut command = dir.command(&["run", "-w", wait_mode, "a", "true"]);
+        command.stderr(slave).env("TERM", "xterm");
+        (Running::spawn(command), master)
+    };
+    let (waiter, _terminal) = wait("4");
+    waiter.wait().exits_with(75);
+    let (waiter, _terminal) = wait("1h");
+    // Meanwhile, the waiter tries to print the holder.
+    dir.run(&["run", "-w", "4", "a", "true"]).exits_with(75);
+    waiter.signal("TERM");
+    waiter.wait().exits_with(143);
+    drop(holder);
+}
+
+/// Track record: while the store did not respond, a run printed nothing for a whole lease.
+#[test]
+fn unresponsive_store_is_reported() {
+    const LINE: &str = "the store has not responded yet";
+    let (dir, _listener) = silent_server();
+    // The message does not depend on the wait mode, because no holder is known.
+    for flags in [&["-n"][..], &["-w", "5"], &[]] {
+        let mut command = dir.command(&[&["run", "--lease", "1h"], flags, &["a", "true"]].concat());
+        command.stderr(std::fs::File::create(dir.path("stderr")).expect("a file"));
+        let run = Running::spawn(command);
+        wait_until("the message is printed", || dir.read("stderr").contains('\n'));
+        run.signal("TERM");
+        run.wait().exits_with(143);
+        let output = dir.read("stderr");
+        assert!(output.starts_with(&format!("dynamo-lock: {LINE}")) && output.lines().count() == 1, "{output:?}");
+    }
+    let terminal = Terminal::new();
+    let mut command = dir.command(&["run", "-n", "--lease", "1h", "a", "true"]);
+    command.stderr(terminal.stdio()).env("TERM", "xterm");
+    let run = Running::spawn(command);
+    wait_until("the message is displayed", || terminal.output().contains(LINE));
+    run.signal("TERM");
+    run.wait().exits_with(143);
+    wait_until("the line is removed", || terminal.output().ends_with("\r\u{1b}[K"));
+    // The run gives up after one lease. With -q it prints the error alone.
+    let finished = dir.run(&["run", "-q", "-n", "--lease", "4", "a", "true"]).exits_with(69);
+    assert!(finished.stderr.lines().count() == 1 && !finished.stderr.contains(LINE), "{finished:?}");
+}
+
+/// Lesson 37. The line contains the text of other clients, so control characters are escaped.
+#[test]
+fn waiting_line_is_updated_and_removed_on_terminal() {
+    let dir = TestDir::new();
+    let mut holder = dir.command(HOLD);
+    holder.env("USER", "\u{7}bell\u{202e}");
+    let holder = Running::spawn(holder);
+    wait_until("the lock is held", || dir.path("ready").exists());
+    let wait = |arguments: &[&str], term: &str| {
+        let terminal = Terminal::new();
+        let mut command = dir.command(arguments);
+        command.stderr(terminal.stdio()).env("TERM", term);
+        (Running::spawn(command), terminal)
+    };
+    let (waiter, terminal) = wait(&["run", "a", "touch", "ran"], "xterm");
+    wait_until("the line was written twice", || terminal.output().matches("waiting for lock").count() >= 2);
+    let output = terminal.output();
+    assert!(output.contains("held by \\u{7}bell\\u{202e} (") && output.contains("lease ends within"), "{output:?}");
+    assert!(!output.contains(['\u{7}', '\u{202e}', '\n']), "{output:?}");
+    waiter.signal("INT");
+    waiter.wait().exits_with(130);
+    wait_until("the line is removed", || terminal.output().ends_with("\r\u{1b}[K"));
+    // A terminal that cannot move its cursor gets plain lines.
+    let (waiter, terminal) = wait(&["run", "a", "true"], "dumb");
+    wait_until("the line is printed", || terminal.output().contains('\n'));
+    assert!(!terminal.output().contains('\u{1b}'), "{:?}", terminal.output());
+    waiter.signal("TERM");
+    waiter.wait().exits_with(143);
+    let (waiter, terminal) = wait(&["run", "-q", "-w", "2.5", "a", "true"], "xterm");
+    waiter.wait().exits_with(75);
+    assert_eq!(terminal.output(), "");
+    drop(holder);
+}

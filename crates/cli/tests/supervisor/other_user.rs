@@ -1,0 +1,44 @@
+//! Programs run as a user other than root, for whom limits and permissions apply.
+
+use std::os::unix::fs::chown;
+use std::process::Command;
+
+use crate::support::{PROGRAM, TestDir, report_skipped};
+
+/// A user other than root: this user, or `nobody` if the tests run as root.
+pub struct OtherUser<'a>(&'a TestDir);
+
+impl<'a> OtherUser<'a> {
+    /// Gives the directory to the user. If the tests run as root and `setpriv` does not work, reports the test as skipped
+    /// and returns `None`.
+    pub fn new(test: &str, dir: &'a TestDir) -> Option<Self> {
+        let other_user = Self(dir);
+        let version = other_user.command(PROGRAM, &["--version"]).status();
+        if is_root() {
+            chown(dir.path(""), Some(NOBODY_ID), Some(NOBODY_ID)).expect("root may change the owner");
+        }
+        let can_run = version.is_ok_and(|status| status.success());
+        if !can_run {
+            report_skipped(test, &format!("no user other than root can run {PROGRAM} with `setpriv`"));
+        }
+        can_run.then_some(other_user)
+    }
+
+    /// Returns a command that runs the program as this user.
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
+        let ids = [format!("--reuid={NOBODY_ID}"), format!("--regid={NOBODY_ID}")];
+        match is_root() {
+            true => {
+                self.0.program("setpriv", &[&[&ids[0], &ids[1], "--clear-groups", "--", program], arguments].concat())
+            }
+            false => self.0.program(program, arguments),
+        }
+    }
+}
+
+/// User and group ID of `nobody`.
+const NOBODY_ID: u32 = 65534;
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
