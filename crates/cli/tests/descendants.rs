@@ -150,8 +150,8 @@ fn supervisor(wrapper: i32) -> i32 {
     pids.find(is_supervisor).expect("the wrapper has a supervisor")
 }
 
-/// Scans the processes every 50 ms until two leases after another client has acquired the lock, or until two leases from
-/// now if none does. Returns an error if a marked process is running while another client holds the lock.
+/// Scans the processes every 50 ms until two leases after another client has acquired the lock, or until two leases
+/// from now if none does. Returns an error if a marked process is running while another client holds the lock.
 fn observe(marked: &MarkedProcess, mut acquired_by_other: impl FnMut() -> bool) -> Result<Outcome, String> {
     let mut end = Instant::now() + 2 * LEASE;
     let mut acquired = false;

@@ -153,8 +153,8 @@ fn ctrl_c_reaches_command_once() {
 fn ctrl_c_reaches_descendant_in_other_session() {
     let dir = TestDir::new();
     let mut shell = Shell::new(&dir);
-    // With `&` the process would ignore SIGINT. The shell must not wait for another process either, because it leaves SIGINT
-    // to that.
+    // With `&` the process would ignore SIGINT. The shell must not wait for another process either, because it leaves
+    // SIGINT to that.
     let left = "a -c 'setsid -f sleep 1000; echo $$ > ready; exec sleep 1000'";
     shell.run(left, 130, |shell| {
         shell.child();
@@ -180,8 +180,8 @@ fn ctrl_z_stops_job_and_fg_continues_it() {
     });
 }
 
-/// Track record: after `fg`, the wrapper stopped once more, because the supervisor reported a stop that the wrapper itself
-/// had requested.
+/// Track record: after `fg`, the wrapper stopped once more, because the supervisor reported a stop that the wrapper
+/// itself had requested.
 #[test]
 fn job_stopped_past_lease_is_ended_and_reported() {
     let dir = TestDir::new();
@@ -263,7 +263,8 @@ fn background_reader_stops_and_continues_in_foreground() {
     shell.expect("code=0.");
 }
 
-/// Script that starts a worker in another session, which the terminal's signals do not reach, and a reader of the terminal.
+/// Script that starts a worker in another session, which the terminal's signals do not reach, and a reader of the
+/// terminal.
 const WORKER_AND_READER: &str = "setsid sh -c \"echo \\$\\$ > tmp; mv tmp ready; exec sleep 1000\" & \
                                  sh -c \"echo \\$\\$ > reader; until [ -e ready ]; do sleep 0.05; done; exec cat\"";
 
@@ -299,8 +300,8 @@ fn descendant_in_other_session_continues_after_second_stop() {
     });
 }
 
-/// Track record: after Ctrl-Z, descendants that `run` had stopped stayed stopped for ever. The test takes the place of the
-/// wrapper, to send its requests at the worst moments.
+/// Track record: after Ctrl-Z, descendants that `run` had stopped stayed stopped for ever. The test takes the place
+/// of the wrapper, to send its requests at the worst moments.
 #[test]
 fn continue_signal_reaches_processes_that_run_stopped() {
     let dir = TestDir::new();
@@ -337,8 +338,8 @@ fn continue_signal_reaches_processes_that_run_stopped() {
     wait_until("the process is ended", || state(worker).is_none());
 }
 
-/// Track record: Ctrl-Z without a job-control shell, as in `ssh -t host dynamo-lock run`, stopped the wrapper for ever. The
-/// kernel discards that signal for processes that keep its default action.
+/// Track record: Ctrl-Z without a job-control shell, as in `ssh -t host dynamo-lock run`, stopped the wrapper for
+/// ever. The kernel discards that signal for processes that keep its default action.
 #[test]
 fn ctrl_z_without_shell_stops_no_process() {
     let dir = TestDir::new();

@@ -9,7 +9,8 @@ use std::os::unix::process::CommandExt as _;
 use dynamo_lock::{Client, FencingToken, Inspection, Sqlite};
 use support::{Finished, Running, STUBBORN, TestDir, is_stopped, parent, send, state, wait_until};
 
-/// Like [`TestDir::start_stubborn`], in a process group of its own like a job of a shell. Only such a run handles SIGTSTP.
+/// Like [`TestDir::start_stubborn`], in a process group of its own like a job of a shell. Only such a run handles
+/// SIGTSTP.
 fn start_stubborn_job(dir: &TestDir, flags: &[&str]) -> Running {
     let mut command = dir.command(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
     command.process_group(0);
@@ -58,8 +59,8 @@ fn max_hold_kills_child_that_ignores_term() {
     dir.run(&["run", "-n", "a", "true"]).exits_with(0);
 }
 
-/// Track record: the command of a revoked lease was killed without SIGTERM, although other clients wait for the end of the
-/// lease.
+/// Track record: the command of a revoked lease was killed without SIGTERM, although other clients wait for the end
+/// of the lease.
 #[test]
 fn revoked_run_ends_child_before_next_acquisition() {
     let dir = TestDir::new();
@@ -131,7 +132,8 @@ fn child_stopped_past_lease_does_not_continue() {
     assert_ended_by_loss(running.wait(), child);
 }
 
-/// The embedded store asks the kernel whether the holder is alive, so that a waiter need not wait for the end of the lease.
+/// The embedded store asks the kernel whether the holder is alive, so that a waiter need not wait for the end of the
+/// lease.
 #[test]
 fn lock_of_killed_wrapper_is_acquired_at_once() {
     let dir = TestDir::new();
@@ -161,7 +163,8 @@ fn remaining_descendants_end_with_wrapper() {
     drop(running);
 }
 
-/// Wrapper and supervisor are killed, so no process is left to end the descendant. The lock is kept while it is running.
+/// Wrapper and supervisor are killed, so no process is left to end the descendant. The lock is kept while it is
+/// running.
 #[test]
 fn descendant_outliving_supervisor_keeps_lock() {
     let dir = TestDir::new();

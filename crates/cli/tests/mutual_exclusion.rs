@@ -15,8 +15,6 @@ use support::{Finished, Running, TestDir, server_url, wait_until};
 const DRIVERS: usize = 8;
 /// Increments of each driver.
 const ROUNDS: usize = 25;
-/// Where a DynamoDB server is, for the same over HTTP.
-const ENDPOINT: &str = "DYNAMO_LOCK_TEST_ENDPOINT";
 
 /// Returns a script that reads the number, pauses, writes its successor, and logs the driver and the token.
 fn increment(driver: usize) -> String {
@@ -128,7 +126,8 @@ fn assert_kills_lose_no_increment(name: &str) {
             holder.signal("KILL");
             assert_eq!(holder.wait().code, None);
             std::fs::remove_file(dir.path("inside")).expect("it exists");
-            // Let another driver increment before the next kill, because the next doomed holder could otherwise always be first.
+            // Let another driver increment before the next kill, because the next doomed holder could otherwise
+            // always be first.
             let before = increments.load(Ordering::SeqCst);
             wait_until("another driver increments", || increments.load(Ordering::SeqCst) > before);
             kills.fetch_add(1, Ordering::SeqCst);

@@ -24,8 +24,8 @@ fn at_least_keeps_lock_after_quick_command() {
     dir.run(&["run", "--at-least", "1h", "a", "no-such-command"]).exits_with(127);
 }
 
-/// Track record: a lock that was kept by `--at-least` also kept the terminal, without a message. `-q` and `--skip` print
-/// nothing.
+/// Track record: a lock that was kept by `--at-least` also kept the terminal, without a message. `-q` and `--skip`
+/// print nothing.
 #[test]
 fn lock_kept_after_command_is_reported() {
     let dir = TestDir::new();

@@ -19,8 +19,8 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Track record: if standard error was not read, renewals stopped for a lock that was kept for remaining processes, and a
-/// waiter stopped for good.
+/// Track record: if standard error was not read, renewals stopped for a lock that was kept for remaining processes,
+/// and a waiter stopped for good.
 #[test]
 fn unread_stderr_does_not_delay_lock() {
     let dir = TestDir::new();

@@ -13,7 +13,8 @@ fn read_report(dir: &TestDir) -> Value {
     report
 }
 
-/// Asserts that the message contains `part`, and that the other fields are those of a successful run but for `expected`.
+/// Asserts that the message contains `part`, and that the other fields are those of a successful run but for
+/// `expected`.
 fn assert_report(dir: &TestDir, part: &str, expected: Value) {
     let mut report = read_report(dir);
     let message = report["message"].take();

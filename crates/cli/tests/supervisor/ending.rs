@@ -27,7 +27,8 @@ fn grace_beyond_half_lease_is_refused() {
     assert!(!dir.path("ran").exists());
 }
 
-/// Track record: with `--max-hold` every early end of the command was attributed to it, even if the store did not respond.
+/// Track record: with `--max-hold` every early end of the command was attributed to it, even if the store did not
+/// respond.
 #[test]
 fn signal_that_ended_command_is_reported() {
     let dir = TestDir::new();
@@ -77,7 +78,8 @@ fn fast_forking_process_is_ended() {
         std::fs::write(dir.path("hop.py"), program).expect("a file");
         let running = dir.start(&["run", "a", "-c", "setsid -f python3 hop.py; exec sleep 1000"]);
         send("KILL", children(running.pid()).trim());
-        // The output ends when all processes that share it have ended, so `survived` exists by then if one has survived.
+        // The output ends when all processes that share it have ended, so `survived` exists by then if one has
+        // survived.
         running.wait().exits_with(76);
         assert!(!dir.path("survived").exists());
     }
@@ -129,8 +131,8 @@ fn continued_supervisor_honours_grants_sent_meanwhile() {
     running.wait().exits_with(3);
 }
 
-/// Track record: descendants of a process from before the run, which became children of the wrapper later, were ended with
-/// the command.
+/// Track record: descendants of a process from before the run, which became children of the wrapper later, were ended
+/// with the command.
 #[test]
 fn siblings_of_wrapper_are_not_ended() {
     // The wrapper ends the command in place of a supervisor that is killed, and of one that is stopped.

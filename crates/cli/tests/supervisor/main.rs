@@ -1,6 +1,7 @@
 //! The supervisor, the process between `run` and its command. Needs Linux.
 //!
-//! This is a separate test binary because it measures leases and signals, and must not share the machine with other tests.
+//! This is a separate test binary because it measures leases and signals, and must not share the machine with other
+//! tests.
 #![cfg(target_os = "linux")]
 
 mod ending;

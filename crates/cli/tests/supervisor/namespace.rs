@@ -43,8 +43,8 @@ fn run_as_pid_1_forwards_signals_and_reaps_all() {
     dir.run(&["run", "-n", "a", "true"]).exits_with(0);
 }
 
-/// Track record: with the `/proc` of another namespace, `run` found no descendants, and would have sent signals to unrelated
-/// processes.
+/// Track record: with the `/proc` of another namespace, `run` found no descendants, and would have sent signals to
+/// unrelated processes.
 #[test]
 fn proc_of_other_pid_namespace_is_refused() {
     let Some(in_namespace) = unshare("proc_of_other_pid_namespace_is_refused", &[]) else { return };
@@ -54,8 +54,8 @@ fn proc_of_other_pid_namespace_is_refused() {
     assert!(!dir.path("ran").exists());
 }
 
-/// Track record: with `hidepid`, a descendant that protects its memory was not seen, and the lock was released while it was
-/// running.
+/// Track record: with `hidepid`, a descendant that protects its memory was not seen, and the lock was released while
+/// it was running.
 #[test]
 fn process_hidden_by_hidepid_is_ended() {
     // The kernel protects the memory of a process whose program its user may not read.

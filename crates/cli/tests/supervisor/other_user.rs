@@ -9,8 +9,8 @@ use crate::support::{PROGRAM, TestDir, report_skipped};
 pub struct OtherUser<'a>(&'a TestDir);
 
 impl<'a> OtherUser<'a> {
-    /// Gives the directory to the user. If the tests run as root and `setpriv` does not work, reports the test as skipped
-    /// and returns `None`.
+    /// Gives the directory to the user. If the tests run as root and `setpriv` does not work, reports the test as
+    /// skipped and returns `None`.
     pub fn new(test: &str, dir: &'a TestDir) -> Option<Self> {
         let other_user = Self(dir);
         let version = other_user.command(PROGRAM, &["--version"]).status();

@@ -19,7 +19,8 @@ fn remaining_descendant_keeps_lock_and_is_reported() {
     }
 }
 
-/// Track record: if no thread could be started any more, reporting the remaining processes ended the wrapper by a panic.
+/// Track record: if no thread could be started any more, reporting the remaining processes ended the wrapper by a
+/// panic.
 #[test]
 fn remaining_descendant_is_reported_without_new_thread() {
     let dir = TestDir::new();
@@ -69,8 +70,8 @@ fn process_without_main_thread_is_ended() {
     wait_until("the process is ended", || !is_there(left));
 }
 
-/// Track record: a wrapper that could not end the processes of a killed supervisor printed nothing and ignored signals. The
-/// command becomes another user here.
+/// Track record: a wrapper that could not end the processes of a killed supervisor printed nothing and ignored
+/// signals. The command becomes another user here.
 #[test]
 fn unkillable_child_is_reported_and_keeps_lock() {
     let dir = TestDir::new();

@@ -8,8 +8,8 @@ use nix::unistd::Pid;
 
 use crate::support::{Running, TestDir, children, silent_server};
 
-/// Track record: a Ctrl-C in the milliseconds in which supervisor and command start killed the supervisor, or did not reach
-/// the command.
+/// Track record: a Ctrl-C in the milliseconds in which supervisor and command start killed the supervisor, or did not
+/// reach the command.
 #[test]
 #[allow(clippy::disallowed_methods)] // each pause selects another moment of the start
 fn signal_at_any_moment_of_startup_reaches_command() {

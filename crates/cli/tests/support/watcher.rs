@@ -58,7 +58,8 @@ impl Watcher {
 }
 
 /// Returns the running processes by mark. Zombies have no environment, so they are not found. The binary itself, as
-/// wrapper or supervisor, is left out, and so are `flock` and `setsid`, because only commands must not outlive the lock.
+/// wrapper or supervisor, is left out, and so are `flock` and `setsid`, because only commands must not outlive the
+/// lock.
 fn scan() -> BTreeMap<String, Vec<i32>> {
     let program = std::fs::canonicalize(super::PROGRAM).expect("the binary exists");
     let ignored = BTreeSet::from([program, "/usr/bin/flock".into(), "/usr/bin/setsid".into()]);
