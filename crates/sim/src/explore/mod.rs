@@ -11,6 +11,7 @@ pub mod clocks;
 pub mod configs;
 pub mod driver;
 pub mod fingerprint;
+pub mod liveness;
 pub mod mutants;
 pub mod properties;
 pub mod search;
@@ -44,7 +45,7 @@ pub fn main(args: &[String]) -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!("explore [--all | --mutants | CONFIG] [--mutant NAME]");
     for config in configs::all() {
-        eprintln!("  {:<10} {}", config.name, config.about);
+        eprintln!("  {:<12} {}", config.name, config.about);
     }
     ExitCode::from(2)
 }
@@ -53,7 +54,7 @@ fn usage() -> ExitCode {
 fn every(bend: mutants::Bend, asked: impl Fn(&Config) -> bool) -> ExitCode {
     let (mut states, mut good, mut any) = (0, true, false);
     println!(
-        "{:<10} {:>9} {:>11} {:>9} {:>5} {:>8}  result",
+        "{:<12} {:>9} {:>11} {:>9} {:>5} {:>8}  result",
         "config", "states", "transitions", "calms", "depth", "time"
     );
     for config in configs::all().iter().filter(|config| asked(config)) {
@@ -78,7 +79,7 @@ fn report(config: &Config, found: &Found, took: Duration, bend: &mutants::Bend) 
     };
     let Found { states, transitions, calms, depth, .. } = found;
     println!(
-        "{:<10} {states:>9} {transitions:>11} {calms:>9} {depth:>5} {:>7.1}s  {result}",
+        "{:<12} {states:>9} {transitions:>11} {calms:>9} {depth:>5} {:>7.1}s  {result}",
         config.name,
         took.as_secs_f64()
     );
@@ -100,7 +101,7 @@ fn bent(name: &str, config: Option<&str>) -> ExitCode {
 /// Every mutant, and how it was found out.
 fn table() -> ExitCode {
     let mut good = true;
-    println!("{:<24} {:<10} {:>5} {:>9} {:>8}  promise broken", "mutant", "config", "depth", "states", "time");
+    println!("{:<24} {:<12} {:>5} {:>9} {:>8}  promise broken", "mutant", "config", "depth", "states", "time");
     for mutant in mutants::all() {
         let Some(config) = configs::all().into_iter().find(|config| config.name == mutant.config) else { continue };
         let (found, took) = timed(&config, &mutant.bend);
@@ -110,7 +111,7 @@ fn table() -> ExitCode {
         };
         good &= found.violation.is_some();
         let seconds = took.as_secs_f64();
-        println!("{:<24} {:<10} {depth:>5} {:>9} {seconds:>7.1}s  {what}", mutant.name, config.name, found.states);
+        println!("{:<24} {:<12} {depth:>5} {:>9} {seconds:>7.1}s  {what}", mutant.name, config.name, found.states);
     }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -45,6 +45,12 @@ pub struct Bend {
     /// R6: an answer without a date is one of long ago.
     pub dateless_confirms: bool,
     pub renews_after_letting_go: bool,
+    /// A hold is reported when its lock is acquired, without an extension.
+    pub hold_is_not_extended: bool,
+    /// The liveness key of a hold has no pad for the time until the acquire is sent.
+    pub hold_key_without_pad: bool,
+    /// §5: a reader compares `expiresOn` from a wall clock with service time.
+    pub reader_trusts_wall_clocks: bool,
 }
 
 /// A named way to break it.
@@ -79,6 +85,9 @@ pub const NONE: Bend = Bend {
     reader_ignores_dates: false,
     dateless_confirms: false,
     renews_after_letting_go: false,
+    hold_is_not_extended: false,
+    hold_key_without_pad: false,
+    reader_trusts_wall_clocks: false,
 };
 
 const fn mutant(name: &'static str, about: &'static str, config: &'static str, bend: Bend) -> Mutant {
@@ -124,6 +133,7 @@ pub fn all() -> Vec<Mutant> {
     all.extend(times());
     all.extend(luck());
     all.extend(ends());
+    all.extend(holds_and_inspections());
     all
 }
 
@@ -380,6 +390,53 @@ fn ends() -> Vec<Mutant> {
             "R6: an answer without a date confirms a belief",
             "dateless",
             Bend { dateless_confirms: true, ..NONE },
+        ),
+    ]
+}
+
+fn holds_and_inspections() -> Vec<Mutant> {
+    vec![
+        mutant(
+            "hold-not-extended",
+            "a hold is reported with the lease of its acquisition",
+            "hold",
+            Bend { hold_is_not_extended: true, ..NONE },
+        ),
+        mutant(
+            "hold-drop-leaves-row",
+            "a dropped hold is not released",
+            "hold-drops",
+            Bend { drops_without_clean_up: true, ..NONE },
+        ),
+        mutant(
+            "hold-no-r6",
+            "R6: a hold is not bounded by its row's own expiresOn, and its host stands still",
+            "hold-freeze",
+            Bend { own_date_back_s: 1000, ..NONE },
+        ),
+        mutant(
+            "hold-dateless",
+            "R6: a response without a date confirms a hold",
+            "hold-dates",
+            Bend { dateless_confirms: true, ..NONE },
+        ),
+        mutant(
+            "hold-key-without-pad",
+            "the liveness key of a hold ends with its duration, counted from before it was sent",
+            "hold-key",
+            Bend { hold_key_without_pad: true, ..NONE },
+        ),
+        mutant(
+            "inspect-eager",
+            "§5: an inspection takes the service time for 8 s later",
+            "inspect",
+            Bend { reader_date_ahead_s: 8, ..NONE },
+        ),
+        mutant(
+            "inspect-wall-clock",
+            "§5: an inspection compares the expiresOn of a slow wall clock with service time",
+            "inspect-slow",
+            Bend { reader_trusts_wall_clocks: true, ..NONE },
         ),
     ]
 }
