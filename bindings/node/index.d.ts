@@ -18,8 +18,8 @@ export function connect(storeUrl: string, options?: ConnectOptions): Client;
 /** Options of every client. Times are in milliseconds. */
 export interface ConnectOptions {
   /**
-   * Label that is stored with each lock and shown to others. Host, process ID and a nonce are appended. Default: the name
-   * of the program.
+   * Label that is stored with each lock and shown to others. Host, process ID and a nonce are appended. Default: the
+   * name of the program.
    */
   owner?: string;
   /**
@@ -50,8 +50,8 @@ export interface ClientOptions extends ConnectOptions {
    */
   awsConfig?: AwsConfig | AwsConfigObject;
   /**
-   * DynamoDB object that sends all requests, instead of `awsConfig`. Renewals then need the event loop: if it is blocked
-   * for a lease, the lock is lost.
+   * DynamoDB object that sends all requests, instead of `awsConfig`. Renewals then need the event loop: if it is
+   * blocked for a lease, the lock is lost.
    */
   db?: DynamoDb | DynamoDbClient;
   /**
@@ -62,7 +62,8 @@ export interface ClientOptions extends ConnectOptions {
   /** Name of the partition key of the table. Default: `name`. */
   partitionKey?: string;
   /**
-   * Time limit of one request; a slower request counts as unanswered. Default: 5,000, and at most a quarter of the lease.
+   * Time limit of one request; a slower request counts as unanswered. Default: 5,000, and at most a quarter of the
+   * lease.
    */
   timeoutMs?: number;
 }
@@ -86,8 +87,8 @@ export interface AwsConfig {
   /** Settings that take precedence over the others, as in SDK v2. */
   dynamodb?: AwsConfig;
   /**
-   * `timeout` limits a request, at most 5,000, and `connectTimeout` a connection attempt, both in milliseconds. Other keys
-   * have no effect, because the library manages its own connections.
+   * `timeout` limits a request, at most 5,000, and `connectTimeout` a connection attempt, both in milliseconds. Other
+   * keys have no effect, because the library manages its own connections.
    */
   httpOptions?: { timeout?: number; connectTimeout?: number; [key: string]: unknown };
   /** `false` selects HTTP for an `endpoint` without a scheme. Default: `true`. */
@@ -135,8 +136,9 @@ export interface Client {
    * Acquires the lock, calls `work`, releases the lock, and resolves to the result of `work`.
    *
    * If `work` fails, the promise rejects with its error; if the release has failed as well, its error is the property
-   * `releaseError`. If only the release fails, for example because the lock was lost, the promise rejects with that error
-   * and its property `output` is the result of `work`. `work` is not interrupted when the lock is lost: use `lock.signal`.
+   * `releaseError`. If only the release fails, for example because the lock was lost, the promise rejects with that
+   * error and its property `output` is the result of `work`. `work` is not interrupted when the lock is lost: use
+   * `lock.signal`.
    */
   withLock<T>(name: string, options: AcquireOptions | undefined, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
   withLock<T>(name: string, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
@@ -154,8 +156,8 @@ export interface Client {
   close(): Promise<void>;
 
   /**
-   * Acquires a lock for a time, like npm dynamo-lock 0.1.3: there is no renewal, no release and no fencing, and the expiry
-   * depends on wall clocks. `Lock.hold` is the safe equivalent.
+   * Acquires a lock for a time, like npm dynamo-lock 0.1.3: there is no renewal, no release and no fencing, and the
+   * expiry depends on wall clocks. `Lock.hold` is the safe equivalent.
    *
    * Calls `callback(null, 'SUCCESS')`, or `callback(error)` with the string `Lock expires on …` or `ERROR`. Without a
    * callback, the promise rejects with a `LockHeldError` or a `StoreError`.
@@ -166,8 +168,8 @@ export interface Client {
   /**
    * Creates the table with one read and one write unit, and waits until it is active, at most two minutes.
    *
-   * Calls `callback(null, 'SUCCESS')`, `callback('TABLE_EXISTS', null)` or `callback('ERROR', null)`. Without a callback,
-   * the promise rejects with a `StoreError`.
+   * Calls `callback(null, 'SUCCESS')`, `callback('TABLE_EXISTS', null)` or `callback('ERROR', null)`. Without a
+   * callback, the promise rejects with a `StoreError`.
    */
   createLockTable(callback: LegacyCallback): void;
   createLockTable(): Promise<'SUCCESS'>;
@@ -191,7 +193,10 @@ export interface TryOptions {
   signal?: AbortSignal;
   /** Lease of this lock, 1 s to 1 h. Default: the lease of the client. */
   leaseMs?: number;
-  /** Maximum time to hold the lock, 1 s or more. It is lost after this time, even if renewals succeed. Default: no limit. */
+  /**
+   * Maximum time to hold the lock, 1 s or more. It is lost after this time, even if renewals succeed. Default: no
+   * limit.
+   */
   maxHoldMs?: number;
   /** Payload to store in the row, at most 4 KiB. It stays there after the release, until it is replaced. */
   data?: string;
@@ -210,8 +215,8 @@ export interface Lock {
   /**
    * Acquires the lock, and waits while another client holds it.
    *
-   * Rejects with a `LockHeldError` after `waitMs`, with a `StoreError` if the store rejects the request or does not respond
-   * for one lease, or with the reason of `signal`.
+   * Rejects with a `LockHeldError` after `waitMs`, with a `StoreError` if the store rejects the request or does not
+   * respond for one lease, or with the reason of `signal`.
    */
   acquire(options?: AcquireOptions): Promise<HeldLock>;
 
@@ -222,11 +227,14 @@ export interface Lock {
    * Holds the lock for exactly `ms`, 1 s to 30 days, and resolves to its fencing token. The hold is neither renewed nor
    * released, and continues when the process ends.
    *
-   * Rejects with a `LockHeldError` if another client holds the lock; it does not wait.
+   * Rejects with a `LockHeldError` if another client holds the lock, because it does not wait, and with a
+   * `LockLostError` if the store did not confirm the whole time. In that case the hold is released in the background.
    */
   hold(ms: number): Promise<bigint>;
 
-  /** Reads the state of the lock. Rejects with a `StoreError`, which has the code `BAD_ROW` if the row is not a lock. */
+  /**
+   * Reads the state of the lock. Rejects with a `StoreError`, which has the code `BAD_ROW` if the row is not a lock.
+   */
   inspect(): Promise<Inspection>;
 
   /**
@@ -240,8 +248,8 @@ export interface Lock {
   /**
    * Revokes the lease with this token and frees the lock at once.
    *
-   * **Unsafe if the holder may still be working**: it continues until its next renewal fails, and another client may hold
-   * the lock during that time. Rejects like `revoke`.
+   * **Unsafe if the holder may still be working**: it continues until its next renewal fails, and another client may
+   * hold the lock during that time. Rejects like `revoke`.
    */
   forceRevoke(token: bigint | number): Promise<void>;
 }
@@ -250,8 +258,8 @@ export interface Lock {
  * A held lock.
  *
  * The library renews it until it is released, also while the event loop is busy, unless the requests need JavaScript
- * (`db`, or a credentials provider whose credentials have expired). Release it explicitly: an object without references is
- * not collected while it holds a lock.
+ * (`db`, or a credentials provider whose credentials have expired). Release it explicitly: an object without
+ * references is not collected while it holds a lock.
  */
 export interface HeldLock {
   readonly name: string;
@@ -271,14 +279,15 @@ export interface HeldLock {
   /**
    * Releases the lock, and retries until the store responds or the lease has expired.
    *
-   * Rejects with a `LockLostError` if the lock was lost before, or with a `StoreError`; after `UNANSWERED` the lease has
-   * expired. Later calls return the same promise.
+   * Rejects with a `LockLostError` if the lock was lost before, or with a `StoreError`; after `UNANSWERED` the lease
+   * has expired. Later calls return the same promise.
    */
   release(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 
   /**
-   * Returns a `ConditionCheck` for your own `TransactWriteItems`. The transaction succeeds only while this lock is held.
+   * Returns a `ConditionCheck` for your own `TransactWriteItems`. The transaction succeeds only while this lock is
+   * held.
    *
    * Throws a `LockLostError` if the lock was lost, or a `StoreError` with the code `RELEASED` or `NOT_DYNAMODB`.
    */
@@ -316,7 +325,7 @@ export interface Holder {
 
 /** State of a lock at the time of the read. */
 export type Inspection =
-  /** Free. `token` is the last token, `data` the last payload. */
+  /** The lock is free. `token` is the last token, and `data` the last payload. */
   | { state: 'free'; token: bigint | null; data: string | null }
   | {
       state: 'held';
@@ -326,7 +335,7 @@ export type Inspection =
        */
       mayEndMs: { earliest: number; latest: number };
     }
-  /** Expired: the lease has ended, and no client has acquired the lock since. */
+  /** The lease has ended, and no client has acquired the lock since. */
   | { state: 'expired'; holder: Holder };
 
 /** A lock in a listing. */
@@ -368,7 +377,10 @@ export type StoreErrorCode =
   | 'RELEASED'
   | 'NOT_DYNAMODB';
 
-/** The store rejected the request or did not respond. After `UNANSWERED` and `THROTTLED` the same call may succeed later. */
+/**
+ * The store rejected the request or did not respond. After `UNANSWERED` and `THROTTLED` the same call may succeed
+ * later.
+ */
 export class StoreError extends DynamoLockError {
   readonly code: StoreErrorCode;
   /** The current holder, if `code` is `LEASE_ENDED`. */

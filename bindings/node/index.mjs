@@ -1,4 +1,5 @@
 import library from './index.js';
 
-export const { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } = library;
+export const { createClient, connect } = library;
+export const { DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } = library;
 export default library;

@@ -1,6 +1,6 @@
 'use strict';
-// `node pack.js TO ADDONS` creates the packages to publish: one per platform in TO/npm, with its addon from ADDONS, and the
-// main package in TO/package. CONTRIBUTING.md describes the release.
+// `node pack.js TO ADDONS` creates the packages to publish: one per platform in TO/npm, with its addon from ADDONS,
+// and the main package in TO/package. CONTRIBUTING.md describes the release.
 
 const { cpSync, existsSync, mkdirSync, readdirSync } = require('node:fs');
 const { join, resolve } = require('node:path');
@@ -14,7 +14,10 @@ function copyPackage(from, to) {
   mkdirSync(to, { recursive: true });
   for (const file of ['package.json', ...files]) {
     const source = [from, addons, join(__dirname, '..', '..')].map((folder) => join(folder, file)).find(existsSync);
-    if (!source) throw new Error(`cannot find ${file} in ${addons}; build it on its platform with \`cargo xtask node --release\``);
+    if (!source) {
+      const fix = 'build it on its platform with `cargo xtask node --release`';
+      throw new Error(`cannot find ${file} in ${addons}; ${fix}`);
+    }
     cpSync(source, join(to, file), { recursive: true });
   }
 }

@@ -5,7 +5,6 @@
 mod checks;
 mod language;
 mod ministack;
-mod mutants;
 mod node;
 mod npm;
 mod sh;
@@ -22,8 +21,9 @@ usage: cargo xtask COMMAND
   check [FILTER]                   run the checks alone
   sim [--from N] [--seeds M]       run random worlds with the real client; --seed N --trace prints one
   sim shrink SEED [--mutant M]     reduce a failing world to a smaller one that breaks the same promise
+  sim explore [--all | CONFIG]     search small configurations exhaustively
   sim mutants [NAME...]            insert faults on purpose and report which check notices them
-  sim explore [--all | --mutants]  search small configurations breadth first
+  sim mutants --generated [ARGS]   the same with the mutants that cargo-mutants generates from the product's code
   node [--release]                 build the addon, so that require('./bindings/node') works
   node-bench                       compare the cost of acquire and release in JavaScript and in Rust
   ministack                        run a DynamoDB server for manual work; ctrl-C ends it

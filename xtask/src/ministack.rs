@@ -9,9 +9,6 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 const REQUIREMENTS: &str = include_str!("../ministack-requirements.txt");
 const LAUNCHER: &str = include_str!("ministack.py");
 
-/// Attempts to start the server. Another program may take the port between the search for a free one and its use.
-const TRIES: u32 = 3;
-
 /// A running server. Dropping it ends it.
 pub struct Server {
     child: Child,
@@ -22,18 +19,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Installs what is missing, and starts a server.
+    /// Installs what is missing, and starts a server. It tries three times, because another program may take the port
+    /// between the search for a free one and its use.
     pub fn start() -> Result<Server, String> {
         let (python, tag) = find_python()?;
         let packages = install(python, &tag)?;
-        let mut result = Err(String::new());
-        for _ in 0..TRIES {
-            result = Server::launch(python, &packages);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
+        let first = Server::launch(python, &packages);
+        first.or_else(|_| Server::launch(python, &packages)).or_else(|_| Server::launch(python, &packages))
     }
 
     /// Returns the URL at which the server answers.
@@ -92,9 +84,9 @@ fn launcher(python: &str, packages: &Path, scratch: &Path) -> Command {
 fn find_python() -> Result<(&'static str, String), String> {
     const PROBE: &str = "import sys, platform, pip; v = sys.version_info; assert v >= (3, 11); \
                          print(f'{v[0]}.{v[1]}-{sys.platform}-{platform.machine()}')";
-    let probe = |program| sh::output(Command::new(program).args(["-I", "-c", PROBE])).ok().filter(|out| out.ok);
+    let probe = |program| sh::stdout(Command::new(program).args(["-I", "-c", PROBE])).ok();
     let candidates = ["python3", "python3.11", "python3.12", "python3.13", "python"];
-    let found = candidates.into_iter().find_map(|program| Some((program, probe(program)?.stdout.trim().to_owned())));
+    let found = candidates.into_iter().find_map(|program| Some((program, probe(program)?.trim().to_owned())));
     found.ok_or_else(|| "no Python 3.11 or later with pip was found: install it".to_owned())
 }
 
@@ -112,10 +104,7 @@ fn install(python: &str, tag: &str) -> Result<PathBuf, String> {
             .arg("--requirement")
             .arg(sh::root().join("xtask/ministack-requirements.txt"))
             .stdin(Stdio::null());
-        match sh::output(&mut pip)? {
-            printed if printed.ok => Ok(()),
-            printed => Err(format!("pip could not install ministack:\n{}", sh::tail(&printed.stderr, 20))),
-        }
+        sh::stdout(&mut pip).map(drop)
     })
 }
 

@@ -14,8 +14,7 @@ pub fn build(release: bool) -> Result<bool, String> {
     if release {
         cargo.arg("--release");
     }
-    let status = cargo.status().map_err(|error| sh::cannot_start(&cargo, &error))?;
-    if !status.success() {
+    if !sh::succeeds(&mut cargo)? {
         return Ok(false);
     }
     let profile = if release { "release" } else { "debug" };
@@ -27,7 +26,7 @@ pub fn build(release: bool) -> Result<bool, String> {
 /// Runs `cargo xtask node-bench`: fails if acquire and release from JavaScript cost more than 1.25 times Rust's.
 pub fn bench() -> Result<bool, String> {
     let mut cargo = sh::cargo("build --locked --release -p dynamo-lock-node --lib --example overhead");
-    if !cargo.status().map_err(|error| sh::cannot_start(&cargo, &error))?.success() {
+    if !sh::succeeds(&mut cargo)? {
         return Ok(false);
     }
     let release = target()?.join("release");
@@ -39,8 +38,7 @@ pub fn bench() -> Result<bool, String> {
         .current_dir(sh::root().join(FOLDER))
         .envs(test::environment(true, Some(server.url())))
         .stdin(Stdio::null());
-    let status = node.status().map_err(|error| sh::cannot_start(&node, &error))?;
-    Ok(status.success())
+    sh::succeeds(&mut node)
 }
 
 /// Copies the addon that `cargo test` has built to where `index.js` looks for it.
@@ -73,8 +71,7 @@ fn library() -> String {
 /// Returns the platform's name as `lib/platform.js` gives it, for example `linux-x64-gnu`.
 fn platform() -> Result<String, String> {
     let script = "process.stdout.write(require('./lib/platform')())";
-    let printed = sh::output(Command::new("node").args(["-e", script]).current_dir(sh::root().join(FOLDER)))?;
-    if printed.ok { Ok(printed.stdout) } else { Err(sh::tail(&printed.stderr, 20)) }
+    sh::stdout(Command::new("node").args(["-e", script]).current_dir(sh::root().join(FOLDER)))
 }
 
 /// Runs the tests with node's own runner, passes its output through and adds its results to `tally`.

@@ -15,21 +15,23 @@ pub fn cargo(arguments: &str) -> Command {
     command
 }
 
-/// Output of a program that has ended.
-pub struct Printed {
-    pub ok: bool,
-    pub stdout: String,
-    pub stderr: String,
+/// Runs `command` with this program's output, and returns whether it succeeded.
+pub fn succeeds(command: &mut Command) -> Result<bool, String> {
+    command.status().map(|status| status.success()).map_err(|error| cannot_start(command, &error))
 }
 
-/// Runs `command` to its end and returns its output.
-pub fn output(command: &mut Command) -> Result<Printed, String> {
+/// Runs `command` to its end, and returns whether it succeeded, its standard output and its standard error.
+pub fn output(command: &mut Command) -> Result<(bool, String, String), String> {
     let output = command.output().map_err(|error| cannot_start(command, &error))?;
-    Ok(Printed {
-        ok: output.status.success(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
+}
+
+/// Runs `command` and returns its standard output. If it fails, the error contains the end of its standard error.
+pub fn stdout(command: &mut Command) -> Result<String, String> {
+    let (ok, stdout, stderr) = output(command)?;
+    let program = command.get_program().to_string_lossy();
+    if ok { Ok(stdout) } else { Err(format!("`{program}` failed:\n{}", tail(&stderr, 40))) }
 }
 
 /// Returns the message for a program that could not be started.

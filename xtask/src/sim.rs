@@ -1,12 +1,17 @@
 //! `cargo xtask sim`: builds the simulator with optimizations and passes the arguments on.
 
-use crate::{mutants, sh};
+use std::process::Command;
+
+use crate::sh;
+
+/// Command that installs the version of cargo-mutants that `.cargo/mutants.toml` is written for.
+const INSTALL: &str = "cargo install cargo-mutants --locked --version =27.1.0";
 
 /// Runs `cargo xtask sim ARGS`.
 pub fn run(args: &[&str]) -> Result<bool, String> {
-    match args.first().copied() {
-        Some("mutants") => mutants::run(&args[1..].iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>()),
-        Some("explore" | "shrink") => simulator(args),
+    match args {
+        ["mutants", "--generated", args @ ..] => generated(args),
+        ["explore" | "shrink" | "mutants" | "--help", ..] => simulator(args),
         _ => simulator(&[&["run"], args].concat()),
     }
 }
@@ -15,7 +20,12 @@ fn simulator(args: &[&str]) -> Result<bool, String> {
     // The worlds over the AWS SDK and over SQLite need a feature of their own, because it is slow to build.
     let stacks = args.iter().any(|arg| *arg == "sdk" || *arg == "sqlite");
     let feature = if stacks { "--features stacks" } else { "" };
-    let mut cargo = sh::cargo(&format!("run --quiet --package dynamo-lock-sim --profile sim {feature} --"));
-    let ended = cargo.args(args).status().map_err(|error| sh::cannot_start(&cargo, &error))?;
-    Ok(ended.success())
+    sh::succeeds(sh::cargo(&format!("run --quiet --package dynamo-lock-sim --profile sim {feature} --")).args(args))
+}
+
+/// Runs `cargo mutants`, for example with `--shard 0/4` or `--file crates/protocol/src/held.rs`.
+fn generated(args: &[&str]) -> Result<bool, String> {
+    let mut mutants = Command::new("cargo-mutants");
+    mutants.args(["mutants", "--output", "target"]).args(args).current_dir(sh::root());
+    sh::succeeds(&mut mutants).map_err(|error| format!("{error} Run `{INSTALL}`"))
 }

@@ -42,18 +42,22 @@ pub fn run(endpoint: Option<&str>, filter: Option<&str>) -> Result<bool, String>
             cargo.env(ENDPOINT, url);
             None
         }
-        None => required(&mut tally, SERVER, Server::start(), sh::ci()),
+        None => {
+            required(&mut tally, "the DynamoDB server starts (--endpoint URL uses another)", Server::start(), sh::ci())
+        }
     };
     if let Some(server) = &server {
         UNSET.split(' ').for_each(|name| _ = cargo.env_remove(name));
         cargo.envs(DUMMIES).env(ENDPOINT, server.url());
     }
-    if let Some(legacy) = required(&mut tally, LEGACY, npm::install_legacy(), sh::ci()) {
+    if let Some(legacy) = required(&mut tally, "npm dynamo-lock is installed", npm::install_legacy(), sh::ci()) {
         cargo.env(NPM, legacy);
     }
     run_and_count(&mut cargo, &mut tally, Tally::line)?;
-    if let Some(packages) = required(&mut tally, PACKAGES, npm::install_for_node(), sh::ci()) {
-        let built = required(&mut tally, ADDON, node::place_tested(), true).is_some();
+    if let Some(packages) =
+        required(&mut tally, "the npm packages for Node are installed", npm::install_for_node(), sh::ci())
+    {
+        let built = required(&mut tally, "the addon is built", node::place_tested(), true).is_some();
         let url = server.as_ref().map(Server::url).or(endpoint);
         if built {
             node::tests(&packages, filter, &environment(server.is_some(), url), &mut tally)?;
@@ -76,12 +80,6 @@ pub fn environment(is_local: bool, url: Option<&str>) -> Vec<(&'static str, &str
     environment.extend(url.map(|url| (ENDPOINT, url)));
     environment
 }
-
-const SERVER: &str = "a DynamoDB server for the tests over HTTP starts (--endpoint URL uses another)";
-const LEGACY: &str = "npm dynamo-lock is installed for the tests that run it";
-
-const PACKAGES: &str = "the npm packages for the tests of the Node package are installed";
-const ADDON: &str = "the addon of the Node package is built";
 
 /// Counts something that tests require as a check. If it is missing, the tests are skipped; in CI that is a failure,
 /// because skipped tests would go unnoticed there.
@@ -133,7 +131,7 @@ mod tests {
     fn missing_server_fails_in_ci_and_skips_elsewhere() {
         for (ci, sum) in [(true, "0 passed, 1 failed, 0 skipped"), (false, "0 passed, 0 failed, 1 skipped")] {
             let mut tally = Tally::default();
-            assert_eq!(required::<()>(&mut tally, SERVER, Err("no Python".into()), ci), None);
+            assert_eq!(required::<()>(&mut tally, "a server starts", Err("no Python".into()), ci), None);
             assert_eq!(tally.to_string(), sum);
         }
     }

@@ -1,6 +1,6 @@
 'use strict';
-// Compares acquire and release from JavaScript with the Rust library, on the same server. Prints the medians, and fails if
-// JavaScript takes more than LIMIT times as long. `cargo xtask node-bench` runs it.
+// Compares acquire and release from JavaScript with the Rust library, on the same server. Prints the medians, and
+// fails if JavaScript takes more than LIMIT times as long. `cargo xtask node-bench` runs it.
 
 const { spawn } = require('node:child_process');
 const { createInterface } = require('node:readline');

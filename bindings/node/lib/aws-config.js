@@ -14,7 +14,10 @@ const KNOWN = new Set([
   'maxRetries', 'apiVersion',
 ]);
 
-/** Returns `{ settings, credentials }`: `settings` completed by `all`, and the user's credentials provider if there is one. */
+/**
+ * Returns `{ settings, credentials }`: `settings` completed by `all`, and the user's credentials provider if there is
+ * one.
+ */
 function fromAwsConfig(all, settings) {
   // Settings in the section `dynamodb` take precedence.
   const own = check.object(all.dynamodb ?? {}, 'awsConfig.dynamodb');
@@ -50,7 +53,7 @@ function endpoint({ endpoint: given, sslEnabled }) {
   if (typeof text === 'string' && !text.includes('://')) text = `${scheme}//${text}`;
   const url = typeof text === 'string' && URL.canParse(text) ? new URL(text) : undefined;
   if (!url || !['http:', 'https:'].includes(url.protocol)) {
-    throw new ArgumentError('awsConfig.endpoint must be an HTTP URL, for example http://localhost:8000, or an AWS.Endpoint');
+    throw new ArgumentError('awsConfig.endpoint must be a URL, for example http://localhost:8000, or an AWS.Endpoint');
   }
   return url.href.replace(/\/$/, '');
 }
@@ -73,7 +76,7 @@ function timeouts(httpOptions, timeoutMs) {
 function withCredentials(config, settings) {
   const hasKeys = config.accessKeyId && config.secretAccessKey;
   const given = hasKeys ? config : config.credentials ?? customChain(config.credentialProvider) ?? config;
-  const isProvider = typeof given === 'function' || typeof given.get === 'function' || typeof given.resolve === 'function';
+  const isProvider = [given, given.get, given.resolve].some((value) => typeof value === 'function');
   if (isProvider) {
     return { settings: { ...settings, credentialsProvider: true }, credentials: () => callProvider(given) };
   }
@@ -88,13 +91,14 @@ function withCredentials(config, settings) {
 }
 
 /**
- * Returns `chain`, or `undefined` if it is the default chain of SDK v2. The addon searches the same places itself, without
- * the event loop.
+ * Returns `chain`, or `undefined` if it is the default chain of SDK v2. The addon searches the same places itself,
+ * without the event loop.
  */
 function customChain(chain) {
   const defaults = chain?.constructor.defaultProviders;
   const isDefault =
-    defaults?.length === chain?.providers?.length && defaults?.every((provider, index) => provider === chain.providers[index]);
+    defaults?.length === chain?.providers?.length &&
+    defaults?.every((provider, index) => provider === chain.providers[index]);
   return isDefault ? undefined : chain;
 }
 
@@ -108,15 +112,17 @@ async function callProvider(provider) {
     const expiresAtMs = expiration ? Math.max(0, Math.trunc(Number(new Date(expiration)))) : undefined;
     return { accessKeyId, secretAccessKey, sessionToken: sessionToken ?? undefined, expiresAtMs };
   } catch (error) {
-    return { error: String(error?.message ?? error), providerError: error ?? new Error('it rejected without an error') };
+    const providerError = error ?? new Error('it rejected without an error');
+    return { error: String(error?.message ?? error), providerError };
   }
 }
 
 function callV2Provider(provider) {
   return new Promise((resolve, reject) => {
     // Prefer `resolve`: a chain also has `get`, but that does not store the keys in the chain itself.
-    if (typeof provider.resolve === 'function') provider.resolve((error, found) => (error ? reject(error) : resolve(found)));
-    else provider.get((error) => (error ? reject(error) : resolve(provider)));
+    if (typeof provider.resolve === 'function') {
+      provider.resolve((error, found) => (error ? reject(error) : resolve(found)));
+    } else provider.get((error) => (error ? reject(error) : resolve(provider)));
   });
 }
 

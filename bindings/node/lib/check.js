@@ -1,6 +1,6 @@
 'use strict';
-// Checks of arguments, before any request is sent. Each check returns the value, or throws an ArgumentError whose message
-// names the argument and the valid values.
+// Checks of arguments, before any request is sent. Each check returns the value, or throws an ArgumentError whose
+// message names the argument and the valid values.
 
 const { ArgumentError } = require('./errors');
 
@@ -8,11 +8,15 @@ const typeName = (value) => (value === null ? 'null' : Array.isArray(value) ? 'a
 
 function text(value, name) {
   if (typeof value !== 'string') throw new ArgumentError(`${name} must be a string, not ${typeName(value)}`);
-  if (/\p{Surrogate}/u.test(value)) throw new ArgumentError(`${name} must be valid Unicode: it contains an unpaired surrogate`);
+  if (/\p{Surrogate}/u.test(value)) {
+    throw new ArgumentError(`${name} must be valid Unicode: it contains an unpaired surrogate`);
+  }
   return value;
 }
 
-/** Checks a number of milliseconds, 0 or more. Values above 2^53 are clamped, because they exceed every limit anyway. */
+/**
+ * Checks a number of milliseconds, 0 or more. Values above 2^53 are clamped, because they exceed every limit anyway.
+ */
 function millis(value, name) {
   if (typeof value !== 'number' || !Number.isFinite(value) || value < 0) {
     const found = typeof value === 'number' ? value : typeName(value);
@@ -32,7 +36,9 @@ function flag(value, name) {
 }
 
 function object(value, name) {
-  if (typeof value !== 'object' || value === null) throw new ArgumentError(`${name} must be an object, not ${typeName(value)}`);
+  if (typeof value !== 'object' || value === null) {
+    throw new ArgumentError(`${name} must be an object, not ${typeName(value)}`);
+  }
   return value;
 }
 
@@ -47,7 +53,7 @@ function signal(value, name) {
 function token(value, name) {
   if (typeof value === 'bigint' && value >= 0n && value < 2n ** 64n) return value;
   if (Number.isSafeInteger(value) && value >= 0) return BigInt(value);
-  throw new ArgumentError(`${name} must be a bigint from 0 to 2^64 - 1, for example the \`token\` of a lock or of its holder`);
+  throw new ArgumentError(`${name} must be a bigint from 0 to 2^64 - 1, for example \`token\` of a lock or its holder`);
 }
 
 const warned = new Set();

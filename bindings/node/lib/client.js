@@ -49,7 +49,8 @@ class Client {
         const page = await this.#connection.call('list', { list });
         more = page.more;
         for (const { name, inspection, failure } of page.rows) {
-          yield failure ? { name, state: 'unreadable', error: toError(failure) } : { name, ...toInspection(inspection) };
+          if (failure) yield { name, state: 'unreadable', error: toError(failure) };
+          else yield { name, ...toInspection(inspection) };
         }
       }
     } finally {

@@ -45,7 +45,10 @@ class Connection {
     }
   }
 
-  /** Starts a call. If `signal` is aborted, the promise rejects with its reason and the addon undoes what the call began. */
+  /**
+   * Starts a call. If `signal` is aborted, the promise rejects with its reason and the addon undoes what the call
+   * began.
+   */
   call(method, args, signal) {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const id = this.#next;
@@ -98,8 +101,8 @@ class Connection {
     if (!call) return;
     const { signal, resolve, reject } = call;
     if (signal?.aborted) {
-      // The result arrived after the abort, so release the lock that it may contain. The pending `close` keeps the process
-      // alive until that is done.
+      // The result arrived after the abort, so release the lock that it may contain. The pending `close` keeps the
+      // process alive until that is done.
       if (value?.guard !== undefined) this.#native.forget(value.guard);
       this.call('close', {}).catch(() => {});
       reject(signal.reason);

@@ -1,15 +1,18 @@
 'use strict';
-// The user's own `db`: each request of the addon becomes one call of it. Its parameters are DynamoDB's wire format, except
-// that binary values are buffers. The first result, rejection or exception is the response; later ones are ignored.
+// The user's own `db`: each request of the addon becomes one call of it. Its parameters are DynamoDB's wire format,
+// except that binary values are buffers. The first result, rejection or exception is the response; later ones are
+// ignored.
 
 const { ArgumentError } = require('./errors');
 
 /**
- * Error codes that mean that DynamoDB rejected the request, so that it had no effect. After any other error, and after a
- * status of 500 or more, the request may have been applied.
+ * Error codes that mean that DynamoDB rejected the request, so that it had no effect. After any other error, and
+ * after a status of 500 or more, the request may have been applied.
  */
 const REJECTED =
   /Exception$|^Throttl|^AccessDenied|^(Credentials|Config)\w*Error$|^UnrecognizedClient|Parameter|^MultipleValidationErrors$|^ValidationError$/;
+
+const SUPPORTED = 'AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)';
 
 /** Returns `{ settings, db }`, where `db` is the handler for requests of the addon. */
 function fromDb(db, commands, settings) {
@@ -21,13 +24,12 @@ function fromDb(db, commands, settings) {
 
 function rejectDocumentClient(db) {
   if (typeof db !== 'object' && typeof db !== 'function') {
-    throw new ArgumentError('options.db must be a DynamoDB object: AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)');
+    throw new ArgumentError(`options.db must be a DynamoDB object: ${SUPPORTED}`);
   }
   const isV2 = typeof db.getItem !== 'function' && typeof db.get === 'function' && typeof db.put === 'function';
   if (isV2 || isV3DocumentClient(db)) {
     throw new ArgumentError(
-      'options.db is a DocumentClient, which converts attribute values: give the client below it, ' +
-        'AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)',
+      `options.db is a DocumentClient, which converts attribute values: give the client below it, ${SUPPORTED}`,
     );
   }
 }
@@ -44,7 +46,7 @@ function isV3DocumentClient(db) {
 function sender(db, commands) {
   if (typeof db.getItem === 'function') return methodSender(db);
   if (typeof db.send === 'function') return commandSender(db, commands ?? findCommands());
-  throw new ArgumentError('options.db has neither getItem nor send: give AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)');
+  throw new ArgumentError(`options.db has neither getItem nor send: give ${SUPPORTED}`);
 }
 
 /** A `db` with a method per operation. The method takes a callback, returns a promise, or both. */
@@ -87,19 +89,25 @@ function findCommands() {
   }
 }
 
-const unknownOperation = (operation) => ({ code: 'UnknownOperationException', message: `options.db has no ${operation}` });
+const unknownOperation = (operation) => ({
+  code: 'UnknownOperationException',
+  message: `options.db has no ${operation}`,
+});
 const rejectedWithoutError = () => new Error('db rejected without an error');
 
 /** Sends one request to `db` and resolves to `{ status, body }`. Never rejects. */
 function respond(send, { operation, params }) {
   return new Promise((resolve) => {
-    const toResponse = (error, data) => (error ? errorResponse(error, operation) : { status: 200, body: toWire(data ?? {}) });
+    const toResponse = (error, data) => {
+      return error ? errorResponse(error, operation) : { status: 200, body: toWire(data ?? {}) };
+    };
     const callback = (error, data) => {
       try {
         resolve(toResponse(error, data));
       } catch (cause) {
         // Do not throw into the code of `db`, which has called this function.
-        resolve({ status: 500, body: { __type: 'InternalServerError', message: `cannot read the response of db: ${cause}` } });
+        const message = `cannot read the response of db: ${cause}`;
+        resolve({ status: 500, body: { __type: 'InternalServerError', message } });
       }
     };
     try {
@@ -114,8 +122,8 @@ function errorResponse(error, operation) {
   const code = String(error.code ?? error.name ?? '');
   const status = error.statusCode ?? error.$metadata?.httpStatusCode;
   const isRejected = REJECTED.test(code) && !(status >= 500);
-  // A `db` written for npm dynamo-lock has no describeTable, because npm dynamo-lock did not wait for the table. The addon
-  // does not wait either if access is denied.
+  // A `db` written for npm dynamo-lock has no describeTable, because npm dynamo-lock did not wait for the table. The
+  // addon does not wait either if access is denied.
   if (operation === 'DescribeTable' && code === 'UnknownOperationException') {
     return { status: 400, body: { __type: 'AccessDeniedException', message: 'options.db has no describeTable' } };
   }
@@ -144,7 +152,9 @@ function toWire(data) {
   });
 }
 
-/** Returns a deep copy of `value` in which `change(key, value)` has replaced each value for which it returns another. */
+/**
+ * Returns a deep copy of `value` in which `change(key, value)` has replaced each value for which it returns another.
+ */
 function convert(value, change, key = '') {
   const changed = change(key, value);
   if (changed !== undefined) return changed;

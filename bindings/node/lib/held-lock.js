@@ -6,8 +6,8 @@ const { toToken } = require('./decode');
 /**
  * A held lock.
  *
- * The library renews it until it is released, also while the event loop is busy, unless requests need JavaScript (`db` or a
- * credentials provider).
+ * The library renews it until it is released, also while the event loop is busy, unless requests need JavaScript
+ * (`db` or a credentials provider).
  */
 class HeldLock {
   #connection;

@@ -1,6 +1,7 @@
 'use strict';
-// The calls of npm dynamo-lock 0.1.3, with the same callback values. A callback is called exactly once, and only after the
-// call has returned. Without a callback, the calls return a promise that rejects with the errors of this package.
+// The calls of npm dynamo-lock 0.1.3, with the same callback values. A callback is called exactly once, and only
+// after the call has returned. Without a callback, the calls return a promise that rejects with the errors of this
+// package.
 
 const { debuglog } = require('node:util');
 const check = require('./check');

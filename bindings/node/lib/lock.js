@@ -43,7 +43,10 @@ class Lock {
     return new HeldLock(this.#connection, this.name, acquired);
   }
 
-  /** Holds the lock for exactly `ms` and resolves to the token. It is neither renewed nor released, and outlives the process. */
+  /**
+   * Holds the lock for exactly `ms` and resolves to the token. It is neither renewed nor released, and outlives the
+   * process.
+   */
   async hold(ms) {
     return toToken(await this.#connection.call('hold', { name: this.name, ms: check.millis(ms, 'the time to hold') }));
   }

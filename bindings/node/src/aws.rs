@@ -1,36 +1,32 @@
 //! Configuration of the AWS SDK from the settings of a client.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Builder, Config};
 use aws_smithy_types::timeout::TimeoutConfig;
-use dynamo_lock::{StoreError, StoreErrorKind};
+use dynamo_lock::{DynamoDb, StoreError};
 
 use crate::credentials::{self, Provider};
 use crate::db::Db;
 use crate::port::Port;
 use crate::settings::Settings;
 
-/// Time limit for finding the Region. The last source is the EC2 metadata service, which responds within milliseconds on
-/// EC2 and not at all elsewhere.
-const REGION_LIMIT: Duration = Duration::from_secs(2);
-
 /// Returns an SDK client for the user's `db`, or for `awsConfig` completed from the environment.
 ///
 /// # Errors
-/// [`StoreErrorKind::Misconfigured`] if no Region is configured.
+/// Misconfigured if no Region is configured.
 pub(crate) async fn client(settings: &Settings, port: &Arc<Port>) -> Result<Client, StoreError> {
     if settings.flag("db") == Some(true) {
         return Ok(client_over_db(settings, port));
     }
     let region = match settings.text("region") {
         Some(region) => Region::new(region.to_owned()),
-        None => find_region().await?,
+        None => DynamoDb::default_region(None)
+            .await
+            .map_err(|error| error.with_fix("set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile"))?,
     };
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region);
     if let Some(fixed) = credentials::from_json(settings.value("credentials")) {
@@ -58,25 +54,12 @@ pub(crate) async fn client(settings: &Settings, port: &Arc<Port>) -> Result<Clie
 fn client_over_db(settings: &Settings, port: &Arc<Port>) -> Client {
     let mut config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        // The SDK requires an endpoint. No request is sent to it, because `db` has its own endpoint and signs its requests.
+        // The SDK requires an endpoint. No request is sent to it, because `db` has its own endpoint and signs its
+        // requests.
         .endpoint_url("http://db.invalid")
         .allow_no_auth()
         .http_client(Db(Arc::downgrade(port)));
     // Only used in messages. Unknown for a client of SDK v3.
     config.set_region(settings.text("region").map(|region| Region::new(region.to_owned())));
     Client::from_conf(config.build())
-}
-
-#[allow(clippy::disallowed_methods)] // an ordinary timeout, on which no lease depends
-async fn find_region() -> Result<Region, StoreError> {
-    let chain = DefaultRegionChain::builder().build();
-    let found = tokio::select! {
-        biased;
-        found = chain.region() => found,
-        () = tokio::time::sleep(REGION_LIMIT) => None,
-    };
-    found.ok_or_else(|| {
-        StoreError::new(StoreErrorKind::Misconfigured, "no AWS Region is configured")
-            .with_fix("set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile")
-    })
 }

@@ -1,4 +1,5 @@
-//! Errors of the library as JSON: the JavaScript class to create, a code for programs, and a one-line message for people.
+//! Errors of the library as JSON: the JavaScript class to create, a code for programs, and a one-line message for
+//! people.
 
 use std::fmt::Display;
 
@@ -31,23 +32,23 @@ impl Failure {
         self.0
     }
 
-    /// Failure of a call that JavaScript cancelled. Users never see it, because the promise is rejected with the reason of
-    /// the abort signal.
+    /// Returns the failure of a call that JavaScript cancelled. Users never see it, because the promise is rejected
+    /// with the reason of the abort signal.
     pub(crate) fn cancelled() -> Self {
         Self::new("store", "CANCELLED", &"cancelled")
     }
 
-    /// Failure of a call that panicked.
+    /// Returns the failure of a call that panicked.
     pub(crate) fn panicked(method: &str) -> Self {
         Self::new("store", "REFUSED", &format!("{method} failed: internal error of dynamo-lock; please report it"))
     }
 
-    /// Failure of a call with an invalid argument.
+    /// Returns the failure of a call with an invalid argument.
     pub(crate) fn argument(message: &dyn Display) -> Self {
         Self::new("argument", "INVALID_ARGUMENT", message)
     }
 
-    /// Failure of a table operation on a store that is not DynamoDB.
+    /// Returns the failure of a table operation on a store that is not DynamoDB.
     pub(crate) fn not_dynamodb() -> Self {
         Self::new("store", "NOT_DYNAMODB", &"cannot create or delete a table: the store of this client is not DynamoDB")
     }

@@ -1,8 +1,8 @@
 //! Native half of the Node package: the Rust library behind a message interface.
 //!
 //! JavaScript starts a method under a number and receives the result under the same number, through one listener
-//! function. No promise, class or error crosses this boundary, because `lib/` creates them in JavaScript. All work runs on
-//! one thread of its own, so that locks are renewed while the event loop is busy.
+//! function. No promise, class or error crosses this boundary, because `lib/` creates them in JavaScript. All work runs
+//! on one thread of its own, so that locks are renewed while the event loop is busy.
 
 mod aws;
 mod connection;
@@ -33,9 +33,9 @@ pub struct NativeClient {
 
 #[napi]
 impl NativeClient {
-    /// Creates a client from JSON settings (see [`Settings`]). No store is opened yet.
+    /// Creates a client from JSON settings (see `settings.rs`). No store is opened yet.
     ///
-    /// `listener(kind, id, body)` receives the messages of [`port::MessageKind`].
+    /// `listener(kind, id, body)` receives the messages of `port.rs`.
     ///
     /// # Errors
     /// A one-line message if a setting is invalid.
@@ -45,7 +45,8 @@ impl NativeClient {
         Ok(Self { connection: Arc::new(Connection::new(settings, Port::new(&listener)?)) })
     }
 
-    /// Starts `method` with JSON arguments and returns at once. The listener receives the result under `id`, exactly once.
+    /// Starts `method` with JSON arguments and returns at once. The listener receives the result under `id`, exactly
+    /// once.
     ///
     /// # Errors
     /// A one-line message if the thread of the library cannot be started. In this case the listener receives nothing.
@@ -68,7 +69,8 @@ impl NativeClient {
         self.connection.with_guard(guard, |guard| guard.is_valid()).unwrap_or(false)
     }
 
-    /// Returns the remaining validity of a held lock in whole milliseconds if no further renewal succeeds, 0 if it is lost.
+    /// Returns the remaining validity of a held lock in whole milliseconds if no further renewal succeeds, 0 if it is
+    /// lost.
     #[napi]
     pub fn time_left_ms(&self, guard: u32) -> f64 {
         self.connection.with_guard(guard, |guard| json::millis(guard.time_left())).unwrap_or(0.0)

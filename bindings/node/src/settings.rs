@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::store::StoreUrl;
-use dynamo_lock::{Client, ConfigError, DynamoDb, Memory, Store};
+use dynamo_lock::store::{IntoStore, OpenedStore, StoreUrl};
+use dynamo_lock::{Client, ConfigError, DynamoDb, Memory};
 use serde_json::Value as Json;
 
 use crate::aws;
@@ -28,7 +28,7 @@ impl Settings {
     /// A one-line message that names the invalid value and the valid ones.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let settings = Self(serde_json::from_str(text).map_err(|error| error.to_string())?);
-        settings.build(Arc::new(Memory::new())).map_err(|error| error.to_string())?;
+        settings.build(Memory::new()).map_err(|error| error.to_string())?;
         Ok(settings)
     }
 
@@ -48,7 +48,7 @@ impl Settings {
         millis(&self.0[name])
     }
 
-    fn build(&self, store: Arc<dyn Store>) -> Result<Client, ConfigError> {
+    fn build(&self, store: impl IntoStore) -> Result<Client, ConfigError> {
         let mut builder = Client::builder(store);
         if let Some(owner) = self.text("owner") {
             builder = builder.owner(owner);
@@ -74,10 +74,9 @@ impl Settings {
     /// A failure if the store cannot be opened or no Region is configured.
     pub(crate) async fn open(&self, port: &Arc<Port>) -> Result<Opened, Failure> {
         if let Some(url) = self.text("url") {
-            let url = StoreUrl::parse(url)?;
-            let store = url.open().await?;
-            let table = match url {
-                StoreUrl::DynamoDb(_) => downcast(&store),
+            let store = StoreUrl::parse(url)?.open().await?;
+            let table = match &store {
+                OpenedStore::DynamoDb(table) => Some(table.clone()),
                 _ => None,
             };
             return Ok(Opened { client: self.build(store)?, table });
@@ -90,13 +89,8 @@ impl Settings {
         if let Some(timeout) = self.millis("timeoutMs") {
             store = store.attempt_timeout(timeout);
         }
-        Ok(Opened { client: self.build(Arc::new(store.clone()))?, table: Some(store) })
+        Ok(Opened { client: self.build(store.clone())?, table: Some(store) })
     }
-}
-
-fn downcast(store: &Arc<dyn Store>) -> Option<DynamoDb> {
-    let store: &dyn std::any::Any = &**store;
-    store.downcast_ref::<DynamoDb>().cloned()
 }
 
 /// Returns a number of milliseconds as a duration, or `None` if it is missing or negative. Fractions are kept.

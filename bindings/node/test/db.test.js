@@ -6,8 +6,8 @@ const assert = require('node:assert');
 const { library, needsAll, needsPackages, packages, awsConfig, tableName, onTable, recorder, until, v2, row, sleep, start, endpoint } = require('./support');
 
 /**
- * An in-memory table with the two operations of npm dynamo-lock, as in tests of its users. It only accepts the condition
- * expressions of npm dynamo-lock.
+ * An in-memory table with the two operations of npm dynamo-lock, as in tests of its users. It only accepts the
+ * condition expressions of npm dynamo-lock.
  */
 function mock({ deliver = (respond) => respond() } = {}) {
   const rows = new Map();

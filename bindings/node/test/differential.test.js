@@ -1,6 +1,6 @@
 'use strict';
-// Comparison with npm dynamo-lock 0.1.3: the same schedules give the same results and rows, except for its faults, of which
-// each has a test. Processes of both packages on one table exclude each other.
+// Comparison with npm dynamo-lock 0.1.3: the same schedules give the same results and rows, except for its faults, of
+// which each has a test. Processes of both packages on one table exclude each other.
 
 const test = require('node:test');
 const assert = require('node:assert');
@@ -186,8 +186,8 @@ test('fault: timeout given as string is appended to the time', needsAll, (t) =>
   }));
 
 /**
- * Acquires two locks and fails to acquire a third, while `Math.random` always returns the same number. Prints the results and
- * the number of different nonces to standard error.
+ * Acquires two locks and fails to acquire a third, while `Math.random` always returns the same number. Prints the
+ * results and the number of different nonces to standard error.
  */
 const NONCES = `
   Math.random = () => 0.5;
@@ -212,8 +212,8 @@ test('fault: nonces are predictable, standard output is used', needsAll, async (
 });
 
 /**
- * Acquires a lock repeatedly until its standard input ends. Prints for each acquisition the time of the callback and the end
- * of the lock.
+ * Acquires a lock repeatedly until its standard input ends. Prints for each acquisition the time of the callback and
+ * the end of the lock.
  */
 const WORKER = `
   console.log = () => {};
@@ -253,8 +253,8 @@ test('processes of both packages exclude each other', needsAll, async (t) => {
 });
 
 /**
- * Starts `getLock` of npm dynamo-lock with a clock that is an hour ahead, so that it takes any lock for expired. It is paused
- * between its read and its write until `go()` is called.
+ * Starts `getLock` of npm dynamo-lock with a clock that is an hour ahead, so that it takes any lock for expired. It
+ * is paused between its read and its write until `go()` is called.
  */
 function paused(table) {
   const db = v2();

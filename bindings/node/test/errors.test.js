@@ -45,7 +45,10 @@ test('missing table is reported with its fix', needsServer, async () => {
   await assertFails(() => client.getLock('a', 1000), StoreError, 'MISCONFIGURED', fix);
 });
 
-/** Runs `script` in a process without AWS configuration. Returns the JSON that it prints; `print(error)` prints an error. */
+/**
+ * Runs `script` in a process without AWS configuration. Returns the JSON that it prints; `print(error)` prints an
+ * error.
+ */
 async function withoutAwsConfiguration(script, env = {}) {
   const none = Object.fromEntries(Object.keys(process.env).filter((name) => name.startsWith('AWS_')).map((name) => [name, undefined]));
   const home = directory();

@@ -85,7 +85,10 @@ function install() {
   return home;
 }
 
-/** The JavaScript examples of the README, except those that need other packages, and the expected output of the first one. */
+/**
+ * The JavaScript examples of the README, except those that need other packages, and the expected output of the first
+ * one.
+ */
 function readme() {
   const text = readFileSync(join(root, 'README.md'), 'utf8');
   const blocks = [...text.matchAll(/^```js\n(.*?)^```/gms)].map(([, code]) => code);

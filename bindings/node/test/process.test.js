@@ -175,8 +175,8 @@ test('terminated worker leaves no lock behind', async () => {
   await waiting.worker.terminate(); // during its acquire
   assert.ok(!waiting.messages.includes('held'));
   await held.release();
-  // The lease is a minute, so acquiring the lock now shows that the worker does not hold it. The tokens show that the worker
-  // did not hold it in between either.
+  // The lease is a minute, so acquiring the lock now shows that the worker does not hold it. The tokens show that the
+  // worker did not hold it in between either.
   for (let at = 1n; at <= 3n; at++) {
     await sleep(500);
     const lock = await client.lock('a').acquire({ waitMs: 10_000 });
@@ -279,9 +279,9 @@ async function growth(round, { rounds = 10_000, begin = () => {} } = {}) {
       }
       console.log(JSON.stringify({ rss: end.rss - middle.rss, heap: end.heapUsed - middle.heapUsed, kept: kept.length }));
     })();`;
-  // These flags reduce the engine's own memory, which varies between runs: the young generation grows over time (9 MB, later
-  // 25 MB), collector threads keep some megabytes, and the first use of a compiler loads it. With these flags, the results
-  // vary by less than 100 KB.
+  // These flags reduce the engine's own memory, which varies between runs: the young generation grows over time (9
+  // MB, later 25 MB), collector threads keep some megabytes, and the first use of a compiler loads it. With these
+  // flags, the results vary by less than 100 KB.
   const flags = ['--expose-gc', '--max-semi-space-size=1', '--single-threaded-gc', '--no-opt', '--no-maglev'];
   const { output, errorOutput, code } = await start(script, { flags }).ended;
   assert.strictEqual(code, 0, errorOutput);

@@ -55,8 +55,8 @@ async function putRow(table, lock, attributes) {
 }
 
 /**
- * Starts a Node process that runs `script`, where `library` is this package unless `bare` is set. The property `output` is
- * its standard output so far, and `ended` resolves to its exit code, signal and output.
+ * Starts a Node process that runs `script`, where `library` is this package unless `bare` is set. The property
+ * `output` is its standard output so far, and `ended` resolves to its exit code, signal and output.
  */
 function start(script, { args = [], env = {}, flags = [], cwd, bare = false } = {}) {
   const preamble = bare ? '' : `'use strict'; const library = require(${JSON.stringify(join(__dirname, '..'))});\n`;
@@ -93,7 +93,10 @@ async function proxy(t, beforeResponse) {
   return `http://127.0.0.1:${server.address().port}`;
 }
 
-/** Polls until `condition()` is true, at most 30 s. Tests use it so that they do not depend on the speed of the machine. */
+/**
+ * Polls until `condition()` is true, at most 30 s. Tests use it so that they do not depend on the speed of the
+ * machine.
+ */
 async function until(condition, description) {
   for (let tries = 0; tries < 1200; tries++) {
     if (await condition()) return;

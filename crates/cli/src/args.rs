@@ -66,7 +66,7 @@ pub enum Command {
     Run(RunArgs),
     /// Acquire a lock for a fixed time and print its token
     ///
-    /// The lock is neither renewed nor released, so that it stays held after this command has ended. The exit code is
+    /// The lock is neither renewed nor released, so it stays held after this command has ended. The exit code is
     /// 75 if another client holds the lock.
     Hold {
         /// Name of the lock
@@ -252,7 +252,7 @@ fn flock_flag(flag: &str) -> Option<&'static str> {
         "-x" | "-e" | "--exclusive" => Some("every lock is exclusive"),
         "-s" | "--shared" => Some("there are no shared locks; if an exclusive lock is sufficient"),
         "-u" | "--unlock" => Some("a lock is released when its command has ended"),
-        "-o" | "--close" => Some("locks are not descriptors, so that there is none to close"),
+        "-o" | "--close" => Some("a lock is not a descriptor, so there is none to close"),
         _ => None,
     }
 }

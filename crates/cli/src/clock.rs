@@ -16,7 +16,7 @@ const CLOCKS: (ClockId, ClockId) = (ClockId::CLOCK_MONOTONIC, ClockId::CLOCK_MON
 /// Reads all clocks. It is async-signal-safe.
 #[allow(clippy::disallowed_methods)]
 pub fn now() -> ClockReading {
-    // A clock that cannot be read counts as zero, so that the other clock measures elapsed time.
+    // A clock that cannot be read counts as zero, so the other clock measures elapsed time.
     let read = |clock| clock_gettime(clock).map_or(0, |time| Duration::from(time).as_nanos() as u64);
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     ClockReading { boot_ns: read(CLOCKS.0), raw_ns: read(CLOCKS.1), wall_ms: wall.as_millis() as u64 }

@@ -13,8 +13,8 @@ pub const RUNS: &str = "DYNAMO_LOCK_RUNS";
 
 /// Returns the value of an environment variable.
 ///
-/// A value that is not valid UTF-8 becomes U+FFFD, so that its validation fails later instead of the variable being
-/// ignored.
+/// A value that is not valid UTF-8 becomes U+FFFD. Its validation then fails, whereas a missing value would select a
+/// default.
 pub fn variable(key: &str) -> Option<String> {
     std::env::var_os(key).map(|value| value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned()))
 }

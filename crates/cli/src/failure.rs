@@ -57,7 +57,7 @@ impl From<StoreError> for Failure {
             // Unanswered, throttled, or rejected for a reason that the message states.
             _ => FailureKind::Unavailable,
         };
-        // The fixes in the library's own messages name its API, so that these are replaced.
+        // These messages are replaced, because the library's own ones name its API in the fix.
         let message = match error.cause() {
             Some(StoreErrorCause::MissingTable) => format!("{}; {CREATE_TABLE}", error.problem()),
             Some(StoreErrorCause::KeySchema) => format!(

@@ -38,7 +38,7 @@ fn main() -> std::process::ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    // The report is opened first, so that every failure below is written to it.
+    // The report is opened first, so that it contains every later failure.
     let result = args.report().map(Report::open).transpose().and_then(|report| {
         let mut outcome = RunOutcome::default();
         let result = plan::plan(args, env::variable).and_then(|plan| execute(plan, &mut outcome));

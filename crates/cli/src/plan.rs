@@ -61,7 +61,7 @@ pub struct RunTask {
     pub at_least: Option<Duration>,
     pub owner: String,
     pub quiet: bool,
-    /// Runs that enclose this process, so that it would wait for itself if it acquired one of their locks.
+    /// Runs that enclose this process. If it waited for one of their locks, the wait would never end.
     pub enclosing_runs: Vec<EnclosingRun>,
 }
 
@@ -180,7 +180,7 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
     })
 }
 
-/// Returns the default owner: the user's name, so that people who wait for the lock know its holder.
+/// Returns the default owner: the user's name, so that people can ask the holder of a lock that they wait for.
 fn user(env: &impl Fn(&str) -> Option<String>) -> String {
     let fits = |name: &String| (1..=64).contains(&name.len());
     env("USER").filter(fits).or_else(|| env("LOGNAME").filter(fits)).unwrap_or_else(|| "dynamo-lock".to_owned())
@@ -203,7 +203,7 @@ fn choose_store(args: &StoreArgs, env: Option<String>) -> Result<StoreChoice, Fa
     let url = apply_table_flags(url, args)?;
     if url == StoreUrl::Memory {
         return Err(Failure::usage(
-            "cannot use the store `memory:`: it ends with its process, so that its locks exclude no other process; \
+            "cannot use the store `memory:`: it ends with its process, so its locks exclude no other process; \
              name a file or a table",
         ));
     }

@@ -1,8 +1,8 @@
 //! Signals that the wrapper and its supervisor receive.
 //!
 //! The wrapper ([`Signals`]) passes signals on to the command, or ends its wait. The supervisor ([`SupervisorSignals`])
-//! only notes which signals the terminal has sent to the whole process group, so that processes of the group do not
-//! receive them twice.
+//! only notes which signals the terminal has sent to the whole process group. They are not sent again to the processes
+//! of the group.
 //!
 //! A signal that was ignored when this process was started, as by `nohup`, stays ignored. A handler would undo that for
 //! the command too.
@@ -102,7 +102,7 @@ pub const SUPERVISED: [Signal; 11] = [
     Signal::SIGTSTP,
     Signal::SIGTTIN,
     Signal::SIGTTOU,
-    // It wakes the supervisor after a stop, so that the clocks are read again.
+    // SIGCONT wakes the supervisor after a stop, so that the clocks are read again.
     Signal::SIGCONT,
     Signal::SIGCHLD,
 ];

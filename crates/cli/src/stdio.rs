@@ -1,8 +1,8 @@
 //! Detection of a standard output that was closed when this process was started.
 //!
-//! The runtime of Rust opens `/dev/null` before `main` in place of closed standard descriptors, so that writes succeed
-//! and their output is lost. `hold` would then lose its token. Code in `main` cannot tell this from `> /dev/null`, so
-//! that the descriptor is checked by a constructor, which the dynamic loader calls earlier.
+//! The runtime of Rust opens `/dev/null` before `main` in place of closed standard descriptors. Writes then
+//! succeed and their output is lost, so `hold` would lose its token. Code in `main` cannot distinguish this from
+//! `> /dev/null`. We therefore check the descriptor in a constructor, which the dynamic loader calls earlier.
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,11 +1,9 @@
 //! The open store that a command works on.
 
-use std::any::Any;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
-use dynamo_lock::store::StoreUrl;
-use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite, Store};
+use dynamo_lock::store::{OpenedStore, StoreUrl};
+use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite};
 
 use crate::failure::Failure;
 use crate::plan::StoreChoice;
@@ -14,31 +12,33 @@ use crate::ui::output;
 /// An open store and its URL.
 #[derive(Debug)]
 pub struct OpenStore {
-    store: Arc<dyn Store>,
+    store: OpenedStore,
     /// Normalized URL. A nested run compares it with the URL of its own store.
     pub url: String,
 }
 
 /// Opens the store. The default store is created on first use, and a message then reports that.
 pub async fn open(choice: &StoreChoice) -> Result<OpenStore, Failure> {
-    let (store, url) = match choice {
-        StoreChoice::Url(url) => (url.open().await?, url.clone()),
+    let (store, given) = match choice {
+        StoreChoice::Url(url) => (url.open().await?, Some(url.to_string())),
         StoreChoice::Default => {
             let sqlite = Sqlite::open_default()?;
-            let path = sqlite.path().to_owned();
             if sqlite.created() {
                 output::message(&format!(
                     "created {}: its locks exclude only processes of this user on this machine; to lock across \
                      machines, name a table with --table",
-                    path.display()
+                    sqlite.path().display()
                 ));
             }
-            (Arc::new(sqlite) as Arc<dyn Store>, StoreUrl::Sqlite { path })
+            (OpenedStore::Sqlite(sqlite), None)
         }
     };
-    // The path of the open file replaces the given one, so that a file has one URL even if links lead to it.
-    let file = any(&store).downcast_ref::<Sqlite>().map(|sqlite| StoreUrl::Sqlite { path: sqlite.path().to_owned() });
-    Ok(OpenStore { url: file.unwrap_or(url).to_string(), store })
+    let url = match &store {
+        // The path of the open file replaces the given one, so that a file has one URL even if links lead to it.
+        OpenedStore::Sqlite(sqlite) => StoreUrl::Sqlite { path: sqlite.path().to_owned() }.to_string(),
+        _ => given.unwrap_or_default(),
+    };
+    Ok(OpenStore { store, url })
 }
 
 impl OpenStore {
@@ -51,18 +51,17 @@ impl OpenStore {
     ///
     /// Other clients see that a child process of the holder is alive while any process has the descriptor open.
     pub fn child_liveness(&self) -> Result<Option<OwnedFd>, Failure> {
-        let sqlite = any(&self.store).downcast_ref::<Sqlite>();
-        Ok(sqlite.map_or(Ok(None), Sqlite::child_liveness)?)
+        match &self.store {
+            OpenedStore::Sqlite(sqlite) => Ok(sqlite.child_liveness()?),
+            _ => Ok(None),
+        }
     }
 
     /// Returns the DynamoDB table, or a usage error if the store is not one.
     pub fn table(&self) -> Result<&DynamoDb, Failure> {
-        any(&self.store)
-            .downcast_ref()
-            .ok_or_else(|| Failure::usage("this store is a file, not a DynamoDB table: name a table with --table"))
+        match &self.store {
+            OpenedStore::DynamoDb(table) => Ok(table),
+            _ => Err(Failure::usage("this store is a file, not a DynamoDB table: name a table with --table")),
+        }
     }
-}
-
-fn any(store: &Arc<dyn Store>) -> &dyn Any {
-    &**store
 }

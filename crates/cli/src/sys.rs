@@ -59,7 +59,7 @@ pub fn adopt_orphans() -> io::Result<()> {
 /// Restores the default action of SIGCHLD. If the parent process left it ignored, the kernel would discard the exit
 /// status of children.
 pub fn reset_sigchld() {
-    // SAFETY: no handler is installed, so that no code runs in a signal context.
+    // SAFETY: no handler is installed, so no code runs in a signal context.
     let _cannot_fail = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
 }
 
@@ -104,7 +104,7 @@ pub fn reap_children() -> Option<bool> {
 pub fn inherited_fd(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the descriptor is borrowed for one call, which fails if it is not open.
     fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_GETFD)?;
-    // SAFETY: the descriptor is open. This process has only just been started, so that no other code owns it.
+    // SAFETY: the descriptor is open. This process has only just been started, so no other code owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 

@@ -1,29 +1,29 @@
-//! One thing at a time, between processes of one machine: run it twice at once.
+//! A lock that several processes of one machine share through a SQLite file. Start the example twice at the same time.
 //!
-//! `cargo run -p dynamo-lock --example lock --features sqlite`
+//! Run it with `cargo run -p dynamo-lock --example lock --features sqlite`.
 
 use std::error::Error;
 use std::time::Duration;
 
 use dynamo_lock::{Client, Sqlite};
 
-/// The example itself.
+/// Runs the example.
 #[tokio::main(flavor = "current_thread")]
 pub async fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::temp_dir().join(format!("dynamo-lock-example-{}", nix::unistd::getuid()));
     std::fs::create_dir_all(&path)?;
     let client = Client::builder(Sqlite::open(path.join("locks.db"))?)
-        .owner("the lock example")
+        .owner("lock example")
         .lease(Duration::from_secs(5))
         .build()?;
 
     let lock = client.lock("orders/rebuild")?;
     let guard = lock.acquire().await?;
-    let sum = guard.run(rebuild()).await?; // dropped at its next await if the lease is lost
+    let sum = guard.run(rebuild()).await?; // cancelled if the lease is lost
     println!("rebuilt {sum} orders under token {}", guard.token());
     guard.release().await?;
 
-    // The same, all in one.
+    // The same in one call.
     let sum = lock.with(async |_| rebuild().await).await?;
     println!("rebuilt {sum} orders again");
     Ok(())

@@ -1,6 +1,6 @@
-//! A worker that stops cleanly: on a signal, or when its lock is lost, whichever comes first.
+//! A worker that stops when the process is asked to stop, or when its lock is lost.
 //!
-//! `cargo run -p dynamo-lock --example shutdown`
+//! Run it with `cargo run -p dynamo-lock --example shutdown`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use std::time::Duration;
 use dynamo_lock::{Client, Memory};
 use tokio_util::sync::CancellationToken;
 
-/// The example itself.
+/// Runs the example.
 #[tokio::main(flavor = "current_thread")]
 pub async fn main() -> Result<(), Box<dyn Error>> {
-    let client = Client::builder(Memory::new()).owner("the shutdown example").lease(Duration::from_secs(5)).build()?;
+    let client = Client::builder(Memory::new()).owner("shutdown example").lease(Duration::from_secs(5)).build()?;
     let guard = client.lock("consumer/7")?.acquire().await?;
 
-    // Everything that must not go on without the lock listens to this.
+    // Every task that must stop without the lock gets a token.
     let stop = guard.cancellation();
     let worker = tokio::spawn(consume(stop.clone()));
 
-    // Stands for a signal.
+    // Let the worker run until the signal arrives. A real program waits for a signal of the operating system here.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -26,12 +26,12 @@ pub async fn main() -> Result<(), Box<dyn Error>> {
         loss = guard.lost() => println!("lost: {loss:?}"),
         () = std::future::ready(()) => println!("asked to stop"),
     }
-    // First the work ends, then the lock is given up.
+    // Stop the work before releasing the lock.
     stop.cancel();
     println!("consumed {} messages", worker.await?);
     guard.release().await?;
 
-    // Waits, within bounds, for what dropped guards and futures left to the background.
+    // Wait for the releases of dropped guards before the runtime ends.
     client.close().await;
     Ok(())
 }

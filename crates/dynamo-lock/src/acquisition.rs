@@ -28,7 +28,7 @@ impl Core {
         let (name, timeout) = (machine.name().clone(), machine.attempt_timeout());
         let mut run = Run::new(self, &name, machine, timeout);
         let began = self.clock.now();
-        match run.until_end_or(limit).await? {
+        match run.complete_within(limit).await? {
             Some(AcquireEnd::Acquired(held)) => {
                 self.watches.remove(&name);
                 Ok(Acquired::Held(held))

@@ -24,8 +24,9 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 
 /// Factory of [`Lock`]s on one store.
 ///
-/// Create one client per process and clone it: clones are cheap and share their state. A client remembers the locks that
-/// it has seen held, so that several short attempts to acquire a lock add up to one long observation of its holder.
+/// Create one client per process and clone it: clones are cheap and share their state. A client remembers the locks
+/// that it has seen held, so that several short attempts to acquire a lock add up to one long observation of its
+/// holder.
 ///
 /// Creating a client and its locks needs no runtime. Acquiring, releasing and reading need a tokio runtime with time
 /// enabled, and panic without one.
@@ -185,8 +186,8 @@ impl ClientBuilder {
 
     /// Sets how long a row of npm dynamo-lock (0.1.x) is respected after its `expiresOn`. Default: 2 s.
     ///
-    /// Such rows contain a time of the writer's wall clock. Choose the largest difference between the wall clocks of the
-    /// hosts. Rows that this library wrote do not depend on wall clocks.
+    /// Such rows contain a time of the writer's wall clock. Choose the largest difference between the wall clocks of
+    /// the hosts. Rows that this library wrote do not depend on wall clocks.
     pub fn legacy_skew(mut self, skew: Duration) -> Self {
         self.legacy_skew = Some(skew);
         self
@@ -283,7 +284,7 @@ fn host() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
-/// One row of a [`List`].
+/// Row of a [`List`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Listed {

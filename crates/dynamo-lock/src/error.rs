@@ -14,7 +14,8 @@ use crate::store::StoreError;
 pub enum AcquireError {
     /// Another client held the lock for the whole time limit. Only returned if there is a limit.
     #[error(
-        "cannot acquire the lock within {waited:?}: another client holds it; wait longer, or find the holder with `inspect`"
+        "cannot acquire the lock within {waited:?}: another client holds it; \
+         wait longer, or find the holder with `inspect`"
     )]
     TimedOut {
         /// Last holder that was seen, `None` if the row was never seen held. Escape the text before printing it,

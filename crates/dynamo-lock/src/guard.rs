@@ -28,8 +28,8 @@ use crate::store::StoreError;
 /// A background task renews the lease (see [`Renewal`](crate::Renewal)). It runs on the tokio runtime on which the lock
 /// was acquired, so that runtime must keep running, and must not be blocked for longer than the lease.
 ///
-/// Dropping the guard releases the lock in the background; call [`release`](Guard::release) to wait for the result and to
-/// see errors. If the process ends without a release, the lock expires after its lease.
+/// Dropping the guard releases the lock in the background; call [`release`](Guard::release) to wait for the result and
+/// to see errors. If the process ends without a release, the lock expires after its lease.
 ///
 /// In a forked child process a guard is always lost, and dropping it there does not release the lock of the parent.
 #[must_use = "the lock is released when its guard is dropped"]
@@ -60,7 +60,8 @@ impl Guard {
         self.holding.name()
     }
 
-    /// Returns the fencing token of this acquisition. It is greater than the token of every earlier holder of this lock.
+    /// Returns the fencing token of this acquisition. It is greater than the token of every earlier holder of this
+    /// lock.
     ///
     /// Send it with every write to the protected resource, and let the resource reject tokens smaller than the largest
     /// one that it has seen. For rows in DynamoDB, `FenceExpression` builds the condition.
@@ -68,12 +69,13 @@ impl Guard {
         self.holding.token()
     }
 
-    /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call (R3).
+    /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call.
     ///
     /// No request is sent, and the result is correct after a pause or suspension of the process. Once it is `false`, it
     /// never becomes `true` again. The lease may end right after the call has returned; only the fencing token protects
     /// against that.
     pub fn is_valid(&self) -> bool {
+        // R3: computed at the time of the call, never cached.
         self.loss_reason().is_none()
     }
 
@@ -97,8 +99,8 @@ impl Guard {
 
     /// Returns the time until the lease ends if no further renewal succeeds, zero once the lock is lost.
     ///
-    /// Directly after a renewal this is the lease minus about 1 %, or less if [`max_hold`](crate::LockOptions::max_hold)
-    /// ends earlier.
+    /// Directly after a renewal this is the lease minus about 1 %, or less if
+    /// [`max_hold`](crate::LockOptions::max_hold) ends earlier.
     pub fn time_left(&self) -> Duration {
         match self.loss_reason() {
             Some(_) => Duration::ZERO,
@@ -106,17 +108,17 @@ impl Guard {
         }
     }
 
-    /// Returns the loss of the lock, or `None` while the lease is valid. Like [`is_valid`](Guard::is_valid), but with the
-    /// reason.
+    /// Returns the loss of the lock, or `None` while the lease is valid. Like [`is_valid`](Guard::is_valid), but with
+    /// the reason.
     pub fn loss(&self) -> Option<Lost> {
         self.loss_reason().map(|reason| self.lost_error(reason, None))
     }
 
     /// Checks that the lease is valid for at least `min` from now, even if no further renewal succeeds.
     ///
-    /// Call it before work that must not be interrupted and takes a known time. If it fails, [`renew`](Guard::renew) and
-    /// check again. `min` must be smaller than the lease, because a renewal extends the lease to its full length and no
-    /// further.
+    /// Call it before work that must not be interrupted and takes a known time. If it fails, [`renew`](Guard::renew)
+    /// and check again. `min` must be smaller than the lease, because a renewal extends the lease to its full length
+    /// and no further.
     ///
     /// # Errors
     /// [`EnsureError::TooShort`] if the lease ends earlier, [`EnsureError::Lost`] if it has ended.
@@ -155,8 +157,8 @@ impl Guard {
 
     /// Runs `work` while the lock is held, and cancels it when the lock is lost.
     ///
-    /// `work` is cancelled by dropping it, so it stops at its next await. Work that blocks the thread, or that was spawned
-    /// onto other tasks, continues; stop such work with [`cancellation`](Guard::cancellation).
+    /// `work` is cancelled by dropping it, so it stops at its next await. Work that blocks the thread, or that was
+    /// spawned onto other tasks, continues; stop such work with [`cancellation`](Guard::cancellation).
     ///
     /// ```
     /// # use dynamo_lock::{Client, Memory};
@@ -207,11 +209,12 @@ impl Guard {
 
     /// Replaces the data that is stored with the lock, at most 4,096 bytes, and waits until the store has confirmed it.
     ///
-    /// The data is written together with a renewal of the lease. Others read it with [`Lock::inspect`](crate::Lock::inspect).
+    /// The data is written together with a renewal of the lease. Others read it with
+    /// [`Lock::inspect`](crate::Lock::inspect).
     ///
     /// # Errors
-    /// [`UpdateError::Lost`] if the lock is lost before the store confirms the data, [`UpdateError::Data`] if the data is
-    /// too long.
+    /// [`UpdateError::Lost`] if the lock is lost before the store confirms the data, [`UpdateError::Data`] if the data
+    /// is too long.
     ///
     /// # Cancel safety
     /// Safe. The data is sent with every further renewal until one of them succeeds.

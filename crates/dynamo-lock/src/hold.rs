@@ -22,13 +22,13 @@ impl Core {
         let hold = self.now(|now| {
             // A hold outlives this process, so the process must not count. If all clients of the store share a clock, the
             // key contains the end of the hold. The pad is the time until the acquire is sent.
-            let liveness_key = self.store.hold_liveness_key(duration + EXPIRY_PAD);
+            let liveness_key = self.store.hold_liveness_key(duration.saturating_add(EXPIRY_PAD));
             Hold::new(Request { liveness_key, ..request }, duration, watch, now)
         });
         let hold = hold.map_err(AcquireError::Config)?;
         let timeout = hold.attempt_timeout();
         let mut run = Run::new(self, &name, hold, timeout);
-        let end = run.to_end().await.map_err(AcquireError::Store)?;
+        let end = run.complete().await.map_err(AcquireError::Store)?;
         if run.machine().has_won() {
             self.watches.remove(&name);
         }

@@ -35,9 +35,9 @@ pub enum Inspection {
     /// The holder did not release the lock, but its lease has expired and no other client has acquired it since. Any
     /// client that can prove the same can acquire it now.
     ///
-    /// Reported if the service's clock proves the expiry, or, with the SQLite store on Linux, if the holder's process and
-    /// its children have ended. Rows of npm dynamo-lock are compared with the local wall clock where the store has no
-    /// service clock.
+    /// Reported if the service's clock proves the expiry, or, with the SQLite store on Linux, if the holder's process
+    /// and its children have ended. Rows of npm dynamo-lock are compared with the local wall clock where the store has
+    /// no service clock.
     Expired {
         /// The last holder. Escape its text before printing it, because another process wrote it.
         holder: Holder,
@@ -45,7 +45,7 @@ pub enum Inspection {
 }
 
 impl Core {
-    /// Returns the state of a lock whose row was read just now, by a response with this date.
+    /// Returns the state that `row` describes. The row was read just now, by a response with this date.
     pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowError> {
         let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None }) };
         let (holder, state) = (Holder::of(row), row.state()?);

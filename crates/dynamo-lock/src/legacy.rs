@@ -1,4 +1,4 @@
-//! What the original npm `dynamo-lock` called `getLock`, in its own format, for the Node package that replaces it.
+//! `Lock::legacy_get`: the `getLock` of npm dynamo-lock, in its row format, for the Node package that replaces it.
 
 use dynamo_lock_protocol::{LegacyEnd, LegacyGet, LockName, RowError};
 
@@ -6,25 +6,28 @@ use crate::Lock;
 use crate::run::Run;
 use crate::store::StoreError;
 
-/// Why a lock was not taken in the original's format.
+/// Error returned by [`Lock::legacy_get`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LegacyError {
-    /// Somebody's lock is not over yet. The words are the original's.
+    /// Another client holds the lock. The message is that of npm dynamo-lock, because its users match it.
     #[error("Lock expires on {expires_on} currently its {now_ms}")]
     Held {
-        /// Until when, as its row has it.
+        /// Number in the attribute `expiresOn` of the row: the end of the lock, in milliseconds since 1970.
         expires_on: String,
-        /// The wall clock that it was compared with, epoch ms.
+        /// Time of the local wall clock with which it was compared, in milliseconds since 1970.
         now_ms: u64,
     },
-    /// Somebody else took it between the read and the write.
-    #[error("somebody else took the lock at the same time: try again later")]
+    /// Another client changed the row between the read and the write.
+    #[error("cannot acquire the lock: another client acquired it at the same time; try again later")]
     Lost,
-    /// No answer told. If it was taken, it is over when it was to be.
-    #[error("the store did not answer in time: look at the network, and try again later")]
+    /// The outcome is unknown, because the store did not respond. If the lock was acquired, it expires after the
+    /// requested time.
+    #[error(
+        "cannot tell whether the lock was acquired: the store did not respond; check the network and try again later"
+    )]
     Unanswered,
-    /// The row of this name is not one that we may touch.
+    /// The row of this name is not a lock, or has a format that this version does not support. It was not changed.
     #[error("lock {name:?}: {error}", name = name.as_str())]
     Row {
         /// Name of the lock.
@@ -32,26 +35,31 @@ pub enum LegacyError {
         /// Reason why the row is refused.
         error: RowError,
     },
-    /// The store said no.
+    /// The store rejected a request.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Lock {
-    /// Takes the lock for so many milliseconds as the original's `getLock` does: row, requests and wall clock are the
-    /// original's, so that processes of both share a table; the token goes on, and the payload stays. Nothing else is
-    /// promised: [`hold`](Lock::hold) is the same, made safe.
+    /// Acquires the lock for `duration_ms` milliseconds in the same way as `getLock` of npm dynamo-lock 0.1.x.
+    ///
+    /// The requests, the format of the row and the use of the local wall clock are those of npm dynamo-lock, so that
+    /// processes of both can share a table. An existing fencing token is incremented, and stored data is kept. The lock
+    /// has none of the other guarantees of this crate; [`hold`](Lock::hold) is the safe replacement.
+    ///
+    /// Does not wait for another holder, and returns after about 10 s at the latest.
     ///
     /// # Errors
-    /// [`LegacyError`]; it does not wait for others, and ends within some ten seconds.
+    /// [`LegacyError`]. The lock was not acquired, except that [`LegacyError::Unanswered`] and a retryable
+    /// [`LegacyError::Store`] leave the outcome unknown.
     ///
     /// # Cancel safety
-    /// If dropped, the lock may be taken, for at most as long as was asked.
+    /// If the future is dropped, the lock may have been acquired. It then expires after `duration_ms`.
     pub async fn legacy_get(&self, duration_ms: i64) -> Result<(), LegacyError> {
         let core = &self.client.core;
         let machine = LegacyGet::new(self.name.clone(), duration_ms, core.clock.now());
         let mut run = Run::new(core, &self.name, machine, core.timing.attempt_timeout());
-        let end = run.to_end().await?;
+        let end = run.complete().await?;
         result(&self.name, end, run.last_error())
     }
 }

@@ -1,8 +1,8 @@
 //! Shared locks for many processes on many machines, stored in a DynamoDB table or in a local SQLite file.
 //!
-//! A lock is a row. The holder renews a lease on it; if the holder crashes, the lease expires and another client acquires
-//! the lock. Every acquisition has a fencing token that is greater than all earlier ones, so that the protected resource
-//! can reject a former holder.
+//! A lock is a row. The holder renews a lease on it; if the holder crashes, the lease expires and another client
+//! acquires the lock. Every acquisition has a fencing token that is greater than all earlier ones, so that the
+//! protected resource can reject a former holder.
 //!
 //! - A [`Client`] belongs to one store and creates locks.
 //! - A [`Lock`] is a handle to a name. Creating it sends no request.
@@ -33,7 +33,7 @@
 //! | [`acquire_within`](Lock::acquire_within) | waits up to a limit, then fails with [`AcquireError::TimedOut`] |
 //! | [`try_acquire`](Lock::try_acquire) | returns [`TryAcquire::Held`] with the holder |
 //! | [`with`](Lock::with) | waits, then runs a closure and releases the lock |
-//! | [`hold`](Lock::hold) | fails with [`HoldError::Held`]; otherwise keeps the lock for a fixed time, without a guard |
+//! | [`hold`](Lock::hold) | fails with [`HoldError::Held`]; else keeps the lock for a fixed time, without a guard |
 //!
 //! [`Lock::options`] sets the lease, the renewal, a maximum hold time or data for one acquisition.
 //!
@@ -73,10 +73,10 @@
 //! # Renewal and loss
 //!
 //! A background task renews the lease of each guard every quarter of the lease (see [`Renewal`] for alternatives and
-//! [`ClientBuilder::heartbeat`] for the interval). A failed renewal is repeated until the lease ends. The guard computes
-//! the end of its lease from this host's clocks, starting before the renewal was sent, so it becomes invalid before
-//! another client can acquire the lock, even if the store is unreachable. Clocks may show any time, but must run at the
-//! right rate within 0.5 %.
+//! [`ClientBuilder::heartbeat`] for the interval). A failed renewal is repeated until the lease ends. The guard
+//! computes the end of its lease from this host's clocks, starting before the renewal was sent, so it becomes invalid
+//! before another client can acquire the lock, even if the store is unreachable. Clocks may show any time, but must run
+//! at the right rate within 0.5 %.
 //!
 //! A lock is lost when its lease expires, when it is revoked, when its row is deleted, or when
 //! [`max_hold`](LockOptions::max_hold) has passed. [`Guard::run`] then cancels the work, [`Guard::lost`] returns, and
@@ -94,9 +94,9 @@
 //!
 //! # Fencing
 //!
-//! A lock cannot stop a process that is suspended between its last check and its write. Only the resource can reject such
-//! a write. Send [`Guard::token`] with every write and let the resource reject tokens smaller than the largest one that it
-//! has seen. For items in DynamoDB there are two ways:
+//! A lock cannot stop a process that is suspended between its last check and its write. Only the resource can reject
+//! such a write. Send [`Guard::token`] with every write and let the resource reject tokens smaller than the largest one
+//! that it has seen. For items in DynamoDB there are two ways:
 //!
 //! - [`FenceExpression`] stores the token in the item and adds a condition to the write.
 //! - [`DynamoDb::condition_check`] makes a transaction depend on the lock itself:
@@ -128,7 +128,7 @@
 //! # Inspecting and revoking
 //!
 //! [`Lock::inspect`] reads the state of one lock, [`Client::list`] the states of all locks of a store. [`Lock::revoke`]
-//! ends the acquisition of another client, for example one whose work hangs.
+//! ends the acquisition of another client, for example if its work hangs.
 //!
 //! ```
 //! # use dynamo_lock::{Client, Inspection, Memory};
@@ -154,9 +154,14 @@
 //! # Errors
 //!
 //! Each operation has its own error type. A [`StoreError`] contains the cause and the fix in one line, and
-//! [`StoreError::kind`] for programs; its `is_retryable` and [`AcquireError::is_retryable`] return whether the same call
-//! may succeed later. A row of the same name that is not a lock is never changed and is reported as `Row`, with a
+//! [`StoreError::kind`] for programs; its `is_retryable` and [`AcquireError::is_retryable`] return whether the same
+//! call may succeed later. A row of the same name that is not a lock is never changed and is reported as `Row`, with a
 //! [`RowError`]. The library repeats requests itself, so callers need no retry loop around a single call.
+//!
+//! # Logs and metrics
+//!
+//! A client emits `tracing` events: a lost lock at level `WARN`, everything else at level `DEBUG`. Implement
+//! [`Observer`] to receive the events yourself.
 //!
 //! # Stores
 //!
@@ -166,14 +171,31 @@
 //! | `Sqlite` | processes of one machine, in a file on a local file system | `sqlite` |
 //! | [`Memory`] | one process, for tests | |
 //!
-//! `store::StoreUrl` opens a store by URL, for example `dynamodb://Lock?region=eu-west-1` or `sqlite:///var/lib/locks.db`.
-//! [`store::Store`] can be implemented for other databases; the module `conformance` checks an implementation.
+//! ```no_run
+//! use dynamo_lock::{Client, DynamoDb, TableOptions, aws_sdk_dynamodb};
+//!
+//! # async fn open(config: &aws_sdk_dynamodb::Config) -> Result<(), Box<dyn std::error::Error>> {
+//! let aws = aws_sdk_dynamodb::Client::from_conf(config.clone());
+//! let store = DynamoDb::new(aws, "Lock");
+//! store.create_table(TableOptions::default()).await?; // once
+//! let client = Client::builder(store).build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A process needs the permissions `dynamodb:GetItem` and `dynamodb:UpdateItem` on the table, `dynamodb:Scan` for
+//! [`Client::list`], and `dynamodb:ConditionCheckItem` for [`DynamoDb::condition_check`]. Acquiring and releasing a
+//! free lock takes two writes and no read.
+//!
+//! `store::StoreUrl` opens a store by URL, for example `dynamodb://Lock?region=eu-west-1` or
+//! `sqlite:///var/lib/locks.db`. [`store::Store`] can be implemented for other databases; the module `conformance`
+//! checks an implementation.
 //!
 //! # Features
 //!
 //! | feature | default | provides |
 //! |---|---|---|
-//! | `dynamodb` | yes | [`DynamoDb`], and [`aws_sdk_dynamodb`] re-exported |
+//! | `dynamodb` | yes | [`DynamoDb`], and the AWS SDK re-exported as `dynamo_lock::aws_sdk_dynamodb` |
 //! | `default-https-client` | yes | the HTTPS client of the AWS SDK; disable it to use your own |
 //! | `sqlite` | | `Sqlite` |
 //! | `config` | | `store::StoreUrl`, with the default Region and credentials of AWS |
@@ -183,9 +205,9 @@
 //!
 //! # Runtime
 //!
-//! Acquiring, releasing and reading need a tokio runtime with time enabled. Renewals run on the runtime on which the lock
-//! was acquired: keep it running, and do not block its threads for longer than a quarter of the lease. Before the runtime
-//! ends, call [`Client::close`], which waits for the releases of dropped guards.
+//! Acquiring, releasing and reading need a tokio runtime with time enabled. Renewals run on the runtime on which the
+//! lock was acquired: keep it running, and do not block its threads for longer than a quarter of the lease. Before the
+//! runtime ends, call [`Client::close`], which waits for the releases of dropped guards.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -231,7 +253,7 @@ pub use store::memory::Memory;
 pub use store::sqlite::Sqlite;
 pub use store::{Store, StoreError, StoreErrorKind};
 
-/// Clocks and random sources that a simulator replaces (feature `simulation`).
+/// Clocks and random sources that a simulator can replace, for deterministic tests of code that uses locks.
 #[cfg(feature = "simulation")]
 pub mod simulation {
     pub use crate::clock::{Clock, Random, SystemClock, SystemRandom};

@@ -18,7 +18,7 @@ use crate::store::Consistency;
 /// Creating, cloning and dropping a handle sends no request. One handle can acquire the lock many times.
 ///
 /// Locks are not reentrant: two guards of the same lock exclude each other, also within one process. Waiters are not
-/// queued: after a release, the waiter whose request arrives first acquires the lock.
+/// queued: after a release, any of them may acquire the lock next.
 #[derive(Clone, Debug)]
 pub struct Lock {
     pub(crate) client: Client,
@@ -56,8 +56,8 @@ impl Lock {
 
     /// Waits until the lock is free or the lease of its holder has expired, and acquires it.
     ///
-    /// There is no time limit. A free lock costs one request. While another client holds the lock, its row is read again
-    /// and again, with pauses within [`ClientBuilder::poll`](crate::ClientBuilder::poll).
+    /// There is no time limit. A free lock costs one request. While another client holds the lock, its row is read
+    /// again and again, with pauses within [`ClientBuilder::poll`](crate::ClientBuilder::poll).
     ///
     /// # Errors
     /// [`AcquireError::Store`] if the store rejects a request or returns no usable answer for a whole lease, and
@@ -73,8 +73,8 @@ impl Lock {
     /// Like [`acquire`](Lock::acquire), but gives up after `limit`. A limit of zero still sends one request.
     ///
     /// The call may take up to half a lease longer than `limit`: it waits for a request in flight, and if that request
-    /// was not answered, it releases the lock in case the request acquired it. If this release is not answered either, it
-    /// is repeated in the background, and the lock may stay held for up to one lease.
+    /// was not answered, it releases the lock in case the request acquired it. If this release is not answered either,
+    /// it is repeated in the background, and the lock may stay held for up to one lease.
     ///
     /// # Errors
     /// Same as [`acquire`](Lock::acquire), and [`AcquireError::TimedOut`] after `limit`.
@@ -87,9 +87,9 @@ impl Lock {
 
     /// Acquires the lock if it is free or its lease has certainly expired, and returns the holder otherwise.
     ///
-    /// Does not wait for the holder. A lock whose holder has crashed counts as held until this client can prove that the
-    /// lease has expired: by the clock of the service, by the state of the process (SQLite on Linux), or because it has
-    /// observed the same row for a whole lease.
+    /// Does not wait for the holder. After a crash of the holder, the lock counts as held until this client can prove
+    /// that the lease has expired: by the clock of the service, by the state of the process (SQLite on Linux), or
+    /// because it has observed the same row for a whole lease.
     ///
     /// ```
     /// use dynamo_lock::{Client, Memory, TryAcquire};
@@ -145,18 +145,19 @@ impl Lock {
     /// Nothing renews or releases the lock, and it stays held after this process has ended, until `duration` has passed
     /// or the lock is revoked. Use it to run something at most once per period. Does not wait for another holder.
     ///
-    /// The time counts from the acquisition. Others can acquire the lock a few seconds after its end if the store can prove
-    /// the end, as DynamoDB on AWS and SQLite on Linux can. Otherwise they must observe the row for the whole `duration`.
+    /// The time counts from the acquisition. Others can acquire the lock a few seconds after its end if the store can
+    /// prove the end, as DynamoDB on AWS and SQLite on Linux can. Otherwise they must observe the row for the whole
+    /// `duration`.
     ///
     /// This is the safe replacement for `getLock` of npm dynamo-lock.
     ///
     /// # Errors
-    /// [`HoldError::Held`] if another client holds the lock, [`HoldError::Lost`] if the lock could not be extended to the
-    /// whole duration, otherwise [`HoldError::Acquire`].
+    /// [`HoldError::Held`] if another client holds the lock, [`HoldError::Lost`] if the lock could not be extended to
+    /// the whole duration, otherwise [`HoldError::Acquire`].
     ///
     /// # Cancel safety
-    /// Same as [`acquire`](Lock::acquire). If the future is dropped while the lock is being extended and the release fails,
-    /// the lock may stay held for up to `duration`.
+    /// Same as [`acquire`](Lock::acquire). If the future is dropped while the lock is being extended and the release
+    /// fails, the lock may stay held for up to `duration`.
     pub async fn hold(&self, duration: Duration) -> Result<FencingToken, HoldError> {
         let core = &self.client.core;
         core.hold(self.options().request(core.timing.clone(), WaitMode::Try), duration).await
@@ -164,8 +165,8 @@ impl Lock {
 
     /// Returns the state of the lock, by one strongly consistent read.
     ///
-    /// The result is a snapshot: the lock may change hands at any time. Do not decide by it whether to work; acquire the
-    /// lock instead.
+    /// The result is a snapshot: the lock may change hands at any time. Do not decide by it whether to work; acquire
+    /// the lock instead.
     ///
     /// ```
     /// # use dynamo_lock::{Client, Inspection, Memory};
@@ -195,9 +196,12 @@ impl Lock {
 
     /// Revokes the acquisition that has this fencing token.
     ///
-    /// The holder's next renewal fails, and its guard reports [`LossReason::Revoked`](crate::LossReason::Revoked). Other clients can acquire the lock
-    /// after the lease of the holder, so at most one guard is valid at any time. An acquisition that has already ended, or
-    /// a later one, is never affected.
+    /// The holder's next renewal fails, and its guard reports [`LossReason::Revoked`](crate::LossReason::Revoked).
+    /// Other clients can acquire the lock after the lease of the holder, so at most one guard is valid at any time. An
+    /// acquisition that has already ended, or a later one, is never affected.
+    ///
+    /// The revocation increments the token in the row by one. To free the lock at once afterwards, pass the new token
+    /// to [`force_revoke`](Lock::force_revoke).
     ///
     /// ```
     /// # use dynamo_lock::{Client, Inspection, Memory};
@@ -216,13 +220,13 @@ impl Lock {
     /// ```
     ///
     /// # Errors
-    /// [`RevokeError::Ended`] if that acquisition has already ended, [`RevokeError::Unknown`] if the store did not respond
-    /// for 10 s.
+    /// [`RevokeError::Ended`] if that acquisition has already ended, [`RevokeError::Unknown`] if the store did not
+    /// respond for 10 s.
     ///
     /// # Cancel safety
     /// If the future is dropped, the revocation may or may not be applied.
     pub async fn revoke(&self, token: FencingToken) -> Result<(), RevokeError> {
-        self.take_away(token, false).await
+        self.revoke_token(token, false).await
     }
 
     /// Like [`revoke`](Lock::revoke), but the lock is free at once.
@@ -237,13 +241,13 @@ impl Lock {
     /// # Cancel safety
     /// Same as [`revoke`](Lock::revoke).
     pub async fn force_revoke(&self, token: FencingToken) -> Result<(), RevokeError> {
-        self.take_away(token, true).await
+        self.revoke_token(token, true).await
     }
 
-    async fn take_away(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
+    async fn revoke_token(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
         let core = &self.client.core;
         let revoke = core.now(|now| Revoke::new(self.name.clone(), Target::Token(token), force, now));
-        match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).to_end().await? {
+        match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).complete().await? {
             RevokeEnd::Done => Ok(()),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),
             RevokeEnd::Ended(Some(row)) => match row.state() {

@@ -45,8 +45,8 @@ impl LockOptions {
 
     /// Sets the maximum time from the acquisition to the loss of the lock, at least 1 s. Default: unlimited.
     ///
-    /// When it has passed, the guard reports [`LossReason::MaxHold`](crate::LossReason::MaxHold), even if all renewals succeed. Use it so that work
-    /// which hangs does not keep the lock.
+    /// When it has passed, the guard reports [`LossReason::MaxHold`](crate::LossReason::MaxHold), even if all renewals
+    /// succeed. Use it so that work which hangs does not keep the lock.
     pub fn max_hold(mut self, max_hold: Duration) -> Self {
         self.max_hold = Some(max_hold);
         self
@@ -164,8 +164,8 @@ impl LockOptions {
 
 /// Result of [`Lock::try_acquire`].
 ///
-/// There is no method that only tells whether the lock was acquired, because calling it on a temporary value would
-/// drop the guard, which releases the lock. Match on the value and keep the guard.
+/// Match on the value and keep the guard. There is no method that returns only whether the lock was acquired, because a
+/// call on a temporary value would drop the guard, which releases the lock.
 #[derive(Debug)]
 #[must_use = "the lock is released when the guard in it is dropped"]
 pub enum TryAcquire {

@@ -54,17 +54,17 @@ impl<M: Task> Run<M> {
     ///
     /// # Errors
     /// The store's error if it refused a request and the machine does not retry refusals.
-    pub(crate) async fn to_end(&mut self) -> Result<M::End, StoreError> {
+    pub(crate) async fn complete(&mut self) -> Result<M::End, StoreError> {
         loop {
             // Without a limit it ends only with the machine.
-            if let Some(end) = self.until_end_or(None).await? {
+            if let Some(end) = self.complete_within(None).await? {
                 return Ok(end);
             }
         }
     }
 
     /// Runs the machine to its end, or until it would wait any longer than `limit`. Then it returns `None`.
-    pub(crate) async fn until_end_or(&mut self, limit: Option<Duration>) -> Result<Option<M::End>, StoreError> {
+    pub(crate) async fn complete_within(&mut self, limit: Option<Duration>) -> Result<Option<M::End>, StoreError> {
         let began = self.core.clock.now();
         loop {
             let left = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(self.waited(began)));
@@ -216,7 +216,7 @@ impl Core {
         timeout: Duration,
     ) -> Result<ReleaseEnd, StoreError> {
         let name = release.name().clone();
-        Run::new(self, &name, release, timeout).to_end().await
+        Run::new(self, &name, release, timeout).complete().await
     }
 }
 

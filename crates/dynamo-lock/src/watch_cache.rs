@@ -7,7 +7,7 @@ use dynamo_lock_protocol::{LockName, Watch};
 
 use crate::sync::lock;
 
-/// Maximum number of locks whose observation is kept.
+/// Maximum number of observations that are kept.
 const WATCHES_MAX: usize = 1024;
 
 /// The latest observation of each held lock, so that several short attempts add up to one long observation.
@@ -22,7 +22,7 @@ impl WatchCache {
         lock(&self.watches).get(name).cloned()
     }
 
-    /// Stores the observation of a lock. A full cache forgets the lock whose name sorts first.
+    /// Stores the observation of a lock. A full cache drops the entry with the smallest name.
     pub(crate) fn insert(&self, name: &LockName, watch: &Watch) {
         let mut watches = lock(&self.watches);
         if watches.len() >= WATCHES_MAX && !watches.contains_key(name) {

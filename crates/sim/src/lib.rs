@@ -6,4 +6,5 @@
 #![allow(missing_docs)] // not published: its users are its own command line and tests
 
 pub mod explore;
+pub mod mutants;
 pub mod world;

@@ -2,12 +2,27 @@
 
 use std::process::ExitCode;
 
-use dynamo_lock_sim::{explore, world};
+use dynamo_lock_sim::{explore, mutants, world};
 
 const USAGE: &str = "\
-usage: dynamo-lock-sim run [--from N] [--seeds M] [--jobs J] [--world model|sdk|sqlite] | run --seed N --trace [--less …]
-       dynamo-lock-sim shrink SEED [--world W] [--mutant M]
-       dynamo-lock-sim explore [--all | --mutants | CONFIG] [--mutant NAME]";
+Searches for executions of dynamo-lock that break a promise.
+
+usage: dynamo-lock-sim COMMAND
+
+  run [OPTION…]                 runs the real client in random worlds, one for each seed
+    --seeds N                   number of worlds [default: 1000]
+    --from N                    first seed [default: 0]
+    --jobs N                    threads [default: 2]
+    --seed N                    runs one world only; with --trace it prints what happens in it
+    --world model|sdk|sqlite    store under the client [default: model]; the others need the feature `stacks`
+    --mutant NAME               runs with a fault that the checks must notice
+    --less LIST                 leaves parts out of the worlds, for example pauses,crashes,hosts=2,act=20000
+  shrink SEED [OPTION…]         finds a smaller world that breaks the same promise
+  explore [--all | CONFIG] [--mutant NAME]
+                                searches small configurations exhaustively
+  mutants [--list] [NAME…]      searches for each mutant, and compares the result with the expected one
+
+exit status: 0 success, 1 a promise is broken or a result is not the expected one, 64 usage error";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -15,6 +30,11 @@ fn main() -> ExitCode {
         Some("run") => world::main(&args[1..]),
         Some("shrink") => world::shrink(&args[1..]),
         Some("explore") => explore::main(&args[1..]),
+        Some("mutants") => mutants::command::main(&args[1..]),
+        Some("-h" | "--help" | "help") => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
         _ => {
             eprintln!("{USAGE}");
             ExitCode::from(64)

@@ -1,4 +1,4 @@
-//! Worlds over the real stores: the AWS SDK's stack and SQLite. Seeds that must hold, and faults that must be found.
+//! Worlds over the real stores, the AWS SDK and SQLite: seeds that must be sound, and mutants that must be noticed.
 
 use std::process::{Command, Output};
 
@@ -9,84 +9,85 @@ fn run(world: &str, args: &[&str]) -> Output {
     run.args(["run", "--world", world]).args(args).output().expect("the simulator starts")
 }
 
-fn told(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// How often the worlds of a run met something.
-fn times(told: &str, what: &str) -> u64 {
-    let line = told.lines().find_map(|line| line.strip_prefix(what)?.split_whitespace().next()?.parse().ok());
+/// Returns how often something occurred in the worlds of a run.
+fn times(report: &str, what: &str) -> u64 {
+    let line = report.lines().find_map(|line| line.strip_prefix(what)?.split_whitespace().next()?.parse().ok());
     line.unwrap_or(0)
 }
 
 #[test]
-fn the_first_worlds_over_the_sdk_hold() {
+fn first_worlds_over_sdk_are_sound() {
     let output = run("sdk", &["--from", "10", "--seeds", "4"]);
-    let told = told(&output);
-    assert!(output.status.success(), "{told}");
-    assert!(told.contains("4 seeds") && told.contains(" 0 failed"), "{told}");
-    for met in [
+    let report = printed(&output);
+    assert!(output.status.success(), "{report}");
+    assert!(report.contains("4 seeds") && report.contains(" 0 failed"), "{report}");
+    for event in [
         "HTTP 500 ",
         "connection reset",
         "answer cut short",
         "date that does not count",
         "legacy overwrites a free row",
     ] {
-        assert!(times(&told, met) > 0, "no {met}: {told}");
+        assert!(times(&report, event) > 0, "no {event}: {report}");
     }
 }
 
 #[test]
-fn the_first_worlds_over_sqlite_hold() {
+fn first_worlds_over_sqlite_are_sound() {
     let output = run("sqlite", &["--seeds", "6"]);
-    let told = told(&output);
-    assert!(output.status.success(), "{told}");
-    assert!(told.contains("6 seeds") && told.contains(" 0 failed"), "{told}");
-    assert!(times(&told, "store opened") > 6 && times(&told, "crash") > 0, "{told}");
-    assert_eq!(times(&told, "takeover by §5"), 0, "it tells no time");
+    let report = printed(&output);
+    assert!(output.status.success(), "{report}");
+    assert!(report.contains("6 seeds") && report.contains(" 0 failed"), "{report}");
+    assert!(times(&report, "store opened") > 6 && times(&report, "crash") > 0, "{report}");
+    assert_eq!(times(&report, "takeover by §5"), 0, "the store has no service clock");
 }
 
 #[test]
-fn a_seed_over_a_real_store_tells_the_same_story_in_every_process() {
+fn seed_over_real_store_has_same_trace_in_every_process() {
     for world in ["sdk", "sqlite"] {
-        let story = || run(world, &["--seed", "17", "--trace"]).stdout;
-        let (first, second) = (story(), story());
-        assert!(first.len() > 10_000, "a story");
-        assert!(first == second, "two stories over {world}");
+        let trace = || run(world, &["--seed", "17", "--trace"]).stdout;
+        let (first, second) = (trace(), trace());
+        assert!(first.len() > 10_000, "the trace is short");
+        assert!(first == second, "two traces over {world}");
     }
 }
 
 #[test]
-fn a_violation_is_told_in_the_same_words_in_every_process() {
-    let story = || run("sqlite", &["--seed", "0", "--mutant", "forgets"]);
-    assert!(!story().status.success());
-    assert_eq!(told(&story()), told(&story()));
+fn violation_has_same_text_in_every_process() {
+    let trace = || run("sqlite", &["--seed", "0", "--mutant", "store-forgets"]);
+    assert!(!trace().status.success());
+    assert_eq!(printed(&trace()), printed(&trace()));
 }
 
-/// The store's fault is noticed where it happens, by the model beside it.
+/// The model beside the store notices a fault of the store in the request in which it happens.
 #[test]
-fn a_store_that_disagrees_with_the_model_is_noticed() {
+fn store_that_differs_from_model_is_noticed() {
     for (world, mutant, seed) in [
-        ("sdk", "renew-without-beat", "2"),
+        ("sdk", "renew-without-renewal-seq", "2"),
         ("sdk", "renew-same-guid", "0"),
-        ("sdk", "forgets", "0"),
-        ("sqlite", "forgets", "0"),
+        ("sdk", "store-forgets", "0"),
+        ("sqlite", "store-forgets", "0"),
     ] {
         let output = run(world, &["--mutant", mutant, "--from", seed, "--seeds", "1"]);
-        let told = told(&output);
-        assert!(!output.status.success(), "{mutant} lives over {world}: {told}");
-        assert!(told.contains(SPECIFIED), "{told}");
-        assert!(told.contains(&format!("cargo xtask sim --world {world} --seed")), "{told}");
+        let report = printed(&output);
+        assert!(!output.status.success(), "{mutant} is not noticed over {world}: {report}");
+        assert!(report.contains(SPECIFIED), "{report}");
+        assert!(report.contains(&format!("cargo xtask sim --world {world} --seed")), "{report}");
     }
 }
 
-/// The store does as it is told, and two believe: the checks of the ordinary worlds see through the whole stack.
+/// The store does what it should, and two clients believe that they hold the lock: the checks of the ordinary worlds work
+/// through the whole stack, too.
 #[test]
-fn wrong_clocks_and_dates_are_found_over_the_sdk() {
+fn wrong_clocks_and_dates_are_noticed_over_sdk() {
     for (mutant, seed) in [("wild-dates", "0"), ("wild-clocks", "0")] {
         let output = run("sdk", &["--mutant", mutant, "--from", seed, "--seeds", "1"]);
-        let told = told(&output);
-        assert!(!output.status.success(), "{mutant} lives: {told}");
-        assert!(!told.contains(SPECIFIED), "{told}");
+        let report = printed(&output);
+        assert!(!output.status.success(), "{mutant} is not noticed: {report}");
+        assert!(!report.contains(SPECIFIED), "{report}");
     }
 }

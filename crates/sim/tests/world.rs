@@ -1,101 +1,108 @@
-//! Seeds that must always hold, and faults that must always be found.
+//! The command line of the simulator: replay, mutants in worlds, and shrinking.
 
 use std::process::{Command, Output};
 
-fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_dynamo-lock-sim")).arg("run").args(args).output().expect("the simulator starts")
+fn sim(command: &str, args: &[&str]) -> Output {
+    let mut sim = Command::new(env!("CARGO_BIN_EXE_dynamo-lock-sim"));
+    sim.arg(command).args(args).output().expect("the simulator starts")
 }
 
-fn told(output: &Output) -> String {
+fn run(args: &[&str]) -> Output {
+    sim("run", args)
+}
+
+fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]
-fn the_first_worlds_hold() {
-    let output = run(&["--seeds", "60"]);
-    assert!(output.status.success(), "{}", told(&output));
-    assert!(told(&output).contains("60 seeds"), "{}", told(&output));
+fn run_reports_seeds_and_failures() {
+    let output = run(&["--seeds", "10"]);
+    assert!(output.status.success(), "{}", printed(&output));
+    assert!(printed(&output).contains("10 seeds") && printed(&output).contains("0 failed"), "{}", printed(&output));
 }
 
 #[test]
-fn a_seed_tells_the_same_story_in_every_process() {
+fn seed_has_same_trace_in_every_process() {
     for seed in ["3", "38", "113"] {
         let (first, second) = (run(&["--seed", seed, "--trace"]), run(&["--seed", seed, "--trace"]));
-        assert!(first.stdout.len() > 10_000, "a story");
-        assert!(first.stdout == second.stdout, "seed {seed} tells two stories");
+        assert!(first.stdout.len() > 10_000, "the trace of seed {seed} is short");
+        assert!(first.stdout == second.stdout, "seed {seed} has two traces");
     }
     assert_ne!(run(&["--seed", "3", "--trace"]).stdout, run(&["--seed", "4", "--trace"]).stdout);
 }
 
-/// The fault, and worlds among which one finds it.
+/// Each mutant, the first of the seeds in which a check notices it, and their number.
 const MUTANTS: &[(&str, &str, &str)] = &[
-    ("renew-without-beat", "451", "4"),
+    ("renew-without-renewal-seq", "451", "4"),
     ("take-over-without-guid", "7", "4"),
     ("release-without-owner", "0", "4"),
-    ("renew-without-still-held", "7", "4"),
-    ("acquire-without-reign", "5", "4"),
+    ("renew-without-held", "7", "4"),
+    ("acquire-without-lease-id", "5", "4"),
     ("check-without-owner", "0", "4"),
-    ("check-without-expiresOn", "0", "4"),
+    ("check-without-expires-on", "0", "4"),
     ("renew-same-guid", "0", "4"),
     ("renew-old-lease", "0", "4"),
     ("same-token", "0", "4"),
     ("revoke-frees", "6", "4"),
-    ("answer-timed", "0", "4"),
+    ("holder-from-answer", "0", "4"),
     ("wild-dates", "0", "4"),
     ("wild-clocks", "0", "4"),
 ];
 
 #[test]
-fn every_mutant_is_found() {
+fn mutants_are_noticed_in_their_worlds() {
     for (mutant, from, seeds) in MUTANTS {
         let output = run(&["--mutant", mutant, "--from", from, "--seeds", seeds]);
-        assert!(!output.status.success(), "{mutant} lives: {}", told(&output));
-        assert!(told(&output).contains("killed after"), "{}", told(&output));
-        assert!(told(&output).contains(&format!("--trace --mutant {mutant}")), "{}", told(&output));
+        assert!(!output.status.success(), "{mutant} is not noticed: {}", printed(&output));
+        assert!(printed(&output).contains("killed after"), "{}", printed(&output));
+        assert!(printed(&output).contains(&format!("--trace --mutant {mutant}")), "{}", printed(&output));
     }
 }
 
 #[test]
-fn a_wrong_argument_is_told() {
-    for args in [&["--seeds"][..], &["--seeds", "many"], &["--mutant", "nobody"], &["--world", "flat"], &["--sed", "3"]]
-    {
+fn invalid_arguments_are_usage_errors() {
+    let wrong: [&[&str]; 5] =
+        [&["--seeds"], &["--seeds", "many"], &["--mutant", "none"], &["--world", "flat"], &["--sed", "3"]];
+    for args in wrong {
         let output = run(args);
-        assert_eq!(output.status.code(), Some(64));
-        assert!(!output.stderr.is_empty());
+        assert_eq!(output.status.code(), Some(64), "{args:?}");
+        assert!(!output.stderr.is_empty(), "{args:?}");
+    }
+    for (command, args) in [("mutants", &["none"][..]), ("explore", &["none"]), ("explore", &["--mutant", "none"])] {
+        assert_eq!(sim(command, args).status.code(), Some(64), "{command} {args:?}");
     }
 }
 
-fn shrink(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_dynamo-lock-sim")).arg("shrink").args(args).output().expect("the simulator starts")
-}
-
+/// The smaller world breaks the same promise in another process, and its trace is shorter.
 #[test]
-fn a_failing_seed_shrinks_to_a_smaller_world_that_breaks_the_same_promise() {
-    let output = shrink(&["2", "--mutant", "release-without-owner"]);
-    assert!(output.status.success(), "{}", told(&output));
-    let told_least = told(&output);
-    let promise = told_least.split('"').nth(1).expect("the promise that is broken");
-    let command = told_least.lines().last().expect("a command");
-    let replay: Vec<_> = command.strip_prefix("cargo xtask sim ").expect("a command of ours").split(' ').collect();
+fn failing_seed_shrinks_to_smaller_world() {
+    let output = sim("shrink", &["2", "--mutant", "release-without-owner"]);
+    assert!(output.status.success(), "{}", printed(&output));
+    let report = printed(&output);
+    let promise = report.split('"').nth(1).expect("the report names the promise");
+    let command = report.lines().last().expect("the last line is a command");
+    let replay: Vec<_> =
+        command.strip_prefix("cargo xtask sim ").expect("it starts the simulator").split(' ').collect();
     let less = replay.iter().position(|arg| *arg == "--less").expect("something was left out");
-    // In another process it breaks the same promise, and tells less than the whole world does.
-    let (least, whole) = (run(&replay), run(&replay[..less]));
-    assert_eq!(least.status.code(), Some(1), "{}", told(&least));
+    let (smaller, whole) = (run(&replay), run(&replay[..less]));
+    assert_eq!(smaller.status.code(), Some(1), "{}", printed(&smaller));
     let broken = format!("VIOLATION of {promise}:");
-    assert!(told(&least).contains(&broken) && told(&whole).contains(&broken), "{told_least}");
-    let lines = |output: &Output| told(output).lines().count();
-    assert!(lines(&least) * 4 < lines(&whole), "{} lines of {}", lines(&least), lines(&whole));
-    let trace = told(&least).lines().filter(|line| !line.starts_with("seed ")).count();
-    assert!(told_least.contains(&format!("its trace has {trace} lines")), "{told_least}");
+    assert!(printed(&smaller).contains(&broken) && printed(&whole).contains(&broken), "{report}");
+    let lines = |output: &Output| printed(output).lines().count();
+    assert!(lines(&smaller) * 4 < lines(&whole), "{} lines of {}", lines(&smaller), lines(&whole));
+    let trace = printed(&smaller).lines().filter(|line| !line.starts_with("seed ")).count();
+    assert!(report.contains(&format!("its trace has {trace} lines")), "{report}");
 }
 
 #[test]
-fn a_seed_that_holds_cannot_be_shrunk() {
-    let output = shrink(&["3"]);
+fn passing_seed_cannot_be_shrunk() {
+    let output = sim("shrink", &["3"]);
     assert_eq!(output.status.code(), Some(64));
     assert!(String::from_utf8_lossy(&output.stderr).contains("seed 3 breaks no promise"));
-    assert!(told(&output).is_empty());
-    for args in [&[][..], &["many"], &["3", "--less", "rain"], &["3", "--mutant", "nobody"]] {
-        assert_eq!(shrink(args).status.code(), Some(64), "{args:?}");
+    assert!(printed(&output).is_empty());
+    let wrong: [&[&str]; 4] = [&[], &["many"], &["3", "--less", "rain"], &["3", "--mutant", "none"]];
+    for args in wrong {
+        assert_eq!(sim("shrink", args).status.code(), Some(64), "{args:?}");
     }
 }

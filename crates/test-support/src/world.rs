@@ -67,7 +67,7 @@ impl World {
 
     /// Replaces the row of `name`, as another program would, or removes it.
     pub fn set_row(&self, name: &str, row: Option<Row>) {
-        self.table.plant(&LockName::new(name).expect("a valid name"), row);
+        self.table.insert_raw(&LockName::new(name).expect("a valid name"), row);
     }
 
     /// Returns whether the row of the lock `a` is missing or free.

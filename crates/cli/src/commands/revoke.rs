@@ -83,7 +83,7 @@ async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>)
 async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
     let (may_end, token) = match lock.inspect().await {
         Ok(Inspection::Held { may_end, holder }) => (may_end, holder.token),
-        Ok(_) => return "its lease has expired, so that others can acquire the lock now".to_owned(),
+        Ok(_) => return "its lease has expired, so others can acquire the lock now".to_owned(),
         Err(_) => return "others can acquire the lock when its lease has expired".to_owned(),
     };
     let latest = *may_end.end();

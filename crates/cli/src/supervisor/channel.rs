@@ -67,7 +67,7 @@ impl Channel {
             match self.stream.read(&mut bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Some(Vec::new()),
-                // A broken channel grants no more time, so that it is treated like a closed one.
+                // A broken channel is treated like a closed one, because no more grants can arrive.
                 Err(_) | Ok(0) => return None,
                 Ok(read) => break read,
             }
@@ -95,13 +95,13 @@ mod tests {
     #[test]
     fn send_never_blocks_and_final_event_is_delivered() {
         const MANY: usize = 10_000;
-        let (ours, mut theirs) = UnixStream::pair().expect("a channel");
-        let mut channel = Channel::new(ours).into_nonblocking().expect("it is open");
+        let (local, mut remote) = UnixStream::pair().expect("a channel");
+        let mut channel = Channel::new(local).into_nonblocking().expect("it is open");
         (0..MANY).for_each(|_| channel.send(Event::Stopped).expect("it is open"));
         channel.send(Event::AllEnded { forced: true }).expect("it is open");
         let reader = std::thread::spawn(move || {
             let mut all = String::new();
-            theirs.read_to_string(&mut all).map(|_| all)
+            remote.read_to_string(&mut all).map(|_| all)
         });
         channel.finish().expect("the reader is there");
         let all = reader.join().expect("no panic").expect("it was open");

@@ -1,7 +1,7 @@
 //! The supervisor: a small process between `dynamo-lock run` (the wrapper) and the command. It is the same program, but
 //! without a runtime.
 //!
-//! The kernel makes it the parent of all processes that the command leaves behind, so that it knows all descendants. It
+//! The kernel makes it the parent of all processes that the command leaves behind, so it can find all descendants. It
 //! ends them when the time granted by the wrapper has passed, or when the wrapper is gone. The wrapper cannot do that
 //! itself if it is stopped or was killed with SIGKILL.
 
@@ -265,7 +265,7 @@ impl Supervisor {
     fn execute(&mut self, order: Order) {
         match order {
             Order::RunUntil(grant) => self.grant = grant,
-            // Only the command may have a handler for these. They would end most of its descendants.
+            // Only the command is expected to handle these. They would end most of its descendants.
             Order::Signal(signal @ (Signal::SIGUSR1 | Signal::SIGUSR2)) => {
                 ProcessTree::default().with_child(self.command).send(signal);
             }

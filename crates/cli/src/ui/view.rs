@@ -21,7 +21,7 @@ const EXPIRED: &str =
 #[derive(Debug, Default)]
 pub struct View {
     name: String,
-    /// One of `free`, `held`, `expired`, or `unreadable` if the row has an unexpected format.
+    /// State: `free`, `held`, `expired`, or `unreadable` if the row has an unexpected format.
     state: &'static str,
     token: Option<FencingToken>,
     holder: Option<Holder>,

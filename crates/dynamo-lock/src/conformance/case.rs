@@ -1,70 +1,23 @@
+use super::Rng;
 use crate::FencingToken;
 use crate::store::{
     Ends, Lease, LeaseId, LockName, Number, Op, OpKind, RecordVersion, Row, Target, Value, Verdict, apply,
 };
 
-/// The most ops in a case.
+/// Maximum number of ops in a case.
 const OPS_MAX: u32 = 6;
 
-/// A row as somebody may have left it, and ops to write on it, one after the other.
+/// A row that any program may have left, and ops that are written to it one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Case {
-    /// The row at first.
+    /// Row before the first op.
     pub row: Option<Row>,
-    /// The ops, all on one name.
+    /// Ops, all with the same name.
     pub ops: Vec<Op>,
 }
 
-/// Where choices come from: a seed, or a list that a test can make shorter and smaller. A smaller choice is always a
-/// simpler one, so that what shrinks is simpler too.
-#[derive(Clone, Debug)]
-pub struct Dice(Source);
-
-#[derive(Clone, Debug)]
-enum Source {
-    Seed(u64),
-    Choices(std::vec::IntoIter<u32>),
-}
-
-impl Dice {
-    /// Without end.
-    pub fn from_seed(seed: u64) -> Self {
-        Self(Source::Seed(seed))
-    }
-
-    /// These choices; then always the simplest.
-    pub fn from_choices(choices: Vec<u32>) -> Self {
-        Self(Source::Choices(choices.into_iter()))
-    }
-
-    /// A number below `n`.
-    fn below(&mut self, n: u32) -> u32 {
-        let roll = match &mut self.0 {
-            // SplitMix64: small, well spread, and the same for ever.
-            Source::Seed(state) => {
-                *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-                let mut z = *state;
-                z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-                z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-                ((z ^ (z >> 31)) >> 32) as u32
-            }
-            Source::Choices(rest) => rest.next().unwrap_or(0),
-        };
-        roll % n.max(1)
-    }
-
-    /// True once in `n`.
-    fn once_in(&mut self, n: u32) -> bool {
-        self.below(n) == n - 1
-    }
-
-    fn one_of<T: Clone>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len() as u32) as usize].clone()
-    }
-}
-
-/// Attributes of other people, of every type, as DynamoDB gives them back.
-fn foreign() -> [(&'static str, Value); 12] {
+/// Returns attributes that are unknown to the protocol, of every type, as DynamoDB returns them.
+fn unknown_attributes() -> [(&'static str, Value); 12] {
     let other = |json: &str| Value::Other(json.to_owned());
     [
         ("note", Value::from("it's \"here\" % _ \\ \u{1F512}")),
@@ -76,14 +29,14 @@ fn foreign() -> [(&'static str, Value); 12] {
         ("texts", other(r#"{"SS":["a","b"]}"#)),
         ("numbers", other(r#"{"NS":["7"]}"#)),
         ("bytes", other(r#"{"B":"AQID"}"#)),
-        ("Guid", Value::from("not the guid")),
+        ("Guid", Value::from("not the record version")),
         ("a.b[0] #x :y", Value::from("")),
         ("wanted", 0.into()),
     ]
 }
 
-/// What others may have made of an attribute of ours; `None` removes it.
-fn damage() -> Vec<(&'static str, Option<Value>)> {
+/// Returns replacements of native attributes by invalid values. `None` removes the attribute.
+fn malformed_attributes() -> Vec<(&'static str, Option<Value>)> {
     let other = |json: &str| Some(Value::Other(json.to_owned()));
     vec![
         ("leaseId", None),
@@ -117,20 +70,20 @@ fn damage() -> Vec<(&'static str, Option<Value>)> {
 const HUGE: &str = "99999999999999999999999999999999999999";
 
 fn number(text: &str) -> Value {
-    // Constants of this file: each is a number.
+    // The callers pass constants of this file, all of which are numbers.
     Value::N(Number::parse(text).unwrap_or_else(|| 0.into()))
 }
 
 impl Case {
-    /// A case on this name.
-    pub fn generate(name: &LockName, dice: &mut Dice) -> Self {
-        let row = dice.row();
+    /// Generates a case for a lock with this name.
+    pub fn generate(name: &LockName, rng: &mut Rng) -> Self {
+        let row = rng.row();
         let mut ops: Vec<Op> = Vec::new();
         let mut now = row.clone();
-        for _ in 0..=dice.below(OPS_MAX) {
-            let again = !ops.is_empty() && dice.once_in(4);
-            // A duplicate: of the last op or of an older one.
-            let op = if again { dice.one_of(&ops) } else { dice.op(name, ops.len(), now.as_ref()) };
+        for _ in 0..=rng.below(OPS_MAX) {
+            let repeats = !ops.is_empty() && rng.once_in(4);
+            // Some ops are written again, as after a lost response.
+            let op = if repeats { rng.one_of(&ops) } else { rng.op(name, ops.len(), now.as_ref()) };
             if let Verdict::Applied(next) = apply(now.as_ref(), &op) {
                 now = Some(next);
             }
@@ -140,7 +93,7 @@ impl Case {
     }
 }
 
-impl Dice {
+impl Rng {
     fn row(&mut self) -> Option<Row> {
         let mut row = match self.below(11) {
             0 => return None,
@@ -148,11 +101,11 @@ impl Dice {
             3 | 4 => self.held(),
             5 => self.revoked(),
             6 | 7 => self.legacy(),
-            8 => self.damaged(),
-            _ => self.odd_token(),
+            8 => self.malformed(),
+            _ => self.unusual_token(),
         };
         for _ in 0..self.below(4) {
-            let (name, value) = self.one_of(&foreign());
+            let (name, value) = self.one_of(&unknown_attributes());
             row.set(name, value);
         }
         Some(row)
@@ -167,7 +120,7 @@ impl Dice {
         row.set("expiresOn", 0.into());
         row.set("ttl", 1_800_000_000.into());
         if self.once_in(3) {
-            row.set("data", "what the last one left".into());
+            row.set("data", "payload of the last holder".into());
         }
         row
     }
@@ -212,25 +165,25 @@ impl Dice {
         row
     }
 
-    fn damaged(&mut self) -> Row {
+    fn malformed(&mut self) -> Row {
         let mut row = if self.once_in(2) { self.held() } else { self.free() };
-        match self.one_of(&damage()) {
+        match self.one_of(&malformed_attributes()) {
             (name, Some(value)) => row.set(name, value),
             (name, None) => row.remove(name),
         }
         row
     }
 
-    /// A token that this protocol did not write. To a fraction one can be added; what is 2^53 or more, or is text, is
-    /// kept out by the conditions.
-    fn odd_token(&mut self) -> Row {
+    /// Returns a row with a token that this protocol never writes. Adding one to a fraction is possible; the conditions
+    /// exclude texts and numbers from 2^53 on.
+    fn unusual_token(&mut self) -> Row {
         let mut row = if self.once_in(4) { self.held() } else { self.free() };
         let numbers = ["1.5", "9007199254740990.5", "9007199254740992", "18446744073709551615", HUGE];
         row.set("token", if self.once_in(6) { "5".into() } else { number(self.one_of(&numbers)) });
         row
     }
 
-    /// Of a small pool, so that strangers meet.
+    /// Returns one of a few versions, so that ops of different clients have the same version now and then.
     fn version(&mut self) -> RecordVersion {
         RecordVersion::from_random(1 + u128::from(self.below(3)))
     }
@@ -243,19 +196,19 @@ impl Dice {
         self.one_of(&[5, 1, 1_700_000_000 << 20, (1 << 53) - 1])
     }
 
-    /// Mostly the version that is there.
+    /// Returns the version in the row, or sometimes another one.
     fn seen_version(&mut self, row: Option<&Row>) -> RecordVersion {
         let stale = self.once_in(5);
         row.and_then(Row::version).filter(|_| !stale).unwrap_or_else(|| self.version())
     }
 
-    /// Mostly the reign that is there.
+    /// Returns the lease ID in the row, or sometimes another one.
     fn seen_lease_id(&mut self, row: Option<&Row>) -> LeaseId {
         let stale = self.once_in(5);
         row.and_then(|row| row.text("leaseId")).filter(|_| !stale).map_or_else(|| self.lease_id(), LeaseId::from)
     }
 
-    /// Mostly the token that is there.
+    /// Returns the token in the row, or sometimes another one.
     fn seen_token(&mut self, row: Option<&Row>) -> FencingToken {
         match (row.and_then(Row::token), self.below(6)) {
             (Some(token), 0..=3) => token,
@@ -265,13 +218,13 @@ impl Dice {
     }
 
     fn op(&mut self, name: &LockName, nth: usize, row: Option<&Row>) -> Op {
-        // Fresh: not of the pool.
+        // Fresh IDs, which are not in the row yet.
         let version = RecordVersion::from_random(1_001 + nth as u128);
         let lease_id = LeaseId::from_random(2_001 + nth as u128);
-        let over = row.is_none_or(|row| row.whole("expiresOn") == Some(0));
+        let is_free = row.is_none_or(|row| row.whole("expiresOn") == Some(0));
         let kind = match self.below(9) {
-            // Twice as often what suits the row.
-            side @ (0 | 6 | 7) if side == 0 || over => OpKind::Acquire(self.lease(lease_id, row)),
+            // Choices 6 to 8 give ops that suit the row, so that more writes are applied.
+            choice @ (0 | 6 | 7) if choice == 0 || is_free => OpKind::Acquire(self.lease(lease_id, row)),
             6 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(lease_id, row),
             6 => self.renew(row),
             7 => self.take_over(lease_id, row),
@@ -287,7 +240,8 @@ impl Dice {
         Op { name: name.clone(), version, kind }
     }
 
-    /// Mostly of the row that is there; that it is over is not the store's to check.
+    /// Returns a legacy get, mostly one that has seen the current row. Stores do not check whether the lease in it has
+    /// expired.
     fn legacy_get(&mut self, row: Option<&Row>) -> OpKind {
         let seen = match (row, self.below(6)) {
             (None, 5) => Some(self.legacy()),
@@ -323,7 +277,7 @@ impl Dice {
 
     fn lease(&mut self, fresh: LeaseId, row: Option<&Row>) -> Lease {
         Lease {
-            // A spent nonce now and then.
+            // Sometimes the lease ID of an earlier acquisition.
             lease_id: if self.once_in(5) { self.seen_lease_id(row) } else { fresh },
             token_floor: FencingToken::new(self.one_of(&[1_700_000_001 << 20, 0])),
             lease_ms: self.one_of(&[20_000, 1_000, 2_592_000_000]),

@@ -2,22 +2,20 @@ use std::fmt;
 
 use super::Coverage;
 
-/// One check and how it went.
+/// Result of [`run`](super::run). It prints as one line per check.
 #[derive(Clone, Debug)]
-pub struct Check {
-    /// What must hold, as a sentence.
-    pub name: &'static str,
-    /// Nothing, or what was found instead.
-    pub outcome: Result<(), String>,
-}
-
-/// How a store did. It prints as one line a check.
-#[derive(Clone, Debug)]
-#[must_use = "a report tells nobody unless it is looked at"]
+#[must_use = "a failed check is only visible in the report"]
 pub struct Report {
     seed: u64,
     checks: Vec<Check>,
     pub(super) coverage: Coverage,
+}
+
+#[derive(Clone, Debug)]
+struct Check {
+    /// Requirement on the store, as a sentence.
+    name: &'static str,
+    outcome: Result<(), String>,
 }
 
 impl Report {
@@ -29,34 +27,35 @@ impl Report {
         self.checks.push(Check { name, outcome });
     }
 
-    /// All checks, in the order in which they ran.
-    pub fn checks(&self) -> &[Check] {
-        &self.checks
-    }
-
-    /// How often each kind of op met each answer.
-    pub fn coverage(&self) -> &Coverage {
-        &self.coverage
-    }
-
-    /// Whether every check passed.
+    /// Returns whether every check has passed.
     pub fn passed(&self) -> bool {
-        self.checks.iter().all(|check| check.outcome.is_ok())
+        self.failures().next().is_none()
     }
 
-    /// The names of the checks that did not pass.
+    /// Returns the failed checks in the order in which they ran: the requirement, and the deviation of the store.
+    pub fn failures(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.checks.iter().filter_map(|check| Some((check.name, check.outcome.as_ref().err()?.as_str())))
+    }
+
+    /// Returns the requirements of the failed checks.
     pub fn failed(&self) -> Vec<&'static str> {
-        self.checks.iter().filter(|check| check.outcome.is_err()).map(|check| check.name).collect()
+        self.failures().map(|(check, _)| check).collect()
     }
 
-    /// For tests.
+    /// Asserts that every check has passed, for tests.
     ///
     /// # Panics
     ///
-    /// If a check did not pass; the message is the whole report.
+    /// If a check has failed. The message is the complete report.
     #[track_caller]
     pub fn assert_passed(&self) {
         assert!(self.passed(), "the store does not conform\n{self}");
+    }
+
+    /// Returns how often each kind of op had each verdict.
+    #[doc(hidden)]
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
     }
 }
 
@@ -66,7 +65,7 @@ impl fmt::Display for Report {
         for check in &self.checks {
             match &check.outcome {
                 Ok(()) => writeln!(f, "  ok      {}", check.name)?,
-                Err(why) => writeln!(f, "  FAILED  {}: {why}", check.name)?,
+                Err(deviation) => writeln!(f, "  FAILED  {}: {deviation}", check.name)?,
             }
         }
         Ok(())

@@ -4,40 +4,39 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Answer, BoxFuture, Consistency, Page, Store};
 use dynamo_lock_protocol::{LockName, Op, Outcome, Row, Verdict, apply};
 
-/// Locks in this process's memory: for tests, and for tasks of one process. Clones share their rows.
+/// Locks in the memory of this process, for tests and for tasks of one process. Clones share their rows.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     rows: Arc<Mutex<BTreeMap<String, Row>>>,
 }
 
 impl Memory {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts a row there as it is, for tests of what others may have written; `None` removes it.
-    pub fn plant(&self, name: &LockName, row: Option<Row>) {
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
-        match row {
+    /// Replaces a row without a condition, as another program would, for tests. `None` removes the row.
+    pub fn insert_raw(&self, name: &LockName, row: Option<Row>) {
+        self.with_rows(|rows| match row {
             Some(row) => rows.insert(name.to_string(), row),
             None => rows.remove(name.as_str()),
-        };
+        });
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut BTreeMap<String, Row>) -> T) -> T {
+    fn with_rows<T>(&self, f: impl FnOnce(&mut BTreeMap<String, Row>) -> T) -> T {
         f(&mut self.rows.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Store for Memory {
     fn read<'a>(&'a self, name: &'a LockName, _: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
-        Box::pin(async move { Ok(self.with(|rows| rows.get(name.as_str()).cloned())).into() })
+        Box::pin(async move { Ok(self.with_rows(|rows| rows.get(name.as_str()).cloned())).into() })
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
-            let outcome = self.with(|rows| match apply(rows.get(op.name.as_str()), op) {
+            let outcome = self.with_rows(|rows| match apply(rows.get(op.name.as_str()), op) {
                 Verdict::Applied(row) => {
                     rows.insert(op.name.to_string(), row.clone());
                     Outcome::Applied(row)
@@ -50,7 +49,7 @@ impl Store for Memory {
 
     fn list<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
         Box::pin(async move {
-            let rows = self.with(|rows| rows.iter().map(|(name, row)| (name.clone(), row.clone())).collect());
+            let rows = self.with_rows(|rows| rows.iter().map(|(name, row)| (name.clone(), row.clone())).collect());
             Ok(Page { rows, next: None }).into()
         })
     }

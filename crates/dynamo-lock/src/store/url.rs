@@ -1,133 +1,141 @@
-//! Store URLs: parsing, which is pure, and opening.
+//! Store URLs: parsing, printing and opening.
+
+mod parse;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Store, StoreError, StoreErrorKind};
+use super::{IntoStore, Store, StoreError};
 use crate::Memory;
 
-mod parse;
-
-/// A store's address, as in `--store` and `DYNAMO_LOCK_STORE`. Valid once it is parsed; [`Display`](fmt::Display)
-/// gives a URL that parses to the same.
+/// Address of a store, as in the option `--store` and the variable `DYNAMO_LOCK_STORE`.
+///
+/// [`Display`](fmt::Display) prints a URL that parses to the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreUrl {
     /// `sqlite:///path/locks.db`: a file on this machine.
     Sqlite {
-        /// The file; absolute.
+        /// Absolute path of the file.
         path: PathBuf,
     },
-    /// `memory:`: this process alone.
+    /// `memory:`: memory of this process.
     Memory,
-    /// `dynamodb://TABLE?…`
+    /// `dynamodb://TABLE?…`: a DynamoDB table.
     DynamoDb(DynamoDbUrl),
 }
 
-/// A DynamoDB table, and what of AWS's default configuration to override.
+/// DynamoDB table, and the settings that override AWS's default configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DynamoDbUrl {
-    /// The table's name or ARN.
+    /// Name or ARN of the table.
     pub table: String,
-    /// The Region; else the ARN's, else what AWS's default chain says.
+    /// Region. Default: the Region in the ARN, or that of AWS's default chain.
     pub region: Option<String>,
-    /// Where the service is, `http://…` or `https://…`.
+    /// Endpoint of the service, `http://…` or `https://…`. Default: that of the Region.
     pub endpoint: Option<String>,
-    /// The profile in AWS's configuration files: its own credentials are used, whatever the environment has.
+    /// Profile in AWS's configuration files. Its credentials are used even if the environment contains others.
     pub profile: Option<String>,
-    /// The partition key's attribute name; else `name`.
+    /// Name of the partition key. Default: `name`.
     pub partition_key: Option<String>,
-    /// Whether to tell the end of leases by the service's clock; else as the endpoint suggests.
+    /// Use of the service's clock to determine the end of leases. Default: only if requests go to AWS.
     pub service_clock: Option<bool>,
 }
 
-/// Why a text is no store URL. No message repeats more than a scheme or a key, since the rest may be secret.
+impl DynamoDbUrl {
+    /// Returns the Region that the URL names, in the query or in the ARN.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn named_region(&self) -> Option<&str> {
+        self.region.as_deref().or_else(|| parse::arn_region(&self.table))
+    }
+}
+
+/// Error of [`StoreUrl::parse`]. No message repeats more than a scheme or a key, because the rest may be secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
-    /// The scheme is none of ours.
+    /// The scheme is unknown.
     #[error("a store URL begins with `sqlite:///`, `dynamodb://` or `memory:`, not with {found:?}")]
     UnknownScheme {
-        /// What is there instead.
+        /// Beginning of the URL.
         found: String,
     },
-    /// A file's URL without an absolute path.
+    /// The URL of a file has no absolute path.
     #[error("a file's store URL has three slashes and an absolute path: sqlite:///path/locks.db")]
     NoPath,
-    /// Something follows `memory:`.
+    /// The URL has text after `memory:`.
     #[error("the store URL of this process's memory is just `memory:`")]
     NotJustMemory,
-    /// No table.
+    /// The URL names no table.
     #[error("a DynamoDB store URL names its table: dynamodb://TABLE, or a table's ARN in place of TABLE")]
     NoTable,
-    /// What is in the table's place cannot be one.
+    /// The name of the table is invalid.
     #[error(
         "a table's name has 3 to 255 of a-z, A-Z, 0-9, `_`, `-` and `.`; or use arn:aws:dynamodb:REGION:ACCOUNT:table/NAME"
     )]
     BadTable,
     /// The ARN and the query name two Regions.
-    #[error("the table's ARN is of Region {arn}, but `region` says {query}: remove `region`")]
+    #[error("the table's ARN is of Region {arn}, but `region` is {query}; remove `region`")]
     TwoRegions {
-        /// The ARN's.
+        /// Region in the ARN.
         arn: String,
-        /// The query's.
+        /// Region in the query.
         query: String,
     },
-    /// A key that this store does not know.
-    #[error("the store URL's query has the unknown key {key:?}: allowed are {allowed}")]
+    /// The query has a key that this store does not know.
+    #[error("the store URL's query has the unknown key {key:?}; allowed are {allowed}")]
     UnknownKey {
-        /// The key.
+        /// Beginning of the key.
         key: String,
-        /// Those that it knows.
+        /// Known keys.
         allowed: &'static str,
     },
-    /// A key is there twice.
-    #[error("the store URL's query has `{key}` twice: keep one")]
+    /// The query has a key twice.
+    #[error("the store URL's query has `{key}` twice; keep one")]
     DuplicateKey {
-        /// The key.
+        /// Name of the key.
         key: &'static str,
     },
-    /// A key's value cannot be right.
+    /// The value of a key is invalid.
     #[error("the store URL's `{key}` must be {expected}")]
     BadValue {
-        /// The key.
+        /// Name of the key.
         key: &'static str,
-        /// What it must be.
+        /// Description of valid values.
         expected: &'static str,
     },
-    /// A user or a password.
-    #[error("a store URL carries no credentials: remove them, and use AWS's environment variables or a profile")]
+    /// The URL contains a user name or a password.
+    #[error("a store URL must not contain credentials; remove them, and use AWS's environment variables or a profile")]
     Credentials,
-    /// A fragment.
-    #[error("a store URL has no fragment: write `#` as %23")]
+    /// The URL has a fragment.
+    #[error("a store URL has no fragment; write `#` as %23")]
     Fragment,
-    /// `%` not followed by two hexadecimal digits, or bytes that are no text.
-    #[error(
-        "a `%` in a store URL is followed by two hexadecimal digits and they make up UTF-8: write `%` itself as %25"
-    )]
+    /// A `%` is not followed by two hexadecimal digits, or the decoded bytes are not UTF-8.
+    #[error("a `%` in a store URL must be followed by two hexadecimal digits that form UTF-8; write `%` itself as %25")]
     BadEscape,
 }
 
 impl StoreUrl {
-    /// Parses a URL, without looking at anything else.
+    /// Parses a URL. Does not access the store.
     ///
     /// # Errors
-    /// [`UrlError`], which says what is allowed.
+    /// [`UrlError`]. Its message describes the valid form.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         parse::parse(url)
     }
 
-    /// Opens the store. No request is sent to a table yet.
+    /// Opens the store. Sends no request to a table.
     ///
     /// # Errors
-    /// What the store says: Misconfigured if it cannot be opened, or if this program was built without it.
+    /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) if the store cannot be opened, or if this program was
+    /// built without it.
     ///
     /// # Cancel safety
     /// May be dropped at any time. A database file may then have been created.
-    pub async fn open(&self) -> Result<Arc<dyn Store>, StoreError> {
+    pub async fn open(&self) -> Result<OpenedStore, StoreError> {
         match self {
-            Self::Memory => Ok(Arc::new(Memory::new())),
+            Self::Memory => Ok(OpenedStore::Memory(Memory::new())),
             Self::Sqlite { path } => open_sqlite(path.clone()).await,
             Self::DynamoDb(url) => open_dynamodb(url).await,
         }
@@ -140,122 +148,63 @@ impl fmt::Display for StoreUrl {
     }
 }
 
-fn misconfigured(message: &str) -> StoreError {
-    StoreError::new(StoreErrorKind::Misconfigured, message)
+/// Store that [`StoreUrl::open`] has opened. [`Client::builder`](crate::Client::builder) accepts it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum OpenedStore {
+    /// Memory of this process.
+    Memory(Memory),
+    /// SQLite file.
+    #[cfg(feature = "sqlite")]
+    Sqlite(crate::Sqlite),
+    /// DynamoDB table.
+    #[cfg(feature = "dynamodb")]
+    DynamoDb(crate::DynamoDb),
+}
+
+impl IntoStore for OpenedStore {
+    fn into_store(self) -> Arc<dyn Store> {
+        match self {
+            Self::Memory(store) => store.into_store(),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(store) => store.into_store(),
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(store) => store.into_store(),
+        }
+    }
+}
+
+#[cfg(not(all(feature = "sqlite", feature = "dynamodb")))]
+fn not_built(store: &str, feature: &str) -> StoreError {
+    let problem = format!("this program was built without {store}");
+    StoreError::new(super::StoreErrorKind::Misconfigured, problem)
+        .with_operation(super::StoreOperation::Open)
+        .with_fix(format!("build it with the feature `{feature}`"))
 }
 
 #[cfg(feature = "sqlite")]
-async fn open_sqlite(path: PathBuf) -> Result<Arc<dyn Store>, StoreError> {
-    // Opening may wait for another process.
+async fn open_sqlite(path: PathBuf) -> Result<OpenedStore, StoreError> {
+    // Opening may block while another process creates the same database.
     let opened = tokio::task::spawn_blocking(move || crate::Sqlite::open(path)).await;
-    let store = opened.map_err(|_| misconfigured("opening the lock database was cut short: try again"))??;
-    Ok(Arc::new(store))
+    let opened = opened.map_err(|_| {
+        StoreError::new(super::StoreErrorKind::Misconfigured, "opening the lock database was interrupted")
+            .with_operation(super::StoreOperation::Open)
+            .with_fix("try again")
+    })?;
+    opened.map(OpenedStore::Sqlite)
 }
 
 #[cfg(not(feature = "sqlite"))]
-async fn open_sqlite(_: PathBuf) -> Result<Arc<dyn Store>, StoreError> {
-    Err(misconfigured("this program was built without the embedded store: build it with the feature `sqlite`"))
+async fn open_sqlite(_: PathBuf) -> Result<OpenedStore, StoreError> {
+    Err(not_built("the embedded store", "sqlite"))
+}
+
+#[cfg(feature = "dynamodb")]
+async fn open_dynamodb(url: &DynamoDbUrl) -> Result<OpenedStore, StoreError> {
+    crate::DynamoDb::open(url).await.map(OpenedStore::DynamoDb)
 }
 
 #[cfg(not(feature = "dynamodb"))]
-async fn open_dynamodb(_: &DynamoDbUrl) -> Result<Arc<dyn Store>, StoreError> {
-    Err(misconfigured("this program was built without DynamoDB: build it with the feature `dynamodb`"))
-}
-
-#[cfg(feature = "dynamodb")]
-use self::aws::open_dynamodb;
-
-#[cfg(feature = "dynamodb")]
-mod aws {
-    use super::{DynamoDbUrl, misconfigured, parse};
-    use crate::DynamoDb;
-    use crate::clock::{Clock, SystemClock};
-    use crate::store::{Store, StoreError};
-    use aws_config::default_provider::region::DefaultRegionChain;
-    use aws_config::profile::{self, ProfileFileCredentialsProvider};
-    use aws_config::provider_config::ProviderConfig;
-    use aws_config::{BehaviorVersion, Region};
-    use aws_types::os_shim_internal::{Env, Fs};
-    use std::error::Error;
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    /// How long to look for a Region. Environment and files take no time; the rest is for the metadata service of EC2,
-    /// which answers in milliseconds where there is one, and elsewhere would hold up a newcomer for many seconds.
-    const REGION_LIMIT: Duration = Duration::from_secs(2);
-
-    pub(super) async fn open_dynamodb(url: &DynamoDbUrl) -> Result<Arc<dyn Store>, StoreError> {
-        if let Some(profile) = &url.profile {
-            find_profile(profile).await?;
-        }
-        let named = url.region.as_deref().or_else(|| parse::arn_region(&url.table));
-        let region = match named {
-            Some(region) => Region::new(region.to_owned()),
-            None => find_region(url.profile.as_deref()).await?,
-        };
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region.clone());
-        if let Some(profile) = &url.profile {
-            // The default chain would prefer keys in the environment, perhaps another account's. The aws command line does
-            // not, once a profile is named.
-            let own = ProfileFileCredentialsProvider::builder().profile_name(profile);
-            let own = own.configure(&ProviderConfig::without_region().with_region(Some(region)));
-            loader = loader.profile_name(profile).credentials_provider(own.build());
-        }
-        let shared = loader.load().await;
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&shared);
-        if let Some(endpoint) = &url.endpoint {
-            // For the table alone: the services that give credentials stay where they are.
-            config = config.endpoint_url(endpoint);
-        }
-        Ok(store(aws_sdk_dynamodb::Client::from_conf(config.build()), url))
-    }
-
-    /// Whether there is such a profile: whoever reads its settings takes one that is missing for an empty one.
-    async fn find_profile(name: &str) -> Result<(), StoreError> {
-        let all = profile::load(&Fs::real(), &Env::real(), &Default::default(), None).await;
-        let all = all.map_err(|error| {
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            let why = format!("{error}: {cause}").split_whitespace().collect::<Vec<_>>().join(" ");
-            misconfigured(&format!("the AWS configuration cannot be read: {why}: mend that file")).with_source(error)
-        })?;
-        all.get_profile(name).map(|_| ()).ok_or_else(|| {
-            misconfigured(&format!(
-                "there is no profile `{name}` in the AWS configuration: add it to ~/.aws/config, or name one that \
-                `aws configure list-profiles` tells"
-            ))
-        })
-    }
-
-    async fn find_region(profile: Option<&str>) -> Result<Region, StoreError> {
-        let mut chain = DefaultRegionChain::builder();
-        if let Some(profile) = profile {
-            chain = chain.profile_name(profile);
-        }
-        let chain = chain.build();
-        let found = tokio::select! {
-            biased;
-            found = chain.region() => found,
-            () = SystemClock.sleep(REGION_LIMIT) => None,
-        };
-        found.ok_or_else(|| {
-            misconfigured(
-                "no AWS Region is configured: set AWS_REGION, or `region` in the profile, or add ?region=… to the store URL",
-            )
-        })
-    }
-
-    /// The table's store over a client.
-    fn store(client: aws_sdk_dynamodb::Client, url: &DynamoDbUrl) -> Arc<dyn Store> {
-        let mut store = DynamoDb::new(client, &url.table);
-        if let Some(profile) = &url.profile {
-            store = store.of_profile(profile);
-        }
-        if let Some(key) = &url.partition_key {
-            store = store.partition_key(key);
-        }
-        if let Some(on) = url.service_clock {
-            store = store.service_clock(on);
-        }
-        Arc::new(store)
-    }
+async fn open_dynamodb(_: &DynamoDbUrl) -> Result<OpenedStore, StoreError> {
+    Err(not_built("DynamoDB", "dynamodb"))
 }

@@ -1,7 +1,7 @@
 //! The integration tests of the library, in one binary because each binary links the AWS SDK, which takes minutes.
 //!
-//! The modules follow the behavior that they test. "Lesson 14" in the comment of a test refers to `docs/lessons.md`, and
-//! "Seed 8035" to the simulator's run that found the fault.
+//! The modules follow the behavior that they test. "Lesson 14" in the comment of a test refers to
+//! `docs/internals/lessons.md`, and "Seed 8035" to the simulator's run that found the fault.
 #![allow(clippy::disallowed_methods)] // time is tokio's here, which tests pause
 
 mod acquire;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dynamo_lock::store::{Consistency, DynamoDbUrl, StoreUrl, UrlError};
+use dynamo_lock::store::{Consistency, DynamoDbUrl, IntoStore, StoreUrl, UrlError};
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
 
 pub const ARN: &str = "arn:aws:dynamodb:eu-west-1:123456789012:table/Lock";
@@ -166,5 +166,5 @@ async fn open_error_names_the_fix() {
 
 /// Opens the store of a valid URL.
 pub async fn open(url: &str) -> Result<Arc<dyn Store>, StoreError> {
-    StoreUrl::parse(url).expect("a store URL").open().await
+    StoreUrl::parse(url).expect("a store URL").open().await.map(IntoStore::into_store)
 }

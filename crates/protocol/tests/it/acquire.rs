@@ -1,4 +1,4 @@
-//! Faults that were found in this crate, a test each. `docs/track-record.md` tells their stories.
+//! Regression tests of the state machines. `docs/internals/track-record.md` describes the faults.
 
 use std::cmp::Ordering;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use super::driver::{Context, Did};
 use super::properties;
 use super::service::{self, Violation};
 use super::world::{Agent, Answer, Asked, Body, Flight, Machine, Shared, World};
+use crate::mutants::Fault;
 
 /// One thing that happens. Numbers are places in the lists of the state before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,7 +232,7 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
         }
         Action::Land(i) => {
             let op = world.wire.remove(i.into());
-            service::write(world, context.bend, &op)?;
+            service::write(world, context.mutant, &op)?;
         }
         Action::Drop(i) => {
             world.left.drops -= 1;
@@ -372,7 +373,7 @@ fn serve_dated(
         Asked::Read { .. } if stale => Body::Row(world.before.clone()),
         Asked::Read { .. } => Body::Row(world.row.clone()),
         Asked::Write(op) => {
-            let outcome: Outcome = service::write(world, context.bend, op)?;
+            let outcome: Outcome = service::write(world, context.mutant, op)?;
             Body::Outcome(Shared::new(outcome))
         }
     };
@@ -391,7 +392,7 @@ fn let_go(world: &mut World, context: &Context<'_>, i: u8, late: bool) {
     let agent = world.agents.remove(i.into()).clone_inner();
     stray(world, agent.flight.as_ref(), late);
     context.let_go(world, &agent);
-    if context.bend.believes_until_released {
+    if context.mutant.is(Fault::ValidUntilReleased) {
         let Machine::Held(_) = agent.machine else { return };
         world.agents.push(Shared::new(Agent { flight: None, ..agent }));
     }

@@ -11,6 +11,7 @@ use super::driver::{Context, Luck, lease_id_of};
 use super::liveness;
 use super::service::{self, Violation};
 use super::world::{Agent, Answer, Asked, Body, Flight, HoldTask, Machine, World};
+use crate::mutants::Fault;
 
 impl Context<'_> {
     /// Gives an agent the answer to its request; `None` if it never comes.
@@ -19,10 +20,13 @@ impl Context<'_> {
         let (host, at) = (agent.host, self.agent_clock(world, &agent));
         let date = answer.as_ref().and_then(|answer| answer.date);
         if let Some(date) = date {
-            let received = ReceivedAt(self.clock(world, host));
+            let (mut sent, mut received) = (flight.sent, self.clock(world, host));
+            if self.mutant.is(Fault::SampleSwapped) {
+                std::mem::swap(&mut sent, &mut received);
+            }
             world.host(host, |me| {
                 if let Some(service) = &mut me.service {
-                    service.observe(date, SentAt(flight.sent), received);
+                    service.observe(date, SentAt(sent), ReceivedAt(received));
                 }
             });
         }
@@ -38,11 +42,14 @@ impl Context<'_> {
             Some(Body::Outcome(outcome)) => (*outcome).clone(),
             None => Outcome::Unknown,
         };
-        let back = if matches!(outcome, Outcome::Applied(_)) { self.bend.own_date_back_s } else { 0 };
+        let back = match (self.mutant.fault, &outcome) {
+            (Some(Fault::HolderDateBack(seconds)), Outcome::Applied(_)) => seconds,
+            _ => 0,
+        };
         let date = date.map(|date| ServiceDate(date.0 - back));
         let date = match &outcome {
-            Outcome::Conflict(_) if self.bend.reader_ignores_dates => None,
-            _ if self.bend.dateless_confirms => date.or(Some(ServiceDate(0))),
+            Outcome::Conflict(_) if self.mutant.is(Fault::ReaderIgnoresDates) => None,
+            _ if self.mutant.is(Fault::DatelessConfirms) => date.or(Some(ServiceDate(0))),
             _ => date,
         };
         match &mut agent.machine {
@@ -51,7 +58,7 @@ impl Context<'_> {
             }
             Machine::Inspect | Machine::Inspected => {}
             Machine::Held(held) | Machine::Renewing(held) => {
-                let at = if self.bend.late_answers_count { flight.sent } else { at };
+                let at = if self.mutant.is(Fault::LateAnswersCount) { flight.sent } else { at };
                 let before = held.clone().check(at);
                 self.call(world, host, at, Luck::Answer, |now| {
                     held.handle_outcome(now, SentAt(flight.sent), &outcome, date);
@@ -59,7 +66,7 @@ impl Context<'_> {
                 truthful_loss(world, held, before, held.clone().check(at))?;
             }
             Machine::Release(closing) => {
-                let unsure = self.bend.unknown_release_is_throttled && outcome == Outcome::Unknown;
+                let unsure = self.mutant.is(Fault::UnknownReleaseIsThrottled) && outcome == Outcome::Unknown;
                 let outcome = if unsure { Outcome::Throttled } else { outcome };
                 self.call(world, host, at, Luck::Answer, |now| closing.release.handle_outcome(now, &outcome));
             }
@@ -78,9 +85,11 @@ impl Context<'_> {
         row: Option<Option<&Row>>,
         date: Option<ServiceDate>,
     ) -> Result<(), Violation> {
-        let at = if self.bend.waiter_counts_from_request { flight.sent } else { self.agent_clock(world, agent) };
-        let date = date.map(|date| ServiceDate(date.0 + self.bend.reader_date_ahead_s));
-        let date = date.filter(|_| !self.bend.reader_ignores_dates);
+        let at =
+            if self.mutant.is(Fault::WaiterCountsFromRequest) { flight.sent } else { self.agent_clock(world, agent) };
+        let ahead = if let Some(Fault::ReaderDateAhead(seconds)) = self.mutant.fault { seconds } else { 0 };
+        let date = date.map(|date| ServiceDate(date.0 + ahead));
+        let date = date.filter(|_| !self.mutant.is(Fault::ReaderIgnoresDates));
         let row = row.map(|row| row.map(|row| self.row_as_told(agent.host, row)));
         if matches!(agent.machine, Machine::Inspect) {
             agent.machine = Machine::Inspected;
@@ -126,13 +135,14 @@ impl Context<'_> {
     /// A row as a waiter is told it.
     fn row_as_told(&self, host: u8, row: &Row) -> Row {
         let mut row = row.clone();
-        if self.bend.waiter_uses_own_lease && row.whole(attr::LEASE_MS).is_some() {
+        if self.mutant.is(Fault::WaiterUsesOwnLease) && row.whole(attr::LEASE_MS).is_some() {
             row.set(attr::LEASE_MS, self.client(host).lease_ms.into());
         }
-        if let (true, Some(lease)) = (self.bend.waiter_waits_twice, row.whole(attr::LEASE_MS)) {
-            row.set(attr::LEASE_MS, (2 * lease).into());
+        if let (Some(Fault::WaiterLeasePercent(percent)), Some(lease)) = (self.mutant.fault, row.whole(attr::LEASE_MS))
+        {
+            row.set(attr::LEASE_MS, (lease * percent / 100).into());
         }
-        if self.bend.reader_trusts_wall_clocks {
+        if self.mutant.is(Fault::ReaderTrustsWallClocks) {
             row.set(attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into());
         }
         row
@@ -148,10 +158,12 @@ impl Context<'_> {
     ) {
         let mut at = self.agent_clock(world, agent);
         let here = at;
-        if let (true, Outcome::Conflict(_)) = (self.bend.waiter_counts_from_request, outcome) {
+        if let (true, Outcome::Conflict(_)) = (self.mutant.is(Fault::WaiterCountsFromRequest), outcome) {
             at = flight.sent;
         }
-        if let (true, Some(first), Outcome::Applied(_)) = (self.bend.holder_counts_from_answer, agent.noted, outcome) {
+        if let (true, Some(first), Outcome::Applied(_)) =
+            (self.mutant.is(Fault::HolderCountsFromAnswer), agent.noted, outcome)
+        {
             at = first;
         }
         let outcome = match outcome {
@@ -165,10 +177,10 @@ impl Context<'_> {
         let response = Response::outcome(SentAt(flight.sent), outcome).with_date(date).with_liveness(liveness);
         self.call(world, agent.host, at, Luck::Answer, |now| handle(&mut agent.machine, now, response));
         let has_won = matches!(&agent.machine, Machine::Acquire(machine) if machine.has_won());
-        if self.bend.holder_counts_from_answer && has_won {
+        if self.mutant.is(Fault::HolderCountsFromAnswer) && has_won {
             agent.lag_ms = here.holder_elapsed_since(at).as_millis() as i64;
         }
-        if self.bend.reports_without_asking_again {
+        if self.mutant.is(Fault::ReportsWithoutCheck) {
             agent.noted = Some(here);
         }
         remember(world, agent);

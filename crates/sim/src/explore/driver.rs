@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use super::clocks::{self, Clocks, moved};
 use super::liveness;
-use super::mutants::Bend;
 use super::service::Violation;
 use super::world::{Agent, Asked, Client, Closing, Config, Flight, HoldTask, Host, Machine, Shared, World};
+use crate::mutants::{Fault, MutantConfig};
 
 /// What is the same in all states of one search.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     pub config: &'a Config,
-    pub bend: &'a Bend,
+    pub mutant: &'a MutantConfig,
 }
 
 /// For which call luck is meant: each has its own nonces.
@@ -68,7 +68,7 @@ impl Context<'_> {
         let Host { frozen_ms, slept_ms, .. } = *world.hosts[usize::from(host)];
         let clocks = &self.client(host).clocks;
         let at = clocks::read(clocks, world.real_ms(self.config), frozen_ms, slept_ms);
-        if self.bend.sleep_is_not_counted {
+        if self.mutant.is(Fault::SuspensionNotCounted) {
             return ClockReading { boot_ns: at.raw_ns, wall_ms: at.wall_ms - slept_ms, ..at };
         }
         at
@@ -78,7 +78,14 @@ impl Context<'_> {
     pub fn agent_clock(&self, world: &World, agent: &Agent) -> ClockReading {
         let at = moved(self.clock(world, agent.host), -agent.lag_ms);
         match agent.machine {
-            Machine::Acquire(_) if self.bend.waiter_uses_larger_clock => ClockReading { raw_ns: at.boot_ns, ..at },
+            Machine::Acquire(_) if self.mutant.is(Fault::WaiterUsesLargerClock) => {
+                ClockReading { raw_ns: at.boot_ns, ..at }
+            }
+            // Without the wall clock, because it would count the suspension, too.
+            Machine::Held(_) | Machine::Hold(_) if self.mutant.is(Fault::HolderUsesSmallerClock) => {
+                let slept_ms = world.hosts[usize::from(agent.host)].slept_ms;
+                ClockReading { boot_ns: at.boot_ns.min(at.raw_ns), wall_ms: at.wall_ms - slept_ms, ..at }
+            }
             _ => at,
         }
     }
@@ -87,8 +94,10 @@ impl Context<'_> {
         let me = &world.hosts[usize::from(host)];
         let nonce = |n: u64| u128::from(host + 1) << 96 | (luck as u128) << 64 | u128::from(n);
         let bits = nonce(me.used);
-        let lease_id = if self.bend.nonce_per_acquisition { nonce(1000 + u64::from(me.acquisitions)) } else { bits };
-        Entropy { version: bits, lease_id, jitter: 0 }
+        let version = if self.mutant.is(Fault::VersionPerHost) { nonce(0) } else { bits };
+        let lease_id =
+            if self.mutant.is(Fault::LeaseIdPerAcquisition) { nonce(1000 + u64::from(me.acquisitions)) } else { bits };
+        Entropy { version, lease_id, jitter: 0 }
     }
 
     /// Calls a machine with a time, the host's service clock and luck.
@@ -116,7 +125,7 @@ impl Context<'_> {
             wait_mode: client.wait_mode,
         };
         let watch = world.hosts[usize::from(host)].watch.clone();
-        let machine = match client.hold_ms.filter(|_| !self.bend.hold_is_not_extended) {
+        let machine = match client.hold_ms.filter(|_| !self.mutant.is(Fault::HoldIsNotExtended)) {
             Some(hold_ms) => self.begin_hold(world, host, request, Duration::from_millis(hold_ms)),
             None if client.reads_first => Machine::Acquire(Acquire::new(request, watch).reading_first()),
             None => Machine::Acquire(Acquire::new(request, watch)),
@@ -127,7 +136,7 @@ impl Context<'_> {
 
     fn begin_hold(&self, world: &World, host: u8, request: Request, duration: Duration) -> Machine {
         let (began, watch) = (self.clock(world, host), world.hosts[usize::from(host)].watch.clone());
-        let pad = if self.bend.hold_key_without_pad { Duration::ZERO } else { EXPIRY_PAD };
+        let pad = if self.mutant.is(Fault::HoldKeyWithoutPad) { Duration::ZERO } else { EXPIRY_PAD };
         let liveness_key = self.config.hold_keys.then(|| liveness::hold_key(began, duration + pad));
         let request = Request { liveness_key, ..request };
         let hold = self.call(world, host, began, Luck::Next, |now| Hold::new(request, duration, watch, now));
@@ -146,7 +155,7 @@ impl Context<'_> {
         let host = agent.host;
         match &mut agent.machine {
             Machine::Acquire(machine) => {
-                let noted = agent.noted.filter(|_| self.bend.reports_without_asking_again && machine.has_won());
+                let noted = agent.noted.filter(|_| self.mutant.is(Fault::ReportsWithoutCheck) && machine.has_won());
                 self.step_acquire(world, agent, noted.unwrap_or(at))
             }
             Machine::Dropped(machine) => {
@@ -191,13 +200,13 @@ impl Context<'_> {
             let before = machine.clone();
             let mut step = self.call(world, host, at, Luck::Next, |now| machine.next(now));
             let is_new = |step: &Step<_, _>| matches!(step, Step::Write(op) if op.version == version);
-            if self.bend.sent_late_ms > 0 && is_new(&step) {
+            if let (Some(Fault::SentLate(ms)), true) = (self.mutant.fault, is_new(&step)) {
                 *machine = before;
-                let late = moved(at, self.bend.sent_late_ms);
+                let late = moved(at, ms);
                 step = self.call(world, host, late, Luck::Next, |now| machine.next(now));
             }
             if is_new(&step) {
-                agent.noted = self.bend.holder_counts_from_answer.then_some(at);
+                agent.noted = self.mutant.is(Fault::HolderCountsFromAnswer).then_some(at);
                 world.host(host, |me| me.used += 1);
             }
             match step {
@@ -277,9 +286,10 @@ impl Context<'_> {
         let fresh = RecordVersion::from_random(self.luck(world, host, Luck::Next).version);
         let before = held.clone();
         let mut renewal_seq = self.call(world, host, at, Luck::Next, |now| held.next(now));
-        if self.bend.sent_late_ms > 0 && matches!(&renewal_seq, HeldStep::Write(op) if op.version == fresh) {
+        let is_new = matches!(&renewal_seq, HeldStep::Write(op) if op.version == fresh);
+        if let (Some(Fault::SentLate(ms)), true) = (self.mutant.fault, is_new) {
             *held = before;
-            let late = moved(at, self.bend.sent_late_ms);
+            let late = moved(at, ms);
             renewal_seq = self.call(world, host, late, Luck::Next, |now| held.next(now));
         }
         match renewal_seq {
@@ -331,7 +341,7 @@ impl Context<'_> {
         world.host(agent.host, |me| me.used += 1);
         let closing = Closing { release, token, lease_id, was_lost };
         world.agents.push(Shared::new(Agent::new(agent.host, Machine::Release(closing))));
-        if self.bend.renews_after_letting_go {
+        if self.mutant.is(Fault::RenewsAfterRelease) {
             world.agents.push(Shared::new(Agent::new(agent.host, Machine::Renewing(held))));
         }
     }
@@ -339,7 +349,7 @@ impl Context<'_> {
     /// Drops an acquire or a hold at an await, as the library's future is dropped.
     pub fn drop_acquire(&self, world: &mut World, mut agent: Agent) -> Option<Agent> {
         let at = self.agent_clock(world, &agent);
-        if self.bend.drops_without_clean_up {
+        if self.mutant.is(Fault::DropWithoutCleanUp) {
             return None;
         }
         let writes = matches!(&agent.flight, Some(Flight { request: Asked::Write(_), .. }));
@@ -363,7 +373,7 @@ impl Context<'_> {
     }
 
     fn clean_up(&self, world: &mut World, host: u8, release: Option<Release>) {
-        let Some(release) = release else { return };
+        let Some(release) = release.filter(|_| !self.mutant.is(Fault::CleanUpForgotten)) else { return };
         let at = self.clock(world, host);
         let step = self.call(world, host, at, Luck::Next, |now| release.clone().next(now));
         let Step::Write(Op { kind: OpKind::Release { lease_id, token, .. }, .. }) = step else { return };

@@ -2,7 +2,7 @@
 //!
 //! A world has a handful of instants and a budget of faults, so that it ends. Within that, everything may happen at any
 //! time: [`actions`] lists it. [`properties`] and [`service`] say what must hold in every state, [`calm`] what must come
-//! of it once nothing disturbs, and [`mutants`] show that the search would notice.
+//! of it once nothing disturbs, and the [mutants](crate::mutants) show that the search would notice.
 
 pub mod actions;
 pub mod answers;
@@ -12,7 +12,6 @@ pub mod configs;
 pub mod driver;
 pub mod fingerprint;
 pub mod liveness;
-pub mod mutants;
 pub mod properties;
 pub mod search;
 pub mod service;
@@ -26,52 +25,64 @@ use driver::Context;
 use search::{Found, search};
 use world::Config;
 
-/// So many states at most are kept: a bound on memory.
+use crate::mutants::{self, MutantConfig};
+
+/// Upper bound of the states that a search keeps in memory.
 const STATES_MAX: usize = 20_000_000;
 
-/// `explore [--all | --mutants | CONFIG] [--mutant NAME]`.
+/// Runs `explore [--all | CONFIG] [--mutant NAME]`.
 pub fn main(args: &[String]) -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
-        [] | ["--all"] => every(mutants::NONE, |_| true),
-        ["--mutants"] => table(),
-        ["--all", "--mutant", mutant] | ["--mutant", mutant] => bent(mutant, None),
-        [config, "--mutant", mutant] => bent(mutant, Some(config)),
-        [config] => every(mutants::NONE, |c| c.name == config),
+        [] | ["--all"] => explore(None, MutantConfig::NONE),
+        [config, "--mutant", name] | ["--mutant", name, config] => with_mutant(name, Some(config)),
+        ["--mutant", name] => with_mutant(name, None),
+        [config] => explore(Some(config), MutantConfig::NONE),
         _ => usage(),
     }
 }
 
 fn usage() -> ExitCode {
-    eprintln!("explore [--all | --mutants | CONFIG] [--mutant NAME]");
+    eprintln!("usage: dynamo-lock-sim explore [--all | CONFIG] [--mutant NAME]\n\nconfigurations:");
     for config in configs::all() {
         eprintln!("  {:<12} {}", config.name, config.about);
     }
-    ExitCode::from(2)
+    ExitCode::from(64)
 }
 
-/// Explores the configurations that are asked for; fails if one has a violation or was not exhausted.
-fn every(bend: mutants::Bend, asked: impl Fn(&Config) -> bool) -> ExitCode {
-    let (mut states, mut good, mut any) = (0, true, false);
+/// Explores one mutant, by default in the configuration that finds it.
+fn with_mutant(name: &str, config: Option<&str>) -> ExitCode {
+    match mutants::list::find(name) {
+        Ok(mutant) => explore(config.or(mutant.explore), mutant.config),
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(64)
+        }
+    }
+}
+
+/// Explores one configuration or all. The exit code is a failure if a search found a violation or was not exhausted.
+fn explore(name: Option<&str>, mutant: MutantConfig) -> ExitCode {
+    let configs: Vec<_> = configs::all().into_iter().filter(|c| name.is_none_or(|name| c.name == name)).collect();
+    if configs.is_empty() {
+        return usage();
+    }
+    let (mut states, mut good) = (0, true);
     println!(
         "{:<12} {:>9} {:>11} {:>9} {:>5} {:>8}  result",
-        "config", "states", "transitions", "calms", "depth", "time"
+        "config", "states", "transitions", "quiescent", "depth", "time"
     );
-    for config in configs::all().iter().filter(|config| asked(config)) {
-        any = true;
-        let (found, took) = timed(config, &bend);
-        report(config, &found, took, &bend);
+    for config in &configs {
+        let (found, took) = timed(config, &mutant);
+        report(config, &found, took, &mutant);
         states += found.states;
         good &= found.exhausted;
     }
-    println!("{states} states in all");
-    if !any {
-        return usage();
-    }
+    println!("{states} states in total");
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn report(config: &Config, found: &Found, took: Duration, bend: &mutants::Bend) {
+fn report(config: &Config, found: &Found, took: Duration, mutant: &MutantConfig) {
     let result = match (&found.violation, found.exhausted) {
         (Some((way, _)), _) => format!("VIOLATION after {} steps", way.len()),
         (None, true) => "exhausted".into(),
@@ -84,41 +95,20 @@ fn report(config: &Config, found: &Found, took: Duration, bend: &mutants::Bend) 
         took.as_secs_f64()
     );
     if let Some((way, violation)) = &found.violation {
-        println!("{}", trace::print(way, violation, &Context { config, bend }));
+        println!("{}", trace::print(way, violation, &Context { config, mutant }));
     }
 }
 
-/// One mutant: in the configuration that is there for it, or in another.
-fn bent(name: &str, config: Option<&str>) -> ExitCode {
-    let Some(mutant) = mutants::all().into_iter().find(|mutant| mutant.name == name) else {
-        eprintln!("there is no mutant {name}; --mutants lists them");
-        return ExitCode::from(2);
-    };
-    println!("{}: {}", mutant.name, mutant.about);
-    every(mutant.bend, |c| c.name == config.unwrap_or(mutant.config))
+/// Returns the promise that a mutant breaks in a configuration, and the depth of the counterexample.
+pub fn violation_of(mutant: &MutantConfig, name: &str) -> Option<(String, usize)> {
+    let config = configs::all().into_iter().find(|config| config.name == name)?;
+    let found = search(&Context { config: &config, mutant }, STATES_MAX);
+    found.violation.map(|(way, violation)| (violation, way.len()))
 }
 
-/// Every mutant, and how it was found out.
-fn table() -> ExitCode {
-    let mut good = true;
-    println!("{:<24} {:<12} {:>5} {:>9} {:>8}  promise broken", "mutant", "config", "depth", "states", "time");
-    for mutant in mutants::all() {
-        let Some(config) = configs::all().into_iter().find(|config| config.name == mutant.config) else { continue };
-        let (found, took) = timed(&config, &mutant.bend);
-        let (depth, what) = match &found.violation {
-            Some((way, violation)) => (way.len().to_string(), violation.clone()),
-            None => ("-".into(), "NOT FOUND".into()),
-        };
-        good &= found.violation.is_some();
-        let seconds = took.as_secs_f64();
-        println!("{:<24} {:<12} {depth:>5} {:>9} {seconds:>7.1}s  {what}", mutant.name, config.name, found.states);
-    }
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-#[allow(clippy::disallowed_methods)] // a person wants to know how long it took; nothing depends on it
-fn timed(config: &Config, bend: &mutants::Bend) -> (Found, Duration) {
+#[allow(clippy::disallowed_methods)] // only for the report
+fn timed(config: &Config, mutant: &MutantConfig) -> (Found, Duration) {
     let began = std::time::Instant::now();
-    let found = search(&Context { config, bend }, STATES_MAX);
+    let found = search(&Context { config, mutant }, STATES_MAX);
     (found, began.elapsed())
 }

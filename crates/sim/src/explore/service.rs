@@ -1,18 +1,18 @@
 //! The table: one row, changed by the product's own `apply`, or by a mutant of it.
 
-use dynamo_lock_protocol::{Change, Number, Op, OpKind, Outcome, Row, ServiceDate, Value, Verdict, apply, attr, holds};
+use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, ServiceDate, Verdict, attr};
 
 use super::clocks::EPOCH_MS;
-use super::mutants::Bend;
 use super::world::{Config, Shared, World};
+use crate::mutants::MutantConfig;
 
 /// What went against a promise: one sentence.
 pub type Violation = String;
 
 /// Applies a request to the row, and checks what the row may never do.
-pub fn write(world: &mut World, bend: &Bend, op: &Op) -> Result<Outcome, Violation> {
+pub fn write(world: &mut World, mutant: &MutantConfig, op: &Op) -> Result<Outcome, Violation> {
     let before = world.row.as_deref().cloned();
-    match verdict(before.as_ref(), bend, op) {
+    match mutant.apply(before.as_ref(), op) {
         Verdict::Conflict(row) => Ok(Outcome::Conflict(row)),
         Verdict::Applied(row) => {
             note(world, before.as_ref(), op);
@@ -58,29 +58,6 @@ pub fn is_held_by(world: &World, lease_id: &str, token: Option<u64>) -> bool {
         let same = token.is_none_or(|token| row.whole(attr::TOKEN) == Some(token));
         same && is_held(row) && row.text(attr::LEASE_ID) == Some(lease_id)
     })
-}
-
-fn verdict(row: Option<&Row>, bend: &Bend, op: &Op) -> Verdict {
-    if bend.condition.is_none() && bend.changes.is_none() {
-        return apply(row, op);
-    }
-    let condition = bend.condition.map_or_else(|| op.condition(), |bend| bend(op, op.condition()));
-    if !holds(row, &condition) {
-        return Verdict::Conflict(row.cloned());
-    }
-    let mut next = row.cloned().unwrap_or_default();
-    for change in bend.changes.map_or_else(|| op.changes(), |bend| bend(op, op.changes())) {
-        match change {
-            Change::Set(name, value) => next.set(name, value),
-            Change::Remove(name) => next.remove(name),
-            Change::Replace(row) => next = row,
-            Change::Next(name, token_floor) => {
-                let value = next.whole(name).unwrap_or(token_floor) + 1;
-                next.set(name, Value::N(Number::from(value)));
-            }
-        }
-    }
-    Verdict::Applied(next)
 }
 
 fn note(world: &mut World, before: Option<&Row>, op: &Op) {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_lock::simulation::ClockReading;
-use dynamo_lock::{AcquireError, Client, Guard, HoldError, Lock, LockName, LockOptions, Renewal, TryAcquire};
+use dynamo_lock::{
+    AcquireError, Client, Guard, HoldError, Lock, LockName, LockOptions, ReleaseError, Renewal, TryAcquire,
+};
 use dynamo_lock_protocol::attr;
 use tokio::time::sleep;
 
@@ -12,11 +14,19 @@ use super::checks::{Ear, SpanId};
 use super::dice::Dice;
 use super::host::{Host, Inside};
 use super::{World, lock};
+use crate::mutants::Fault;
 
 impl Host {
     pub fn client(self: &Arc<Self>, lease: Duration) -> Client {
         let inside = Inside(self.clone());
-        Client::builder(self.store(lease))
+        let builder = Client::builder(self.store(lease));
+        let builder = match self.world.mutant.fault {
+            Some(Fault::LegacySkew(ms)) => builder.legacy_skew(Duration::from_millis(ms)),
+            // Twice the default.
+            Some(Fault::SlowPolls) => builder.poll(lease / 20..=lease / 10),
+            _ => builder,
+        };
+        builder
             .owner("simulated")
             .lease(lease)
             .clock(inside.clone())
@@ -175,18 +185,27 @@ impl Worker {
                 let wait_mode = self.spell() / 4;
                 tokio::select! {
                     biased;
-                    answer = guard.release() => world.released(&self.host, &name, token, live, &answer),
+                    answer = self.release(guard) => world.released(&self.host, &name, token, live, &answer),
                     () = self.host.sleep(wait_mode) => world.count("release dropped"),
                 }
             }
             _ => {
                 let called = world.time();
-                let answer = guard.release().await;
+                let answer = self.release(guard).await;
                 world.released(&self.host, &name, token, live, &answer);
                 if answer.is_ok() {
                     world.told_released(name.as_str(), token, called);
                 }
             }
+        }
+    }
+
+    async fn release(&self, guard: Guard) -> Result<(), ReleaseError> {
+        let answer = guard.release().await;
+        match (self.world().mutant.fault, &answer) {
+            (Some(Fault::UnknownReleaseIsOk), Err(ReleaseError::Unknown))
+            | (Some(Fault::LostReleaseIsOk), Err(ReleaseError::Lost(_))) => Ok(()),
+            _ => answer,
         }
     }
 
@@ -292,7 +311,7 @@ impl Worker {
             sleep(if late { delay } else { Duration::from_millis(5) }).await;
             let mut table = lock(&world.table);
             let Some(entry) = table.locks.get_mut(&name) else { return };
-            if !entry.passes_check(world.mutant, &name, token) {
+            if !entry.passes_check(&world.mutant, &name, token) {
                 drop(table);
                 return world.count("guarded write refused");
             }

@@ -16,11 +16,13 @@ use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
 use super::dice::Dice;
-use super::mutant::Mutant;
-use super::{World, lock};
+use super::{EPOCH_MS, World, lock};
+use crate::mutants::Fault;
 
 /// More readings of the clock than this, with no time passing, and somebody turns in a circle.
 const SPIN_MAX: u64 = 50_000;
+/// Reading of the lease clocks at which every world begins.
+const BOOT_NS: u64 = 1_000_000_000_000;
 const LONG: Duration = Duration::from_secs(3600 * 24 * 365);
 
 /// The machine: what outlives a crash of the process.
@@ -90,7 +92,7 @@ impl Machine {
     pub fn new(index: usize, world: &World, dice: &mut Dice) -> Self {
         let raw_ppm = dice.pick(&[-5000, 0, 5000, 4000, -4000]);
         // chrony may slew this one by 8 %; a machine that also sleeps would be outside A2.
-        let raw_ppm = if world.mutant == Some(Mutant::WildClocks) { raw_ppm * 16 } else { raw_ppm };
+        let raw_ppm = if world.mutant.is(Fault::WildClocks) { raw_ppm * 16 } else { raw_ppm };
         let boot_ppm = match !world.plan.suspends && !world.plan.well && dice.chance(100) {
             true => dice.pick(&[-80_000, 80_000]),
             false => raw_ppm,
@@ -155,11 +157,9 @@ impl Machine {
         }
         let (time, awake) = (time - state.frozen.until(time), state.awake(time));
         let flying = if state.flights > 0 { world.time() - state.took_off } else { Duration::ZERO };
-        let (time, awake) = match world.mutant {
-            Some(Mutant::AnswerTimed) => {
-                (time.saturating_sub(state.flown + flying), awake.saturating_sub(state.flown + flying))
-            }
-            _ => (time, awake),
+        let (time, awake) = match world.mutant.is(Fault::HolderCountsFromAnswer) {
+            true => (time.saturating_sub(state.flown + flying), awake.saturating_sub(state.flown + flying)),
+            false => (time, awake),
         };
         ClockReading {
             boot_ns: scaled(time, self.boot_ppm),
@@ -198,7 +198,7 @@ impl Drop for Flight {
 }
 
 fn scaled(time: Duration, ppm: i64) -> u64 {
-    let ns = time.as_nanos() as i128 + 1_000_000_000_000;
+    let ns = time.as_nanos() as i128 + i128::from(BOOT_NS);
     (ns + ns * i128::from(ppm) / 1_000_000) as u64
 }
 
@@ -303,17 +303,33 @@ pub struct Inside(pub Arc<Host>);
 
 impl Clock for Inside {
     fn now(&self) -> ClockReading {
-        self.0.machine.moment(&self.0.world)
+        let (world, mut at) = (&self.0.world, self.0.machine.moment(&self.0.world));
+        match world.mutant.fault {
+            Some(Fault::WallJumpsNotCounted) => at.wall_ms = EPOCH_MS + (at.boot_ns - BOOT_NS) / 1_000_000,
+            Some(Fault::WallExtends) => {
+                let wall_ns = BOOT_NS.saturating_add_signed((at.wall_ms as i64 - EPOCH_MS as i64) * 1_000_000);
+                (at.boot_ns, at.raw_ns) = (at.boot_ns.min(wall_ns), at.raw_ns.min(wall_ns));
+            }
+            _ => {}
+        }
+        at
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let host = self.0.clone();
+        let second = Duration::from_secs(1);
+        let duration = match host.world.mutant.fault {
+            Some(Fault::TimersLate) if duration >= second / 10 => duration + second,
+            Some(Fault::TimersAtOnce) => Duration::from_millis(1),
+            Some(Fault::LongTimersNever) if duration > second => Duration::MAX,
+            _ => duration,
+        };
         Box::pin(async move { host.sleep(duration).await })
     }
 }
 
 impl Random for Inside {
     fn bits(&self) -> u128 {
-        self.0.roll(Dice::bits)
+        if self.0.world.mutant.is(Fault::RandomRepeats) { 7 } else { self.0.roll(Dice::bits) }
     }
 }

@@ -12,7 +12,6 @@ mod history;
 mod host;
 mod less;
 mod linearize;
-mod mutant;
 mod network;
 mod others;
 mod plan;
@@ -29,7 +28,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use run::main;
+use crate::mutants::MutantConfig;
+
+pub use run::{count_panics, hunt_in, main, violations_in};
 pub use shrink::main as shrink;
 
 /// Epoch ms of the true time at which every world begins.
@@ -39,7 +40,7 @@ const EPOCH_MS: u64 = 1_800_000_000_000;
 pub struct World {
     begin: Instant,
     pub plan: plan::Plan,
-    pub mutant: Option<mutant::Mutant>,
+    pub mutant: MutantConfig,
     pub real: Option<Arc<dyn stack::Real>>,
     pub dice: Mutex<dice::Dice>,
     pub table: Mutex<store::Table>,
@@ -56,7 +57,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, mutant: Option<mutant::Mutant>, kind: stack::Kind, less: &less::Less, tracing: bool) -> Self {
+    pub fn new(seed: u64, mutant: MutantConfig, kind: stack::Kind, less: &less::Less, tracing: bool) -> Self {
         let mut dice = dice::Dice::new(seed);
         let mut plan = plan::Plan::of(&mut dice);
         kind.settle(&mut plan);

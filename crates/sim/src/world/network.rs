@@ -9,10 +9,10 @@ use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
 use tokio::time::sleep;
 
 use super::host::Host;
-use super::mutant::Mutant;
 use super::plan::Weather;
 use super::store::show_op;
 use super::{World, lock};
+use crate::mutants::Fault;
 
 /// Requests of one process in one second: forty polls for each of what may go on in it, and some.
 const RATE_MAX: u64 = 400;
@@ -120,11 +120,14 @@ impl World {
         }
     }
 
-    fn date(&self, fate: &Fate) -> Option<ServiceDate> {
-        let mut off = self.plan.service_hosts[fate.service_host];
-        if self.mutant == Some(Mutant::WildDates) {
-            off += [10_000, -10_000, 0][fate.service_host];
-        }
+    fn date(&self, host: &Host, fate: &Fate) -> Option<ServiceDate> {
+        let off = self.plan.service_hosts[fate.service_host];
+        let off = match self.mutant.fault {
+            Some(Fault::WildDates) => off + [10_000, -10_000, 0][fate.service_host],
+            Some(Fault::DatesOff(seconds)) => off + seconds * 1000,
+            Some(Fault::DatesFromWall) => host.machine.moment(self).wall_ms as i64 - self.epoch_ms() as i64,
+            _ => off,
+        };
         let shown = self.epoch_ms().saturating_add_signed(off) / 1000;
         (self.plan.service_clock && fate.dated).then_some(ServiceDate(shown))
     }
@@ -153,13 +156,14 @@ impl Link {
     ) -> Flown<T> {
         let Some(out) = fate.out else {
             world.trace(|| format!("{:?} request does not arrive: {:?}", self.0, fate.reply));
-            let date = world.date(&fate);
+            let date = world.date(&self.0, &fate);
             sleep(fate.back).await;
             return landed(fate.reply, None, date).await;
         };
+        let host = self.0.clone();
         let there = async move {
             sleep(out).await;
-            let answer = (work(), world.date(&fate));
+            let answer = (work(), world.date(&host, &fate));
             if let Some(later) = fate.again {
                 tokio::spawn(async move {
                     sleep(later).await;
@@ -289,6 +293,11 @@ impl Store for Link {
             }
             self.0.has_tried(op, answer.result.as_ref().ok());
             self.0.world.count("write");
+            if self.0.world.mutant.is(Fault::RenewalConflictIgnored)
+                && matches!((&op.kind, &answer.result), (OpKind::Renew { .. }, Ok(Outcome::Conflict(_))))
+            {
+                return Ok(Outcome::Unknown).into();
+            }
             answer
         })
     }

@@ -11,10 +11,10 @@ use super::coverage::Coverage;
 use super::dice::Dice;
 use super::history::History;
 use super::less::Less;
-use super::mutant::Mutant;
 use super::plan::Plan;
 use super::stack::Kind;
 use super::{World, lock, town};
+use crate::mutants::{self, Mutant, MutantConfig};
 
 /// A run with fewer seeds than this says nothing about what it met.
 const COVERAGE_FROM: u64 = 200;
@@ -22,6 +22,8 @@ const COVERAGE_FROM: u64 = 200;
 const WORLD_MAX: Duration = Duration::from_secs(10 * 24 * 3600);
 const FAILURES_SHOWN: usize = 5;
 const FAILURES_MAX: usize = 1000;
+/// Failing seeds of a mutant that are examined for the checks that notice it.
+const KILLS: usize = 10;
 
 thread_local! {
     static PANICS: Cell<u64> = const { Cell::new(0) };
@@ -37,11 +39,31 @@ pub struct Args {
     mutant: Option<Mutant>,
     /// A fault is in this program: go on until so many seeds have failed, and say what noticed.
     kills: Option<usize>,
-    /// Only the names of the mutants are asked for.
-    list: bool,
     world: Kind,
     /// What is left out of each world.
     pub less: Less,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self {
+            from: 0,
+            seeds: 1000,
+            jobs: 2,
+            seed: None,
+            trace: false,
+            mutant: None,
+            kills: None,
+            world: Kind::Model,
+            less: Less::default(),
+        }
+    }
+}
+
+impl Args {
+    fn mutant_config(&self) -> MutantConfig {
+        self.mutant.as_ref().map_or(MutantConfig::NONE, |mutant| mutant.config)
+    }
 }
 
 /// The subcommand.
@@ -53,10 +75,6 @@ pub fn main(args: &[String]) -> ExitCode {
             return ExitCode::from(64);
         }
     };
-    if args.list {
-        Mutant::all().iter().for_each(|mutant| println!("{mutant}"));
-        return ExitCode::SUCCESS;
-    }
     count_panics();
     match (args.seed, args.kills) {
         (Some(seed), _) => one(&args, seed),
@@ -74,18 +92,7 @@ pub fn count_panics() {
 }
 
 pub fn parse(args: &[String]) -> Result<Args, String> {
-    let mut parsed = Args {
-        from: 0,
-        seeds: 1000,
-        jobs: 2,
-        seed: None,
-        trace: false,
-        mutant: None,
-        kills: None,
-        list: false,
-        world: Kind::Model,
-        less: Less::default(),
-    };
+    let mut parsed = Args::default();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
@@ -95,9 +102,8 @@ pub fn parse(args: &[String]) -> Result<Args, String> {
             "--seeds" => parsed.seeds = number(value()?)?,
             "--jobs" => parsed.jobs = number(value()?)?.max(1),
             "--seed" => parsed.seed = Some(number(value()?)?),
-            "--mutants" => parsed.list = true,
             "--trace" => parsed.trace = true,
-            "--mutant" => parsed.mutant = Some(value()?.parse()?),
+            "--mutant" => parsed.mutant = Some(mutants::list::find(value()?)?),
             "--kills" => parsed.kills = Some(number(value()?)? as usize),
             "--world" => parsed.world = value()?.parse()?,
             "--less" => parsed.less = value()?.parse()?,
@@ -129,7 +135,7 @@ pub fn world(seed: u64, args: &Args, tracing: bool) -> Ended {
     let runtime = runtime.expect("a runtime needs nothing from outside");
     PANICS.set(0);
     let (history, passes, lock_hours) = runtime.block_on(async {
-        let world = Arc::new(World::new(seed, args.mutant, args.world, &args.less, tracing));
+        let world = Arc::new(World::new(seed, args.mutant_config(), args.world, &args.less, tracing));
         let task = tokio::spawn({
             let world = world.clone();
             async move { town::live(&world).await }
@@ -217,7 +223,7 @@ fn print_failures(found: &Found, args: &Args) {
 
 /// The command that tells this world again.
 pub fn replay(seed: u64, args: &Args) -> String {
-    let mutant = args.mutant.map_or(String::new(), |mutant| format!(" --mutant {mutant}"));
+    let mutant = args.mutant.as_ref().map_or(String::new(), |mutant| format!(" --mutant {}", mutant.name));
     let less = if args.less == Less::default() { String::new() } else { format!(" --less {}", args.less) };
     format!("cargo xtask sim{} --seed {seed} --trace{mutant}{less}", args.world.arguments())
 }
@@ -246,22 +252,40 @@ fn many(args: &Args) -> ExitCode {
     if found.failures.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// There is a fault: says after how many seeds it was noticed, and by what.
+/// Searches for the mutant and reports the number of seeds and the checks that noticed it.
 fn hunt(args: &Args, kills: usize) -> ExitCode {
     let found = search(args, kills);
     print_failures(&found, args);
+    println!("{}", verdict(&found, args));
+    if found.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn verdict(found: &Found, args: &Args) -> String {
     let mut checks = BTreeMap::<&str, usize>::new();
-    found
-        .failures
-        .iter()
-        .flat_map(|failure| &failure.broken)
-        .for_each(|promise| *checks.entry(promise).or_default() += 1);
+    for promise in found.failures.iter().flat_map(|failure| &failure.broken) {
+        *checks.entry(promise).or_default() += 1;
+    }
     let mut checks: Vec<_> = checks.into_iter().collect();
     checks.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
     let checks = checks.iter().map(|(promise, times)| format!("{promise} x{times}")).collect::<Vec<_>>().join(", ");
     match found.failures.first() {
-        Some(first) => println!("killed after {} seeds by {checks}", first.seed - args.from + 1),
-        None => println!("alive after {} seeds", found.coverage.seeds),
+        Some(first) => format!("killed after {} seeds by {checks}", first.seed - args.from + 1),
+        None => format!("alive after {} seeds", found.coverage.seeds),
     }
-    if found.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the worlds of these seeds over the model. Returns the first violation of each that breaks a promise.
+pub fn violations_in(seeds: std::ops::Range<u64>) -> Vec<String> {
+    count_panics();
+    let args = Args { from: seeds.start, seeds: seeds.end - seeds.start, ..Args::default() };
+    let found = search(&args, FAILURES_MAX);
+    found.failures.iter().map(|Failure { seed, first, .. }| format!("seed {seed}: {first}")).collect()
+}
+
+/// Searches for a mutant in the worlds of these seeds. Returns the report, and whether a check noticed the mutant.
+pub fn hunt_in(mutant: &Mutant, seeds: std::ops::Range<u64>) -> (String, bool) {
+    let args =
+        Args { from: seeds.start, seeds: seeds.end - seeds.start, mutant: Some(mutant.clone()), ..Args::default() };
+    let found = search(&args, KILLS);
+    (verdict(&found, &args), !found.failures.is_empty())
 }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock_protocol::{
-    EXPIRY_PAD, FencingToken, LockName, Op, OpKind, Outcome, RecordVersion, Row, RowState, attr,
+    EXPIRY_PAD, FencingToken, LockName, Op, OpKind, Outcome, RecordVersion, Row, RowState, Verdict, attr,
 };
 
 use super::checks::aged;
 use super::host::Host;
-use super::mutant::{CHECK, Mutant, apply_as, holds_as};
 use super::others::LEGACY_SKEW_MS;
 use super::{World, lock};
+use crate::mutants::{MutantConfig, OpTag};
 
 /// How far ahead of the time a row is seeded that has lost its token.
 const SEED_AHEAD_MS: u64 = 24 * 3600 * 1000;
@@ -109,13 +109,13 @@ impl Entry {
     }
 
     /// Whether a user's own transaction takes effect that carries a guard's condition: the one that a release asks for.
-    pub fn passes_check(&self, mutant: Option<Mutant>, name: &str, token: u64) -> bool {
+    pub fn passes_check(&self, mutant: &MutantConfig, name: &str, token: u64) -> bool {
         let nonce = self.lease_ids.get(&token).map_or("", |lease_id| lease_id.nonce.as_str());
         let Ok(name) = LockName::new(name) else { return false };
         let token = Some(FencingToken::new(token));
         let kind = OpKind::Release { lease_id: nonce.into(), token, ttl: 0 };
         let op = Op { name, version: RecordVersion::from_random(0), kind };
-        holds_as(mutant, CHECK, self.row.as_ref(), op.condition())
+        mutant.holds(OpTag::Check, self.row.as_ref(), op.condition())
     }
 
     /// Whether the row is held by the reign with this token.
@@ -134,7 +134,11 @@ impl World {
         let Table { locks, sent, heard, puts, forsaken, .. } = &mut *table;
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
-        let outcome = apply_as(self.mutant.filter(|_| self.real.is_none()), before.as_ref(), op);
+        let mutant = if self.real.is_none() { self.mutant } else { MutantConfig::NONE };
+        let outcome = match mutant.apply(before.as_ref(), op) {
+            Verdict::Applied(row) => Outcome::Applied(row),
+            Verdict::Conflict(row) => Outcome::Conflict(row),
+        };
         match &outcome {
             Outcome::Applied(_) if self.real.is_none() && host.forgets() => entry.row = before,
             Outcome::Applied(row) => {
@@ -226,7 +230,7 @@ impl World {
             return;
         }
         let least = sent_ms + lease + EXPIRY_PAD.as_millis() as u64;
-        let short = least.saturating_sub(ends.expires_on);
+        let short = least.saturating_sub(row.whole(attr::EXPIRES_ON).unwrap_or(0));
         self.check(short == 0, "§5 (stamp)", || format!("{}: its stamp is {short} ms too early", op.name));
         let lost_its_token = before.is_some_and(|before| before.token().is_none());
         let (true, Some(token)) = (before.is_none() || lost_its_token, row.token()) else { return };

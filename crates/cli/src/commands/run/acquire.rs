@@ -28,7 +28,7 @@ pub async fn acquire(
     let acquisition = async {
         match is_held_by_enclosing_run(store, lock, task).await? {
             true => Ok(Acquisition::Held(format!(
-                "lock {:?} is held by a `dynamo-lock run` around this one, so that waiting for it would never end; use \
+                "lock {:?} is held by a `dynamo-lock run` around this one, so waiting for it would never end; use \
                  another lock name for the inner run",
                 task.name.as_str()
             ))),
@@ -49,7 +49,7 @@ async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failu
         options = options.max_hold(max_hold);
     }
     let holder = match task.wait_mode {
-        // The response that the lock is held contains the holder, so that no further request is needed.
+        // The response that the lock is held contains the holder, so no further request is needed.
         WaitMode::None => match options.try_acquire().await? {
             TryAcquire::Acquired(guard) => return Ok(Acquisition::Acquired(guard)),
             TryAcquire::Held(holder) => Some(holder),

@@ -75,7 +75,7 @@ async fn keep_at_least<S>(guard: &Guard, acquired_at: ClockReading, task: &RunTa
     }
 }
 
-/// Returns whether the lock has been held for nearly `max_hold`, so that the command had to be ended.
+/// Returns whether the lock has been held for nearly `max_hold`, which is then the reason why the command was ended.
 fn has_nearly_held(max_hold: Duration, acquired_at: ClockReading, task: &RunTask) -> bool {
     clock::now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL >= max_hold
 }

@@ -27,7 +27,7 @@ pub struct RunOutcome {
     pub released: bool,
 }
 
-/// An open report file. It is opened before the run begins, so that an invalid path is reported at once and not after
+/// An open report file. It is opened before the run begins, so that an invalid path is not reported only after
 /// hours.
 #[derive(Debug)]
 pub struct Report {

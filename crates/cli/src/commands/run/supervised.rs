@@ -25,7 +25,7 @@ use crate::supervisor::message::{Event, Grant, Order};
 use crate::supervisor::process_tree::ProcessTree;
 use crate::sys;
 
-/// Largest difference between the ends of two grants that are treated as equal, so that not every check sends an order.
+/// Largest difference between the ends of two grants that count as equal. Without it, every check would send an order.
 const GRANT_TOLERANCE: Duration = Duration::from_millis(10);
 
 /// A command that runs under a supervisor, or is about to be started by it.
@@ -64,14 +64,14 @@ impl SupervisedCommand {
         // If the supervisor is killed, its descendants become children of this process, which then ends them.
         sys::adopt_orphans()?;
         let unrelated = ProcessTree::descendants(Pid::this(), &ProcessTree::default())?;
-        let (ours, theirs) = StdUnixStream::pair()?;
-        for inherited in liveness.iter().map(AsFd::as_fd).chain([theirs.as_fd()]) {
+        let (local, remote) = StdUnixStream::pair()?;
+        for inherited in liveness.iter().map(AsFd::as_fd).chain([remote.as_fd()]) {
             fcntl(inherited, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
         let mask = SignalMask::block()?;
         let mut command = Command::new(this_program()?);
         command.arg0(supervisor::NAME);
-        command.arg(theirs.as_raw_fd().to_string()).arg(mask.blocked_before().to_string());
+        command.arg(remote.as_raw_fd().to_string()).arg(mask.blocked_before().to_string());
         command.arg(task.grace.as_nanos().to_string());
         command.arg(&task.program).args(&task.arguments);
         let name = task.name.as_str();
@@ -80,9 +80,9 @@ impl SupervisedCommand {
         command.env(env::RUNS, env::format_runs(&task.enclosing_runs, name, token.get(), &store.url));
         let supervisor = command.spawn()?;
         drop(mask);
-        ours.set_nonblocking(true)?;
-        let orders = ours.try_clone()?;
-        let events = BufReader::new(UnixStream::from_std(ours)?).lines();
+        local.set_nonblocking(true)?;
+        let orders = local.try_clone()?;
+        let events = BufReader::new(UnixStream::from_std(local)?).lines();
         Ok(Self { supervisor, events, orders, granted: None, unrelated })
     }
 

@@ -49,7 +49,8 @@ pub enum CommandEnd {
 struct Watch {
     /// Last grant after a revocation. It is not extended.
     ///
-    /// Other clients wait until the lease of the revoked holder has expired, so that the command may use its grace.
+    /// The command may still use its grace, because other clients wait until the lease of the revoked holder has
+    /// expired.
     last_grant: Option<Grant>,
     /// Time at which the supervisor should have begun to kill.
     overdue_since: Option<ClockReading>,
@@ -138,9 +139,9 @@ async fn kill_all(command: &SupervisedCommand, guard: &Guard, signals: &mut Sign
     let mut reported = task.quiet;
     for round in 0.. {
         let tree = command.descendants();
-        // Listing takes time, so that a process that forks and ends meanwhile is missed, with its child. But orphans
-        // become children of this process, and an ended child remains until it is reaped here. If no child was reaped,
-        // none was missed.
+        // Listing takes time. A process that forks and ends in the meantime is missed, together with its child. But
+        // every descendant hangs below a child of this process, and a child that has ended remains until it is reaped
+        // here. If the list is empty and no child was reaped, no process was missed.
         let reaped = sys::reap_children();
         // A remaining child that is not in the tree is one of the unrelated processes, if there are any.
         let only_unrelated = || command.has_unrelated() && tree.as_ref().is_ok_and(ProcessTree::is_empty);

@@ -80,7 +80,7 @@ impl Sqlite {
     /// file may be destroyed.
     ///
     /// # Errors
-    /// As for [`open`](Sqlite::open).
+    /// The same as [`open`](Sqlite::open).
     pub fn open_unchecked(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_on(path.as_ref(), FileSystems::Any)
     }
@@ -89,7 +89,7 @@ impl Sqlite {
     /// 0700) if they are missing.
     ///
     /// # Errors
-    /// As for [`open`](Sqlite::open) and [`default_path`](Sqlite::default_path).
+    /// The same as [`open`](Sqlite::open) and [`default_path`](Sqlite::default_path).
     pub fn open_default() -> Result<Self, StoreError> {
         let path = Self::default_path()?;
         if let Some(directory) = path.parent() {

@@ -1,4 +1,5 @@
-//! By hand, since an ARN has colons and slashes where a URL has its host.
+//! Parser and printer of store URLs. A general URL parser does not fit, because an ARN has colons and slashes in place
+//! of the host.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -26,13 +27,13 @@ pub(super) fn parse(url: &str) -> Result<StoreUrl, UrlError> {
     }
     match address.strip_prefix("dynamodb://") {
         Some(table) => dynamodb(table, query).map(StoreUrl::DynamoDb),
-        // Without the slashes it is the same scheme, and lacks its table.
+        // The scheme is known, but the slashes and the table are missing.
         None if address.starts_with("dynamodb:") => Err(UrlError::NoTable),
         None => Err(UrlError::UnknownScheme { found: scheme(address) }),
     }
 }
 
-/// The scheme of a URL that is not ours, and nothing that follows it.
+/// Returns the unknown scheme of a URL, without the text that follows it.
 fn scheme(address: &str) -> String {
     match address.split_once(':') {
         Some((scheme, _)) => format!("{}:", scheme.chars().take(32).collect::<String>()),
@@ -46,7 +47,7 @@ fn no_query(query: Option<&str>) -> Result<(), UrlError> {
     Err(unknown_key(key, NO_KEYS))
 }
 
-/// Not more of the key than tells which it is: it may be a secret in the wrong place.
+/// Returns an error with the beginning of the key only, because the key may be a secret in the wrong place.
 fn unknown_key(key: &str, allowed: &'static str) -> UrlError {
     UrlError::UnknownKey { key: key.chars().take(24).collect(), allowed }
 }
@@ -98,8 +99,8 @@ fn set(url: &mut DynamoDbUrl, key: &str, value: String) -> Result<(), UrlError> 
     match key {
         "region" => {
             let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            let right = !value.is_empty() && value.chars().all(name);
-            once("region", &mut url.region, right.then_some(value), "a Region's name, as eu-central-1")
+            let is_valid = !value.is_empty() && value.chars().all(name);
+            set_once("region", &mut url.region, is_valid.then_some(value), "a Region's name, for example eu-central-1")
         }
         "endpoint" => {
             let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
@@ -110,19 +111,19 @@ fn set(url: &mut DynamoDbUrl, key: &str, value: String) -> Result<(), UrlError> 
                 host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
                     && !host.contains(|c: char| c.is_whitespace() || c.is_control())
             };
-            let right = host.is_some_and(clean);
-            once("endpoint", &mut url.endpoint, right.then_some(value), "an http:// or https:// address")
+            let is_valid = host.is_some_and(clean);
+            set_once("endpoint", &mut url.endpoint, is_valid.then_some(value), "an http:// or https:// address")
         }
         "profile" => {
-            let right = !value.is_empty() && !value.contains(char::is_control);
-            once("profile", &mut url.profile, right.then_some(value), "a profile's name")
+            let is_valid = !value.is_empty() && !value.contains(char::is_control);
+            set_once("profile", &mut url.profile, is_valid.then_some(value), "a profile's name")
         }
         "partition_key" => {
-            let right = (1..=255).contains(&value.len());
-            once(
+            let is_valid = (1..=255).contains(&value.len());
+            set_once(
                 "partition_key",
                 &mut url.partition_key,
-                right.then_some(value),
+                is_valid.then_some(value),
                 "an attribute's name of 1 to 255 bytes",
             )
         }
@@ -132,13 +133,18 @@ fn set(url: &mut DynamoDbUrl, key: &str, value: String) -> Result<(), UrlError> 
                 "off" => Some(false),
                 _ => None,
             };
-            once("service_clock", &mut url.service_clock, value, "`on` or `off`")
+            set_once("service_clock", &mut url.service_clock, value, "`on` or `off`")
         }
         other => Err(unknown_key(other, DYNAMODB_KEYS)),
     }
 }
 
-fn once<T>(key: &'static str, slot: &mut Option<T>, value: Option<T>, expected: &'static str) -> Result<(), UrlError> {
+fn set_once<T>(
+    key: &'static str,
+    slot: &mut Option<T>,
+    value: Option<T>,
+    expected: &'static str,
+) -> Result<(), UrlError> {
     if slot.is_some() {
         return Err(UrlError::DuplicateKey { key });
     }
@@ -146,7 +152,7 @@ fn once<T>(key: &'static str, slot: &mut Option<T>, value: Option<T>, expected: 
     Ok(())
 }
 
-/// Whether this is a table's name or ARN.
+/// Returns whether the text is the name or ARN of a table.
 fn is_table(table: &str) -> bool {
     let name = if table.starts_with("arn:") {
         let Some(name) = arn(table).map(|(_, name)| name) else { return false };
@@ -158,24 +164,24 @@ fn is_table(table: &str) -> bool {
     (3..=255).contains(&name.len()) && name.chars().all(allowed)
 }
 
-/// The Region in a table's ARN; `None` if it is a plain name.
+/// Returns the Region in the ARN of a table, or `None` for a plain name.
 pub(super) fn arn_region(table: &str) -> Option<&str> {
     arn(table).map(|(region, _)| region)
 }
 
-/// `arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME`
+/// Parses `arn:PARTITION:dynamodb:REGION:ACCOUNT:table/NAME` into Region and name.
 fn arn(table: &str) -> Option<(&str, &str)> {
     let parts: Vec<&str> = table.split(':').collect();
     let ["arn", partition, "dynamodb", region, account, resource] = parts[..] else { return None };
-    let there = !partition.is_empty() && !region.is_empty() && !account.is_empty();
-    resource.strip_prefix("table/").filter(|_| there).map(|name| (region, name))
+    let is_complete = !partition.is_empty() && !region.is_empty() && !account.is_empty();
+    resource.strip_prefix("table/").filter(|_| is_complete).map(|name| (region, name))
 }
 
 fn unescape_text(text: &str) -> Result<String, UrlError> {
     String::from_utf8(unescape(text)?).map_err(|_| UrlError::BadEscape)
 }
 
-/// Percent-decoding; `+` stays as it is.
+/// Decodes percent escapes. A `+` stays as it is.
 fn unescape(text: &str) -> Result<Vec<u8>, UrlError> {
     let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
@@ -191,7 +197,7 @@ fn unescape(text: &str) -> Result<Vec<u8>, UrlError> {
     Ok(out)
 }
 
-/// Writes what [`parse`] reads.
+/// Prints a URL that [`parse`] parses to the same value.
 pub(super) fn display(url: &StoreUrl, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match url {
         StoreUrl::Memory => f.write_str("memory:"),
@@ -210,8 +216,8 @@ pub(super) fn display(url: &StoreUrl, f: &mut fmt::Formatter<'_>) -> fmt::Result
                 ("partition_key", url.partition_key.as_deref()),
                 ("service_clock", clock),
             ];
-            let given = query.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
-            for (at, (key, value)) in given.enumerate() {
+            let pairs = query.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
+            for (at, (key, value)) in pairs.enumerate() {
                 write!(f, "{}{key}=", if at == 0 { '?' } else { '&' })?;
                 escape(value.as_bytes(), f)?;
             }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use dynamo_lock::conformance::{Options, PlantError, Report, Subject, run};
+use dynamo_lock::conformance::{InsertError, Options, Report, StoreUnderTest, run};
 use dynamo_lock::store::{Answer, BoxFuture, Change, Condition, Consistency, Page, Value, Verdict, apply, attr};
 use dynamo_lock::{LockName, Memory, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{Op, Outcome, Row, holds};
@@ -168,7 +168,7 @@ impl BrokenStore {
             }
             Verdict::Applied(row) => {
                 if self.defect != Defect::AppliesWithoutWriting {
-                    self.rows.plant(&name, Some(row.clone()));
+                    self.rows.insert_raw(&name, Some(row.clone()));
                 }
                 match self.defect {
                     Defect::RetriesInternally => self.rows.write(op).await.result,
@@ -178,7 +178,7 @@ impl BrokenStore {
             }
             Verdict::Conflict(row) => {
                 if self.defect == Defect::WritesOnConflict {
-                    self.rows.plant(&name, Some(apply_unconditionally(row.as_ref(), op)));
+                    self.rows.insert_raw(&name, Some(apply_unconditionally(row.as_ref(), op)));
                 }
                 Ok(Outcome::Conflict(if self.defect == Defect::DropsConflictingRow { None } else { row }))
             }
@@ -235,7 +235,7 @@ impl Store for BrokenStore {
     }
 }
 
-impl Subject for BrokenStore {
+impl StoreUnderTest for BrokenStore {
     fn store(&self) -> Arc<dyn Store> {
         Arc::new(self.clone())
     }
@@ -244,11 +244,11 @@ impl Subject for BrokenStore {
         Arc::new(Self { second: true, ..self.clone() })
     }
 
-    fn plant<'a>(&'a self, name: &'a LockName, row: Option<Row>) -> BoxFuture<'a, Result<(), PlantError>> {
+    fn insert_raw<'a>(&'a self, name: &'a LockName, row: Option<Row>) -> BoxFuture<'a, Result<(), InsertError>> {
         let name = self.key(name);
         self.before.lock().unwrap().remove(&name);
         if self.defect != Defect::IgnoresRawInserts {
-            self.rows.plant(&name, row);
+            self.rows.insert_raw(&name, row);
         }
         Box::pin(async { Ok(()) })
     }
@@ -302,8 +302,8 @@ macro_rules! finds {
         #[tokio::test(start_paused = true)]
         async fn $test() {
             let report = report(Defect::$defect).await;
-            let found = report.checks().iter().find(|check| check.name == $check).expect("a check of this name");
-            let failure = found.outcome.as_ref().expect_err("the defect was not found");
+            let found = report.failures().find(|(check, _)| *check == $check);
+            let (_, failure) = found.expect("the defect is found");
             assert!(failure.contains($word), "{failure}");
             assert!(failure.len() < 4_000, "{failure}");
         }
@@ -315,8 +315,8 @@ finds! {
     ignored_condition_is_found_by_generated_ops: IgnoresCondition, "writes do what the specification says", "Conflict";
     ignored_consistency_is_found: IgnoresStrong, "a strong read sees every write that was answered", "second handle";
     torn_eventual_read_is_found:
-        TearsEventualReads, "an eventual read shows some state that the row was in", "never was";
-    conflict_without_row_is_found: DropsConflictingRow, "a conflict brings the row as it stands", "no row";
+        TearsEventualReads, "an eventual read returns a state that the row was in", "never was";
+    conflict_without_row_is_found: DropsConflictingRow, "a conflict returns the current row", "no row";
     write_applied_twice_is_found: AppliesTwice, "one write takes effect once", "not 8";
     internal_retry_is_found: RetriesInternally, "one write takes effect once", "must be applied";
     lost_unknown_attribute_is_found:
@@ -324,25 +324,25 @@ finds! {
     lost_attribute_of_other_type_is_found: LosesOtherTypes, "attributes that an op does not name stay as they are", "map";
     write_on_old_copy_is_found: WritesOnOldCopy, "one write takes effect once", "must be applied";
     acquire_in_two_steps_is_found:
-        YieldsBetweenReadAndWrite, "of writers who race for a free lock one wins", "not one";
+        YieldsBetweenReadAndWrite, "one of several racing acquisitions wins", "not one";
     takeover_in_two_steps_is_found:
-        YieldsBetweenReadAndWrite, "of writers who race for a dead lock one wins", "not one";
+        YieldsBetweenReadAndWrite, "one of several racing takeovers wins", "not one";
     duplicate_token_is_found:
-        YieldsBetweenReadAndWrite, "the tokens of racing acquisitions are one row of numbers", "";
+        YieldsBetweenReadAndWrite, "racing acquisitions have consecutive tokens", "";
     overwritten_release_is_found:
         YieldsBeforeRenewal, "a release survives the renewals that race it", "after the race";
     old_row_as_applied_is_found:
-        ReturnsOldRowAsApplied, "an applied write brings the row as it left it", "another row";
+        ReturnsOldRowAsApplied, "an applied write returns the row as it has left it", "another row";
     missing_taken_for_different_is_found:
         TakesMissingForDifferent, "a comparison with a missing attribute does not hold", "must be a conflict";
     text_taken_for_number_is_found:
         ComparesNumbersAsText, "a comparison with a missing attribute does not hold", "as text";
     case_insensitive_name_is_found: FoldsCase, "names are compared by bytes", "has no row yet";
     trimmed_name_is_found: TrimsNames, "names are compared by bytes", "has no row yet";
-    missing_last_page_is_found: DropsLastPage, "a list shows every row once, as it is", "is not listed";
-    row_repeated_between_pages_is_found: RepeatsRowBetweenPages, "a list shows every row once, as it is", "twice";
-    endless_list_is_found: ListsForever, "a list shows every row once, as it is", "does not end";
-    list_without_attributes_is_found: ListsWithoutAttributes, "a list shows every row once, as it is", "otherwise";
+    missing_last_page_is_found: DropsLastPage, "a list contains every row once, as it is", "is not listed";
+    row_repeated_between_pages_is_found: RepeatsRowBetweenPages, "a list contains every row once, as it is", "twice";
+    endless_list_is_found: ListsForever, "a list contains every row once, as it is", "does not end";
+    list_without_attributes_is_found: ListsWithoutAttributes, "a list contains every row once, as it is", "otherwise";
     applied_but_not_written_is_found: AppliesWithoutWriting, "a strong read sees every write that was answered", "renewalSeq";
     write_on_conflict_is_found: WritesOnConflict, "a conflict changes nothing", "after a conflict";
     refused_fraction_is_found: RefusesFraction, "writes do what the specification says", "was refused";
@@ -350,7 +350,7 @@ finds! {
     unanswered_request_is_found: NeverAnswers, "one write takes effect once", "was not answered";
     hanging_request_is_found: Hangs, "one write takes effect once", "longer than 30s";
     endless_throttling_is_found: ThrottlesAlways, "one write takes effect once", "throttled 10 times";
-    ignored_raw_insert_is_found: IgnoresRawInserts, "a planted row is read as it is", "after a row was planted";
+    ignored_raw_insert_is_found: IgnoresRawInserts, "an inserted row is read as it is", "after a row was inserted";
 }
 
 #[tokio::test(start_paused = true)]
@@ -366,9 +366,9 @@ async fn store_that_throttles_sometimes_passes() {
 #[tokio::test(start_paused = true)]
 async fn defect_fails_no_other_check() {
     assert_eq!(report(Defect::FoldsCase).await.failed(), ["names are compared by bytes"]);
-    assert_eq!(report(Defect::ListsForever).await.failed(), ["a list shows every row once, as it is"]);
+    assert_eq!(report(Defect::ListsForever).await.failed(), ["a list contains every row once, as it is"]);
     assert_eq!(
         report(Defect::TearsEventualReads).await.failed(),
-        ["an eventual read shows some state that the row was in"]
+        ["an eventual read returns a state that the row was in"]
     );
 }

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::base64;
-use dynamo_lock::conformance::{Options, PlantError, run};
+use dynamo_lock::conformance::{InsertError, Options, run};
 use dynamo_lock::simulation::{Random, SystemRandom};
 use dynamo_lock::store::{Answer, BoxFuture, Consistency, Page};
 use dynamo_lock::{DynamoDb, LockName, Store, TableOptions};
 use dynamo_lock_protocol::{Op, Outcome, Row, Value, attr};
 use serde_json::{Value as Json, json};
 
-use crate::conformance::StoreUnderTest;
+use crate::conformance::TestStore;
 use test_support::{LocalDynamoDb, Request, skip};
 
 const TABLE: &str = "Lock";
@@ -99,13 +99,11 @@ async fn dynamodb_conforms_with_one_request_per_call() {
     let store = RecordingStore { store: server.store(TABLE).await, calls: Arc::default() };
     let other = RecordingStore { store: DynamoDb::new(server.client(), TABLE), calls: store.calls.clone() };
     let (calls, rows) = (store.calls.clone(), server.clone());
-    let insert_raw = move |name: LockName, row: Option<Row>| -> BoxFuture<'static, Result<(), PlantError>> {
+    let insert_raw = move |name: LockName, row: Option<Row>| -> BoxFuture<'static, Result<(), InsertError>> {
         rows.set_row(TABLE, name.as_str(), row.as_ref());
         Box::pin(async { Ok(()) })
     };
-    run(&StoreUnderTest { store: Arc::new(store), other: Arc::new(other), insert_raw }, options())
-        .await
-        .assert_passed();
+    run(&TestStore { store: Arc::new(store), other: Arc::new(other), insert_raw }, options()).await.assert_passed();
     let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
     for kind in [Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual), Call::Write, Call::List] {
         assert!(calls.contains(&kind), "{kind:?}");
@@ -152,7 +150,7 @@ async fn dynamodb_server_conforms() {
     store.create_table(TableOptions::default()).await.expect("creates the table");
     let other = DynamoDb::new(aws_sdk_dynamodb::Client::new(&config), &table);
     let insert_raw = insert_raw(client, table);
-    let subject = StoreUnderTest { store: Arc::new(store.clone()), other: Arc::new(other), insert_raw };
+    let subject = TestStore { store: Arc::new(store.clone()), other: Arc::new(other), insert_raw };
     let report = run(&subject, options()).await;
     store.delete_table().await.expect("deletes the table");
     report.assert_passed();
@@ -162,7 +160,7 @@ async fn dynamodb_server_conforms() {
 fn insert_raw(
     client: aws_sdk_dynamodb::Client,
     table: String,
-) -> impl Fn(LockName, Option<Row>) -> BoxFuture<'static, Result<(), PlantError>> {
+) -> impl Fn(LockName, Option<Row>) -> BoxFuture<'static, Result<(), InsertError>> {
     move |name, row| {
         let (client, table) = (client.clone(), table.clone());
         Box::pin(async move {

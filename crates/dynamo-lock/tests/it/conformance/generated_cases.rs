@@ -1,6 +1,6 @@
 //! The generated cases of `dynamo_lock::conformance`, with proptest, which shrinks a failing case.
 
-use dynamo_lock::conformance::{Case, Coverage, Dice, Feat};
+use dynamo_lock::conformance::internals::{Case, Coverage, OpTag, Rng};
 use dynamo_lock::{LockName, Memory, Store};
 use dynamo_lock_protocol::{Number, Op, Outcome, Row, Value, Verdict, apply};
 use proptest::prelude::*;
@@ -12,13 +12,13 @@ fn name() -> LockName {
 
 fn cases() -> impl Strategy<Value = Case> {
     prop::collection::vec(any::<u32>(), 0..80)
-        .prop_map(|choices| Case::generate(&name(), &mut Dice::from_choices(choices)))
+        .prop_map(|choices| Case::generate(&name(), &mut Rng::from_choices(choices)))
 }
 
 /// Writes the ops of a case to `Memory`, and compares each outcome with `specification`.
 fn check(case: &Case, specification: impl Fn(Option<&Row>, &Op) -> Verdict) -> Result<(), TestCaseError> {
     let memory = Memory::new();
-    memory.plant(&name(), case.row.clone());
+    memory.insert_raw(&name(), case.row.clone());
     let mut row = case.row.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     for op in &case.ops {
@@ -51,8 +51,8 @@ fn memory_conforms_to_specification() {
 #[test]
 fn deviation_is_found_and_shrunk() {
     // This specification is wrong about renewals only. The smallest case is one held row and one op.
-    let wrong_specification = |row: Option<&Row>, op: &Op| match (Feat::of(op), apply(row, op)) {
-        (Feat::Renew, Verdict::Applied(_)) => Verdict::Conflict(row.cloned()),
+    let wrong_specification = |row: Option<&Row>, op: &Op| match (OpTag::of(op), apply(row, op)) {
+        (OpTag::Renew, Verdict::Applied(_)) => Verdict::Conflict(row.cloned()),
         (_, verdict) => verdict,
     };
     let Err(TestError::Fail(_, smallest)) = runner().run(&cases(), |case| check(&case, wrong_specification)) else {
@@ -64,9 +64,9 @@ fn deviation_is_found_and_shrunk() {
 #[test]
 fn every_seed_reaches_every_outcome() {
     for seed in 0..50 {
-        let (mut dice, mut coverage) = (Dice::from_seed(seed), Coverage::default());
+        let (mut rng, mut coverage) = (Rng::from_seed(seed), Coverage::default());
         for _ in 0..500 {
-            let case = Case::generate(&name(), &mut dice);
+            let case = Case::generate(&name(), &mut rng);
             let mut row = case.row;
             for op in &case.ops {
                 let verdict = apply(row.as_ref(), op);
@@ -77,18 +77,21 @@ fn every_seed_reaches_every_outcome() {
             }
         }
         coverage.complete().unwrap_or_else(|missed| panic!("seed {seed}: {missed}"));
-        assert!(Coverage::reachable().all(|(feat, said)| coverage.times(feat, said) >= 3), "seed {seed}: {coverage:?}");
+        assert!(
+            Coverage::reachable().all(|(op, outcome)| coverage.times(op, outcome) >= 3),
+            "seed {seed}: {coverage:?}"
+        );
     }
 }
 
 /// Returns the number of generated acquisitions of a free lock with this token, and how many of them were applied.
 fn acquisitions(token: &Value) -> (u32, u32) {
-    let mut dice = Dice::from_seed(7);
+    let mut rng = Rng::from_seed(7);
     let (mut generated, mut applied) = (0, 0);
     for _ in 0..20_000 {
-        let case = Case::generate(&name(), &mut dice);
+        let case = Case::generate(&name(), &mut rng);
         let (Some(row), Some(op)) = (&case.row, case.ops.first()) else { continue };
-        if row.get("token") == Some(token) && row.whole("expiresOn") == Some(0) && Feat::of(op) == Feat::Acquire {
+        if row.get("token") == Some(token) && row.whole("expiresOn") == Some(0) && OpTag::of(op) == OpTag::Acquire {
             generated += 1;
             applied += u32::from(matches!(apply(Some(row), op), Verdict::Applied(_)));
         }

@@ -12,21 +12,21 @@ mod sqlite;
 
 use std::sync::Arc;
 
-use dynamo_lock::conformance::{Options, PlantError, Report, Subject, run};
+use dynamo_lock::conformance::{InsertError, Options, Report, StoreUnderTest, run};
 use dynamo_lock::store::BoxFuture;
 use dynamo_lock::{LockName, Memory, Store};
 use dynamo_lock_protocol::Row;
 
 /// Two handles of one store, and a function that replaces rows directly.
-struct StoreUnderTest<P> {
+struct TestStore<P> {
     store: Arc<dyn Store>,
     other: Arc<dyn Store>,
     insert_raw: P,
 }
 
-impl<P> Subject for StoreUnderTest<P>
+impl<P> StoreUnderTest for TestStore<P>
 where
-    P: Fn(LockName, Option<Row>) -> BoxFuture<'static, Result<(), PlantError>> + Send + Sync,
+    P: Fn(LockName, Option<Row>) -> BoxFuture<'static, Result<(), InsertError>> + Send + Sync,
 {
     fn store(&self) -> Arc<dyn Store> {
         self.store.clone()
@@ -36,7 +36,7 @@ where
         self.other.clone()
     }
 
-    fn plant<'a>(&'a self, name: &'a LockName, row: Option<Row>) -> BoxFuture<'a, Result<(), PlantError>> {
+    fn insert_raw<'a>(&'a self, name: &'a LockName, row: Option<Row>) -> BoxFuture<'a, Result<(), InsertError>> {
         (self.insert_raw)(name.clone(), row)
     }
 }
@@ -44,11 +44,11 @@ where
 async fn run_on_memory(options: Options) -> Report {
     let memory = Memory::new();
     let rows = memory.clone();
-    let insert_raw = move |name, row| -> BoxFuture<'static, Result<(), PlantError>> {
-        rows.plant(&name, row);
+    let insert_raw = move |name, row| -> BoxFuture<'static, Result<(), InsertError>> {
+        rows.insert_raw(&name, row);
         Box::pin(async { Ok(()) })
     };
-    run(&StoreUnderTest { store: Arc::new(memory.clone()), other: Arc::new(memory), insert_raw }, options).await
+    run(&TestStore { store: Arc::new(memory.clone()), other: Arc::new(memory), insert_raw }, options).await
 }
 
 /// Entry point of the process that [`remote_store::RemoteStore`] starts. Otherwise it does nothing.
@@ -81,5 +81,5 @@ async fn equal_seeds_give_equal_coverage() {
 #[tokio::test]
 async fn too_few_cases_fail_the_coverage_check() {
     let report = run_on_memory(Options { cases: 3, ..Options::default() }).await;
-    assert_eq!(report.failed(), ["the generated ops reach every answer"]);
+    assert_eq!(report.failed(), ["the generated ops reach every outcome"]);
 }

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dynamo_lock::conformance::{Case, Dice, Options, PlantError, run};
+use dynamo_lock::conformance::internals::{Case, Rng};
+use dynamo_lock::conformance::{InsertError, Options, run};
 use dynamo_lock::store::BoxFuture;
 use dynamo_lock::{LockName, Sqlite, Store};
 use dynamo_lock_protocol::{Op, Row, Value, Verdict, apply};
 
-use crate::conformance::StoreUnderTest;
+use crate::conformance::TestStore;
 use crate::conformance::json;
 use crate::conformance::remote_store::RemoteStore;
 
@@ -24,7 +25,7 @@ impl RawConnection {
         Self(Mutex::new(connection))
     }
 
-    fn insert(&self, name: &LockName, row: Option<Row>) -> Result<(), PlantError> {
+    fn insert(&self, name: &LockName, row: Option<Row>) -> Result<(), InsertError> {
         let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match row {
             Some(row) => {
@@ -52,11 +53,11 @@ async fn check(other: impl FnOnce(&Sqlite) -> Arc<dyn Store>) {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Sqlite::open(directory.path().join("locks.db")).expect("opens");
     let (other, connection) = (other(&store), RawConnection::open(store.path()));
-    let insert_raw = move |name, row| -> BoxFuture<'static, Result<(), PlantError>> {
+    let insert_raw = move |name, row| -> BoxFuture<'static, Result<(), InsertError>> {
         let inserted = connection.insert(&name, row);
         Box::pin(async { inserted })
     };
-    run(&StoreUnderTest { store: Arc::new(store), other, insert_raw }, Options::default()).await.assert_passed();
+    run(&TestStore { store: Arc::new(store), other, insert_raw }, Options::default()).await.assert_passed();
 }
 
 #[tokio::test]
@@ -82,10 +83,10 @@ async fn sqlite_conforms_in_two_processes() {
 #[test]
 fn every_op_and_row_survives_json() {
     let name = LockName::new("it's \"here\" \\n \u{1F512}").expect("a name");
-    let mut dice = Dice::from_seed(1);
+    let mut rng = Rng::from_seed(1);
     let again = |op: &Op| json::op_of(&serde_json::from_str(&json::op(op).to_string()).expect("JSON"));
     for _ in 0..2_000 {
-        let case = Case::generate(&name, &mut dice);
+        let case = Case::generate(&name, &mut rng);
         let mut row = case.row;
         for op in case.ops {
             assert_eq!(again(&op), op);

@@ -129,7 +129,7 @@ fn missing_profile_is_an_error_despite_other_credentials() {
     for (query, variables) in [("", &KEYS[..]), ("", &[]), ("", &region), ("&region=eu-west-1", &KEYS)] {
         let answer = aws.open(&format!("dynamodb://Lock?profile=nosuch{query}"), variables);
         assert!(
-            answer.starts_with("Misconfigured: there is no profile `nosuch` in the AWS configuration: "),
+            answer.starts_with("Misconfigured: there is no profile `nosuch` in the AWS configuration; "),
             "{answer}"
         );
     }
@@ -152,6 +152,6 @@ fn unreadable_aws_configuration_is_reported() {
     let aws = AwsFiles::new();
     std::fs::write(&aws.config, "[profile work]\nhunter2\n").expect("a file");
     let answer = aws.open("dynamodb://Lock?profile=work&region=eu-west-1", &KEYS);
-    assert!(answer.starts_with("Misconfigured: the AWS configuration cannot be read: "), "{answer}");
+    assert!(answer.starts_with("Misconfigured: cannot read the AWS configuration: "), "{answer}");
     assert!(answer.contains(&aws.config) && answer.contains("line 2") && !answer.contains("hunter2"), "{answer}");
 }

@@ -21,10 +21,10 @@ use dynamo_lock::{LockName, Store};
 
 use super::World;
 use super::host::Host;
-use super::mutant::Mutant;
 use super::network::Link;
 use super::plan::Plan;
 use super::store::show;
+use crate::mutants::Fault;
 
 /// Writes that the mutant store forgets, in thousandths.
 const FORGOTTEN: u64 = 20;
@@ -125,7 +125,7 @@ impl Host {
 
     /// A fault of the store: it answers, and has written nothing.
     pub fn forgets(&self) -> bool {
-        self.world.mutant == Some(Mutant::Forgets) && self.roll(|dice| dice.chance(FORGOTTEN))
+        self.world.mutant.is(Fault::StoreForgets) && self.roll(|dice| dice.chance(FORGOTTEN))
     }
 }
 

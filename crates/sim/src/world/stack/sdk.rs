@@ -17,8 +17,8 @@ use serde_json::{Value as Json, json};
 use super::Real;
 use super::told::Told;
 use super::wire::{self, Wire};
+use crate::mutants::OpTag;
 use crate::world::host::{Host, Inside};
-use crate::world::mutant::Mutant;
 use crate::world::store::{show, show_op};
 use crate::world::{World, lock};
 
@@ -293,12 +293,11 @@ impl Real for Table {
 
 /// The request as a faulty service understands it.
 fn spoilt(world: &World, op: &Op, body: &str) -> String {
-    let renewal = matches!(op.kind, dynamo_lock_protocol::OpKind::Renew { .. });
-    match world.mutant {
-        Some(Mutant::Drop(_, "renewalSeq")) if renewal => {
-            wire::without(body, "ConditionExpression", " AND ", "#renewalSeq <")
-        }
-        Some(Mutant::Change("renew-same-guid")) if renewal => wire::without(body, "UpdateExpression", ", ", "#guid ="),
-        _ => body.to_owned(),
-    }
+    let unchecked = world.mutant.unchecked.filter(|unchecked| unchecked.tag == OpTag::of(op));
+    let unchecked = unchecked.map_or(&[][..], |unchecked| unchecked.attributes);
+    let body = unchecked
+        .iter()
+        .fold(body.to_owned(), |body, name| wire::without(&body, "ConditionExpression", " AND ", &format!("#{name} ")));
+    let lost = world.mutant.lost_changes(op).into_iter();
+    lost.fold(body, |body, name| wire::without(&body, "UpdateExpression", ", ", &format!("#{name} =")))
 }

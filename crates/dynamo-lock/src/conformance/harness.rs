@@ -1,0 +1,160 @@
+//! Access of the checks to a store: each request has a time limit, and each failure is a line of text.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Options, StoreUnderTest};
+use crate::clock::{Clock, SystemClock};
+use crate::store::{Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Value, Verdict};
+use crate::{Store, StoreErrorKind};
+
+/// Tries of a throttled request. The pauses between them add up to ten seconds.
+const TRIES: u32 = 10;
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Result of a check. The error describes the deviation.
+pub(super) type CheckResult = Result<(), String>;
+
+/// Outcome of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    Applied(Row),
+    Conflict(Option<Row>),
+}
+
+/// Handle to the store.
+#[derive(Clone, Debug)]
+pub(super) struct Handle {
+    store: Arc<dyn Store>,
+    timeout: Duration,
+    /// Name of the handle, for messages.
+    name: &'static str,
+}
+
+/// Store under test, with its two handles and the options of the run.
+pub(super) struct Harness<'a> {
+    pub store: &'a dyn StoreUnderTest,
+    pub options: &'a Options,
+    pub handles: [Handle; 2],
+}
+
+impl<'a> Harness<'a> {
+    pub fn new(store: &'a dyn StoreUnderTest, options: &'a Options) -> Self {
+        let handle = |store, name| Handle { store, timeout: options.timeout, name };
+        let handles = [handle(store.store(), "the first handle"), handle(store.other(), "the second handle")];
+        Self { store, options, handles }
+    }
+
+    /// Returns a lock name with the prefix of the run.
+    pub fn name(&self, rest: &str) -> Result<LockName, String> {
+        LockName::new(format!("{}{rest}", self.options.prefix))
+            .map_err(|e| format!("the prefix is not valid in a lock name: {e}"))
+    }
+
+    /// Replaces a row without a condition, or deletes it.
+    pub(super) async fn insert_raw(&self, name: &LockName, row: Option<Row>) -> CheckResult {
+        let inserted = with_timeout(self.options.timeout, self.store.insert_raw(name, row)).await;
+        inserted.ok_or("inserting a row took too long")?.map_err(|e| format!("cannot insert a row: {e}"))
+    }
+
+    /// Returns the handle for the `i`th request. The requests alternate between both handles.
+    pub fn handle(&self, i: usize) -> &Handle {
+        &self.handles[i % 2]
+    }
+
+    /// Reads the row strongly through both handles, and compares it with `expected`.
+    pub(super) async fn expect_row(&self, name: &LockName, expected: Option<&Row>, when: &str) -> CheckResult {
+        for handle in &self.handles {
+            let row = handle.read(name, Consistency::Strong).await?;
+            if row.as_ref() != expected {
+                return Err(format!(
+                    "{when}, a strong read through {} differs: {}",
+                    handle.name,
+                    difference(expected, row.as_ref())
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Handle {
+    pub(super) async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<Row>, String> {
+        self.request("read", || self.store.read(name, consistency)).await
+    }
+
+    pub(super) async fn list(&self, after: Option<&str>) -> Result<Page, String> {
+        self.request("list", || self.store.list(after)).await
+    }
+
+    pub(super) async fn write(&self, op: &Op) -> Result<Written, String> {
+        match self.request("write", || self.store.write(op)).await? {
+            Outcome::Applied(row) => Ok(Written::Applied(row)),
+            Outcome::Conflict(row) => Ok(Written::Conflict(row)),
+            other => Err(format!("a write returned Ok({other:?}); return a StoreError instead")),
+        }
+    }
+
+    async fn request<'a, T>(&'a self, what: &str, send: impl Fn() -> BoxFuture<'a, Answer<T>>) -> Result<T, String> {
+        for attempt in 0..TRIES {
+            let Some(answer) = with_timeout(self.timeout, send()).await else {
+                return Err(format!("a {what} took longer than {:?}", self.timeout));
+            };
+            let error = match answer.result {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            match error.kind() {
+                StoreErrorKind::Throttled => SystemClock.sleep(FIRST_PAUSE * (1 << attempt)).await,
+                StoreErrorKind::Refused | StoreErrorKind::Misconfigured => {
+                    return Err(format!("a {what} was refused: {error}"));
+                }
+                StoreErrorKind::Unanswered => return Err(format!("a {what} was not answered: {error}")),
+                StoreErrorKind::AccessDenied => return Err(format!("a {what} was not allowed: {error}")),
+            }
+        }
+        Err(format!("a {what} was throttled {TRIES} times in a row"))
+    }
+}
+
+/// Waits for a future. Returns `None` if it takes longer than the timeout.
+async fn with_timeout<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = future => Some(done),
+        () = SystemClock.sleep(timeout) => None,
+    }
+}
+
+/// Compares the outcome of a write with the specification.
+pub(super) fn compare(verdict: &Verdict, written: &Written) -> CheckResult {
+    match (verdict, written) {
+        (Verdict::Applied(expected), Written::Applied(row)) if expected == row => Ok(()),
+        (Verdict::Applied(expected), Written::Applied(row)) => {
+            Err(format!("it was applied, but with another row: {}", difference(Some(expected), Some(row))))
+        }
+        (Verdict::Conflict(expected), Written::Conflict(row)) if expected == row => Ok(()),
+        (Verdict::Conflict(expected), Written::Conflict(row)) => {
+            Err(format!("it is a conflict, but with another row: {}", difference(expected.as_ref(), row.as_ref())))
+        }
+        (verdict, written) => Err(format!("it must be {verdict:?}, and was {written:?}")),
+    }
+}
+
+/// Describes the attributes in which two rows differ.
+pub(super) fn difference(expected: Option<&Row>, found: Option<&Row>) -> String {
+    let (expected, found) = match (expected, found) {
+        (Some(expected), Some(found)) => (expected, found),
+        (Some(_), None) => return "there is no row, and there must be one".to_owned(),
+        (None, Some(_)) => return "there is a row, and there must be none".to_owned(),
+        (None, None) => return "none".to_owned(),
+    };
+    let show = |value: Option<&Value>| value.map_or("missing".to_owned(), |value| format!("{value:?}"));
+    let mut names: Vec<_> = expected.attributes().chain(found.attributes()).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let differing = names.into_iter().filter(|name| expected.get(name) != found.get(name));
+    let differing =
+        differing.map(|name| format!("{name:?} is {}, not {}", show(found.get(name)), show(expected.get(name))));
+    differing.collect::<Vec<_>>().join("; ")
+}

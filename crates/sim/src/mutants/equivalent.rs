@@ -1,0 +1,42 @@
+//! Mutants that no check of the simulator can notice, with the argument.
+
+const FORMAT: &str = "no client of these worlds writes rows of another format; the conformance checks of the stores do";
+const REDUNDANT: &str = "each acquisition has one lease ID and one token, so checking either is enough; see the mutants \
+                         …-without-owner, which check neither";
+const TWICE: &str = "a row with this lease ID is free only after its own release, which then is applied twice";
+
+/// Mutants without an effect on what is promised, by name.
+pub const EQUIVALENT: &[(&str, &str)] = &[
+    ("acquire-without-v", FORMAT),
+    ("acquire-without-kind", FORMAT),
+    ("acquire-without-guid", FORMAT),
+    ("acquire-without-token", FORMAT),
+    ("renew-without-v", FORMAT),
+    ("release-without-v", FORMAT),
+    ("clean-up-without-v", FORMAT),
+    ("revoke-without-v", FORMAT),
+    ("revoke-without-kind", FORMAT),
+    ("revoke-without-guid", FORMAT),
+    ("force-revoke-without-v", FORMAT),
+    ("force-revoke-without-kind", FORMAT),
+    ("force-revoke-without-guid", FORMAT),
+    ("check-without-v", FORMAT),
+    ("renew-without-lease-id", REDUNDANT),
+    ("release-without-lease-id", REDUNDANT),
+    ("release-without-token", REDUNDANT),
+    ("check-without-lease-id", REDUNDANT),
+    ("renew-without-expires-on", "a free row has no renewal sequence number, which a renewal checks, too"),
+    ("release-without-expires-on", TWICE),
+    ("clean-up-without-expires-on", TWICE),
+    (
+        "take-over-without-token",
+        "a version occurs twice only if its acquire is applied twice, and no client believes in that orphaned lease",
+    ),
+    ("revoke-same-guid", "the token, which a takeover checks, too, has changed"),
+    ("mark-stays", "a release that cannot know its outcome returns Unknown once more than it must"),
+    ("purge-at-once", "no lease of these worlds lasts for the eight days; the test of lesson 23 has one that does"),
+];
+
+/// Mutants that have an effect too rarely for the simulator, each with the test of the product that notices it.
+pub const RARE: &[(&str, &str)] =
+    &[("legacy-get-without-token", "lesson_51_a_version_that_came_back_with_another_token_is_not_overwritten")];

@@ -1,0 +1,386 @@
+//! The list of mutants.
+
+use dynamo_lock_protocol::{Change, EXPIRY_PAD, Op, OpKind, Value, attr};
+
+use super::equivalent::{EQUIVALENT, RARE};
+use super::{ChangeFault, Expected, Fault, Mutant, MutantConfig, OpTag, Unchecked, set_name};
+
+/// Attributes that each kind of write checks: each conjunct of the conditions in `docs/protocol.md`, section 3.
+const CHECKED: &[(OpTag, &[&str])] = &[
+    (OpTag::Acquire, &[attr::V, attr::KIND, attr::GUID, attr::EXPIRES_ON, attr::TOKEN, attr::LEASE_ID]),
+    (OpTag::TakeOver, &[attr::GUID, attr::TOKEN]),
+    (OpTag::Renew, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::RENEWAL_SEQ]),
+    (OpTag::Release, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
+    (OpTag::CleanUp, &[attr::V, attr::LEASE_ID, attr::EXPIRES_ON]),
+    (OpTag::Revoke, &[attr::V, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
+    (OpTag::ForceRevoke, &[attr::V, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
+    (OpTag::LegacyGet, &[attr::GUID, attr::TOKEN]),
+    (OpTag::Check, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
+];
+
+/// Pairs of attributes of which each alone suffices, so that both have to be unchecked.
+const UNCHECKED: &[(&str, Unchecked)] = &[
+    ("renew-without-owner", Unchecked { tag: OpTag::Renew, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
+    ("release-without-owner", Unchecked { tag: OpTag::Release, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
+    ("check-without-owner", Unchecked { tag: OpTag::Check, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
+    // A free row has no renewal sequence number.
+    ("renew-without-held", Unchecked { tag: OpTag::Renew, attributes: &[attr::EXPIRES_ON, attr::RENEWAL_SEQ] }),
+];
+
+/// Changes that a write omits or makes differently.
+const CHANGES: &[(&str, ChangeFault)] = &[
+    ("renew-same-guid", |op, _, changes| unset(op, OpTag::Renew, attr::GUID, changes)),
+    ("take-over-same-guid", |op, _, changes| unset(op, OpTag::TakeOver, attr::GUID, changes)),
+    ("revoke-same-guid", |op, _, changes| unset(op, OpTag::Revoke, attr::GUID, changes)),
+    ("release-same-guid", |op, row, changes| {
+        if frees(op) && row.is_some() {
+            changes.retain(|change| set_name(change) != Some(attr::GUID));
+        }
+    }),
+    ("same-token", |op, row, changes| {
+        if acquires(op) && row.is_some() {
+            changes.retain(|change| !matches!(change, Change::Next(..)));
+        }
+    }),
+    ("token-restarts", |_, _, changes| {
+        for change in changes {
+            if let Change::Next(token, floor) = *change {
+                *change = Change::Set(token, Value::from(floor + 1));
+            }
+        }
+    }),
+    ("renew-old-lease", |op, _, changes| unset(op, OpTag::Renew, attr::LEASE_MS, changes)),
+    ("renew-old-end", |op, _, changes| unset(op, OpTag::Renew, attr::EXPIRES_ON, changes)),
+    ("renew-drops-data", |op, _, changes| {
+        if OpTag::of(op) == OpTag::Renew {
+            changes.retain(|change| set_name(change) != Some(attr::DATA));
+            changes.push(Change::Remove(attr::DATA));
+        }
+    }),
+    ("timestamp-stays", |op, _, changes| {
+        if !frees(op) {
+            changes.retain(|change| !matches!(change, Change::Remove(attr::EXPIRY_CLOCK)));
+        }
+    }),
+    ("always-timestamped", |op, _, changes| {
+        for change in changes.iter_mut().filter(|_| !frees(op)) {
+            if matches!(change, Change::Remove(attr::EXPIRY_CLOCK)) {
+                *change = Change::Set(attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into());
+            }
+        }
+    }),
+    ("no-pad", |_, _, changes| shorten(changes, EXPIRY_PAD.as_millis() as u64)),
+    ("half-pad", |_, _, changes| shorten(changes, EXPIRY_PAD.as_millis() as u64 / 2)),
+    ("release-holds", |op, _, changes| {
+        if frees(op) {
+            changes.retain(|change| set_name(change) != Some(attr::EXPIRES_ON));
+        }
+    }),
+    ("release-drops-token", |op, _, changes| {
+        if frees(op) {
+            changes.push(Change::Remove(attr::TOKEN));
+        }
+    }),
+    ("revoke-frees", |op, _, changes| {
+        if OpTag::of(op) == OpTag::Revoke {
+            changes.push(Change::Set(attr::EXPIRES_ON, 0.into()));
+        }
+    }),
+    ("revoke-unmarked", |_, _, changes| changes.retain(|change| set_name(change) != Some(attr::REVOKED_TOKEN))),
+    ("revoke-same-lease-id", |op, _, changes| {
+        if OpTag::of(op) == OpTag::Revoke {
+            changes.retain(|change| !matches!(change, Change::Set(attr::LEASE_ID | attr::TOKEN, _)));
+        }
+    }),
+    ("revoke-drops-lease", |op, _, changes| {
+        if OpTag::of(op) == OpTag::Revoke {
+            changes.push(Change::Remove(attr::LEASE_MS));
+        }
+    }),
+    ("force-revoke-holds", |op, _, changes| unset(op, OpTag::ForceRevoke, attr::EXPIRES_ON, changes)),
+    ("mark-stays", |_, _, changes| changes.retain(|change| !matches!(change, Change::Remove(attr::REVOKED_TOKEN)))),
+    ("purge-at-once", |op, _, changes| {
+        if !acquires(op) {
+            changes.retain(|change| set_name(change) != Some(attr::TTL));
+        }
+    }),
+    ("purge-soon", |_, _, changes| {
+        for change in changes {
+            if let Change::Set(attr::TTL, on) = change {
+                *on = 1_700_000_002.into();
+            }
+        }
+    }),
+    ("legacy-drops-token", |_, _, changes| strip(changes, attr::TOKEN)),
+    ("legacy-drops-data", |_, _, changes| strip(changes, attr::DATA)),
+];
+
+/// Faults that only the explorer can make, with the configuration that finds them.
+const EXPLORER: &[(&str, &str, Fault)] = &[
+    ("no-margin", "drift", Fault::SentLate(20)),
+    ("half-margin", "drift", Fault::SentLate(15)),
+    ("waiter-from-request", "basics", Fault::WaiterCountsFromRequest),
+    ("waiter-own-lease", "leases", Fault::WaiterUsesOwnLease),
+    ("waiter-larger-clock", "slewed", Fault::WaiterUsesLargerClock),
+    ("holder-smaller-clock", "sleep", Fault::HolderUsesSmallerClock),
+    ("suspension-not-counted", "sleep", Fault::SuspensionNotCounted),
+    ("no-r5", "basics", Fault::ReportsWithoutCheck),
+    ("no-r6", "freeze", Fault::HolderDateBack(1000)),
+    ("no-r6-legacy", "legacy", Fault::HolderDateBack(1000)),
+    ("no-r6-dateless", "dateless", Fault::DatelessConfirms),
+    ("reader-eager", "service", Fault::ReaderDateAhead(8)),
+    ("reader-dateless", "service", Fault::ReaderIgnoresDates),
+    ("sample-swapped", "legacy", Fault::SampleSwapped),
+    ("waits-twice", "drift", Fault::WaiterLeasePercent(200)),
+    ("waits-half", "drift", Fault::WaiterLeasePercent(50)),
+    ("lease-id-per-acquisition", "abandoned", Fault::LeaseIdPerAcquisition),
+    ("version-per-host", "copies", Fault::VersionPerHost),
+    ("drop-leaves-row", "drops", Fault::DropWithoutCleanUp),
+    ("clean-up-is-forgotten", "abandoned", Fault::CleanUpForgotten),
+    ("hold-not-extended", "hold", Fault::HoldIsNotExtended),
+    ("hold-drop-leaves-row", "hold-drops", Fault::DropWithoutCleanUp),
+    ("hold-no-r6", "hold-freeze", Fault::HolderDateBack(1000)),
+    ("hold-dateless", "hold-dates", Fault::DatelessConfirms),
+    ("hold-key-without-pad", "hold-key", Fault::HoldKeyWithoutPad),
+    ("inspect-eager", "inspect", Fault::ReaderDateAhead(8)),
+    ("inspect-wall-clock", "inspect-slow", Fault::ReaderTrustsWallClocks),
+    ("valid-until-released", "basics", Fault::ValidUntilReleased),
+    ("release-forgets", "release", Fault::UnknownReleaseIsThrottled),
+    ("renews-released", "release", Fault::RenewsAfterRelease),
+];
+
+/// Faults that only the worlds can make.
+const WORLDS: &[(&str, Fault)] = &[
+    ("wild-dates", Fault::WildDates),
+    ("wild-clocks", Fault::WildClocks),
+    ("upper-without-delta", Fault::DatesOff(-2)),
+    ("upper-without-second", Fault::DatesOff(-1)),
+    ("timestamp-by-lower", Fault::DatesOff(-5)),
+    ("lower-without-delta", Fault::DatesOff(2)),
+    ("lower-ahead", Fault::DatesOff(5)),
+    ("dates-from-wall", Fault::DatesFromWall),
+    ("no-wall-jump", Fault::WallJumpsNotCounted),
+    ("wall-extends", Fault::WallExtends),
+    ("late-timer", Fault::TimersLate),
+    ("spinning", Fault::TimersAtOnce),
+    ("no-timeout", Fault::LongTimersNever),
+    ("random-repeats", Fault::RandomRepeats),
+    ("no-skew", Fault::LegacySkew(0)),
+    ("half-skew", Fault::LegacySkew(1000)),
+    ("double-poll", Fault::SlowPolls),
+    ("store-forgets", Fault::StoreForgets),
+    ("conflict-is-ignored", Fault::RenewalConflictIgnored),
+    ("release-guesses", Fault::UnknownReleaseIsOk),
+    ("release-after-loss-is-ok", Fault::LostReleaseIsOk),
+    ("revoke-reports-done", Fault::EndedRevokeIsOk),
+];
+
+/// Mutants of writes that the explorer finds, too, with the configuration.
+const EXPLORED_WRITES: &[(&str, &str)] = &[
+    ("renew-without-renewal-seq", "copies"),
+    ("renew-without-held", "release"),
+    ("renew-without-owner", "renewals"),
+    ("release-without-owner", "release"),
+    ("acquire-without-lease-id", "release"),
+    ("take-over-without-guid", "copies"),
+    ("renew-same-guid", "copies"),
+    ("renew-old-lease", "hold"),
+    ("token-restarts", "basics"),
+    ("revoke-frees", "revoke"),
+    ("revoke-unmarked", "revoke"),
+    ("revoke-drops-lease", "revoke"),
+    ("force-revoke-holds", "force"),
+    ("purge-soon", "ttl"),
+];
+
+/// Returns all mutants.
+pub fn all() -> Vec<Mutant> {
+    let mut all = Vec::new();
+    for (tag, attributes) in CHECKED {
+        for attribute in *attributes {
+            let unchecked = Unchecked { tag: *tag, attributes: std::slice::from_ref(attribute) };
+            let config = MutantConfig { unchecked: Some(unchecked), ..MutantConfig::NONE };
+            all.push(write(format!("{tag}-without-{}", kebab(attribute)), config));
+        }
+    }
+    for (name, unchecked) in UNCHECKED {
+        all.push(write((*name).to_owned(), MutantConfig { unchecked: Some(*unchecked), ..MutantConfig::NONE }));
+    }
+    for (name, changes) in CHANGES {
+        all.push(write((*name).to_owned(), MutantConfig { changes: Some(*changes), ..MutantConfig::NONE }));
+    }
+    let fault = |fault| MutantConfig { fault: Some(fault), ..MutantConfig::NONE };
+    all.push(mutant("holder-from-answer", fault(Fault::HolderCountsFromAnswer), Some("basics"), true));
+    let unchecked = Unchecked { tag: OpTag::Renew, attributes: &[attr::TOKEN] };
+    let late = MutantConfig { unchecked: Some(unchecked), ..fault(Fault::LateAnswersCount) };
+    all.push(mutant("late-answers", late, Some("ghost"), false));
+    all.extend(EXPLORER.iter().map(|(name, config, f)| mutant(name, fault(*f), Some(config), false)));
+    all.extend(WORLDS.iter().map(|(name, f)| mutant(name, fault(*f), None, true)));
+    all
+}
+
+/// Returns the mutant with this name.
+///
+/// # Errors
+/// A message for the user if there is none.
+pub fn find(name: &str) -> Result<Mutant, String> {
+    let found = all().into_iter().find(|mutant| mutant.name == name);
+    found.ok_or_else(|| format!("unknown mutant {name:?}; `dynamo-lock-sim mutants --list` lists them"))
+}
+
+fn write(name: String, config: MutantConfig) -> Mutant {
+    let explore = EXPLORED_WRITES.iter().find(|(known, _)| *known == name).map(|(_, config)| *config);
+    mutant(&name, config, explore, true)
+}
+
+fn mutant(name: &str, config: MutantConfig, explore: Option<&'static str>, worlds: bool) -> Mutant {
+    let of = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    let expected = match (of(EQUIVALENT), of(RARE)) {
+        (Some(reason), _) => Expected::Equivalent(reason),
+        (None, Some(test)) => Expected::Rare(test),
+        (None, None) => Expected::Killed,
+    };
+    Mutant { name: name.to_owned(), config, explore, worlds, expected }
+}
+
+fn kebab(attribute: &str) -> String {
+    attribute.chars().fold(String::new(), |name, c| match c.is_ascii_uppercase() {
+        true => name + "-" + &c.to_ascii_lowercase().to_string(),
+        false => name + &c.to_string(),
+    })
+}
+
+fn acquires(op: &Op) -> bool {
+    matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. })
+}
+
+fn frees(op: &Op) -> bool {
+    matches!(op.kind, OpKind::Release { .. })
+}
+
+/// Removes the change of one attribute by one kind of write.
+fn unset(op: &Op, tag: OpTag, attribute: &str, changes: &mut Vec<Change>) {
+    changes.retain(|change| OpTag::of(op) != tag || set_name(change) != Some(attribute));
+}
+
+/// Ends a row with a service timestamp this much earlier.
+fn shorten(changes: &mut [Change], ms: u64) {
+    if !changes.iter().any(|change| set_name(change) == Some(attr::EXPIRY_CLOCK)) {
+        return;
+    }
+    for change in changes {
+        if let Change::Set(attr::EXPIRES_ON, Value::N(end)) = change {
+            let end = end.parse_int().unwrap_or_default() as u64;
+            *change = Change::Set(attr::EXPIRES_ON, end.saturating_sub(ms).into());
+        }
+    }
+}
+
+/// Removes an attribute from the row that replaces another.
+fn strip(changes: &mut [Change], attribute: &str) {
+    for change in changes {
+        if let Change::Replace(row) = change {
+            row.remove(attribute);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dynamo_lock_protocol::{Condition, Ends, FencingToken, Lease, LeaseId, LockName, RecordVersion, Row, Target};
+
+    use super::*;
+    use crate::explore::configs;
+    use crate::mutants::without;
+
+    fn names(condition: &Condition, into: &mut Vec<&'static str>) {
+        match condition {
+            Condition::Missing(name)
+            | Condition::Equals(name, _)
+            | Condition::Differs(name, _)
+            | Condition::Below(name, _)
+            | Condition::Above(name, _) => into.push(name),
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| names(part, into)),
+        }
+    }
+
+    fn ops() -> Vec<Op> {
+        let (lease_id, version) = (LeaseId::from_random(1), RecordVersion::from_random(2));
+        let token = FencingToken::new(7);
+        let ends = Ends { expires_on: 9, service_timestamp: false, ttl: 9 };
+        let lease = Lease {
+            lease_id: lease_id.clone(),
+            token_floor: token,
+            lease_ms: 1000,
+            ends,
+            owner: "o".to_owned(),
+            acquired_on: 1,
+            data: None,
+            liveness_key: None,
+        };
+        let target = || Target::Token(token);
+        let mut legacy = Row::default();
+        legacy.set(attr::GUID, "g".into());
+        legacy.set(attr::TOKEN, 7.into());
+        let kinds = [
+            OpKind::Acquire(lease.clone()),
+            OpKind::TakeOver { lease, seen: version.clone(), seen_token: Some(token) },
+            OpKind::Renew { lease_id: lease_id.clone(), token, renewal_seq: 1, lease_ms: 1000, ends, data: None },
+            OpKind::Release { lease_id: lease_id.clone(), token: Some(token), ttl: 9 },
+            OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9 },
+            OpKind::Revoke { target: target(), lease_id: lease_id.clone() },
+            OpKind::ForceRevoke { target: target(), lease_id, ttl: 9 },
+            OpKind::LegacyGet { seen: Some(legacy), expires_on: 9 },
+        ];
+        let name = LockName::new("a").expect("the name is valid");
+        kinds.into_iter().map(|kind| Op { name: name.clone(), version: version.clone(), kind }).collect()
+    }
+
+    #[test]
+    fn every_conjunct_has_a_mutant() {
+        for op in ops() {
+            let mut checked = Vec::new();
+            names(&op.condition(), &mut checked);
+            checked.retain(|name| *name != attr::NAME);
+            checked.sort_unstable();
+            checked.dedup();
+            let (_, known) = CHECKED.iter().find(|(tag, _)| *tag == OpTag::of(&op)).expect("each tag has a row");
+            let mut known = known.to_vec();
+            known.sort_unstable();
+            assert_eq!(checked, known, "{}", OpTag::of(&op));
+        }
+    }
+
+    #[test]
+    fn unchecked_attribute_is_not_in_condition() {
+        for op in ops() {
+            let (_, known) = CHECKED.iter().find(|(tag, _)| *tag == OpTag::of(&op)).expect("each tag has a row");
+            for name in *known {
+                let mut left = Vec::new();
+                names(&without(op.condition(), &[name]), &mut left);
+                assert!(!left.contains(name), "{} {name}", OpTag::of(&op));
+            }
+        }
+    }
+
+    #[test]
+    fn mutant_names_and_configurations_are_valid() {
+        let all = all();
+        for (n, mutant) in all.iter().enumerate() {
+            assert!(all[..n].iter().all(|other| other.name != mutant.name), "{} occurs twice", mutant.name);
+            assert!(mutant.worlds || mutant.explore.is_some(), "{} is searched nowhere", mutant.name);
+            if let Some(name) = mutant.explore {
+                assert!(configs::all().iter().any(|config| config.name == name), "{}: no {name}", mutant.name);
+            }
+        }
+    }
+
+    #[test]
+    fn expected_results_name_mutants() {
+        let all = all();
+        for (name, reason) in EQUIVALENT.iter().chain(RARE) {
+            assert!(all.iter().any(|mutant| mutant.name == *name), "{name}");
+            assert!(reason.len() > 20, "{name} needs an argument");
+        }
+    }
+}
