@@ -1,40 +1,46 @@
+//! Limits, and the durations of an acquisition.
+
 use std::fmt;
 use std::time::Duration;
 
-/// The shortest lease of a client.
+/// Minimum lease of a client.
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
-/// The longest lease of a client; only a hold may be longer.
+/// Maximum lease of a client. Only a hold may be longer.
 pub const LEASE_MAX: Duration = Duration::from_secs(3600);
-/// The longest hold, and the longest lease that a row may name.
+/// Maximum duration of a hold, and the maximum lease that a row may contain.
 pub const HOLD_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// A2: how far the rate of a lease clock may be from real time, in thousandths (0.5 %).
+/// Maximum deviation of a lease clock's rate from real time, in thousandths: 0.5 % (A2).
 pub const DRIFT_PER_MILLE: u64 = 5;
-/// What a stamp is ahead of the lease's end, so that R6 does not eat short leases (§5).
+/// Time from the end of a lease to the `expiresOn` in its row, so that R6 does not shorten short leases (§5).
 pub const EXPIRY_PAD: Duration = Duration::from_secs(3);
-/// How far ahead of the lease's end `purgeOn` is at least: seven days, and one for a wall clock that is a day slow.
+/// Time from the end of a lease to the `ttl` of its row: seven days, and one day for a wall clock that is a day slow.
 pub const TTL_MARGIN: Duration = Duration::from_secs(8 * 24 * 3600);
-/// How far ahead of the time a token is seeded where a row has lost its own: a lock's first token may come from a wall
-/// clock that is a day fast.
+/// Time by which a token floor is ahead of the clock if the row has lost its token, because the lock's first token may
+/// come from a wall clock that is a day fast.
 pub(crate) const FLOOR_AHEAD: Duration = Duration::from_secs(24 * 3600);
-/// The longest owner text, in bytes.
+/// Maximum length of an owner label, in bytes.
 pub const OWNER_MAX: usize = 256;
-/// The longest payload, in bytes.
+/// Maximum length of a payload, in bytes.
 pub const DATA_MAX: usize = 4096;
 
-/// The longest heartbeat: so often the service clock is heard of, whatever the lease.
+/// Maximum time between two renewals, so that a sample of the service clock is always recent.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
-/// The longest that one try may take, however long the lease.
+/// Maximum time for one try of a request, even if the lease is long.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
+/// Part of the margin for delays of the scheduler. Also the minimum heartbeat.
 const SCHEDULING_SLACK: Duration = Duration::from_millis(10);
 /// Shortest pause between two tries of a write.
 pub(crate) const RETRY_MIN: Duration = Duration::from_millis(25);
-/// Longest pause between two tries of a write whose deadline does not matter.
+/// Longest pause between two tries of a release or revocation.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Shortest pause between two polls.
 const POLL_MIN: Duration = Duration::from_millis(25);
+/// Longest pause between two polls.
 const POLL_MAX: Duration = Duration::from_secs(1);
+/// Default tolerance for the wall clocks of npm dynamo-lock clients.
 const LEGACY_SKEW: Duration = Duration::from_secs(2);
 
-/// The durations that one acquisition lives by, checked against one another. Valid once it exists.
+/// Durations of an acquisition. A value is always valid, because every constructor checks the inequalities between them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Timing {
     lease: Duration,
@@ -45,7 +51,10 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// For a lease of 1 s to 1 h: heartbeat min(lease/4, 5 min), polls from 25 ms to min(1 s, lease/20), legacy skew 2 s.
+    /// Returns the durations for a lease of 1 s to 1 h.
+    ///
+    /// The heartbeat is a quarter of the lease, at most 5 minutes. Pauses between polls are 25 ms to a twentieth of the
+    /// lease, at most 1 s. The legacy skew is 2 s.
     ///
     /// # Errors
     /// [`ConfigError::Lease`] outside that range.
@@ -56,7 +65,7 @@ impl Timing {
         Ok(Self::unchecked(lease))
     }
 
-    /// For a hold of 1 s to 30 days, which nothing renews.
+    /// Returns the durations for a hold of 1 s to 30 days.
     ///
     /// # Errors
     /// [`ConfigError::Lease`] outside that range.
@@ -68,14 +77,14 @@ impl Timing {
     }
 
     fn unchecked(lease: Duration) -> Self {
-        // The row counts leases in whole milliseconds.
+        // Rows store leases in whole milliseconds.
         let lease = Duration::from_millis(lease.as_millis() as u64);
         let poll_max = POLL_MAX.min(lease / 20);
         let heartbeat = HEARTBEAT_MAX.min(lease / 4);
         Self { lease, heartbeat, poll_min: POLL_MIN.min(poll_max), poll_max, legacy_skew: LEGACY_SKEW }
     }
 
-    /// With another lease; heartbeat and polls follow from it.
+    /// Returns the durations for another lease. Heartbeat and polls are derived from it; the legacy skew stays.
     ///
     /// # Errors
     /// [`ConfigError`] if the lease is out of range.
@@ -83,7 +92,7 @@ impl Timing {
         Ok(Self { legacy_skew: self.legacy_skew, ..Self::new(lease)? })
     }
 
-    /// With a heartbeat of at least 10 ms, at most a third of the lease and at most 5 minutes.
+    /// Sets the time between two renewals: at least 10 ms, at most a third of the lease and at most 5 minutes.
     ///
     /// # Errors
     /// [`ConfigError::Heartbeat`] outside that range.
@@ -95,7 +104,7 @@ impl Timing {
         Ok(self)
     }
 
-    /// With pauses between polls from `min` (at least 1 ms) to `max` (at most 1 min).
+    /// Sets the pauses between polls: from `min`, at least 1 ms, to `max`, at most 1 minute.
     ///
     /// # Errors
     /// [`ConfigError::Poll`] outside that range, or if `min` is more than `max`.
@@ -107,86 +116,89 @@ impl Timing {
         Ok(self)
     }
 
-    /// With this tolerance for the wall clocks of legacy clients: how long past its `expiresOn` a row of theirs is
-    /// still respected.
+    /// Sets the tolerance for the wall clocks of npm dynamo-lock clients: the time after its `expiresOn` during which
+    /// their row is still respected. The default is 2 s.
     pub fn with_legacy_skew(mut self, skew: Duration) -> Self {
         self.legacy_skew = skew;
         self
     }
 
-    /// The lease: how long others respect the lock after the holder was last heard of.
+    /// Returns the lease: if the holder crashes, other clients acquire the lock after this time.
     pub fn lease(&self) -> Duration {
         self.lease
     }
 
-    /// Time from one renewal to the next.
+    /// Returns the time between two renewals.
     pub fn heartbeat(&self) -> Duration {
         self.heartbeat
     }
 
-    /// How long past its `expiresOn` a legacy row is respected.
+    /// Returns the time after its `expiresOn` during which a row of npm dynamo-lock is respected.
     pub fn legacy_skew(&self) -> Duration {
         self.legacy_skew
     }
 
-    /// How long one try may take, a quarter of the lease and at most 10 s: an attempt that takes longer counts as unanswered.
+    /// Returns the maximum time for one try of a request, a quarter of the lease and at most 10 s. A try that takes longer
+    /// counts as unanswered.
     pub fn attempt_timeout(&self) -> Duration {
         ATTEMPT_MAX.min(self.lease / 4)
     }
 
+    /// Returns the shortest and the longest pause between two polls.
     pub(crate) fn poll_range(&self) -> (Duration, Duration) {
         (self.poll_min, self.poll_max)
     }
 
-    /// R1: how long the holder of such a lease believes, counted from `sent_at`.
+    /// Returns the local validity of a lease, counted from `sent_at` (R1).
     pub(crate) fn validity(lease: Duration) -> Duration {
         lease.saturating_sub(margin(lease))
     }
 }
 
-/// 1 % of the lease, twice what two clocks may drift apart by (A2), and 10 ms for scheduling.
+/// Returns the safety margin of a lease: 1 % of it, because the clocks of holder and waiter may each deviate by 0.5 % (A2),
+/// and 10 ms for scheduling.
 fn margin(lease: Duration) -> Duration {
     lease * (2 * DRIFT_PER_MILLE as u32) / 1000 + SCHEDULING_SLACK
 }
 
-/// Why a configuration cannot be: one sentence each, with what to do.
+/// Error returned for an invalid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The lease is out of range.
     Lease {
-        /// What was asked for.
+        /// The rejected lease.
         lease: Duration,
-        /// The longest allowed here.
+        /// Maximum lease.
         max: Duration,
     },
     /// The heartbeat is out of range for the lease.
     Heartbeat {
-        /// What was asked for.
+        /// The rejected heartbeat.
         heartbeat: Duration,
-        /// The lease that it should keep.
+        /// Lease that it would renew.
         lease: Duration,
     },
     /// The range of pauses between polls is empty or out of range.
     Poll {
-        /// The shortest pause.
+        /// Shortest pause.
         min: Duration,
-        /// The longest pause.
+        /// Longest pause.
         max: Duration,
     },
-    /// The owner text is empty or too long.
+    /// The owner label is empty or too long.
     Owner {
-        /// Its length in bytes.
+        /// Length of the label in bytes.
         bytes: usize,
     },
     /// The payload is too long.
     Data {
-        /// Its length in bytes.
+        /// Length of the payload in bytes.
         bytes: usize,
     },
-    /// The longest holding time is too short to be of use.
+    /// The maximum holding time is too short.
     MaxHold {
-        /// What was asked for.
+        /// The rejected maximum.
         max_hold: Duration,
     },
 }

@@ -142,9 +142,6 @@ impl Context<'_> {
         {
             row.set(attr::LEASE_MS, (lease * percent / 100).into());
         }
-        if self.mutant.is(Fault::ReaderTrustsWallClocks) {
-            row.set(attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into());
-        }
         row
     }
 

@@ -250,7 +250,7 @@ fn holds() -> Vec<Config> {
             ..config(
                 "hold-dates",
                 "a hold with responses without a date and a slow wall clock, beside the original client",
-                vec![0, 3000, 9000],
+                vec![0, 9000],
                 vec![behind(-40_000, hold(12_000)), client(1)],
                 Budget { legacy: 1, ..Budget::default() },
             )

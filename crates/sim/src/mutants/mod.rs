@@ -164,8 +164,6 @@ pub enum Fault {
     HoldIsNotExtended,
     /// The liveness key of a hold has no pad for the time until its acquire is sent.
     HoldKeyWithoutPad,
-    /// §5: a reader compares the `expiresOn` of a wall clock with service time.
-    ReaderTrustsWallClocks,
 
     // Worlds: faults of the environment of a client.
     /// A4: the dates of one service host are 10 s fast, those of another 10 s slow.
