@@ -1,19 +1,19 @@
-//! Names of locks.
+//! [`LockName`]: a valid name of a lock.
 
 use std::fmt;
 
-/// Maximum length of a lock name in bytes, because DynamoDB has this limit for a partition key.
+/// Maximum length of a lock name in bytes. This is DynamoDB's limit for a partition key.
 pub const NAME_MAX: usize = 2048;
 
-/// Name of a lock: 1 to 2,048 bytes of UTF-8 without control characters. A value is always valid.
+/// Name of a lock: 1 to 2,048 bytes of UTF-8 without control characters. Names are compared byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LockName(String);
 
 impl LockName {
-    /// Checks a name.
+    /// Creates a name.
     ///
     /// # Errors
-    /// [`NameError`] if the name is empty, too long or contains a control character.
+    /// [`NameError`] if the name is empty, too long, or contains a control character.
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
         if name.is_empty() {
@@ -63,7 +63,9 @@ pub enum NameError {
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => write!(f, "a lock name must not be empty: name the task or resource that the lock protects"),
+            Self::Empty => {
+                write!(f, "a lock name must not be empty: choose a name for the task that the lock protects")
+            }
             Self::TooLong { bytes } => {
                 write!(f, "a lock name has at most {NAME_MAX} bytes, this one has {bytes}: use a shorter one or a hash")
             }

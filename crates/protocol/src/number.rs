@@ -1,14 +1,15 @@
-//! Decimal numbers of rows.
+//! [`Number`]: a number as DynamoDB stores it.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-/// Number of a row as decimal text, because rows of npm dynamo-lock may contain fractions and more digits than a `u64`.
+/// Number in a row, kept as decimal text, because rows of other clients may contain fractions and more digits than fit
+/// into a `u64`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Number(String);
 
 impl Number {
-    /// Parses decimal text. Returns `None` if the text is not a finite number.
+    /// Creates a number from decimal text. Returns `None` if the text is not a finite number.
     pub fn parse(text: &str) -> Option<Self> {
         let finite = text.parse::<f64>().is_ok_and(f64::is_finite);
         let digits = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
@@ -25,8 +26,8 @@ impl Number {
         self.0.parse().ok()
     }
 
-    /// Returns the result of JavaScript's `parseInt`, with which npm dynamo-lock reads numbers: an optional sign and the
-    /// leading digits. Returns `None` for not-a-number. Large values saturate.
+    /// Returns the value that JavaScript's `parseInt` returns for the text, because npm dynamo-lock reads numbers with
+    /// it: an optional sign and the leading digits. Returns `None` for not-a-number. Saturates at the limits of `i64`.
     pub fn parse_int(&self) -> Option<i64> {
         let (negative, digits) = match self.0.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -40,14 +41,14 @@ impl Number {
         Some(if negative { -value } else { value })
     }
 
-    /// Returns the number plus one. The digits after the decimal point stay. The number must not be negative or have an
-    /// exponent.
+    /// Returns the number plus one; the digits after the point are kept. Requires a number from 0 without an exponent.
     pub(crate) fn plus_one(&self) -> Self {
         let (whole, rest) = self.0.split_at(self.0.find('.').unwrap_or(self.0.len()));
         Self(format!("{}{rest}", whole.parse::<u128>().unwrap_or(0).saturating_add(1)))
     }
 
-    /// Compares the number with a whole number, exactly. Only a number in exponent notation is compared as a float.
+    /// Compares the number with a whole number. The result is exact, except that a number in exponent notation is
+    /// compared as a float.
     pub fn compare(&self, other: u64) -> Ordering {
         let (whole, fraction) = self.0.split_once('.').unwrap_or((&self.0, ""));
         match (whole.parse::<i128>(), fraction.bytes().all(|b| b.is_ascii_digit())) {

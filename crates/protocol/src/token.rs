@@ -3,35 +3,35 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Fencing token of an acquisition. It is greater than the tokens of all earlier acquisitions of the same lock, across
-/// releases, crashes and takeovers.
+/// Number of an acquisition of a lock. Each acquisition has a greater token than all earlier acquisitions of the same
+/// lock, also after releases, crashes, takeovers and revocations. Only the deletion of the table ends this order.
 ///
-/// A resource that rejects tokens smaller than the largest one that it has seen is protected against paused holders.
-/// Tokens are below 2^53 until the year 2242, so they fit a JavaScript number.
+/// A resource is protected from paused holders if it remembers the largest token that it has seen and rejects smaller
+/// ones. Tokens stay below 2^53 until the year 2242, so that a JavaScript number can hold them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FencingToken(u64);
 
 impl FencingToken {
-    /// Largest token: 2^53 − 1. A row with a larger one was not written by this protocol and is refused.
+    /// Upper bound of the tokens: 2^53 − 1. Rows with a greater token are refused.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// Creates a token with this value, for example from one that was stored before.
+    /// Creates a token from a number that was stored or sent before.
     pub const fn new(value: u64) -> Self {
         Self(value)
     }
 
-    /// Returns the value.
+    /// Returns the number.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// Returns the token floor of a time in seconds: the first token of a row is greater. It is seconds × 2^20, so that a
-    /// row that is created anew continues above the old one, unless that was acquired a million times per second.
+    /// Returns the floor of a first token: seconds since 1970 × 2^20. The tokens of a row that was deleted and created
+    /// again are then greater than before, unless the lock was acquired more than a million times per second.
     pub(crate) const fn token_floor(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1 << 20))
     }
 
-    /// Returns the next token.
+    /// Returns the token of the next acquisition.
     pub(crate) const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -56,23 +56,23 @@ impl From<FencingToken> for u64 {
     }
 }
 
-/// Record version: a random value that is fresh for every operation that writes. Only its equality matters.
+/// Version of a row. Every write sets a fresh random one; versions are only compared for equality.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordVersion(pub(crate) String);
 
-/// Lease ID: a random value that identifies one acquisition, from its first write to its release.
+/// Random ID of one acquisition of a lock, from the acquisition to its release.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeaseId(pub(crate) String);
 
 macro_rules! nonce {
     ($name:ident) => {
         impl $name {
-            /// Creates a value from 128 random bits.
+            /// Creates an ID from 128 random bits.
             pub fn from_random(bits: u128) -> Self {
                 Self(format!("{bits:032x}"))
             }
 
-            /// Returns the text that rows contain.
+            /// Returns the text that is stored in the row.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

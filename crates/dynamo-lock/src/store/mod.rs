@@ -37,8 +37,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// # Contract
 ///
-/// - **Writes**: [`write`](Store::write) takes effect exactly as [`apply`] specifies, atomically, at one instant between
-///   call and answer, or not at all. If the store does not know whether it has taken effect, the answer is
+/// - **Writes**: [`write`](Store::write) takes effect exactly as [`apply`] specifies, atomically, at one instant
+///   between call and answer, or not at all. If the store does not know whether it has taken effect, the answer is
 ///   [`StoreErrorKind::Unanswered`], never a conflict. One call sends one request, without retries.
 /// - **Answers**: `Applied` contains the row as the write has left it. `Conflict` contains the row as it was when the
 ///   condition failed, read in the same operation.
@@ -55,8 +55,8 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Performs one op. Returns [`Outcome::Applied`], [`Outcome::Conflict`] or an error.
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>>;
 
-    /// Returns one page of all rows, eventually consistent and in any order. `after` is the cursor of the previous page,
-    /// [`Page::next`].
+    /// Returns one page of all rows, eventually consistent and in any order. `after` is the cursor of the previous
+    /// page, [`Page::next`].
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>>;
 
     /// Returns whether answers contain the service's `Date`, so that it can determine the end of a lease.
@@ -64,15 +64,15 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns the liveness key for rows that are acquired through this handle. [`liveness`](Store::liveness) finds out by
-    /// it whether the process of this handle is alive. `None` means that only leases decide.
+    /// Returns the liveness key for rows that are acquired through this handle. [`liveness`](Store::liveness) finds out
+    /// by it whether the process of this handle is alive. `None` means that only leases decide.
     fn liveness_key(&self) -> Option<&str> {
         None
     }
 
-    /// Returns the liveness key for the row of a [`hold`](crate::Lock::hold) that starts now. [`liveness`](Store::liveness)
-    /// finds out by it whether the hold has expired, because a hold outlives its process. `None` means that only leases
-    /// decide, because the users of the store share no clock.
+    /// Returns the liveness key for the row of a [`hold`](crate::Lock::hold) that starts now.
+    /// [`liveness`](Store::liveness) finds out by it whether the hold has expired, because a hold outlives its process.
+    /// `None` means that only leases decide, because the users of the store share no clock.
     fn hold_liveness_key(&self, duration: Duration) -> Option<String> {
         let _ = duration;
         None
@@ -81,17 +81,17 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Returns whether the handle with this liveness key is alive. The check takes place after the call, and does not
     /// wait.
     ///
-    /// [`Liveness::Dead`] is a promise: no process has a guard that was acquired through that handle, and none will have
-    /// one. For the key of a hold, the hold has expired on the clocks of its holder. If a store is not certain, it returns
-    /// [`Liveness::Unknown`].
+    /// [`Liveness::Dead`] is a promise: no process has a guard that was acquired through that handle, and none will
+    /// have one. For the key of a hold, the hold has expired on the clocks of its holder. If a store is not certain, it
+    /// returns [`Liveness::Unknown`].
     fn liveness(&self, liveness_key: &str) -> Liveness {
         let _ = liveness_key;
         Liveness::Unknown
     }
 }
 
-/// Conversion into a shared store. [`Client::builder`](crate::Client::builder) accepts a store, an `Arc<dyn Store>`, and
-/// the result of `StoreUrl::open`.
+/// Conversion into a shared store. [`Client::builder`](crate::Client::builder) accepts a store, an `Arc<dyn Store>`,
+/// and the result of `StoreUrl::open`.
 pub trait IntoStore {
     /// Returns the shared store.
     fn into_store(self) -> Arc<dyn Store>;

@@ -26,7 +26,7 @@ fn builder() -> ClientBuilder {
 #[test]
 fn invalid_lock_name_is_refused() {
     let client = builder().build().unwrap();
-    check_message(&client.lock("").unwrap_err(), &["empty", "name what"]);
+    check_message(&client.lock("").unwrap_err(), &["empty", "choose a name"]);
     check_message(&client.lock("x".repeat(2049)).unwrap_err(), &["2048", "2049", "shorter"]);
     check_message(&client.lock("a\0b").unwrap_err(), &["U+0000 at byte 1", "remove"]);
     check_message(&client.lock("tab\there").unwrap_err(), &["U+0009 at byte 3", "remove"]);
@@ -49,8 +49,8 @@ fn lease_heartbeat_or_poll_out_of_range_is_refused() {
     }
     heartbeat(ms(6_600)).expect("a third of 20 s");
     let poll = |from, to| builder().poll(ms(from)..=ms(to)).build();
-    check_message(&poll(0, 10).unwrap_err(), &["polls", "reorder"]);
-    check_message(&poll(20, 10).unwrap_err(), &["polls", "reorder"]);
+    check_message(&poll(0, 10).unwrap_err(), &["polls", "range"]);
+    check_message(&poll(20, 10).unwrap_err(), &["polls", "range"]);
     check_message(&poll(1_000, 61_000).unwrap_err(), &["polls", "60s"]);
 }
 

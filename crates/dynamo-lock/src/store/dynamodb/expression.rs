@@ -86,8 +86,8 @@ impl<'a> Expression<'a> {
         Write::Update(clauses.collect::<Vec<_>>().join(" "))
     }
 
-    /// Returns the expression of a condition within another one. Only necessary parentheses are written, because DynamoDB
-    /// rejects redundant ones.
+    /// Returns the expression of a condition within another one. Only necessary parentheses are written, because
+    /// DynamoDB rejects redundant ones.
     fn part(&mut self, condition: &Condition, parentheses: bool) -> String {
         let text = self.condition(condition);
         if parentheses { format!("({text})") } else { text }
@@ -168,8 +168,8 @@ fn is_alternative(condition: &Condition) -> bool {
     }
 }
 
-/// Returns whether the expression has an AND outside parentheses. AND binds tighter than OR, so that parentheses around it
-/// only make the expression easier to read.
+/// Returns whether the expression has an AND outside parentheses. AND binds tighter than OR, so that parentheses around
+/// it only make the expression easier to read.
 fn is_sequence(condition: &Condition) -> bool {
     match condition {
         Condition::All(all) => all.len() > 1 || all.iter().any(is_sequence),

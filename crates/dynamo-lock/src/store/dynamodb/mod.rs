@@ -43,9 +43,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Locks in a DynamoDB table. Clones are cheap and share their connections.
 ///
-/// The store copies the configuration of the SDK client: Region, credentials, endpoint, HTTP client and interceptors. The
-/// SDK's retries are disabled and each request has a time limit, because the protocol repeats requests itself and must
-/// know when each one was sent.
+/// The store copies the configuration of the SDK client: Region, credentials, endpoint, HTTP client and interceptors.
+/// The SDK's retries are disabled and each request has a time limit, because the protocol repeats requests itself and
+/// must know when each one was sent.
 #[derive(Clone, Debug)]
 pub struct DynamoDb {
     client: aws_sdk_dynamodb::Client,
@@ -73,16 +73,16 @@ impl DynamoDb {
         self
     }
 
-    /// Sets whether the `Date` of responses may determine the end of leases. That is only safe if all servers that respond
-    /// keep their clocks within 2 s of each other, as AWS does. Default: enabled if requests go to AWS.
+    /// Sets whether the `Date` of responses may determine the end of leases. That is only safe if all servers that
+    /// respond keep their clocks within 2 s of each other, as AWS does. Default: enabled if requests go to AWS.
     #[must_use]
     pub fn service_clock(mut self, on: bool) -> Self {
         self.service_clock = on;
         self
     }
 
-    /// Sets the time limit of one request, after which it counts as unanswered. Default: 5 s. More than a quarter of the
-    /// lease leaves a holder too few tries to renew it.
+    /// Sets the time limit of one request, after which it counts as unanswered. Default: 5 s. More than a quarter of
+    /// the lease leaves a holder too few tries to renew it.
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.client = with_timeout(self.client.config(), timeout);
@@ -295,8 +295,8 @@ fn with_timeout(config: &Config, timeout: Duration) -> aws_sdk_dynamodb::Client 
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// Returns whether requests go to AWS, and `false` if in doubt. Only the interceptors of a request see the endpoint of a
-/// client. So this function starts a request and stops it before it is serialized.
+/// Returns whether requests go to AWS, and `false` if in doubt. Only the interceptors of a request see the endpoint of
+/// a client. So this function starts a request and stops it before it is serialized.
 fn has_aws_endpoint(config: &Config) -> bool {
     #[derive(Clone, Debug, Default)]
     struct Probe(Arc<OnceLock<bool>>);
@@ -317,7 +317,8 @@ fn has_aws_endpoint(config: &Config) -> bool {
     }
 
     let probe = Probe::default();
-    // Without timers, because there may be no runtime yet, and without the user's interceptors, because nothing is sent.
+    // Without timers, because there may be no runtime yet, and without the user's interceptors, because nothing is
+    // sent.
     let mut quiet = config.to_builder().timeout_config(TimeoutConfig::disabled());
     quiet.set_interceptors([]);
     let client = aws_sdk_dynamodb::Client::from_conf(quiet.build());

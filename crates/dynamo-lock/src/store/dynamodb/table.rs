@@ -211,8 +211,8 @@ impl DynamoDb {
         if options.ttl { self.enable_ttl().await } else { Ok(()) }
     }
 
-    /// Deletes the table with all its locks, and waits until it has disappeared. In a new table with the same name, fencing
-    /// tokens may be smaller than before.
+    /// Deletes the table with all its locks, and waits until it has disappeared. In a new table with the same name,
+    /// fencing tokens may be smaller than before.
     ///
     /// # Errors
     /// [`TableError::Store`] if a request fails, or if the table does not exist.

@@ -106,7 +106,8 @@ impl DatabasePath {
         PathBuf::from(name)
     }
 
-    /// Creates the file: empty, for this user alone or for the group of its directory. Leaves an existing file as it is.
+    /// Creates the file: empty, for this user alone or for the group of its directory. Does not change an existing
+    /// file.
     pub(super) fn create_file(&self) -> Result<(), StoreError> {
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
@@ -243,8 +244,8 @@ mod unix {
     /// Set-group-ID and writable for the group: files in such a directory belong to the group.
     const GROUP_SHARED: u32 = 0o2020;
 
-    /// Refuses a directory in which any user could replace the database, and returns which users may create files there. In a
-    /// directory like /tmp all users may, but the sticky bit protects existing files.
+    /// Refuses a directory in which any user could replace the database, and returns which users may create files
+    /// there. In a directory like /tmp all users may, but the sticky bit protects existing files.
     pub(super) fn check_directory(directory: &Path) -> Result<Directory, StoreError> {
         let found = fs::metadata(directory).map_err(|error| inaccessible(directory, &error))?;
         if !found.is_dir() {

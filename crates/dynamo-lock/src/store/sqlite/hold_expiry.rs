@@ -4,8 +4,8 @@
 //! database share the clocks of one machine instead. The row of a hold has the liveness key
 //! `until-BOOT-BOOTTIME-RAW-LENGTH`: the ID of the boot, the readings of both lease clocks when the hold started, and
 //! its length, all times in nanoseconds. The hold has expired when the slower of the two clocks has advanced by its
-//! length since then, as in the rule for waiters (R4). After a reboot, and in a time namespace, which has other clocks, the
-//! key is unknown and only the lease decides.
+//! length since then, as in the rule for waiters (R4). After a reboot, and in a time namespace, which has other clocks,
+//! the key is unknown and only the lease decides.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The DynamoDB store: on an in-process DynamoDB, whose requests are checked, and on a server over HTTP.
+//! The DynamoDB store, on an in-process DynamoDB that records requests, and on a server over HTTP.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -74,7 +74,7 @@ async fn control_child_without_liveness_lock_keeps_no_lock() {
     assert!(waiter.try_acquire().await.is_some(), "though process {} is alive", orphan.0);
 }
 
-/// A store whose writes take four seconds on the clock of its client.
+/// A store with writes that take four seconds on the clock of its client.
 #[derive(Debug)]
 struct SlowStore(Sqlite, AdvancedClock);
 
@@ -120,7 +120,7 @@ async fn expired_hold_is_acquired_on_first_attempt() {
     held().hold(Duration::from_secs(1)).await.expect("expired");
 }
 
-/// Its writes take longer than a hold may take to begin. Other clients must not have to wait for it.
+/// Each write takes longer than a hold may take to begin. Other clients must not have to wait for this hold.
 #[tokio::test]
 async fn hold_with_slow_writes_fails_and_is_released() {
     let (_directory, path) = temporary();

@@ -1,4 +1,4 @@
-//! Holders in other processes, and a waiter whose clock can be put forward.
+//! Holders in other processes, and a waiter with a clock that can be put forward.
 
 use crate::sqlite::child_process::{Child, lock_name, print};
 use dynamo_lock::simulation::{Clock, ClockReading, SystemClock};
