@@ -20,13 +20,10 @@ impl Context<'_> {
         let (host, at) = (agent.host, self.agent_clock(world, &agent));
         let date = answer.as_ref().and_then(|answer| answer.date);
         if let Some(date) = date {
-            let (mut sent, mut received) = (flight.sent, self.clock(world, host));
-            if self.mutant.is(Fault::SampleSwapped) {
-                std::mem::swap(&mut sent, &mut received);
-            }
+            let received = ReceivedAt(self.clock(world, host));
             world.host(host, |me| {
                 if let Some(service) = &mut me.service {
-                    service.observe(date, SentAt(sent), ReceivedAt(received));
+                    service.observe(date, SentAt(flight.sent), received);
                 }
             });
         }
