@@ -23,7 +23,7 @@ pub enum Action {
     Ask(u8, How),
     /// An agent gets its answer.
     Deliver(u8),
-    /// A request that nobody waits for is applied.
+    /// A request that was given up is applied.
     Land(u8),
     /// The user drops an acquire.
     Drop(u8),
@@ -45,12 +45,14 @@ pub enum Action {
     Purge,
     /// Nothing disturbs from here on.
     Calm(Fate),
-    /// So many milliseconds pass, in which nothing happens.
+    /// This number of milliseconds passes without an event.
     Pass(u32),
 }
 
-/// What becomes of a request. Nothing that happens at the same instant between sending, applying and hearing could tell:
-/// what is sent depends on its sender alone, and no clock moves. So a way is taken at once, or over a later instant.
+/// Fate of a request.
+///
+/// An event between sending, applying and receiving at the same instant would make no difference, because a request depends
+/// on its sender alone and no clock moves. So each request takes its whole way at once, or waits for a later instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// Applied and answered at once, with that one of the possible dates.
@@ -59,7 +61,7 @@ pub enum How {
     SlowRequest,
     /// Applied at once; the answer comes at a later instant.
     SlowAnswer(u8),
-    /// Never applied, and nobody knows.
+    /// Never applied and never answered.
     Lost,
     /// Applied, and its sender does not learn it.
     Unheard,

@@ -1,4 +1,4 @@
-//! What answers do: a client's task is told what came of its request, and when.
+//! Delivery of responses to the machines of the clients, and the checks of what they make of them.
 
 use std::time::Duration;
 
@@ -129,7 +129,7 @@ impl Context<'_> {
         }
     }
 
-    /// A row as a waiter is told it.
+    /// Returns a row as a waiter receives it. Mutants change it.
     fn row_as_told(&self, host: u8, row: &Row) -> Row {
         let mut row = row.clone();
         if self.mutant.is(Fault::WaiterUsesOwnLease) && row.whole(attr::LEASE_MS).is_some() {
@@ -201,7 +201,7 @@ fn remember(world: &mut World, agent: &Agent) {
     }
 }
 
-/// E: who is told of a takeover, a revocation or a vanished row has lost the row indeed.
+/// Checks that a guard that reports a takeover, a revocation or a missing row has lost the row (E).
 fn truthful_loss(
     world: &World,
     held: &Held,

@@ -1,4 +1,4 @@
-//! What a client's tasks do: the loops of the library's `drive.rs`, one step at a time, over the product's machines.
+//! The tasks of a client: the loops of the library, one step at a time, over the machines of the protocol.
 
 use dynamo_lock_protocol::{
     Acquire, AcquireEnd, ClockReading, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hold, HoldEnd, LockName,
@@ -13,14 +13,14 @@ use super::service::Violation;
 use super::world::{Agent, Asked, Client, Closing, Config, Flight, HoldTask, Host, Machine, Shared, World};
 use crate::mutants::{Fault, MutantConfig};
 
-/// What is the same in all states of one search.
+/// Parameters of one search.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     pub config: &'a Config,
     pub mutant: &'a MutantConfig,
 }
 
-/// For which call luck is meant: each has its own nonces.
+/// Call for which random bits are meant. Each call has its own, because a value must be used at most once.
 #[derive(Clone, Copy)]
 pub enum Luck {
     Next = 0,
@@ -30,7 +30,7 @@ pub enum Luck {
     Revoke = 4,
 }
 
-/// What came of asking a machine what to do.
+/// Result of one step of an agent.
 pub enum Did {
     /// Nothing to do before so much time passes or something arrives.
     Waits(Duration),
@@ -38,7 +38,7 @@ pub enum Did {
     Became(Option<Agent>),
 }
 
-/// Comes when nothing disturbs any more. Its clocks are as slow as A2 lets them be: nobody waits longer.
+/// A client that starts when nothing disturbs any more. Its clocks are as slow as A2 allows, so no client waits longer.
 const NEWCOMER: Client = Client {
     lease_ms: 1000,
     renewal: Renewal::Disabled,
@@ -74,7 +74,7 @@ impl Context<'_> {
         at
     }
 
-    /// The time as an agent is told it.
+    /// Returns the time that an agent receives. Mutants change it.
     pub fn agent_clock(&self, world: &World, agent: &Agent) -> ClockReading {
         let at = moved(self.clock(world, agent.host), -agent.lag_ms);
         match agent.machine {
@@ -100,7 +100,7 @@ impl Context<'_> {
         Entropy { version, lease_id, jitter: 0 }
     }
 
-    /// Calls a machine with a time, the host's service clock and luck.
+    /// Calls a machine with a time, the host's service clock and random bits.
     pub fn call<T>(&self, world: &World, host: u8, at: ClockReading, luck: Luck, f: impl FnOnce(&Now<'_>) -> T) -> T {
         let entropy = self.luck(world, host, luck);
         let service = world.hosts[usize::from(host)].service.as_ref();
@@ -383,7 +383,7 @@ impl Context<'_> {
         world.agents.push(Shared::new(Agent::new(host, Machine::Release(closing))));
     }
 
-    /// An operator who has read the row revokes what holds it, or frees it by force.
+    /// Revokes the present acquisition as an operator does after reading the row, optionally by force.
     pub fn revoke(&self, world: &mut World, force: bool) {
         let Some(token) = world.row.as_ref().and_then(|row| row.token()) else { return };
         let at = self.clock(world, 0);
@@ -397,12 +397,12 @@ fn name() -> LockName {
     LockName::new("lock").unwrap_or_else(|_| unreachable!())
 }
 
-/// What a host is called.
+/// Returns the name of a host.
 pub fn letter(host: u8) -> String {
     char::from(b'A' + host).to_string()
 }
 
-/// The reign of a guard: its condition names it.
+/// Returns the lease ID of a guard, which its condition contains.
 pub fn lease_id_of(held: &Held) -> String {
     use dynamo_lock_protocol::{Condition, Value};
     let Condition::All(all) = held.condition() else { return String::new() };
@@ -413,7 +413,7 @@ pub fn lease_id_of(held: &Held) -> String {
     lease_id.unwrap_or_default()
 }
 
-/// A guard that was told of its loss before says so without looking at the clock.
+/// Returns the loss that a guard has noticed before, without a look at the clock.
 fn already_lost(held: &Held) -> Option<LossReason> {
     held.clone().check(ClockReading { boot_ns: 0, raw_ns: 0, wall_ms: 0 })
 }
@@ -428,11 +428,11 @@ fn lasts(held: &Held, client: &Client, began: ClockReading, at: ClockReading) ->
     }
 }
 
-/// E: what a release says is so.
+/// Checks that the result of a release is true (E).
 fn released(world: &World, closing: &Closing, end: ReleaseEnd) -> Result<(), Violation> {
     let Some(token) = closing.token else { return Ok(()) };
     let landed = world.past.released.contains(&token);
-    // What a lost answer means is told by A, which force breaks.
+    // The meaning of a lost response follows from A, which a forced revocation breaks.
     let forced = token <= world.past.forced;
     match end {
         ReleaseEnd::Released if !landed && !forced => {

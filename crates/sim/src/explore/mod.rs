@@ -1,8 +1,8 @@
 //! Exhaustive exploration of small worlds: the protocol's own machines and its own `apply`, every order of events.
 //!
 //! A world has a handful of instants and a budget of faults, so that it ends. Within that, everything may happen at any
-//! time: [`actions`] lists it. [`properties`] and [`service`] say what must hold in every state, [`calm`] what must come
-//! of it once nothing disturbs, and the [mutants](crate::mutants) show that the search would notice.
+//! time: [`actions`] lists it. [`properties`] and [`service`] contain the properties of every state, [`calm`] those of its
+//! continuation without disturbance, and the [mutants](crate::mutants) show that the search would notice.
 
 pub mod actions;
 pub mod answers;

@@ -132,7 +132,7 @@ fn show_op(op: &Op) -> String {
     }
 }
 
-/// `A3` is the fourth nonce of host A; a prime and a number tell for which call it was.
+/// Returns a short form of a random value: `A3` is the fourth of host A, and primes denote the call that it was for.
 fn nonce(text: &str) -> String {
     match u128::from_str_radix(text, 16) {
         Ok(bits) if bits >> 96 > 0 => {
