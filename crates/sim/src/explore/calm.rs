@@ -47,7 +47,8 @@ pub type Broken = (Vec<Action>, Violation);
 
 /// Runs a state on in every way; those that were run before are known to be good.
 pub fn check(world: &World, context: &Context<'_>, good: &mut Visited) -> Option<Broken> {
-    let waits = |agent: &Agent| matches!(agent.machine, Machine::Acquire(_) | Machine::Settling(_));
+    // A hold does not wait, so it may end without the lock.
+    let waits = |agent: &Agent| matches!(agent.machine, Machine::Acquire(_));
     let waiters = world.agents.iter().filter(|agent| waits(agent)).map(|agent| Fate::Waiter(agent.host));
     let rest = (!world.agents.is_empty()).then_some(Fate::Rest);
     let fates = std::iter::once(Fate::Newcomer).chain(waiters).chain(rest);

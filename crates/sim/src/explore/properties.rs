@@ -45,6 +45,7 @@ fn left_behind(world: &World, context: &Context<'_>) -> Option<Violation> {
         .filter(|row| !is_astray(world, context) && service::is_held(row) && world.past.revoked.is_empty())?;
     let owner = row.text(attr::OWNER)?;
     let is_idle = |host: u8| !world.agents.iter().any(|agent| agent.host == host);
-    let host = (0..world.hosts.len() as u8).find(|host| letter(*host) == owner && is_idle(*host))?;
+    let forgets = |host: u8| world.calm.is_some() && context.client(host).hold_ms.is_some();
+    let host = (0..world.hosts.len() as u8).find(|host| letter(*host) == owner && is_idle(*host) && !forgets(*host))?;
     Some(format!("E: {} does nothing any more, no request went astray, and the row is still its own", letter(host)))
 }

@@ -4,7 +4,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use dynamo_lock_protocol::{
-    Acquire, ClockReading, Held, Op, Outcome, Release, Renewal, Revoke, Row, ServiceClock, ServiceDate, WaitMode, Watch,
+    Acquire, ClockReading, Held, Hold, Op, Outcome, Release, Renewal, Revoke, Row, ServiceClock, ServiceDate, WaitMode,
+    Watch,
 };
 
 use super::calm::Calm;
@@ -24,6 +25,8 @@ pub struct Config {
     /// no service clock.
     pub dates: Vec<Option<i64>>,
     pub legacy: Option<Legacy>,
+    /// Whether rows of holds have a liveness key, because all clients share the clocks of one machine.
+    pub hold_keys: bool,
     /// How long a freeze or a suspension lasts, ms.
     pub jump_ms: u64,
 }
@@ -39,7 +42,7 @@ pub struct Client {
     pub acquisitions: u8,
     /// Every acquisition reads first.
     pub reads_first: bool,
-    /// After acquiring, one renewal makes the lease this long, and the guard is reported when that has landed.
+    /// Duration of the hold that the client acquires, in milliseconds. `None`: it acquires a guard.
     pub hold_ms: Option<u64>,
 }
 
@@ -77,8 +80,10 @@ pub struct Budget {
     pub legacy: u8,
     /// An operator frees by force what is held.
     pub forces: u8,
-    /// The service deletes a row whose `purgeOn` has passed.
+    /// The service deletes a row whose `ttl` has passed.
     pub purges: u8,
+    /// A client inspects the lock.
+    pub inspections: u8,
 }
 
 /// A value with its fingerprint, shared between states.
@@ -184,16 +189,29 @@ pub struct Agent {
 #[derive(Clone, Debug, Hash)]
 pub enum Machine {
     Acquire(Acquire),
-    /// Its future was dropped: the answer in flight is waited for, and what it took is given back.
+    /// A hold, until it is reported.
+    Hold(HoldTask),
+    /// An acquire whose future was dropped: the response in flight is waited for, and the lock is given back.
     Dropped(Acquire),
-    /// Held, not reported: a hold's long renewal is under way.
-    Settling(Held),
-    /// Reported; also once it is lost, until the user lets go of it.
+    /// A hold whose future was dropped.
+    DroppedHold(Hold),
+    /// An inspection, until its read is answered.
+    Inspect,
+    /// An inspection that has ended.
+    Inspected,
+    /// A reported guard or hold; also once it is lost, until the user drops it.
     Held(Held),
     Release(Closing),
     Revoke(Revoke),
     /// For a mutant only: renewals of what was let go of.
     Renewing(Held),
+}
+
+/// A hold, and the time at which its user requested it.
+#[derive(Clone, Debug, Hash)]
+pub struct HoldTask {
+    pub hold: Hold,
+    pub began: ClockReading,
 }
 
 /// A release, with what it was of.
@@ -289,6 +307,6 @@ impl Agent {
 
     /// Whether it is what the user of the client waits for or holds.
     pub fn is_main(&self) -> bool {
-        matches!(self.machine, Machine::Acquire(_) | Machine::Settling(_) | Machine::Held(_))
+        matches!(self.machine, Machine::Acquire(_) | Machine::Hold(_) | Machine::Held(_))
     }
 }
