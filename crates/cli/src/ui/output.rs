@@ -10,8 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::failure::{Failure, FailureKind};
-use crate::stdio;
-use crate::ui::escape::escape;
+use crate::{stdio, ui::escape::escape};
 
 /// Maximum time to wait for standard error to accept a message.
 pub const STDERR_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,7 +82,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Prints one line that no later command can print again. A closed pipe is therefore an error, unlike in [`print`].
+/// Prints one line that no later command can print again. A closed pipe is therefore an error, unlike in [`print()`].
 pub fn print_once(text: &str) -> Result<(), Failure> {
     write_stdout(text).map_err(stdout_failure)
 }

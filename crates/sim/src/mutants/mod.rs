@@ -158,6 +158,11 @@ pub enum Fault {
     /// A task goes on renewing a guard that was dropped.
     RenewsAfterRelease,
 
+    /// A hold is reported when its lock is acquired, without an extension.
+    HoldIsNotExtended,
+    /// The liveness key of a hold has no pad for the time until its acquire is sent.
+    HoldKeyWithoutPad,
+
     // Worlds: faults of the environment of a client.
     /// A4: the dates of one service host are 10 s fast, those of another 10 s slow.
     WildDates,
