@@ -27,7 +27,7 @@ fn unshare(test: &str, flags: &[&str]) -> Option<impl Fn(&TestDir, &[&str]) -> C
     })
 }
 
-/// As in a container, where no init process reaps orphans.
+/// Runs in a container have PID 1, and no init process reaps orphans for them.
 #[test]
 fn run_as_pid_1_forwards_signals_and_reaps_all() {
     let Some(in_namespace) = unshare("run_as_pid_1_forwards_signals_and_reaps_all", &["--mount", "--mount-proc"])

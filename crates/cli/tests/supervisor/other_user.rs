@@ -1,4 +1,4 @@
-//! Programs run as a user other than root, for whom limits and permissions apply.
+//! Programs run as a user other than root, because limits and permissions do not apply to root.
 
 use std::os::unix::fs::chown;
 use std::process::Command;
