@@ -1,4 +1,4 @@
-//! Conformance checks for implementations of [`Store`].
+//! Conformance checks for implementations of [`Store`](crate::Store).
 //!
 //! Implement [`StoreUnderTest`] for your store, and call [`run`] in a test:
 //!
