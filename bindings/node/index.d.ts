@@ -227,7 +227,8 @@ export interface Lock {
    * Holds the lock for exactly `ms`, 1 s to 30 days, and resolves to its fencing token. The hold is neither renewed nor
    * released, and continues when the process ends.
    *
-   * Rejects with a `LockHeldError` if another client holds the lock; it does not wait.
+   * Rejects with a `LockHeldError` if another client holds the lock, because it does not wait, and with a
+   * `LockLostError` if the store did not confirm the whole time. In that case the hold is released in the background.
    */
   hold(ms: number): Promise<bigint>;
 
@@ -324,7 +325,7 @@ export interface Holder {
 
 /** State of a lock at the time of the read. */
 export type Inspection =
-  /** Free. `token` is the last token, `data` the last payload. */
+  /** The lock is free. `token` is the last token, and `data` the last payload. */
   | { state: 'free'; token: bigint | null; data: string | null }
   | {
       state: 'held';
@@ -334,7 +335,7 @@ export type Inspection =
        */
       mayEndMs: { earliest: number; latest: number };
     }
-  /** Expired: the lease has ended, and no client has acquired the lock since. */
+  /** The lease has ended, and no client has acquired the lock since. */
   | { state: 'expired'; holder: Holder };
 
 /** A lock in a listing. */

@@ -188,7 +188,7 @@ fn embedded_says(place: &Place, code: i32, words: &[&str]) {
 
 #[test]
 fn invalid_database_path_exits_78() {
-    embedded_says(&Place::with_store("sqlite:///no/such/locks.db"), 78, &["\"/no/such\"", "does not exist: create it"]);
+    embedded_says(&Place::with_store("sqlite:///no/such/locks.db"), 78, &["\"/no/such\"", "does not exist; create it"]);
     embedded_says(&Place::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
     embedded_says(&Place::with_store("sqlite:///tmp"), 78, &["is a directory; name a file in it"]);
     embedded_says(&Place::with_store("nonsense"), 78, &["DYNAMO_LOCK_STORE", "`sqlite:///`"]);
@@ -211,7 +211,11 @@ fn unwritable_database_exits_78() {
     } else {
         place.command(&["run", "a", "true"])
     };
-    says(Running::of(command).end(), 78, &["(mode 0400) cannot be read and written", "give this user both"]);
+    says(
+        Running::of(command).end(),
+        78,
+        &["cannot read and write the lock database", "(mode 0400)", "give this user both"],
+    );
 }
 
 #[test]
@@ -279,7 +283,7 @@ fn full_disk_exits_69_without_running_command() {
     place.run(&["ls"]).ends_with(0);
     let run = ["run", "--lease", "1", "a", "touch", "ran"];
     // It is said at COMMIT, after which nobody can be sure.
-    says(on_faulty_disk(&place, "full", &run), 69, &["whether it wrote (\"database or disk is full\")", "free space"]);
+    says(on_faulty_disk(&place, "full", &run), 69, &["has stored the write: database or disk is full", "free space"]);
     assert!(!place.path("ran").exists());
 }
 

@@ -22,7 +22,7 @@ impl Core {
         let hold = self.now(|now| {
             // A hold outlives this process, so the process must not count. If all clients of the store share a clock, the
             // key contains the end of the hold. The pad is the time until the acquire is sent.
-            let liveness_key = self.store.hold_liveness_key(duration + EXPIRY_PAD);
+            let liveness_key = self.store.hold_liveness_key(duration.saturating_add(EXPIRY_PAD));
             Hold::new(Request { liveness_key, ..request }, duration, watch, now)
         });
         let hold = hold.map_err(AcquireError::Config)?;

@@ -1,40 +1,47 @@
+//! [`Timing`]: the durations of one acquisition, and the limits of all settings.
+
 use std::fmt;
 use std::time::Duration;
 
-/// The shortest lease of a client.
+/// Minimum lease, and minimum duration of a hold.
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
-/// The longest lease of a client; only a hold may be longer.
+/// Maximum lease of a client. Only a hold may be longer.
 pub const LEASE_MAX: Duration = Duration::from_secs(3600);
-/// The longest hold, and the longest lease that a row may name.
+/// Maximum duration of a hold, and maximum lease in a row.
 pub const HOLD_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
-/// A2: how far the rate of a lease clock may be from real time, in thousandths (0.5 %).
+/// Maximum deviation of the rate of a lease clock from real time, in thousandths: 0.5 % (A2).
 pub const DRIFT_PER_MILLE: u64 = 5;
-/// What a stamp is ahead of the lease's end, so that R6 does not eat short leases (§5).
+/// Time by which `expiresOn` lies after the end of the lease, so that R6 does not shorten short leases (§5).
 pub const EXPIRY_PAD: Duration = Duration::from_secs(3);
-/// How far ahead of the lease's end `purgeOn` is at least: seven days, and one for a wall clock that is a day slow.
+/// Minimum time by which `ttl` lies after the end of the lease: seven days, and one day for a wall clock that is slow
+/// by a day.
 pub const TTL_MARGIN: Duration = Duration::from_secs(8 * 24 * 3600);
-/// How far ahead of the time a token is seeded where a row has lost its own: a lock's first token may come from a wall
-/// clock that is a day fast.
+/// Time that is added to the present time for the token floor of a row that has lost its token, because the first token
+/// may be derived from a wall clock that was fast by a day.
 pub(crate) const FLOOR_AHEAD: Duration = Duration::from_secs(24 * 3600);
-/// The longest owner text, in bytes.
+/// Maximum length of an owner label in bytes.
 pub const OWNER_MAX: usize = 256;
-/// The longest payload, in bytes.
+/// Maximum length of the data of a lock in bytes.
 pub const DATA_MAX: usize = 4096;
 
-/// The longest heartbeat: so often the service clock is heard of, whatever the lease.
+/// Maximum heartbeat interval. It ensures that the service clock is updated often enough, whatever the lease.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
-/// The longest that one try may take, however long the lease.
+/// Maximum time for one try of a request, whatever the lease.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
+/// Margin for scheduling delays, and minimum heartbeat interval.
 const SCHEDULING_SLACK: Duration = Duration::from_millis(10);
 /// Shortest pause between two tries of a write.
 pub(crate) const RETRY_MIN: Duration = Duration::from_millis(25);
 /// Longest pause between two tries of a write whose deadline does not matter.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Default of the shortest pause between two polls.
 const POLL_MIN: Duration = Duration::from_millis(25);
+/// Upper bound of the default of the longest pause between two polls.
 const POLL_MAX: Duration = Duration::from_secs(1);
+/// Default of [`Timing::legacy_skew`].
 const LEGACY_SKEW: Duration = Duration::from_secs(2);
 
-/// The durations that one acquisition lives by, checked against one another. Valid once it exists.
+/// Durations of one acquisition. The constructors check them against each other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Timing {
     lease: Duration,
@@ -45,10 +52,11 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// For a lease of 1 s to 1 h: heartbeat min(lease/4, 5 min), polls from 25 ms to min(1 s, lease/20), legacy skew 2 s.
+    /// Creates the default timing for a lease of 1 s to 1 h: heartbeat interval lease/4 (at most 5 min), polls from 25
+    /// ms to lease/20 (at most 1 s), legacy skew 2 s.
     ///
     /// # Errors
-    /// [`ConfigError::Lease`] outside that range.
+    /// [`ConfigError::Lease`] if the duration is outside this range.
     pub fn new(lease: Duration) -> Result<Self, ConfigError> {
         if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
             return Err(ConfigError::Lease { lease, max: LEASE_MAX });
@@ -56,10 +64,10 @@ impl Timing {
         Ok(Self::unchecked(lease))
     }
 
-    /// For a hold of 1 s to 30 days, which nothing renews.
+    /// Creates the timing for a hold of 1 s to 30 days, which is not renewed.
     ///
     /// # Errors
-    /// [`ConfigError::Lease`] outside that range.
+    /// [`ConfigError::Lease`] if the duration is outside this range.
     pub fn for_hold(duration: Duration) -> Result<Self, ConfigError> {
         if !(LEASE_MIN..=HOLD_MAX).contains(&duration) {
             return Err(ConfigError::Lease { lease: duration, max: HOLD_MAX });
@@ -68,14 +76,14 @@ impl Timing {
     }
 
     fn unchecked(lease: Duration) -> Self {
-        // The row counts leases in whole milliseconds.
+        // The row stores leases in whole milliseconds.
         let lease = Duration::from_millis(lease.as_millis() as u64);
         let poll_max = POLL_MAX.min(lease / 20);
         let heartbeat = HEARTBEAT_MAX.min(lease / 4);
         Self { lease, heartbeat, poll_min: POLL_MIN.min(poll_max), poll_max, legacy_skew: LEGACY_SKEW }
     }
 
-    /// With another lease; heartbeat and polls follow from it.
+    /// Returns the default timing for another lease. Only the legacy skew is kept.
     ///
     /// # Errors
     /// [`ConfigError`] if the lease is out of range.
@@ -83,10 +91,10 @@ impl Timing {
         Ok(Self { legacy_skew: self.legacy_skew, ..Self::new(lease)? })
     }
 
-    /// With a heartbeat of at least 10 ms, at most a third of the lease and at most 5 minutes.
+    /// Sets the heartbeat interval: at least 10 ms, at most a third of the lease and at most 5 minutes.
     ///
     /// # Errors
-    /// [`ConfigError::Heartbeat`] outside that range.
+    /// [`ConfigError::Heartbeat`] if it is outside this range.
     pub fn with_heartbeat(mut self, heartbeat: Duration) -> Result<Self, ConfigError> {
         if heartbeat < SCHEDULING_SLACK || heartbeat > HEARTBEAT_MAX.min(self.lease / 3) {
             return Err(ConfigError::Heartbeat { heartbeat, lease: self.lease });
@@ -95,10 +103,10 @@ impl Timing {
         Ok(self)
     }
 
-    /// With pauses between polls from `min` (at least 1 ms) to `max` (at most 1 min).
+    /// Sets the pauses between polls, from `min` (at least 1 ms) to `max` (at most 1 min).
     ///
     /// # Errors
-    /// [`ConfigError::Poll`] outside that range, or if `min` is more than `max`.
+    /// [`ConfigError::Poll`] if they are outside this range, or if `min` is greater than `max`.
     pub fn with_poll(mut self, min: Duration, max: Duration) -> Result<Self, ConfigError> {
         if min < Duration::from_millis(1) || max < min || max > Duration::from_secs(60) {
             return Err(ConfigError::Poll { min, max });
@@ -107,29 +115,30 @@ impl Timing {
         Ok(self)
     }
 
-    /// With this tolerance for the wall clocks of legacy clients: how long past its `expiresOn` a row of theirs is
-    /// still respected.
+    /// Sets the time for which a row of npm dynamo-lock is respected after its `expiresOn`, because the wall clocks of
+    /// its writers may differ.
     pub fn with_legacy_skew(mut self, skew: Duration) -> Self {
         self.legacy_skew = skew;
         self
     }
 
-    /// The lease: how long others respect the lock after the holder was last heard of.
+    /// Returns the lease: the time for which others respect the lock after its last renewal.
     pub fn lease(&self) -> Duration {
         self.lease
     }
 
-    /// Time from one renewal to the next.
+    /// Returns the time from one renewal to the next.
     pub fn heartbeat(&self) -> Duration {
         self.heartbeat
     }
 
-    /// How long past its `expiresOn` a legacy row is respected.
+    /// Returns the time for which a row of npm dynamo-lock is respected after its `expiresOn`.
     pub fn legacy_skew(&self) -> Duration {
         self.legacy_skew
     }
 
-    /// How long one try may take, a quarter of the lease and at most 10 s: an attempt that takes longer counts as unanswered.
+    /// Returns the maximum time for one try of a request: a quarter of the lease, at most 10 s. A try that takes longer
+    /// counts as unanswered.
     pub fn attempt_timeout(&self) -> Duration {
         ATTEMPT_MAX.min(self.lease / 4)
     }
@@ -138,55 +147,56 @@ impl Timing {
         (self.poll_min, self.poll_max)
     }
 
-    /// R1: how long the holder of such a lease believes, counted from `sent_at`.
+    /// Returns the time for which a lease is valid for its holder, counted from `sent_at` (R1).
     pub(crate) fn validity(lease: Duration) -> Duration {
         lease.saturating_sub(margin(lease))
     }
 }
 
-/// 1 % of the lease, twice what two clocks may drift apart by (A2), and 10 ms for scheduling.
+/// Returns the safety margin of a lease: 1 % of it, which is twice the maximum deviation of a clock (A2), and 10 ms for
+/// scheduling.
 fn margin(lease: Duration) -> Duration {
     lease * (2 * DRIFT_PER_MILLE as u32) / 1000 + SCHEDULING_SLACK
 }
 
-/// Why a configuration cannot be: one sentence each, with what to do.
+/// Error returned for a setting that is out of range. The message contains the allowed range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The lease is out of range.
     Lease {
-        /// What was asked for.
+        /// Requested lease or duration.
         lease: Duration,
-        /// The longest allowed here.
+        /// Maximum that is allowed here: that of a lease or that of a hold.
         max: Duration,
     },
     /// The heartbeat is out of range for the lease.
     Heartbeat {
-        /// What was asked for.
+        /// Requested interval.
         heartbeat: Duration,
-        /// The lease that it should keep.
+        /// Lease to which it applies.
         lease: Duration,
     },
     /// The range of pauses between polls is empty or out of range.
     Poll {
-        /// The shortest pause.
+        /// Requested shortest pause.
         min: Duration,
-        /// The longest pause.
+        /// Requested longest pause.
         max: Duration,
     },
-    /// The owner text is empty or too long.
+    /// The owner label is empty or too long.
     Owner {
-        /// Its length in bytes.
+        /// Length of the label in bytes.
         bytes: usize,
     },
-    /// The payload is too long.
+    /// The data is too long.
     Data {
-        /// Its length in bytes.
+        /// Length of the data in bytes.
         bytes: usize,
     },
-    /// The longest holding time is too short to be of use.
+    /// The maximum hold time is shorter than the minimum lease.
     MaxHold {
-        /// What was asked for.
+        /// Requested time.
         max_hold: Duration,
     },
 }
@@ -196,7 +206,7 @@ impl fmt::Display for ConfigError {
         match self {
             Self::Lease { lease, max } => write!(
                 f,
-                "a lease is from {LEASE_MIN:?} to {max:?}, not {lease:?}: choose how long others shall wait after a crash"
+                "a lease is from {LEASE_MIN:?} to {max:?}, not {lease:?}: choose how long others wait after a crash"
             ),
             Self::Heartbeat { heartbeat, lease } => write!(
                 f,
@@ -206,7 +216,8 @@ impl fmt::Display for ConfigError {
             ),
             Self::Poll { min, max } => write!(
                 f,
-                "pauses between polls go from at least 1ms up to at most 60s, not from {min:?} to {max:?}: reorder them"
+                "the pauses between polls are from 1ms to 60s, the shortest first, not {min:?} to {max:?}: \
+                 correct the range"
             ),
             Self::Owner { bytes } => {
                 write!(f, "an owner has 1 to {OWNER_MAX} bytes, this one has {bytes}: use a short label")
@@ -214,7 +225,7 @@ impl fmt::Display for ConfigError {
             Self::Data { bytes } => {
                 write!(
                     f,
-                    "a payload has at most {DATA_MAX} bytes, this one has {bytes}: store it elsewhere and name it"
+                    "a payload has at most {DATA_MAX} bytes, this one has {bytes}: store it elsewhere and keep a reference"
                 )
             }
             Self::MaxHold { max_hold } => {

@@ -1,17 +1,19 @@
+//! [`LockName`]: a valid name of a lock.
+
 use std::fmt;
 
-/// The longest lock name, in bytes: DynamoDB's limit for a partition key.
+/// Maximum length of a lock name in bytes. This is DynamoDB's limit for a partition key.
 pub const NAME_MAX: usize = 2048;
 
-/// The name of a lock: 1 to 2,048 bytes of UTF-8 without control characters. Valid once it exists.
+/// Name of a lock: 1 to 2,048 bytes of UTF-8 without control characters. Names are compared byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LockName(String);
 
 impl LockName {
-    /// Parses a name.
+    /// Creates a name.
     ///
     /// # Errors
-    /// [`NameError`], which says what is wrong and what to do.
+    /// [`NameError`] if the name is empty, too long, or contains a control character.
     pub fn new(name: impl Into<String>) -> Result<Self, NameError> {
         let name = name.into();
         if name.is_empty() {
@@ -26,7 +28,7 @@ impl LockName {
         }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -38,7 +40,7 @@ impl fmt::Display for LockName {
     }
 }
 
-/// Why a text is no lock name.
+/// Error returned for an invalid lock name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NameError {
@@ -46,14 +48,14 @@ pub enum NameError {
     Empty,
     /// The name is longer than [`NAME_MAX`] bytes.
     TooLong {
-        /// Its length in bytes.
+        /// Length of the name in bytes.
         bytes: usize,
     },
     /// The name contains a control character.
     ControlCharacter {
-        /// Byte position of the first one.
+        /// Byte position of the first control character.
         at: usize,
-        /// Its code point.
+        /// Code point of that character.
         code: u32,
     },
 }
@@ -61,7 +63,9 @@ pub enum NameError {
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => write!(f, "a lock name must not be empty: name what is to happen one at a time"),
+            Self::Empty => {
+                write!(f, "a lock name must not be empty: choose a name for the task that the lock protects")
+            }
             Self::TooLong { bytes } => {
                 write!(f, "a lock name has at most {NAME_MAX} bytes, this one has {bytes}: use a shorter one or a hash")
             }

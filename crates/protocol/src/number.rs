@@ -1,30 +1,33 @@
+//! [`Number`]: a number as DynamoDB stores it.
+
 use std::cmp::Ordering;
 use std::fmt;
 
-/// A number as the row has it: decimal text, since legacy rows may carry fractions and more digits than a `u64`.
+/// Number in a row, kept as decimal text, because rows of other clients may contain fractions and more digits than fit
+/// into a `u64`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Number(String);
 
 impl Number {
-    /// From decimal text; `None` if it is no number.
+    /// Creates a number from decimal text. Returns `None` if the text is not a finite number.
     pub fn parse(text: &str) -> Option<Self> {
         let finite = text.parse::<f64>().is_ok_and(f64::is_finite);
         let digits = text.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
         (finite && digits).then(|| Self(text.to_owned()))
     }
 
-    /// The decimal text.
+    /// Returns the decimal text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The value, if it is a whole number from 0 to 2^64 − 1.
+    /// Returns the value if it is a whole number from 0 to 2^64 − 1.
     pub fn whole(&self) -> Option<u64> {
         self.0.parse().ok()
     }
 
-    /// What JavaScript's `parseInt` makes of the text, which is how the original client reads it: an optional sign and
-    /// the leading digits; `None` for not-a-number. Saturates.
+    /// Returns the value that JavaScript's `parseInt` returns for the text, because npm dynamo-lock reads numbers with
+    /// it: an optional sign and the leading digits. Returns `None` for not-a-number. Saturates at the limits of `i64`.
     pub fn parse_int(&self) -> Option<i64> {
         let (negative, digits) = match self.0.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -38,13 +41,14 @@ impl Number {
         Some(if negative { -value } else { value })
     }
 
-    /// One more; the digits after the point stay. For numbers from 0 that are written without an exponent.
+    /// Returns the number plus one; the digits after the point are kept. Requires a number from 0 without an exponent.
     pub(crate) fn plus_one(&self) -> Self {
         let (whole, rest) = self.0.split_at(self.0.find('.').unwrap_or(self.0.len()));
         Self(format!("{}{rest}", whole.parse::<u128>().unwrap_or(0).saturating_add(1)))
     }
 
-    /// Compares with a whole number, exactly; only a number in exponent notation is compared as a float.
+    /// Compares the number with a whole number. The result is exact, except that a number in exponent notation is
+    /// compared as a float.
     pub fn compare(&self, other: u64) -> Ordering {
         let (whole, fraction) = self.0.split_once('.').unwrap_or((&self.0, ""));
         match (whole.parse::<i128>(), fraction.bytes().all(|b| b.is_ascii_digit())) {

@@ -138,7 +138,7 @@ pub enum Change {
     Next(&'static str, u64),
     /// Removes an attribute.
     Remove(&'static str),
-    /// Replaces the whole row by this one.
+    /// Replaces the whole row by this one. An op with this change has no other changes.
     Replace(Row),
 }
 
@@ -232,14 +232,6 @@ impl Op {
             }
         }
         changes
-    }
-
-    /// Returns the whole row that the write puts, if it is a put.
-    pub fn put(&self) -> Option<Row> {
-        self.changes().into_iter().find_map(|change| match change {
-            Replace(row) => Some(row),
-            _ => None,
-        })
     }
 }
 

@@ -1,32 +1,37 @@
+//! Fencing tokens, record versions and lease IDs.
+
 use std::fmt;
 use std::str::FromStr;
 
-/// A lock's fencing token: strictly increases along its acquisitions, across releases, crashes and takeovers.
-/// A resource that remembers the largest token it has seen, and refuses smaller ones, is safe from paused holders.
-/// Below 2^53 until the year 2242, so it fits a JavaScript number.
+/// Number of an acquisition of a lock. Each acquisition has a greater token than all earlier acquisitions of the same
+/// lock, also after releases, crashes, takeovers and revocations. Only the deletion of the table ends this order.
+///
+/// A resource is protected from paused holders if it remembers the largest token that it has seen and rejects smaller
+/// ones. Tokens stay below 2^53 until the year 2242, so that a JavaScript number can hold them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FencingToken(u64);
 
 impl FencingToken {
-    /// The largest that a row may have: 2^53 − 1. A larger one was not written by this protocol, and is refused.
+    /// Upper bound of the tokens: 2^53 − 1. Rows with a greater token are refused.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// A token of this value: for one that was stored or sent before.
+    /// Creates a token from a number that was stored or sent before.
     pub const fn new(value: u64) -> Self {
         Self(value)
     }
 
-    /// The number.
+    /// Returns the number.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// What a first token follows on: whole seconds × 2^20, so that a row created anew counts on above the old one
-    /// unless that was acquired more than a million times a second.
+    /// Returns the floor of a first token: seconds since 1970 × 2^20. The tokens of a row that was deleted and created
+    /// again are then greater than before, unless the lock was acquired more than a million times per second.
     pub(crate) const fn token_floor(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1 << 20))
     }
 
+    /// Returns the token of the next acquisition.
     pub(crate) const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -51,23 +56,23 @@ impl From<FencingToken> for u64 {
     }
 }
 
-/// A record version: fresh for every operation that writes, compared for equality only.
+/// Version of a row. Every write sets a fresh random one; versions are only compared for equality.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RecordVersion(pub(crate) String);
 
-/// The nonce of an acquiring operation, which names the reign that it begins.
+/// Random ID of one acquisition of a lock, from the acquisition to its release.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LeaseId(pub(crate) String);
 
 macro_rules! nonce {
     ($name:ident) => {
         impl $name {
-            /// From 128 random bits.
+            /// Creates an ID from 128 random bits.
             pub fn from_random(bits: u128) -> Self {
                 Self(format!("{bits:032x}"))
             }
 
-            /// The nonce as the row has it.
+            /// Returns the text that is stored in the row.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -16,7 +16,7 @@ usage: dynamo-lock-sim COMMAND
     --seed N                    runs one world only; with --trace it prints what happens in it
     --world model|sdk|sqlite    store under the client [default: model]; the others need the feature `stacks`
     --mutant NAME               runs with a fault that the checks must notice
-    --less LIST                 leaves parts out of the worlds, for example pauses,crashes,hosts=2,act=20000
+    --reduce LIST               leaves parts out of the worlds, for example pauses,crashes,hosts=2,phase=20000
   shrink SEED [OPTION…]         finds a smaller world that breaks the same promise
   explore [--all | CONFIG] [--mutant NAME]
                                 searches small configurations exhaustively

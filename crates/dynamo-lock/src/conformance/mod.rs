@@ -1,4 +1,4 @@
-//! Conformance checks for implementations of [`Store`](crate::Store).
+//! Conformance checks for implementations of [`Store`].
 //!
 //! Implement [`StoreUnderTest`] for your store, and call [`run`] in a test:
 //!
@@ -28,9 +28,10 @@
 //! # }
 //! ```
 //!
-//! The specification is [`apply`](crate::store::apply). The checks write generated ops to generated rows, and compare the
-//! outcome and the row afterwards with the specification. Further checks cover properties that are only visible with two
-//! handles, with concurrent writers, or with many rows. All generated values depend on [`Options::seed`] alone.
+//! The specification is [`apply`](crate::store::apply). The checks write generated ops to generated rows, and compare
+//! the outcome and the row afterwards with the specification. Further checks cover properties that are only visible
+//! with two handles, with concurrent writers, or with many rows. All generated values depend on [`Options::seed`]
+//! alone.
 //!
 //! The checks do not cover response times, the dates of responses, or failures of machines.
 
@@ -87,8 +88,8 @@ pub trait StoreUnderTest: Send + Sync {
 pub struct Options {
     /// Seed of all generated rows and ops. Default: 1.
     pub seed: u64,
-    /// Generated rows, each with up to six ops. With fewer than about 200, some kinds of ops do not occur, and the check
-    /// for that fails. Default: 500.
+    /// Generated rows, each with up to six ops. With fewer than about 200, some kinds of ops do not occur, and the
+    /// check for that fails. Default: 500.
     pub cases: u32,
     /// Rounds of each race. Default: 40.
     pub rounds: u32,
@@ -120,7 +121,8 @@ impl Default for Options {
 /// Runs all checks on a store. Requires a tokio runtime with timers.
 ///
 /// A throttled request is repeated up to ten times with growing pauses. A request without an answer, or one that takes
-/// longer than [`Options::timeout`], is a failure of its check. All loops are bounded, so that the run ends on any store.
+/// longer than [`Options::timeout`], is a failure of its check. All loops are bounded, so that the run ends on any
+/// store.
 ///
 /// # Errors
 ///

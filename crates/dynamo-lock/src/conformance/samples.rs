@@ -50,7 +50,7 @@ pub(super) fn op(name: &LockName, version: u128, kind: OpKind) -> Op {
     Op { name: name.clone(), version: RecordVersion::from_random(version), kind }
 }
 
-/// Returns an acquisition whose record version and lease ID have the same number.
+/// Returns an acquisition with the same number in its record version and its lease ID.
 pub(super) fn acquire(name: &LockName, id: u128) -> Op {
     op(name, id, OpKind::Acquire(lease(id)))
 }

@@ -1,5 +1,4 @@
-//! Stores: where lock rows live. [`Store`] is all that a lock needs of one; its contract is in its documentation, and
-//! the `conformance` module checks it.
+//! Stores of lock rows. The trait [`Store`] documents the contract of a store, and the `conformance` module checks it.
 
 #[cfg(feature = "dynamodb")]
 pub(crate) mod dynamodb;
@@ -31,67 +30,70 @@ pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
 #[cfg(feature = "dynamodb")]
 pub use crate::error::TableMismatch;
 
-/// A boxed future, so that [`Store`] and `Clock` stay object-safe.
+/// Boxed future, so that [`Store`] and `Clock` stay object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Where lock rows live: any store with linearizable conditional writes on single rows.
+/// Storage for lock rows: any store with linearizable conditional writes on single rows.
 ///
 /// # Contract
 ///
-/// - **Writes**: [`write`](Store::write) takes effect exactly as [`apply`] says, atomically, at one instant between call
-///   and answer, or not at all. Where it may have taken effect but that is not known, the answer is
-///   [`StoreErrorKind::Unanswered`], never a conflict. One call sends one request: no retries inside.
-/// - **Answers**: `Applied` brings the row as the write left it; `Conflict` the row as it stood when the condition
-///   failed, read together with it.
+/// - **Writes**: [`write`](Store::write) takes effect exactly as [`apply`] specifies, atomically, at one instant
+///   between call and answer, or not at all. If the store does not know whether it has taken effect, the answer is
+///   [`StoreErrorKind::Unanswered`], never a conflict. One call sends one request, without retries.
+/// - **Answers**: `Applied` contains the row as the write has left it. `Conflict` contains the row as it was when the
+///   condition failed, read in the same operation.
 /// - **Reads**: with [`Consistency::Strong`] a read sees every write that was answered before it began. With
-///   [`Consistency::Eventual`] it may be stale, but shows some state that the row was in.
-/// - **Attributes** that an op does not name stay as they are, whatever their type.
-/// - **Dates**: an answer's `date` comes from the service itself, on this very answer. If in doubt there is none.
+///   [`Consistency::Eventual`] it may be stale, but returns a state that the row was in.
+/// - **Attributes** that an op does not name stay as they are, also those of other types.
+/// - **Dates**: the `date` of an answer comes from the service itself and from this response. If in doubt it is `None`.
 /// - **Futures** may be dropped at any time; a dropped write may or may not take effect. They never block the thread.
-/// - **Names**: any [`LockName`] is a row of its own, compared by bytes.
+/// - **Names**: each [`LockName`] has its own row. Names are compared by bytes.
 pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Reads one row.
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>>;
 
-    /// Performs one op: `Ok` with [`Outcome::Applied`] or [`Outcome::Conflict`], else the error that says why not.
+    /// Performs one op. Returns [`Outcome::Applied`], [`Outcome::Conflict`] or an error.
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>>;
 
-    /// One page of all rows, eventually consistent, in any order: those that follow `after`, the cursor of the page
-    /// before.
+    /// Returns one page of all rows, eventually consistent and in any order. `after` is the cursor of the previous
+    /// page, [`Page::next`].
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>>;
 
-    /// Whether answers carry the service's `Date`, so that the end of a lease can be told by it.
+    /// Returns whether answers contain the service's `Date`, so that it can determine the end of a lease.
     fn service_clock(&self) -> bool {
         false
     }
 
-    /// What the rows that are acquired through this handle bear as `liveness_key`: by it [`liveness`](Store::liveness) knows
-    /// whether this handle is still there. `None` where there is no such thing: leases decide alone.
+    /// Returns the liveness key for rows that are acquired through this handle. [`liveness`](Store::liveness) finds out
+    /// by it whether the process of this handle is alive. `None` means that only leases decide.
     fn liveness_key(&self) -> Option<&str> {
         None
     }
 
-    /// What the row of a [`hold`](crate::Lock::hold) bears as `liveness_key` that begins now, whoever lives: by it
-    /// [`liveness`](Store::liveness) knows when that is over. `None` where no clock is everybody's: leases decide alone.
+    /// Returns the liveness key for the row of a [`hold`](crate::Lock::hold) that starts now.
+    /// [`liveness`](Store::liveness) finds out by it whether the hold has expired, because a hold outlives its process.
+    /// `None` means that only leases decide, because the users of the store share no clock.
     fn hold_liveness_key(&self, duration: Duration) -> Option<String> {
         let _ = duration;
         None
     }
 
-    /// Whether the handle whose rows bear this `liveness_key` is still there. It looks after it was called, and does not wait.
+    /// Returns whether the handle with this liveness key is alive. The check takes place after the call, and does not
+    /// wait.
     ///
-    /// [`Liveness::Dead`] is a promise: no guard that was acquired through that handle is in any process, now or later; a hold
-    /// is over by every clock of a holder.
-    /// Whoever cannot be sure of that says [`Liveness::Unknown`].
+    /// [`Liveness::Dead`] is a promise: no process has a guard that was acquired through that handle, and none will
+    /// have one. For the key of a hold, the hold has expired on the clocks of its holder. If a store is not certain, it
+    /// returns [`Liveness::Unknown`].
     fn liveness(&self, liveness_key: &str) -> Liveness {
         let _ = liveness_key;
         Liveness::Unknown
     }
 }
 
-/// What a client can be built on: a store, or one that is shared already, as `StoreUrl::open` returns it.
+/// Conversion into a shared store. [`Client::builder`](crate::Client::builder) accepts a store, an `Arc<dyn Store>`,
+/// and the result of `StoreUrl::open`.
 pub trait IntoStore {
-    /// The store, shared.
+    /// Returns the shared store.
     fn into_store(self) -> Arc<dyn Store>;
 }
 
@@ -107,36 +109,36 @@ impl IntoStore for Arc<dyn Store> {
     }
 }
 
-/// How fresh a read must be.
+/// Consistency of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Consistency {
-    /// Sees every write that was answered before the read began.
+    /// The read sees every write that was answered before the read began.
     Strong,
-    /// May be stale. Half the price on DynamoDB, and enough for a waiter.
+    /// The read may return an older state. On DynamoDB it costs half as much, and suffices for a waiter.
     Eventual,
 }
 
-/// A store's answer to one request.
+/// Answer of a store to one request.
 #[derive(Clone, Debug)]
 pub struct Answer<T> {
-    /// What it says, or why it says nothing.
+    /// Result of the request.
     pub result: Result<T, StoreError>,
-    /// The service's `Date` on this very answer.
+    /// `Date` that the service has set in this answer.
     pub date: Option<ServiceDate>,
 }
 
 impl<T> From<Result<T, StoreError>> for Answer<T> {
-    /// An answer without a date.
+    /// Returns an answer without a date.
     fn from(result: Result<T, StoreError>) -> Self {
         Self { result, date: None }
     }
 }
 
-/// One page of a listing.
+/// Page of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// Names and rows. Names are whatever is in the table, so plain text.
+    /// Names and rows. A name may be invalid as a [`LockName`], because other programs can write to the table.
     pub rows: Vec<(String, Row)>,
-    /// Where the next page begins; `None` at the end.
+    /// Cursor of the next page. `None` on the last page.
     pub next: Option<String>,
 }

@@ -39,7 +39,7 @@ pub struct DynamoDbUrl {
     pub profile: Option<String>,
     /// Name of the partition key. Default: `name`.
     pub partition_key: Option<String>,
-    /// Whether the service's clock determines the end of leases. Default: only if requests go to AWS.
+    /// Use of the service's clock to determine the end of leases. Default: only if requests go to AWS.
     pub service_clock: Option<bool>,
 }
 
@@ -120,7 +120,7 @@ impl StoreUrl {
     /// Parses a URL. Does not access the store.
     ///
     /// # Errors
-    /// [`UrlError`], whose message describes the valid form.
+    /// [`UrlError`]. Its message describes the valid form.
     pub fn parse(url: &str) -> Result<Self, UrlError> {
         parse::parse(url)
     }

@@ -13,8 +13,6 @@ mod examples;
 mod hold;
 mod inspect;
 mod loss;
-mod machine;
-mod machines;
 mod npm_format;
 mod release;
 mod renew;

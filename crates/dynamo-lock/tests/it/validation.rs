@@ -26,7 +26,7 @@ fn builder() -> ClientBuilder {
 #[test]
 fn invalid_lock_name_is_refused() {
     let client = builder().build().unwrap();
-    check_message(&client.lock("").unwrap_err(), &["empty", "name what"]);
+    check_message(&client.lock("").unwrap_err(), &["empty", "choose a name"]);
     check_message(&client.lock("x".repeat(2049)).unwrap_err(), &["2048", "2049", "shorter"]);
     check_message(&client.lock("a\0b").unwrap_err(), &["U+0000 at byte 1", "remove"]);
     check_message(&client.lock("tab\there").unwrap_err(), &["U+0009 at byte 3", "remove"]);
@@ -49,8 +49,8 @@ fn lease_heartbeat_or_poll_out_of_range_is_refused() {
     }
     heartbeat(ms(6_600)).expect("a third of 20 s");
     let poll = |from, to| builder().poll(ms(from)..=ms(to)).build();
-    check_message(&poll(0, 10).unwrap_err(), &["polls", "reorder"]);
-    check_message(&poll(20, 10).unwrap_err(), &["polls", "reorder"]);
+    check_message(&poll(0, 10).unwrap_err(), &["polls", "range"]);
+    check_message(&poll(20, 10).unwrap_err(), &["polls", "range"]);
     check_message(&poll(1_000, 61_000).unwrap_err(), &["polls", "60s"]);
 }
 
@@ -72,12 +72,30 @@ async fn invalid_options_are_refused_without_a_write() {
     check_message(&error(lock.options().lease(ms(999))).await, &["lease", "choose"]);
     check_message(&error(lock.options().data("x".repeat(4097))).await, &["4096", "4097", "elsewhere"]);
     check_message(&error(lock.options().max_hold(ms(10))).await, &["at least 1s", "allow more"]);
-    for duration in [Duration::ZERO, ms(999), HOUR * 24 * 31] {
+    for duration in [Duration::ZERO, ms(999), HOUR * 24 * 31, Duration::MAX] {
         let error = lock.hold(duration).await.unwrap_err();
         assert!(matches!(error, HoldError::Acquire(AcquireError::Config(_))));
         check_message(&error, &["from 1s to 2592000s"]);
     }
     assert_eq!(world.row("a").await, None);
+}
+
+/// Values without an upper bound may be as large as their type allows.
+#[tokio::test(start_paused = true)]
+async fn largest_durations_do_not_overflow() {
+    let world = World::new();
+    let client = world.host().builder().legacy_skew(Duration::MAX).build().unwrap();
+    let lock = client.lock("a").unwrap();
+    let guard = lock.options().max_hold(Duration::MAX).acquire_within(Duration::MAX).await.unwrap();
+    assert!(guard.ensure(Duration::MAX).is_err());
+    lock.inspect().await.unwrap();
+    tokio::time::sleep(secs(60)).await;
+    assert!(guard.is_valid());
+    world.set_row("b", Some(test_support::row(&[("guid", "g".into()), ("expiresOn", 1.into())])));
+    let legacy = client.lock("b").unwrap();
+    assert!(matches!(legacy.try_acquire().await.unwrap(), dynamo_lock::TryAcquire::Held(_)));
+    legacy.inspect().await.unwrap();
+    guard.release().await.unwrap();
 }
 
 /// Acquires on a table, and returns the error with its kind.

@@ -1,43 +1,31 @@
-//! The original's `getLock`, as a machine: what it asks, what it makes of each answer, and when it gives up.
+//! `LegacyGet`: `getLock` of npm dynamo-lock.
 
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    ClockReading, Entropy, FencingToken, LegacyEnd, LegacyGet, LockName, Now, Op, OpKind, Outcome, Row, RowError, Step,
-    Value, Verdict, apply, attr,
+    FencingToken, LegacyEnd, LegacyGet, Op, OpKind, Outcome, Row, RowError, Step, Verdict, apply, attr,
 };
 
-const EPOCH_MS: u64 = 1_800_000_000_000;
+use crate::support::{EPOCH_MS, at, name, now, npm_row, row};
 
-fn at(ms: u64) -> ClockReading {
-    ClockReading { boot_ns: ms * 1_000_000, raw_ns: ms * 1_000_000, wall_ms: EPOCH_MS + ms }
+fn other_row(expires_on: u64) -> Row {
+    npm_row("other", expires_on)
 }
 
-fn now(ms: u64) -> Now<'static> {
-    Now {
-        at: at(ms),
-        service: None,
-        entropy: Entropy { version: u128::from(ms) + 1, lease_id: 0, jitter: u64::MAX - 1 },
-    }
-}
-
-fn row(attributes: &[(&str, Value)]) -> Row {
-    Row::new(attributes.iter().map(|(name, value)| (name.to_string(), value.clone())))
-}
-
-fn legacy(expires_on: u64) -> Row {
-    row(&[(attr::GUID, "theirs".into()), (attr::EXPIRES_ON, expires_on.into())])
+/// Returns a row with just this record version.
+fn row_with_version(version: &str) -> Row {
+    row(&[(attr::GUID, version.into())])
 }
 
 fn native(expires_on: u64) -> Row {
     row(&[
         (attr::V, 1.into()),
-        (attr::GUID, "ours".into()),
+        (attr::GUID, "native".into()),
         (attr::LEASE_ID, "r".into()),
         (attr::TOKEN, 7.into()),
         (attr::EXPIRES_ON, expires_on.into()),
         (attr::LEASE_MS, 20_000.into()),
-        (attr::OWNER, "somebody".into()),
+        (attr::OWNER, "test".into()),
         (attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into()),
         (attr::DATA, "kept".into()),
         ("note", "kept too".into()),
@@ -45,16 +33,24 @@ fn native(expires_on: u64) -> Row {
 }
 
 fn get(duration_ms: i64) -> LegacyGet {
-    LegacyGet::new(LockName::new("a").unwrap(), duration_ms, at(0))
+    LegacyGet::new(name(), duration_ms, at(0))
 }
 
-/// The put after this row was read.
+/// Returns the put after a read that returned `seen`.
 fn put(machine: &mut LegacyGet, ms: u64, seen: Option<&Row>) -> Op {
     assert_eq!(machine.next(&now(ms)), Step::Read { strong: true });
     machine.handle_row(&now(ms), seen);
     match machine.next(&now(ms)) {
         Step::Write(op) => op,
         other => panic!("not a write: {other:?}"),
+    }
+}
+
+/// Returns the row after the put.
+fn applied(row: Option<&Row>, op: &Op) -> Row {
+    match apply(row, op) {
+        Verdict::Applied(row) => row,
+        verdict => panic!("{verdict:?}"),
     }
 }
 
@@ -66,11 +62,11 @@ fn end(machine: &mut LegacyGet, ms: u64) -> LegacyEnd {
 }
 
 #[test]
-fn what_is_over_on_the_wall_clock_is_taken_and_nothing_else() {
-    for over in [legacy(EPOCH_MS), native(0), native(EPOCH_MS), row(&[(attr::GUID, "g".into())])] {
-        put(&mut get(5), 0, Some(&over));
+fn only_rows_expired_by_wall_clock_are_taken() {
+    for expired in [other_row(EPOCH_MS), native(0), native(EPOCH_MS), row_with_version("g")] {
+        put(&mut get(5), 0, Some(&expired));
     }
-    for held in [legacy(EPOCH_MS + 1), native(EPOCH_MS + 1)] {
+    for held in [other_row(EPOCH_MS + 1), native(EPOCH_MS + 1)] {
         let mut machine = get(5);
         machine.next(&now(0));
         machine.handle_row(&now(0), Some(&held));
@@ -79,11 +75,12 @@ fn what_is_over_on_the_wall_clock_is_taken_and_nothing_else() {
     }
 }
 
+/// The put writes the two attributes of npm dynamo-lock, and keeps the token, the payload and unknown attributes.
 #[test]
-fn the_put_has_the_originals_two_attributes_and_carries_on_token_payload_and_what_is_not_ours() {
+fn put_keeps_token_payload_and_unknown_attributes() {
     let seen = native(0);
     let op = put(&mut get(1_234), 0, Some(&seen));
-    let Verdict::Applied(after) = apply(Some(&seen), &op) else { panic!("a conflict") };
+    let after = applied(Some(&seen), &op);
     let expected = row(&[
         (attr::GUID, op.version.as_str().into()),
         (attr::EXPIRES_ON, (EPOCH_MS + 1_234).into()),
@@ -93,50 +90,52 @@ fn the_put_has_the_originals_two_attributes_and_carries_on_token_payload_and_wha
     ]);
     assert_eq!(after, expected);
     let fresh = put(&mut get(1), 0, None);
-    let Verdict::Applied(after) = apply(None, &fresh) else { panic!("a conflict") };
+    let after = applied(None, &fresh);
     assert_eq!(after.attributes().count(), 2);
 }
 
+/// Lesson 51.
 #[test]
-fn lesson_51_a_version_that_came_back_with_another_token_is_not_overwritten() {
+fn seen_version_with_another_token_is_not_overwritten() {
     let seen = native(0);
     let op = put(&mut get(5), 0, Some(&seen));
-    let mut since = seen.clone();
-    since.set(attr::TOKEN, FencingToken::new(9).get().into());
-    assert!(matches!(apply(Some(&since), &op), Verdict::Conflict(_)), "the same guid, a larger token");
+    let mut later = seen.clone();
+    later.set(attr::TOKEN, FencingToken::new(9).get().into());
+    assert!(matches!(apply(Some(&later), &op), Verdict::Conflict(_)), "the same version with a larger token");
     assert!(matches!(apply(Some(&seen), &op), Verdict::Applied(_)));
 }
 
+/// Lesson 30.
 #[test]
-fn lesson_30_a_lock_that_was_renewed_or_taken_since_is_not_overwritten() {
+fn lock_renewed_since_the_read_is_not_overwritten() {
     let seen = native(EPOCH_MS - 1);
     let op = put(&mut get(5), 0, Some(&seen));
     let mut renewed = seen.clone();
     renewed.set(attr::GUID, "renewed".into());
     assert!(matches!(apply(Some(&renewed), &op), Verdict::Conflict(_)));
     let first = put(&mut get(5), 0, None);
-    assert!(matches!(apply(Some(&legacy(5)), &first), Verdict::Conflict(_)));
+    assert!(matches!(apply(Some(&other_row(5)), &first), Verdict::Conflict(_)));
 }
 
 #[test]
-fn rows_that_we_may_not_touch_are_refused_by_name() {
+fn unusable_rows_are_refused_by_name() {
     let cases = [
         (row(&[("total", 5.into())]), RowError::NotALock),
         (row(&[(attr::GUID, "g".into()), (attr::V, 2.into())]), RowError::UnknownVersion { v: "2".into() }),
     ];
-    for (there, fault) in cases {
+    for (stored, error) in cases {
         let mut machine = get(5);
         machine.next(&now(0));
-        machine.handle_row(&now(0), Some(&there));
-        assert_eq!(end(&mut machine, 0), LegacyEnd::RowError(fault));
+        machine.handle_row(&now(0), Some(&stored));
+        assert_eq!(end(&mut machine, 0), LegacyEnd::RowError(error));
     }
 }
 
 #[test]
-fn a_put_whose_answer_was_lost_is_read_back_and_recognised() {
+fn applied_put_with_lost_answer_is_recognized() {
     let mut machine = get(60_000);
     let op = put(&mut machine, 0, None);
-    let Verdict::Applied(after) = apply(None, &op) else { panic!("a conflict") };
+    let after = applied(None, &op);
     machine.handle_outcome(&now(10), &Outcome::Unknown);
     assert!(matches!(machine.next(&now(10)), Step::Pause(_)));
     assert_eq!(machine.next(&now(1_100)), Step::Read { strong: true });
@@ -144,57 +143,60 @@ fn a_put_whose_answer_was_lost_is_read_back_and_recognised() {
     assert_eq!(end(&mut machine, 1_100), LegacyEnd::Got);
 }
 
+/// A put that another client has overtaken is lost.
 #[test]
-fn one_that_did_not_land_is_sent_again_the_same_and_one_that_was_overtaken_is_lost() {
+fn unapplied_put_is_retried_identically() {
     let mut machine = get(60_000);
-    let op = put(&mut machine, 0, Some(&legacy(5)));
+    let op = put(&mut machine, 0, Some(&other_row(5)));
     machine.handle_outcome(&now(10), &Outcome::Unknown);
     assert_eq!(machine.next(&now(1_100)), Step::Read { strong: true });
-    machine.handle_row(&now(1_100), Some(&legacy(5)));
+    machine.handle_row(&now(1_100), Some(&other_row(5)));
     assert_eq!(machine.next(&now(1_100)), Step::Write(op.clone()));
     machine.handle_outcome(&now(1_100), &Outcome::Unknown);
     assert_eq!(machine.next(&now(2_200)), Step::Read { strong: true });
-    machine.handle_row(&now(2_200), Some(&row(&[(attr::GUID, "another".into())])));
+    machine.handle_row(&now(2_200), Some(&row_with_version("another")));
     assert_eq!(end(&mut machine, 2_200), LegacyEnd::Lost);
 }
 
+/// A conflict without the row is followed by a read.
 #[test]
-fn a_conflict_is_ours_if_the_row_says_so_and_is_read_if_the_answer_does_not_bring_it() {
+fn conflict_with_own_version_is_success() {
     let mut machine = get(60_000);
     let op = put(&mut machine, 0, None);
-    let mine = row(&[(attr::GUID, op.version.as_str().into())]);
-    let mut brought = machine.clone();
-    brought.handle_outcome(&now(1), &Outcome::Conflict(Some(mine.clone())));
-    assert_eq!(end(&mut brought, 1), LegacyEnd::Got);
-    let mut stranger = machine.clone();
-    stranger.handle_outcome(&now(1), &Outcome::Conflict(Some(legacy(5))));
-    assert_eq!(end(&mut stranger, 1), LegacyEnd::Lost);
+    let own = row_with_version(op.version.as_str());
+    let mut with_own_row = machine.clone();
+    with_own_row.handle_outcome(&now(1), &Outcome::Conflict(Some(own.clone())));
+    assert_eq!(end(&mut with_own_row, 1), LegacyEnd::Got);
+    let mut with_other_row = machine.clone();
+    with_other_row.handle_outcome(&now(1), &Outcome::Conflict(Some(other_row(5))));
+    assert_eq!(end(&mut with_other_row, 1), LegacyEnd::Lost);
     machine.handle_outcome(&now(1), &Outcome::Conflict(None));
     assert_eq!(machine.next(&now(1)), Step::Read { strong: true });
-    machine.handle_row(&now(2), Some(&mine));
+    machine.handle_row(&now(2), Some(&own));
     assert_eq!(end(&mut machine, 2), LegacyEnd::Got);
 }
 
 #[test]
-fn a_put_that_is_confirmed_only_after_it_was_over_is_not_reported() {
+fn put_confirmed_after_its_end_is_unknown() {
     let mut machine = get(50);
     let op = put(&mut machine, 0, None);
     machine.handle_outcome(&now(10), &Outcome::Unknown);
     assert!(matches!(machine.next(&now(10)), Step::Pause(_)));
     machine.next(&now(30));
-    let mine = row(&[(attr::GUID, op.version.as_str().into())]);
-    machine.handle_row(&now(51), Some(&mine));
+    let own = row_with_version(op.version.as_str());
+    machine.handle_row(&now(51), Some(&own));
     assert_eq!(end(&mut machine, 51), LegacyEnd::Unknown);
-    // An answer to the first try counts, however short the lock: as with the original.
+    // As in npm dynamo-lock, a response to the first try counts even if the lock has expired.
     let mut short = get(0);
     let op = put(&mut short, 0, None);
-    let Verdict::Applied(after) = apply(None, &op) else { panic!("a conflict") };
+    let after = applied(None, &op);
     short.handle_outcome(&now(900), &Outcome::Applied(after));
     assert_eq!(end(&mut short, 900), LegacyEnd::Got);
 }
 
+/// It also gives up after ten seconds.
 #[test]
-fn it_gives_up_after_a_few_failures_and_after_ten_seconds() {
+fn legacy_get_gives_up_after_four_failures() {
     let (mut failures, mut ms) = (0, 0);
     let mut machine = get(60_000);
     while let step @ (Step::Read { strong: true } | Step::Pause(_)) = machine.next(&now(ms)) {
@@ -215,7 +217,7 @@ fn it_gives_up_after_a_few_failures_and_after_ten_seconds() {
 }
 
 #[test]
-fn a_throttled_put_is_sent_again_without_a_read() {
+fn throttled_put_is_retried_without_a_read() {
     let mut machine = get(60_000);
     let op = put(&mut machine, 0, None);
     machine.handle_outcome(&now(1), &Outcome::Throttled);
@@ -223,7 +225,7 @@ fn a_throttled_put_is_sent_again_without_a_read() {
 }
 
 #[test]
-fn durations_of_any_kind_do_not_overflow() {
+fn extreme_durations_do_not_overflow() {
     for (duration, expires) in [(i64::MIN, 0), (-5, EPOCH_MS - 5), (i64::MAX, EPOCH_MS + i64::MAX as u64)] {
         let op = put(&mut get(duration), 0, None);
         assert!(matches!(op.kind, OpKind::LegacyGet { expires_on, .. } if expires_on == expires), "{duration}");

@@ -38,5 +38,4 @@ pub const EQUIVALENT: &[(&str, &str)] = &[
 ];
 
 /// Mutants that have an effect too rarely for the simulator, each with the test of the product that notices it.
-pub const RARE: &[(&str, &str)] =
-    &[("legacy-get-without-token", "lesson_51_a_version_that_came_back_with_another_token_is_not_overwritten")];
+pub const RARE: &[(&str, &str)] = &[("legacy-get-without-token", "seen_version_with_another_token_is_not_overwritten")];

@@ -1,9 +1,9 @@
-//! What has happened in a world: its story, what was broken, and how often what was met.
+//! History of a world: its trace, its violations, and its event counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Violations of one world that are kept; the first says most.
+/// Upper bound of the violations that are kept, because the first ones are the most useful.
 const VIOLATIONS_MAX: usize = 5;
 
 #[derive(Debug, Default)]
@@ -11,7 +11,7 @@ pub struct History {
     tracing: bool,
     pub lines: Vec<String>,
     pub violations: Vec<String>,
-    /// The promises that were broken.
+    /// Promises that were broken.
     pub broken: BTreeSet<&'static str>,
     pub counts: BTreeMap<&'static str, u64>,
 }

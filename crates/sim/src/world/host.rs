@@ -1,7 +1,7 @@
-//! Hosts: clocks that run wrong, and a process that stops, crashes and starts again.
+//! Hosts with inaccurate clocks, and processes on them that pause, crash and start again.
 //!
-//! The product's code between two awaits cannot be stopped; every await of a host ends at its [`Host::gate`], which is
-//! shut while the host is paused and for ever once its process has crashed.
+//! The product's code between two awaits cannot be interrupted. Every await of a process ends at its
+//! [`Process::gate`], which is closed while the host is paused, and for ever once the process has crashed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,19 +15,19 @@ use dynamo_lock::store::BoxFuture;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::dice::Dice;
-use super::{EPOCH_MS, World, lock};
 use crate::mutants::Fault;
+use crate::world::rng::Rng;
+use crate::world::{EPOCH_MS, World, lock};
 
-/// More readings of the clock than this, with no time passing, and somebody turns in a circle.
+/// Upper bound of the clock readings at one instant. More of them mean an endless loop.
 const SPIN_MAX: u64 = 50_000;
 /// Reading of the lease clocks at which every world begins.
 const BOOT_NS: u64 = 1_000_000_000_000;
 const LONG: Duration = Duration::from_secs(3600 * 24 * 365);
 
-/// The machine: what outlives a crash of the process.
+/// A host: the part that survives a crash of the process.
 #[derive(Debug)]
-pub struct Machine {
+pub struct Host {
     pub index: usize,
     /// Rates, in millionths more or less than real time.
     raw_ppm: i64,
@@ -39,22 +39,22 @@ pub struct Machine {
 struct State {
     wall_ms: i64,
     paused_until: Duration,
-    /// Its clocks jumped, or it began to run again.
-    stirred: Duration,
+    /// Last time at which its wall clock was set or it resumed.
+    disturbed_at: Duration,
     suspended: Halts,
     frozen: Halts,
     last_read: Duration,
     reads: u64,
-    /// For the mutant whose clocks stand still while it waits for an answer.
-    flights: u64,
-    took_off: Duration,
-    flown: Duration,
+    /// Requests in flight, for the mutant whose clocks stop while it waits for an answer.
+    in_flight: u64,
+    in_flight_since: Duration,
+    in_flight_total: Duration,
 }
 
-/// How long something has stood still in all.
+/// Total length of stops of one kind.
 #[derive(Debug, Default)]
 struct Halts {
-    /// The one that goes on, or the last one: from, to.
+    /// Begin and end of the current or last stop.
     last: (Duration, Duration),
     before: Duration,
 }
@@ -71,14 +71,15 @@ impl Halts {
     }
 }
 
-/// How a machine stops.
+/// Kind of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Its programs; its clocks go on.
+    /// Processes stop, and all clocks continue.
     Pause,
-    /// As a closed laptop: one lease clock counts it.
+    /// Suspension, as of a closed laptop: one lease clock counts it.
     Suspend,
-    /// As a virtual machine that is moved: no lease clock counts it, and the wall clock is right afterwards.
+    /// Freeze, as of a virtual machine that is migrated: no lease clock counts it, and the wall clock is right
+    /// afterwards.
     Freeze,
 }
 
@@ -88,16 +89,16 @@ impl State {
     }
 }
 
-impl Machine {
-    pub fn new(index: usize, world: &World, dice: &mut Dice) -> Self {
-        let raw_ppm = dice.pick(&[-5000, 0, 5000, 4000, -4000]);
-        // chrony may slew this one by 8 %; a machine that also sleeps would be outside A2.
+impl Host {
+    pub fn new(index: usize, world: &World, rng: &mut Rng) -> Self {
+        let raw_ppm = rng.pick(&[-5000, 0, 5000, 4000, -4000]);
+        // chrony may slew the boot clock by 8 %. A host that is also suspended would violate A2.
         let raw_ppm = if world.mutant.is(Fault::WildClocks) { raw_ppm * 16 } else { raw_ppm };
-        let boot_ppm = match !world.plan.suspends && !world.plan.well && dice.chance(100) {
-            true => dice.pick(&[-80_000, 80_000]),
+        let boot_ppm = match !world.plan.suspends && !world.plan.fault_free && rng.chance(100) {
+            true => rng.pick(&[-80_000, 80_000]),
             false => raw_ppm,
         };
-        let state = State { wall_ms: world.plan.wall(dice), ..State::default() };
+        let state = State { wall_ms: world.plan.wall(rng), ..State::default() };
         Self { index, raw_ppm, boot_ppm, state: Mutex::new(state) }
     }
 
@@ -105,7 +106,7 @@ impl Machine {
         Self { index, raw_ppm: 0, boot_ppm: 0, state: Mutex::default() }
     }
 
-    /// Stops all that runs here for a while.
+    /// Stops all processes on this host for a while.
     pub fn stop(&self, world: &World, length: Duration, how: Stop) {
         let time = world.time();
         let mut state = lock(&self.state);
@@ -113,7 +114,7 @@ impl Machine {
             return;
         }
         state.paused_until = time + length;
-        state.stirred = time + length;
+        state.disturbed_at = time + length;
         match how {
             Stop::Pause => {}
             Stop::Suspend => state.suspended.begin(time, length),
@@ -121,44 +122,47 @@ impl Machine {
         }
     }
 
-    /// By when it runs.
+    /// Returns the time at which the host resumes, or has resumed.
     pub fn paused_until(&self) -> Duration {
         lock(&self.state).paused_until
     }
 
-    /// Sets the wall clock so far from the true time.
+    /// Sets the wall clock to this offset from the true time.
     pub fn set_wall(&self, world: &World, ms: i64) {
         let mut state = lock(&self.state);
         state.wall_ms = ms;
-        state.stirred = state.stirred.max(world.time());
+        state.disturbed_at = state.disturbed_at.max(world.time());
     }
 
     pub fn is_paused(&self, world: &World) -> bool {
         lock(&self.state).paused_until > world.time()
     }
 
-    /// When it last began to run again, or its wall clock jumped.
-    pub fn stirred(&self) -> Duration {
-        lock(&self.state).stirred
+    /// Returns the time at which the host last resumed or set its wall clock.
+    pub fn disturbed_at(&self) -> Duration {
+        lock(&self.state).disturbed_at
     }
 
-    pub fn moment(&self, world: &World) -> ClockReading {
+    pub fn clock(&self, world: &World) -> ClockReading {
         let time = world.time();
         let mut state = lock(&self.state);
         if state.last_read == time {
             state.reads += 1;
             if state.reads == SPIN_MAX {
-                // What is dropped because of it may look at the clock, too.
+                // Destructors that run because of this panic may read the clock, too.
                 state.reads = 0;
-                panic!("the clock of host {} is read without end", self.index);
+                panic!("the clock of host {} is read in an endless loop", self.index);
             }
         } else {
             (state.last_read, state.reads) = (time, 0);
         }
         let (time, awake) = (time - state.frozen.until(time), state.awake(time));
-        let flying = if state.flights > 0 { world.time() - state.took_off } else { Duration::ZERO };
+        let flying = if state.in_flight > 0 { world.time() - state.in_flight_since } else { Duration::ZERO };
         let (time, awake) = match world.mutant.is(Fault::HolderCountsFromAnswer) {
-            true => (time.saturating_sub(state.flown + flying), awake.saturating_sub(state.flown + flying)),
+            true => (
+                time.saturating_sub(state.in_flight_total + flying),
+                awake.saturating_sub(state.in_flight_total + flying),
+            ),
             false => (time, awake),
         };
         ClockReading {
@@ -168,14 +172,14 @@ impl Machine {
         }
     }
 
-    /// A request of this machine is under way.
-    pub fn takes_off(self: &Arc<Self>, world: &Arc<World>) -> Flight {
+    /// Records that a request of this host is in flight until the result is dropped.
+    pub fn begin_request(self: &Arc<Self>, world: &Arc<World>) -> InFlight {
         let mut state = lock(&self.state);
-        if state.flights == 0 {
-            state.took_off = world.time();
+        if state.in_flight == 0 {
+            state.in_flight_since = world.time();
         }
-        state.flights += 1;
-        Flight(self.clone(), world.clone())
+        state.in_flight += 1;
+        InFlight(self.clone(), world.clone())
     }
 
     fn awake(&self, world: &World) -> Duration {
@@ -183,16 +187,16 @@ impl Machine {
     }
 }
 
-/// A request under way, until it is dropped.
-pub struct Flight(Arc<Machine>, Arc<World>);
+/// A request in flight, until it is dropped.
+pub struct InFlight(Arc<Host>, Arc<World>);
 
-impl Drop for Flight {
+impl Drop for InFlight {
     fn drop(&mut self) {
         let mut state = lock(&self.0.state);
-        state.flights -= 1;
-        if state.flights == 0 {
-            let flown = self.1.time() - state.took_off;
-            state.flown += flown;
+        state.in_flight -= 1;
+        if state.in_flight == 0 {
+            let in_flight_total = self.1.time() - state.in_flight_since;
+            state.in_flight_total += in_flight_total;
         }
     }
 }
@@ -202,33 +206,33 @@ fn scaled(time: Duration, ppm: i64) -> u64 {
     (ns + ns * i128::from(ppm) / 1_000_000) as u64
 }
 
-/// One process on a machine.
-pub struct Host {
+/// A process on a host.
+pub struct Process {
     pub world: Arc<World>,
-    pub machine: Arc<Machine>,
+    pub host: Arc<Host>,
     pub id: u64,
     dead: AtomicBool,
     pub down_until: Mutex<Duration>,
-    dice: Mutex<Dice>,
+    rng: Mutex<Rng>,
     actors: Mutex<Vec<AbortHandle>>,
-    /// Requests in the second that goes on.
+    /// Current second, and the number of requests in it.
     pub rate: Mutex<(u64, u64)>,
-    /// By task: what it last read, and when it was answered.
+    /// The last read of each task, and when it was answered.
     pub reads: Mutex<HashMap<tokio::task::Id, (LockName, Duration)>>,
-    /// By record version: when a try of it failed, or was not answered.
+    /// Time at which a try of a write failed or had no answer, by record version.
     pub failed: Mutex<HashMap<String, Duration>>,
 }
 
-impl Host {
-    pub fn new(world: &Arc<World>, machine: &Arc<Machine>) -> Arc<Self> {
-        let dice = Mutex::new(lock(&world.dice).fork());
+impl Process {
+    pub fn new(world: &Arc<World>, host: &Arc<Host>) -> Arc<Self> {
+        let rng = Mutex::new(lock(&world.rng).fork());
         Arc::new(Self {
             world: world.clone(),
-            machine: machine.clone(),
+            host: host.clone(),
             id: world.next_id(),
             dead: AtomicBool::new(false),
             down_until: Mutex::default(),
-            dice,
+            rng,
             actors: Mutex::default(),
             rate: Mutex::default(),
             reads: Mutex::default(),
@@ -240,8 +244,8 @@ impl Host {
         self.dead.load(Relaxed)
     }
 
-    pub fn roll<T>(&self, f: impl FnOnce(&mut Dice) -> T) -> T {
-        f(&mut lock(&self.dice))
+    pub fn draw<T>(&self, f: impl FnOnce(&mut Rng) -> T) -> T {
+        f(&mut lock(&self.rng))
     }
 
     pub fn spawn(self: &Arc<Self>, actor: impl Future<Output = ()> + Send + 'static) -> tokio::task::JoinHandle<()> {
@@ -250,20 +254,20 @@ impl Host {
         handle
     }
 
-    /// The process is gone: nothing of it runs, sends or hears again.
+    /// Crashes the process: none of its tasks runs, sends or receives again.
     pub fn crash(&self) {
         self.dead.store(true, Relaxed);
         self.world.set_dead(self.id);
         lock(&self.actors).drain(..).for_each(|actor| actor.abort());
     }
 
-    /// Waits until the host runs.
+    /// Waits until the host is not paused.
     pub async fn gate(&self) {
         loop {
             if self.is_dead() {
                 std::future::pending::<()>().await;
             }
-            let left = lock(&self.machine.state).paused_until.saturating_sub(self.world.time());
+            let left = lock(&self.host.state).paused_until.saturating_sub(self.world.time());
             if left.is_zero() {
                 return;
             }
@@ -271,18 +275,18 @@ impl Host {
         }
     }
 
-    /// Waits on this host, as its programs do.
+    /// Sleeps on the clock of this host.
     pub async fn sleep(self: &Arc<Self>, length: Duration) {
         let length = length.min(LONG);
-        let real = length.as_nanos() as i128 * 1_000_000 / i128::from(1_000_000 + self.machine.raw_ppm);
-        let late = match self.world.plan.starved && !self.world.is_calm() {
-            true => self.roll(|dice| if dice.chance(50) { dice.upto(Duration::from_secs(1)) } else { Duration::ZERO }),
+        let real = length.as_nanos() as i128 * 1_000_000 / i128::from(1_000_000 + self.host.raw_ppm);
+        let late = match self.world.plan.starved && !self.world.is_quiescent() {
+            true => self.draw(|rng| if rng.chance(50) { rng.up_to(Duration::from_secs(1)) } else { Duration::ZERO }),
             false => Duration::ZERO,
         };
-        let until = self.machine.awake(&self.world) + Duration::from_nanos(real as u64) + late;
+        let until = self.host.awake(&self.world) + Duration::from_nanos(real as u64) + late;
         loop {
             self.gate().await;
-            let left = until.saturating_sub(self.machine.awake(&self.world));
+            let left = until.saturating_sub(self.host.awake(&self.world));
             if left.is_zero() {
                 return;
             }
@@ -291,19 +295,19 @@ impl Host {
     }
 }
 
-impl fmt::Debug for Host {
+impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "h{}.{}", self.machine.index, self.id)
+        write!(f, "h{}.{}", self.host.index, self.id)
     }
 }
 
-/// A host as its client sees it: clocks and luck.
+/// Environment of a client: the clocks and the random source of its process.
 #[derive(Clone, Debug)]
-pub struct Inside(pub Arc<Host>);
+pub struct ProcessEnv(pub Arc<Process>);
 
-impl Clock for Inside {
+impl Clock for ProcessEnv {
     fn now(&self) -> ClockReading {
-        let (world, mut at) = (&self.0.world, self.0.machine.moment(&self.0.world));
+        let (world, mut at) = (&self.0.world, self.0.host.clock(&self.0.world));
         match world.mutant.fault {
             Some(Fault::WallJumpsNotCounted) => at.wall_ms = EPOCH_MS + (at.boot_ns - BOOT_NS) / 1_000_000,
             Some(Fault::WallExtends) => {
@@ -316,20 +320,20 @@ impl Clock for Inside {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let host = self.0.clone();
+        let process = self.0.clone();
         let second = Duration::from_secs(1);
-        let duration = match host.world.mutant.fault {
+        let duration = match process.world.mutant.fault {
             Some(Fault::TimersLate) if duration >= second / 10 => duration + second,
             Some(Fault::TimersAtOnce) => Duration::from_millis(1),
             Some(Fault::LongTimersNever) if duration > second => Duration::MAX,
             _ => duration,
         };
-        Box::pin(async move { host.sleep(duration).await })
+        Box::pin(async move { process.sleep(duration).await })
     }
 }
 
-impl Random for Inside {
+impl Random for ProcessEnv {
     fn bits(&self) -> u128 {
-        if self.0.world.mutant.is(Fault::RandomRepeats) { 7 } else { self.0.roll(Dice::bits) }
+        if self.0.world.mutant.is(Fault::RandomRepeats) { 7 } else { self.0.draw(Rng::bits) }
     }
 }

@@ -1,25 +1,23 @@
-//! Random worlds: the real client on hosts that pause and crash, over a network that loses and repeats, in virtual time.
+//! Worlds: the real client on hosts that pause and crash, over a network that loses and repeats requests, in virtual
+//! time.
 //!
-//! A world comes from one seed. It runs on one thread, on paused tokio time; nothing in it looks at real time, at real
-//! luck or at the order of a hash map, so a seed tells the same story each time.
+//! One seed makes one world. A world runs on one thread and in paused tokio time. Nothing in it depends on real time,
+//! on real random bits or on the order of a hash map, so a seed has the same trace in every process.
 #![allow(clippy::disallowed_methods)] // tokio's time is paused here
 
 mod actors;
 mod checks;
-mod coverage;
-mod dice;
+mod command;
+mod format;
 mod history;
 mod host;
-mod less;
-mod linearize;
 mod network;
-mod others;
 mod plan;
-mod run;
-mod shrink;
+mod reduction;
+mod rng;
+mod scenario;
 mod stack;
-mod store;
-mod town;
+mod table;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -30,47 +28,53 @@ use tokio::time::Instant;
 
 use crate::mutants::MutantConfig;
 
-pub use run::{count_panics, hunt_in, main, violations_in};
-pub use shrink::main as shrink;
+pub use command::run::{count_panics, hunt_in, main, violations_in};
+pub use command::shrink::main as shrink;
 
-/// Epoch ms of the true time at which every world begins.
+/// True time at which every world begins, in milliseconds since 1970.
 const EPOCH_MS: u64 = 1_800_000_000_000;
 
-/// Everything that there is: true time, the table, and what has happened.
+/// State of one world: the true time, the table, and the history.
 pub struct World {
     begin: Instant,
     pub plan: plan::Plan,
     pub mutant: MutantConfig,
-    pub real: Option<Arc<dyn stack::Real>>,
-    pub dice: Mutex<dice::Dice>,
-    pub table: Mutex<store::Table>,
-    pub validities: Mutex<checks::Validities>,
+    pub real_store: Option<Arc<dyn stack::RealStore>>,
+    pub rng: Mutex<rng::Rng>,
+    pub table: Mutex<table::Table>,
+    pub validities: Mutex<checks::validity::Validities>,
     pub history: Mutex<history::History>,
     pub burst_until: Mutex<Duration>,
-    /// What callers were told.
-    pub calls: Mutex<linearize::Calls>,
-    /// Processes that have crashed.
+    /// Results that callers received.
+    pub calls: Mutex<checks::linearizability::Calls>,
+    /// IDs of the processes that have crashed.
     dead: Mutex<BTreeSet<u64>>,
-    calm: AtomicBool,
+    quiescent: AtomicBool,
     stopping: AtomicBool,
     ids: AtomicU64,
 }
 
 impl World {
-    pub fn new(seed: u64, mutant: MutantConfig, kind: stack::Kind, less: &less::Less, tracing: bool) -> Self {
-        let mut dice = dice::Dice::new(seed);
-        let mut plan = plan::Plan::of(&mut dice);
-        kind.settle(&mut plan);
-        less.settle(&mut plan);
-        let dice = less.dice(dice);
+    pub fn new(
+        seed: u64,
+        mutant: MutantConfig,
+        kind: stack::StoreKind,
+        reduction: &reduction::Reduction,
+        tracing: bool,
+    ) -> Self {
+        let mut rng = rng::Rng::new(seed);
+        let mut plan = plan::Plan::of(&mut rng);
+        kind.restrict(&mut plan);
+        reduction.restrict(&mut plan);
+        let rng = reduction.rng(rng);
         Self {
             begin: Instant::now(),
-            calm: AtomicBool::new(false),
+            quiescent: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             plan,
             mutant,
-            real: kind.real(),
-            dice: Mutex::new(dice),
+            real_store: kind.real_store(),
+            rng: Mutex::new(rng),
             table: Mutex::default(),
             validities: Mutex::default(),
             history: Mutex::new(history::History::new(tracing)),
@@ -81,12 +85,12 @@ impl World {
         }
     }
 
-    /// True time since the world began.
+    /// Returns the true time since the world began.
     pub fn time(&self) -> Duration {
         self.begin.elapsed()
     }
 
-    /// True time, epoch ms.
+    /// Returns the true time in milliseconds since 1970.
     pub fn epoch_ms(&self) -> u64 {
         EPOCH_MS + self.time().as_millis() as u64
     }
@@ -95,24 +99,24 @@ impl World {
         self.ids.fetch_add(1, Relaxed)
     }
 
-    pub fn is_dead(&self, host: u64) -> bool {
-        lock(&self.dead).contains(&host)
+    pub fn is_dead(&self, process: u64) -> bool {
+        lock(&self.dead).contains(&process)
     }
 
-    pub fn set_dead(&self, host: u64) {
-        lock(&self.dead).insert(host);
+    pub fn set_dead(&self, process: u64) {
+        lock(&self.dead).insert(process);
     }
 
-    /// Whether the network is well now, and nobody is disturbed.
-    pub fn is_calm(&self) -> bool {
-        self.calm.load(Relaxed)
+    /// Returns whether faults are off now.
+    pub fn is_quiescent(&self) -> bool {
+        self.quiescent.load(Relaxed)
     }
 
-    pub fn set_calm(&self, calm: bool) {
-        self.calm.store(calm, Relaxed);
+    pub fn set_quiescent(&self, quiescent: bool) {
+        self.quiescent.store(quiescent, Relaxed);
     }
 
-    /// Whether the act is over: whoever ends something begins nothing more.
+    /// Returns whether the phase has ended: workers finish what they do and begin nothing more.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }
@@ -121,13 +125,13 @@ impl World {
         self.stopping.store(stopping, Relaxed);
     }
 
-    /// One line of the story, if anybody reads it.
+    /// Adds one line to the trace, if this world has one.
     pub fn trace(&self, line: impl FnOnce() -> String) {
         let time = self.time();
         lock(&self.history).line(time, line);
     }
 
-    /// A promise is broken.
+    /// Records that a promise is broken.
     pub fn violation(&self, promise: &'static str, what: String) {
         let time = self.time();
         lock(&self.history).violation(time, promise, what);

@@ -1,5 +1,5 @@
-//! The way between a host and the table: late, lossy, repeating. Each request has a time of taking effect and a time of
-//! answering, and either may be never.
+//! Network between a process and the table: it delays, loses and repeats requests. A request is applied at one time
+//! and answered at another, and either may never happen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,163 +8,163 @@ use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, OpKind, Outcome, Pa
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
 use tokio::time::sleep;
 
-use super::host::Host;
-use super::plan::Weather;
-use super::store::show_op;
-use super::{World, lock};
 use crate::mutants::Fault;
+use crate::world::format::show_op;
+use crate::world::host::Process;
+use crate::world::plan::FaultRates;
+use crate::world::{World, lock};
 
-/// Requests of one process in one second: forty polls for each of what may go on in it, and some.
+/// Upper bound of the requests of one process in one second: forty polls for each of its tasks, and a reserve.
 const RATE_MAX: u64 = 400;
 
-/// Between two polls of one waiter, at least; less what a clock may run fast.
+/// Shortest pause between two polls of one waiter, less the drift of a fast clock.
 const POLL_MIN: Duration = Duration::from_millis(24);
 
-/// A host's way to the table.
+/// Store of a process, which sends its requests over the network.
 #[derive(Clone, Debug)]
-pub struct Link(pub Arc<Host>);
+pub struct Link(pub Arc<Process>);
 
-/// What happens to one request.
+/// Delivery of one request.
 #[derive(Clone, Copy, Debug)]
-struct Fate {
-    /// Until it takes effect; never if there is none.
-    out: Option<Duration>,
-    back: Duration,
+struct Delivery {
+    /// Time until it is applied. `None`: never.
+    until_applied: Option<Duration>,
+    until_answered: Duration,
     reply: Reply,
-    /// Once more, so much later.
-    again: Option<Duration>,
-    /// It takes effect whoever still waits.
+    /// Time until it is applied again.
+    applied_again: Option<Duration>,
+    /// It is applied even if its sender has stopped waiting.
     detached: bool,
     dated: bool,
     service_host: usize,
 }
 
-/// What a sender hears.
+/// Reply that a sender receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    Heard,
-    /// An error says that no answer came.
+    Answered,
+    /// An error: there was no answer.
     Lost,
-    /// Nothing comes.
+    /// Neither an answer nor an error.
     Hung,
     Throttled,
     Refused,
 }
 
-/// A request that is over.
+/// A request that has ended.
 #[derive(Debug)]
-pub struct Flown<T> {
-    /// Never [`Reply::Hung`].
+pub struct Exchange<T> {
+    /// Reply that the sender receives, never [`Reply::Hung`].
     pub reply: Reply,
-    /// What came of it, heard or not; nothing if it took no effect.
+    /// Result of the request, received or not. `None` if it was not applied.
     pub result: Option<T>,
-    /// The service's.
+    /// Date of the service.
     pub date: Option<ServiceDate>,
 }
 
 impl World {
-    fn fate(&self, host: &Host) -> Fate {
+    fn delivery(&self, process: &Process) -> Delivery {
         let time = self.time();
-        let down = *lock(&host.down_until) > time;
+        let down = *lock(&process.down_until) > time;
         let burst = *lock(&self.burst_until) > time;
-        let mut dice = lock(&self.dice);
-        let calm = self.is_calm();
-        let weather = if calm { Weather::default() } else { self.plan.weather };
+        let mut rng = lock(&self.rng);
+        let quiescent = self.is_quiescent();
+        let fault_rates = if quiescent { FaultRates::default() } else { self.plan.fault_rates };
         let latency = self.plan.latency;
-        let mut fate = Fate {
-            out: Some(dice.ms(1..=latency)),
-            back: dice.ms(1..=latency),
-            reply: Reply::Heard,
-            again: None,
-            detached: dice.chance(300),
-            dated: calm || !dice.chance(self.plan.dateless),
-            service_host: dice.range(0..=2) as usize,
+        let mut delivery = Delivery {
+            until_applied: Some(rng.ms(1..=latency)),
+            until_answered: rng.ms(1..=latency),
+            reply: Reply::Answered,
+            applied_again: None,
+            detached: rng.chance(300),
+            dated: quiescent || !rng.chance(self.plan.dateless),
+            service_host: rng.range(0..=2) as usize,
         };
-        if self.plan.edges {
-            fate.service_host = host.machine.index % 3;
+        if self.plan.fixed_service_host {
+            delivery.service_host = process.host.index % 3;
         }
         let late = self.plan.longest * 2;
-        if burst && dice.chance(900) || dice.chance(weather.throttled) {
-            return Fate { out: None, reply: Reply::Throttled, ..fate };
+        if burst && rng.chance(900) || rng.chance(fault_rates.throttled) {
+            return Delivery { until_applied: None, reply: Reply::Throttled, ..delivery };
         }
-        if down && dice.chance(950) || dice.chance(weather.lost) {
-            let reply = if dice.chance(500) { Reply::Lost } else { Reply::Hung };
-            return Fate { out: None, reply, ..fate };
+        if down && rng.chance(950) || rng.chance(fault_rates.lost) {
+            let reply = if rng.chance(500) { Reply::Lost } else { Reply::Hung };
+            return Delivery { until_applied: None, reply, ..delivery };
         }
-        if dice.chance(weather.refused) {
-            return Fate { out: None, reply: Reply::Refused, ..fate };
+        if rng.chance(fault_rates.refused) {
+            return Delivery { until_applied: None, reply: Reply::Refused, ..delivery };
         }
-        if down || dice.chance(weather.unheard) {
-            fate.reply = Reply::Lost;
-        } else if dice.chance(weather.hung) {
-            fate.reply = Reply::Hung;
+        if down || rng.chance(fault_rates.unanswered) {
+            delivery.reply = Reply::Lost;
+        } else if rng.chance(fault_rates.hung) {
+            delivery.reply = Reply::Hung;
         }
-        if dice.chance(weather.late) {
-            fate.detached = true;
-            match dice.chance(500) {
-                true => fate.out = Some(dice.upto(late)),
-                false => fate.back = dice.upto(late),
+        if rng.chance(fault_rates.late) {
+            delivery.detached = true;
+            match rng.chance(500) {
+                true => delivery.until_applied = Some(rng.up_to(late)),
+                false => delivery.until_answered = rng.up_to(late),
             }
         }
-        if dice.chance(weather.twice) {
-            fate.again = Some(dice.upto(late));
+        if rng.chance(fault_rates.duplicated) {
+            delivery.applied_again = Some(rng.up_to(late));
         }
-        fate
+        delivery
     }
 
-    /// How old what a read shows is.
+    /// Draws the age of the row that a read returns.
     pub fn staleness(&self, consistency: Consistency) -> Duration {
         match consistency {
-            Consistency::Eventual if self.plan.stale > Duration::ZERO => lock(&self.dice).upto(self.plan.stale),
+            Consistency::Eventual if self.plan.stale > Duration::ZERO => lock(&self.rng).up_to(self.plan.stale),
             _ => Duration::ZERO,
         }
     }
 
-    fn date(&self, host: &Host, fate: &Fate) -> Option<ServiceDate> {
-        let off = self.plan.service_hosts[fate.service_host];
+    fn date(&self, process: &Process, delivery: &Delivery) -> Option<ServiceDate> {
+        let off = self.plan.service_hosts[delivery.service_host];
         let off = match self.mutant.fault {
-            Some(Fault::WildDates) => off + [10_000, -10_000, 0][fate.service_host],
+            Some(Fault::WildDates) => off + [10_000, -10_000, 0][delivery.service_host],
             Some(Fault::DatesOff(seconds)) => off + seconds * 1000,
-            Some(Fault::DatesFromWall) => host.machine.moment(self).wall_ms as i64 - self.epoch_ms() as i64,
+            Some(Fault::DatesFromWall) => process.host.clock(self).wall_ms as i64 - self.epoch_ms() as i64,
             _ => off,
         };
         let shown = self.epoch_ms().saturating_add_signed(off) / 1000;
-        (self.plan.service_clock && fate.dated).then_some(ServiceDate(shown))
+        (self.plan.service_clock && delivery.dated).then_some(ServiceDate(shown))
     }
 }
 
 impl Link {
-    /// Carries one request there and its answer back.
-    pub async fn carry<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> Flown<T> {
-        let host = &self.0;
-        let world = host.world.clone();
-        host.gate().await;
-        self.within_budget();
-        let fate = world.fate(host);
-        let flight = host.machine.takes_off(&world);
-        let flown = self.fly(world, fate, work).await;
-        host.gate().await;
+    /// Sends one request, and returns when its answer has arrived.
+    pub async fn carry<T: Send + 'static>(&self, work: impl Fn() -> T + Send + Sync + 'static) -> Exchange<T> {
+        let process = &self.0;
+        let world = process.world.clone();
+        process.gate().await;
+        self.check_request_rate();
+        let delivery = world.delivery(process);
+        let flight = process.host.begin_request(&world);
+        let exchange = self.deliver(world, delivery, work).await;
+        process.gate().await;
         drop(flight);
-        flown
+        exchange
     }
 
-    async fn fly<T: Send + 'static>(
+    async fn deliver<T: Send + 'static>(
         &self,
         world: Arc<World>,
-        fate: Fate,
+        delivery: Delivery,
         work: impl Fn() -> T + Send + Sync + 'static,
-    ) -> Flown<T> {
-        let Some(out) = fate.out else {
-            world.trace(|| format!("{:?} request does not arrive: {:?}", self.0, fate.reply));
-            let date = world.date(&self.0, &fate);
-            sleep(fate.back).await;
-            return landed(fate.reply, None, date).await;
+    ) -> Exchange<T> {
+        let Some(until_applied) = delivery.until_applied else {
+            world.trace(|| format!("{:?} request is lost: {:?}", self.0, delivery.reply));
+            let date = world.date(&self.0, &delivery);
+            sleep(delivery.until_answered).await;
+            return finish(delivery.reply, None, date).await;
         };
-        let host = self.0.clone();
+        let process = self.0.clone();
         let there = async move {
-            sleep(out).await;
-            let answer = (work(), world.date(&host, &fate));
-            if let Some(later) = fate.again {
+            sleep(until_applied).await;
+            let answer = (work(), world.date(&process, &delivery));
+            if let Some(later) = delivery.applied_again {
                 tokio::spawn(async move {
                     sleep(later).await;
                     work();
@@ -172,34 +172,38 @@ impl Link {
             }
             answer
         };
-        let (result, date) = match fate.detached || fate.again.is_some() {
+        let (result, date) = match delivery.detached || delivery.applied_again.is_some() {
             false => there.await,
             true => match tokio::spawn(there).await {
                 Ok(answer) => answer,
-                Err(gone) if gone.is_panic() => std::panic::resume_unwind(gone.into_panic()),
-                Err(_) => return landed(Reply::Hung, None, None).await,
+                Err(record_guard_gone) if record_guard_gone.is_panic() => {
+                    std::panic::resume_unwind(record_guard_gone.into_panic())
+                }
+                Err(_) => return finish(Reply::Hung, None, None).await,
             },
         };
-        sleep(fate.back).await;
-        landed(fate.reply, Some(result), date).await
+        sleep(delivery.until_answered).await;
+        finish(delivery.reply, Some(result), date).await
     }
 
-    /// §6: nobody asks without end.
-    fn within_budget(&self) {
-        let host = &self.0;
-        let second = host.world.time().as_secs();
-        let mut rate = lock(&host.rate);
+    /// Checks that a process does not send requests without end (§6).
+    fn check_request_rate(&self) {
+        let process = &self.0;
+        let second = process.world.time().as_secs();
+        let mut rate = lock(&process.rate);
         if rate.0 != second {
             *rate = (second, 0);
         }
         rate.1 += 1;
-        host.world.check(rate.1 != RATE_MAX, "§6 (requests)", || format!("{host:?} sent {RATE_MAX} in a second"));
+        process
+            .world
+            .check(rate.1 != RATE_MAX, "§6 (requests)", || format!("{process:?} sent {RATE_MAX} in a second"));
     }
 }
 
-impl Host {
-    /// §6: whoever reads the same row again has waited for a while. Each waiter is a task of its own.
-    pub fn asks_again(&self, name: &LockName) {
+impl Process {
+    /// Checks that a task pauses before it reads the same row again (§6). Each waiter is a task of its own.
+    pub fn check_poll(&self, name: &LockName) {
         let Some(task) = tokio::task::try_id() else { return };
         let Some((read, at)) = lock(&self.reads).remove(&task) else { return };
         let pause = self.world.time().saturating_sub(at);
@@ -207,55 +211,55 @@ impl Host {
         self.world.check(!early, "§6 (polls)", || format!("{self:?} reads {name} again after {pause:?}"));
     }
 
-    pub fn has_read(&self, name: LockName) {
+    pub fn record_read(&self, name: LockName) {
         if let Some(task) = tokio::task::try_id() {
             lock(&self.reads).insert(task, (name, self.world.time()));
         }
     }
 
-    /// §6: whoever sends the same once more has waited for a while. A renewal may be asked for at any time.
-    pub fn tries(&self, op: &Op) {
+    /// Checks that a process pauses before it sends the same write again (§6). A renewal may be requested at any time.
+    pub fn check_retry(&self, op: &Op) {
         let Some(at) = lock(&self.failed).remove(op.version.as_str()) else { return };
-        self.world.still_tries(self, op);
+        self.world.check_retry_deadline(self, op);
         let pause = self.world.time().saturating_sub(at);
         let early = pause < POLL_MIN && !matches!(op.kind, OpKind::Renew { .. });
         self.world.check(!early, "§6 (retries)", || format!("{self:?} sends {} again after {pause:?}", show_op(op)));
     }
 
-    pub fn has_tried(&self, op: &Op, outcome: Option<&Outcome>) {
+    pub fn record_result(&self, op: &Op, outcome: Option<&Outcome>) {
         match outcome {
             None | Some(Outcome::Unknown | Outcome::Throttled) => {
                 lock(&self.failed).insert(op.version.as_str().to_owned(), self.world.time());
             }
-            Some(Outcome::Conflict(row)) => self.world.told_lost(op, row.as_ref()),
+            Some(Outcome::Conflict(row)) => self.world.record_loss(op, row.as_ref()),
             Some(_) => {}
         }
     }
 
-    /// This task does something else than to poll.
-    pub fn begins(&self) {
+    /// Records that this task does something else than polling.
+    pub fn record_other_work(&self) {
         if let Some(task) = tokio::task::try_id() {
             lock(&self.reads).remove(&task);
         }
     }
 }
 
-/// Nothing ever comes of a request that hangs.
-async fn landed<T>(reply: Reply, result: Option<T>, date: Option<ServiceDate>) -> Flown<T> {
+/// Ends a request. A request that hangs never ends.
+async fn finish<T>(reply: Reply, result: Option<T>, date: Option<ServiceDate>) -> Exchange<T> {
     if reply == Reply::Hung {
         std::future::pending::<()>().await;
     }
-    Flown { reply, result, date }
+    Exchange { reply, result, date }
 }
 
-impl<T> Flown<T> {
-    /// As a store says it.
+impl<T> Exchange<T> {
+    /// Returns the answer of the store.
     fn answer(self) -> Answer<T> {
         let (kind, message) = match (self.reply, self.result) {
-            (Reply::Heard, Some(result)) => return Answer { result: Ok(result), date: self.date },
-            (Reply::Throttled, _) => (StoreErrorKind::Throttled, "slow down"),
-            (Reply::Refused, _) => (StoreErrorKind::AccessDenied, "not you"),
-            _ => (StoreErrorKind::Unanswered, "no answer came"),
+            (Reply::Answered, Some(result)) => return Answer { result: Ok(result), date: self.date },
+            (Reply::Throttled, _) => (StoreErrorKind::Throttled, "throttled"),
+            (Reply::Refused, _) => (StoreErrorKind::AccessDenied, "access denied"),
+            _ => (StoreErrorKind::Unanswered, "no answer"),
         };
         Err(StoreError::new(kind, message)).into()
     }
@@ -264,34 +268,34 @@ impl<T> Flown<T> {
 impl Store for Link {
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
         Box::pin(async move {
-            let (host, name) = (self.0.clone(), name.clone());
-            host.asks_again(&name);
-            let asked = name.clone();
-            let flown = self.carry(move || {
-                let stale = host.world.staleness(consistency);
-                host.world.looked(&host, &asked, stale)
+            let (process, name) = (self.0.clone(), name.clone());
+            process.check_poll(&name);
+            let store_request = name.clone();
+            let exchange = self.carry(move || {
+                let stale = process.world.staleness(consistency);
+                process.world.read_row(&process, &store_request, stale)
             });
-            let answer = flown.await.answer();
+            let answer = exchange.await.answer();
             if let Ok(row) = &answer.result {
-                self.0.world.note_heard(&self.0, row.as_ref());
+                self.0.world.record_received(&self.0, row.as_ref());
             }
             self.0.world.count("read");
-            self.0.has_read(name);
+            self.0.record_read(name);
             answer
         })
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
-            self.0.begins();
-            self.0.tries(op);
-            self.0.world.note_sent(&self.0, op);
-            let (host, asked) = (self.0.clone(), op.clone());
-            let answer = self.carry(move || host.world.performed(&host, &asked)).await.answer();
+            self.0.record_other_work();
+            self.0.check_retry(op);
+            self.0.world.record_sent(&self.0, op);
+            let (process, store_request) = (self.0.clone(), op.clone());
+            let answer = self.carry(move || process.world.write_row(&process, &store_request)).await.answer();
             if let Ok(Outcome::Conflict(row)) = &answer.result {
-                self.0.world.note_heard(&self.0, row.as_ref());
+                self.0.world.record_received(&self.0, row.as_ref());
             }
-            self.0.has_tried(op, answer.result.as_ref().ok());
+            self.0.record_result(op, answer.result.as_ref().ok());
             self.0.world.count("write");
             if self.0.world.mutant.is(Fault::RenewalConflictIgnored)
                 && matches!((&op.kind, &answer.result), (OpKind::Renew { .. }, Ok(Outcome::Conflict(_))))

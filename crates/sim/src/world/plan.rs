@@ -1,147 +1,148 @@
-//! What kind of world a seed makes: who is in it, and how bad the weather is.
+//! Plan of a world, drawn from its seed: who is in it, and how many faults.
 
 use std::time::Duration;
 
-use super::dice::Dice;
+use crate::world::rng::Rng;
 
-/// Faults in the requests of a world, in thousandths of them.
+/// Rates of the faults of requests, per thousand requests.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Weather {
-    /// Never arrives.
+pub struct FaultRates {
+    /// The request never arrives.
     pub lost: u64,
-    /// Takes effect, and its answer is lost.
-    pub unheard: u64,
-    /// Takes effect once more, later.
-    pub twice: u64,
-    /// Is late, up to two leases, on its way or on the way back.
+    /// The request is applied, and its answer is lost.
+    pub unanswered: u64,
+    /// The request is applied twice, the second time later.
+    pub duplicated: u64,
+    /// The request or its answer is late, by up to two leases.
     pub late: u64,
-    /// No answer and no error.
+    /// There is neither an answer nor an error.
     pub hung: u64,
-    /// Throttled, outside bursts.
+    /// The request is throttled, outside bursts.
     pub throttled: u64,
-    /// Refused, for a moment.
+    /// Access is denied, for a moment.
     pub refused: u64,
 }
 
-/// One world, before it begins.
+/// Plan of one world.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub hosts: usize,
     pub locks: usize,
     pub leases: Vec<Duration>,
     pub longest: Duration,
-    pub act: Duration,
-    /// Whether answers carry the service's `Date` at all.
+    pub phase: Duration,
+    /// Whether answers have the service's `Date` at all.
     pub service_clock: bool,
-    /// Dates that are missing, in thousandths.
+    /// Answers without a date, per thousand.
     pub dateless: u64,
-    /// How far the clocks of the service's hosts are off, ms.
+    /// Offsets of the clocks of the service's hosts, in milliseconds.
     pub service_hosts: [i64; 3],
     pub latency: u64,
     pub stale: Duration,
-    pub weather: Weather,
-    /// Nothing but crashes: waiting times can be checked.
-    pub well: bool,
+    pub fault_rates: FaultRates,
+    /// No faults except crashes, so that waiting times can be checked.
+    pub fault_free: bool,
     pub crashes: bool,
     pub pauses: bool,
     pub suspends: bool,
-    /// Stops that no clock but the wall counts, as of a virtual machine.
+    /// Stops that only the wall clock counts, as of a virtual machine that is migrated.
     pub freezes: bool,
     pub partitions: bool,
     pub bursts: bool,
     pub wall_steps: bool,
-    pub wall_off: i64,
-    /// None is fast.
-    pub walls_slow: bool,
+    pub wall_offset: i64,
+    /// No wall clock is fast.
+    pub slow_walls: bool,
     pub starved: bool,
     pub operator: bool,
     pub legacy: usize,
-    /// So many of these are our own, in the original's format.
-    pub heirs: usize,
-    /// A second act, nine days later.
+    /// Number of the legacy clients that are this library's `legacy_get`.
+    pub legacy_gets: usize,
+    /// A second phase follows nine days later, after TTL has deleted rows.
     pub ttl: bool,
-    /// A second act, nearly ten minutes later: what is known of the service's time is as old as it may be.
-    pub lull: bool,
-    /// Each host hears one host of the service all the time.
-    pub edges: bool,
-    /// How far the wall clocks of clients of the original's protocol are off, ms; else anything within the skew.
+    /// A second phase follows almost ten minutes later, when the samples of the service clock are as old as they may
+    /// be.
+    pub idle_gap: bool,
+    /// Each host always receives the dates of the same host of the service.
+    pub fixed_service_host: bool,
+    /// Offset of the wall clocks of legacy clients, in milliseconds. `None`: any offset within the allowed skew.
     pub legacy_wall: Option<i64>,
-    /// They ask often, and for short.
-    pub legacy_hasty: bool,
-    /// Guards are asked at every acquisition, also on hosts that are paused.
-    pub eager: bool,
+    /// Legacy clients acquire often, and for a short time.
+    pub legacy_frequent: bool,
+    /// Every acquisition checks all guards, also those on paused hosts.
+    pub checks_all: bool,
     pub drops: u64,
-    /// Acquisitions for a fixed time, in thousandths.
+    /// Holds, per thousand acquisitions.
     pub holds: u64,
-    /// How long locks are held, of a lease, in hundredths.
-    pub busy: u64,
-    /// Acquisitions whose renewals are left to the program, in thousandths.
-    pub by_hand: u64,
+    /// Time for which locks are held, in percent of a lease.
+    pub hold_percent: u64,
+    /// Acquisitions that the library does not renew, per thousand.
+    pub manual: u64,
 }
 
-/// Worlds in which one thing that is rare elsewhere comes up all the time.
+/// Profile of a world in which one rare situation occurs all the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Aim {
-    /// Rows without a stamp, by wall clocks far behind, beside clients of the original protocol.
+enum Profile {
+    /// Rows without a service timestamp, written by wall clocks that are far behind, beside legacy clients.
     SlowWalls,
-    /// Hosts that stand still between learning the time and writing it.
+    /// Hosts that freeze between reading the time and writing it.
     Freezes,
-    /// All is well, but that wall clocks are behind by about a lease.
-    Behind,
-    /// Rows that lose their token to clients of the original protocol again and again, and are taken by hosts whose dates
-    /// are far apart.
-    Overwritten,
+    /// No faults, but wall clocks are behind by about a lease.
+    WallsBehind,
+    /// Rows that lose their token to legacy clients again and again, and are acquired by hosts that receive dates far
+    /// apart.
+    LostTokens,
 }
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
 impl Plan {
-    pub fn of(dice: &mut Dice) -> Self {
-        let hosts = dice.range(2..=4) as usize;
-        let scale = dice.pick(&[1, 1, 2, 3, 5, 10, 20]);
-        let mixed = dice.chance(400);
+    pub fn of(rng: &mut Rng) -> Self {
+        let hosts = rng.range(2..=4) as usize;
+        let scale = rng.pick(&[1, 1, 2, 3, 5, 10, 20]);
+        let mixed = rng.chance(400);
         let leases: Vec<_> = (0..hosts)
             .map(|_| match mixed {
-                true => dice.ms(1000..=4000 * scale.min(5)),
+                true => rng.ms(1000..=4000 * scale.min(5)),
                 false => Duration::from_secs(scale),
             })
             .collect();
         let longest = leases.iter().copied().max().unwrap_or_default();
-        let well = dice.chance(150);
-        let service_clock = dice.chance(800);
-        let legacy = if service_clock && !well && dice.chance(250) { dice.range(1..=2) as usize } else { 0 };
-        let storm = if well { 0 } else { dice.pick(&[0, 1, 3, 10]) };
-        let weather = Weather {
-            lost: storm * dice.range(0..=15),
-            unheard: storm * dice.range(3..=20),
-            twice: storm * dice.range(0..=10),
-            late: storm * dice.range(0..=10),
-            hung: storm * dice.range(0..=8),
-            throttled: storm * dice.range(0..=10),
-            refused: if dice.chance(200) { storm.min(3) } else { 0 },
+        let fault_free = rng.chance(150);
+        let service_clock = rng.chance(800);
+        let legacy = if service_clock && !fault_free && rng.chance(250) { rng.range(1..=2) as usize } else { 0 };
+        let storm = if fault_free { 0 } else { rng.pick(&[0, 1, 3, 10]) };
+        let fault_rates = FaultRates {
+            lost: storm * rng.range(0..=15),
+            unanswered: storm * rng.range(3..=20),
+            duplicated: storm * rng.range(0..=10),
+            late: storm * rng.range(0..=10),
+            hung: storm * rng.range(0..=8),
+            throttled: storm * rng.range(0..=10),
+            refused: if rng.chance(200) { storm.min(3) } else { 0 },
         };
-        let mut maybe = |per_mille| !well && dice.chance(per_mille);
+        let mut maybe = |per_mille| !fault_free && rng.chance(per_mille);
         let (pauses, suspends, partitions) = (maybe(500), maybe(300), maybe(400));
         let (bursts, wall_steps, starved, operator) = (maybe(250), maybe(300), maybe(250), maybe(350));
-        let crashes = dice.chance(500);
+        let crashes = rng.chance(500);
         let scaled = longest.as_millis() as u64;
         let mut plan = Self {
             hosts,
-            locks: dice.pick(&[1, 1, 1, 2, 3]),
+            locks: rng.pick(&[1, 1, 1, 2, 3]),
             longest,
-            act: Duration::from_millis((scaled * dice.range(8..=16)).clamp(20_000, 160_000)),
+            phase: Duration::from_millis((scaled * rng.range(8..=16)).clamp(20_000, 160_000)),
             service_clock,
-            dateless: if well { 0 } else { dice.pick(&[0, 0, 50, 500]) },
-            service_hosts: match [dice.signed(2000), dice.pick(&[-2000, 2000, 0]), dice.signed(2000)] {
-                // The pad of 3 s is less than the 1 s + 2δ by which a `Date` can mislead: a lease of less than 2 s may
-                // go unconfirmed (R6) though every request is answered. Where all is to be well, δ is a quarter.
-                off if well => off.map(|off| off / 4),
+            dateless: if fault_free { 0 } else { rng.pick(&[0, 0, 50, 500]) },
+            service_hosts: match [rng.signed(2000), rng.pick(&[-2000, 2000, 0]), rng.signed(2000)] {
+                // The pad of 3 s is less than the 1 s + 2δ by which a `Date` can mislead. So a lease of less than 2 s
+                // may not be confirmed (R6) although every request is answered. Without faults, δ is a quarter.
+                off if fault_free => off.map(|off| off / 4),
                 off => off,
             },
-            latency: dice.pick(&[2, 10, 40]),
-            stale: Duration::from_millis(dice.pick(&[0, 100, 1000, 5000])),
-            weather,
-            well,
+            latency: rng.pick(&[2, 10, 40]),
+            stale: Duration::from_millis(rng.pick(&[0, 100, 1000, 5000])),
+            fault_rates,
+            fault_free,
             crashes,
             pauses,
             suspends,
@@ -149,82 +150,82 @@ impl Plan {
             partitions,
             bursts,
             wall_steps,
-            wall_off: dice.pick(&[0, 100, 3000, 60_000, DAY_MS]),
-            walls_slow: false,
+            wall_offset: rng.pick(&[0, 100, 3000, 60_000, DAY_MS]),
+            slow_walls: false,
             starved,
             operator,
             legacy,
-            heirs: dice.range(0..=legacy as u64) as usize,
-            ttl: service_clock && dice.chance(100),
-            lull: false,
-            edges: false,
+            legacy_gets: rng.range(0..=legacy as u64) as usize,
+            ttl: service_clock && rng.chance(100),
+            idle_gap: false,
+            fixed_service_host: false,
             legacy_wall: None,
-            legacy_hasty: false,
-            eager: dice.chance(400),
-            drops: dice.pick(&[0, 50, 200]),
-            busy: dice.pick(&[10, 30, 100, 200]),
-            by_hand: 200,
+            legacy_frequent: false,
+            checks_all: rng.chance(400),
+            drops: rng.pick(&[0, 50, 200]),
+            hold_percent: rng.pick(&[10, 30, 100, 200]),
+            manual: 200,
             holds: 50,
             leases,
         };
-        match dice.range(0..=99) {
-            0..=4 => plan.aim(Aim::SlowWalls, dice),
-            5..=9 => plan.aim(Aim::Freezes, dice),
-            10..=12 => plan.aim(Aim::Overwritten, dice),
-            13..=39 if plan.well => plan.aim(Aim::Behind, dice),
+        match rng.range(0..=99) {
+            0..=4 => plan.profile(Profile::SlowWalls, rng),
+            5..=9 => plan.profile(Profile::Freezes, rng),
+            10..=12 => plan.profile(Profile::LostTokens, rng),
+            13..=39 if plan.fault_free => plan.profile(Profile::WallsBehind, rng),
             _ => {}
         }
         plan
     }
 
-    fn aim(&mut self, aim: Aim, dice: &mut Dice) {
-        self.well &= aim == Aim::Behind;
+    fn profile(&mut self, profile: Profile, rng: &mut Rng) {
+        self.fault_free &= profile == Profile::WallsBehind;
         self.service_clock = true;
-        self.longest = Duration::from_secs(dice.range(8..=20));
+        self.longest = Duration::from_secs(rng.range(8..=20));
         self.leases.fill(self.longest);
-        self.act = Duration::from_secs(160);
-        match aim {
-            Aim::SlowWalls => {
-                (self.legacy, self.dateless, self.by_hand, self.holds) = (dice.pick(&[0, 2]), 500, 800, 200);
-                (self.wall_off, self.walls_slow, self.crashes) = (12_000, true, true);
-                (self.legacy_wall, self.legacy_hasty) = (Some(2000), true);
-                self.weather.lost = self.weather.lost.max(50);
+        self.phase = Duration::from_secs(160);
+        match profile {
+            Profile::SlowWalls => {
+                (self.legacy, self.dateless, self.manual, self.holds) = (rng.pick(&[0, 2]), 500, 800, 200);
+                (self.wall_offset, self.slow_walls, self.crashes) = (12_000, true, true);
+                (self.legacy_wall, self.legacy_frequent) = (Some(2000), true);
+                self.fault_rates.lost = self.fault_rates.lost.max(50);
             }
-            Aim::Freezes => {
+            Profile::Freezes => {
                 (self.freezes, self.wall_steps, self.crashes) = (true, false, true);
-                (self.dateless, self.legacy) = (dice.pick(&[0, 0, 200]), 0);
+                (self.dateless, self.legacy) = (rng.pick(&[0, 0, 200]), 0);
                 (self.pauses, self.suspends, self.partitions) = (false, false, false);
-                // Who acquires after a standstill hears a service host that is slow, and renews nothing; who waits, one
-                // that is fast.
-                self.service_hosts = [-2000, 2000, dice.pick(&[-2000, 2000])];
-                (self.busy, self.by_hand) = (dice.pick(&[30, 100]), 600);
-                (self.locks, self.holds, self.edges) = (2, 300, dice.chance(500));
+                // A host that acquires after a freeze receives the dates of a slow service host and renews nothing. A
+                // waiting host receives those of a fast one.
+                self.service_hosts = [-2000, 2000, rng.pick(&[-2000, 2000])];
+                (self.hold_percent, self.manual) = (rng.pick(&[30, 100]), 600);
+                (self.locks, self.holds, self.fixed_service_host) = (2, 300, rng.chance(500));
             }
-            Aim::Behind => {
-                (self.wall_off, self.walls_slow) = (self.longest.as_millis() as i64, true);
-                (self.crashes, self.act, self.latency) = (true, self.longest * 5, 100);
+            Profile::WallsBehind => {
+                (self.wall_offset, self.slow_walls) = (self.longest.as_millis() as i64, true);
+                (self.crashes, self.phase, self.latency) = (true, self.longest * 5, 100);
             }
-            Aim::Overwritten => {
-                self.longest = Duration::from_secs(dice.pick(&[1, 2, 20]));
+            Profile::LostTokens => {
+                self.longest = Duration::from_secs(rng.pick(&[1, 2, 20]));
                 self.leases.fill(self.longest);
-                (self.edges, self.lull) = (true, dice.chance(500));
-                (self.legacy_wall, self.legacy_hasty) = (Some(-10_000), true);
-                (self.locks, self.legacy, self.heirs) = (1, 3, 0);
-                (self.busy, self.pauses, self.stale) = (10, true, Duration::ZERO);
-                (self.crashes, self.dateless) = (true, dice.pick(&[0, 900]));
-                self.service_hosts = [-2000, 2000, dice.pick(&[-2000, 2000])];
+                (self.fixed_service_host, self.idle_gap) = (true, rng.chance(500));
+                (self.legacy_wall, self.legacy_frequent) = (Some(-10_000), true);
+                (self.locks, self.legacy, self.legacy_gets) = (1, 3, 0);
+                (self.hold_percent, self.pauses, self.stale) = (10, true, Duration::ZERO);
+                (self.crashes, self.dateless) = (true, rng.pick(&[0, 900]));
+                self.service_hosts = [-2000, 2000, rng.pick(&[-2000, 2000])];
             }
         }
     }
 
-    /// How long a client of the original's protocol rests, or asks for, at the most.
+    /// Returns the longest pause and the longest acquisition of a legacy client.
     pub fn legacy_longest(&self) -> Duration {
-        if self.legacy_hasty { Duration::from_millis(300) } else { self.longest }
+        if self.legacy_frequent { Duration::from_millis(300) } else { self.longest }
     }
 
-    /// How far a host's wall clock is off.
-    pub fn wall(&self, dice: &mut Dice) -> i64 {
-        let off = dice.signed(self.wall_off);
-        if self.walls_slow { -off.abs() } else { off }
+    /// Draws the offset of a host's wall clock, in milliseconds.
+    pub fn wall(&self, rng: &mut Rng) -> i64 {
+        let off = rng.signed(self.wall_offset);
+        if self.slow_walls { -off.abs() } else { off }
     }
 }

@@ -1,14 +1,14 @@
-//! Conditions and changes as DynamoDB writes them. Their meaning is [`dynamo_lock_protocol::apply`]; this is only its
-//! translation. Nothing from users enters an expression: every name and value goes through a placeholder.
+//! Translation of conditions and changes into DynamoDB expressions. [`dynamo_lock_protocol::apply`] specifies their
+//! meaning. An expression contains no text from users, because every name and value has a placeholder.
 
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use dynamo_lock_protocol::{Change, Condition, Value, attr};
+use dynamo_lock_protocol::{Change, Condition, Row, Value, attr};
 
 use super::item;
 
-/// The placeholders of one request.
+/// Expressions of one request, and their placeholders.
 #[derive(Debug)]
 pub(super) struct Expression<'a> {
     key: &'a str,
@@ -16,27 +16,36 @@ pub(super) struct Expression<'a> {
     values: Vec<AttributeValue>,
 }
 
+/// Write that performs the changes of an op.
+#[derive(Debug, PartialEq)]
+pub(super) enum Write {
+    /// Update of the row by this update expression.
+    Update(String),
+    /// Replacement of the row by a put.
+    Put(Row),
+}
+
 impl<'a> Expression<'a> {
     pub(super) fn new(key: &'a str) -> Self {
         Self { key, names: BTreeMap::new(), values: Vec::new() }
     }
 
-    /// What the name placeholders stand for.
+    /// Returns the attribute names of the placeholders.
     pub(super) fn names(&self) -> HashMap<String, String> {
         self.names.clone().into_iter().collect()
     }
 
-    /// What the value placeholders stand for.
+    /// Returns the values of the placeholders.
     pub(super) fn values(&self) -> HashMap<String, AttributeValue> {
         self.values.iter().enumerate().map(|(at, value)| (format!(":{at}"), value.clone())).collect()
     }
 
-    /// A condition expression.
+    /// Returns a condition expression.
     pub(super) fn condition(&mut self, condition: &Condition) -> String {
         match condition {
             Condition::Missing(name) => format!("attribute_not_exists({})", self.name(name)),
             Condition::Equals(name, value) => self.compare(name, "=", value),
-            // `<>` holds for an attribute that is not there.
+            // In DynamoDB, `<>` also holds for a missing attribute.
             Condition::Differs(name, value) => {
                 format!("attribute_exists({}) AND {}", self.name(name), self.compare(name, "<>", value))
             }
@@ -56,34 +65,35 @@ impl<'a> Expression<'a> {
         }
     }
 
-    /// An update expression.
-    pub(super) fn update(&mut self, changes: &[Change]) -> String {
+    /// Translates the changes of an op.
+    pub(super) fn write(&mut self, changes: Vec<Change>) -> Write {
         let (mut set, mut remove) = (Vec::new(), Vec::new());
         for change in changes {
             match change {
-                Change::Set(name, value) => set.push(self.compare(name, "=", value)),
+                Change::Set(name, value) => set.push(self.compare(name, "=", &value)),
                 Change::Next(name, token_floor) => {
-                    let (name, token_floor, one) =
-                        (self.name(name), self.value(&(*token_floor).into()), self.value(&1.into()));
-                    set.push(format!("{name} = if_not_exists({name}, {token_floor}) + {one}"));
+                    let (name, floor, one) = (self.name(name), self.value(&token_floor.into()), self.value(&1.into()));
+                    set.push(format!("{name} = if_not_exists({name}, {floor}) + {one}"));
                 }
                 Change::Remove(name) => remove.push(self.name(name)),
-                // A put, which is no update.
-                Change::Replace(_) => {}
+                // An op that replaces the row makes no other change.
+                Change::Replace(row) => return Write::Put(row),
             }
         }
         let clauses = [("SET", set), ("REMOVE", remove)];
         let clauses = clauses.into_iter().filter(|(_, actions)| !actions.is_empty());
-        clauses.map(|(verb, actions)| format!("{verb} {}", actions.join(", "))).collect::<Vec<_>>().join(" ")
+        let clauses = clauses.map(|(verb, actions)| format!("{verb} {}", actions.join(", ")));
+        Write::Update(clauses.collect::<Vec<_>>().join(" "))
     }
 
-    /// Within another condition. DynamoDB refuses redundant parentheses, so there are only those that are needed.
+    /// Returns the expression of a condition within another one. Only necessary parentheses are written, because
+    /// DynamoDB rejects redundant ones.
     fn part(&mut self, condition: &Condition, parentheses: bool) -> String {
         let text = self.condition(condition);
         if parentheses { format!("({text})") } else { text }
     }
 
-    /// Always true with `OR`, never with `AND`.
+    /// Returns an expression that always holds with `OR`, and never with `AND`.
     fn always(&mut self, operator: &str) -> String {
         let key = self.name(attr::NAME);
         format!("attribute_exists({key}) {operator} attribute_not_exists({key})")
@@ -110,42 +120,46 @@ impl<'a> Expression<'a> {
     }
 }
 
-/// A condition in the original's words, and what its placeholders stand for.
+/// Condition of a legacy get in the texts of npm dynamo-lock: `attribute_not_exists(version)` or
+/// `version = :old_version`, with the token if the row has one.
 #[derive(Debug, Default)]
-pub(super) struct Words {
-    pub(super) condition: String,
+pub(super) struct NpmCondition {
+    pub(super) text: String,
     pub(super) names: Option<HashMap<String, String>>,
     pub(super) values: Option<HashMap<String, AttributeValue>>,
 }
 
-/// The condition of a legacy get: `attribute_not_exists(version)`, or `version = :old_version`, and the token beside it.
-pub(super) fn original(condition: &Condition) -> Words {
-    let mut words = Words::default();
-    let all = match condition {
-        Condition::All(all) => &all[..],
-        one => std::slice::from_ref(one),
-    };
-    let mut parts = Vec::new();
-    for part in all {
-        match part {
-            Condition::Missing(name) => parts.push(format!("attribute_not_exists({name})")),
-            Condition::Equals(attr::TOKEN, value) => {
-                parts.push("#token = :oldtoken".to_owned()); // a reserved word
-                words.names = Some([("#token".to_owned(), attr::TOKEN.to_owned())].into());
-                words.values.get_or_insert_default().insert(":oldtoken".to_owned(), item::attribute(value));
+impl NpmCondition {
+    pub(super) fn new(condition: &Condition) -> Self {
+        let mut npm = Self::default();
+        let all = match condition {
+            Condition::All(all) => &all[..],
+            one => std::slice::from_ref(one),
+        };
+        let mut parts = Vec::new();
+        for part in all {
+            match part {
+                Condition::Missing(name) => parts.push(format!("attribute_not_exists({name})")),
+                Condition::Equals(attr::TOKEN, value) => {
+                    // `token` is a reserved word and needs a placeholder.
+                    parts.push("#token = :oldtoken".to_owned());
+                    npm.names = Some([("#token".to_owned(), attr::TOKEN.to_owned())].into());
+                    npm.values.get_or_insert_default().insert(":oldtoken".to_owned(), item::attribute(value));
+                }
+                Condition::Equals(name, value) => {
+                    parts.push(format!("{name} = :old{name}"));
+                    npm.values.get_or_insert_default().insert(format!(":old{name}"), item::attribute(value));
+                }
+                // A legacy get has no other conditions.
+                _ => {}
             }
-            Condition::Equals(name, value) => {
-                parts.push(format!("{name} = :old{name}"));
-                words.values.get_or_insert_default().insert(format!(":old{name}"), item::attribute(value));
-            }
-            _ => {} // no others in a legacy get
         }
+        npm.text = parts.join(" AND ");
+        npm
     }
-    words.condition = parts.join(" AND ");
-    words
 }
 
-/// Whether the text has an OR outside parentheses.
+/// Returns whether the expression has an OR outside parentheses.
 fn is_alternative(condition: &Condition) -> bool {
     match condition {
         Condition::Any(any) => any.len() > 1 || any.iter().any(is_alternative),
@@ -154,7 +168,8 @@ fn is_alternative(condition: &Condition) -> bool {
     }
 }
 
-/// Whether the text has an AND outside parentheses. It binds tighter than OR; the parentheses are for readers.
+/// Returns whether the expression has an AND outside parentheses. AND binds tighter than OR, so that parentheses around
+/// it only make the expression easier to read.
 fn is_sequence(condition: &Condition) -> bool {
     match condition {
         Condition::All(all) => all.len() > 1 || all.iter().any(is_sequence),
@@ -191,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acquire_reads_as_the_protocol_says() {
+    fn acquire_has_condition_and_update_of_protocol() {
         let mut expression = Expression::new("key");
         let op = acquire();
         assert_eq!(
@@ -200,10 +215,13 @@ mod tests {
              #guid <> :1 AND #expiresOn = :2 AND #token > :2 AND #token < :3 AND attribute_exists(#leaseId) AND #leaseId <> :4)"
         );
         assert_eq!(
-            expression.update(&op.changes()),
-            "SET #guid = :1, #v = :0, #leaseId = :4, #token = if_not_exists(#token, :5) + :0, #renewalSeq = :2, \
+            expression.write(op.changes()),
+            Write::Update(
+                "SET #guid = :1, #v = :0, #leaseId = :4, #token = if_not_exists(#token, :5) + :0, #renewalSeq = :2, \
              #leaseMs = :6, #owner = :7, #acquiredOn = :8, #expiresOn = :9, #ttl = :10 \
              REMOVE #expiryClock, #livenessKey, #revokedToken"
+                    .to_owned()
+            )
         );
         assert_eq!(expression.names()["#name"], "key", "the partition key under the table's own name");
         assert_eq!(expression.names()["#token"], "token");
@@ -212,41 +230,50 @@ mod tests {
     }
 
     #[test]
-    fn a_legacy_get_reads_as_the_original_wrote_it() {
+    fn legacy_get_has_texts_of_npm_package() {
         let get = |seen: Option<dynamo_lock_protocol::Row>| {
             let kind = OpKind::LegacyGet { seen, expires_on: 5 };
-            original(&Op { name: LockName::new("lock").expect("a name"), version: "new".into(), kind }.condition())
+            NpmCondition::new(
+                &Op { name: LockName::new("lock").expect("a name"), version: "new".into(), kind }.condition(),
+            )
         };
+        let op = Op {
+            name: LockName::new("lock").expect("a name"),
+            version: "new".into(),
+            kind: OpKind::LegacyGet { seen: None, expires_on: 5 },
+        };
+        let put = Expression::new("name").write(op.changes());
+        assert!(matches!(put, Write::Put(row) if row.whole("expiresOn") == Some(5)));
         let none = get(None);
-        assert_eq!(none.condition, "attribute_not_exists(guid)");
+        assert_eq!(none.text, "attribute_not_exists(guid)");
         assert!(none.names.is_none() && none.values.is_none());
         let mut row = dynamo_lock_protocol::Row::new([("guid".to_owned(), "g".into())]);
         let plain = get(Some(row.clone()));
-        assert_eq!(plain.condition, "guid = :oldguid");
+        assert_eq!(plain.text, "guid = :oldguid");
         assert_eq!(plain.values, Some([(":oldguid".to_owned(), AttributeValue::S("g".to_owned()))].into()));
         row.set("token", 7.into());
         let native = get(Some(row));
-        assert_eq!(native.condition, "guid = :oldguid AND #token = :oldtoken");
+        assert_eq!(native.text, "guid = :oldguid AND #token = :oldtoken");
         assert_eq!(native.values.expect("values")[":oldtoken"], AttributeValue::N("7".to_owned()));
     }
 
     #[test]
-    fn the_same_op_gives_the_same_text() {
+    fn equal_ops_have_equal_expressions() {
         let text = || {
             let mut expression = Expression::new("name");
             let condition = expression.condition(&acquire().condition());
-            (condition, expression.update(&acquire().changes()), expression.values())
+            (condition, expression.write(acquire().changes()), expression.values())
         };
         assert_eq!(text(), text());
     }
 
     #[test]
-    fn differing_asks_for_the_attribute_to_be_there() {
+    fn differs_requires_attribute() {
         assert_eq!(text(&Differs("guid", "x".into())), "attribute_exists(#guid) AND #guid <> :0");
     }
 
     #[test]
-    fn an_alternative_within_a_sequence_is_in_parentheses_once() {
+    fn nested_alternative_has_parentheses_once() {
         let either = || Any(vec![Missing("v"), Equals("v", 1.into())]);
         let expected = "(attribute_not_exists(#v) OR #v = :0) AND attribute_not_exists(#kind)";
         assert_eq!(text(&All(vec![either(), Missing("kind")])), expected);
@@ -256,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_ask_is_always_true_and_no_alternative_never() {
+    fn empty_all_always_holds_and_empty_any_never() {
         assert_eq!(text(&All(vec![])), "attribute_exists(#name) OR attribute_not_exists(#name)");
         assert_eq!(text(&Any(vec![])), "attribute_exists(#name) AND attribute_not_exists(#name)");
     }

@@ -3,11 +3,12 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 use dynamo_lock_protocol::FencingToken;
 
-/// Guards a write to a row of your own with a fencing token, without a transaction: the row remembers the largest
-/// token that wrote it, and refuses a smaller one. So a holder that was paused, and whose lock has gone to another,
-/// cannot overwrite what the other wrote.
+/// Parts of a DynamoDB write that protect a row of your own with a fencing token, without a transaction.
 ///
-/// Every write to such a row must carry it; one that does not is not fenced.
+/// The row stores the largest token of its writers, and the condition rejects smaller ones. So a holder that was paused
+/// until its lock passed to another holder cannot overwrite the writes of that holder.
+///
+/// Every write to the row must include the fence, because a write without it is not checked.
 ///
 /// ```
 /// # use dynamo_lock::{FenceExpression, FencingToken};
@@ -31,35 +32,35 @@ impl FenceExpression {
     const NAME: &str = "#dynamoLockFence";
     const VALUE: &str = ":dynamoLockFence";
 
-    /// For writes under this token, with the attribute `fence`.
+    /// Creates a fence for writes with this token, which the row stores in the attribute `fence`.
     pub fn new(token: FencingToken) -> Self {
         Self { attribute: "fence".to_owned(), token }
     }
 
-    /// Remembers the token in another attribute.
+    /// Sets the attribute that stores the token. Default: `fence`.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<String>) -> Self {
         self.attribute = name.into();
         self
     }
 
-    /// The condition, in parentheses: join it to others with AND, and do not put it in parentheses again, which
-    /// DynamoDB refuses.
+    /// Returns the condition, in parentheses. Join it to other conditions with AND. Do not add parentheses, because
+    /// DynamoDB rejects redundant ones.
     pub fn condition(&self) -> String {
         format!("(attribute_not_exists({name}) OR {name} <= {})", Self::VALUE, name = Self::NAME)
     }
 
-    /// The assignment for the SET clause of the same write.
+    /// Returns the assignment for the SET clause of the same write.
     pub fn set(&self) -> String {
         format!("{} = {}", Self::NAME, Self::VALUE)
     }
 
-    /// What the name placeholder stands for. Set these before adding your own.
+    /// Returns the name placeholder and its attribute. Set these names before adding your own.
     pub fn names(&self) -> HashMap<String, String> {
         HashMap::from([(Self::NAME.to_owned(), self.attribute.clone())])
     }
 
-    /// What the value placeholder stands for. Set these before adding your own.
+    /// Returns the value placeholder and the token. Set these values before adding your own.
     pub fn values(&self) -> HashMap<String, AttributeValue> {
         HashMap::from([(Self::VALUE.to_owned(), AttributeValue::N(self.token.to_string()))])
     }

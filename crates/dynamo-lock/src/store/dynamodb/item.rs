@@ -1,4 +1,4 @@
-//! Rows as items. The key attribute is not in a row.
+//! Conversion between rows and DynamoDB items. A row does not contain the key attribute.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use aws_smithy_types::base64;
 use dynamo_lock_protocol::{Number, Row, Value};
 use serde_json::{Value as Json, json};
 
-/// A row from an item's attributes, without its key.
+/// Returns the row of an item, without the key.
 pub(super) fn row(mut item: HashMap<String, AttributeValue>, key: &str) -> Row {
     item.remove(key);
     Row::new(item.into_iter().map(|(name, attribute)| (name, value(attribute))))
 }
 
-/// A value from an attribute.
+/// Converts an attribute. Values of types that the protocol does not use become JSON in the notation of DynamoDB.
 fn value(attribute: AttributeValue) -> Value {
     match attribute {
         AttributeValue::S(text) => Value::S(text),
@@ -25,7 +25,8 @@ fn value(attribute: AttributeValue) -> Value {
     }
 }
 
-/// An attribute from a value. Text that is not DynamoDB's JSON stays text: no op of ours has such a value.
+/// Converts a value. JSON that is not in the notation of DynamoDB becomes a string; no op of the protocol contains such
+/// a value.
 pub(super) fn attribute(value: &Value) -> AttributeValue {
     match value {
         Value::S(text) => AttributeValue::S(text.clone()),
@@ -83,15 +84,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_type_survives_a_row() {
+    fn every_type_round_trips() {
         let json = r#"{"M":{"a":{"L":[{"BOOL":true},{"NULL":true},{"B":"AQI="}]},"b":{"SS":["x"]},"c":{"NS":["1"]},"d":{"BS":["AQI="]},"e":{"S":"s"},"f":{"N":"1"}}}"#;
-        let there = Value::Other(json.to_owned());
-        assert_eq!(value(attribute(&there)), there);
-        assert!(matches!(attribute(&there), AttributeValue::M(map) if map.len() == 6));
+        let other = Value::Other(json.to_owned());
+        assert_eq!(value(attribute(&other)), other);
+        assert!(matches!(attribute(&other), AttributeValue::M(map) if map.len() == 6));
     }
 
     #[test]
-    fn a_row_has_no_key() {
+    fn row_has_no_key_attribute() {
         let item =
             [("key", "lock"), ("guid", "g")].map(|(name, text)| (name.to_owned(), AttributeValue::S(text.to_owned())));
         assert_eq!(row(item.into(), "key"), Row::new([("guid".to_owned(), "g".into())]));

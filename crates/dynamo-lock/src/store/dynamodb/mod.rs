@@ -1,4 +1,4 @@
-//! The DynamoDB store: ops as conditional updates over the official SDK.
+//! DynamoDB store, which sends each op as one conditional write through the official SDK.
 
 #[cfg(feature = "config")]
 mod config;
@@ -21,6 +21,7 @@ use aws_sdk_dynamodb::config::{Config, ConfigBag, Intercept};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure,
 };
@@ -30,69 +31,70 @@ use dynamo_lock_protocol::{Condition, LockName, Op, Outcome, Row, attr, holds};
 
 use self::date::DateReader;
 use self::error::{Action, Request};
-use self::expression::Expression;
+use self::expression::{Expression, NpmCondition, Write};
 pub use self::fence::FenceExpression;
 pub use self::table::{TableError, TableFault, TableOptions};
 use super::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind, StoreOperation};
 use crate::error::TableMismatch;
 use crate::guard::Guard;
 
-/// How long one request may take, if nothing else is said.
+/// Default time limit of one request.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Locks in a DynamoDB table. Cheap to clone; clones share their connections.
+/// Locks in a DynamoDB table. Clones are cheap and share their connections.
 ///
-/// It copies the client's configuration once: region, credentials, endpoint, HTTP client, interceptors. Retries are off
-/// and each request has a timeout, since the protocol repeats requests itself and must know when each was sent.
+/// The store copies the configuration of the SDK client: Region, credentials, endpoint, HTTP client and interceptors.
+/// The SDK's retries are disabled and each request has a time limit, because the protocol repeats requests itself and
+/// must know when each one was sent.
 #[derive(Clone, Debug)]
 pub struct DynamoDb {
     client: aws_sdk_dynamodb::Client,
     table: Arc<str>,
     key: Arc<str>,
-    /// For messages.
+    /// AWS profile that the user named, for messages.
     profile: Option<Arc<str>>,
     service_clock: bool,
 }
 
 impl DynamoDb {
-    /// A store in this table, given by its name or ARN. Nothing is sent yet.
+    /// Creates a store for the table with this name or ARN. Sends no request.
     ///
-    /// The service clock is on unless the client has an endpoint of its own.
+    /// The service clock is enabled unless the client has a custom endpoint outside AWS.
     pub fn new(client: aws_sdk_dynamodb::Client, table_name_or_arn: impl Into<String>) -> Self {
         let service_clock = has_aws_endpoint(client.config());
         let client = with_timeout(client.config(), ATTEMPT_TIMEOUT);
         Self { client, table: table_name_or_arn.into().into(), key: attr::NAME.into(), profile: None, service_clock }
     }
 
-    /// The name of the table's partition key, where it is not `name`.
+    /// Sets the name of the table's partition key. Default: `name`.
     #[must_use]
     pub fn partition_key(mut self, name: impl Into<String>) -> Self {
         self.key = name.into().into();
         self
     }
 
-    /// Whether the `Date` of answers is the service's clock: whether the hosts that answer keep their clocks within 2 s
-    /// of each other, as AWS does.
+    /// Sets whether the `Date` of responses may determine the end of leases. That is only safe if all servers that
+    /// respond keep their clocks within 2 s of each other, as AWS does. Default: enabled if requests go to AWS.
     #[must_use]
     pub fn service_clock(mut self, on: bool) -> Self {
         self.service_clock = on;
         self
     }
 
-    /// How long one request may take before it counts as unanswered: 5 s if nothing is said. More than a quarter of the
-    /// lease leaves a holder too few tries.
+    /// Sets the time limit of one request, after which it counts as unanswered. Default: 5 s. More than a quarter of
+    /// the lease leaves a holder too few tries to renew it.
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.client = with_timeout(self.client.config(), timeout);
         self
     }
 
-    /// The table's name or ARN.
+    /// Returns the name or ARN of the table.
     pub fn table(&self) -> &str {
         &self.table
     }
 
-    /// The name of the table's partition key.
+    /// Returns the name of the table's partition key.
     pub fn key(&self) -> &str {
         &self.key
     }
@@ -148,25 +150,35 @@ impl DynamoDb {
         Request { action, table: &self.table, key: &self.key, region, profile: self.profile.as_deref() }
     }
 
-    fn answer<T>(&self, dates: &DateReader, result: Result<T, StoreError>) -> Answer<T> {
-        // Whether it may be used is the client's to say; `service_clock` is our advice.
-        Answer { result, date: dates.date() }
-    }
-
-    async fn update(&self, op: &Op, dates: &DateReader) -> Result<Outcome, StoreError> {
+    async fn perform(&self, op: &Op, dates: &DateReader) -> Result<Outcome, StoreError> {
         let mut expression = Expression::new(&self.key);
         let condition = op.condition();
-        let request = self
-            .client
-            .update_item()
-            .table_name(&*self.table)
-            .set_key(Some(self.item_key(op.name.as_str())))
-            .condition_expression(expression.condition(&condition))
-            .update_expression(expression.update(&op.changes()))
-            .set_expression_attribute_names(Some(expression.names()))
-            .set_expression_attribute_values(Some(expression.values()))
-            .return_values(ReturnValue::AllNew)
-            .return_values_on_condition_check_failure(OnFailure::AllOld);
+        let condition_expression = expression.condition(&condition);
+        match expression.write(op.changes()) {
+            Write::Put(row) => self.put(op, row, dates).await,
+            Write::Update(update_expression) => {
+                let request = self
+                    .client
+                    .update_item()
+                    .table_name(&*self.table)
+                    .set_key(Some(self.item_key(op.name.as_str())))
+                    .condition_expression(condition_expression)
+                    .update_expression(update_expression)
+                    .set_expression_attribute_names(Some(expression.names()))
+                    .set_expression_attribute_values(Some(expression.values()))
+                    .return_values(ReturnValue::AllNew)
+                    .return_values_on_condition_check_failure(OnFailure::AllOld);
+                self.update(request, &condition, dates).await
+            }
+        }
+    }
+
+    async fn update(
+        &self,
+        request: UpdateItemFluentBuilder,
+        condition: &Condition,
+        dates: &DateReader,
+    ) -> Result<Outcome, StoreError> {
         match request.customize().interceptor(dates.clone()).send().await {
             Ok(output) => match output.attributes {
                 Some(item) => Ok(Outcome::Applied(item::row(item, &self.key))),
@@ -177,16 +189,16 @@ impl DynamoDb {
                     UpdateItemError::ConditionalCheckFailedException(failed) => failed.item,
                     _ => None,
                 };
-                self.conflict(&condition, item.map(|item| item::row(item, &self.key)))
+                self.conflict(condition, item.map(|item| item::row(item, &self.key)))
             }
             Err(error) => Err(self.request(Action::UpdateItem).error(error)),
         }
     }
 
-    /// The original's put, with its words: what stands in for DynamoDB in its users' tests may know no others.
+    /// Replaces a row as npm dynamo-lock does, with the same texts in the request. Users of npm dynamo-lock test with
+    /// mocks of DynamoDB that may know only these texts.
     async fn put(&self, op: &Op, row: Row, dates: &DateReader) -> Result<Outcome, StoreError> {
-        let condition = op.condition();
-        let words = expression::original(&condition);
+        let condition = NpmCondition::new(&op.condition());
         let mut item: HashMap<_, _> = row.attributes().map(|(n, v)| (n.to_owned(), item::attribute(v))).collect();
         item.extend(self.item_key(op.name.as_str()));
         let request = self
@@ -194,9 +206,9 @@ impl DynamoDb {
             .put_item()
             .table_name(&*self.table)
             .set_item(Some(item))
-            .condition_expression(words.condition)
-            .set_expression_attribute_names(words.names)
-            .set_expression_attribute_values(words.values)
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(condition.names)
+            .set_expression_attribute_values(condition.values)
             .return_values_on_condition_check_failure(OnFailure::AllOld);
         match request.customize().interceptor(dates.clone()).send().await {
             Ok(_) => Ok(Outcome::Applied(row)),
@@ -205,22 +217,21 @@ impl DynamoDb {
                     PutItemError::ConditionalCheckFailedException(failed) => failed.item,
                     _ => None,
                 };
-                // No row where there must be one: whoever asked reads it.
+                // A mock may return no row. The caller then reads the row.
                 Ok(Outcome::Conflict(item.map(|item| item::row(item, &self.key))))
             }
             Err(error) => Err(self.request(Action::PutItem).error(error)),
         }
     }
 
+    /// Returns the conflict, unless the server does not support `ALL_OLD` for a failed condition: its rows would seem
+    /// to be missing all the time.
     fn conflict(&self, condition: &Condition, row: Option<Row>) -> Result<Outcome, StoreError> {
-        // A server that does not know ALL_OLD on failure would look like one whose rows keep vanishing.
         if row.is_none() && holds(None, condition) {
-            let message = format!(
-                "the server of table {} does not bring back the row of a failed condition: it must support \
-                 ReturnValuesOnConditionCheckFailure, as DynamoDB does; upgrade it",
-                self.table
-            );
-            return Err(StoreError::new(StoreErrorKind::Refused, message).with_operation(StoreOperation::Write));
+            let problem = format!("the server of table {} does not return the row of a failed condition", self.table);
+            return Err(StoreError::new(StoreErrorKind::Refused, problem)
+                .with_operation(StoreOperation::Write)
+                .with_fix("upgrade the server to one that supports ReturnValuesOnConditionCheckFailure"));
         }
         Ok(Outcome::Conflict(row))
     }
@@ -252,18 +263,14 @@ impl Store for DynamoDb {
         Box::pin(async move {
             let dates = DateReader::default();
             let result = self.get(name.as_str(), consistency == Consistency::Strong, &dates).await;
-            self.answer(&dates, result)
+            Answer { result, date: dates.date() }
         })
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
             let dates = DateReader::default();
-            let result = match op.put() {
-                Some(row) => self.put(op, row, &dates).await,
-                None => self.update(op, &dates).await,
-            };
-            self.answer(&dates, result)
+            Answer { result: self.perform(op, &dates).await, date: dates.date() }
         })
     }
 
@@ -271,7 +278,7 @@ impl Store for DynamoDb {
         Box::pin(async move {
             let dates = DateReader::default();
             let result = self.scan(after, &dates).await;
-            self.answer(&dates, result)
+            Answer { result, date: dates.date() }
         })
     }
 
@@ -280,7 +287,7 @@ impl Store for DynamoDb {
     }
 }
 
-/// The same client with our timeout and without retries.
+/// Returns a client with this time limit per request and without retries.
 fn with_timeout(config: &Config, timeout: Duration) -> aws_sdk_dynamodb::Client {
     let timeouts = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
     let timeouts = timeouts.operation_attempt_timeout(timeout).build();
@@ -288,8 +295,8 @@ fn with_timeout(config: &Config, timeout: Duration) -> aws_sdk_dynamodb::Client 
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// Whether requests go to AWS. The SDK does not show a client's endpoint, only the interceptors of a request see it. So
-/// this begins a request, and stops it before it is even serialized. In doubt, no.
+/// Returns whether requests go to AWS, and `false` if in doubt. Only the interceptors of a request see the endpoint of
+/// a client. So this function starts a request and stops it before it is serialized.
 fn has_aws_endpoint(config: &Config) -> bool {
     #[derive(Clone, Debug, Default)]
     struct Probe(Arc<OnceLock<bool>>);
@@ -310,7 +317,8 @@ fn has_aws_endpoint(config: &Config) -> bool {
     }
 
     let probe = Probe::default();
-    // No timers, since there may be no runtime yet, and nobody else's interceptors.
+    // Without timers, because there may be no runtime yet, and without the user's interceptors, because nothing is
+    // sent.
     let mut quiet = config.to_builder().timeout_config(TimeoutConfig::disabled());
     quiet.set_interceptors([]);
     let client = aws_sdk_dynamodb::Client::from_conf(quiet.build());
@@ -319,7 +327,7 @@ fn has_aws_endpoint(config: &Config) -> bool {
     probe.0.get().copied().unwrap_or(false)
 }
 
-/// Whether a custom endpoint is AWS all the same, as a VPC endpoint is.
+/// Returns whether a custom endpoint belongs to AWS, for example a VPC endpoint.
 fn is_aws(url: &str) -> bool {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = host.split(['/', '?', '#']).next().unwrap_or_default();

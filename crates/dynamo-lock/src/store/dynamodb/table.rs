@@ -1,4 +1,4 @@
-//! The table itself: create, delete, check.
+//! Creating, deleting and checking the table.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use super::error::{self, Action};
 use crate::clock::{Clock, SystemClock};
 use crate::store::StoreError;
 
-/// Between two looks at a table that is being made or deleted.
+/// Interval between requests for the status of a table that is being created or deleted.
 const POLL: Duration = Duration::from_millis(500);
-/// How long to look. AWS takes some ten seconds.
+/// Time limit for creating or deleting a table. AWS takes about ten seconds.
 const POLLS_LIMIT: Duration = Duration::from_secs(120);
 
-/// How to create a table. By default it is paid by request, and DynamoDB deletes rows of locks that have been idle for
-/// a week or more.
+/// Options of [`DynamoDb::create_table`]. By default the table is billed per request, and DynamoDB deletes the rows of
+/// locks that have been idle for a week or more.
 #[derive(Clone, Debug)]
 pub struct TableOptions {
     provisioned: Option<(u32, u32)>,
@@ -37,28 +37,28 @@ impl Default for TableOptions {
 }
 
 impl TableOptions {
-    /// Fixed capacity in read and write units, in place of paying by request.
+    /// Sets a fixed capacity in read and write units, instead of billing per request.
     #[must_use]
     pub fn provisioned(mut self, read: u32, write: u32) -> Self {
         self.provisioned = Some((read, write));
         self
     }
 
-    /// Whether DynamoDB deletes idle rows by their `purgeOn`.
+    /// Sets whether DynamoDB deletes idle rows by their attribute `ttl`. Default: yes.
     #[must_use]
     pub fn ttl(mut self, on: bool) -> Self {
         self.ttl = on;
         self
     }
 
-    /// Adds a tag.
+    /// Adds a tag to the table.
     #[must_use]
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.push((key.into(), value.into()));
         self
     }
 
-    /// Whether the table refuses to be deleted.
+    /// Sets whether the table is protected from deletion. Default: no.
     #[must_use]
     pub fn deletion_protection(mut self, on: bool) -> Self {
         self.deletion_protection = on;
@@ -66,76 +66,76 @@ impl TableOptions {
     }
 }
 
-/// Why a table was not created or deleted.
+/// Error of [`DynamoDb::create_table`] and [`DynamoDb::delete_table`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TableError {
-    /// There is a table of this name.
+    /// A table with this name exists already.
     #[error("table {table} already exists")]
     TableExists {
-        /// Its name.
+        /// Name of the table.
         table: String,
     },
-    /// It took longer than two minutes.
-    #[error("table {table} is still being created or deleted after two minutes: look again later")]
+    /// The operation takes longer than two minutes.
+    #[error("table {table} is still being created or deleted after two minutes; check it again later")]
     NotYet {
-        /// Its name.
+        /// Name of the table.
         table: String,
     },
-    /// DynamoDB did not do it.
+    /// A request has failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Something wrong with a table, and its mend.
+/// Problem of a table. It prints as one line with the fix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TableFault {
-    /// There is none.
+    /// The table does not exist.
     Missing {
-        /// Its name.
+        /// Name of the table.
         table: String,
     },
-    /// It cannot be used now.
+    /// The table is not usable at the moment.
     NotActive {
-        /// What DynamoDB says of it.
+        /// Status of the table.
         status: String,
     },
-    /// Its partition key has another name.
+    /// The partition key has another name.
     KeyName {
-        /// The key's name.
+        /// Name of the key.
         found: String,
-        /// What the store was told.
+        /// Name that the store was configured with.
         expected: String,
     },
-    /// Its partition key is no string.
+    /// The partition key is not a string.
     KeyType {
-        /// The key's name.
+        /// Name of the key.
         key: String,
-        /// Its type.
+        /// Type of the key.
         found: String,
     },
-    /// It has a sort key.
+    /// The table has a sort key.
     SortKey {
-        /// The sort key's name.
+        /// Name of the sort key.
         name: String,
     },
-    /// Nothing deletes idle rows. A warning: locks work.
+    /// Time to live is disabled, so that idle rows remain. This is only a warning, because locks work nevertheless.
     NoTtl,
-    /// DynamoDB deletes rows by an attribute that does not say when a lock is idle.
+    /// Time to live is enabled on an attribute other than `ttl`, so that DynamoDB may delete rows of held locks.
     WrongTtl {
-        /// That attribute.
+        /// Name of that attribute.
         attribute: String,
     },
-    /// It is replicated to other Regions, where the last writer wins.
+    /// The table is replicated to other Regions without strong consistency, so that the last writer wins.
     EventualReplicas {
-        /// Those Regions.
+        /// Names of those Regions.
         regions: Vec<String>,
     },
 }
 
 impl TableFault {
-    /// Whether locks work all the same.
+    /// Returns whether locks work nevertheless.
     pub fn is_warning(&self) -> bool {
         matches!(self, Self::NoTtl)
     }
@@ -147,43 +147,43 @@ impl fmt::Display for TableFault {
             Self::Missing { table } => {
                 write!(f, "there is no table {table}; create it, or check name, Region and endpoint")
             }
-            Self::NotActive { status } => write!(f, "the table is {status}: wait until it is ACTIVE"),
+            Self::NotActive { status } => write!(f, "the table is {status}; wait until it is ACTIVE"),
             Self::KeyName { found, expected } => {
                 write!(
                     f,
-                    "the partition key is `{found}`, not `{expected}`: tell the store with `partition_key`, \
-                    or use another table"
+                    "the partition key is `{found}`, not `{expected}`; set `partition_key` to its name, or use another \
+                    table"
                 )
             }
             Self::KeyType { key, found } => {
                 write!(
                     f,
-                    "the partition key `{key}` is of type {found}, and lock names are strings: use a table \
+                    "the partition key `{key}` is of type {found}, and lock names are strings; use a table \
                     whose key is of type S"
                 )
             }
             Self::SortKey { name } => {
                 write!(
                     f,
-                    "the table has a sort key `{name}`, and a lock has one row: use a table with a partition key only"
+                    "the table has a sort key `{name}`, and a lock has one row; use a table with a partition key only"
                 )
             }
             Self::NoTtl => {
                 write!(
                     f,
-                    "time to live is off, so rows of idle locks stay for ever: enable it on the attribute `{}`",
+                    "time to live is disabled, so that rows of idle locks remain; enable it on the attribute `{}`",
                     attr::TTL
                 )
             }
             Self::WrongTtl { attribute } => write!(
                 f,
-                "time to live is on `{attribute}`, which deletes rows that are in use: disable it there and \
+                "time to live is enabled on `{attribute}`, which deletes rows that are in use; disable it there and \
                 enable it on `{}`",
                 attr::TTL
             ),
             Self::EventualReplicas { regions } => write!(
                 f,
-                "the table is replicated to {} and the last writer wins, so two Regions can hold one lock: \
+                "the table is replicated to {} and the last writer wins, so that two Regions can hold one lock; \
                 use a table in one Region, or a global table with strong consistency",
                 regions.join(", ")
             ),
@@ -192,13 +192,13 @@ impl fmt::Display for TableFault {
 }
 
 impl DynamoDb {
-    /// Creates the table, waits until it can be used, and turns on the deletion of idle rows.
+    /// Creates the table, waits until it is active, and enables the deletion of idle rows.
     ///
     /// # Errors
-    /// [`TableError::TableExists`] if there is one of this name, whatever it is like.
+    /// [`TableError::TableExists`] if a table with this name exists, even if locks could not use it.
     ///
     /// # Cancel safety
-    /// If dropped, the table may exist, and without deletion of idle rows.
+    /// If dropped, the table may have been created, possibly without the deletion of idle rows.
     pub async fn create_table(&self, options: TableOptions) -> Result<(), TableError> {
         match self.creation(&options)?.send().await {
             Ok(_) => {}
@@ -211,27 +211,27 @@ impl DynamoDb {
         if options.ttl { self.enable_ttl().await } else { Ok(()) }
     }
 
-    /// Deletes the table with all its locks, and waits until it is gone. The fencing tokens of a table created anew
-    /// under its name are not promised to go on above the old ones.
+    /// Deletes the table with all its locks, and waits until it has disappeared. In a new table with the same name,
+    /// fencing tokens may be smaller than before.
     ///
     /// # Errors
-    /// [`TableError::Store`], also if there is no such table.
+    /// [`TableError::Store`] if a request fails, or if the table does not exist.
     ///
     /// # Cancel safety
-    /// If dropped, the table may be deleted all the same.
+    /// If dropped, the table may be deleted nevertheless.
     pub async fn delete_table(&self) -> Result<(), TableError> {
         let deleted = self.client.delete_table().table_name(&*self.table).send().await;
         deleted.map_err(|error| self.request(Action::DeleteTable).error(error))?;
         self.wait_until(|status| status.is_none()).await
     }
 
-    /// Looks at everything about the table that locks rest on, and tells all that is wrong. Empty: all is well.
+    /// Checks all properties of the table on which locks depend. Returns all problems, or an empty list.
     ///
     /// # Errors
-    /// [`StoreError`] if it could not be looked at.
+    /// [`StoreError`] if a request fails.
     ///
     /// # Cancel safety
-    /// It only reads.
+    /// Sends only reads, so it may be dropped at any time.
     pub async fn check_table(&self) -> Result<Vec<TableFault>, StoreError> {
         let Some(table) = self.describe().await? else {
             return Ok(vec![TableFault::Missing { table: self.table.to_string() }]);
@@ -257,7 +257,8 @@ impl DynamoDb {
                 faults.push(TableFault::SortKey { name });
                 continue;
             }
-            let definition = table.attribute_definitions().iter().find(|there| there.attribute_name() == name);
+            let definition =
+                table.attribute_definitions().iter().find(|definition| definition.attribute_name() == name);
             let found = definition.map(AttributeDefinition::attribute_type).filter(|t| **t != ScalarAttributeType::S);
             let found = found.map(ToString::to_string);
             if *name != *self.key {
@@ -355,7 +356,7 @@ fn is_usable(status: &TableStatus) -> bool {
     matches!(status, TableStatus::Active | TableStatus::Updating)
 }
 
-/// Whether the server does not know the operation, as emulators may not.
+/// Returns whether the server does not support the operation, for example because it is an emulator.
 fn is_unknown_operation<E>(
     error: &aws_sdk_dynamodb::error::SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>,
 ) -> bool

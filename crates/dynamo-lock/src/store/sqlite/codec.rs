@@ -1,6 +1,6 @@
 //! Encoding of a row as text.
 //!
-//! The text is a JSON object in the notation of DynamoDB, so that people who know DynamoDB can read it. Values of types
+//! The text is a JSON object in the notation of DynamoDB, so that users of DynamoDB can read it. Values of types
 //! that the protocol does not use keep their text byte by byte.
 
 use std::collections::BTreeMap;

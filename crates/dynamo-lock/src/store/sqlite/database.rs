@@ -51,7 +51,7 @@ impl Database {
         database.wait_at_most(BUSY_LIMIT)?;
         let created = create_if_empty(&database)?;
         configure(&database)?;
-        // Users who may create files in the directory could have done so since the first check.
+        // Other users with write access to the directory could have created files since the first check.
         database.path.check_siblings()?;
         database.check_not_replaced()?;
         Ok((database, created))

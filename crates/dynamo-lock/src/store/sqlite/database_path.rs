@@ -14,7 +14,7 @@ use crate::store::{StoreError, StoreErrorCause};
 /// File systems on which a database may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileSystems {
-    /// Only those whose locks work between processes.
+    /// Only those with locks that work between processes.
     Local,
     /// Any, at the risk of the user.
     Any,
@@ -31,9 +31,9 @@ pub(super) struct DatabasePath {
 /// Access to the directory of the database for others than its owner.
 #[derive(Clone, Copy, Debug, Default)]
 struct Directory {
-    /// Whether all users may create files in it. Its sticky bit then protects existing files from replacement.
+    /// All users may create files in the directory. The sticky bit then protects existing files from replacement.
     is_public: bool,
-    /// Group whose members share the store: the directory is set-group-ID and writable for this group.
+    /// Group that shares the store: the directory is set-group-ID and writable for this group.
     group: Option<u32>,
 }
 
@@ -106,7 +106,8 @@ impl DatabasePath {
         PathBuf::from(name)
     }
 
-    /// Creates the file: empty, for this user alone or for the group of its directory. Leaves an existing file as it is.
+    /// Creates the file: empty, for this user alone or for the group of its directory. Does not change an existing
+    /// file.
     pub(super) fn create_file(&self) -> Result<(), StoreError> {
         let mut options = fs::OpenOptions::new();
         options.write(true).create_new(true);
@@ -177,13 +178,13 @@ const LIVENESS_SUFFIX: &str = "-live";
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 impl DatabasePath {
-    /// Returns whether the file is on a file system whose locks work between processes and whose files are open in
-    /// processes of this machine only.
+    /// Returns whether the locks of the file system work between processes, and only processes of this machine have
+    /// its files open.
     pub(super) fn is_local(&self) -> bool {
         self.file_systems == FileSystems::Local
     }
 
-    /// Returns the path of the file whose byte locks show which handles are alive.
+    /// Returns the path of the liveness file. Locks on its bytes show which handles are alive.
     pub(super) fn liveness_path(&self) -> PathBuf {
         self.beside(LIVENESS_SUFFIX)
     }
@@ -243,8 +244,8 @@ mod unix {
     /// Set-group-ID and writable for the group: files in such a directory belong to the group.
     const GROUP_SHARED: u32 = 0o2020;
 
-    /// Refuses a directory in which any user could replace the database, and returns who may create files there. In a
-    /// directory like /tmp all users may, but the sticky bit protects existing files.
+    /// Refuses a directory in which any user could replace the database, and returns which users may create files
+    /// there. In a directory like /tmp all users may, but the sticky bit protects existing files.
     pub(super) fn check_directory(directory: &Path) -> Result<Directory, StoreError> {
         let found = fs::metadata(directory).map_err(|error| inaccessible(directory, &error))?;
         if !found.is_dir() {

@@ -4,8 +4,8 @@
 //! database share the clocks of one machine instead. The row of a hold has the liveness key
 //! `until-BOOT-BOOTTIME-RAW-LENGTH`: the ID of the boot, the readings of both lease clocks when the hold started, and
 //! its length, all times in nanoseconds. The hold has expired when the slower of the two clocks has advanced by its
-//! length since then, as in the rule for waiters (R4). After a reboot, and in a time namespace, whose clocks differ, the
-//! key is unknown and only the lease decides.
+//! length since then, as in the rule for waiters (R4). After a reboot, and in a time namespace, which has other clocks,
+//! the key is unknown and only the lease decides.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn has_expired(liveness_key: &str, boot: &str, now: ClockReading) -> bool {
     is_same_clock && now.waiter_elapsed_since(start) >= Duration::from_nanos(length)
 }
 
-/// Returns the ID of this boot, or `None` in a time namespace, whose clocks are not those of the machine.
+/// Returns the ID of this boot, or `None` in a time namespace, because its clocks are not those of the machine.
 fn boot_id() -> Option<String> {
     let namespace = match std::fs::read_link("/proc/self/ns/time") {
         Ok(link) => link.to_str().map(str::to_owned),

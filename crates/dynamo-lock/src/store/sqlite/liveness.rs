@@ -1,21 +1,22 @@
 //! Liveness of handles, shown by locks on single bytes of an empty file beside the database.
 //!
-//! Each handle draws a random number N and locks byte 2N, its *client byte*, before it writes its first row. Byte 2N + 1
-//! is its *child byte*; it is locked through a descriptor that a child process inherits. These are open file description
-//! locks: the kernel releases each one when its last descriptor is closed, for whatever reason, and not before. The
-//! liveness key in the rows names the file and the number: `device-inode-number`.
+//! Each handle draws a random number N and locks byte 2N, its *client byte*, before it writes its first row. Byte
+//! 2N + 1 is its *child byte*; it is locked through a descriptor that a child process inherits. These are open file
+//! description locks: the kernel releases each one when its last descriptor is closed, for whatever reason, and not
+//! before. The liveness key in the rows names the file and the number: `device-inode-number`.
 //!
 //! - **A number is used once.** It is one of 2^61, so that no two handles draw the same, and the row of a process that
-//!   has ended does not look alive because of another process. The bytes lie far behind the end of the file, which stays
-//!   empty.
-//! - **A replaced file has another identity.** While a handle holds a lock, its file is open, so that the inode number is
-//!   not reused. If the probed file has the device and inode of the row, then either it is the file that was locked, or
-//!   all handles that locked that file have ended; in both cases the result of the probe is right. Otherwise the probe
-//!   returns nothing and only the lease decides. So the file may be removed, created again or restored from a backup at
-//!   any time.
+//!   has ended does not look alive because of another process. The bytes lie far behind the end of the file, which
+//!   stays empty.
+//! - **A replaced file has another identity.** While a handle holds a lock, its file is open, so that the inode number
+//!   is not reused. If the probed file has the device and inode of the row, then either it is the file that was locked,
+//!   or all handles that locked that file have ended; in both cases the result of the probe is right. Otherwise the
+//!   probe returns nothing and only the lease decides. So the file may be removed, created again or restored from a
+//!   backup at any time.
 //! - **A probe takes no lock and creates nothing.** It tests both bytes at one instant, so that it cannot miss a handle
-//!   that passes from the client to a child. It tests whether a shared lock would be possible, which only exclusive locks
-//!   prevent. Exclusive locks need write permission, so that a reader of the file cannot make a handle look alive.
+//!   that passes from the client to a child. It tests whether a shared lock would be possible, which only exclusive
+//!   locks prevent. Exclusive locks need write permission, so that a reader of the file cannot make a handle look
+//!   alive.
 
 use std::fs::{File, Metadata};
 use std::io::ErrorKind;

@@ -1,4 +1,4 @@
-//! Stand-in for `liveness.rs` on platforms whose kernel does not report which processes are alive.
+//! Stand-in for `liveness.rs` on platforms where the kernel does not report which processes are alive.
 
 use super::database_path::DatabasePath;
 use crate::store::{Liveness, StoreError};

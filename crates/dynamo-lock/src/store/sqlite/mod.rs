@@ -80,7 +80,7 @@ impl Sqlite {
     /// file may be destroyed.
     ///
     /// # Errors
-    /// As for [`open`](Sqlite::open).
+    /// The same as [`open`](Sqlite::open).
     pub fn open_unchecked(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_on(path.as_ref(), FileSystems::Any)
     }
@@ -89,7 +89,7 @@ impl Sqlite {
     /// 0700) if they are missing.
     ///
     /// # Errors
-    /// As for [`open`](Sqlite::open) and [`default_path`](Sqlite::default_path).
+    /// The same as [`open`](Sqlite::open) and [`default_path`](Sqlite::default_path).
     pub fn open_default() -> Result<Self, StoreError> {
         let path = Self::default_path()?;
         if let Some(directory) = path.parent() {
@@ -121,9 +121,9 @@ impl Sqlite {
 
     /// Returns a descriptor that keeps the locks of this handle from being taken over while a child process is alive.
     ///
-    /// Let the child inherit the descriptor, and close it in this process. While it is open in the child or in any of the
-    /// child's descendants, no other client takes over a lock that was acquired through this handle or its clones, even
-    /// if this process has ended and the lease has expired. A release frees the lock nevertheless.
+    /// Let the child inherit the descriptor, and close it in this process. While it is open in the child or in any of
+    /// the child's descendants, no other client takes over a lock that was acquired through this handle or its clones,
+    /// even if this process has ended and the lease has expired. A release frees the lock nevertheless.
     ///
     /// Call it while the lock is held, immediately before starting the child, and then check
     /// [`is_valid`](crate::Guard::is_valid) again, because another client may have taken over the lock before the call.

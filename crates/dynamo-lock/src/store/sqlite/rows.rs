@@ -82,7 +82,7 @@ fn select(database: &Database, name: &LockName) -> Result<Option<Row>, StoreErro
     }
 }
 
-/// Returns one page of rows whose names follow `after` in byte order.
+/// Returns one page of rows, in byte order of their names, starting after the name `after`.
 pub(super) fn list(database: &Database, after: &str) -> Result<Page, StoreError> {
     database.check_not_replaced()?;
     let sql = |error| without_effect(database.path(), error);

@@ -135,7 +135,7 @@ async fn check_reports_all_faults_at_once() {
     for fault in found {
         assert!(!fault.is_warning());
         let text = fault.to_string();
-        assert!(text.contains(": ") && !text.contains('\n'), "{text:?} names no fix");
+        assert!(text.contains("; ") && !text.contains('\n'), "{text:?} names no fix");
     }
 }
 

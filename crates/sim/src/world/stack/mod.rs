@@ -1,14 +1,14 @@
-//! What a world's clients keep their locks in: the model alone, or a real store with the model beside it.
+//! Store of the clients of a world: the model alone, or a real store with the model beside it.
 //!
-//! Each request takes effect at one instant, in both, and then they must agree. In these worlds a mutant of the
-//! protocol's writes is a fault of the real store; the model stays right.
+//! Each request is applied at one instant in both, and then they must agree. In these worlds a mutant of the writes is
+//! a fault of the real store, and the model stays right.
 
+#[cfg(feature = "stacks")]
+mod response;
 #[cfg(feature = "stacks")]
 mod sdk;
 #[cfg(feature = "stacks")]
 mod sqlite;
-#[cfg(feature = "stacks")]
-mod told;
 #[cfg(feature = "stacks")]
 mod wire;
 
@@ -20,29 +20,29 @@ use dynamo_lock::store::{Op, Outcome, Row};
 use dynamo_lock::{LockName, Store};
 
 use super::World;
-use super::host::Host;
+use super::format::show;
+use super::host::Process;
 use super::network::Link;
 use super::plan::Plan;
-use super::store::show;
 use crate::mutants::Fault;
 
-/// Writes that the mutant store forgets, in thousandths.
+/// Writes that the faulty store forgets, per thousand.
 const FORGOTTEN: u64 = 20;
 
-/// Which store a run is about.
+/// Store under the clients of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(feature = "stacks"), allow(dead_code))] // two of them need the feature
-pub enum Kind {
+pub enum StoreKind {
     /// The protocol's own `apply`.
     #[default]
     Model,
-    /// `DynamoDb` over the AWS SDK, whose connector is the network, to a DynamoDB in process.
+    /// `DynamoDb` over the AWS SDK, whose connector is the simulated network, to an in-process DynamoDB.
     Sdk,
     /// `Sqlite` on a file, with its thread.
     Sqlite,
 }
 
-impl FromStr for Kind {
+impl FromStr for StoreKind {
     type Err = String;
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
@@ -53,13 +53,13 @@ impl FromStr for Kind {
                 "the real stores are not in this build: \
                  cargo run -p dynamo-lock-sim --profile sim --features stacks -- run --world {name}"
             )),
-            _ => Err(format!("no world {name:?}; there are model, sdk, sqlite")),
+            _ => Err(format!("unknown world {name:?}; expected model, sdk or sqlite")),
         }
     }
 }
 
-impl Kind {
-    /// What the run's own arguments need besides, to repeat a run of this kind.
+impl StoreKind {
+    /// Returns the arguments that repeat a run with this store.
     pub const fn arguments(self) -> &'static str {
         match self {
             Self::Model => "",
@@ -68,21 +68,21 @@ impl Kind {
         }
     }
 
-    /// Whether its worlds can meet this at all.
-    pub fn meets(self, what: &str) -> bool {
+    /// Returns whether an event can occur in worlds with this store.
+    pub fn can_meet(self, what: &str) -> bool {
         self != Self::Sqlite || !["legacy", "§5", "ttl"].iter().any(|absent| what.contains(absent))
     }
 
-    /// Takes out of a plan what cannot be in its worlds.
-    pub fn settle(self, plan: &mut Plan) {
+    /// Removes from a plan what cannot occur with this store.
+    pub fn restrict(self, plan: &mut Plan) {
         if self == Self::Sqlite {
-            // It tells no time, nobody else's client writes to it, and it shows what is there.
+            // SQLite has no service clock, no legacy clients and no stale reads.
             (plan.service_clock, plan.legacy, plan.ttl, plan.stale) = (false, 0, false, Duration::ZERO);
         }
     }
 
-    /// The real store of one world, if there is one.
-    pub fn real(self) -> Option<Arc<dyn Real>> {
+    /// Returns the real store of one world, if there is one.
+    pub fn real_store(self) -> Option<Arc<dyn RealStore>> {
         match self {
             #[cfg(feature = "stacks")]
             Self::Sdk => Some(Arc::new(sdk::Table::new())),
@@ -93,64 +93,64 @@ impl Kind {
     }
 }
 
-/// A real store, beside the model.
-pub trait Real: Send + Sync {
-    /// The store of a client on this host, where it is more than the link.
-    fn store(self: Arc<Self>, host: &Arc<Host>, _lease: Duration) -> Arc<dyn Store> {
-        Arc::new(Link(host.clone()))
+/// A real store beside the model.
+pub trait RealStore: Send + Sync {
+    /// Returns the store of a client, by default the network.
+    fn store(self: Arc<Self>, process: &Arc<Process>, _lease: Duration) -> Arc<dyn Store> {
+        Arc::new(Link(process.clone()))
     }
 
-    /// Does what the model has just done, and says how it went.
-    fn performed(&self, _host: &Arc<Host>, _op: &Op, model: Outcome) -> Outcome {
+    /// Applies a write that the model has just applied, and returns the outcome.
+    fn write_row(&self, _host: &Arc<Process>, _op: &Op, model: Outcome) -> Outcome {
         model
     }
 
-    /// Shows what the model has just shown.
-    fn looked(&self, _host: &Arc<Host>, _name: &LockName, model: Option<Row>) -> Option<Row> {
+    /// Reads a row that the model has just read.
+    fn read_row(&self, _host: &Arc<Process>, _name: &LockName, model: Option<Row>) -> Option<Row> {
         model
     }
 
-    /// Somebody who is no client of ours left this row, or none.
-    fn planted(&self, _name: &str, _row: Option<&Row>) {}
+    /// Writes or deletes a row as another program does.
+    fn mirror_row(&self, _name: &str, _row: Option<&Row>) {}
 }
 
-impl Host {
-    /// The store of a client on this host.
+impl Process {
+    /// Returns the store of a client of this process.
     pub fn store(self: &Arc<Self>, lease: Duration) -> Arc<dyn Store> {
-        match &self.world.real {
-            Some(real) => real.clone().store(self, lease),
+        match &self.world.real_store {
+            Some(real_store) => real_store.clone().store(self, lease),
             None => Arc::new(Link(self.clone())),
         }
     }
 
-    /// A fault of the store: it answers, and has written nothing.
+    /// Returns whether the store forgets this write: it answers and has written nothing.
     pub fn forgets(&self) -> bool {
-        self.world.mutant.is(Fault::StoreForgets) && self.roll(|dice| dice.chance(FORGOTTEN))
+        self.world.mutant.is(Fault::StoreForgets) && self.draw(|rng| rng.chance(FORGOTTEN))
     }
 }
 
 impl World {
-    /// A write takes effect, or does not.
-    pub fn performed(&self, host: &Arc<Host>, op: &Op) -> Outcome {
-        let outcome = self.apply(host, op);
-        match &self.real {
-            Some(real) if !host.forgets() => real.performed(host, op, outcome),
+    /// Applies a write.
+    pub fn write_row(&self, process: &Arc<Process>, op: &Op) -> Outcome {
+        let outcome = self.apply(process, op);
+        match &self.real_store {
+            Some(real_store) if !process.forgets() => real_store.write_row(process, op, outcome),
             _ => outcome,
         }
     }
 
-    /// A read sees what was there so long ago.
-    pub fn looked(&self, host: &Arc<Host>, name: &LockName, stale: Duration) -> Option<Row> {
+    /// Reads the row as it was this long ago.
+    pub fn read_row(&self, process: &Arc<Process>, name: &LockName, stale: Duration) -> Option<Row> {
         let row = self.row(name, stale);
-        self.trace(|| format!("{host:?} {name} read {stale:?} old: {}", show(row.as_ref())));
-        match &self.real {
-            Some(real) => real.looked(host, name, row),
+        self.trace(|| format!("{process:?} {name} read {stale:?} old: {}", show(row.as_ref())));
+        match &self.real_store {
+            Some(real_store) => real_store.read_row(process, name, row),
             None => row,
         }
     }
 
-    /// Somebody who is no client of ours left this row, or none, in the model: so it is in the real store.
-    pub fn planted(&self, name: &str, row: Option<&Row>) {
-        self.real.iter().for_each(|real| real.planted(name, row));
+    /// Copies a row that another program left in the model to the real store.
+    pub fn mirror_row(&self, name: &str, row: Option<&Row>) {
+        self.real_store.iter().for_each(|real_store| real_store.mirror_row(name, row));
     }
 }

@@ -1,5 +1,5 @@
-//! The product's DynamoDB store over the real AWS SDK, on a host's clocks, and the table that it asks: a DynamoDB in
-//! process, with the model beside it.
+//! The product's DynamoDB store over the real AWS SDK, on the clocks of a host, and its table: an in-process DynamoDB
+//! with the model beside it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,12 +14,12 @@ use dynamo_lock::{DynamoDb, LockName, Store, StoreErrorKind};
 use dynoxide::{Database, DynoxideError};
 use serde_json::{Value as Json, json};
 
-use super::Real;
-use super::told::Told;
-use super::wire::{self, Wire};
+use super::RealStore;
+use super::response::Response;
+use super::wire::{self, HttpLink};
 use crate::mutants::OpTag;
-use crate::world::host::{Host, Inside};
-use crate::world::store::{show, show_op};
+use crate::world::format::{show, show_op};
+use crate::world::host::{Process, ProcessEnv};
 use crate::world::{World, lock};
 
 pub const TABLE: &str = "locks";
@@ -27,20 +27,20 @@ pub const TABLE: &str = "locks";
 /// One request of the store, from its call to its answer.
 #[derive(Debug)]
 pub struct Call {
-    pub asked: Asked,
-    /// HTTP requests that were sent for it.
+    pub store_request: StoreRequest,
+    /// Number of HTTP requests that were sent for it.
     pub sent: AtomicU64,
-    /// What the wire brought back, and the `Date` that counts.
-    pub heard: Mutex<Option<(Told, Option<ServiceDate>)>>,
+    /// Response that arrived over HTTP, and the `Date` that counts.
+    pub received: Mutex<Option<(Response, Option<ServiceDate>)>>,
 }
 
 #[derive(Debug)]
-pub enum Asked {
+pub enum StoreRequest {
     Read(LockName, Consistency),
     Write(Op),
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for StoreRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read(name, consistency) => write!(f, "{name} read ({consistency:?})"),
@@ -50,50 +50,57 @@ impl fmt::Display for Asked {
 }
 
 tokio::task_local! {
-    /// What the SDK is asked within this future: the connector sees only bytes.
+    /// Request that the SDK sends within this future. The connector receives only bytes.
     pub static CALL: Arc<Call>;
 }
 
-/// The real store, and what it is asked.
+/// Store of one process.
 #[derive(Debug)]
 pub struct Sdk {
-    host: Arc<Host>,
+    process: Arc<Process>,
     store: DynamoDb,
 }
 
 impl Sdk {
-    pub fn new(host: &Arc<Host>, table: &Arc<Table>, lease: Duration) -> Self {
+    pub fn new(process: &Arc<Process>, table: &Arc<Table>, lease: Duration) -> Self {
         let config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new("eu-west-1"))
             .credentials_provider(Credentials::new("key", "secret", None, None, "simulated"))
-            .sleep_impl(Timers(Inside(host.clone())))
-            .time_source(Timers(Inside(host.clone())))
-            .http_client(Wire::new(host, table))
+            .sleep_impl(Timers(ProcessEnv(process.clone())))
+            .time_source(Timers(ProcessEnv(process.clone())))
+            .http_client(HttpLink::new(process, table))
             .build();
         let store = DynamoDb::new(aws_sdk_dynamodb::Client::from_conf(config), TABLE);
-        let hasty = host.roll(|dice| dice.chance(300));
+        let hasty = process.draw(|rng| rng.chance(300));
         let store = if hasty { store.attempt_timeout(lease / 8) } else { store };
-        Self { host: host.clone(), store: store.service_clock(host.world.plan.service_clock) }
+        Self { process: process.clone(), store: store.service_clock(process.world.plan.service_clock) }
     }
 
-    /// One request through the SDK. A process that is stopped hears nothing, whoever answers.
-    async fn call<T>(&self, asked: Asked, request: BoxFuture<'_, Answer<T>>, told: fn(&T) -> Told) -> Answer<T> {
-        self.host.gate().await;
-        let call = Arc::new(Call { asked, sent: AtomicU64::new(0), heard: Mutex::default() });
+    /// Sends one request through the SDK. A process that is paused receives nothing.
+    async fn call<T>(
+        &self,
+        store_request: StoreRequest,
+        request: BoxFuture<'_, Answer<T>>,
+        response: fn(&T) -> Response,
+    ) -> Answer<T> {
+        self.process.gate().await;
+        let call = Arc::new(Call { store_request, sent: AtomicU64::new(0), received: Mutex::default() });
         let answer = CALL.scope(call.clone(), request).await;
-        self.host.gate().await;
-        let world = &self.host.world;
+        self.process.gate().await;
+        let world = &self.process.world;
         let sent = call.sent.load(Relaxed);
-        world.specified(sent == 1, || format!("{sent} requests were sent for {}", call.asked));
-        let (heard, date) = lock(&call.heard).take().unwrap_or_else(|| {
-            world.count("not waited for by the SDK");
-            (Told::Error(StoreErrorKind::Unanswered), None)
+        world.check_specified(sent == 1, || format!("{sent} requests were sent for {}", call.store_request));
+        let (received, date) = lock(&call.received).take().unwrap_or_else(|| {
+            world.count("abandoned by the SDK");
+            (Response::Error(StoreErrorKind::Unanswered), None)
         });
-        let said = answer.result.as_ref().map_or_else(|error| Told::Error(error.kind()), told);
-        world.agree(&call.asked, &said, &heard);
-        world.specified(answer.date == date, || format!("{}: {:?} for the date {date:?}", call.asked, answer.date));
-        world.note_heard(&self.host, said.news());
+        let returned = answer.result.as_ref().map_or_else(|error| Response::Error(error.kind()), response);
+        world.check_agreement(&call.store_request, &returned, &received);
+        world.check_specified(answer.date == date, || {
+            format!("{}: {:?} for the date {date:?}", call.store_request, answer.date)
+        });
+        world.record_received(&self.process, returned.row_of_other());
         answer
     }
 }
@@ -101,26 +108,26 @@ impl Sdk {
 impl Store for Sdk {
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
         Box::pin(async move {
-            self.host.asks_again(name);
+            self.process.check_poll(name);
             let request = self.store.read(name, consistency);
-            let asked = Asked::Read(name.clone(), consistency);
-            let answer = self.call(asked, request, |row| Told::Row(row.clone())).await;
-            self.host.has_read(name.clone());
-            self.host.world.count("read");
+            let store_request = StoreRequest::Read(name.clone(), consistency);
+            let answer = self.call(store_request, request, |row| Response::Row(row.clone())).await;
+            self.process.record_read(name.clone());
+            self.process.world.count("read");
             answer
         })
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
-            self.host.begins();
-            self.host.tries(op);
-            self.host.world.note_sent(&self.host, op);
+            self.process.record_other_work();
+            self.process.check_retry(op);
+            self.process.world.record_sent(&self.process, op);
             let request = self.store.write(op);
-            let asked = Asked::Write(op.clone());
-            let answer = self.call(asked, request, |outcome| Told::Outcome(outcome.clone())).await;
-            self.host.has_tried(op, answer.result.as_ref().ok());
-            self.host.world.count("write");
+            let store_request = StoreRequest::Write(op.clone());
+            let answer = self.call(store_request, request, |outcome| Response::Outcome(outcome.clone())).await;
+            self.process.record_result(op, answer.result.as_ref().ok());
+            self.process.world.count("write");
             answer
         })
     }
@@ -134,14 +141,14 @@ impl Store for Sdk {
     }
 }
 
-/// The SDK's timers and its wall clock, which are the host's.
+/// Timers and wall clock of the SDK, which are those of the host.
 #[derive(Debug)]
-struct Timers(Inside);
+struct Timers(ProcessEnv);
 
 impl AsyncSleep for Timers {
     fn sleep(&self, length: Duration) -> Sleep {
-        let host = self.0.0.clone();
-        Sleep::new(async move { host.sleep(length).await })
+        let process = self.0.0.clone();
+        Sleep::new(async move { process.sleep(length).await })
     }
 }
 
@@ -156,12 +163,12 @@ pub struct Table {
     database: Database,
 }
 
-/// What the table says to a request, in HTTP and in the protocol's words.
+/// Response of the table, as HTTP and as the protocol's result.
 #[derive(Debug)]
 pub struct Served {
     pub status: u16,
     pub body: String,
-    pub told: Told,
+    pub response: Response,
 }
 
 impl Table {
@@ -173,71 +180,78 @@ impl Table {
             "AttributeDefinitions": [{ "AttributeName": "name", "AttributeType": "S" }],
             "KeySchema": [{ "AttributeName": "name", "KeyType": "HASH" }],
         });
-        table.ask("CreateTable", &create.to_string()).expect("a table");
+        table.ask("CreateTable", &create.to_string()).expect("the table can be created");
         table
     }
 
-    /// A request takes effect at this instant, in the table and in the model.
-    pub fn serve(&self, host: &Arc<Host>, call: &Call, operation: &str, body: &str) -> Served {
-        match &call.asked {
-            Asked::Read(name, consistency) => self.read(host, call, (name, *consistency), (operation, body)),
-            Asked::Write(op) => self.write(host, call, op, (operation, body)),
+    /// Applies a request at this instant, in the table and in the model.
+    pub fn serve(&self, process: &Arc<Process>, call: &Call, operation: &str, body: &str) -> Served {
+        match &call.store_request {
+            StoreRequest::Read(name, consistency) => self.read(process, call, (name, *consistency), (operation, body)),
+            StoreRequest::Write(op) => self.write(process, call, op, (operation, body)),
         }
     }
 
-    fn write(&self, host: &Arc<Host>, call: &Call, op: &Op, (operation, body): (&str, &str)) -> Served {
-        let world = &host.world;
-        let forgets = host.forgets();
-        let model = world.apply(host, op);
+    fn write(&self, process: &Arc<Process>, call: &Call, op: &Op, (operation, body): (&str, &str)) -> Served {
+        let world = &process.world;
+        let forgets = process.forgets();
+        let model = world.apply(process, op);
         if let (true, Outcome::Applied(row)) = (forgets, &model) {
             let body = json!({ "Attributes": wire::item(row) }).to_string();
-            return Served { status: 200, body, told: Told::Outcome(model) };
+            return Served { status: 200, body, response: Response::Outcome(model) };
         }
-        let body = spoilt(world, op, body);
+        let body = with_fault(world, op, body);
         let (status, body) = self.raw(operation, &body);
         let real = match (operation, status) {
-            // A put answers nothing: what it has left is looked up.
-            ("PutItem", 200) => self.stands(&op.name).map(Outcome::Applied),
+            // The answer to a put contains no row, so the row is read.
+            ("PutItem", 200) => self.stored_row(&op.name).map(Outcome::Applied),
             _ => wire::outcome(status, &body),
         };
-        world.trace(|| format!("the table says HTTP {status}{}", if real.is_some() { "" } else { body.as_str() }));
-        let told = real.clone().map_or(Told::Error(StoreErrorKind::Refused), Told::Outcome);
-        if !world.agree(&call.asked, &told, &Told::Outcome(model.clone())) {
-            self.mend(world, &op.name);
+        world.trace(|| format!("the table answers HTTP {status}{}", if real.is_some() { "" } else { body.as_str() }));
+        let response = real.clone().map_or(Response::Error(StoreErrorKind::Refused), Response::Outcome);
+        if !world.check_agreement(&call.store_request, &response, &Response::Outcome(model.clone())) {
+            self.copy_model_row(world, &op.name);
         }
-        Served { status, body, told: Told::Outcome(real.unwrap_or(model)) }
+        Served { status, body, response: Response::Outcome(real.unwrap_or(model)) }
     }
 
-    fn read(&self, host: &Arc<Host>, call: &Call, asked: (&LockName, Consistency), sent: (&str, &str)) -> Served {
-        let (world, (name, consistency), (operation, body)) = (&host.world, asked, sent);
+    fn read(
+        &self,
+        process: &Arc<Process>,
+        call: &Call,
+        store_request: (&LockName, Consistency),
+        sent: (&str, &str),
+    ) -> Served {
+        let (world, (name, consistency), (operation, body)) = (&process.world, store_request, sent);
         let strong = serde_json::from_str::<Json>(body).is_ok_and(|body| body["ConsistentRead"] == true);
-        world.specified(strong == (consistency == Consistency::Strong), || {
-            format!("{}: it was sent with ConsistentRead = {strong}", call.asked)
+        world.check_specified(strong == (consistency == Consistency::Strong), || {
+            format!("{}: it was sent with ConsistentRead = {strong}", call.store_request)
         });
         let (status, body) = self.raw(operation, body);
         let model = world.row(name, Duration::ZERO);
-        let told = wire::read(status, &body).map_or(Told::Error(StoreErrorKind::Refused), Told::Row);
-        if !world.agree(&call.asked, &told, &Told::Row(model.clone())) {
-            self.mend(world, name);
+        let response = wire::read(status, &body).map_or(Response::Error(StoreErrorKind::Refused), Response::Row);
+        if !world.check_agreement(&call.store_request, &response, &Response::Row(model.clone())) {
+            self.copy_model_row(world, name);
         }
-        // The table knows only what is there now.
+        // The table contains only the current row, so stale reads come from the model.
         let stale = world.staleness(if strong { Consistency::Strong } else { Consistency::Eventual });
         let row = if stale.is_zero() { model } else { world.row(name, stale) };
-        world.trace(|| format!("{host:?} {name} read {stale:?} old: {}", show(row.as_ref())));
+        world.trace(|| format!("{process:?} {name} read {stale:?} old: {}", show(row.as_ref())));
         let body = if stale.is_zero() { body } else { wire::found(name, row.as_ref()) };
-        Served { status, body, told: Told::Row(row) }
+        Served { status, body, response: Response::Row(row) }
     }
 
-    /// The row that the table has.
-    fn stands(&self, name: &LockName) -> Option<Row> {
+    /// Returns the row in the table.
+    fn stored_row(&self, name: &LockName) -> Option<Row> {
         let key = json!({ "TableName": TABLE, "Key": { "name": { "S": name.as_str() } }, "ConsistentRead": true });
         let (status, body) = self.raw("GetItem", &key.to_string());
         wire::read(status, &body).flatten()
     }
 
-    /// After a disagreement, of which has been told: a table and a model that show two rows could be waited on for ever.
-    fn mend(&self, world: &World, name: &LockName) {
-        self.planted(name.as_str(), world.row(name, Duration::ZERO).as_ref());
+    /// Copies the model's row to the table after a reported difference, because clients could wait for ever on two
+    /// different rows.
+    fn copy_model_row(&self, world: &World, name: &LockName) {
+        self.mirror_row(name.as_str(), world.row(name, Duration::ZERO).as_ref());
     }
 
     fn raw(&self, operation: &str, body: &str) -> (u16, String) {
@@ -270,12 +284,12 @@ impl Table {
     }
 }
 
-impl Real for Table {
-    fn store(self: Arc<Self>, host: &Arc<Host>, lease: Duration) -> Arc<dyn Store> {
-        Arc::new(Sdk::new(host, &self, lease))
+impl RealStore for Table {
+    fn store(self: Arc<Self>, process: &Arc<Process>, lease: Duration) -> Arc<dyn Store> {
+        Arc::new(Sdk::new(process, &self, lease))
     }
 
-    fn planted(&self, name: &str, row: Option<&Row>) {
+    fn mirror_row(&self, name: &str, row: Option<&Row>) {
         let done = match row {
             Some(row) => {
                 let mut item = wire::item(row);
@@ -287,12 +301,12 @@ impl Real for Table {
                 self.ask("DeleteItem", &key.to_string())
             }
         };
-        done.expect("the table takes it");
+        done.expect("the table accepts it");
     }
 }
 
-/// The request as a faulty service understands it.
-fn spoilt(world: &World, op: &Op, body: &str) -> String {
+/// Returns the request as a faulty service understands it.
+fn with_fault(world: &World, op: &Op, body: &str) -> String {
     let unchecked = world.mutant.unchecked.filter(|unchecked| unchecked.tag == OpTag::of(op));
     let unchecked = unchecked.map_or(&[][..], |unchecked| unchecked.attributes);
     let body = unchecked

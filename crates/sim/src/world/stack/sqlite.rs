@@ -1,5 +1,7 @@
-//! The product's SQLite store on a file of this world's own. Each process has its own handle, with its own connection
-//! and thread. Whoever asks waits here, without an await: virtual time stands still until the thread has answered.
+//! The product's SQLite store, on a file of its own for each world.
+//!
+//! Each process has its own handle with its own connection and thread. A request is awaited here by blocking the
+//! thread, so virtual time does not advance until the store has answered.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -11,63 +13,66 @@ use dynamo_lock::store::{Consistency, Op, Outcome, Row};
 use dynamo_lock::{LockName, Sqlite, Store, StoreError};
 use tempfile::TempDir;
 
-use super::Real;
-use super::told::Told;
-use crate::world::host::Host;
+use super::RealStore;
+use super::response::Response;
+use crate::world::format::show_op;
+use crate::world::host::Process;
 use crate::world::lock;
-use crate::world::store::show_op;
 
-/// How often a process has opened its store anew before a request, in thousandths.
+/// Requests before which a process reopens its store, per thousand.
 const REOPENED: u64 = 5;
 
-/// One machine's disk, with one database.
+/// Disk of one host, with one database.
 pub struct Disk {
-    handles: Mutex<BTreeMap<u64, (Weak<Host>, Sqlite)>>,
+    handles: Mutex<BTreeMap<u64, (Weak<Process>, Sqlite)>>,
     directory: TempDir,
 }
 
 impl Disk {
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().expect("a place for temporary files");
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
         Self { handles: Mutex::default(), directory }
     }
 
-    /// A process's handle. Those of processes that have crashed are gone; so is the file's log, if it was the last.
-    fn handle(&self, host: &Arc<Host>) -> Result<Sqlite, StoreError> {
+    /// Returns the handle of a process. Handles of crashed processes are closed, and the last one deletes the log of
+    /// the file.
+    fn handle(&self, process: &Arc<Process>) -> Result<Sqlite, StoreError> {
         let mut handles = lock(&self.handles);
-        let reopened = host.roll(|dice| dice.chance(REOPENED));
+        let reopened = process.draw(|rng| rng.chance(REOPENED));
         handles.retain(|id, (owner, _)| {
             let lives = owner.upgrade().is_some_and(|owner| !owner.is_dead());
-            lives && !(reopened && *id == host.id)
+            lives && !(reopened && *id == process.id)
         });
-        if let Some((_, store)) = handles.get(&host.id) {
+        if let Some((_, store)) = handles.get(&process.id) {
             return Ok(store.clone());
         }
-        host.world.count("store opened");
+        process.world.count("store opened");
         let store = Sqlite::open(self.directory.path().join("locks.db"))?;
-        handles.insert(host.id, (Arc::downgrade(host), store.clone()));
+        handles.insert(process.id, (Arc::downgrade(process), store.clone()));
         Ok(store)
     }
 }
 
-impl Real for Disk {
-    fn performed(&self, host: &Arc<Host>, op: &Op, model: Outcome) -> Outcome {
-        let real = self.handle(host).and_then(|store| answered(store.write(op)).result);
-        let told = real.as_ref().map_or_else(|error| Told::Error(error.kind()), |real| Told::Outcome(real.clone()));
-        host.world.agree(show_op(op), &told, &Told::Outcome(model.clone()));
+impl RealStore for Disk {
+    fn write_row(&self, process: &Arc<Process>, op: &Op, model: Outcome) -> Outcome {
+        let real = self.handle(process).and_then(|store| block_on(store.write(op)).result);
+        let response =
+            real.as_ref().map_or_else(|error| Response::Error(error.kind()), |real| Response::Outcome(real.clone()));
+        process.world.check_agreement(show_op(op), &response, &Response::Outcome(model.clone()));
         real.unwrap_or(model)
     }
 
-    fn looked(&self, host: &Arc<Host>, name: &LockName, model: Option<Row>) -> Option<Row> {
-        let real = self.handle(host).and_then(|store| answered(store.read(name, Consistency::Strong)).result);
-        let told = real.as_ref().map_or_else(|error| Told::Error(error.kind()), |real| Told::Row(real.clone()));
-        host.world.agree(format_args!("{name} read"), &told, &Told::Row(model.clone()));
+    fn read_row(&self, process: &Arc<Process>, name: &LockName, model: Option<Row>) -> Option<Row> {
+        let real = self.handle(process).and_then(|store| block_on(store.read(name, Consistency::Strong)).result);
+        let response =
+            real.as_ref().map_or_else(|error| Response::Error(error.kind()), |real| Response::Row(real.clone()));
+        process.world.check_agreement(format_args!("{name} read"), &response, &Response::Row(model.clone()));
         real.unwrap_or(model)
     }
 }
 
 /// Waits for an answer on this thread, in real time.
-fn answered<T>(request: impl Future<Output = T>) -> T {
+fn block_on<T>(request: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -75,7 +80,7 @@ fn answered<T>(request: impl Future<Output = T>) -> T {
         }
     }
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    // The runtime's task that this happens in has no say in it: out of budget, the request would never be polled again.
+    // The task of the runtime must not limit it: without a budget the request would never be polled again.
     let mut request = pin!(tokio::task::unconstrained(request));
     loop {
         match request.as_mut().poll(&mut Context::from_waker(&waker)) {

@@ -1,5 +1,4 @@
-//! The SDK's connector: HTTP through the simulated network, where services fail in their own words and proxies rewrite
-//! what they like.
+//! Connector of the SDK: HTTP over the simulated network, with errors of services and changes by proxies.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,27 +18,27 @@ use dynamo_lock::store::{Number, Outcome, Row, ServiceDate, Value};
 use dynamo_lock::{LockName, StoreErrorKind};
 use serde_json::{Map, Value as Json, json};
 
+use super::response::Response;
 use super::sdk::{CALL, Call, Served, Table};
-use super::told::Told;
-use crate::world::host::Host;
+use crate::world::host::Process;
 use crate::world::lock;
-use crate::world::network::{Flown, Link, Reply};
+use crate::world::network::{Exchange, Link, Reply};
 
-/// Answers that a proxy has touched, in thousandths.
+/// Answers that a proxy has changed, per thousand.
 const PROXIED: u64 = 30;
-/// How far a date that does not count may be from the truth.
+/// Upper bound of the error of a date that does not count, in seconds.
 const WILD_S: i64 = 24 * 3600;
 
-/// One host's way to the table.
+/// Connection of one process to the table.
 #[derive(Clone)]
-pub struct Wire {
+pub struct HttpLink {
     link: Link,
     table: Arc<Table>,
 }
 
-impl Wire {
-    pub fn new(host: &Arc<Host>, table: &Arc<Table>) -> Self {
-        Self { link: Link(host.clone()), table: table.clone() }
+impl HttpLink {
+    pub fn new(process: &Arc<Process>, table: &Arc<Table>) -> Self {
+        Self { link: Link(process.clone()), table: table.clone() }
     }
 
     async fn exchange(self, call: Arc<Call>, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -47,47 +46,50 @@ impl Wire {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
-        let (host, table, asked) = (self.link.0.clone(), self.table.clone(), call.clone());
-        let flown = self.link.carry(move || table.serve(&host, &asked, &operation, &body)).await;
-        let (told, date, response) = self.respond(flown);
-        *lock(&call.heard) = Some((told, date));
+        let (process, table, store_request) = (self.link.0.clone(), self.table.clone(), call.clone());
+        let exchange = self.link.carry(move || table.serve(&process, &store_request, &operation, &body)).await;
+        let (expected, date, response) = self.respond(exchange);
+        *lock(&call.received) = Some((expected, date));
         response
     }
 
-    /// How a request's end looks in HTTP, and what the store is to make of it.
-    fn respond(&self, flown: Flown<Served>) -> (Told, Option<ServiceDate>, Result<HttpResponse, ConnectorError>) {
-        let host = &self.link.0;
-        let (told, status, body) = match (flown.reply, flown.result) {
-            (Reply::Heard, Some(served)) => (served.told, served.status, served.body),
+    /// Returns the HTTP response of a request, and the result that the store should derive from it.
+    fn respond(
+        &self,
+        exchange: Exchange<Served>,
+    ) -> (Response, Option<ServiceDate>, Result<HttpResponse, ConnectorError>) {
+        let process = &self.link.0;
+        let (expected, status, body) = match (exchange.reply, exchange.result) {
+            (Reply::Answered, Some(served)) => (served.response, served.status, served.body),
             (Reply::Throttled, _) => {
-                let code = host.roll(|dice| dice.pick(&THROTTLES));
-                (Told::Error(StoreErrorKind::Throttled), 400, error(code, "slow down"))
+                let code = process.draw(|rng| rng.pick(&THROTTLES));
+                (Response::Error(StoreErrorKind::Throttled), 400, error(code, "throttled"))
             }
             (Reply::Refused, _) => {
-                (Told::Error(StoreErrorKind::AccessDenied), 400, error("AccessDeniedException", "not you"))
+                (Response::Error(StoreErrorKind::AccessDenied), 400, error("AccessDeniedException", "access denied"))
             }
             (_, result) => match self.lost(result) {
-                Ok((status, body)) => (Told::Error(StoreErrorKind::Unanswered), status, body),
-                Err(broken) => return (Told::Error(StoreErrorKind::Unanswered), None, Err(broken)),
+                Ok((status, body)) => (Response::Error(StoreErrorKind::Unanswered), status, body),
+                Err(broken) => return (Response::Error(StoreErrorKind::Unanswered), None, Err(broken)),
             },
         };
-        let (date, response) = self.headed(response(status, body), flown.date);
-        (told, date, Ok(response))
+        let (date, response) = self.headed(response(status, body), exchange.date);
+        (expected, date, Ok(response))
     }
 
-    /// An answer that does not tell, or none.
+    /// Returns a response without information about the result, or an error.
     fn lost(&self, result: Option<Served>) -> Result<(u16, String), ConnectorError> {
-        let host = &self.link.0;
-        let (way, cut) = host.roll(|dice| (dice.range(0..=6), dice.next()));
+        let process = &self.link.0;
+        let (way, cut) = process.draw(|rng| (rng.range(0..=6), rng.next()));
         let way = if way == 6 && result.is_none() { 0 } else { way };
-        host.world.count(WAYS[way as usize]);
-        host.world.trace(|| format!("{host:?} no answer that tells: {}", WAYS[way as usize]));
+        process.world.count(LOST_ANSWERS[way as usize]);
+        process.world.trace(|| format!("{process:?} receives no result: {}", LOST_ANSWERS[way as usize]));
         Ok(match way {
             0 => return Err(ConnectorError::io("connection reset by peer".into())),
             1 => return Err(ConnectorError::timeout("timed out".into())),
             2 => (500, error("InternalServerError", "?")),
             3 => (503, error("ServiceUnavailable", "?")),
-            // A code that would tell, were it not for the status.
+            // The code would mean a conflict, but the status does not.
             4 => (500, error("ConditionalCheckFailedException", "?")),
             5 => (502, "<html>Bad Gateway</html>".to_owned()),
             _ => {
@@ -100,12 +102,12 @@ impl Wire {
         })
     }
 
-    /// The answer with its headers, and the date in them that counts.
+    /// Returns the response with its headers, and the date in them that counts.
     fn headed(&self, mut response: HttpResponse, date: Option<ServiceDate>) -> (Option<ServiceDate>, HttpResponse) {
-        let host = &self.link.0;
-        let world = &host.world;
+        let process = &self.link.0;
+        let world = &process.world;
         let (wild, proxied, way) =
-            host.roll(|dice| (dice.signed(WILD_S), dice.chance(PROXIED) && !world.is_calm(), dice.range(0..=4)));
+            process.draw(|rng| (rng.signed(WILD_S), rng.chance(PROXIED) && !world.is_quiescent(), rng.range(0..=4)));
         let wild = ServiceDate((world.epoch_ms() / 1000).saturating_add_signed(wild));
         let headers = response.headers_mut();
         headers.insert("content-type", "application/x-amz-json-1.0");
@@ -115,12 +117,12 @@ impl Wire {
                 headers.insert("date", http_date(date));
                 return (Some(date), response);
             }
-            // Some clock, which the client must know not to take for the service's.
+            // Some clock, which the client must not take for the service's.
             None if !world.plan.service_clock => {
                 headers.insert("date", http_date(wild));
                 return (Some(wild), response);
             }
-            _ => world.count("date that does not count"),
+            _ => world.count("ignored date"),
         }
         match way {
             0 => return (None, response),
@@ -137,35 +139,35 @@ impl Wire {
     }
 }
 
-impl std::fmt::Debug for Wire {
+impl std::fmt::Debug for HttpLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Wire({:?})", self.link)
+        write!(f, "HttpLink({:?})", self.link)
     }
 }
 
-impl HttpConnector for Wire {
+impl HttpConnector for HttpLink {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         HttpConnectorFuture::new(self.clone().exchange(CALL.with(Arc::clone), request))
     }
 }
 
-impl HttpClient for Wire {
+impl HttpClient for HttpLink {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }
 
-const WAYS: [&str; 7] = [
+const LOST_ANSWERS: [&str; 7] = [
     "connection reset",
     "connection timed out",
     "HTTP 500",
     "HTTP 503",
-    "HTTP 500 with a code that lies",
+    "HTTP 500 with a wrong code",
     "HTTP 502 of a proxy",
     "answer cut short",
 ];
 
-/// As DynamoDB says that it took no effect, and may later.
+/// Error codes of requests that were not applied and may be retried.
 const THROTTLES: [&str; 5] = [
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
@@ -179,19 +181,19 @@ fn error(code: &str, message: &str) -> String {
 }
 
 fn response(status: u16, body: String) -> HttpResponse {
-    HttpResponse::new(StatusCode::try_from(status).expect("an HTTP status"), SdkBody::from(body))
+    HttpResponse::new(StatusCode::try_from(status).expect("the status is valid"), SdkBody::from(body))
 }
 
 fn http_date(date: ServiceDate) -> String {
-    DateTime::from_secs(date.0 as i64).fmt(Format::HttpDate).expect("a date in these millennia")
+    DateTime::from_secs(date.0 as i64).fmt(Format::HttpDate).expect("the date is valid")
 }
 
-/// A row as an item's attributes, without its key.
+/// Returns a row as the attributes of an item, without its key.
 pub fn item(row: &Row) -> Json {
     let value = |value: &Value| match value {
         Value::S(text) => json!({ "S": text }),
         Value::N(number) => json!({ "N": number.as_str() }),
-        Value::Other(json) => serde_json::from_str(json).expect("DynamoDB's JSON"),
+        Value::Other(json) => serde_json::from_str(json).expect("the value is JSON"),
     };
     row.attributes().map(|(name, there)| (name.to_owned(), value(there))).collect::<Map<_, _>>().into()
 }
@@ -206,7 +208,7 @@ fn row(item: &Json) -> Option<Row> {
     attributes.map(|(name, json)| Some((name.clone(), value(json)?))).collect::<Option<Vec<_>>>().map(Row::new)
 }
 
-/// What the answer to an `UpdateItem` says, if it says that.
+/// Returns the outcome in the answer to an `UpdateItem`, if there is one.
 pub fn outcome(status: u16, body: &str) -> Option<Outcome> {
     let body: Json = serde_json::from_str(body).ok()?;
     let failed = || body["__type"].as_str().is_some_and(|code| code.ends_with("#ConditionalCheckFailedException"));
@@ -218,13 +220,13 @@ pub fn outcome(status: u16, body: &str) -> Option<Outcome> {
     }
 }
 
-/// What the answer to a `GetItem` says, if it says that.
+/// Returns the row in the answer to a `GetItem`, if it is a valid answer.
 pub fn read(status: u16, body: &str) -> Option<Option<Row>> {
     let body: Json = serde_json::from_str(body).ok().filter(|_| status == 200)?;
     if body["Item"].is_null() { Some(None) } else { row(&body["Item"]).map(Some) }
 }
 
-/// The answer to a `GetItem`.
+/// Returns the answer to a `GetItem`.
 pub fn found(name: &LockName, row: Option<&Row>) -> String {
     let Some(row) = row else { return "{}".to_owned() };
     let mut item = item(row);
@@ -232,7 +234,7 @@ pub fn found(name: &LockName, row: Option<&Row>) -> String {
     json!({ "Item": item }).to_string()
 }
 
-/// A request without that part of an expression which begins so, and without the placeholders that only it had.
+/// Returns a request without the part of an expression that begins with `part`, and without its unused placeholders.
 pub fn without(body: &str, expression: &str, separator: &str, part: &str) -> String {
     let mut body: Json = serde_json::from_str(body).expect("the SDK sends JSON");
     let text = body[expression].as_str().unwrap_or_default();

@@ -1,34 +1,34 @@
-//! What the worlds met, and the least that they must have met: a run that saw nothing proves nothing.
+//! Coverage: the events that worlds met, and their required numbers, because a run in which nothing happens proves nothing.
 
 use std::collections::BTreeMap;
 
-/// How often what must have been met, per 1,000 seeds, at least.
+/// Events, and their required number per 1,000 seeds.
 const LEAST: &[(&str, u64)] = &[
     ("takeover by R2", 200),
     ("takeover by §5", 50),
-    ("takeover of an abandoned reign", 1),
+    ("takeover of an abandoned lock", 1),
     ("takeover of a legacy row", 10),
     ("acquire applied", 2000),
-    ("acquire conflict ours", 50),
-    ("acquire conflict lost", 1000),
+    ("acquire conflict with own row", 50),
+    ("acquire conflict with other row", 1000),
     ("take over applied", 200),
-    ("take over conflict ours", 5),
-    ("take over conflict lost", 20),
+    ("take over conflict with own row", 5),
+    ("take over conflict with other row", 20),
     ("renew applied", 2000),
-    ("renew conflict ours", 20),
-    ("renew conflict lost", 20),
+    ("renew conflict with own row", 20),
+    ("renew conflict with other row", 20),
     ("release applied", 2000),
-    ("release conflict ours", 50),
-    ("release conflict lost", 20),
+    ("release conflict with own row", 50),
+    ("release conflict with other row", 20),
     ("revoke applied", 20),
-    ("revoke conflict ours", 1),
-    ("revoke conflict lost", 5),
+    ("revoke conflict with own row", 1),
+    ("revoke conflict with other row", 5),
     ("legacy overwrites a held row", 5),
     ("legacy overwrites a free row", 20),
-    ("force free applied", 20),
+    ("force revoke applied", 20),
     ("legacy get applied", 50),
-    ("legacy get conflict ours", 1),
-    ("legacy get conflict lost", 1),
+    ("legacy get conflict with own row", 1),
+    ("legacy get conflict with other row", 1),
     ("legacy get of a held row", 5),
     ("suspend", 100),
     ("pause", 100),
@@ -41,12 +41,16 @@ const LEAST: &[(&str, u64)] = &[
     ("ttl deletion", 10),
     ("hold", 50),
 ];
-/// Seeds of a hundred that must have met it.
-const SHARES: &[(&str, u64)] =
-    &[("any takeover", 30), ("acquire conflict ours", 20), ("renew conflict ours", 20), ("release conflict ours", 20)];
+/// Events, and the required percentage of seeds that met them.
+const SHARES: &[(&str, u64)] = &[
+    ("any takeover", 30),
+    ("acquire conflict with own row", 20),
+    ("renew conflict with own row", 20),
+    ("release conflict with own row", 20),
+];
 const PASSES_MEDIAN: u64 = 5;
 
-/// Figures of many worlds.
+/// Event counts of many worlds.
 #[derive(Debug, Default)]
 pub struct Coverage {
     pub seeds: u64,
@@ -57,7 +61,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Takes in one world.
+    /// Adds one world.
     pub fn add(&mut self, counts: &BTreeMap<&'static str, u64>, passes: u64, lock_hours: f64) {
         self.seeds += 1;
         self.lock_hours += lock_hours;
@@ -82,30 +86,31 @@ impl Coverage {
         0
     }
 
-    /// The table, and what is missing in it.
+    /// Returns the table of events, and the events that occurred too rarely.
     pub fn report(&self) -> (String, Vec<String>) {
         let mut table = format!("{:<40} {:>12} {:>8}\n", "", "times", "% seeds");
         for (what, count) in &self.counts {
             let share = self.share(what);
             table += &format!("{what:<40} {count:>12} {share:>8}\n");
         }
-        table += &format!("passes of locks in a seed, median: {}\n", self.median());
+        table += &format!("acquisitions in a seed, median: {}\n", self.median());
         table += &format!("seeds with a takeover: {} %\n", self.share("any takeover"));
         let mut missing = Vec::new();
         for (what, least) in LEAST {
             let (count, least) = (self.counts.get(what).copied().unwrap_or(0), least * self.seeds / 1000);
             if count < least {
-                missing.push(format!("{what}: {count} times, at least {least} wanted"));
+                missing.push(format!("{what}: {count} times instead of at least {least}"));
             }
         }
         for (what, least) in SHARES {
             let share = self.share(what);
             if share < *least {
-                missing.push(format!("{what}: in {share} % of the seeds, at least {least} % wanted"));
+                missing.push(format!("{what}: in {share} % of the seeds instead of at least {least} %"));
             }
         }
         if self.median() < PASSES_MEDIAN {
-            missing.push(format!("passes in a seed, median: {}, at least {PASSES_MEDIAN} wanted", self.median()));
+            missing
+                .push(format!("acquisitions in a seed, median: {} instead of at least {PASSES_MEDIAN}", self.median()));
         }
         (table, missing)
     }
@@ -120,18 +125,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn worlds_that_met_nothing_are_not_enough() {
+    fn worlds_without_events_are_insufficient() {
         let mut coverage = Coverage::default();
         (0..1000).for_each(|_| coverage.add(&BTreeMap::new(), 0, 0.0));
         assert_eq!(coverage.report().1.len(), LEAST.len() + SHARES.len() + 1);
     }
 
     #[test]
-    fn what_was_met_often_enough_is_not_missed() {
+    fn frequent_event_is_not_missing() {
         let mut coverage = Coverage::default();
         let counts = BTreeMap::from([("takeover by R2", 1)]);
         (0..1000).for_each(|_| coverage.add(&counts, 5, 0.0));
         let (_, missing) = coverage.report();
-        assert!(!missing.iter().any(|what| what.starts_with("takeover by R2") || what.starts_with("passes")));
+        assert!(!missing.iter().any(|what| what.starts_with("takeover by R2") || what.starts_with("acquisitions")));
     }
 }

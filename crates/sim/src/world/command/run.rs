@@ -1,4 +1,4 @@
-//! `run`: many seeds, or one of them told in full.
+//! Command `run`: many seeds, or the trace of one.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,17 +8,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::coverage::Coverage;
-use super::dice::Dice;
-use super::history::History;
-use super::less::Less;
-use super::plan::Plan;
-use super::stack::Kind;
-use super::{World, lock, town};
 use crate::mutants::{self, Mutant, MutantConfig};
+use crate::world::history::History;
+use crate::world::plan::Plan;
+use crate::world::reduction::Reduction;
+use crate::world::rng::Rng;
+use crate::world::stack::StoreKind;
+use crate::world::{World, lock, scenario};
 
-/// A run with fewer seeds than this says nothing about what it met.
+/// Number of seeds from which on coverage is checked, because fewer seeds meet too little.
 const COVERAGE_FROM: u64 = 200;
-/// Longer than any world lasts: two acts, and nine days between them.
+/// Upper bound of the virtual time of a world: two phases, and nine days between them.
 const WORLD_MAX: Duration = Duration::from_secs(10 * 24 * 3600);
 const FAILURES_SHOWN: usize = 5;
 const FAILURES_MAX: usize = 1000;
@@ -37,11 +37,11 @@ pub struct Args {
     seed: Option<u64>,
     trace: bool,
     mutant: Option<Mutant>,
-    /// A fault is in this program: go on until so many seeds have failed, and say what noticed.
+    /// Number of failing seeds after which a search for a mutant ends. `None` without a mutant.
     kills: Option<usize>,
-    world: Kind,
-    /// What is left out of each world.
-    pub less: Less,
+    world: StoreKind,
+    /// Reduction of each world.
+    pub reduction: Reduction,
 }
 
 impl Default for Args {
@@ -54,8 +54,8 @@ impl Default for Args {
             trace: false,
             mutant: None,
             kills: None,
-            world: Kind::Model,
-            less: Less::default(),
+            world: StoreKind::Model,
+            reduction: Reduction::default(),
         }
     }
 }
@@ -66,7 +66,7 @@ impl Args {
     }
 }
 
-/// The subcommand.
+/// Runs the command with these arguments.
 pub fn main(args: &[String]) -> ExitCode {
     let args = match parse(args) {
         Ok(args) => args,
@@ -77,13 +77,13 @@ pub fn main(args: &[String]) -> ExitCode {
     };
     count_panics();
     match (args.seed, args.kills) {
-        (Some(seed), _) => one(&args, seed),
+        (Some(seed), _) => run_one(&args, seed),
         (None, Some(kills)) => hunt(&args, kills),
-        (None, None) => many(&args),
+        (None, None) => run_many(&args),
     }
 }
 
-/// From now on a panic breaks a promise of the world that it is in.
+/// Counts panics from now on, so that a panic breaks a promise of the world in which it occurs.
 pub fn count_panics() {
     std::panic::set_hook(Box::new(|info| {
         PANICS.set(PANICS.get() + 1);
@@ -95,8 +95,10 @@ pub fn parse(args: &[String]) -> Result<Args, String> {
     let mut parsed = Args::default();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
-        let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
-        let number = |text: &String| text.parse::<u64>().map_err(|_| format!("{arg} needs a number, not {text:?}"));
+        let mut value = || args.next().ok_or_else(|| format!("missing value of {arg}"));
+        let number = |text: &String| {
+            text.parse::<u64>().map_err(|_| format!("invalid value {text:?} of {arg}: expected a number"))
+        };
         match arg.as_str() {
             "--from" => parsed.from = number(value()?)?,
             "--seeds" => parsed.seeds = number(value()?)?,
@@ -106,7 +108,7 @@ pub fn parse(args: &[String]) -> Result<Args, String> {
             "--mutant" => parsed.mutant = Some(mutants::list::find(value()?)?),
             "--kills" => parsed.kills = Some(number(value()?)? as usize),
             "--world" => parsed.world = value()?.parse()?,
-            "--less" => parsed.less = value()?.parse()?,
+            "--reduce" => parsed.reduction = value()?.parse()?,
             _ => return Err(format!("unknown argument {arg}")),
         }
     }
@@ -114,50 +116,50 @@ pub fn parse(args: &[String]) -> Result<Args, String> {
     Ok(parsed)
 }
 
-/// How one world ended.
-pub struct Ended {
+/// Result of one world.
+pub struct Finished {
     pub history: History,
     passes: u64,
     lock_hours: f64,
 }
 
-/// The world that a seed makes, before it begins.
+/// Returns the plan of a seed, reduced by the arguments.
 pub fn plan(seed: u64, args: &Args) -> Plan {
-    let mut plan = Plan::of(&mut Dice::new(seed));
-    args.world.settle(&mut plan);
-    args.less.settle(&mut plan);
+    let mut plan = Plan::of(&mut Rng::new(seed));
+    args.world.restrict(&mut plan);
+    args.reduction.restrict(&mut plan);
     plan
 }
 
-/// Lives through one world.
-pub fn world(seed: u64, args: &Args, tracing: bool) -> Ended {
+/// Runs one world.
+pub fn world(seed: u64, args: &Args, tracing: bool) -> Finished {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime needs nothing from outside");
+    let runtime = runtime.expect("the runtime can be created");
     PANICS.set(0);
     let (history, passes, lock_hours) = runtime.block_on(async {
-        let world = Arc::new(World::new(seed, args.mutant_config(), args.world, &args.less, tracing));
+        let world = Arc::new(World::new(seed, args.mutant_config(), args.world, &args.reduction, tracing));
         let task = tokio::spawn({
             let world = world.clone();
-            async move { town::live(&world).await }
+            async move { scenario::run(&world).await }
         });
         match tokio::time::timeout(WORLD_MAX, task).await {
             Ok(_panicked_or_not) => {}
-            Err(_) => world.violation("D (an end)", format!("the world goes on after {WORLD_MAX:?}")),
+            Err(_) => world.violation("D (an end)", format!("the world has not ended after {WORLD_MAX:?}")),
         }
         if PANICS.get() > 0 {
             world.violation("no panic", format!("{} panics", PANICS.get()));
         }
         let table = std::mem::take(&mut *lock(&world.table));
-        let hours = (world.plan.act.as_secs_f64() / 3600.0) * table.locks.len() as f64;
-        // Guards go while the runtime is there.
+        let hours = (world.plan.phase.as_secs_f64() / 3600.0) * table.locks.len() as f64;
+        // Guards are dropped while the runtime exists.
         drop(std::mem::take(&mut *lock(&world.validities)));
         let history = std::mem::take(&mut *lock(&world.history));
         (history, table.locks.values().map(|entry| entry.passes).sum(), hours)
     });
-    Ended { history, passes, lock_hours }
+    Finished { history, passes, lock_hours }
 }
 
-fn one(args: &Args, seed: u64) -> ExitCode {
+fn run_one(args: &Args, seed: u64) -> ExitCode {
     let ended = world(seed, args, args.trace);
     for line in &ended.history.lines {
         println!("{line}");
@@ -166,13 +168,13 @@ fn one(args: &Args, seed: u64) -> ExitCode {
         println!("seed {seed}: {violation}");
     }
     if ended.history.violations.is_empty() {
-        println!("seed {seed}: no violation, {} passes", ended.passes);
+        println!("seed {seed}: no violation, {} acquisitions", ended.passes);
         return ExitCode::SUCCESS;
     }
     ExitCode::FAILURE
 }
 
-/// What came of many worlds.
+/// Result of many worlds.
 #[derive(Default)]
 struct Found {
     coverage: Coverage,
@@ -185,7 +187,7 @@ struct Failure {
     broken: BTreeSet<&'static str>,
 }
 
-/// Lives through the worlds of these seeds, until so many have failed.
+/// Runs the worlds of these seeds until this number of them has failed.
 fn search(args: &Args, failures_max: usize) -> Found {
     let next = AtomicU64::new(args.from);
     let stop = AtomicBool::new(false);
@@ -221,14 +223,15 @@ fn print_failures(found: &Found, args: &Args) {
     }
 }
 
-/// The command that tells this world again.
+/// Returns the command that prints the trace of this world.
 pub fn replay(seed: u64, args: &Args) -> String {
     let mutant = args.mutant.as_ref().map_or(String::new(), |mutant| format!(" --mutant {}", mutant.name));
-    let less = if args.less == Less::default() { String::new() } else { format!(" --less {}", args.less) };
-    format!("cargo xtask sim{} --seed {seed} --trace{mutant}{less}", args.world.arguments())
+    let reduction =
+        if args.reduction == Reduction::default() { String::new() } else { format!(" --reduce {}", args.reduction) };
+    format!("cargo xtask sim{} --seed {seed} --trace{mutant}{reduction}", args.world.arguments())
 }
 
-fn many(args: &Args) -> ExitCode {
+fn run_many(args: &Args) -> ExitCode {
     #[allow(clippy::disallowed_methods)] // how fast this is, for people
     let began = Instant::now();
     let found = search(args, FAILURES_MAX);
@@ -244,10 +247,10 @@ fn many(args: &Args) -> ExitCode {
         found.coverage.lock_hours / took.as_secs_f64() * 60.0,
         found.failures.len()
     );
-    let missing: Vec<_> = missing.into_iter().filter(|what| args.world.meets(what)).collect();
+    let missing: Vec<_> = missing.into_iter().filter(|what| args.world.can_meet(what)).collect();
     let missing = if found.coverage.seeds < COVERAGE_FROM { Vec::new() } else { missing };
     for what in &missing {
-        println!("not enough of {what}");
+        println!("too rare: {what}");
     }
     if found.failures.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,17 +1,17 @@
-//! Luck: one seeded source for everything that is decided in a world.
+//! Random number generator: one seeded source for all decisions in a world.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// SplitMix64: small, fast, and the same everywhere.
+/// SplitMix64, which is small, fast and the same on every platform.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     pub fn new(seed: u64) -> Self {
-        let mut dice = Self(seed ^ 0x5DEE_CE66_D1CE_4E5B);
-        dice.next();
-        dice
+        let mut rng = Self(seed ^ 0x5DEE_CE66_D1CE_4E5B);
+        rng.next();
+        rng
     }
 
     pub fn next(&mut self) -> u64 {
@@ -22,7 +22,7 @@ impl Dice {
         z ^ (z >> 31)
     }
 
-    /// Another source, which goes its own way from here.
+    /// Returns another generator, which is independent from now on.
     pub fn fork(&mut self) -> Self {
         Self::new(self.next())
     }
@@ -31,7 +31,7 @@ impl Dice {
         (u128::from(self.next()) << 64) | u128::from(self.next())
     }
 
-    /// Both ends can come up.
+    /// Returns a number of this range, including both ends.
     pub fn range(&mut self, range: RangeInclusive<u64>) -> u64 {
         let span = range.end() - range.start();
         range.start() + if span == u64::MAX { self.next() } else { self.next() % (span + 1) }
@@ -41,7 +41,7 @@ impl Dice {
         self.range(0..=2 * most as u64) as i64 - most
     }
 
-    /// So many in a thousand.
+    /// Returns `true` with this probability, per thousand.
     pub fn chance(&mut self, per_mille: u64) -> bool {
         self.next() % 1000 < per_mille
     }
@@ -50,8 +50,8 @@ impl Dice {
         Duration::from_millis(self.range(range))
     }
 
-    /// Between nothing and `most`, small ones more often.
-    pub fn upto(&mut self, most: Duration) -> Duration {
+    /// Returns a duration of at most `most`, small ones more often.
+    pub fn up_to(&mut self, most: Duration) -> Duration {
         let most = most.as_millis() as u64;
         let most = if self.chance(500) { most } else { most / 8 };
         self.ms(0..=most.max(1))

@@ -1,4 +1,4 @@
-//! What a store tells, so that two of them can be compared.
+//! Responses of stores, for comparison of a real store with the model.
 
 use std::fmt;
 
@@ -6,20 +6,20 @@ use dynamo_lock::StoreErrorKind;
 use dynamo_lock::store::{Outcome, Row};
 
 use crate::world::World;
-use crate::world::store::{show, show_outcome};
+use crate::world::format::{show, show_outcome};
 
-/// What is checked wherever a real store and the model have done the same.
+/// Name of the promise that a real store and the model agree.
 const SPECIFIED: &str = "the store is the specification";
 
-/// An answer, of whatever kind.
+/// Response of a store to a read or a write.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Told {
+pub enum Response {
     Row(Option<Row>),
     Outcome(Outcome),
     Error(StoreErrorKind),
 }
 
-impl Told {
+impl Response {
     fn row(&self) -> Option<&Row> {
         match self {
             Self::Row(row) | Self::Outcome(Outcome::Conflict(row)) => row.as_ref(),
@@ -28,14 +28,14 @@ impl Told {
         }
     }
 
-    /// The row that somebody else left, of which this tells.
-    pub fn news(&self) -> Option<&Row> {
+    /// Returns the row of another client that the response contains.
+    pub fn row_of_other(&self) -> Option<&Row> {
         if matches!(self, Self::Outcome(Outcome::Applied(_))) { None } else { self.row() }
     }
 }
 
-/// Never the whole row: its owner names this process.
-impl fmt::Debug for Told {
+/// Never prints the whole row, because its owner contains the ID of this process.
+impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Row(row) => f.write_str(&show(row.as_ref())),
@@ -46,21 +46,21 @@ impl fmt::Debug for Told {
 }
 
 impl World {
-    /// The real store tells what is specified; says whether it does.
-    pub fn agree(&self, asked: impl fmt::Display, real: &Told, model: &Told) -> bool {
-        self.specified(real == model, || {
+    /// Checks that the real store agrees with the model. Returns whether it does.
+    pub fn check_agreement(&self, store_request: impl fmt::Display, real: &Response, model: &Response) -> bool {
+        self.check_specified(real == model, || {
             let differing = differing(real.row(), model.row()).join(", ");
-            format!("{asked}: it says {real:?}, and {model:?} is specified; they differ in {differing}")
+            format!("{store_request}: the store returned {real:?}, the model {model:?}; they differ in {differing}")
         });
         real == model
     }
 
-    pub fn specified(&self, holds: bool, what: impl FnOnce() -> String) {
+    pub fn check_specified(&self, holds: bool, what: impl FnOnce() -> String) {
         self.check(holds, SPECIFIED, what);
     }
 }
 
-/// The attributes in which two rows differ.
+/// Returns the names of the attributes in which two rows differ.
 fn differing<'a>(one: Option<&'a Row>, other: Option<&'a Row>) -> Vec<&'a str> {
     let get = |row: Option<&'a Row>, name: &str| row.and_then(|row| row.get(name));
     let all = [one, other].into_iter().flatten().flat_map(Row::attributes).map(|(name, _)| name);

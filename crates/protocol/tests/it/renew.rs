@@ -1,0 +1,133 @@
+//! `Held`: renewals, and the validity that they give.
+
+use std::time::Duration;
+
+use dynamo_lock_protocol::{Ends, HeldStep, LossReason, Op, OpKind, Timing, attr, holds};
+
+use crate::support::{EPOCH_MS, TestHost, at, attempt, date, write};
+
+/// Returns the end of the lease that a renewal writes.
+fn ends(renewal: &Op) -> &Ends {
+    match &renewal.kind {
+        OpKind::Renew { ends, .. } => ends,
+        kind => panic!("not a renewal: {kind:?}"),
+    }
+}
+
+/// Lesson 42. The renewal is applied in time, but its response arrives 20 ms after the deadline of 9.89 s.
+#[test]
+fn answer_after_deadline_does_not_revive_lease() {
+    let (mut host, mut row) = (TestHost::without_dates(1), None);
+    let mut held = host.acquire(10, &mut row, 0, 10, None);
+    let renewal = host.renewal_now(2_500, &mut held);
+    host.renewed(9_910, &mut held, 2_500, &write(&mut row, &renewal), None);
+    assert!(!held.is_valid(at(9_910)));
+    assert_eq!(held.check(at(9_910)), Some(LossReason::Expired));
+    assert_eq!(held.next(&host.now(9_920)), HeldStep::Lost(LossReason::Expired));
+}
+
+/// Lesson 42. The control: the lease is extended from the time at which the renewal was sent.
+#[test]
+fn answer_before_deadline_extends_lease() {
+    let (mut host, mut row) = (TestHost::without_dates(1), None);
+    let mut held = host.acquire(10, &mut row, 0, 10, None);
+    let renewal = host.renewal_now(2_500, &mut held);
+    host.renewed(9_880, &mut held, 2_500, &write(&mut row, &renewal), None);
+    assert!(held.is_valid(at(12_380)));
+    assert!(!held.is_valid(at(12_390)));
+}
+
+/// Nothing bounds the service's time if the response has no date (R6). Another renewal follows soon.
+#[test]
+fn renewal_without_date_does_not_extend_lease() {
+    let (mut host, mut row) = (TestHost::new(1), None);
+    host.observe(date(0), 0, 0);
+    let mut held = host.acquire(20, &mut row, 0, 10, Some(date(10)));
+    let before = held.time_left(at(5_000));
+    let mut ms = 5_000;
+    let renewal = host.renewal_now(ms, &mut held);
+    host.renewed(ms, &mut held, ms, &write(&mut row, &renewal), None);
+    assert_eq!((held.renewals(), held.time_left(at(ms))), (0, before));
+
+    let renewal = host.renewal(&mut ms, &mut held);
+    assert!(ms < 10_001);
+    host.renewed(ms, &mut held, ms, &write(&mut row, &renewal), Some(date(ms)));
+    assert!(held.renewals() == 1 && held.time_left(at(ms)) > before);
+}
+
+/// A date counts for ten minutes, and a service timestamp needs one that counts.
+#[test]
+fn heartbeat_of_long_lease_refreshes_service_clock() {
+    let timing = Timing::new(Duration::from_secs(3_600)).unwrap();
+    assert!(timing.heartbeat() + timing.attempt_timeout() < Duration::from_secs(600));
+    assert!(timing.with_heartbeat(Duration::from_secs(1_000)).is_err());
+}
+
+/// After more than ten minutes without a date, a wall clock that was set back by an hour would end the row before the
+/// renewal is sent, while the guard is still valid.
+#[test]
+fn renewal_without_service_timestamp_never_ends_row_earlier() {
+    let (mut host, mut row) = (TestHost::new(1), None);
+    host.observe(date(0), 0, 5);
+    let mut held = host.acquire(3600, &mut row, 10, 20, Some(date(0)));
+    host.wall_ahead_ms = -3_600_000;
+    let renewal = host.renewal_now(700_000, &mut held);
+    let ends = ends(&renewal);
+    assert!(!ends.service_timestamp, "no date tells the service's time");
+    assert_eq!(Some(ends.expires_on), row.unwrap().whole(attr::EXPIRES_ON));
+    let left = held.time_left(host.at(700_000));
+    assert!(left > Duration::from_secs(2000));
+    assert!(ends.expires_on > EPOCH_MS + 700_000 + left.as_millis() as u64);
+}
+
+/// The wall clock was a day fast and is set right. npm dynamo-lock, which knows `expiresOn` only, must not be kept out for
+/// that day.
+#[test]
+fn renewal_without_service_clock_uses_present_wall_clock() {
+    let (mut host, mut row) = (TestHost::without_dates(1), None);
+    host.wall_ahead_ms = 24 * 3_600_000;
+    let mut held = host.acquire(20, &mut row, 0, 1, None);
+    held.request_renewal();
+    host.wall_ahead_ms = 0;
+    let renewal = host.renewal_now(10, &mut held);
+    assert!(ends(&renewal).expires_on < EPOCH_MS + 60_000, "{renewal:?}");
+}
+
+/// The host froze for five seconds that its clocks do not count, which is too short for the two dates to disagree.
+#[test]
+fn second_renewal_of_hold_counts_from_last_date() {
+    let (mut host, mut row) = (TestHost::new(1), None);
+    host.observe(date(0), 0, 5);
+    let mut machine = attempt(20);
+    let op = host.op(10, &mut machine);
+    let acquired = write(&mut row, &op);
+    host.observe(date(5_000), 10, 20);
+    host.respond(20, &mut machine, 10, &acquired, Some(date(5_000)));
+    let mut held = host.acquired(20, &mut machine);
+    held.request_lease(Duration::from_secs(20));
+    let first = host.renewal_now(20, &mut held);
+    host.renewed(30, &mut held, 20, &write(&mut row, &first), None);
+    let second = host.renewal(&mut 30, &mut held);
+    let (first, second) = (ends(&first), ends(&second));
+    assert!(second.service_timestamp && second.expires_on >= first.expires_on, "{second:?} after {first:?}");
+}
+
+/// Lesson 35. The condition that users put into their transactions.
+#[test]
+fn condition_of_guard_fails_after_its_release() {
+    let (mut host, mut row) = (TestHost::without_dates(1), None);
+    let mut held = host.acquire(10, &mut row, 0, 10, None);
+    let condition = held.condition();
+    assert!(holds(row.as_ref(), &condition));
+    let renewal = host.renewal_now(2_500, &mut held);
+    write(&mut row, &renewal);
+    assert!(holds(row.as_ref(), &condition), "renewals do not change the result");
+    assert!(held.is_valid(at(2_510)));
+    let mut release = host.release(3_000, &held);
+    let op = host.op(3_000, &mut release);
+    write(&mut row, &op);
+    assert!(!holds(row.as_ref(), &condition));
+    TestHost::without_dates(2).acquire(10, &mut row, 4_000, 4_010, None);
+    assert!(!holds(row.as_ref(), &condition), "a successor holds the lock");
+    assert!(!holds(None, &condition));
+}

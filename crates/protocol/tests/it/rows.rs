@@ -1,0 +1,79 @@
+//! Rows that are refused, and the comparison of numbers.
+
+use std::cmp::Ordering;
+
+use dynamo_lock_protocol::{
+    AcquireEnd, FencingToken, Number, Outcome, Revoke, RowError, Step, Target, Value, Verdict, apply, attr,
+};
+
+use crate::support::{TestHost, held_row, name, now, row, waiter, write};
+
+#[test]
+fn token_out_of_range_is_refused_without_overflow() {
+    let mut host = TestHost::without_dates(1);
+    for token in ["9007199254740992", "18446744073709551615", "99999999999999999999999999999999999999"] {
+        let mut stored = held_row(1_000);
+        stored.set(attr::TOKEN, Value::N(Number::parse(token).unwrap()));
+        assert!(matches!(stored.state(), Err(RowError::Malformed { attribute: attr::TOKEN, .. })));
+        let mut free = stored.clone();
+        free.set(attr::EXPIRES_ON, 0.into());
+        let op = host.op(0, &mut waiter(20));
+        assert_eq!(apply(Some(&free), &op), Verdict::Conflict(Some(free)));
+    }
+    let mut revoke = Revoke::new(name(), Target::Token(FencingToken::new(u64::MAX)), false, &now(0));
+    let op = host.op(0, &mut revoke);
+    assert_eq!(apply(Some(&held_row(1_000)), &op), Verdict::Conflict(Some(held_row(1_000))));
+}
+
+/// No greater token can follow. A free row with it was requested again and again, and a held one was taken over, after
+/// which no client could read it.
+#[test]
+fn row_with_largest_token_is_refused_at_once() {
+    for (lease_ms, received_ms) in [(0, 0), (1_000, 30_000)] {
+        let mut stored = held_row(lease_ms);
+        stored.set(attr::TOKEN, FencingToken::MAX.get().into());
+        if lease_ms == 0 {
+            stored.set(attr::EXPIRES_ON, 0.into());
+        }
+        let (mut host, mut machine) = (TestHost::without_dates(1), waiter(20));
+        let op = host.op(0, &mut machine);
+        let conflict = write(&mut Some(stored), &op);
+        assert!(matches!(conflict, Outcome::Conflict(_)), "{op:?}");
+        host.respond(received_ms, &mut machine, 0, &conflict, None);
+        let step = host.next(received_ms, &mut machine);
+        let Step::Done(AcquireEnd::RowError(error)) = step else { panic!("{step:?}") };
+        assert!(matches!(error, RowError::Malformed { attribute: attr::TOKEN, .. }), "{error:?}");
+    }
+}
+
+/// Otherwise it would be taken over, after which every client would refuse it.
+#[test]
+fn npm_row_with_a_kind_is_refused() {
+    let order = row(&[(attr::GUID, "g".into()), (attr::KIND, "order".into()), (attr::EXPIRES_ON, 1.into())]);
+    assert!(matches!(order.state(), Err(RowError::UnknownKind { .. })));
+}
+
+/// A row of an unreleased version has the attribute names of that version.
+#[test]
+fn row_of_unreleased_version_is_refused() {
+    let mut stored = held_row(1_000);
+    stored.remove(attr::LEASE_ID);
+    stored.set("reign", "r".into());
+    let error = stored.state().unwrap_err();
+    assert_eq!(error, RowError::UnreleasedFormat);
+    let message = error.to_string();
+    assert!(message.contains("unreleased version of dynamo-lock") && !message.contains('\n'), "{message}");
+    // A row of the present format may contain an attribute of that name.
+    stored.set(attr::LEASE_ID, "r".into());
+    assert!(stored.state().is_ok());
+}
+
+#[test]
+fn numbers_are_compared_exactly() {
+    let compare = |text: &str, to| Number::parse(text).unwrap().compare(to);
+    assert_eq!(compare("5.00000000000000000001", 5), Ordering::Greater);
+    assert_eq!(compare("-0.5", 0), Ordering::Less);
+    assert_eq!(compare("5.000", 5), Ordering::Equal);
+    assert_eq!(compare("9007199254740993", 9_007_199_254_740_992), Ordering::Greater);
+    assert_eq!(compare("18446744073709551616", u64::MAX), Ordering::Greater);
+}

@@ -1,0 +1,111 @@
+//! Takeover of expired locks, and of rows without a token.
+
+use dynamo_lock_protocol::{Acquire, AcquireEnd, OpKind, Outcome, Row, Step, WaitMode, attr};
+
+use crate::support::{EPOCH_MS, TestHost, attempt, date, held_row, npm_row, request, waiter, write};
+
+/// A waiter whose pause was longer than the lease of the row asked for pauses of nothing until its own pause had passed.
+#[test]
+fn long_poll_pause_does_not_delay_the_takeover() {
+    let (mut host, mut machine, mut ms) = (TestHost::without_dates(1), waiter(20), 1);
+    host.op(0, &mut machine);
+    host.respond(ms, &mut machine, 0, &Outcome::Conflict(Some(held_row(1_000))), None);
+    let step = host.run(&mut ms, &mut machine, false, |_| held_row(1_000));
+    assert!(matches!(&step, Step::Write(op) if matches!(op.kind, OpKind::TakeOver { .. })), "{step:?}");
+    assert_eq!(ms, 1_001, "neither before nor after the end of the lease");
+}
+
+/// Lesson 51. The duplicate of an acquire arrives much later, so that its record version returns with another lease ID. The
+/// waiter has seen nothing of the time between.
+#[test]
+fn takeover_requires_the_seen_version_and_token() {
+    let (mut host, mut other, mut watcher) =
+        (TestHost::without_dates(1), TestHost::without_dates(2), TestHost::without_dates(3));
+    let (mut row, mut machine, mut waiting) = (None, waiter(10), waiter(10));
+    let duplicated = host.op(0, &mut machine);
+    let acquired = write(&mut row, &duplicated);
+    watcher.write(&mut row, &mut waiting, 10, 20, None);
+    host.respond(30, &mut machine, 0, &acquired, None);
+    release(&mut host, &mut row, 40, &mut machine);
+    let mut successor = waiter(10);
+    other.write(&mut row, &mut successor, 50, 60, None);
+    release(&mut other, &mut row, 70, &mut successor);
+    write(&mut row, &duplicated);
+    let orphaned = row.clone().unwrap();
+    assert_eq!(orphaned.version(), Some(duplicated.version), "the first version, with another lease ID");
+    let takeover = watcher.op(10_100, &mut waiting);
+    write(&mut row, &takeover);
+    assert_eq!(row, Some(orphaned));
+}
+
+/// Releases the lock that a machine has acquired.
+fn release(host: &mut TestHost, row: &mut Option<Row>, ms: u64, machine: &mut Acquire) {
+    let mut release = machine.cancel(&host.now(ms)).expect("it is acquired");
+    let op = host.op(ms, &mut release);
+    write(row, &op);
+    assert!(row.as_ref().is_some_and(|row| row.whole(attr::EXPIRES_ON) == Some(0)));
+}
+
+/// A store whose responses never have a date reports the row as held. The observation is kept for the next attempt.
+#[test]
+fn tokenless_row_first_seen_without_date_is_taken_over() {
+    let (mut host, mut ms) = (TestHost::new(1), 0);
+    let mut machine = attempt(20).reading_first();
+    let step = host.run(&mut ms, &mut machine, false, |_| npm_row("g", 1));
+    assert!(matches!(step, Step::Done(AcquireEnd::Contended(_))), "{step:?}");
+    assert_eq!(ms, 0, "it ends after one read");
+    let mut machine = Acquire::new(request(20, WaitMode::Try), machine.watch().cloned());
+    let step = host.run(&mut ms, &mut machine, true, |_| npm_row("g", 1));
+    assert!(matches!(step, Step::Write(_)) && ms < 60_000, "{step:?} at {ms} ms");
+}
+
+#[test]
+fn tokenless_row_is_contended_if_no_date_ever_comes() {
+    let (mut host, mut machine, mut ms) = (TestHost::new(1), attempt(20), 0);
+    for _ in 0..50 {
+        match host.run(&mut ms, &mut machine, false, |_| npm_row("g", 0)) {
+            Step::Write(_) => host.respond(ms + 1, &mut machine, ms, &Outcome::Conflict(Some(npm_row("g", 0))), None),
+            Step::Done(AcquireEnd::Contended(_)) => return,
+            step => panic!("{step:?}"),
+        }
+    }
+    panic!("an attempt that does not wait has no end");
+}
+
+/// Another client may have written tokens between two versions of a row without a token. Two npm clients each write a
+/// version just before the last one could be taken over.
+#[test]
+fn token_floor_wait_restarts_with_each_version_of_row() {
+    let (mut host, mut ms) = (TestHost::new(1), 0);
+    let mut machine = waiter(20).reading_first();
+    let (mut version, mut first_seen_ms) = (0, 0);
+    let step = host.run(&mut ms, &mut machine, true, |ms| {
+        let new = ms / 6_000;
+        if new < 3 && new != version {
+            (version, first_seen_ms) = (new, ms);
+        }
+        npm_row(&version.to_string(), 1)
+    });
+    let Step::Write(op) = step else { panic!("{step:?}") };
+    let OpKind::TakeOver { lease, seen_token: None, .. } = op.kind else { panic!("{op:?}") };
+    assert!(lease.token_floor.get() >> 20 > date(first_seen_ms).0, "a floor from before this version was seen");
+    assert_eq!(version, 2, "taken over while versions were still changing");
+}
+
+/// The first token came from a wall clock that is hours fast. npm dynamo-lock overwrote the row, and its token with it.
+#[test]
+fn token_after_npm_overwrite_exceeds_one_of_fast_clock() {
+    let (mut fast, mut row) = (TestHost::new(1), None);
+    fast.wall_ahead_ms = 6 * 3_600_000;
+    let op = fast.op(0, &mut waiter(20));
+    write(&mut row, &op);
+    let given = row.and_then(|row| row.token()).expect("a token");
+    let overwritten = npm_row("g", EPOCH_MS + 1_000);
+    let (mut host, mut machine, mut ms) = (TestHost::new(2), waiter(20).reading_first(), 30_000);
+    let step = host.run(&mut ms, &mut machine, true, |_| overwritten.clone());
+    let Step::Write(op) = step else { panic!("{step:?}") };
+    let mut row = Some(overwritten);
+    assert!(matches!(write(&mut row, &op), Outcome::Applied(_)), "{op:?}");
+    let token = row.and_then(|row| row.token()).expect("a token");
+    assert!(token > given, "{token:?} after {given:?}");
+}

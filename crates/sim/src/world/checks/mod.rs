@@ -1,0 +1,5 @@
+//! Checks of the promises, with clocks and rules of the simulator's own.
+
+pub mod linearizability;
+pub mod validity;
+pub mod writes;

@@ -1,0 +1,223 @@
+//! Checks of the writes that are applied, against the facts in the table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use dynamo_lock::simulation::ClockReading;
+use dynamo_lock_protocol::{EXPIRY_PAD, Op, OpKind, Row, RowState, attr};
+
+use super::validity::holder_elapsed;
+use crate::world::actors::external_writers::LEGACY_SKEW_MS;
+use crate::world::host::Process;
+use crate::world::table::{Acquisition, Entry};
+use crate::world::{World, lock};
+
+/// Distance from the current time at which the token of a row starts that has lost its token.
+const FLOOR_AHEAD_MS: u64 = 24 * 3600 * 1000;
+
+impl World {
+    /// Checks a takeover against the acquisition that it ends.
+    pub fn check_takeover(
+        &self,
+        process: &Process,
+        op: &Op,
+        before: &Row,
+        entry: &Entry,
+        given_up_ids: &BTreeSet<String>,
+    ) {
+        if let Ok(RowState::Legacy(legacy)) = before.state()
+            && self.plan.service_clock
+        {
+            let ends = i128::from(legacy.expires_on) + LEGACY_SKEW_MS as i128;
+            let over = i128::from(self.epoch_ms()) > ends;
+            self.check(over, "legacy (respected)", || {
+                format!("{} was taken over from a legacy client too early", op.name)
+            });
+        }
+        let acquisition = before.whole(attr::TOKEN).and_then(|token| entry.acquisitions.get(&token));
+        // A client that receives its own acquisition in time has it, and does not begin another. After a freeze it
+        // cannot know how late it is, and uses its row.
+        let own = |acquisition: &&Acquisition| {
+            acquisition.process == process.id && acquisition.recognized && !given_up_ids.contains(&acquisition.lease_id)
+        };
+        let own = acquisition.filter(own).filter(|_| !self.plan.freezes);
+        if let Some((sent_at, lease)) = own.and_then(|acquisition| acquisition.writes.first()) {
+            let late = holder_elapsed(process.host.clock(self), *sent_at) + *lease / 50 >= *lease;
+            self.check(late, "E (own acquisition)", || format!("{process:?} takes {} over from itself", op.name));
+        }
+        // A release takes time: a lease that ends meanwhile may be taken over.
+        let on_its_way = Duration::from_millis(20 + self.plan.latency * 10);
+        let left = acquisition.is_some_and(|acquisition| {
+            let given_up = acquisition.given_up.is_some_and(|at| self.time() > at + on_its_way);
+            !acquisition.hold && (given_up || !acquisition.reported) && !self.is_dead(acquisition.process)
+        });
+        let fault_free = self.plan.fault_free && self.is_quiescent();
+        self.check(!(fault_free && left), "E (left)", || format!("{} was not released by its holder", op.name));
+    }
+
+    /// Checks the service timestamp of a write (§5): it belongs to the write that set `expiresOn`, and is at least the
+    /// service's time at sending, the lease and the pad. A token floor is at most that time. The bounds of hosts that
+    /// freeze are not valid.
+    pub fn check_service_timestamp(&self, op: &Op, before: Option<&Row>, row: &Row, sent_ms: u64) {
+        let (lease, ends) = match &op.kind {
+            OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => (lease.lease_ms, lease.ends),
+            OpKind::Renew { lease_ms, ends, .. } => (*lease_ms, *ends),
+            _ => return,
+        };
+        // Readers would trust an old timestamp beside the time of a wall clock.
+        let bears = row.text(attr::EXPIRY_CLOCK).is_some();
+        self.check(bears == ends.service_timestamp, "§5 (timestamp)", || {
+            format!("{}: the service timestamp is not that of this write", op.name)
+        });
+        if !ends.service_timestamp || self.plan.freezes {
+            return;
+        }
+        let least = sent_ms + lease + EXPIRY_PAD.as_millis() as u64;
+        let short = least.saturating_sub(row.whole(attr::EXPIRES_ON).unwrap_or(0));
+        self.check(short == 0, "§5 (timestamp)", || {
+            format!("{}: the service timestamp is {short} ms too early", op.name)
+        });
+        let lost_its_token = before.is_some_and(|before| before.token().is_none());
+        let (true, Some(token)) = (before.is_none() || lost_its_token, row.token()) else { return };
+        let ahead = if lost_its_token { FLOOR_AHEAD_MS } else { 0 };
+        let early = ((token.get() - 1) >> 20) * 1000 <= sent_ms + ahead;
+        self.check(early, "C (token floor)", || format!("{}: the floor of {token} is in the future", op.name));
+    }
+
+    /// Checks what a put of `legacy_get` leaves of the row that it replaces.
+    pub fn check_legacy_put(&self, op: &Op, before: Option<&Row>, row: &Row) {
+        let token = |row: &Row| row.whole(attr::TOKEN);
+        let rises = before.is_none_or(|before| token(before).is_none_or(|was| token(row) > Some(was)));
+        self.check(rises, "C (legacy)", || format!("{}: a put of legacy_get decreased the token", op.name));
+        let stays = before.is_none_or(|before| before.text(attr::DATA) == row.text(attr::DATA));
+        self.check(stays, "E (data)", || format!("{}: a put of legacy_get lost the payload", op.name));
+        let ends = before.and_then(|row| row.number(attr::EXPIRES_ON)?.parse_int()).unwrap_or(0);
+        let over = ends <= self.epoch_ms() as i64 + LEGACY_SKEW_MS;
+        self.check(over, "legacy (respected)", || {
+            format!("{}: a put of legacy_get replaced a row that had not expired", op.name)
+        });
+        let held = before.is_some_and(|row| row.whole(attr::EXPIRES_ON).is_some_and(|ends| ends > 0));
+        self.count(if held { "legacy get of a held row" } else { "legacy get of a free row" });
+    }
+
+    pub fn record_write(
+        &self,
+        process: &Process,
+        op: &Op,
+        entry: &mut Entry,
+        row: &Row,
+        sent_at: Option<ClockReading>,
+    ) {
+        let Some(sent_at) = sent_at else { return };
+        let lease = Duration::from_millis(row.whole(attr::LEASE_MS).unwrap_or(0));
+        match &op.kind {
+            OpKind::Acquire(new) | OpKind::TakeOver { lease: new, .. } => {
+                let token = row.whole(attr::TOKEN).unwrap_or(0);
+                let largest_token = entry.largest_token;
+                self.check(token > largest_token, "C (tokens)", || {
+                    format!("{} got {token} after {largest_token}", op.name)
+                });
+                entry.largest_token = largest_token.max(token);
+                entry.passes += 1;
+                let lease_id = new.lease_id.as_str().to_owned();
+                let acquisition = Acquisition {
+                    process: process.id,
+                    lease_id,
+                    writes: vec![(sent_at, lease)],
+                    released: false,
+                    revoked: false,
+                    forced: false,
+                    reported: false,
+                    given_up: None,
+                    hold: false,
+                    recognized: false,
+                    loss_received: false,
+                    service_timestamp: new.ends.service_timestamp,
+                };
+                entry.acquisitions.insert(token, acquisition);
+            }
+            OpKind::Renew { token, .. } => {
+                if let Some(acquisition) = entry.acquisitions.get_mut(&token.get()) {
+                    let over = acquisition.released || acquisition.revoked;
+                    self.check(!over, "E (once)", || format!("a renewal of {} was applied after its end", op.name));
+                    acquisition.writes.push((sent_at, lease));
+                }
+            }
+            OpKind::Release { lease_id, .. } => {
+                if let Some(acquisition) = entry.by_lease_id(lease_id.as_str()) {
+                    acquisition.released = true;
+                }
+            }
+            OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => {
+                let token = row.whole(attr::REVOKED_TOKEN).unwrap_or(0);
+                entry.largest_token = entry.largest_token.max(row.whole(attr::TOKEN).unwrap_or(0));
+                if let Some(acquisition) = entry.acquisitions.get_mut(&token) {
+                    acquisition.revoked = true;
+                }
+                if matches!(op.kind, OpKind::ForceRevoke { .. }) {
+                    // Also for an acquisition that was revoked before, whose lease others would have waited for.
+                    entry.acquisitions.range_mut(..=token).for_each(|(_, acquisition)| acquisition.forced = true);
+                }
+            }
+            OpKind::LegacyGet { .. } => {
+                entry.largest_token = entry.largest_token.max(row.whole(attr::TOKEN).unwrap_or(0))
+            }
+        }
+    }
+
+    /// Counts the rule under which a write was applied.
+    pub fn count_rule(
+        &self,
+        process: &Process,
+        op: &Op,
+        before: Option<&Row>,
+        entry: &Entry,
+        received: &BTreeMap<(u64, String), Duration>,
+    ) {
+        let what = match &op.kind {
+            OpKind::Acquire(_) => "acquire applied",
+            OpKind::Renew { .. } => "renew applied",
+            OpKind::Release { .. } => "release applied",
+            OpKind::Revoke { .. } => "revoke applied",
+            OpKind::ForceRevoke { .. } => "force revoke applied",
+            OpKind::LegacyGet { .. } => "legacy get applied",
+            OpKind::TakeOver { seen, .. } => {
+                let quiet = received.get(&(process.id, seen.as_str().to_owned())).map(|first| self.time() - *first);
+                match before.and_then(|row| row.state().ok()) {
+                    Some(RowState::Legacy(_)) => self.count("takeover of a legacy row"),
+                    Some(RowState::Held(held)) if quiet.is_some_and(|quiet| quiet >= held.lease * 98 / 100) => {
+                        self.count("takeover by R2");
+                    }
+                    Some(RowState::Held(held))
+                        if entry.acquisitions.get(&held.token.get()).is_some_and(|r| r.process == process.id) =>
+                    {
+                        self.count("takeover of an abandoned lock");
+                    }
+                    _ => self.count("takeover by §5"),
+                }
+                "take over applied"
+            }
+        };
+        self.count(what);
+    }
+
+    /// Checks at quiescence that every applied acquisition was reported to its caller or given back, unless its
+    /// process crashed or received another row before. A duplicate that is applied later has the same lease ID.
+    pub fn check_unreported(&self) {
+        let table = lock(&self.table);
+        for (name, entry) in &table.locks {
+            let received =
+                |acquisition: &&Acquisition| acquisition.reported || acquisition.revoked || acquisition.loss_received;
+            let reported: BTreeSet<_> =
+                entry.acquisitions.values().filter(received).map(|acquisition| acquisition.lease_id.as_str()).collect();
+            let forgotten = entry.acquisitions.iter().find(|(_, acquisition)| {
+                let lease_id = acquisition.lease_id.as_str();
+                let excused = self.is_dead(acquisition.process) || table.given_up_ids.contains(lease_id);
+                !reported.contains(lease_id) && !excused && !table.release_sent.contains(lease_id)
+            });
+            if let Some((token, _)) = forgotten {
+                self.violation("E (given back)", format!("{name}: {token} was neither reported nor released"));
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The table, with facts that no client knows: which process wrote each row, and when.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use dynamo_lock::simulation::ClockReading;
+use dynamo_lock_protocol::{FencingToken, LockName, Op, OpKind, Outcome, RecordVersion, Row, Verdict, attr};
+
+use super::format::{show_op, show_outcome};
+use crate::mutants::{MutantConfig, OpTag};
+use crate::world::host::Process;
+use crate::world::{World, lock};
+
+/// Age up to which old versions of a row are kept, for stale reads.
+const STALE_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+pub struct Table {
+    pub locks: BTreeMap<String, Entry>,
+    /// Time at which an op was first sent: on the clocks of its sender, and in milliseconds of true time.
+    pub sent: BTreeMap<String, (ClockReading, u64)>,
+    /// Time at which a process first received a record version.
+    pub received: BTreeMap<(u64, String), Duration>,
+    /// Lease IDs of acquisitions whose sender received the row of another client, and so gave them up.
+    pub given_up_ids: BTreeSet<String>,
+    /// Lease IDs for which a release was sent.
+    pub release_sent: BTreeSet<String>,
+    /// Puts of `legacy_get`, by process.
+    pub legacy_puts: BTreeMap<u64, Vec<LegacyPut>>,
+}
+
+/// A put of `legacy_get`.
+#[derive(Debug)]
+pub struct LegacyPut {
+    pub version: String,
+    pub applied: bool,
+}
+
+/// The row of one lock.
+#[derive(Debug, Default)]
+pub struct Entry {
+    pub row: Option<Row>,
+    /// Versions of the row, with the time since which each existed.
+    versions: VecDeque<(Duration, Option<Row>)>,
+    /// Times from which on the lock was free, or not.
+    pub changes: Vec<(Duration, bool)>,
+    /// Largest token of all acquisitions.
+    pub largest_token: u64,
+    pub written: Duration,
+    /// The row before the last acquisition: since when it existed, and its lease.
+    pub prior: (Duration, Duration),
+    /// Acquisitions by token. An acquire that is applied twice makes two.
+    pub acquisitions: BTreeMap<u64, Acquisition>,
+    pub passes: u64,
+    /// Counter beside the lock, which is written in a transaction with a holder's condition check.
+    pub counter: u64,
+    pub updates: u64,
+    /// Largest token that a resource beside the lock has accepted.
+    pub fence: u64,
+}
+
+/// Facts about one acquisition.
+#[derive(Debug)]
+pub struct Acquisition {
+    pub process: u64,
+    pub lease_id: String,
+    /// Its applied writes: when each was first sent, and the lease that it left.
+    pub writes: Vec<(ClockReading, Duration)>,
+    pub released: bool,
+    pub revoked: bool,
+    /// It was revoked by force although its holder may be running, which breaks exclusion by design.
+    pub forced: bool,
+    pub reported: bool,
+    /// Time since which no guard exists that could release it. The lock must be free soon.
+    pub given_up: Option<Duration>,
+    pub hold: bool,
+    /// A further try of its acquire was answered with its own row.
+    pub recognized: bool,
+    /// Its holder has received the row of another client.
+    pub loss_received: bool,
+    /// Its first row had a service timestamp.
+    pub service_timestamp: bool,
+}
+
+impl Entry {
+    pub fn put(&mut self, time: Duration, row: Option<Row>) {
+        self.row.clone_from(&row);
+        self.changes.push((time, row.as_ref().is_none_or(|row| row.whole(attr::EXPIRES_ON) == Some(0))));
+        self.written = time;
+        self.versions.push_back((time, row));
+        while self.versions.len() > 1 && self.versions[1].0 + STALE_MAX < time {
+            self.versions.pop_front();
+        }
+    }
+
+    /// Returns the row as it was at this time.
+    pub fn at(&self, then: Duration) -> Option<Row> {
+        let seen = self.versions.iter().rev().find(|(since, _)| *since <= then);
+        seen.and_then(|(_, row)| row.clone())
+    }
+
+    pub fn by_lease_id(&mut self, lease_id: &str) -> Option<&mut Acquisition> {
+        self.acquisitions.values_mut().rev().find(|acquisition| acquisition.lease_id == lease_id)
+    }
+
+    /// Returns whether a user's transaction with the guard's condition check is applied. The check is the condition of
+    /// a release.
+    pub fn passes_check(&self, mutant: &MutantConfig, name: &str, token: u64) -> bool {
+        let lease_id = self.acquisitions.get(&token).map_or("", |acquisition| acquisition.lease_id.as_str());
+        let Ok(name) = LockName::new(name) else { return false };
+        let token = Some(FencingToken::new(token));
+        let kind = OpKind::Release { lease_id: lease_id.into(), token, ttl: 0 };
+        let op = Op { name, version: RecordVersion::from_random(0), kind };
+        mutant.holds(OpTag::Check, self.row.as_ref(), op.condition())
+    }
+
+    /// Returns whether the row is held with this token.
+    pub fn is_held_by(&self, token: u64) -> bool {
+        let Some(row) = &self.row else { return false };
+        let held = row.whole(attr::EXPIRES_ON).is_some_and(|ends| ends > 0);
+        row.whole(attr::V) == Some(1) && row.whole(attr::TOKEN) == Some(token) && held
+    }
+}
+
+impl World {
+    /// Applies a write at this instant, and checks it.
+    pub fn apply(&self, process: &Process, op: &Op) -> Outcome {
+        let time = self.time();
+        let mut table = lock(&self.table);
+        let Table { locks, sent, received, legacy_puts, given_up_ids, .. } = &mut *table;
+        let entry = locks.entry(op.name.as_str().to_owned()).or_default();
+        let before = entry.row.take();
+        let mutant = if self.real_store.is_none() { self.mutant } else { MutantConfig::NONE };
+        let outcome = match mutant.apply(before.as_ref(), op) {
+            Verdict::Applied(row) => Outcome::Applied(row),
+            Verdict::Conflict(row) => Outcome::Conflict(row),
+        };
+        match &outcome {
+            Outcome::Applied(_) if self.real_store.is_none() && process.forgets() => entry.row = before,
+            Outcome::Applied(row) => {
+                let sent_at = sent.get(op.version.as_str()).copied();
+                self.count_rule(process, op, before.as_ref(), entry, received);
+                if matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. }) {
+                    let lease = before.as_ref().and_then(|row| row.whole(attr::LEASE_MS)).unwrap_or(0);
+                    entry.prior = (entry.written, Duration::from_millis(lease));
+                    let lease_id = row.text(attr::LEASE_ID);
+                    let spent = before.as_ref().is_some_and(|before| before.text(attr::LEASE_ID) == lease_id);
+                    self.check(!spent, "E (once)", || format!("{}: an operation was applied twice", op.name));
+                }
+                if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
+                    self.check_takeover(process, op, before, entry, given_up_ids);
+                }
+                if matches!(op.kind, OpKind::LegacyGet { .. }) {
+                    let of_process = legacy_puts.entry(process.id).or_default();
+                    of_process
+                        .iter_mut()
+                        .filter(|put| put.version == op.version.as_str())
+                        .for_each(|put| put.applied = true);
+                    self.check_legacy_put(op, before.as_ref(), row);
+                }
+                entry.put(time, Some(row.clone()));
+                if let Some((_, sent_ms)) = sent_at {
+                    self.check_service_timestamp(op, before.as_ref(), row, sent_ms);
+                }
+                self.record_write(process, op, entry, row, sent_at.map(|(at, _)| at));
+            }
+            _ => {
+                let what = conflict(op, before.as_ref());
+                self.count(what);
+                if let (OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. }, true) =
+                    (&op.kind, what.ends_with("own row"))
+                {
+                    entry
+                        .by_lease_id(lease.lease_id.as_str())
+                        .into_iter()
+                        .for_each(|acquisition| acquisition.recognized = true);
+                }
+                entry.row = before;
+            }
+        }
+        drop(table);
+        self.trace(|| format!("{process:?} {} -> {}", show_op(op), show_outcome(&outcome)));
+        outcome
+    }
+
+    pub fn record_sent(&self, process: &Process, op: &Op) {
+        let mut table = lock(&self.table);
+        if !table.sent.contains_key(op.version.as_str()) {
+            let at = process.host.clock(self);
+            table.sent.insert(op.version.as_str().to_owned(), (at, self.epoch_ms()));
+            if let OpKind::Release { lease_id, .. } = &op.kind {
+                table.release_sent.insert(lease_id.as_str().to_owned());
+            }
+            if matches!(op.kind, OpKind::LegacyGet { .. }) {
+                let put = LegacyPut { version: op.version.as_str().to_owned(), applied: false };
+                table.legacy_puts.entry(process.id).or_default().push(put);
+            }
+        }
+    }
+
+    /// Records that the sender of `op` has received the row that exists instead.
+    pub fn record_loss(&self, op: &Op, row: Option<&Row>) {
+        let is = |lease_id: &str| row.is_some_and(|row| row.text(attr::LEASE_ID) == Some(lease_id));
+        let free = row.is_none_or(|row| row.whole(attr::EXPIRES_ON) == Some(0));
+        let mut table = lock(&self.table);
+        match &op.kind {
+            OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } if !is(lease.lease_id.as_str()) => {
+                table.given_up_ids.insert(lease.lease_id.as_str().to_owned());
+            }
+            OpKind::Renew { lease_id, token, .. } if free || !is(lease_id.as_str()) => {
+                let entry = table.locks.get_mut(op.name.as_str());
+                let known = entry.and_then(|entry| entry.acquisitions.get_mut(&token.get()));
+                known.into_iter().for_each(|acquisition| acquisition.loss_received = true);
+            }
+            _ => {}
+        }
+    }
+
+    pub fn record_received(&self, process: &Process, row: Option<&Row>) {
+        let Some(version) = row.and_then(|row| row.text(attr::GUID)) else { return };
+        let time = self.time();
+        lock(&self.table).received.entry((process.id, version.to_owned())).or_insert(time);
+    }
+
+    /// Returns the row as it is, or as it was this long ago.
+    pub fn row(&self, name: &LockName, stale: Duration) -> Option<Row> {
+        let then = self.time().saturating_sub(stale);
+        let table = lock(&self.table);
+        let entry = table.locks.get(name.as_str())?;
+        if stale.is_zero() { entry.row.clone() } else { entry.at(then) }
+    }
+}
+
+fn conflict(op: &Op, row: Option<&Row>) -> &'static str {
+    let version = row.is_some_and(|row| row.text(attr::GUID) == Some(op.version.as_str()));
+    let is_own = |lease_id: &str| row.is_some_and(|row| row.text(attr::LEASE_ID) == Some(lease_id));
+    match &op.kind {
+        OpKind::Acquire(lease) if is_own(lease.lease_id.as_str()) => "acquire conflict with own row",
+        OpKind::Acquire(_) => "acquire conflict with other row",
+        OpKind::TakeOver { lease, .. } if is_own(lease.lease_id.as_str()) => "take over conflict with own row",
+        OpKind::TakeOver { .. } => "take over conflict with other row",
+        OpKind::Renew { .. } if version => "renew conflict with own row",
+        OpKind::Renew { .. } => "renew conflict with other row",
+        OpKind::Release { lease_id, .. } if version || is_own(lease_id.as_str()) => "release conflict with own row",
+        OpKind::Release { .. } => "release conflict with other row",
+        OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } if version => "revoke conflict with own row",
+        OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => "revoke conflict with other row",
+        OpKind::LegacyGet { .. } if version => "legacy get conflict with own row",
+        OpKind::LegacyGet { seen: Some(seen), .. } if row.is_some_and(|row| row.version() == seen.version()) => {
+            "legacy get conflict by token"
+        }
+        OpKind::LegacyGet { .. } => "legacy get conflict with other row",
+    }
+}
