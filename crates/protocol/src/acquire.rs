@@ -6,54 +6,25 @@ use crate::attr;
 use crate::backoff::Backoff;
 use crate::config::{FLOOR_AHEAD, RETRY_MIN, Timing};
 use crate::expiry::{Evidence, Expiry, expiry};
-use crate::held::{Held, HeldStep, LossReason, Renewal, Won};
+use crate::held::{Held, HeldStep, LossReason, Won};
 use crate::lease_end::ends;
 use crate::machine::{Body, Machine, Response, Step};
 use crate::name::LockName;
 use crate::now::Now;
 use crate::op::{Lease, Op, OpKind, Outcome};
 use crate::release::Release;
-use crate::row::{LegacyRow, Row, RowError, RowState};
+use crate::request::{Request, WaitMode};
+use crate::row::{Row, RowError, RowState};
 use crate::service_clock::ServiceDate;
-use crate::time::{ClockReading, Deadline, ReceivedAt, SentAt, millis};
+use crate::takeover::{SeenVersion, Takeover, observe_version, token_floor_wait};
+use crate::time::{ClockReading, Deadline, SentAt, millis};
 use crate::token::{FencingToken, LeaseId, RecordVersion};
 use crate::watch::{Holder, Watch};
 
-/// Maximum number of abandoned operations whose lease IDs are remembered.
+/// Maximum number of lease IDs of abandoned operations that are remembered.
 const ABANDONED_MAX: usize = 16;
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
 const RESTARTS_MAX: u32 = 3;
-
-/// Parameters of an acquisition.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Request {
-    /// Name of the lock.
-    pub name: LockName,
-    /// Human-readable label of the holder.
-    pub owner: String,
-    /// Durations: lease, heartbeat and polls.
-    pub timing: Timing,
-    /// Renewal of the lease after the acquisition.
-    pub renewal: Renewal,
-    /// Maximum time for which the lock may be held.
-    pub max_hold: Option<Duration>,
-    /// Payload for the row.
-    pub data: Option<String>,
-    /// Liveness key for the row, by which the embedded store finds out whether the holder is alive.
-    pub liveness_key: Option<String>,
-    /// Behaviour if another client holds the lock.
-    pub wait_mode: WaitMode,
-}
-
-/// Behaviour of an acquisition if another client holds the lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum WaitMode {
-    /// End at once and return the holder.
-    Try,
-    /// Wait for the lock.
-    Wait,
-}
 
 /// Result of an [`Acquire`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,19 +66,9 @@ struct Operation {
     retry: Option<Backoff>,
 }
 
-/// Decision about a held row.
-enum Takeover {
-    /// Take the lock over, because its lease has expired.
-    Now,
-    /// The lease has expired, but a token greater than all earlier ones is certain only some seconds later.
-    Soon,
-    /// Wait, because the lease may not have expired.
-    Later,
-}
-
 /// State machine that acquires one lock. [`Machine`] describes how to call it.
 ///
-/// It repeats an unanswered write identically until its own lease would have ended, because a write whose response was
+/// An unanswered write is repeated identically until its own lease would have ended, because a write whose response was
 /// lost may have been applied. Only then it starts a new operation with a fresh lease ID, and cleans up after the
 /// abandoned one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -354,11 +315,12 @@ impl Acquire {
     }
 
     fn takeover(&mut self, now: &Now<'_>, row: &Row, state: &RowState, response: Response<'_>) -> Takeover {
-        match state {
+        let version = match state {
             RowState::Free => return Takeover::Now,
-            RowState::Held(held) => self.watch_row(now, row, &held.version, Some(held.token), Some(held.lease)),
-            RowState::Legacy(legacy) => self.watch_row(now, row, &legacy.version, legacy.token, None),
-        }
+            RowState::Held(held) => SeenVersion::of_held(held),
+            RowState::Legacy(legacy) => SeenVersion::of_legacy(legacy),
+        };
+        observe_version(&mut self.watch, version, row, now);
         if matches!(state, RowState::Held(held) if self.abandoned.contains(&held.lease_id)) {
             // An abandoned operation of our own. No guard relies on it, even if our own child process is alive.
             return Takeover::Now;
@@ -373,58 +335,8 @@ impl Acquire {
         };
         match (expiry(state, &evidence), state) {
             (Expiry::Running { .. }, _) => Takeover::Later,
-            (Expiry::Expired, RowState::Legacy(legacy)) => self.token_floor_wait(now, legacy),
+            (Expiry::Expired, RowState::Legacy(legacy)) => token_floor_wait(self.watch.as_ref(), legacy, now),
             (Expiry::Expired, _) => Takeover::Now,
-        }
-    }
-
-    /// Decides whether an expired row of npm dynamo-lock can be taken over now. A row without a token is taken over only
-    /// when a fresh token floor is certainly above every earlier token of this lock.
-    fn token_floor_wait(&self, now: &Now<'_>, legacy: &LegacyRow) -> Takeover {
-        let lower = self.service_or_wall(now).map(|(lower, _)| lower / 1000);
-        let since = self.watch.as_ref().and_then(|watch| watch.tokenless_since);
-        match (lower, since) {
-            _ if legacy.token.is_some() => Takeover::Now,
-            (Some(lower), Some(since)) if lower >= since + 2 => Takeover::Now,
-            // Without any date there will never be a safe token floor.
-            (None, _) => Takeover::Later,
-            (Some(_), _) => Takeover::Soon,
-        }
-    }
-
-    fn watch_row(
-        &mut self,
-        now: &Now<'_>,
-        row: &Row,
-        version: &RecordVersion,
-        token: Option<FencingToken>,
-        lease: Option<Duration>,
-    ) {
-        let upper = self.service_or_wall(now).map(|(_, upper)| upper.div_ceil(1000));
-        let tokenless_since = upper.filter(|_| token.is_none());
-        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.version == *version && watch.token == token) {
-            // The response that first contained this version may have had no date.
-            watch.tokenless_since = watch.tokenless_since.or(tokenless_since);
-            return;
-        }
-        // Another version may follow on tokens that we have never seen, so the observation starts anew.
-        self.watch = Some(Watch {
-            version: version.clone(),
-            token,
-            lease,
-            received_at: ReceivedAt(now.at),
-            tokenless_since,
-            has_liveness_key: row.get(attr::LIVENESS_KEY).is_some(),
-            holder: Holder::of(row),
-        });
-    }
-
-    /// Returns the bounds of service time in milliseconds. Where the store has no service clock, our own wall clock takes
-    /// its place.
-    fn service_or_wall(&self, now: &Now<'_>) -> Option<(u64, u64)> {
-        match now.service {
-            Some(_) => now.service_interval(),
-            None => Some((now.at.wall_ms, now.at.wall_ms)),
         }
     }
 

@@ -32,7 +32,7 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 const SCHEDULING_SLACK: Duration = Duration::from_millis(10);
 /// Shortest pause between two tries of a write.
 pub(crate) const RETRY_MIN: Duration = Duration::from_millis(25);
-/// Longest pause between two tries of a write whose deadline does not matter.
+/// Longest pause between two tries of a release or revocation.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Default of the shortest pause between two polls.
 const POLL_MIN: Duration = Duration::from_millis(25);

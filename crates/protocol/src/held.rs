@@ -72,7 +72,7 @@ struct PendingRenewal {
 
 /// State machine of a held lock, from its acquisition until it is released or lost.
 ///
-/// It performs no I/O and reads no clock. The caller runs this loop:
+/// The machine performs no I/O and reads no clock. The caller runs this loop:
 ///
 /// 1. Call [`next`](Self::next) with the current time.
 /// 2. Send the write, or wait. [`request_renewal`](Self::request_renewal) and the other requests end a wait early.

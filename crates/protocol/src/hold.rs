@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::acquire::{Acquire, AcquireEnd, Request, WaitMode};
+use crate::acquire::{Acquire, AcquireEnd};
 use crate::config::{ConfigError, EXPIRY_PAD, Timing};
 use crate::held::{Held, HeldStep, LossReason, Renewal};
 use crate::machine::{Body, Machine, Response, Step};
 use crate::now::Now;
 use crate::release::Release;
+use crate::request::{Request, WaitMode};
 use crate::row::RowError;
 use crate::time::{Deadline, SentAt};
 use crate::token::FencingToken;
@@ -47,7 +48,7 @@ enum Phase {
     Lost(FencingToken, LossReason),
 }
 
-/// A lock that is held and whose row does not last for the whole hold yet.
+/// A lock that is held, with a row that does not last for the whole hold yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Extension {
     held: Held,

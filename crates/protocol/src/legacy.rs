@@ -45,7 +45,7 @@ pub enum LegacyEnd {
 /// State machine that acquires a lock as `getLock` of npm dynamo-lock does: a strongly consistent read, then a conditional
 /// put of `guid` and `expiresOn`, with the wall clock alone.
 ///
-/// It gives the guarantees of npm dynamo-lock and no others: the lock lasts until `expiresOn` passes, if the clocks of
+/// The lock has the guarantees of npm dynamo-lock and no others: it lasts until `expiresOn` passes, if the clocks of
 /// all clients agree. Unlike npm dynamo-lock it recognises its own put when the response was lost.
 ///
 /// Call [`next`](Self::next), perform the step, and pass the result to [`handle_row`](Self::handle_row),

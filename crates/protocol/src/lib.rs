@@ -37,15 +37,17 @@ mod npm_format;
 mod number;
 mod op;
 mod release;
+mod request;
 mod revoke;
 mod row;
 mod service_clock;
+mod takeover;
 mod time;
 mod token;
 mod validity;
 mod watch;
 
-pub use acquire::{Acquire, AcquireEnd, Request, WaitMode};
+pub use acquire::{Acquire, AcquireEnd};
 pub use apply::{Verdict, apply};
 pub use condition::{Condition, holds};
 pub use config::{
@@ -61,6 +63,7 @@ pub use now::{Entropy, Now};
 pub use number::Number;
 pub use op::{Change, Ends, Lease, Op, OpKind, Outcome, Target};
 pub use release::{Release, ReleaseEnd};
+pub use request::{Request, WaitMode};
 pub use revoke::{Revoke, RevokeEnd};
 pub use row::{HeldRow, LegacyRow, Row, RowError, RowState, Value};
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};

@@ -34,7 +34,7 @@ pub enum Step<T, C = Infallible> {
 
 /// A state machine that performs one task.
 ///
-/// It performs no I/O and reads no clock. The caller runs this loop:
+/// A machine performs no I/O and reads no clock. The caller runs this loop:
 ///
 /// 1. Call [`next`](Self::next) with the current time. It returns a [`Step`].
 /// 2. Perform the step: send one request, wait, start a clean-up, or finish.
@@ -126,7 +126,7 @@ impl<'a> Response<'a> {
         Self::from(Body::Unread)
     }
 
-    /// Returns the response to a write whose try was sent at `sent_at`.
+    /// Returns the response to the try of a write that was sent at `sent_at`.
     pub fn outcome(sent_at: SentAt, outcome: &'a Outcome) -> Self {
         Self::from(Body::Outcome { sent_at, outcome })
     }

@@ -8,7 +8,7 @@ use crate::number::Number;
 use crate::row::{Row, Value};
 use crate::token::{FencingToken, LeaseId, RecordVersion};
 
-/// One conditional write to one row.
+/// A conditional write to one row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Op {
     /// Name of the lock.
@@ -24,7 +24,7 @@ pub struct Op {
 pub enum OpKind {
     /// Acquires a free lock.
     Acquire(Lease),
-    /// Acquires a lock whose lease has expired, if the row is still the one that was observed.
+    /// Acquires a lock after its lease has expired, if the row is still the one that was observed.
     TakeOver {
         /// The new lease.
         lease: Lease,

@@ -31,7 +31,7 @@ pub enum ReleaseEnd {
 
 /// State machine that releases a lock, or that cleans up after an abandoned acquire.
 ///
-/// It only writes: call [`next`](Self::next), send the write, pass its outcome to [`handle_outcome`](Self::handle_outcome),
+/// The machine only writes: call [`next`](Self::next), send the write, pass its outcome to [`handle_outcome`](Self::handle_outcome),
 /// and repeat until [`Step::Done`]. It retries the identical write until the lease would have ended. It may be dropped at
 /// any time; the lock expires at the end of its lease then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

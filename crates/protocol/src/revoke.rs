@@ -32,7 +32,7 @@ pub enum RevokeEnd {
 
 /// State machine that revokes one acquisition.
 ///
-/// It only writes: call [`next`](Self::next), send the write, pass its outcome to [`handle_outcome`](Self::handle_outcome),
+/// The machine only writes: call [`next`](Self::next), send the write, pass its outcome to [`handle_outcome`](Self::handle_outcome),
 /// and repeat until [`Step::Done`]. It retries the identical write for 10 s. It may be dropped at any time; the write in
 /// flight may still take effect then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,37 +1,42 @@
+//! The clock of the service, as bounded by the dates of its responses (§5).
+
 use std::time::Duration;
 
 use crate::config::DRIFT_PER_MILLE;
 use crate::time::{ClockReading, ReceivedAt, SentAt};
 
-/// A4: the `Date`s of the service, whichever of its hosts sends them, are this close to one clock.
+/// Maximum deviation of the dates of all service hosts from one clock (A4).
 pub const DELTA: Duration = Duration::from_secs(2);
 
+/// Maximum number of samples that are kept.
 const SAMPLES_MAX: usize = 16;
+/// Age after which a sample is ignored.
 const AGE_MAX: Duration = Duration::from_secs(600);
 
-/// The `Date` of an answer: whole seconds since 1970.
+/// The `Date` of a response: whole seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceDate(pub u64);
 
 impl ServiceDate {
-    /// The latest that service time can have been when the answered try was sent, ms (R6).
+    /// Returns the upper bound of service time when the answered try was sent, in milliseconds (R6).
     pub fn upper_when_sent(self) -> u64 {
         self.0 * 1000 + 1000 + DELTA.as_millis() as u64
     }
 
-    /// The latest that service time can be at a later moment, by this answer alone, ms.
+    /// Returns the upper bound of service time at `now`, from this response alone, in milliseconds.
     pub(crate) fn upper_at(self, sent_at: SentAt, now: ClockReading) -> u64 {
-        // Real time passed is at most the larger clock's over (1 - rho).
+        // The real time that has passed is at most that of the larger clock, divided by (1 - ρ) (A2).
         let passed = now.lease_elapsed_since(sent_at.0).as_millis() as u64;
         self.upper_when_sent() + (passed * 1000).div_ceil(1000 - DRIFT_PER_MILLE) + 1
     }
 
-    /// The earliest that service time can be once the answer has arrived, ms (§5).
+    /// Returns the lower bound of service time when the response has arrived, in milliseconds (§5).
     pub fn lower_when_received(self) -> u64 {
         (self.0 * 1000).saturating_sub(DELTA.as_millis() as u64)
     }
 }
 
+/// The date of one response, with the times of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Sample {
     date: ServiceDate,
@@ -41,7 +46,7 @@ struct Sample {
 
 impl Sample {
     fn lower(&self, now: ClockReading) -> u64 {
-        // Real time passed is at least the smaller clock's over (1 + rho).
+        // The real time that has passed is at least that of the smaller clock, divided by (1 + ρ) (A2).
         let passed = now.waiter_elapsed_since(self.received_at.0).as_millis() as u64;
         self.date.lower_when_received() + passed * 1000 / (1000 + DRIFT_PER_MILLE)
     }
@@ -51,16 +56,18 @@ impl Sample {
     }
 }
 
-/// The service's clock as an interval, from the `Date`s of its answers: each bounds it from both sides, the samples are
-/// intersected, and widened with age by the rate at which a lease clock may drift. Samples older than 10 minutes go;
-/// where the intersection is empty the oldest goes. At most 16 are kept.
+/// The clock of the service as an interval.
+///
+/// The date of each response bounds service time from both sides. The interval is the intersection of the last 16 samples,
+/// each widened with its age because a lease clock may drift. Samples older than 10 minutes are ignored. If the
+/// intersection is empty, the oldest samples are dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ServiceClock {
     samples: Vec<Sample>,
 }
 
 impl ServiceClock {
-    /// Takes in one answer: its `Date`, when its try was sent and when it arrived.
+    /// Adds the date of a response that was requested at `sent_at` and arrived at `received_at`.
     pub fn observe(&mut self, date: ServiceDate, sent_at: SentAt, received_at: ReceivedAt) {
         let now = received_at.0;
         self.samples.retain(|s| is_recent(s, now));
@@ -73,7 +80,8 @@ impl ServiceClock {
         }
     }
 
-    /// Bounds of service time now, milliseconds since 1970; `None` without a recent sample.
+    /// Returns the lower and upper bound of service time now, in milliseconds since 1970. Returns `None` without a recent
+    /// sample.
     pub fn interval(&self, now: ClockReading) -> Option<(u64, u64)> {
         self.bounds(now).filter(|(lower, upper)| lower <= upper)
     }

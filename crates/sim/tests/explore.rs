@@ -110,6 +110,26 @@ fn release_that_forgets_unanswered_try_is_noticed() {
 }
 
 #[test]
+fn hold_without_extension_is_noticed() {
+    assert_noticed("hold-not-extended", "H: a hold is reported whose row does not last for its duration");
+}
+
+#[test]
+fn dropped_hold_without_clean_up_is_noticed() {
+    assert_noticed("hold-drop-leaves-row", "E: A does nothing any more");
+}
+
+#[test]
+fn hold_key_without_pad_is_noticed() {
+    assert_noticed("hold-key-without-pad", "A: two guards believe");
+}
+
+#[test]
+fn inspection_ahead_of_service_time_is_noticed() {
+    assert_noticed("inspect-eager", "I: an inspection reports a valid lease as expired");
+}
+
+#[test]
 fn trace_begins_with_first_action_and_row() {
     let mutant = list::find("no-r5").expect("the mutant exists");
     let (_, trace) = explored(mutant.explore.expect("the explorer has a hook"), &mutant.config);

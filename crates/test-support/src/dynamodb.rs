@@ -20,7 +20,7 @@ use dynamo_lock_protocol::{Row, Value, attr};
 use dynoxide::{Database, DynoxideError};
 use serde_json::{Value as Json, json};
 
-/// One request, as the SDK sent it.
+/// A request, as the SDK sent it.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Name of the operation, for example `UpdateItem`.
@@ -134,7 +134,7 @@ impl RequestFaults {
 
 /// DynamoDB in this process, behind the HTTP connector of the AWS SDK. Clones share it.
 ///
-/// It uses no sockets, threads or real time, so it works while tokio's time is paused. It records its requests.
+/// This server uses no sockets, threads or real time, so it works while tokio's time is paused. It records its requests.
 #[derive(Clone)]
 pub struct LocalDynamoDb(Arc<Inner>);
 

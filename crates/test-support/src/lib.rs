@@ -14,6 +14,7 @@ mod dynamodb;
 mod link;
 #[cfg(feature = "dynamodb")]
 mod npm_client;
+mod observed_store;
 mod observer;
 mod rng;
 mod world;
@@ -30,6 +31,7 @@ pub use dynamodb::{LocalDynamoDb, Reply, Request, RequestFaults, ServerFault};
 pub use link::{Call, LATENCY, Link, LinkFault};
 #[cfg(feature = "dynamodb")]
 pub use npm_client::NpmClient;
+pub use observed_store::ObservedStore;
 pub use observer::RecordingObserver;
 pub use rng::Rng;
 pub use world::{EPOCH_MS, Host, LEASE, POLL_MAX, World};

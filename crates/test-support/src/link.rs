@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::{World, ms};
 
-/// One-way latency of a link.
+/// Latency of a link in one direction.
 pub const LATENCY: Duration = ms(5);
 
 /// Fault of one request on a [`Link`].
@@ -39,7 +39,7 @@ pub enum LinkFault {
     Refuse(StoreErrorKind),
 }
 
-/// One request on a [`Link`].
+/// A request on a [`Link`].
 #[derive(Clone, Debug)]
 pub enum Call {
     /// A read of one row.

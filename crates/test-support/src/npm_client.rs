@@ -29,7 +29,7 @@ impl NpmClient {
         modules
     }
 
-    /// Starts a client whose package is in `modules`.
+    /// Starts a client with the package in `modules`.
     ///
     /// # Panics
     /// If `node` cannot be started.

@@ -25,13 +25,13 @@ pub struct World {
 }
 
 impl World {
-    /// Creates an empty table whose responses contain the service's `Date`.
+    /// Creates an empty table. Responses contain the service's `Date`.
     #[allow(clippy::new_without_default)] // a world needs a tokio runtime
     pub fn new() -> Self {
         Self { begin: Instant::now(), table: Memory::new(), has_dates: true, random: CountedRandom::default() }
     }
 
-    /// Creates an empty table whose responses contain no date.
+    /// Creates an empty table. Responses contain no date.
     pub fn without_dates() -> Self {
         Self { has_dates: false, ..Self::new() }
     }
@@ -76,7 +76,7 @@ impl World {
     }
 }
 
-/// One machine, with its clocks and its link to the table.
+/// A machine, with its clocks and its link to the table.
 #[derive(Clone, Debug)]
 pub struct Host {
     /// Clocks of this host.

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::{Answer, BoxFuture, Consistency, Page, Store};
+use crate::sync::lock;
 use dynamo_lock_protocol::{LockName, Op, Outcome, Row, Verdict, apply};
 
 /// Locks in the memory of this process, for tests and for tasks of one process. Clones share their rows.
@@ -25,7 +26,7 @@ impl Memory {
     }
 
     fn with_rows<T>(&self, f: impl FnOnce(&mut BTreeMap<String, Row>) -> T) -> T {
-        f(&mut self.rows.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut lock(&self.rows))
     }
 }
 

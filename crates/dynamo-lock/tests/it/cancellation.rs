@@ -82,7 +82,7 @@ async fn time_of_next(world: &World) -> Duration {
     world.time() - asked
 }
 
-/// Drops an acquisition after so many polls. Returns whether it had ended by then.
+/// Drops an acquisition after `polls` polls. Returns whether it had ended by then.
 async fn drop_after(polls: usize, before: Before, fault: Option<LinkFault>, applies_later: bool) -> bool {
     let world = World::new();
     before.set_up(&world).await;

@@ -1,4 +1,4 @@
-//! Hosts whose clocks are wrong, slewed, stepped or suspended.
+//! Hosts with clocks that are wrong, slewed, stepped or suspended.
 
 use dynamo_lock::{LossReason, Renewal};
 use test_support::{LinkFault, World, acquire, ms, secs, try_acquire};

@@ -52,7 +52,7 @@ async fn hold_respects_legacy_row_for_skew_of_client() {
     lock.hold(secs(5)).await.expect("the row has expired");
 }
 
-/// Polls `work` so many times and drops it when it is woken again. Returns whether it had ended before.
+/// Polls `work` at most `polls` times, and drops it when it is woken again. Returns whether it had ended before.
 async fn drop_after(polls: usize, work: impl Future) -> bool {
     let (mut work, mut polled) = (std::pin::pin!(work), 0);
     std::future::poll_fn(|cx| {

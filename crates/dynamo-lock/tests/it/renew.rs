@@ -42,7 +42,7 @@ async fn applied_renewal_with_lost_answer_succeeds() {
     assert_eq!(world.row("a").await.unwrap().whole("renewalSeq"), Some(1));
 }
 
-/// Lesson 2. In other locks a renewal whose answer is lost ends a healthy lease.
+/// Lesson 2. In other locks the loss of one answer ends a healthy lease.
 #[tokio::test(start_paused = true)]
 async fn losing_half_of_renewal_answers_loses_no_lock() {
     for seed in 0..100 {

@@ -1,4 +1,4 @@
-//! Takeover of locks whose holder crashed.
+//! Takeover of locks after a crash of the holder.
 
 use test_support::{LATENCY, LEASE, LinkFault, POLL_MAX, World, ms, secs, try_acquire};
 use tokio::time::sleep;

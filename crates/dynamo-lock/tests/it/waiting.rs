@@ -96,7 +96,7 @@ async fn many_short_attempts_wait_no_longer_than_one_long_one() {
     assert!(world.time() - before <= LEASE + POLL_MAX, "{:?}", world.time() - before);
 }
 
-/// Clock whose timers cannot wait for less than a millisecond.
+/// Clock with timers that cannot wait for less than a millisecond.
 #[derive(Clone, Debug)]
 struct CoarseClock(HostClock);
 

@@ -9,7 +9,7 @@ use crate::support::{TestHost, at, pause_ms, request, write};
 const LEASE_MS: u64 = 10_000;
 const DAY_MS: u64 = 86_400_000;
 
-/// Returns the request of a host, whose liveness key is the number of the host.
+/// Returns the request of a host. The liveness key is the number of the host.
 fn request_of(host: usize, wait_mode: WaitMode) -> Request {
     Request { liveness_key: Some(host.to_string()), ..request(LEASE_MS / 1000, wait_mode) }
 }
@@ -196,7 +196,7 @@ fn own_abandoned_lease_does_not_wait_for_own_child() {
     assert_eq!(ms, LEASE_MS + 2, "without a pause");
 }
 
-/// Returns the number of valid leases after a second client has tried to acquire a lock whose first lease is valid.
+/// Returns the number of valid leases after a second client has tried to acquire a lock during the first lease.
 fn valid_leases(liveness: Liveness) -> usize {
     let (mut world, first) = World::held_by_1(|_| liveness);
     let (ms, end) = world.attempt(WaitMode::Try, 100, 200);

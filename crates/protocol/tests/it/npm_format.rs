@@ -194,7 +194,7 @@ fn put_confirmed_after_its_end_is_unknown() {
     assert_eq!(end(&mut short, 900), LegacyEnd::Got);
 }
 
-/// It also gives up after ten seconds.
+/// Ten seconds are a second limit.
 #[test]
 fn legacy_get_gives_up_after_four_failures() {
     let (mut failures, mut ms) = (0, 0);

@@ -99,7 +99,7 @@ pub fn pause_ms(length: Duration) -> u64 {
     length.as_millis().max(1) as u64
 }
 
-/// One host: its random bits, its wall clock, and its knowledge of the service clock.
+/// A host, with its random bits, its wall clock, and its knowledge of the service clock.
 #[derive(Debug)]
 pub struct TestHost {
     service: Option<ServiceClock>,
@@ -114,7 +114,7 @@ impl TestHost {
         Self { service: Some(ServiceClock::default()), entropy: number << 32, wall_ahead_ms: 0 }
     }
 
-    /// Creates a host whose store has no service clock.
+    /// Creates a host on a store without a service clock.
     pub fn without_dates(number: u128) -> Self {
         Self { service: None, ..Self::new(number) }
     }

@@ -4,7 +4,7 @@ use dynamo_lock_protocol::{Acquire, AcquireEnd, OpKind, Outcome, Row, Step, Wait
 
 use crate::support::{EPOCH_MS, TestHost, attempt, date, held_row, npm_row, request, waiter, write};
 
-/// A waiter whose pause was longer than the lease of the row asked for pauses of nothing until its own pause had passed.
+/// A waiter with a pause longer than the lease of the row asked for pauses of nothing until its own pause had passed.
 #[test]
 fn long_poll_pause_does_not_delay_the_takeover() {
     let (mut host, mut machine, mut ms) = (TestHost::without_dates(1), waiter(20), 1);
@@ -46,7 +46,7 @@ fn release(host: &mut TestHost, row: &mut Option<Row>, ms: u64, machine: &mut Ac
     assert!(row.as_ref().is_some_and(|row| row.whole(attr::EXPIRES_ON) == Some(0)));
 }
 
-/// A store whose responses never have a date reports the row as held. The observation is kept for the next attempt.
+/// A client that receives no date reports the row as held. The observation is kept for the next attempt.
 #[test]
 fn tokenless_row_first_seen_without_date_is_taken_over() {
     let (mut host, mut ms) = (TestHost::new(1), 0);

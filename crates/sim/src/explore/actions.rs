@@ -23,7 +23,7 @@ pub enum Action {
     Ask(u8, How),
     /// An agent gets its answer.
     Deliver(u8),
-    /// A request that nobody waits for is applied.
+    /// A request that was given up is applied.
     Land(u8),
     /// The user drops an acquire.
     Drop(u8),
@@ -39,16 +39,20 @@ pub enum Action {
     /// Time passes while this host sleeps.
     Sleep(u8),
     Force,
+    /// A host's user inspects the lock.
+    Inspect(u8),
     /// The service deletes the row.
     Purge,
     /// Nothing disturbs from here on.
     Calm(Fate),
-    /// So many milliseconds pass, in which nothing happens.
+    /// This number of milliseconds passes without an event.
     Pass(u32),
 }
 
-/// What becomes of a request. Nothing that happens at the same instant between sending, applying and hearing could tell:
-/// what is sent depends on its sender alone, and no clock moves. So a way is taken at once, or over a later instant.
+/// Fate of a request.
+///
+/// An event between sending, applying and receiving at the same instant would make no difference, because a request depends
+/// on its sender alone and no clock moves. So each request takes its whole way at once, or waits for a later instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
     /// Applied and answered at once, with that one of the possible dates.
@@ -57,7 +61,7 @@ pub enum How {
     SlowRequest,
     /// Applied at once; the answer comes at a later instant.
     SlowAnswer(u8),
-    /// Never applied, and nobody knows.
+    /// Never applied and never answered.
     Lost,
     /// Applied, and its sender does not learn it.
     Unheard,
@@ -88,7 +92,9 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
             Some(flight) => ask(world, context, i, &flight.request, true, &mut actions),
         }
         match &agent.machine {
-            Machine::Acquire(_) if world.left.drops > 0 => actions.push(Action::Drop(i)),
+            Machine::Acquire(_) | Machine::Hold(_) if world.left.drops > 0 => actions.push(Action::Drop(i)),
+            // Nothing releases a hold.
+            Machine::Held(_) if context.client(agent.host).hold_ms.is_some() => {}
             Machine::Held(_) => {
                 actions.push(Action::LetGo(i, false));
                 if is_unserved_write(agent) && world.left.late > 0 {
@@ -99,7 +105,7 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
         }
     }
     actions.extend((0_u8..).zip(&world.wire).map(|(i, _)| Action::Land(i)));
-    hosts(world, &mut actions);
+    hosts(world, context, &mut actions);
     others(world, context, &mut actions);
     if usize::from(world.tick) + 1 < context.config.grid.len() {
         actions.push(Action::Tick);
@@ -137,7 +143,7 @@ fn ask(world: &World, context: &Context<'_>, i: u8, request: &Asked, under_way: 
     }
 }
 
-fn hosts(world: &World, actions: &mut Vec<Action>) {
+fn hosts(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
     for (h, host) in (0_u8..).zip(&world.hosts) {
         let mine = || world.agents.iter().filter(|agent| agent.host == h);
         if host.acquisitions > 0 && !mine().any(|agent| agent.is_main()) {
@@ -150,12 +156,17 @@ fn hosts(world: &World, actions: &mut Vec<Action>) {
             }
         }
         let holds_or_writes = |a: &Agent| {
-            matches!(a.machine, Machine::Held(_) | Machine::Settling(_))
+            matches!(a.machine, Machine::Held(_))
+                || context.is_about_to_report(world, a)
                 || matches!(&a.machine, Machine::Acquire(machine) if machine.has_won())
+                || matches!(&a.machine, Machine::Release(closing) if closing.token.is_some())
                 || matches!(&a.flight, Some(Flight { request: Asked::Write(_), .. }))
         };
         if world.left.freezes > 0 && mine().next().is_some() && !mine().any(|agent| holds_or_writes(agent)) {
             actions.push(Action::Freeze(h));
+        }
+        if world.left.inspections > 0 {
+            actions.push(Action::Inspect(h));
         }
         if world.left.sleeps > 0 && mine().next().is_some() {
             actions.push(Action::Sleep(h));
@@ -240,6 +251,10 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
         Action::Force => {
             world.left.forces -= 1;
             context.revoke(world, true);
+        }
+        Action::Inspect(h) => {
+            world.left.inspections -= 1;
+            context.inspect(world, h);
         }
         Action::Purge => {
             world.left.purges -= 1;

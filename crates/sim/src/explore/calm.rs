@@ -1,8 +1,8 @@
-//! What becomes of a state if nothing disturbs from there on: D, and the end of ghosts.
+//! Continuations of a state without further disturbance: waiters acquire the lock (D), and orphaned leases end (E).
 //!
-//! From every state three continuations are run, beyond the grid, by one fair schedule: whoever can act acts at once,
+//! From every state three continuations are run, beyond the grid, by one fair schedule: every agent that can act acts at once,
 //! every request is answered at once, with the service's exact second, and time passes until the next pause is over.
-//! What is still on its way is lost: that it lands is a state of its own.
+//! Requests that are still on their way are lost. A state in which they are applied is explored separately.
 
 use super::actions::{Action, How, step, successor};
 use super::driver::{Context, Did, letter};
@@ -13,10 +13,10 @@ use super::world::{Agent, Budget, Flight, Host, Machine, Past, World};
 use super::{clocks::EPOCH_MS, fingerprint::fingerprint};
 use dynamo_lock_protocol::{Row, RowState, attr};
 
-/// Who goes on.
+/// Processes that continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
-    /// Nobody: every process ends, and a newcomer asks for the lock.
+    /// No process: every process ends, and a newcomer asks for the lock.
     Newcomer,
     /// The processes of this host, which waits for the lock; all others end.
     Waiter(u8),
@@ -34,20 +34,21 @@ pub struct Calm {
 
 /// More steps than this are a circle.
 const STEPS_MAX: usize = 5_000;
-/// What polls, retries and rounded clocks add to a wait, ms.
+/// Time that polls, retries and rounded clocks add to a wait, in milliseconds.
 const POLLS_MS: u64 = 100;
-/// A row that lost its token is taken when a fresh seed is surely above all that were given: so many ms after the answer
-/// that showed it so, and as many as that was on its way.
+/// Time until a row without a token is taken over, in milliseconds, because a fresh token floor must be above all earlier
+/// tokens. The time that the response took is added.
 const SEED_MS: u64 = 9_000;
 /// A legacy row is respected for its skew, and the service's second may be this much less than the time.
 const LEGACY_MS: u64 = 5_000;
 
-/// How a state goes against it: what happens from there, and the promise.
+/// Counterexample: the actions after the state, and the broken promise.
 pub type Broken = (Vec<Action>, Violation);
 
 /// Runs a state on in every way; those that were run before are known to be good.
 pub fn check(world: &World, context: &Context<'_>, good: &mut Visited) -> Option<Broken> {
-    let waits = |agent: &Agent| matches!(agent.machine, Machine::Acquire(_) | Machine::Settling(_));
+    // A hold does not wait, so it may end without the lock.
+    let waits = |agent: &Agent| matches!(agent.machine, Machine::Acquire(_));
     let waiters = world.agents.iter().filter(|agent| waits(agent)).map(|agent| Fate::Waiter(agent.host));
     let rest = (!world.agents.is_empty()).then_some(Fate::Rest);
     let fates = std::iter::once(Fate::Newcomer).chain(waiters).chain(rest);
@@ -108,7 +109,7 @@ impl Run<'_> {
         Err(format!("D: the attempt of {} ends without the lock, though nothing disturbs it", letter(host)))
     }
 
-    /// E: everything ends, and what a ghost left is not touched any more.
+    /// Checks that every task ends, and that an orphaned lease is not renewed any more (E).
     fn comes_to_rest(&mut self, world: &mut World) -> Result<(), Violation> {
         let since = world.real_ms(self.context.config);
         let leases = self.context.config.clients.iter().map(|client| client.hold_ms.unwrap_or(0).max(client.lease_ms));
@@ -144,7 +145,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// How long D lets somebody wait at most, ms.
+    /// Returns the maximum wait that promise D allows, in milliseconds.
     fn wait_mode(&self, world: &World, host: u8) -> u64 {
         let row = world.row.as_deref();
         let held = row.map_or(0, |row| self.held_for(row, world));
@@ -175,7 +176,7 @@ impl Run<'_> {
     }
 }
 
-/// What happens next where nothing disturbs.
+/// Returns the next action of the fair schedule.
 fn next(world: &World, context: &Context<'_>) -> Result<Action, Violation> {
     let lets_go = matches!(world.calm, Some(Calm { fate: Fate::Rest, .. }));
     let mut pause = None;
@@ -195,7 +196,7 @@ fn next(world: &World, context: &Context<'_>) -> Result<Action, Violation> {
         }
     }
     let ms = pause.map(|pause| pause.as_millis()).and_then(|ms| u32::try_from(ms + ms / 200 + 1).ok());
-    // Nobody waits for anything.
+    // No agent waits for anything.
     ms.map(Action::Pass).ok_or_else(|| "D: whoever is left does nothing any more".into())
 }
 

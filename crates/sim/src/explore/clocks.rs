@@ -7,12 +7,12 @@ use dynamo_lock_protocol::ClockReading;
 pub const EPOCH_MS: u64 = 1_700_000_000_000;
 const BOOT_NS: u64 = 1_000_000_000_000_000;
 
-/// How a host's clocks go.
+/// Deviations of a host's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clocks {
     /// All clocks, thousandths fast (A2: −5 to 5).
     pub rate: i64,
-    /// What the boot clock is slewed by besides (chrony: up to 80).
+    /// Slew of the boot clock in thousandths, on top of the rate (chrony: up to 80).
     pub slew: i64,
     /// The wall clock's offset.
     pub wall_ms: i64,
@@ -29,7 +29,7 @@ pub fn read(clocks: &Clocks, real_ms: u64, frozen_ms: u64, slept_ms: u64) -> Clo
     }
 }
 
-/// A reading moved by so many milliseconds: for mutants.
+/// Returns a reading moved by this number of milliseconds. Only for mutants.
 pub fn moved(at: ClockReading, ms: i64) -> ClockReading {
     ClockReading {
         boot_ns: at.boot_ns.saturating_add_signed(ms * 1_000_000),

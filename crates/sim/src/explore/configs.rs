@@ -32,7 +32,7 @@ fn ticks(step_ms: u64, until_ms: u64) -> Vec<u64> {
 }
 
 fn config(name: &'static str, about: &'static str, grid: Vec<u64>, clients: Vec<Client>, budget: Budget) -> Config {
-    Config { name, about, grid, clients, budget, dates: Vec::new(), legacy: None, jump_ms: 0 }
+    Config { name, about, grid, clients, budget, dates: Vec::new(), legacy: None, hold_keys: false, jump_ms: 0 }
 }
 
 /// All configurations, the quick ones first.
@@ -40,6 +40,8 @@ pub fn all() -> Vec<Config> {
     let mut all = clocks();
     all.extend(faults());
     all.extend(service());
+    all.extend(holds());
+    all.extend(inspections());
     all
 }
 
@@ -226,6 +228,98 @@ fn service() -> Vec<Config> {
                 ticks(3000, 9000),
                 vec![behind(-40_000, 12_000), client(1)],
                 Budget { delay: 1, legacy: 1, ..Budget::default() },
+            )
+        },
+    ]
+}
+
+fn holds() -> Vec<Config> {
+    let hold = |hold_ms| Client { hold_ms: Some(hold_ms), ..client(1) };
+    let behind = |wall_ms, client| Client { clocks: Clocks { wall_ms, ..Clocks::default() }, ..client };
+    vec![
+        config(
+            "hold-drops",
+            "a hold dropped at every await, a lost answer",
+            ticks(500, 2500),
+            vec![hold(2000), client(1)],
+            Budget { delay: 1, drops: 1, unknown: 1, late: 1, ..Budget::default() },
+        ),
+        Config {
+            dates: vec![None, Some(0)],
+            legacy: Some(Legacy { wall_ms: -10_000, lease_ms: 0 }),
+            ..config(
+                "hold-dates",
+                "a hold with responses without a date and a slow wall clock, beside the original client",
+                vec![0, 9000],
+                vec![behind(-40_000, hold(12_000)), client(1)],
+                Budget { legacy: 1, ..Budget::default() },
+            )
+        },
+        Config {
+            dates: vec![Some(0)],
+            jump_ms: 12_000,
+            ..config(
+                "hold-freeze",
+                "a host stands still in each step of a hold",
+                vec![0, 500],
+                vec![hold(2000), client(1)],
+                Budget { unknown: 1, freezes: 1, ..Budget::default() },
+            )
+        },
+        Config {
+            jump_ms: 1000,
+            ..config(
+                "hold-sleep",
+                "a host sleeps in each step of a hold",
+                ticks(1000, 2000),
+                vec![hold(2000), client(1)],
+                Budget { unknown: 1, sleeps: 1, ..Budget::default() },
+            )
+        },
+        Config {
+            hold_keys: true,
+            ..config(
+                "hold-key",
+                "a hold on a store whose clients share the clocks of one machine",
+                vec![0, 500, 2000, 5500],
+                vec![hold(2000), client(1)],
+                Budget { delay: 1, ..Budget::default() },
+            )
+        },
+    ]
+}
+
+fn inspections() -> Vec<Config> {
+    let behind = |client| Client { clocks: Clocks { wall_ms: -40_000, ..Clocks::default() }, ..client };
+    vec![
+        Config {
+            dates: vec![Some(-2), Some(2)],
+            ..config(
+                "inspect",
+                "inspections with dates two seconds off",
+                vec![0, 500, 9000],
+                vec![renewed(1), client(0)],
+                Budget { delay: 1, inspections: 1, ..Budget::default() },
+            )
+        },
+        Config {
+            dates: vec![None, Some(0)],
+            ..config(
+                "inspect-slow",
+                "inspections beside a slow wall clock, responses without a date",
+                vec![0, 500, 1000, 9000],
+                vec![behind(renewed(1)), client(0)],
+                Budget { delay: 1, inspections: 1, ..Budget::default() },
+            )
+        },
+        Config {
+            hold_keys: true,
+            ..config(
+                "inspect-key",
+                "inspections of a hold whose row contains its end",
+                vec![0, 500, 2000, 2500, 4000, 5500],
+                vec![Client { hold_ms: Some(2000), ..client(1) }, client(0)],
+                Budget { delay: 2, unknown: 1, inspections: 1, ..Budget::default() },
             )
         },
     ]

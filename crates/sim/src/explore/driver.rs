@@ -1,24 +1,26 @@
-//! What a client's tasks do: the loops of the library's `drive.rs`, one step at a time, over the product's machines.
+//! The tasks of a client: the loops of the library, one step at a time, over the machines of the protocol.
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, ClockReading, Entropy, Held, HeldStep, LockName, LossReason, Now, Op, OpKind, RecordVersion,
-    Release, ReleaseEnd, Renewal, Request, Revoke, Step, Target, Timing, WaitMode, attr,
+    Acquire, AcquireEnd, ClockReading, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hold, HoldEnd, LockName,
+    LossReason, Now, Op, OpKind, RecordVersion, Release, ReleaseEnd, Renewal, Request, Revoke, SentAt, Step, Target,
+    Timing, WaitMode, attr,
 };
 use std::time::Duration;
 
 use super::clocks::{self, Clocks, moved};
+use super::liveness;
 use super::service::Violation;
-use super::world::{Agent, Asked, Client, Closing, Config, Flight, Host, Machine, Shared, World};
+use super::world::{Agent, Asked, Client, Closing, Config, Flight, HoldTask, Host, Machine, Shared, World};
 use crate::mutants::{Fault, MutantConfig};
 
-/// What is the same in all states of one search.
+/// Parameters of one search.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     pub config: &'a Config,
     pub mutant: &'a MutantConfig,
 }
 
-/// For which call luck is meant: each has its own nonces.
+/// Call for which random bits are meant. Each call has its own, because a value must be used at most once.
 #[derive(Clone, Copy)]
 pub enum Luck {
     Next = 0,
@@ -28,7 +30,7 @@ pub enum Luck {
     Revoke = 4,
 }
 
-/// What came of asking a machine what to do.
+/// Result of one step of an agent.
 pub enum Did {
     /// Nothing to do before so much time passes or something arrives.
     Waits(Duration),
@@ -36,7 +38,7 @@ pub enum Did {
     Became(Option<Agent>),
 }
 
-/// Comes when nothing disturbs any more. Its clocks are as slow as A2 lets them be: nobody waits longer.
+/// A client that starts when nothing disturbs any more. Its clocks are as slow as A2 allows, so no client waits longer.
 const NEWCOMER: Client = Client {
     lease_ms: 1000,
     renewal: Renewal::Disabled,
@@ -72,15 +74,15 @@ impl Context<'_> {
         at
     }
 
-    /// The time as an agent is told it.
+    /// Returns the time that an agent receives. Mutants change it.
     pub fn agent_clock(&self, world: &World, agent: &Agent) -> ClockReading {
         let at = moved(self.clock(world, agent.host), -agent.lag_ms);
         match agent.machine {
             Machine::Acquire(_) if self.mutant.is(Fault::WaiterUsesLargerClock) => {
                 ClockReading { raw_ns: at.boot_ns, ..at }
             }
-            // Without the wall clock: it would count the suspension, too.
-            Machine::Held(_) | Machine::Settling(_) if self.mutant.is(Fault::HolderUsesSmallerClock) => {
+            // Without the wall clock, because it would count the suspension, too.
+            Machine::Held(_) | Machine::Hold(_) if self.mutant.is(Fault::HolderUsesSmallerClock) => {
                 let slept_ms = world.hosts[usize::from(agent.host)].slept_ms;
                 ClockReading { boot_ns: at.boot_ns.min(at.raw_ns), wall_ms: at.wall_ms - slept_ms, ..at }
             }
@@ -98,7 +100,7 @@ impl Context<'_> {
         Entropy { version, lease_id, jitter: 0 }
     }
 
-    /// Calls a machine with a time, the host's service clock and luck.
+    /// Calls a machine with a time, the host's service clock and random bits.
     pub fn call<T>(&self, world: &World, host: u8, at: ClockReading, luck: Luck, f: impl FnOnce(&Now<'_>) -> T) -> T {
         let entropy = self.luck(world, host, luck);
         let service = world.hosts[usize::from(host)].service.as_ref();
@@ -122,12 +124,29 @@ impl Context<'_> {
             liveness_key: None,
             wait_mode: client.wait_mode,
         };
-        let mut machine = Acquire::new(request, world.hosts[usize::from(host)].watch.clone());
-        if client.reads_first {
-            machine = machine.reading_first();
-        }
+        let watch = world.hosts[usize::from(host)].watch.clone();
+        let machine = match client.hold_ms.filter(|_| !self.mutant.is(Fault::HoldIsNotExtended)) {
+            Some(hold_ms) => self.begin_hold(world, host, request, Duration::from_millis(hold_ms)),
+            None if client.reads_first => Machine::Acquire(Acquire::new(request, watch).reading_first()),
+            None => Machine::Acquire(Acquire::new(request, watch)),
+        };
         world.host(host, |me| me.acquisitions -= 1);
-        world.agents.push(Shared::new(Agent::new(host, Machine::Acquire(machine))));
+        world.agents.push(Shared::new(Agent::new(host, machine)));
+    }
+
+    fn begin_hold(&self, world: &World, host: u8, request: Request, duration: Duration) -> Machine {
+        let (began, watch) = (self.clock(world, host), world.hosts[usize::from(host)].watch.clone());
+        let pad = if self.mutant.is(Fault::HoldKeyWithoutPad) { Duration::ZERO } else { EXPIRY_PAD };
+        let liveness_key = self.config.hold_keys.then(|| liveness::hold_key(began, duration + pad));
+        let request = Request { liveness_key, ..request };
+        let hold = self.call(world, host, began, Luck::Next, |now| Hold::new(request, duration, watch, now));
+        let hold = hold.unwrap_or_else(|error| panic!("configuration {}: {error}", self.config.name));
+        Machine::Hold(HoldTask { hold, began })
+    }
+
+    /// Starts an inspection.
+    pub fn inspect(&self, world: &mut World, host: u8) {
+        world.agents.push(Shared::new(Agent::new(host, Machine::Inspect)));
     }
 
     /// Asks an agent without a request under way what to do, and does it.
@@ -144,13 +163,14 @@ impl Context<'_> {
                 self.clean_up(world, host, release);
                 Ok(Did::Became(None))
             }
-            Machine::Settling(held) => {
-                if held.renewals() > 0 && held.check(at).is_none() {
-                    let held = held.clone();
-                    return self.report(world, agent, held);
-                }
-                self.step_held(world, agent, at)
+            Machine::DroppedHold(hold) => {
+                let release = self.call(world, host, at, Luck::Cancel, |now| hold.cancel(now));
+                self.clean_up(world, host, release);
+                Ok(Did::Became(None))
             }
+            Machine::Hold(_) => self.step_hold(world, agent, at),
+            Machine::Inspect => Ok(self.read(world, agent, at, true)),
+            Machine::Inspected => Ok(Did::Became(None)),
             Machine::Held(_) | Machine::Renewing(_) => self.step_held(world, agent, at),
             Machine::Release(closing) => {
                 match self.call(world, host, at, Luck::Next, |now| closing.release.next(now)) {
@@ -192,32 +212,72 @@ impl Context<'_> {
             match step {
                 Step::Pause(length) => return Ok(Did::Waits(length)),
                 Step::Write(op) => return Ok(self.send(world, agent, at, op)),
-                Step::Read { strong } => {
-                    agent.flight =
-                        Some(Flight { request: Asked::Read { strong }, sent: at, since: world.tick, answer: None });
+                Step::Read { strong } => return Ok(self.read(world, agent, at, strong)),
+                Step::CleanUp(release) => {
+                    // A step of its own, because the next one may be a pause, and a pause changes no state.
+                    self.clean_up(world, host, Some(release));
                     return Ok(Did::Became(Some(agent)));
                 }
-                Step::CleanUp(release) => self.clean_up(world, host, Some(release)),
                 Step::Done(AcquireEnd::Acquired(held)) => {
                     world.host(host, |me| me.watch = None);
-                    let Some(hold_ms) = self.client(host).hold_ms else {
-                        return self.report(world, agent, *held);
-                    };
-                    let mut held = *held;
-                    held.request_lease(Duration::from_millis(hold_ms));
-                    agent.machine = Machine::Settling(held);
-                    return Ok(Did::Became(Some(agent)));
+                    if self.client(host).hold_ms.is_some() {
+                        lasts(&held, self.client(host), at, at)?; // for a mutant only
+                    }
+                    return self.report(world, agent, *held);
                 }
                 Step::Done(_) => return Ok(Did::Became(None)),
             }
         }
     }
 
+    fn step_hold(&self, world: &mut World, mut agent: Agent, at: ClockReading) -> Result<Did, Violation> {
+        let host = agent.host;
+        loop {
+            let Machine::Hold(HoldTask { hold, began }) = &mut agent.machine else {
+                return Ok(Did::Waits(Duration::MAX));
+            };
+            let version = RecordVersion::from_random(self.luck(world, host, Luck::Next).version);
+            let step = self.call(world, host, at, Luck::Next, |now| hold.next(now));
+            if matches!(&step, Step::Write(op) if op.version == version) {
+                world.host(host, |me| me.used += 1);
+            }
+            match step {
+                Step::Pause(length) => return Ok(Did::Waits(length)),
+                Step::Write(op) => return Ok(self.send(world, agent, at, op)),
+                Step::Read { strong } => return Ok(self.read(world, agent, at, strong)),
+                Step::CleanUp(release) => {
+                    // A step of its own, because the next one may be a pause, and a pause changes no state.
+                    self.clean_up(world, host, Some(release));
+                    return Ok(Did::Became(Some(agent)));
+                }
+                Step::Done(HoldEnd::Held(held)) => {
+                    world.host(host, |me| me.watch = None);
+                    lasts(&held, self.client(host), *began, at)?;
+                    return self.report(world, agent, *held);
+                }
+                Step::Done(_) => return Ok(Did::Became(None)),
+            }
+        }
+    }
+
+    /// Returns whether a hold is about to be reported, so that a standstill from now on is outside A2.
+    pub fn is_about_to_report(&self, world: &World, agent: &Agent) -> bool {
+        let Machine::Hold(HoldTask { hold, .. }) = &agent.machine else { return false };
+        let at = self.agent_clock(world, agent);
+        let step = self.call(world, agent.host, at, Luck::Next, |now| hold.clone().next(now));
+        matches!(step, Step::Done(HoldEnd::Held(_)))
+    }
+
+    fn read(&self, world: &World, mut agent: Agent, at: ClockReading, strong: bool) -> Did {
+        agent.flight = Some(Flight { request: Asked::Read { strong }, sent: at, since: world.tick, answer: None });
+        Did::Became(Some(agent))
+    }
+
     fn step_held(&self, world: &mut World, mut agent: Agent, at: ClockReading) -> Result<Did, Violation> {
         let host = agent.host;
         let is_renewing = matches!(agent.machine, Machine::Renewing(_));
         let is_users = matches!(agent.machine, Machine::Held(_));
-        let (Machine::Held(held) | Machine::Settling(held) | Machine::Renewing(held)) = &mut agent.machine else {
+        let (Machine::Held(held) | Machine::Renewing(held)) = &mut agent.machine else {
             return Ok(Did::Waits(Duration::MAX));
         };
         if is_users && held.clone().check(at).is_some() && held.check(at) == already_lost(held) {
@@ -234,10 +294,6 @@ impl Context<'_> {
         }
         match renewal_seq {
             HeldStep::Sleep(length) => Ok(Did::Waits(length)),
-            HeldStep::Lost(_) if matches!(agent.machine, Machine::Settling(_)) => {
-                self.let_go(world, &agent);
-                Ok(Did::Became(None))
-            }
             HeldStep::Lost(_) if is_renewing => Ok(Did::Became(None)),
             HeldStep::Lost(_) => Ok(Did::Became(Some(agent))),
             HeldStep::Write(op) => {
@@ -273,7 +329,10 @@ impl Context<'_> {
 
     /// Ends a guard: its release goes on in the background.
     pub fn let_go(&self, world: &mut World, agent: &Agent) {
-        let (Machine::Held(held) | Machine::Settling(held)) = &agent.machine else { return };
+        let Machine::Held(held) = &agent.machine else { return };
+        if self.client(agent.host).hold_ms.is_some() {
+            return; // Nothing releases a hold.
+        }
         let mut held = held.clone();
         let at = self.agent_clock(world, agent);
         let was_lost = held.check(at).is_some();
@@ -287,18 +346,28 @@ impl Context<'_> {
         }
     }
 
-    /// Drops an acquire at an await, as the library's future is dropped.
+    /// Drops an acquire or a hold at an await, as the library's future is dropped.
     pub fn drop_acquire(&self, world: &mut World, mut agent: Agent) -> Option<Agent> {
         let at = self.agent_clock(world, &agent);
-        let Machine::Acquire(mut machine) = agent.machine else { return None };
         if self.mutant.is(Fault::DropWithoutCleanUp) {
             return None;
         }
-        if matches!(&agent.flight, Some(Flight { request: Asked::Write(_), .. })) {
-            agent.machine = Machine::Dropped(machine);
-            return Some(agent);
-        }
-        let release = self.call(world, agent.host, at, Luck::Cancel, |now| machine.cancel(now));
+        let writes = matches!(&agent.flight, Some(Flight { request: Asked::Write(_), .. }));
+        let release = match agent.machine {
+            Machine::Acquire(machine) if writes => {
+                agent.machine = Machine::Dropped(machine);
+                return Some(agent);
+            }
+            Machine::Hold(HoldTask { hold, .. }) if writes => {
+                agent.machine = Machine::DroppedHold(hold);
+                return Some(agent);
+            }
+            Machine::Acquire(mut machine) => self.call(world, agent.host, at, Luck::Cancel, |now| machine.cancel(now)),
+            Machine::Hold(HoldTask { mut hold, .. }) => {
+                self.call(world, agent.host, at, Luck::Cancel, |now| hold.cancel(now))
+            }
+            _ => return None,
+        };
         self.clean_up(world, agent.host, release);
         None
     }
@@ -314,7 +383,7 @@ impl Context<'_> {
         world.agents.push(Shared::new(Agent::new(host, Machine::Release(closing))));
     }
 
-    /// An operator who has read the row revokes what holds it, or frees it by force.
+    /// Revokes the present acquisition as an operator does after reading the row, optionally by force.
     pub fn revoke(&self, world: &mut World, force: bool) {
         let Some(token) = world.row.as_ref().and_then(|row| row.token()) else { return };
         let at = self.clock(world, 0);
@@ -328,12 +397,12 @@ fn name() -> LockName {
     LockName::new("lock").unwrap_or_else(|_| unreachable!())
 }
 
-/// What a host is called.
+/// Returns the name of a host.
 pub fn letter(host: u8) -> String {
     char::from(b'A' + host).to_string()
 }
 
-/// The reign of a guard: its condition names it.
+/// Returns the lease ID of a guard, which its condition contains.
 pub fn lease_id_of(held: &Held) -> String {
     use dynamo_lock_protocol::{Condition, Value};
     let Condition::All(all) = held.condition() else { return String::new() };
@@ -344,16 +413,26 @@ pub fn lease_id_of(held: &Held) -> String {
     lease_id.unwrap_or_default()
 }
 
-/// A guard that was told of its loss before says so without looking at the clock.
+/// Returns the loss that a guard has noticed before, without a look at the clock.
 fn already_lost(held: &Held) -> Option<LossReason> {
     held.clone().check(ClockReading { boot_ns: 0, raw_ns: 0, wall_ms: 0 })
 }
 
-/// E: what a release says is so.
+/// A hold that is reported is valid for its whole duration, counted from its request, less the margin of 1 % and 10 ms.
+fn lasts(held: &Held, client: &Client, began: ClockReading, at: ClockReading) -> Result<(), Violation> {
+    let hold_ms = client.hold_ms.unwrap_or_default();
+    let duration = Duration::from_millis(hold_ms - hold_ms / 100 - 10);
+    match held.clone().time_left(at) < Deadline::new(SentAt(began), duration).left(at) {
+        true => Err("H: a hold is reported whose row does not last for its duration".into()),
+        false => Ok(()),
+    }
+}
+
+/// Checks that the result of a release is true (E).
 fn released(world: &World, closing: &Closing, end: ReleaseEnd) -> Result<(), Violation> {
     let Some(token) = closing.token else { return Ok(()) };
     let landed = world.past.released.contains(&token);
-    // What a lost answer means is told by A, which force breaks.
+    // The meaning of a lost response follows from A, which a forced revocation breaks.
     let forced = token <= world.past.forced;
     match end {
         ReleaseEnd::Released if !landed && !forced => {

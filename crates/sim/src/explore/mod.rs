@@ -1,8 +1,8 @@
 //! Exhaustive exploration of small worlds: the protocol's own machines and its own `apply`, every order of events.
 //!
 //! A world has a handful of instants and a budget of faults, so that it ends. Within that, everything may happen at any
-//! time: [`actions`] lists it. [`properties`] and [`service`] say what must hold in every state, [`calm`] what must come
-//! of it once nothing disturbs, and the [mutants](crate::mutants) show that the search would notice.
+//! time: [`actions`] lists it. [`properties`] and [`service`] contain the properties of every state, [`calm`] those of its
+//! continuation without disturbance, and the [mutants](crate::mutants) show that the search would notice.
 
 pub mod actions;
 pub mod answers;
@@ -11,6 +11,7 @@ pub mod clocks;
 pub mod configs;
 pub mod driver;
 pub mod fingerprint;
+pub mod liveness;
 pub mod properties;
 pub mod search;
 pub mod service;
@@ -44,7 +45,7 @@ pub fn main(args: &[String]) -> ExitCode {
 fn usage() -> ExitCode {
     eprintln!("usage: dynamo-lock-sim explore [--all | CONFIG] [--mutant NAME]\n\nconfigurations:");
     for config in configs::all() {
-        eprintln!("  {:<10} {}", config.name, config.about);
+        eprintln!("  {:<12} {}", config.name, config.about);
     }
     ExitCode::from(64)
 }
@@ -68,7 +69,7 @@ fn explore(name: Option<&str>, mutant: MutantConfig) -> ExitCode {
     }
     let (mut states, mut good) = (0, true);
     println!(
-        "{:<10} {:>9} {:>11} {:>9} {:>5} {:>8}  result",
+        "{:<12} {:>9} {:>11} {:>9} {:>5} {:>8}  result",
         "config", "states", "transitions", "quiescent", "depth", "time"
     );
     for config in &configs {
@@ -89,7 +90,7 @@ fn report(config: &Config, found: &Found, took: Duration, mutant: &MutantConfig)
     };
     let Found { states, transitions, calms, depth, .. } = found;
     println!(
-        "{:<10} {states:>9} {transitions:>11} {calms:>9} {depth:>5} {:>7.1}s  {result}",
+        "{:<12} {states:>9} {transitions:>11} {calms:>9} {depth:>5} {:>7.1}s  {result}",
         config.name,
         took.as_secs_f64()
     );

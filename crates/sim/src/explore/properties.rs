@@ -1,4 +1,4 @@
-//! What holds in every state, whatever happened.
+//! Properties that hold in every state.
 
 use dynamo_lock_protocol::attr;
 
@@ -29,7 +29,7 @@ fn validities(world: &World, context: &Context<'_>) -> Option<Violation> {
     outdated.then(|| "C: a guard believes though an acquisition after its own was reported, and has ended".into())
 }
 
-/// Whether a request went astray or a host crashed, so that a row may be left behind.
+/// Returns whether a request went astray or a host crashed, because a row may be left behind then.
 pub fn is_astray(world: &World, context: &Context<'_>) -> bool {
     let (left, all) = (&world.left, &context.config.budget);
     let differs =
@@ -37,7 +37,7 @@ pub fn is_astray(world: &World, context: &Context<'_>) -> bool {
     world.calm.map_or(differs, |calm| calm.astray)
 }
 
-/// E: a client without any task holds nothing, unless a request went astray, it crashed, or its reign was revoked.
+/// E: a client without any task holds nothing, unless a request went astray, it crashed, or its lease was revoked.
 fn left_behind(world: &World, context: &Context<'_>) -> Option<Violation> {
     let row = world
         .row
@@ -45,6 +45,7 @@ fn left_behind(world: &World, context: &Context<'_>) -> Option<Violation> {
         .filter(|row| !is_astray(world, context) && service::is_held(row) && world.past.revoked.is_empty())?;
     let owner = row.text(attr::OWNER)?;
     let is_idle = |host: u8| !world.agents.iter().any(|agent| agent.host == host);
-    let host = (0..world.hosts.len() as u8).find(|host| letter(*host) == owner && is_idle(*host))?;
+    let forgets = |host: u8| world.calm.is_some() && context.client(host).hold_ms.is_some();
+    let host = (0..world.hosts.len() as u8).find(|host| letter(*host) == owner && is_idle(*host) && !forgets(*host))?;
     Some(format!("E: {} does nothing any more, no request went astray, and the row is still its own", letter(host)))
 }

@@ -11,10 +11,10 @@ use super::service::Violation;
 use super::world::World;
 
 const THREADS: usize = 2;
-/// Frontiers are worked off in slices of so many states, so that their successors fit the memory.
+/// Frontiers are worked off in slices of this number of states, so that their successors fit the memory.
 const SLICE: usize = 100_000;
 
-/// What a search has come to.
+/// Result of a search.
 #[derive(Debug)]
 pub struct Found {
     pub states: usize,
@@ -44,7 +44,7 @@ impl Hasher for Itself {
 
 pub type Visited = HashSet<u128, BuildHasherDefault<Itself>>;
 
-/// How a state was first reached.
+/// First way in which a state was reached.
 struct Origin {
     parent: u32,
     action: Action,

@@ -6,7 +6,7 @@ use super::clocks::EPOCH_MS;
 use super::world::{Config, Shared, World};
 use crate::mutants::MutantConfig;
 
-/// What went against a promise: one sentence.
+/// Description of a broken promise, in one sentence.
 pub type Violation = String;
 
 /// Applies a request to the row, and checks what the row may never do.
@@ -23,7 +23,7 @@ pub fn write(world: &mut World, mutant: &MutantConfig, op: &Op) -> Result<Outcom
     }
 }
 
-/// Replaces the row, whoever does it.
+/// Replaces the row.
 pub fn set_row(world: &mut World, row: Row) {
     let before = world.row.replace(Shared::new(row));
     if world.left.stale > 0 {
@@ -37,12 +37,12 @@ pub fn date(world: &World, config: &Config, off: Option<i64>) -> Option<ServiceD
     off.map(|off| ServiceDate(second.saturating_add_signed(off)))
 }
 
-/// The exact second, where answers tell the time.
+/// Returns the exact second if responses have a date.
 pub fn exact(world: &World, config: &Config) -> Option<ServiceDate> {
     date(world, config, (!config.dates.is_empty()).then_some(0))
 }
 
-/// Whether the service may delete the row, as idle for long.
+/// Returns whether the service may delete the row, because its `ttl` has passed.
 pub fn is_purgeable(world: &World, config: &Config) -> bool {
     let second = (EPOCH_MS + world.real_ms(config)) / 1000;
     world.row.as_ref().and_then(|row| row.whole(attr::TTL)).is_some_and(|on| on < second)
@@ -52,7 +52,7 @@ pub fn is_held(row: &Row) -> bool {
     row.whole(attr::EXPIRES_ON).is_some_and(|at| at > 0)
 }
 
-/// Whether the row is held by this reign, and with this token if it is known.
+/// Returns whether the row is held under this lease ID, and with this token if it is known.
 pub fn is_held_by(world: &World, lease_id: &str, token: Option<u64>) -> bool {
     world.row.as_ref().is_some_and(|row| {
         let same = token.is_none_or(|token| row.whole(attr::TOKEN) == Some(token));

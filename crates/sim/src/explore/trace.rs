@@ -50,6 +50,7 @@ fn tell(world: &World, action: Action, context: &Context<'_>) -> String {
         Action::Freeze(h) => format!("{} stands still, no clock of it counts", letter(h)),
         Action::Sleep(h) => format!("{} sleeps", letter(h)),
         Action::Force => "an operator frees by force what is held".into(),
+        Action::Inspect(h) => format!("{} inspects the lock", letter(h)),
         Action::Purge => "the service deletes the row, whose purgeOn has passed".into(),
         Action::Calm(fate) => match fate {
             Fate::Newcomer => format!("all processes end; {} asks, nothing disturbs", letter(context.newcomer())),
@@ -84,7 +85,9 @@ fn who(agent: &Agent) -> String {
     let what = match &agent.machine {
         Machine::Acquire(_) => "acquire",
         Machine::Dropped(_) => "dropped acquire",
-        Machine::Settling(_) => "hold",
+        Machine::Hold(_) => "hold",
+        Machine::DroppedHold(_) => "dropped hold",
+        Machine::Inspect | Machine::Inspected => "inspection",
         Machine::Held(_) => "guard",
         Machine::Release(closing) if closing.token.is_none() => "clean-up",
         Machine::Release(_) => "release",
@@ -129,7 +132,7 @@ fn show_op(op: &Op) -> String {
     }
 }
 
-/// `A3` is the fourth nonce of host A; a prime and a number tell for which call it was.
+/// Returns a short form of a random value: `A3` is the fourth of host A, and primes denote the call that it was for.
 fn nonce(text: &str) -> String {
     match u128::from_str_radix(text, 16) {
         Ok(bits) if bits >> 96 > 0 => {

@@ -1,10 +1,11 @@
-//! What a state of the model is made of.
+//! The state of the model.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use dynamo_lock_protocol::{
-    Acquire, ClockReading, Held, Op, Outcome, Release, Renewal, Revoke, Row, ServiceClock, ServiceDate, WaitMode, Watch,
+    Acquire, ClockReading, Held, Hold, Op, Outcome, Release, Renewal, Revoke, Row, ServiceClock, ServiceDate, WaitMode,
+    Watch,
 };
 
 use super::calm::Calm;
@@ -20,11 +21,13 @@ pub struct Config {
     pub grid: Vec<u64>,
     pub clients: Vec<Client>,
     pub budget: Budget,
-    /// What a `Date` may be away from the second of service time; `None`: an answer without one. Empty: the store has
+    /// Possible deviations of a `Date` from service time in seconds. `None` is a response without a date. Empty: the store has
     /// no service clock.
     pub dates: Vec<Option<i64>>,
     pub legacy: Option<Legacy>,
-    /// How long a freeze or a suspension lasts, ms.
+    /// Whether rows of holds have a liveness key, because all clients share the clocks of one machine.
+    pub hold_keys: bool,
+    /// Duration of a freeze or suspension, in milliseconds.
     pub jump_ms: u64,
 }
 
@@ -35,11 +38,11 @@ pub struct Client {
     pub renewal: Renewal,
     pub wait_mode: WaitMode,
     pub clocks: Clocks,
-    /// How often it acquires.
+    /// Number of acquisitions.
     pub acquisitions: u8,
     /// Every acquisition reads first.
     pub reads_first: bool,
-    /// After acquiring, one renewal makes the lease this long, and the guard is reported when that has landed.
+    /// Duration of the hold that the client acquires, in milliseconds. `None`: it acquires a guard.
     pub hold_ms: Option<u64>,
 }
 
@@ -50,10 +53,10 @@ pub struct Legacy {
     pub lease_ms: u64,
 }
 
-/// What may still go wrong.
+/// Number of faults that may still happen.
 #[derive(Clone, Copy, Debug, Default, Hash, PartialEq, Eq)]
 pub struct Budget {
-    /// Time passes though somebody could act, or is waiting for an answer.
+    /// Time passes although an agent could act or is waiting for a response.
     pub delay: u8,
     /// A request or its answer is lost, and the client knows no more than that.
     pub unknown: u8,
@@ -77,8 +80,10 @@ pub struct Budget {
     pub legacy: u8,
     /// An operator frees by force what is held.
     pub forces: u8,
-    /// The service deletes a row whose `purgeOn` has passed.
+    /// The service deletes a row whose `ttl` has passed.
     pub purges: u8,
+    /// A client inspects the lock.
+    pub inspections: u8,
 }
 
 /// A value with its fingerprint, shared between states.
@@ -133,7 +138,7 @@ pub struct World {
     pub before: Option<Shared<Row>>,
     pub hosts: Vec<Shared<Host>>,
     pub agents: Vec<Shared<Agent>>,
-    /// Requests that nobody waits for and that may still be applied.
+    /// Requests that were given up and that may still be applied.
     pub wire: Vec<Shared<Op>>,
     /// The version that the original client has seen to be over.
     pub legacy_saw: Option<String>,
@@ -143,22 +148,22 @@ pub struct World {
     pub calm: Option<Calm>,
 }
 
-/// What properties need to know of the past.
+/// Facts of the past that the properties need.
 #[derive(Clone, Debug, Default, Hash)]
 pub struct Past {
     /// The largest token that an acquisition reported.
     pub reported: u64,
-    /// Tokens whose release took effect.
+    /// Tokens with an applied release.
     pub released: Vec<u64>,
     /// Tokens that an operator revoked.
     pub revoked: Vec<u64>,
-    /// The largest token that was freed by force: reigns up to it are excepted from A, by name.
+    /// Largest token of a forced revocation. Acquisitions up to it are exempt from A.
     pub forced: u64,
     /// The original client was in.
     pub legacy: bool,
 }
 
-/// What a client keeps between acquisitions.
+/// State that a client keeps between acquisitions.
 #[derive(Clone, Debug, Hash)]
 pub struct Host {
     pub watch: Option<Watch>,
@@ -176,7 +181,7 @@ pub struct Agent {
     pub host: u8,
     pub machine: Machine,
     pub flight: Option<Flight>,
-    /// For mutants only: how far behind it is told the time, ms; when its operation was first sent, or its last answer came.
+    /// Only for mutants: lag of the time that it receives, in milliseconds, and a reading that it has noted.
     pub lag_ms: i64,
     pub noted: Option<ClockReading>,
 }
@@ -184,16 +189,29 @@ pub struct Agent {
 #[derive(Clone, Debug, Hash)]
 pub enum Machine {
     Acquire(Acquire),
-    /// Its future was dropped: the answer in flight is waited for, and what it took is given back.
+    /// A hold, until it is reported.
+    Hold(HoldTask),
+    /// An acquire with a dropped future: the response in flight is waited for, and the lock is given back.
     Dropped(Acquire),
-    /// Held, not reported: a hold's long renewal is under way.
-    Settling(Held),
-    /// Reported; also once it is lost, until the user lets go of it.
+    /// A hold with a dropped future.
+    DroppedHold(Hold),
+    /// An inspection, until its read is answered.
+    Inspect,
+    /// An inspection that has ended.
+    Inspected,
+    /// A reported guard or hold; also once it is lost, until the user drops it.
     Held(Held),
     Release(Closing),
     Revoke(Revoke),
     /// For a mutant only: renewals of what was let go of.
     Renewing(Held),
+}
+
+/// A hold, and the time at which its user requested it.
+#[derive(Clone, Debug, Hash)]
+pub struct HoldTask {
+    pub hold: Hold,
+    pub began: ClockReading,
 }
 
 /// A release, with what it was of.
@@ -287,8 +305,8 @@ impl Agent {
         Self { host, machine, flight: None, lag_ms: 0, noted: None }
     }
 
-    /// Whether it is what the user of the client waits for or holds.
+    /// Returns whether this is the task that the user of the client waits for or holds.
     pub fn is_main(&self) -> bool {
-        matches!(self.machine, Machine::Acquire(_) | Machine::Settling(_) | Machine::Held(_))
+        matches!(self.machine, Machine::Acquire(_) | Machine::Hold(_) | Machine::Held(_))
     }
 }

@@ -139,8 +139,6 @@ pub enum Fault {
     ReaderDateAhead(u64),
     /// §5: a reader ignores dates.
     ReaderIgnoresDates,
-    /// §5: the times of request and answer of a sample of the service clock are swapped.
-    SampleSwapped,
     /// R6: an answer without a date counts as one with a date long ago.
     DatelessConfirms,
     /// An answer after the deadline counts as if it had arrived when the request was sent.
@@ -159,6 +157,11 @@ pub enum Fault {
     UnknownReleaseIsThrottled,
     /// A task goes on renewing a guard that was dropped.
     RenewsAfterRelease,
+
+    /// A hold is reported when its lock is acquired, without an extension.
+    HoldIsNotExtended,
+    /// The liveness key of a hold has no pad for the time until its acquire is sent.
+    HoldKeyWithoutPad,
 
     // Worlds: faults of the environment of a client.
     /// A4: the dates of one service host are 10 s fast, those of another 10 s slow.
@@ -183,7 +186,7 @@ pub enum Fault {
     RandomRepeats,
     /// The clients tolerate this number of milliseconds of skew of legacy clients.
     LegacySkew(u64),
-    /// The pauses between polls are twice as long.
+    /// The pauses between polls are 2 to 4 seconds long.
     SlowPolls,
     /// §5: a store that answers that it has written has now and then written nothing.
     StoreForgets,

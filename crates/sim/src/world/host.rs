@@ -309,7 +309,7 @@ impl Clock for ProcessEnv {
     fn now(&self) -> ClockReading {
         let (world, mut at) = (&self.0.world, self.0.host.clock(&self.0.world));
         match world.mutant.fault {
-            Some(Fault::WallJumpsNotCounted) => at.wall_ms = EPOCH_MS + (at.boot_ns - BOOT_NS) / 1_000_000,
+            Some(Fault::WallJumpsNotCounted) => at.wall_ms = EPOCH_MS + at.boot_ns.saturating_sub(BOOT_NS) / 1_000_000,
             Some(Fault::WallExtends) => {
                 let wall_ns = BOOT_NS.saturating_add_signed((at.wall_ms as i64 - EPOCH_MS as i64) * 1_000_000);
                 (at.boot_ns, at.raw_ns) = (at.boot_ns.min(wall_ns), at.raw_ns.min(wall_ns));

@@ -33,7 +33,7 @@ enum Defect {
     WritesOnOldCopy,
     /// Evaluates the condition and writes in two steps.
     YieldsBetweenReadAndWrite,
-    /// As before, for renewals only.
+    /// Like `YieldsBetweenReadAndWrite`, for renewals only.
     YieldsBeforeRenewal,
     /// Returns the row from before the write.
     ReturnsOldRowAsApplied,

@@ -1,20 +1,20 @@
-//! The DynamoDB store: on an in-process DynamoDB, whose requests are checked, and on a server over HTTP.
+//! The DynamoDB store, on an in-process DynamoDB that records requests, and on a server over HTTP.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::base64;
 use dynamo_lock::conformance::{InsertError, Options, run};
 use dynamo_lock::simulation::{Random, SystemRandom};
-use dynamo_lock::store::{Answer, BoxFuture, Consistency, Page};
-use dynamo_lock::{DynamoDb, LockName, Store, TableOptions};
-use dynamo_lock_protocol::{Op, Outcome, Row, Value, attr};
+use dynamo_lock::store::{BoxFuture, Consistency};
+use dynamo_lock::{DynamoDb, LockName, TableOptions};
+use dynamo_lock_protocol::{Row, Value, attr};
 use serde_json::{Value as Json, json};
 
 use crate::conformance::TestStore;
-use test_support::{LocalDynamoDb, Request, skip};
+use test_support::{LocalDynamoDb, ObservedStore, Request, skip};
 
 const TABLE: &str = "Lock";
 
@@ -32,33 +32,13 @@ enum Call {
     List,
 }
 
-/// A store that records its calls. Clones share the record.
-#[derive(Clone, Debug)]
-struct RecordingStore {
-    store: DynamoDb,
-    calls: Arc<Mutex<Vec<Call>>>,
-}
-
-impl RecordingStore {
-    fn record(&self, call: Call) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
-    }
-}
-
-impl Store for RecordingStore {
-    fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
-        self.record(Call::Read(consistency));
-        self.store.read(name, consistency)
-    }
-
-    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
-        self.record(Call::Write);
-        self.store.write(op)
-    }
-
-    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
-        self.record(Call::List);
-        self.store.list(after)
+impl From<test_support::Call> for Call {
+    fn from(call: test_support::Call) -> Self {
+        match call {
+            test_support::Call::Read(_, consistency) => Self::Read(consistency),
+            test_support::Call::Write(_) => Self::Write,
+            test_support::Call::List => Self::List,
+        }
     }
 }
 
@@ -96,15 +76,20 @@ fn check_one_request_each(calls: &[Call], requests: &[Request]) -> Result<(), St
 #[tokio::test]
 async fn dynamodb_conforms_with_one_request_per_call() {
     let server = LocalDynamoDb::new();
-    let store = RecordingStore { store: server.store(TABLE).await, calls: Arc::default() };
-    let other = RecordingStore { store: DynamoDb::new(server.client(), TABLE), calls: store.calls.clone() };
-    let (calls, rows) = (store.calls.clone(), server.clone());
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let recorded = |store: DynamoDb| {
+        let calls = calls.clone();
+        Arc::new(ObservedStore::new(store, move |call| calls.lock().unwrap().push(Call::from(call))))
+    };
+    let store = recorded(server.store(TABLE).await);
+    let other = recorded(DynamoDb::new(server.client(), TABLE));
+    let rows = server.clone();
     let insert_raw = move |name: LockName, row: Option<Row>| -> BoxFuture<'static, Result<(), InsertError>> {
         rows.set_row(TABLE, name.as_str(), row.as_ref());
         Box::pin(async { Ok(()) })
     };
-    run(&TestStore { store: Arc::new(store), other: Arc::new(other), insert_raw }, options()).await.assert_passed();
-    let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+    run(&TestStore { store, other, insert_raw }, options()).await.assert_passed();
+    let calls = calls.lock().unwrap();
     for kind in [Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual), Call::Write, Call::List] {
         assert!(calls.contains(&kind), "{kind:?}");
     }

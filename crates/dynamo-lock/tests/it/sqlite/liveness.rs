@@ -2,15 +2,15 @@
 
 use crate::sqlite::child_process::{Child, temporary};
 use crate::sqlite::process_holders::{AdvancedClock, HOUR, Orphan, Waiter, client, live_file, signal, start, wait_for};
-use dynamo_lock::store::{Answer, BoxFuture, Consistency, Liveness, Op, Outcome, Page, Row};
-use dynamo_lock::{Client, Guard, HoldError, Inspection, LockName, LossReason, Renewal, Sqlite, Store};
+use dynamo_lock::store::Liveness;
+use dynamo_lock::{Client, Guard, HoldError, Inspection, LossReason, Renewal, Sqlite, Store};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
-use test_support::skip;
+use test_support::{Call, ObservedStore, skip};
 
 #[tokio::test]
 async fn lock_of_killed_process_is_taken_over_at_once() {
@@ -74,26 +74,6 @@ async fn control_child_without_liveness_lock_keeps_no_lock() {
     assert!(waiter.try_acquire().await.is_some(), "though process {} is alive", orphan.0);
 }
 
-/// A store whose writes take four seconds on the clock of its client.
-#[derive(Debug)]
-struct SlowStore(Sqlite, AdvancedClock);
-
-impl Store for SlowStore {
-    fn read<'a>(&'a self, name: &'a LockName, how: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
-        self.0.read(name, how)
-    }
-    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
-        self.1.advance(Duration::from_secs(4));
-        self.0.write(op)
-    }
-    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
-        self.0.list(after)
-    }
-    fn hold_liveness_key(&self, duration: Duration) -> Option<String> {
-        self.0.hold_liveness_key(duration)
-    }
-}
-
 /// Lesson 44.
 #[tokio::test]
 async fn hold_outlives_its_process() {
@@ -120,12 +100,17 @@ async fn expired_hold_is_acquired_on_first_attempt() {
     held().hold(Duration::from_secs(1)).await.expect("expired");
 }
 
-/// Its writes take longer than a hold may take to begin. Other clients must not have to wait for it.
+/// Each write takes four seconds, which is longer than a hold may take to begin. Other clients must not have to wait for this hold.
 #[tokio::test]
 async fn hold_with_slow_writes_fails_and_is_released() {
     let (_directory, path) = temporary();
     let clock = AdvancedClock::default();
-    let store = SlowStore(Sqlite::open(&path).expect("opens"), clock.clone());
+    let observed = clock.clone();
+    let store = ObservedStore::new(Sqlite::open(&path).expect("opens"), move |call| {
+        if matches!(call, Call::Write(_)) {
+            observed.advance(Duration::from_secs(4));
+        }
+    });
     let client = Client::builder(store).lease(HOUR).clock(clock).build().expect("a client");
     let held = client.lock("orders").expect("a lock").hold(Duration::from_secs(60)).await;
     assert!(matches!(&held, Err(HoldError::Lost(lost)) if lost.reason == LossReason::Expired), "{held:?}");

@@ -92,10 +92,10 @@ fn newer_format_and_missing_table_are_refused() {
     ] {
         let (directory, path) = temporary();
         drop(Sqlite::open(&path).expect("opens"));
-        // The thread of the store closes the database, which removes the log.
+        // The thread of the store closes the database, which removes the log and then its index.
         execute(&path, sql);
         let _ = rusqlite::Connection::open(&path).and_then(|c| c.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
-        let is_removed = || !directory.path().join("locks.db-wal").exists();
+        let is_removed = || ["wal", "shm"].iter().all(|end| !directory.path().join(format!("locks.db-{end}")).exists());
         for _ in 0..1000 {
             if is_removed() {
                 break;

@@ -1,10 +1,9 @@
-//! Holders in other processes, and a waiter whose clock can be put forward.
+//! Holders in other processes, and a waiter with a clock that can be put forward.
 
 use crate::sqlite::child_process::{Child, lock_name, print};
 use dynamo_lock::simulation::{Clock, ClockReading, SystemClock};
-use dynamo_lock::store::{Answer, Consistency};
-use dynamo_lock::store::{BoxFuture, Liveness, Op, Outcome, Page, Row, attr};
-use dynamo_lock::{Client, Guard, LockName, Sqlite, Store};
+use dynamo_lock::store::{BoxFuture, Consistency, Liveness, attr};
+use dynamo_lock::{Client, Guard, Sqlite, Store};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use test_support::ObservedStore;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
@@ -137,30 +137,6 @@ impl Clock for AdvancedClock {
     }
 }
 
-/// A store that counts its requests.
-#[derive(Debug)]
-struct CountingStore(Sqlite, Arc<AtomicU64>);
-
-impl Store for CountingStore {
-    fn read<'a>(&'a self, name: &'a LockName, how: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.read(name, how)
-    }
-    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.write(op)
-    }
-    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
-        self.0.list(after)
-    }
-    fn liveness_key(&self) -> Option<&str> {
-        self.0.liveness_key()
-    }
-    fn liveness(&self, liveness_key: &str) -> Liveness {
-        self.0.liveness(liveness_key)
-    }
-}
-
 /// A client that wants the lock, with a clock that can be put forward.
 pub struct Waiter {
     pub store: Sqlite,
@@ -171,8 +147,10 @@ pub struct Waiter {
 
 impl Waiter {
     pub fn new(path: &Path) -> Self {
-        let (store, clock, requests) = (Sqlite::open(path).expect("opens"), AdvancedClock::default(), Arc::default());
-        let counting = CountingStore(store.clone(), Arc::clone(&requests));
+        let (store, clock) = (Sqlite::open(path).expect("opens"), AdvancedClock::default());
+        let requests = Arc::new(AtomicU64::new(0));
+        let counter = requests.clone();
+        let counting = ObservedStore::new(store.clone(), move |_| _ = counter.fetch_add(1, Ordering::Relaxed));
         let client = Client::builder(counting).lease(HOUR).clock(clock.clone()).build().expect("a client");
         Self { store, client, clock, requests }
     }

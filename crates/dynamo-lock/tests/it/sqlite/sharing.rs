@@ -1,4 +1,4 @@
-//! One database for several users: a directory that belongs to a group.
+//! A database for several users, in a directory that belongs to a group.
 
 use crate::sqlite::child_process::Child;
 use dynamo_lock::Sqlite;

@@ -22,8 +22,7 @@ impl Process {
         let builder = Client::builder(self.store(lease));
         let builder = match self.world.mutant.fault {
             Some(Fault::LegacySkew(ms)) => builder.legacy_skew(Duration::from_millis(ms)),
-            // Twice the default.
-            Some(Fault::SlowPolls) => builder.poll(lease / 20..=lease / 10),
+            Some(Fault::SlowPolls) => builder.poll(Duration::from_secs(2)..=Duration::from_secs(4)),
             _ => builder,
         };
         builder
