@@ -1,4 +1,4 @@
-//! Never does anything live that the command has started while the lock is free or somebody else's: whatever is done
+//! No descendant of the command is alive while the lock is free or held by another client, whatever is done
 //! to `dynamo-lock run`, whatever the command has started, with a terminal and without.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods)] // the kernel's clocks and the server's are real, so the tests wait for real
@@ -84,7 +84,7 @@ struct Cell {
 /// What came of a cell.
 #[derive(Debug, PartialEq)]
 enum Came {
-    /// Somebody else had the lock in the end.
+    /// Another client held the lock in the end.
     Passed,
     /// The lock was kept to the end, and so did something live for which it was.
     Kept,
@@ -155,8 +155,8 @@ fn supervisor(wrapper: i32) -> i32 {
     pids.find(is_it).expect("it has one")
 }
 
-/// Looks every 50 ms until two leases after somebody else has the lock, or if nobody gets it two leases after now. Fails
-/// if anything lives once somebody else has it.
+/// Looks every 50 ms until two leases after another client has acquired the lock, or until two leases from now if none
+/// does. Fails if a descendant is alive while another client holds the lock.
 fn observe(marked: &Marked, mut others_have_it: impl FnMut() -> bool) -> Result<Came, String> {
     let mut until = Instant::now() + 2 * LEASE;
     let mut passed = false;
@@ -167,12 +167,12 @@ fn observe(marked: &Marked, mut others_have_it: impl FnMut() -> bool) -> Result<
         }
         let alive = marked.alive();
         match (passed, alive.is_empty()) {
-            (true, false) => return Err(format!("{alive:?} live though somebody else has the lock")),
+            (true, false) => return Err(format!("{alive:?} live though another client holds the lock")),
             (true, true) if Instant::now() >= until => return Ok(Came::Passed),
             (false, false) if Instant::now() >= until => return Ok(Came::Kept),
-            // Nothing lives: it must become somebody else's.
+            // No descendant is alive, so another client must acquire the lock.
             (false, true) if dead_since.get_or_insert_with(Instant::now).elapsed() > 30 * LEASE => {
-                return Err("nobody gets the lock though nothing lives for which it is kept".to_owned());
+                return Err("no client acquires the lock although no descendant is alive".to_owned());
             }
             _ => {}
         }
@@ -180,7 +180,7 @@ fn observe(marked: &Marked, mut others_have_it: impl FnMut() -> bool) -> Result<
     }
 }
 
-/// Somebody else who wants the lock, and keeps it until this is dropped.
+/// Another client that waits for the lock and holds it until this value is dropped.
 struct Contender {
     has_it: Arc<AtomicBool>,
     done: Arc<AtomicBool>,
@@ -289,7 +289,7 @@ fn live_through(cells: Vec<Cell>) {
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {all}: {failed:#?}", failed.len());
     let (passed, kept) = (passed.into_inner(), kept.into_inner());
-    println!("{all} cells: somebody else had the lock in {passed}, it was kept for what lived in {kept}");
+    println!("{all} cells: another client acquired the lock in {passed}, living descendants kept it in {kept}");
     assert!(passed >= all / 2, "{passed} of {all}");
 }
 

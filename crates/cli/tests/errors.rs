@@ -108,14 +108,15 @@ fn failing_or_foreign_server_exits_69() {
     all_say(&answering("404 Not Found", "<html>"), 69, &["HTTP 404", "check the endpoint"]);
 }
 
-/// A port at which nobody listens.
-fn nobody() -> u16 {
+/// Returns a port at which no server listens.
+fn closed_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port()
 }
 
 #[test]
 fn refused_connection_exits_69_even_without_wait_limit() {
-    let place = Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", nobody()));
+    let place =
+        Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", closed_port()));
     all_say(&place, 69, &["the connection was refused", "check that a server listens"]);
     for wait_mode in [["-w", "1"], ["-w", "0"]] {
         let arguments = [&["run", "--lease", "1"], &wait_mode[..], &["a", "true"]].concat();
@@ -151,7 +152,8 @@ fn missing_region_exits_78() {
     let place = Place::with_store("dynamodb://Lock");
     all_say(&place, 78, &["no AWS Region is configured", "set AWS_REGION", "?region="]);
     // The control: a Region in the environment is enough to get on.
-    let set = [("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://127.0.0.1:{}", nobody()))];
+    let set =
+        [("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://127.0.0.1:{}", closed_port()))];
     says(run_with(&place, ALL[1], &set, &[]), 69, &["refused"]);
 }
 
@@ -229,7 +231,8 @@ fn symbolic_link_exits_78() {
 #[test]
 fn foreign_file_exits_78_and_stays_unchanged() {
     let place = Place::new();
-    let letter = "somebody's letters, much longer than a header of a hundred bytes, as far as one can tell from here\n";
+    let letter =
+        "private letters, much longer than the header of a database file, which has a hundred bytes, and more\n";
     std::fs::write(place.path("locks.db"), letter).expect("a file");
     embedded_says(&place, 78, &["is no SQLite database", "name another file"]);
     assert_eq!(place.read("locks.db"), letter);
@@ -282,7 +285,7 @@ fn full_disk_exits_69_without_running_command() {
     let place = Place::new();
     place.run(&["ls"]).ends_with(0);
     let run = ["run", "--lease", "1", "a", "touch", "ran"];
-    // It is said at COMMIT, after which nobody can be sure.
+    // The error comes at COMMIT, so that the outcome is unknown.
     says(on_faulty_disk(&place, "full", &run), 69, &["has stored the write: database or disk is full", "free space"]);
     assert!(!place.path("ran").exists());
 }

@@ -107,7 +107,7 @@ impl Drop for Shell<'_> {
     }
 }
 
-/// Waits until somebody has noted a number there.
+/// Waits until the file contains a number.
 fn note(place: &Place, file: &str) -> i32 {
     until("a number is noted", || place.read(file).ends_with('\n'));
     place.read(file).trim().parse().expect("a number")
@@ -322,7 +322,7 @@ fn continue_signal_reaches_processes_that_run_stopped() {
     stop();
     writeln!(ours, "continue").expect("it listens");
     until("it goes on", || !is_stopped(worker));
-    // Whoever is stopped by a word after that goes on by the next, wherever it is.
+    // A process that is stopped by a signal later continues after the next SIGCONT, in whatever session it is.
     writeln!(ours, "stop").expect("it listens");
     until("it is stopped", || is_stopped(worker));
     kill(Pid::from_raw(reader), Signal::SIGKILL).expect("it lives");
@@ -332,7 +332,7 @@ fn continue_signal_reaches_processes_that_run_stopped() {
     until("it is ended", || state(worker).is_none());
 }
 
-/// As by `ssh -t host dynamo-lock run …`: there the kernel stops nobody.
+/// As in `ssh -t host dynamo-lock run …`: without a shell for job control, the kernel stops no process.
 #[test]
 fn ctrl_z_without_shell_stops_no_process() {
     let place = Place::new();

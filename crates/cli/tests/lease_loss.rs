@@ -40,8 +40,8 @@ fn child_gets_term_then_kill_before_lease_ends() {
     let running = start_stubborn(&place, &["--lease", "8"]);
     let child = pid(&place);
     let database = rusqlite::Connection::open(place.path("locks.db")).expect("the database");
-    database.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes for long");
-    // While nobody can write, nobody can take the lock over: what is shown here is that no request is waited for.
+    database.execute_batch("BEGIN IMMEDIATE").expect("no other process writes for long");
+    // While no process can write, none can take the lock over. The test shows that `run` waits for no request.
     until("the child is ended", || state(child).is_none());
     assert_eq!(place.read("asked"), "TERM\n");
     ended_for_the_locks_sake(&place, running.end(), child);
@@ -83,7 +83,7 @@ fn revoked_run_ends_child_before_next_acquisition() {
     assert_eq!(place.read("asked"), "TERM\n");
 }
 
-/// Revokes the reign that holds lock `a`.
+/// Revokes the acquisition that holds lock `a`.
 fn revoke(place: &Place) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -141,7 +141,7 @@ fn child_stopped_past_lease_does_not_continue() {
     ended_for_the_locks_sake(&place, running.end(), child);
 }
 
-/// The embedded store: the kernel tells who lives, so nobody waits for the lease of the dead.
+/// On the embedded store the kernel reports that the holder has ended, so other clients do not wait for its lease.
 #[test]
 fn lock_of_killed_wrapper_is_acquired_at_once() {
     let place = Place::new();
@@ -154,7 +154,7 @@ fn lock_of_killed_wrapper_is_acquired_at_once() {
     drop(running);
 }
 
-/// What the command has left lives on, in a session of its own, if nobody is there to end it.
+/// A descendant in a session of its own survives if both wrapper and supervisor are killed.
 fn start_with_something_left(place: &Place) -> (Running, i32) {
     let script = "setsid sh -c 'echo $$ > tmp; mv tmp ready; exec sleep 1000' & wait";
     let running = place.start(&["run", "--lease", "1", "a", "-c", script]);

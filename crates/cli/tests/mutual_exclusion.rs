@@ -137,7 +137,7 @@ fn survive_kills(name: &str) {
     assert!(told.len() >= KILLS, "too few got in between the kills: {told:?}");
     // Values rise strictly with tokens: no two wrote the same value, and none wrote from what a later one had replaced.
     assert!(by_token.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1), "{by_token:?}");
-    assert_eq!(count(&place), told.len(), "increments were lost, or made by nobody");
+    assert_eq!(count(&place), told.len(), "increments were lost, or made by a run that did not report success");
 }
 
 /// (value, token) of a run that says it worked. None may fail: a crash of others is no error.

@@ -223,7 +223,7 @@ fn full() -> (PipeReader, PipeWriter) {
 fn unread_stderr_does_not_delay_lock() {
     let place = Place::new();
     let holder = place.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done"]);
-    // Three leases long there is somebody left, which is said after one.
+    // A descendant lives for three leases; it is reported after one.
     let script = "setsid -f sh -c 'sleep 3; touch done'; exit 3";
     let mut command = place.command(&["run", "--lease", "1", "a", "-c", script]);
     let (_reader, writer) = full();
@@ -246,7 +246,7 @@ fn failing_supervisor_ends_with_unread_stderr() {
     Running::of(command).end().ends_with(1);
 }
 
-/// A terminal that has room for a little, and whose other end nobody reads.
+/// A terminal with a small buffer whose other end is not read.
 fn stalled() -> (OwnedFd, OwnedFd) {
     let terminal = nix::pty::openpty(None, None).expect("a terminal");
     let (ours, theirs) = (terminal.master, terminal.slave);

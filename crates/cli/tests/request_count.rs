@@ -121,7 +121,7 @@ fn expired_lock_is_acquired_in_three_requests() {
     // Its release is one more.
     let acquired = &requests[..requests.len() - 1];
     assert!(acquired.len() <= 3, "{acquired:?}");
-    let _ = writeln!(std::io::stdout(), "a long-dead lock was acquired in {} requests: {acquired:?}", acquired.len());
+    let _ = writeln!(std::io::stdout(), "an expired lock was acquired in {} requests: {acquired:?}", acquired.len());
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn real_time_signal_exits_128_plus_number() {
     let place = Place::new();
     place.run(&["run", "a", "-c", "kill -34 $$"]).ends_with(162);
     place.run(&["run", "a", "-c", "kill -64 $$"]).ends_with(192);
-    // One that ends what the command has left is nobody else's.
+    // A signal that ends the remaining descendants is reported for them alone.
     let script = "setsid -f sh -c 'echo $$ > tmp; mv tmp left; kill -34 $$'; \
         until [ -e left ] && [ ! -e /proc/$(cat left) ]; do sleep 0.05; done; exit 3";
     place.run(&["run", "a", "-c", script]).ends_with(3);
@@ -120,7 +120,7 @@ fn held_lock_exit_code_can_be_chosen_or_run_skipped() {
     }
     assert_eq!(place.run(&["run", "-q", "-n", "a", "true"]).ends_with(75).stderr, "");
     assert!(!place.path("ran").exists());
-    // The control: --skip runs what nobody else holds.
+    // Control: --skip runs the command if the lock is free.
     place.run(&["run", "--skip", "b", "-c", "exit 5"]).ends_with(5);
 }
 

@@ -47,7 +47,7 @@ fn remaining_descendant_keeps_lock_and_is_reported() {
 struct Anybody<'a>(&'a Place);
 
 impl<'a> Anybody<'a> {
-    /// `None`, and said so, if nobody but root can be had.
+    /// Returns `None` and reports that the test is skipped if no other user than root can run the program.
     fn at(place: &'a Place) -> Option<Self> {
         let anybody = Self(place);
         let tried = anybody.run(PROGRAM, &["--version"]).status();
@@ -56,8 +56,10 @@ impl<'a> Anybody<'a> {
         }
         let may = tried.is_ok_and(|status| status.success());
         if !may {
-            let _ =
-                writeln!(std::io::stdout(), "SKIPPED: this is root, and nobody else can run {PROGRAM} by `setpriv`");
+            let _ = writeln!(
+                std::io::stdout(),
+                "SKIPPED: this is root, and no other user can run {PROGRAM} with `setpriv`"
+            );
         }
         may.then_some(anybody)
     }
@@ -141,11 +143,11 @@ fn signal_that_ended_command_is_reported() {
     let place = Place::new();
     let (running, _) = start(&place, &["--max-hold", "3"]);
     assert!(running.end().ends_with(76).stderr.contains("--max-hold"));
-    // Not --max-hold, which is far away, but a store that nobody can write to.
+    // The cause is not --max-hold, which is far away, but a store that no process can write to.
     let place = Place::new();
     let (running, _) = start(&place, &["--max-hold", "1h", "--lease", "3"]);
     let database = rusqlite::Connection::open(place.path("locks.db")).expect("the database");
-    database.execute_batch("BEGIN IMMEDIATE").expect("nobody else writes for long");
+    database.execute_batch("BEGIN IMMEDIATE").expect("no other process writes for long");
     until("the command is asked", || place.read("asked") == "TERM\n");
     until("it is killed", || state(pid(&place)).is_none());
     database.execute_batch("COMMIT").expect("ours");
@@ -247,7 +249,7 @@ fn fast_forking_process_is_ended() {
         std::fs::write(place.path("hop.py"), program).expect("a file");
         let running = place.start(&["run", "a", "-c", "setsid -f python3 hop.py; exec sleep 1000"]);
         place.within("kill", &["-KILL", children(running.pid()).trim()]).status().expect("kill is there");
-        // With its output, which all share: whoever lives on has ended by then, and said so.
+        // Waits for the end of the output, which all processes share, so all of them have ended by then.
         running.end().ends_with(76);
         assert!(!place.path("survived").exists());
     }
@@ -385,7 +387,7 @@ fn inside(flags: &[&str]) -> Option<impl Fn(&Place, &[&str]) -> Command> {
     })
 }
 
-/// As in a container, where nobody else is to reap what is left.
+/// As in a container, where no other process reaps orphans.
 #[test]
 fn run_as_pid_1_forwards_signals_and_reaps_all() {
     let Some(inside) = inside(&["--mount", "--mount-proc"]) else { return };
@@ -407,7 +409,7 @@ fn proc_of_other_pid_namespace_is_refused() {
     assert!(!place.path("ran").exists());
 }
 
-/// In a namespace where `/proc` shows of a user's processes only those that guard their memory to nobody.
+/// In a namespace where `/proc` hides processes whose memory is protected (`hidepid`).
 #[test]
 fn process_hidden_by_hidepid_is_ended() {
     // A program that its user may not read guards its memory.
@@ -495,7 +497,7 @@ fn thousand_runs_leave_only_lock_row() {
     let before = left(&place);
     (0..RUNS - 10).for_each(|_| _ = one());
     assert_eq!(left(&place), before);
-    // Nobody has the liveness file open or locked any more, and no process has stayed.
+    // No process has the liveness file open or locked any more, and no process remains.
     let inode =
         std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(place.path("locks.db-live")).expect("it is there"));
     let locks = std::fs::read_to_string("/proc/locks").expect("Linux");

@@ -79,7 +79,7 @@ impl Place {
         Ran::of(self.command(arguments).output().expect("the program runs"))
     }
 
-    /// Puts a row into the embedded store, as somebody else's program might have: DynamoDB's JSON.
+    /// Inserts a row into the embedded store as a foreign program might have, as DynamoDB JSON.
     pub fn put(&self, name: &str, row: &str) {
         self.run(&["ls"]).ends_with(0);
         let database = rusqlite::Connection::open(self.path("locks.db")).expect("it is there");
