@@ -83,7 +83,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Prints one line that no later command can print again. A closed pipe is therefore an error, unlike in [`print`].
+/// Prints one line that no later command can print again. A closed pipe is therefore an error, unlike in [`print()`].
 pub fn print_once(text: &str) -> Result<(), Failure> {
     write_stdout(text).map_err(stdout_failure)
 }
