@@ -10,9 +10,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use dynamo_lock::FencingToken;
 use dynamo_lock_protocol::HOLD_MAX;
 
-use crate::exit;
-use crate::signals;
-use crate::ui::output;
+use crate::{exit, failure::FailureKind, signals, ui::output};
 
 /// Run a command under a shared lock, on one machine or on many
 #[derive(Debug, Parser)]
@@ -91,36 +89,11 @@ pub enum Command {
     /// List the locks
     ///
     /// The listing is not a snapshot: locks may change while it is read, and its values may be slightly out of date.
-    Ls {
-        /// List only locks with names that begin with P
-        #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
-        prefix: String,
-        /// List only locks that may be held, including unreadable ones
-        #[arg(long)]
-        held: bool,
-        /// Print one JSON object per line
-        #[arg(long)]
-        json: bool,
-    },
+    Ls(ListArgs),
     /// End another client's acquisition of a lock, for example if its holder is stuck
     ///
     /// Other clients can acquire the lock when the lease of the revoked holder has expired.
-    Revoke {
-        /// Name of the lock
-        name: String,
-        /// Fencing token of the acquisition, as printed by show and ls
-        ///
-        /// Nothing is revoked if this acquisition has ended, even if the lock has been acquired again since. The token
-        /// may be omitted on a terminal: revoke then shows the current holder and asks for confirmation.
-        #[arg(long, value_name = "N", value_parser = token, allow_negative_numbers = true)]
-        token: Option<u64>,
-        /// Free the lock at once; unsafe if its holder is still running
-        #[arg(long)]
-        force: bool,
-        /// Do not ask for confirmation
-        #[arg(long)]
-        yes: bool,
-    },
+    Revoke(RevokeArgs),
     /// Create, delete or check the DynamoDB table
     #[command(subcommand)]
     Table(TableCommand),
@@ -199,6 +172,37 @@ pub struct RunArgs {
     pub argv: Vec<OsString>,
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct ListArgs {
+    /// List only locks with names that begin with P
+    #[arg(long, value_name = "P", default_value = "", hide_default_value = true)]
+    pub prefix: String,
+    /// List only locks that may be held, including unreadable ones
+    #[arg(long)]
+    pub held: bool,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RevokeArgs {
+    /// Name of the lock
+    pub name: String,
+    /// Fencing token of the acquisition, as printed by show and ls
+    ///
+    /// Nothing is revoked if this acquisition has ended, even if the lock has been acquired again since. The token may
+    /// be omitted on a terminal: revoke then shows the current holder and asks for confirmation.
+    #[arg(long, value_name = "N", value_parser = token, allow_negative_numbers = true)]
+    pub token: Option<FencingToken>,
+    /// Free the lock at once; unsafe if its holder is still running
+    #[arg(long)]
+    pub force: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    pub yes: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum TableCommand {
     /// Create the table, with on-demand capacity unless --provisioned is given
@@ -243,7 +247,7 @@ fn print(error: &clap::Error) -> ExitCode {
         ),
         None => _ = error.print(),
     }
-    ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 })
+    ExitCode::from(if error.use_stderr() { FailureKind::Usage as u8 } else { 0 })
 }
 
 /// Returns the reason why an option of flock(1) does not exist here.
@@ -283,9 +287,11 @@ fn code(text: &str) -> Result<u8, String> {
     text.parse().map_err(|_| "an exit code is from 0 to 255".to_owned())
 }
 
-fn token(text: &str) -> Result<u64, String> {
+fn token(text: &str) -> Result<FencingToken, String> {
     let token = text.parse().ok().filter(|token| *token <= FencingToken::MAX.get());
-    token.ok_or_else(|| "a token is a whole number below 2^53; run `dynamo-lock show NAME` to find it".to_owned())
+    token
+        .map(FencingToken::new)
+        .ok_or_else(|| "a token is a whole number below 2^53; run `dynamo-lock show NAME` to find it".to_owned())
 }
 
 fn units(text: &str) -> Result<(u32, u32), String> {

@@ -1,4 +1,4 @@
-//! Exit codes: this file assigns all of them, and lists them for `--help` and the manual page.
+//! Exit codes with their meanings, for `--help` and the manual page, and the exit code of each result.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
@@ -6,41 +6,32 @@ use std::process::{ExitCode, ExitStatus};
 use crate::failure::{Failure, FailureKind};
 use crate::ui::output;
 
-// The numbers are those of sysexits(3) where it has a matching one, and of env(1) for 126 and 127.
-pub const USAGE: u8 = 64;
-const UNAVAILABLE: u8 = 69;
-const INTERNAL: u8 = 70;
-const OUTPUT: u8 = 74;
 /// Exit code if the lock was not acquired, unless `-E` sets another one.
 pub const NOT_ACQUIRED: u8 = 75;
 const LOST: u8 = 76;
-const DENIED: u8 = 77;
-const CONFIGURATION: u8 = 78;
-const NOT_EXECUTABLE: u8 = 126;
-const NOT_FOUND: u8 = 127;
 
 /// Exit codes of this program with their meanings.
 const OWN: [(u8, &str); 10] = [
-    (USAGE, "usage error"),
-    (UNAVAILABLE, "the store is unavailable"),
-    (INTERNAL, "internal error (please report it)"),
-    (OUTPUT, "cannot write to standard output"),
+    (FailureKind::Usage as u8, "usage error"),
+    (FailureKind::Unavailable as u8, "the store is unavailable"),
+    (FailureKind::Internal as u8, "internal error (please report it)"),
+    (FailureKind::Output as u8, "cannot write to standard output"),
     (NOT_ACQUIRED, "the lock is held by another client (change the code with -E)"),
     (LOST, "the lock was lost while the command was running"),
-    (DENIED, "access denied by the store"),
-    (CONFIGURATION, "configuration error, or the table or row has an unexpected format"),
-    (NOT_EXECUTABLE, "the command could not be executed"),
-    (NOT_FOUND, "the command was not found"),
+    (FailureKind::Denied as u8, "access denied by the store"),
+    (FailureKind::Configuration as u8, "configuration error, or the table or row has an unexpected format"),
+    (FailureKind::NotExecutable as u8, "the command could not be executed"),
+    (FailureKind::NotFound as u8, "the command was not found"),
 ];
 
 /// Returns all exit codes with their meanings, for `--help` and the manual page.
-pub fn codes() -> Vec<(String, String)> {
+pub fn codes() -> Vec<(String, &'static str)> {
     let mut codes = vec![
-        ("0".to_owned(), "success, or skipped because of --skip".to_owned()),
-        ("N".to_owned(), "exit code of the command".to_owned()),
-        ("128+N".to_owned(), "the command or the wait was ended by signal N".to_owned()),
+        ("0".to_owned(), "success, or skipped because of --skip"),
+        ("N".to_owned(), "exit code of the command"),
+        ("128+N".to_owned(), "the command or the wait was ended by signal N"),
     ];
-    codes.extend(OWN.map(|(code, meaning)| (code.to_string(), meaning.to_owned())));
+    codes.extend(OWN.map(|(code, meaning)| (code.to_string(), meaning)));
     codes
 }
 
@@ -67,50 +58,21 @@ pub enum Exit {
     CheckFailed,
 }
 
-impl Exit {
-    fn code(&self) -> u8 {
-        match self {
-            Self::Success => 0,
-            // An exit code has 8 bits, and signal numbers are at most 64.
-            Self::Child(status) => match (status.code(), status.signal()) {
-                (Some(code), _) => code as u8,
-                (None, Some(signal)) => 128 + signal as u8,
-                (None, None) => INTERNAL,
-            },
-            Self::NotAcquired { code, .. } => *code,
-            Self::Lost(_) => LOST,
-            Self::Signal(signal) => 128 + *signal as u8,
-            Self::CheckFailed => CONFIGURATION,
-        }
-    }
-
-    fn message(&self) -> Option<&str> {
-        match self {
-            Self::NotAcquired { message, .. } => message.as_deref(),
-            Self::Lost(message) => Some(message),
-            _ => None,
-        }
-    }
-}
-
-fn failure_code(kind: FailureKind) -> u8 {
-    match kind {
-        FailureKind::Usage => USAGE,
-        FailureKind::Unavailable => UNAVAILABLE,
-        FailureKind::Internal => INTERNAL,
-        FailureKind::Output => OUTPUT,
-        FailureKind::Denied => DENIED,
-        FailureKind::Configuration => CONFIGURATION,
-        FailureKind::NotExecutable => NOT_EXECUTABLE,
-        FailureKind::NotFound => NOT_FOUND,
-    }
-}
-
 /// Returns the exit code of this result and the message to print.
 pub fn code_and_message(result: &Result<Exit, Failure>) -> (u8, Option<&str>) {
+    // An exit code has 8 bits, and signal numbers are at most 64.
+    let signal_code = |signal: i32| 128 + signal as u8;
     match result {
-        Ok(exit) => (exit.code(), exit.message()),
-        Err(failure) => (failure_code(failure.kind), Some(&failure.message)),
+        Ok(Exit::Success) => (0, None),
+        Ok(Exit::Child(status)) => match (status.code(), status.signal()) {
+            (Some(code), _) => (code as u8, None),
+            (None, signal) => (signal.map_or(FailureKind::Internal as u8, signal_code), None),
+        },
+        Ok(Exit::NotAcquired { code, message }) => (*code, message.as_deref()),
+        Ok(Exit::Lost(message)) => (LOST, Some(message)),
+        Ok(Exit::Signal(signal)) => (signal_code(*signal), None),
+        Ok(Exit::CheckFailed) => (FailureKind::Configuration as u8, None),
+        Err(failure) => (failure.kind as u8, Some(&failure.message)),
     }
 }
 
@@ -129,6 +91,6 @@ pub fn exit_on_panic() {
     let print_panic = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         print_panic(info);
-        std::process::exit(INTERNAL.into());
+        std::process::exit(FailureKind::Internal as i32);
     }));
 }

@@ -1,6 +1,6 @@
 //! Failures: errors that end this program, each with a category and a one-line message.
 
-use std::fmt;
+use std::fmt::Display;
 
 use dynamo_lock::store::StoreErrorCause;
 use dynamo_lock::{AcquireError, ConfigError, HoldError, InspectError, StoreError, StoreErrorKind, TableError};
@@ -16,36 +16,47 @@ pub struct Failure {
     pub message: String,
 }
 
-/// Category of a failure. `exit.rs` assigns the exit codes.
+/// Category of a failure. Its number is the exit code: that of sysexits(3) where it has a matching one, and that of
+/// env(1) for 126 and 127.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// Invalid arguments.
-    Usage,
+    Usage = 64,
     /// The store did not respond, or cannot serve requests now.
-    Unavailable,
+    Unavailable = 69,
     /// A fault of this program, or a lack of resources such as descriptors and processes.
-    Internal,
+    Internal = 70,
     /// Standard output cannot be written.
-    Output,
+    Output = 74,
     /// The store denied access.
-    Denied,
+    Denied = 77,
     /// Invalid configuration, or a table or row with an unexpected format.
-    Configuration,
+    Configuration = 78,
     /// The command exists but cannot be executed.
-    NotExecutable,
+    NotExecutable = 126,
     /// The command does not exist.
-    NotFound,
+    NotFound = 127,
 }
 
 impl Failure {
     /// Creates a failure of this kind.
-    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+    pub fn new(kind: FailureKind, message: impl Display) -> Self {
+        Self { kind, message: message.to_string() }
     }
 
     /// Creates a usage error.
-    pub fn usage(message: impl fmt::Display) -> Self {
-        Self::new(FailureKind::Usage, message.to_string())
+    pub fn usage(message: impl Display) -> Self {
+        Self::new(FailureKind::Usage, message)
+    }
+
+    /// Creates an internal error.
+    pub fn internal(message: impl Display) -> Self {
+        Self::new(FailureKind::Internal, message)
+    }
+
+    /// Creates a configuration error.
+    pub fn configuration(message: impl Display) -> Self {
+        Self::new(FailureKind::Configuration, message)
     }
 }
 
@@ -58,15 +69,14 @@ impl From<StoreError> for Failure {
             _ => FailureKind::Unavailable,
         };
         // These messages are replaced, because the library's own ones name its API in the fix.
-        let message = match error.cause() {
-            Some(StoreErrorCause::MissingTable) => format!("{}; {CREATE_TABLE}", error.problem()),
-            Some(StoreErrorCause::KeySchema) => format!(
-                "{}; add `partition_key` with the name of the table's key to the store URL, or create another table",
-                error.problem()
-            ),
-            _ => error.to_string(),
+        let fix = match error.cause() {
+            Some(StoreErrorCause::MissingTable) => CREATE_TABLE,
+            Some(StoreErrorCause::KeySchema) => {
+                "add `partition_key` with the name of the table's key to the store URL, or create another table"
+            }
+            _ => return Self::new(kind, error),
         };
-        Self::new(kind, message)
+        Self::new(kind, format!("{}; {fix}", error.problem()))
     }
 }
 
@@ -81,8 +91,8 @@ impl From<AcquireError> for Failure {
         match error {
             AcquireError::Store(error) => error.into(),
             AcquireError::Config(error) => error.into(),
-            AcquireError::Row { .. } => Self::new(FailureKind::Configuration, error.to_string()),
-            other => Self::new(FailureKind::Internal, other.to_string()),
+            AcquireError::Row { .. } => Self::configuration(error),
+            other => Self::internal(other),
         }
     }
 }
@@ -91,8 +101,8 @@ impl From<HoldError> for Failure {
     fn from(error: HoldError) -> Self {
         match error {
             HoldError::Acquire(error) => error.into(),
-            HoldError::Lost(lost) => Self::new(FailureKind::Unavailable, lost.to_string()),
-            other => Self::new(FailureKind::Internal, other.to_string()),
+            HoldError::Lost(lost) => Self::new(FailureKind::Unavailable, lost),
+            other => Self::internal(other),
         }
     }
 }
@@ -101,7 +111,7 @@ impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Self {
         match error {
             InspectError::Store(error) => error.into(),
-            other => Self::new(FailureKind::Configuration, other.to_string()),
+            other => Self::configuration(other),
         }
     }
 }
@@ -110,12 +120,11 @@ impl From<TableError> for Failure {
     fn from(error: TableError) -> Self {
         match error {
             TableError::Store(error) => error.into(),
-            TableError::NotYet { .. } => Self::new(FailureKind::Unavailable, error.to_string()),
-            TableError::TableExists { .. } => Self::new(
-                FailureKind::Configuration,
-                format!("{error}; run `dynamo-lock table check` to see whether it can be used for locks"),
-            ),
-            other => Self::new(FailureKind::Configuration, other.to_string()),
+            TableError::NotYet { .. } => Self::new(FailureKind::Unavailable, error),
+            TableError::TableExists { .. } => Self::configuration(format!(
+                "{error}; run `dynamo-lock table check` to see whether it can be used for locks"
+            )),
+            other => Self::configuration(other),
         }
     }
 }

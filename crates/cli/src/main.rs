@@ -24,10 +24,9 @@ mod supervisor;
 mod sys;
 mod ui;
 
+use crate::args::{Args, Command};
 use crate::commands::run::report::{Report, RunOutcome};
-use crate::exit::Exit;
-use crate::failure::{Failure, FailureKind};
-use crate::plan::{Plan, Task};
+use crate::{exit::Exit, failure::Failure};
 
 fn main() -> std::process::ExitCode {
     if let Some(arguments) = supervisor::arguments(std::env::args_os()) {
@@ -41,7 +40,7 @@ fn main() -> std::process::ExitCode {
     // The report is opened first, so that it contains every later failure.
     let result = args.report().map(Report::open).transpose().and_then(|report| {
         let mut outcome = RunOutcome::default();
-        let result = plan::plan(args, env::variable).and_then(|plan| execute(plan, &mut outcome));
+        let result = execute(args, &mut outcome);
         if let Some(report) = report {
             report.write(&outcome, &result);
         }
@@ -50,28 +49,34 @@ fn main() -> std::process::ExitCode {
     exit::finish(&result)
 }
 
-fn execute(plan: Plan, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
+fn execute(args: Args, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
     // One thread is enough, because the embedded store has its own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| {
-        Failure::new(FailureKind::Internal, format!("cannot start: {error}; try again with less load"))
-    })?;
-    let result = runtime.block_on(execute_task(plan, outcome));
+    let runtime =
+        runtime.map_err(|error| Failure::internal(format!("cannot start: {error}; try again with less load")))?;
+    let result = runtime.block_on(execute_command(args, outcome));
     // A name server that does not respond may still occupy a thread, which we do not wait for.
     runtime.shutdown_background();
     result
 }
 
-async fn execute_task(Plan { store, task }: Plan, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
-    let open = || store::open(&store);
-    match task {
-        Task::Run(task) => commands::run::run(&open().await?, &task, outcome).await,
-        Task::Hold(task) => commands::hold::hold(&open().await?, task).await,
-        Task::Show(task) => commands::show::show(&open().await?, &task).await,
-        Task::List(task) => commands::list::list(&open().await?, &task).await,
-        Task::Revoke(task) => commands::revoke::revoke(&open().await?, &task).await,
-        Task::Table(command) => commands::table::table(&open().await?, command).await,
-        Task::Completions(shell) => commands::man::completions(shell),
-        Task::Man => commands::man::man(),
+async fn execute_command(Args { store, command }: Args, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
+    let open = || async { store::open(plan::choose_store(&store, env::variable(env::STORE))?).await };
+    match command {
+        Command::Run(args) => {
+            // The arguments are validated before the store is opened, because opening may create a file.
+            let task = plan::run_task(args, env::variable)?;
+            commands::run::run(&open().await?, &task, outcome).await
+        }
+        Command::Hold { name, duration, owner } => {
+            let owner = owner.unwrap_or_else(|| plan::user(env::variable));
+            commands::hold::hold(&open().await?, &name, duration, owner).await
+        }
+        Command::Show { name, json } => commands::show::show(&open().await?, name, json).await,
+        Command::Ls(args) => commands::list::list(&open().await?, &args).await,
+        Command::Revoke(args) => commands::revoke::revoke(&open().await?, &args).await,
+        Command::Table(command) => commands::table::table(&open().await?, command).await,
+        Command::Completions { shell } => commands::man::completions(shell),
+        Command::Man => commands::man::man(),
     }
 }

@@ -1,6 +1,6 @@
-//! The validated command line, with defaults filled in.
+//! The task of `run` and the choice of the store, validated and with defaults filled in.
 //!
-//! [`plan`] is a pure function of the arguments and the environment that it is given.
+//! The functions are pure: they depend on the arguments and the environment that they are given, and on nothing else.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -8,43 +8,14 @@ use std::time::Duration;
 use dynamo_lock::LockName;
 use dynamo_lock::store::StoreUrl;
 
-use crate::args::{Args, Command, RunArgs, StoreArgs, TableCommand};
+use crate::args::{RunArgs, StoreArgs};
 use crate::env::{self, EnclosingRun};
-use crate::exit::NOT_ACQUIRED;
-use crate::failure::{Failure, FailureKind};
+use crate::{exit::NOT_ACQUIRED, failure::Failure};
 
 /// Upper bound of the default grace.
 const DEFAULT_GRACE_MAX: Duration = Duration::from_secs(5);
 
-/// A command to execute, and the store to execute it on.
-#[derive(Debug)]
-pub struct Plan {
-    pub store: StoreChoice,
-    pub task: Task,
-}
-
-/// The store that was chosen.
-#[derive(Debug, PartialEq, Eq)]
-pub enum StoreChoice {
-    /// The embedded store of this user on this machine.
-    Default,
-    Url(StoreUrl),
-}
-
-/// A command with its validated arguments.
-#[derive(Debug)]
-pub enum Task {
-    Run(RunTask),
-    Hold(HoldTask),
-    Show(ShowTask),
-    List(ListTask),
-    Revoke(RevokeTask),
-    Table(TableCommand),
-    Completions(clap_complete::Shell),
-    Man,
-}
-
-/// Arguments of `run`.
+/// A command to run under a lock: the validated arguments of `run`.
 #[derive(Debug)]
 pub struct RunTask {
     pub name: LockName,
@@ -73,65 +44,8 @@ pub enum WaitMode {
     Unlimited,
 }
 
-/// Arguments of `hold`.
-#[derive(Debug)]
-pub struct HoldTask {
-    pub name: String,
-    pub duration: Duration,
-    pub owner: String,
-}
-
-/// Arguments of `show`.
-#[derive(Debug)]
-pub struct ShowTask {
-    pub name: String,
-    pub json: bool,
-}
-
-/// Arguments of `ls`.
-#[derive(Debug)]
-pub struct ListTask {
-    /// Prefix of the lock names to list.
-    pub prefix: String,
-    /// List only locks that may be held.
-    pub held: bool,
-    pub json: bool,
-}
-
-/// Arguments of `revoke`.
-#[derive(Debug)]
-pub struct RevokeTask {
-    pub name: String,
-    /// Token of the acquisition to revoke. Without it the user is shown the current holder and asked.
-    pub token: Option<u64>,
-    /// Free the lock at once, even though its holder may still be working.
-    pub force: bool,
-    /// Skip questions.
-    pub yes: bool,
-}
-
-/// Returns the plan for these arguments in this environment.
-pub fn plan(args: Args, env: impl Fn(&str) -> Option<String>) -> Result<Plan, Failure> {
-    let store = match args.command {
-        Command::Completions { .. } | Command::Man => StoreChoice::Default,
-        _ => choose_store(&args.store, env(env::STORE))?,
-    };
-    let task = match args.command {
-        Command::Run(run) => Task::Run(run_task(run, &env)?),
-        Command::Hold { name, duration, owner } => {
-            Task::Hold(HoldTask { name, duration, owner: owner.unwrap_or_else(|| user(&env)) })
-        }
-        Command::Show { name, json } => Task::Show(ShowTask { name, json }),
-        Command::Ls { prefix, held, json } => Task::List(ListTask { prefix, held, json }),
-        Command::Revoke { name, token, force, yes } => Task::Revoke(RevokeTask { name, token, force, yes }),
-        Command::Table(command) => Task::Table(command),
-        Command::Completions { shell } => Task::Completions(shell),
-        Command::Man => Task::Man,
-    };
-    Ok(Plan { store, task })
-}
-
-fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTask, Failure> {
+/// Returns the task that these arguments describe in this environment.
+pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<RunTask, Failure> {
     let (program, arguments) = match run.command {
         Some(line) => {
             let shell = env("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".to_owned());
@@ -174,31 +88,28 @@ fn run_task(run: RunArgs, env: &impl Fn(&str) -> Option<String>) -> Result<RunTa
         grace,
         max_hold: run.max_hold,
         at_least: run.at_least,
-        owner: run.owner.unwrap_or_else(|| user(env)),
+        owner: run.owner.unwrap_or_else(|| user(&env)),
         quiet: run.quiet || run.skip,
         enclosing_runs: env::parse_runs(env(env::RUNS)),
     })
 }
 
 /// Returns the default owner: the user's name, so that people can ask the holder of a lock that they wait for.
-fn user(env: &impl Fn(&str) -> Option<String>) -> String {
+pub fn user(env: impl Fn(&str) -> Option<String>) -> String {
     let fits = |name: &String| (1..=64).contains(&name.len());
     env("USER").filter(fits).or_else(|| env("LOGNAME").filter(fits)).unwrap_or_else(|| "dynamo-lock".to_owned())
 }
 
-/// Returns the store to use. Flags take precedence over the environment, and the environment over the default.
-fn choose_store(args: &StoreArgs, env: Option<String>) -> Result<StoreChoice, Failure> {
+/// Returns the store to use, `None` for the embedded store of this user on this machine. Flags take precedence over the environment, and the environment over the default.
+pub fn choose_store(args: &StoreArgs, env: Option<String>) -> Result<Option<StoreUrl>, Failure> {
     let url = match (&args.store, &args.table, env.filter(|url| !url.is_empty())) {
         (Some(url), _, _) => StoreUrl::parse(url).map_err(Failure::usage)?,
         (None, Some(table), _) => StoreUrl::parse(&format!("dynamodb://{table}")).map_err(Failure::usage)?,
         (None, None, Some(url)) => StoreUrl::parse(&url).map_err(|error| {
-            Failure::new(
-                FailureKind::Configuration,
-                format!("cannot use the environment variable {}: {error}", env::STORE),
-            )
+            Failure::configuration(format!("cannot use the environment variable {}: {error}", env::STORE))
         })?,
         (None, None, None) if has_table_flags(args) => return Err(no_table()),
-        (None, None, None) => return Ok(StoreChoice::Default),
+        (None, None, None) => return Ok(None),
     };
     let url = apply_table_flags(url, args)?;
     if url == StoreUrl::Memory {
@@ -207,7 +118,7 @@ fn choose_store(args: &StoreArgs, env: Option<String>) -> Result<StoreChoice, Fa
              name a file or a table",
         ));
     }
-    Ok(StoreChoice::Url(url))
+    Ok(Some(url))
 }
 
 fn has_table_flags(args: &StoreArgs) -> bool {
@@ -238,8 +149,8 @@ mod tests {
         let text = |text: Option<&str>| text.map(str::to_owned);
         let args = StoreArgs { store: text(store), table: text(table), region: text(region), ..StoreArgs::default() };
         match choose_store(&args, text(env)) {
-            Ok(StoreChoice::Default) => "default".to_owned(),
-            Ok(StoreChoice::Url(url)) => url.to_string(),
+            Ok(None) => "default".to_owned(),
+            Ok(Some(url)) => url.to_string(),
             Err(failure) => format!("{:?}", failure.kind),
         }
     }

@@ -13,14 +13,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::task::Poll;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::Signal::{
+    self, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
+};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-use crate::failure::{Failure, FailureKind};
-use crate::sys;
+use crate::{failure::Failure, sys};
 
 /// Description of the signal handling of `run`, for `--help` and the manual page.
 pub const HELP: &str = "INT, TERM, HUP and QUIT are passed on to the command and to all processes that it started, \
@@ -47,8 +48,7 @@ impl Signals {
     /// Starts to receive TERM, INT, HUP, QUIT, USR1 and USR2.
     pub fn listen() -> Result<Self, Failure> {
         let mut signals = Self { streams: Vec::new() };
-        let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT];
-        for signal in [Signal::SIGUSR1, Signal::SIGUSR2].into_iter().chain(ends) {
+        for signal in [SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
             signals.add(signal)?;
         }
         Ok(signals)
@@ -57,10 +57,9 @@ impl Signals {
     /// Starts to receive another signal, unless it is ignored.
     pub fn add(&mut self, one: Signal) -> Result<(), Failure> {
         if !is_ignored(one) {
-            let stream = signal(SignalKind::from_raw(one as i32)).map_err(|error| {
-                Failure::new(FailureKind::Internal, format!("cannot receive {one}: {error}; try again"))
-            })?;
-            self.streams.push((one, stream));
+            let stream = signal(SignalKind::from_raw(one as i32));
+            let failure = |error| Failure::internal(format!("cannot receive {one}: {error}; try again"));
+            self.streams.push((one, stream.map_err(failure)?));
         }
         Ok(())
     }
@@ -70,8 +69,8 @@ impl Signals {
     pub async fn next_to_end(&mut self) -> Signal {
         loop {
             match self.next().await {
-                Signal::SIGTSTP => sys::stop_self(),
-                Signal::SIGUSR1 | Signal::SIGUSR2 => {}
+                SIGTSTP => sys::stop_self(),
+                SIGUSR1 | SIGUSR2 => {}
                 signal => return signal,
             }
         }
@@ -80,35 +79,21 @@ impl Signals {
     /// Waits for the next signal. Cancel-safe: a signal is either returned or received later.
     pub async fn next(&mut self) -> Signal {
         poll_fn(|cx| {
-            for (signal, stream) in &mut self.streams {
-                if let Poll::Ready(Some(())) = stream.poll_recv(cx) {
-                    return Poll::Ready(*signal);
-                }
-            }
-            Poll::Pending
+            let mut streams = self.streams.iter_mut();
+            let ready = streams.find_map(|(signal, stream)| stream.poll_recv(cx).is_ready().then_some(*signal));
+            ready.map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }
 }
 
-/// Signals that the supervisor handles. None of them ends or stops it, because it has to outlast the command.
-pub const SUPERVISED: [Signal; 11] = [
-    Signal::SIGTERM,
-    Signal::SIGINT,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGTSTP,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-    // SIGCONT wakes the supervisor after a stop, so that the clocks are read again.
-    Signal::SIGCONT,
-    Signal::SIGCHLD,
-];
+/// Signals that the supervisor handles. None of them ends or stops it, because it has to outlast the command. SIGCONT
+/// wakes it after a stop, so that the clocks are read again.
+pub const SUPERVISED: [Signal; 11] =
+    [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGCHLD];
 
 /// Bit set of the signals by which a terminal stops processes.
-const STOPS: u64 = 1 << Signal::SIGTSTP as i32 | 1 << Signal::SIGTTIN as i32 | 1 << Signal::SIGTTOU as i32;
+const STOPS: u64 = 1 << SIGTSTP as i32 | 1 << SIGTTIN as i32 | 1 << SIGTTOU as i32;
 
 /// Returns whether a terminal stops processes by this signal.
 pub fn is_terminal_stop(signal: i32) -> bool {
@@ -126,7 +111,7 @@ impl SupervisorSignals {
     /// Starts to receive the [`SUPERVISED`] signals.
     pub fn listen() -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
-        let signals = SUPERVISED.iter().filter(|signal| **signal == Signal::SIGCHLD || !is_ignored(**signal));
+        let signals = SUPERVISED.iter().filter(|signal| **signal == SIGCHLD || !is_ignored(**signal));
         let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals.map(|one| *one as i32))?;
         Ok(Self { delivery, from_terminal: 0 })
     }
@@ -140,7 +125,7 @@ impl SupervisorSignals {
     /// Notes the signals that have arrived.
     pub fn update(&mut self) {
         for origin in self.delivery.pending() {
-            if origin.signal == Signal::SIGCONT as i32 {
+            if origin.signal == SIGCONT as i32 {
                 self.from_terminal &= !STOPS;
             }
             // Processes send a signal to individual targets. The kernel sends it to the whole group of the terminal.

@@ -5,9 +5,7 @@ use std::os::fd::OwnedFd;
 use dynamo_lock::store::{OpenedStore, StoreUrl};
 use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite};
 
-use crate::failure::Failure;
-use crate::plan::StoreChoice;
-use crate::ui::output;
+use crate::{failure::Failure, ui::output};
 
 /// An open store and its URL.
 #[derive(Debug)]
@@ -17,11 +15,11 @@ pub struct OpenStore {
     pub url: String,
 }
 
-/// Opens the store. The default store is created on first use, and a message then reports that.
-pub async fn open(choice: &StoreChoice) -> Result<OpenStore, Failure> {
-    let (store, given) = match choice {
-        StoreChoice::Url(url) => (url.open().await?, Some(url.to_string())),
-        StoreChoice::Default => {
+/// Opens the store, or the default store without a URL. The default store is created on first use, and a message then reports that.
+pub async fn open(url: Option<StoreUrl>) -> Result<OpenStore, Failure> {
+    let store = match &url {
+        Some(url) => url.open().await?,
+        None => {
             let sqlite = Sqlite::open_default()?;
             if sqlite.created() {
                 output::message(&format!(
@@ -30,13 +28,13 @@ pub async fn open(choice: &StoreChoice) -> Result<OpenStore, Failure> {
                     sqlite.path().display()
                 ));
             }
-            (OpenedStore::Sqlite(sqlite), None)
+            OpenedStore::Sqlite(sqlite)
         }
     };
     let url = match &store {
         // The path of the open file replaces the given one, so that a file has one URL even if links lead to it.
         OpenedStore::Sqlite(sqlite) => StoreUrl::Sqlite { path: sqlite.path().to_owned() }.to_string(),
-        _ => given.unwrap_or_default(),
+        _ => url.map(|url| url.to_string()).unwrap_or_default(),
     };
     Ok(OpenStore { store, url })
 }
@@ -51,10 +49,8 @@ impl OpenStore {
     ///
     /// Other clients see that a child process of the holder is alive while any process has the descriptor open.
     pub fn child_liveness(&self) -> Result<Option<OwnedFd>, Failure> {
-        match &self.store {
-            OpenedStore::Sqlite(sqlite) => Ok(sqlite.child_liveness()?),
-            _ => Ok(None),
-        }
+        let OpenedStore::Sqlite(sqlite) = &self.store else { return Ok(None) };
+        Ok(sqlite.child_liveness()?)
     }
 
     /// Returns the DynamoDB table, or a usage error if the store is not one.

@@ -31,28 +31,19 @@ pub fn prepare(command: &mut Command, blocked: SigSet, in_time: impl Fn() -> boo
 
 /// Requests that the kernel kills this process when the parent's thread ends. If the supervisor is killed with SIGKILL,
 /// at least the command itself does not continue without the lock.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 fn kill_with_parent(parent: Pid) -> io::Result<()> {
+    // Other systems have no parent-death signal.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     // The parent may have ended before the request.
-    if nix::unistd::getppid() != parent { Err(Errno::ESRCH.into()) } else { Ok(()) }
-}
-
-/// Does nothing, because other systems have no parent-death signal.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn kill_with_parent(_: Pid) -> io::Result<()> {
-    Ok(())
+    if nix::unistd::getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
 }
 
 /// Makes this process the new parent of descendants that lose their parent.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn adopt_orphans() -> io::Result<()> {
-    Ok(nix::sys::prctl::set_child_subreaper(true)?)
-}
-
-/// Does nothing, because other systems have no subreapers. Processes that the command leaves behind are not tracked.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub fn adopt_orphans() -> io::Result<()> {
+    // Other systems have no subreapers, so processes that the command leaves behind are not tracked there.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    nix::sys::prctl::set_child_subreaper(true)?;
     Ok(())
 }
 

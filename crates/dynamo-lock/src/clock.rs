@@ -38,6 +38,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> ClockReading {
+        // Must stay async-signal-safe, because the command line calls it between fork and exec.
         let (boot_ns, raw_ns) = lease_clocks();
         #[allow(clippy::disallowed_methods)]
         let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();

@@ -1,11 +1,7 @@
 //! `ls`: lists the locks of a store.
 
-use crate::exit::Exit;
-use crate::failure::Failure;
-use crate::plan::ListTask;
-use crate::store::OpenStore;
-use crate::ui::output;
 use crate::ui::view::{COLUMNS, View};
+use crate::{args::ListArgs, exit::Exit, failure::Failure, store::OpenStore, ui::output};
 
 /// Number of rows that are sorted and aligned together. A longer listing is printed in parts, so that memory is
 /// bounded.
@@ -14,23 +10,23 @@ const ROWS_PER_PART: usize = 1000;
 const WIDTH_MAX: usize = 60;
 
 /// Prints the locks, as a table or as one JSON object per line.
-pub async fn list(store: &OpenStore, task: &ListTask) -> Result<Exit, Failure> {
+pub async fn list(store: &OpenStore, args: &ListArgs) -> Result<Exit, Failure> {
     let client = store.client().build()?;
     let mut locks = client.list();
     let mut part = Vec::new();
     let mut with_headings = true;
     while let Some(lock) = locks.try_next().await? {
-        if !lock.name.starts_with(&task.prefix) {
+        if !lock.name.starts_with(&args.prefix) {
             continue;
         }
         let view = match lock.inspection {
             Ok(inspection) => View::new(lock.name, inspection),
             Err(error) => View::unreadable(lock.name, error.to_string()),
         };
-        if task.held && !view.may_be_held() {
+        if args.held && !view.may_be_held() {
             continue;
         }
-        if task.json {
+        if args.json {
             output::print(&view.json())?;
             continue;
         }
@@ -51,8 +47,7 @@ fn print_part(rows: &mut Vec<[String; 6]>, with_headings: bool) -> Result<(), Fa
     if with_headings {
         rows.insert(0, COLUMNS.map(str::to_owned));
     }
-    let chars = |text: &String| text.chars().count();
-    let width = |column: usize| rows.iter().map(|row| chars(&row[column])).max().unwrap_or(0).min(WIDTH_MAX);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).min(WIDTH_MAX);
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
     for row in rows.drain(..) {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));

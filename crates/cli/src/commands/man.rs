@@ -7,11 +7,8 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use crate::args::Args;
 use crate::exit::{self, Exit};
-use crate::failure::{Failure, FailureKind};
-use crate::signals;
-use crate::ui::output;
+use crate::{args::Args, failure::Failure, signals, ui::output};
 
 /// Prints the completion script for a shell.
 pub fn completions(shell: Shell) -> Result<Exit, Failure> {
@@ -23,9 +20,8 @@ pub fn completions(shell: Shell) -> Result<Exit, Failure> {
 /// Prints the manual page in roff format.
 pub fn man() -> Result<Exit, Failure> {
     let mut text = Vec::new();
-    write_page(&mut text).map_err(|error| {
-        Failure::new(FailureKind::Internal, format!("cannot generate the manual page: {error}; use --help"))
-    })?;
+    write_page(&mut text)
+        .map_err(|error| Failure::internal(format!("cannot generate the manual page: {error}; use --help")))?;
     print(text)
 }
 

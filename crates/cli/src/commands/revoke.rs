@@ -4,31 +4,27 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use dynamo_lock::{FencingToken, Inspection, Lock, RevokeError};
 
-use crate::clock;
-use crate::exit::Exit;
 use crate::failure::{Failure, FailureKind};
-use crate::plan::RevokeTask;
-use crate::store::OpenStore;
-use crate::ui::prompt::{self, Answer};
-use crate::ui::{format, output};
+use crate::ui::{format, output, prompt};
+use crate::{args::RevokeArgs, clock, exit::Exit, store::OpenStore};
 
 /// Revokes the acquisition with the given token, or without one the acquisition that the user confirms.
-pub async fn revoke(store: &OpenStore, task: &RevokeTask) -> Result<Exit, Failure> {
+pub async fn revoke(store: &OpenStore, args: &RevokeArgs) -> Result<Exit, Failure> {
     let client = store.client().build()?;
-    let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
-    let name = &task.name;
-    let token = match task.token {
-        Some(token) if task.yes => FencingToken::new(token),
-        token => confirm(&lock, task, token.map(FencingToken::new)).await?,
+    let lock = client.lock(args.name.as_str()).map_err(Failure::usage)?;
+    let name = &args.name;
+    let token = match args.token {
+        Some(token) if args.yes => token,
+        _ => confirm(&lock, args).await?,
     };
-    if task.force {
-        lock.force_revoke(token).await.map_err(|error| failure(name, error))?;
+    let revoked = if args.force { lock.force_revoke(token).await } else { lock.revoke(token).await };
+    revoked.map_err(|error| failure(name, error))?;
+    if args.force {
         output::message(&format!(
             "lock {name:?} is free now, which is unsafe if its holder is still running: the holder continues until its \
              next renewal fails and its grace has passed, so make sure that it has ended"
         ));
     } else {
-        lock.revoke(token).await.map_err(|error| failure(name, error))?;
         let next = next_acquisition(&lock, token).await;
         output::message(&format!("lock {name:?} is revoked from the holder of token {token}: {next}"));
     }
@@ -37,46 +33,43 @@ pub async fn revoke(store: &OpenStore, task: &RevokeTask) -> Result<Exit, Failur
 
 /// Shows the current holder, asks whether to revoke its acquisition, and returns the token of that acquisition. With
 /// `--yes` the question is skipped.
-async fn confirm(lock: &Lock, task: &RevokeTask, expected: Option<FencingToken>) -> Result<FencingToken, Failure> {
-    let name = &task.name;
+async fn confirm(lock: &Lock, args: &RevokeArgs) -> Result<FencingToken, Failure> {
+    let RevokeArgs { name, token: expected, .. } = args;
     if expected.is_none() && !prompt::is_interactive() {
         return Err(Failure::usage(format!(
             "cannot revoke lock {name:?}: no token was given; run `dynamo-lock show {name}` to find it, and add \
              --token N"
         )));
     }
-    if !task.yes {
+    if !args.yes {
         prompt::require_terminal(&format!("cannot ask whether to revoke lock {name:?}"))?;
     }
     let (is_held, holder) = match lock.inspect().await? {
         Inspection::Held { holder, .. } => ("is held", holder),
         Inspection::Expired { holder } => ("was last held", holder),
-        _ => return Err(expected.map_or_else(|| not_held(name), |token| ended(name, token))),
+        _ => {
+            let not_held = || Failure::usage(format!("cannot revoke lock {name:?}: it is not held"));
+            return Err(expected.map_or_else(not_held, |token| ended(name, token)));
+        }
     };
     let (token, holder) = (holder.token, format::holder(&holder));
-    let token = match (token, expected) {
-        (Some(token), None) => token,
-        (Some(token), Some(expected)) if token == expected => token,
+    let token = match (token, *expected) {
+        (Some(token), expected) if expected.is_none_or(|expected| expected == token) => token,
         (_, Some(expected)) => return Err(ended(name, expected)),
-        (None, None) => {
+        (_, None) => {
             return Err(Failure::usage(format!(
                 "cannot revoke lock {name:?}: its holder {holder} has no token; wait until its lease has expired"
             )));
         }
     };
-    if task.yes {
-        output::message(&format!("lock {name:?} {is_held} by {holder} with token {token}"));
-        return Ok(token);
+    let description = format!("{name:?} {is_held} by {holder} with token {token}");
+    let question = if args.force { ", and the holder may still be working. Free it?" } else { ". Revoke it?" };
+    if args.yes {
+        output::message(&format!("lock {description}"));
+    } else if !prompt::confirm(&format!("Lock {description}{question}")) {
+        return Err(Failure::usage(format!("lock {name:?} was not revoked")));
     }
-    let question = if task.force {
-        format!("Lock {name:?} {is_held} by {holder} with token {token}, and the holder may still be working. Free it?")
-    } else {
-        format!("Lock {name:?} {is_held} by {holder} with token {token}. Revoke it?")
-    };
-    match prompt::ask(&question) {
-        Answer::Yes => Ok(token),
-        Answer::No => Err(Failure::usage(format!("lock {name:?} was not revoked"))),
-    }
+    Ok(token)
 }
 
 /// Describes when other clients can acquire the lock after token `revoked` was revoked.
@@ -103,10 +96,6 @@ async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
     }
 }
 
-fn not_held(name: &str) -> Failure {
-    Failure::usage(format!("cannot revoke lock {name:?}: it is not held"))
-}
-
 fn ended(name: &str, token: FencingToken) -> Failure {
     Failure::usage(format!(
         "cannot revoke token {token} of lock {name:?}: this acquisition has ended; run `dynamo-lock show {name}` to \
@@ -118,7 +107,7 @@ fn failure(name: &str, error: RevokeError) -> Failure {
     match error {
         RevokeError::Store(error) => error.into(),
         RevokeError::Ended { token, .. } => ended(name, token),
-        RevokeError::Row { .. } => Failure::new(FailureKind::Configuration, error.to_string()),
+        RevokeError::Row { .. } => Failure::configuration(error),
         _ => Failure::new(
             FailureKind::Unavailable,
             format!(

@@ -3,30 +3,26 @@
 use dynamo_lock::TableOptions;
 use dynamo_lock::store::TableFault;
 
-use crate::args::TableCommand;
-use crate::exit::Exit;
 use crate::failure::{CREATE_TABLE, Failure};
-use crate::store::OpenStore;
-use crate::ui::output;
-use crate::ui::prompt::{self, Answer};
+use crate::ui::{output, prompt};
+use crate::{args::TableCommand, exit::Exit, store::OpenStore};
 
 /// Executes one of the `table` commands.
 pub async fn table(store: &OpenStore, command: TableCommand) -> Result<Exit, Failure> {
     let table = store.table()?;
     match command {
         TableCommand::Create { provisioned } => {
-            let options = TableOptions::default();
-            let options = match provisioned {
-                Some((read, write)) => options.provisioned(read, write),
-                None => options,
-            };
+            let mut options = TableOptions::default();
+            if let Some((read, write)) = provisioned {
+                options = options.provisioned(read, write);
+            }
             table.create_table(options).await?;
             Ok(Exit::Success)
         }
         TableCommand::Delete { yes } => {
             if !yes {
                 prompt::require_terminal("cannot ask whether to delete the table and all its locks")?;
-                if prompt::ask(&format!("Delete the table of {} and all its locks?", store.url)) == Answer::No {
+                if !prompt::confirm(&format!("Delete the table of {} and all its locks?", store.url)) {
                     return Err(Failure::usage("the table was not deleted"));
                 }
             }

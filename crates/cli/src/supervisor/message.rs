@@ -48,7 +48,7 @@ pub enum Order {
 /// Message from the supervisor to the wrapper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The command was started.
+    /// The command was started, and the supervisor handles signals.
     Started,
     /// The command could not be started, with the system's error number.
     NotStarted { errno: i32 },
@@ -56,9 +56,10 @@ pub enum Event {
     TooLate,
     /// The command has stopped itself.
     Stopped,
-    /// The command has ended. `forced` if the supervisor had begun to end it.
-    Ended { status: ExitStatus, forced: bool },
-    /// The command and all processes that it started have ended. The supervisor then ends too.
+    /// The command has ended.
+    Ended { status: ExitStatus },
+    /// The command and all processes that it started have ended. The supervisor then ends too. `forced` if it had begun
+    /// to end them.
     AllEnded { forced: bool },
 }
 
@@ -82,7 +83,7 @@ impl fmt::Display for Event {
             Self::NotStarted { errno } => write!(f, "not-started {errno}"),
             Self::TooLate => f.write_str("too-late"),
             Self::Stopped => f.write_str("stopped"),
-            Self::Ended { status, forced } => write!(f, "ended {} {}", status.into_raw(), u8::from(*forced)),
+            Self::Ended { status } => write!(f, "ended {}", status.into_raw()),
             Self::AllEnded { forced } => write!(f, "all-ended {}", u8::from(*forced)),
         }
     }
@@ -114,9 +115,7 @@ impl Event {
             ("not-started", [errno]) => Self::NotStarted { errno: i32::try_from(*errno).ok()? },
             ("too-late", []) => Self::TooLate,
             ("stopped", []) => Self::Stopped,
-            ("ended", [status, forced]) => {
-                Self::Ended { status: ExitStatus::from_raw(i32::try_from(*status).ok()?), forced: *forced != 0 }
-            }
+            ("ended", [status]) => Self::Ended { status: ExitStatus::from_raw(i32::try_from(*status).ok()?) },
             ("all-ended", [forced]) => Self::AllEnded { forced: *forced != 0 },
             _ => return None,
         })
@@ -160,7 +159,7 @@ mod tests {
             assert_eq!(Order::parse(&order.to_string()), Some(order));
         }
         let status = ExitStatus::from_raw(9);
-        let ended = Event::Ended { status, forced: true };
+        let ended = Event::Ended { status };
         for event in [Event::Started, Event::NotStarted { errno: 2 }, Event::TooLate, Event::Stopped, ended] {
             assert_eq!(Event::parse(&event.to_string()), Some(event));
         }
@@ -176,7 +175,7 @@ mod tests {
         {
             assert_eq!(Order::parse(line), None, "{line:?}");
         }
-        for line in ["", "ended", "ended 1", "ended x 1", "all-ended", "started 1"] {
+        for line in ["", "ended", "ended x", "ended 1 1", "all-ended", "started 1"] {
             assert_eq!(Event::parse(line), None, "{line:?}");
         }
     }

@@ -27,15 +27,13 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitPidFlag;
 use nix::unistd::Pid;
 
-use crate::clock;
-use crate::signal_mask::SignalMask;
 use crate::signals::{SupervisorSignals, is_terminal_stop};
-use crate::supervisor::channel::Channel;
 use crate::supervisor::ending::{Due, Ending};
 use crate::supervisor::message::{Event, Grant, Order};
-use crate::supervisor::process_tree::ProcessTree;
-use crate::sys;
-use crate::ui::output;
+use crate::{
+    clock, signal_mask::SignalMask, supervisor::channel::Channel, supervisor::process_tree::ProcessTree, sys,
+    ui::output,
+};
 
 /// `argv[0]` that selects supervisor mode. It differs from the wrapper's name, so that `pkill dynamo-lock` does not
 /// signal the supervisor.
@@ -55,14 +53,10 @@ pub fn arguments(mut arguments: impl Iterator<Item = OsString>) -> Option<impl I
 
 /// Entry point of the supervisor process. Events are reported to the wrapper.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    match supervise(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // The wrapper notices the end of this process. The message is for the user.
-            output::start_write(&format!("{NAME}: {error}\n")).wait(output::STDERR_TIMEOUT);
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = supervise(arguments) else { return ExitCode::SUCCESS };
+    // The wrapper notices the end of this process. The message is for the user.
+    output::start_write(&format!("{NAME}: {error}\n")).wait(output::STDERR_TIMEOUT);
+    ExitCode::FAILURE
 }
 
 fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
@@ -182,17 +176,13 @@ impl Supervisor {
 
     /// Returns the signal that is due. Without the wrapper, the command is ended now, and has at most the grace to end.
     fn due(&self, now: ClockReading) -> Option<Due> {
-        let left = self.left(now);
+        let left = self.grant.left(now);
         self.ending.due(if self.orphaned { left.min(self.ending.grace) } else { left }, now)
-    }
-
-    fn left(&self, now: ClockReading) -> Duration {
-        self.grant.left(now)
     }
 
     /// Waits for a signal, an order, or the next time at which a check is due.
     fn wait(&self, now: ClockReading) -> io::Result<()> {
-        let mut timeout = if self.ending.killed { KILL_INTERVAL } else { self.ending.next_check(self.left(now)) };
+        let mut timeout = if self.ending.killed { KILL_INTERVAL } else { self.ending.next_check(self.grant.left(now)) };
         if self.stopped.is_some() {
             timeout = timeout.min(STOP_SETTLE_TIME);
         }
@@ -225,7 +215,7 @@ impl Supervisor {
                 Some(_) => {}
                 None => {
                     (self.command, self.stopped) = (None, None);
-                    self.send(Event::Ended { status, forced: self.ending.has_begun() });
+                    self.send(Event::Ended { status });
                 }
             }
         }

@@ -74,9 +74,9 @@ impl ProcessTree {
         self.0.is_empty()
     }
 
-    /// Returns the names and process IDs for messages, for example `sleep 1234`.
-    pub fn names(&self) -> Vec<String> {
-        self.0.iter().map(|process| format!("{} {}", process.name, process.pid)).collect()
+    /// Returns the names and process IDs for messages, for example `sh 1233, sleep 1234`.
+    pub fn names(&self) -> String {
+        self.0.iter().map(|process| format!("{} {}", process.name, process.pid)).collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -1,39 +1,24 @@
 //! Escaping of untrusted text before it is printed. Lock names, owners and data come from other clients.
 
-use std::fmt::Write as _;
-
 /// Returns the text with each control, bidirectional and invisible character replaced by `\u{…}`.
 pub fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_unsafe(c) {
-            let _never = write!(out, "\\u{{{:x}}}", c as u32);
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    replace_unsafe(text, |c| c.escape_unicode().to_string())
 }
 
 /// Returns the JSON document with the same characters replaced by JSON escapes.
 ///
 /// The document keeps its meaning, because these characters can only occur within its strings.
 pub fn escape_json(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
-        if is_unsafe(c) {
-            let _never = write!(out, "\\u{:04x}", c as u32);
-        } else {
-            out.push(c);
-        }
-    }
-    out
+    // Four digits are enough, because all unsafe characters are below U+10000.
+    replace_unsafe(json, |c| format!("\\u{:04x}", c as u32))
+}
+
+fn replace_unsafe(text: &str, escaped: impl Fn(char) -> String) -> String {
+    text.chars().map(|c| if is_unsafe(c) { escaped(c) } else { c.to_string() }).collect()
 }
 
 /// Returns whether the character could control a terminal or reorder a line: control characters, direction marks,
 /// overrides and isolates, Unicode line breaks, and zero-width characters.
-///
-/// All of them are below U+10000, so that four hexadecimal digits are enough in JSON.
 fn is_unsafe(c: char) -> bool {
     let is_format = matches!(
         c,

@@ -4,8 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use dynamo_lock::Holder;
 
-use crate::clock;
-use crate::ui::escape::escape;
+use crate::{clock, ui::escape::escape};
 
 /// First millisecond of the year 10000. `humantime` rejects years with five digits.
 const YEAR_10000_MS: u64 = 253_402_300_800_000;
@@ -42,12 +41,11 @@ pub fn epoch_ms(at: SystemTime) -> u64 {
 
 /// Returns the time in UTC and RFC 3339 format.
 pub fn time(at: SystemTime) -> String {
-    match epoch_ms(at) {
-        ms if ms < YEAR_10000_MS => {
-            humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
-        }
-        ms => format!("{ms} ms after 1970"),
+    let ms = epoch_ms(at);
+    if ms >= YEAR_10000_MS {
+        return format!("{ms} ms after 1970");
     }
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(ms)).to_string()
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::failure::{Failure, FailureKind};
-use crate::stdio;
-use crate::ui::escape::escape;
+use crate::{stdio, ui::escape::escape};
 
 /// Maximum time to wait for standard error to accept a message.
 pub const STDERR_TIMEOUT: Duration = Duration::from_secs(5);

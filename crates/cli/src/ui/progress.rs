@@ -8,10 +8,8 @@ use std::time::Duration;
 use dynamo_lock::{Holder, InspectError, Inspection, Lock, StoreErrorKind};
 use dynamo_lock_protocol::ClockReading;
 
-use crate::clock;
-use crate::ui::escape::escape;
-use crate::ui::format;
 use crate::ui::output::{self, PendingWrite};
+use crate::{clock, ui::escape::escape, ui::format};
 
 /// Time before the first message. Most waits are shorter.
 const FIRST_MESSAGE: Duration = Duration::from_secs(1);

@@ -2,15 +2,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use crate::failure::Failure;
-use crate::ui::escape::escape;
-
-/// The user's answer to a confirmation prompt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    Yes,
-    No,
-}
+use crate::{failure::Failure, ui::escape::escape};
 
 /// Returns whether a person can answer a prompt: standard input and standard error are terminals.
 pub fn is_interactive() -> bool {
@@ -25,10 +17,10 @@ pub fn require_terminal(what: &str) -> Result<(), Failure> {
     Err(Failure::usage(format!("{what}: standard input is not a terminal; add --yes to confirm")))
 }
 
-/// Asks the question on standard error and reads one line. Any answer but `y` or `yes` means no.
-pub fn ask(question: &str) -> Answer {
+/// Asks the question on standard error and reads one line. Returns whether the answer is `y` or `yes`.
+pub fn confirm(question: &str) -> bool {
     let _closed = write!(std::io::stderr(), "{} [y/N] ", escape(question));
     let mut answer = String::new();
     let _closed = std::io::stdin().lock().read_line(&mut answer);
-    if matches!(answer.trim(), "y" | "Y" | "yes") { Answer::Yes } else { Answer::No }
+    matches!(answer.trim(), "y" | "Y" | "yes")
 }

@@ -36,18 +36,13 @@ impl View {
     /// Creates the view of a lock that was inspected.
     pub fn new(name: String, inspection: Inspection) -> Self {
         let view = Self { name, state: "unknown", ..Self::default() };
-        match inspection {
-            Inspection::Free { token, data } => Self { state: "free", token, data, ..view },
-            Inspection::Held { holder, may_end } => {
-                let (token, data) = (holder.token, holder.data.clone());
-                Self { state: "held", token, holder: Some(holder), may_end: Some(may_end), data, ..view }
-            }
-            Inspection::Expired { holder } => {
-                let (token, data) = (holder.token, holder.data.clone());
-                Self { state: "expired", token, holder: Some(holder), data, ..view }
-            }
-            _ => view,
-        }
+        let (state, holder, may_end) = match inspection {
+            Inspection::Free { token, data } => return Self { state: "free", token, data, ..view },
+            Inspection::Held { holder, may_end } => ("held", holder, Some(may_end)),
+            Inspection::Expired { holder } => ("expired", holder, None),
+            _ => return view,
+        };
+        Self { state, token: holder.token, data: holder.data.clone(), holder: Some(holder), may_end, ..view }
     }
 
     /// Creates the view of a row that cannot be read as a lock.

@@ -3,12 +3,9 @@
 use dynamo_lock::{AcquireError, Guard, Inspection, Lock, TryAcquire};
 use nix::sys::signal::Signal;
 
-use crate::env::EnclosingRun;
-use crate::failure::Failure;
 use crate::plan::{RunTask, WaitMode};
-use crate::signals::Signals;
-use crate::store::OpenStore;
 use crate::ui::{format, progress};
+use crate::{env::EnclosingRun, failure::Failure, signals::Signals, store::OpenStore};
 
 /// Result of an acquisition that did not fail.
 pub enum Acquisition {
@@ -26,14 +23,14 @@ pub async fn acquire(
     signals: &mut Signals,
 ) -> Result<Acquisition, Failure> {
     let acquisition = async {
-        match is_held_by_enclosing_run(store, lock, task).await? {
-            true => Ok(Acquisition::Held(format!(
+        if is_held_by_enclosing_run(store, lock, task).await? {
+            return Ok(Acquisition::Held(format!(
                 "lock {:?} is held by a `dynamo-lock run` around this one, so waiting for it would never end; use \
                  another lock name for the inner run",
                 task.name.as_str()
-            ))),
-            false => wait_for_lock(lock, task).await,
+            )));
         }
+        wait_for_lock(lock, task).await
     };
     tokio::select! {
         biased;
@@ -84,8 +81,6 @@ async fn is_held_by_enclosing_run(store: &OpenStore, lock: &Lock, task: &RunTask
     if tokens.is_empty() {
         return Ok(false);
     }
-    match lock.inspect().await? {
-        Inspection::Held { holder, .. } => Ok(holder.token.is_some_and(|token| tokens.contains(&token.get()))),
-        _ => Ok(false),
-    }
+    let Inspection::Held { holder, .. } = lock.inspect().await? else { return Ok(false) };
+    Ok(holder.token.is_some_and(|token| tokens.contains(&token.get())))
 }

@@ -1,23 +1,16 @@
 //! The end of a run: keeping the lock for `--at-least`, releasing it, and the final message.
 
-use std::future::Future;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use dynamo_lock::{Guard, ReleaseError};
 use dynamo_lock_protocol::ClockReading;
 
-use super::report::RunOutcome;
-use super::supervised;
-use super::terminal::Terminal;
-use super::watch::CommandEnd;
-use crate::clock;
-use crate::exit::Exit;
-use crate::failure::{Failure, FailureKind};
-use crate::plan::RunTask;
-use crate::signals::Signals;
-use crate::supervisor::ending::CLOCK_CHECK_INTERVAL;
+use super::{report::RunOutcome, supervised, terminal::Terminal, watch::CommandEnd};
 use crate::ui::{format, output};
+use crate::{
+    clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals, supervisor::ending::CLOCK_CHECK_INTERVAL,
+};
 
 /// Shortest time of keeping the lock that is reported.
 const REPORTED_KEEP_MIN: Duration = Duration::from_secs(1);
@@ -40,44 +33,40 @@ pub async fn finish(
                 terminal.restore();
             }
             if !forced {
-                keep_at_least(&guard, acquired_at, task, signals.next_to_end()).await;
+                keep_at_least(&guard, acquired_at, task, signals).await;
             }
         }
         CommandEnd::Unkillable(names) => {
             // The lock is not released while the processes may be running. It is free when its lease has expired.
             std::mem::forget(guard);
-            let names = names.join(", ");
             let message = format!("cannot end processes that the command started: {names}; end them");
-            return Err(Failure::new(FailureKind::Internal, message));
+            return Err(Failure::internal(message));
         }
         CommandEnd::NotStarted { .. } | CommandEnd::TooLate | CommandEnd::SupervisorDied => {}
     }
-    let at_max_hold = task.max_hold.is_some_and(|max_hold| has_nearly_held(max_hold, acquired_at, task));
+    // A command that was ended after nearly `max_hold` was ended for that reason.
+    let nearly_held = clock::now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL;
+    let at_max_hold = task.max_hold.is_some_and(|max_hold| nearly_held >= max_hold);
     let lost = release(guard, signals, outcome).await;
     result(task, end, lost, at_max_hold)
 }
 
 /// Keeps the lock until it has been held for the time of `--at-least`. A signal or the loss of the lock ends the wait.
-async fn keep_at_least<S>(guard: &Guard, acquired_at: ClockReading, task: &RunTask, signal: impl Future<Output = S>) {
+async fn keep_at_least(guard: &Guard, acquired_at: ClockReading, task: &RunTask, signals: &mut Signals) {
     // The smaller elapsed time of the clocks is used, so that the lock is not kept for less than requested.
     let held = clock::now().waiter_elapsed_since(acquired_at);
     let Some(rest) = task.at_least.and_then(|at_least| at_least.checked_sub(held)) else { return };
     if rest > REPORTED_KEEP_MIN && !task.quiet {
         let rest = format::span(rest);
-        let text = format!("the command has ended; the lock is kept for another {rest} (--at-least)");
-        let _pending = output::start_message(&text);
+        let _pending =
+            output::start_message(&format!("the command has ended; the lock is kept for another {rest} (--at-least)"));
     }
     tokio::select! {
         biased;
-        _ = signal => {}
+        _ = signals.next_to_end() => {}
         _ = guard.lost() => {}
         () = clock::sleep(rest) => {}
     }
-}
-
-/// Returns whether the lock has been held for nearly `max_hold`, which is then the reason why the command was ended.
-fn has_nearly_held(max_hold: Duration, acquired_at: ClockReading, task: &RunTask) -> bool {
-    clock::now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL >= max_hold
 }
 
 /// Releases the lock. Returns the message about the loss if the lock had been lost before.

@@ -9,22 +9,15 @@ mod watch;
 
 use std::time::Duration;
 
-use dynamo_lock::{Client, Guard};
+use dynamo_lock::Guard;
 use nix::sys::signal::Signal;
 
-use self::acquire::Acquisition;
-use self::report::RunOutcome;
-use self::supervised::SupervisedCommand;
-use self::terminal::Terminal;
-use self::watch::CommandEnd;
-use crate::clock;
-use crate::exit::Exit;
-use crate::failure::{Failure, FailureKind};
-use crate::plan::RunTask;
-use crate::signals::Signals;
-use crate::store::OpenStore;
-use crate::supervisor::process;
-use crate::sys;
+use self::{
+    acquire::Acquisition, report::RunOutcome, supervised::SupervisedCommand, terminal::Terminal, watch::CommandEnd,
+};
+use crate::{
+    clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore, supervisor::process, sys,
+};
 
 /// Maximum time for cleaning up after an acquisition that was given up. A lock that is not released by then is free
 /// when its lease has expired.
@@ -33,8 +26,7 @@ const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Runs the command under the lock. Facts for the report are stored in `outcome`.
 pub async fn run(store: &OpenStore, task: &RunTask, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
     if !process::proc_matches_namespace() {
-        return Err(Failure::new(
-            FailureKind::Configuration,
+        return Err(Failure::configuration(
             "cannot track the processes of the command: /proc belongs to another PID namespace; mount /proc for this \
              namespace, for example with `unshare --mount-proc`",
         ));
@@ -51,18 +43,14 @@ pub async fn run(store: &OpenStore, task: &RunTask, outcome: &mut RunOutcome) ->
         Ok(Acquisition::Interrupted(signal)) => Ok(Exit::Signal(signal as i32)),
         Err(failure) => Err(failure),
     };
-    clean_up(&client, &mut signals).await;
-    result
-}
-
-/// Waits until the client has released what a cancelled acquisition may still acquire. A signal ends the wait.
-async fn clean_up(client: &Client, signals: &mut Signals) {
+    // The client releases what a cancelled acquisition may still acquire. A signal ends the wait for that.
     tokio::select! {
         biased;
         _ = signals.next() => {}
         () = client.close() => {}
         () = clock::sleep(CLEAN_UP_TIMEOUT) => {}
     }
+    result
 }
 
 /// Runs the command under the lock that `guard` holds, and releases it.
@@ -103,5 +91,8 @@ fn start(store: &OpenStore, task: &RunTask, guard: &Guard) -> Result<Option<Supe
     if !guard.is_valid() {
         return Ok(None);
     }
-    SupervisedCommand::spawn(store, task, guard.token(), liveness).map(Some)
+    let command = SupervisedCommand::spawn(store, task, guard.token(), liveness);
+    command
+        .map(Some)
+        .map_err(|error| Failure::internal(format!("cannot start a process: {error}; try again with less load")))
 }

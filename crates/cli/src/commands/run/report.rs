@@ -12,9 +12,7 @@ use dynamo_lock::FencingToken;
 use serde_json::json;
 
 use crate::exit::{self, Exit};
-use crate::failure::{Failure, FailureKind};
-use crate::ui::escape::escape_json;
-use crate::ui::output;
+use crate::{failure::Failure, ui::escape::escape_json, ui::output};
 
 /// Facts about a run, collected while it proceeds.
 #[derive(Debug, Default)]
@@ -33,46 +31,22 @@ pub struct RunOutcome {
 pub struct Report {
     /// Name of the lock, as given by the user.
     name: String,
-    file: File,
-    /// Present if the path names a regular file, which is replaced as a whole. `None` for a pipe, a link or a
-    /// descriptor such as /dev/fd/3, which is written to.
-    replacement: Option<Replacement>,
-}
-
-/// A temporary file that replaces the file at `path` when it is complete.
-#[derive(Debug)]
-struct Replacement {
-    temporary: PathBuf,
+    /// Path of the report.
     path: PathBuf,
+    file: File,
+    /// Path of `file` if it is a temporary file that replaces the regular file at `path` when it is complete. `None`
+    /// for a pipe, a link or a descriptor such as /dev/fd/3, which is written to.
+    temporary: Option<PathBuf>,
 }
 
 impl Report {
     /// Opens the report for the lock with this name.
     pub fn open((name, path): (&str, &Path)) -> Result<Self, Failure> {
-        let opened = Self::try_open(path);
-        opened.map(|(file, replacement)| Self { name: name.to_owned(), file, replacement }).map_err(|error| {
+        let (file, temporary) = open_file(path).map_err(|error| {
             let message = format!("cannot write the report {path:?}: {error}; name a file in a writable directory");
-            Failure::new(FailureKind::Configuration, message)
-        })
-    }
-
-    fn try_open(path: &Path) -> io::Result<(File, Option<Replacement>)> {
-        let is_replaced = match fs::symlink_metadata(path) {
-            Ok(found) => found.is_file(),
-            Err(error) if error.kind() == ErrorKind::NotFound => true,
-            Err(error) => return Err(error),
-        };
-        if !is_replaced {
-            let file = OpenOptions::new().append(true).open(path)?;
-            return Ok((file, None));
-        }
-        let mut name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_owned();
-        // The process ID would not be unique, because it is often 1 in containers, and an earlier run may have left its
-        // temporary file.
-        name.push(format!(".{:08x}.part", getrandom::u32().map_err(io::Error::other)?));
-        let temporary = path.with_file_name(name);
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-        Ok((file, Some(Replacement { temporary, path: path.to_owned() })))
+            Failure::configuration(message)
+        })?;
+        Ok(Self { name: name.to_owned(), path: path.to_owned(), file, temporary })
     }
 
     /// Writes the report. A failure is printed, and does not change the exit code of the run.
@@ -84,25 +58,38 @@ impl Report {
 
     fn try_write(&mut self, line: &str) -> io::Result<()> {
         self.file.write_all(line.as_bytes())?;
-        match self.replacement.take() {
-            Some(replacement) => {
-                fs::rename(&replacement.temporary, &replacement.path).inspect_err(|_| replacement.remove())
-            }
-            None => Ok(()),
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.path)?;
+            self.temporary = None;
         }
+        Ok(())
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        self.replacement.iter().for_each(Replacement::remove);
+        if let Some(temporary) = &self.temporary {
+            let _missing = fs::remove_file(temporary);
+        }
     }
 }
 
-impl Replacement {
-    fn remove(&self) {
-        let _missing = fs::remove_file(&self.temporary);
+/// Opens the file to write to. Returns its path too if it is a temporary file next to `path`.
+fn open_file(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
+    let is_replaced = match fs::symlink_metadata(path) {
+        Ok(found) => found.is_file(),
+        Err(error) if error.kind() == ErrorKind::NotFound => true,
+        Err(error) => return Err(error),
+    };
+    if !is_replaced {
+        return Ok((OpenOptions::new().append(true).open(path)?, None));
     }
+    let mut name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_owned();
+    // The process ID would not be unique, because it is often 1 in containers, and an earlier run may have left its
+    // temporary file.
+    name.push(format!(".{:08x}.part", getrandom::u32().map_err(io::Error::other)?));
+    let temporary = path.with_file_name(name);
+    Ok((File::create_new(&temporary)?, Some(temporary)))
 }
 
 /// Returns the report. It always has the same keys; unknown values are `null`.

@@ -14,16 +14,12 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
-use crate::clock;
-use crate::env;
 use crate::failure::{Failure, FailureKind};
-use crate::plan::RunTask;
-use crate::signal_mask::SignalMask;
-use crate::store::OpenStore;
-use crate::supervisor;
 use crate::supervisor::message::{Event, Grant, Order};
-use crate::supervisor::process_tree::ProcessTree;
-use crate::sys;
+use crate::{
+    clock, env, plan::RunTask, signal_mask::SignalMask, store::OpenStore, supervisor,
+    supervisor::process_tree::ProcessTree, sys,
+};
 
 /// Largest difference between the ends of two grants that count as equal. Without it, every check would send an order.
 const GRANT_TOLERANCE: Duration = Duration::from_millis(10);
@@ -45,17 +41,6 @@ impl SupervisedCommand {
     /// The command inherits standard input, standard output and the terminal. It also inherits the descriptor
     /// `liveness`, by which other clients see that a process of this holder is alive.
     pub fn spawn(
-        store: &OpenStore,
-        task: &RunTask,
-        token: FencingToken,
-        liveness: Option<OwnedFd>,
-    ) -> Result<Self, Failure> {
-        Self::try_spawn(store, task, token, liveness).map_err(|error| {
-            Failure::new(FailureKind::Internal, format!("cannot start a process: {error}; try again with less load"))
-        })
-    }
-
-    fn try_spawn(
         store: &OpenStore,
         task: &RunTask,
         token: FencingToken,
@@ -111,18 +96,13 @@ impl SupervisedCommand {
 
     /// Waits for the next event. Returns `None` after the supervisor has ended. Cancel-safe.
     pub async fn next_event(&mut self) -> Option<Event> {
-        loop {
-            match self.events.next_line().await {
-                Ok(Some(line)) => match Event::parse(&line) {
-                    Some(event) => return Some(event),
-                    None => continue,
-                },
-                _ => {
-                    let _status = self.supervisor.wait().await;
-                    return None;
-                }
+        while let Ok(Some(line)) = self.events.next_line().await {
+            if let Some(event) = Event::parse(&line) {
+                return Some(event);
             }
         }
+        let _status = self.supervisor.wait().await;
+        None
     }
 
     /// Returns the running processes of the command and its supervisor.
@@ -130,10 +110,10 @@ impl SupervisedCommand {
         ProcessTree::descendants(Pid::this(), &self.unrelated)
     }
 
-    /// Returns the running processes that the supervisor has started.
-    pub fn started(&self) -> io::Result<ProcessTree> {
-        self.pid()
-            .map_or_else(|| Ok(ProcessTree::default()), |pid| ProcessTree::descendants(pid, &ProcessTree::default()))
+    /// Returns the running processes that the supervisor has started, or none if they cannot be listed.
+    pub fn started(&self) -> ProcessTree {
+        let tree = self.pid().and_then(|pid| ProcessTree::descendants(pid, &ProcessTree::default()).ok());
+        tree.unwrap_or_default()
     }
 
     /// Returns the process ID of the supervisor, until it has been reaped.
@@ -161,7 +141,7 @@ impl SupervisedCommand {
     /// Sends SIGKILL once to the supervisor and its descendants. Processes that are missed become children of this
     /// process when the supervisor has ended.
     pub fn kill(&self) {
-        self.started().unwrap_or_default().with_child(self.pid()).send(Signal::SIGKILL);
+        self.started().with_child(self.pid()).send(Signal::SIGKILL);
     }
 }
 
@@ -174,13 +154,9 @@ fn this_program() -> io::Result<PathBuf> {
 /// Returns the failure for a command that could not be started, with exit code 126 or 127 as in env(1).
 pub fn not_started(task: &RunTask, errno: i32) -> Failure {
     let (error, program) = (io::Error::from_raw_os_error(errno), &task.program);
-    match error.kind() {
-        ErrorKind::NotFound => {
-            Failure::new(FailureKind::NotFound, format!("{program:?} was not found: check its spelling and PATH"))
-        }
-        _ => Failure::new(
-            FailureKind::NotExecutable,
-            format!("cannot execute {program:?}: {error}; check that it is an executable file"),
-        ),
+    if error.kind() == ErrorKind::NotFound {
+        return Failure::new(FailureKind::NotFound, format!("{program:?} was not found: check its spelling and PATH"));
     }
+    let message = format!("cannot execute {program:?}: {error}; check that it is an executable file");
+    Failure::new(FailureKind::NotExecutable, message)
 }

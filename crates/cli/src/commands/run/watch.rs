@@ -12,16 +12,10 @@ use dynamo_lock::{Guard, LossReason};
 use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;
 
-use super::supervised::SupervisedCommand;
-use super::terminal;
-use crate::clock;
-use crate::plan::RunTask;
-use crate::signals::Signals;
+use super::{supervised::SupervisedCommand, terminal};
 use crate::supervisor::ending::{CLOCK_CHECK_INTERVAL, kill_reserve};
 use crate::supervisor::message::{Event, Grant, Order};
-use crate::supervisor::process_tree::ProcessTree;
-use crate::sys;
-use crate::ui::output;
+use crate::{clock, plan::RunTask, signals::Signals, supervisor::process_tree::ProcessTree, sys, ui::output};
 
 /// Time between two rounds of SIGKILL.
 const KILL_INTERVAL: Duration = Duration::from_millis(10);
@@ -41,7 +35,7 @@ pub enum CommandEnd {
     /// The supervisor ended early. The command and its descendants were ended by this process.
     SupervisorDied,
     /// The supervisor ended early, and these processes could not be ended.
-    Unkillable(Vec<String>),
+    Unkillable(String),
 }
 
 /// State of [`watch`] between two events.
@@ -67,8 +61,6 @@ pub async fn watch(
     signals: &mut Signals,
     task: &RunTask,
 ) -> CommandEnd {
-    let cancelled = guard.cancellation();
-    let mut cancellation_seen = false;
     let mut watch = Watch::default();
     loop {
         if watch.lingering_since.take_if(|at| clock::now().holder_elapsed_since(*at) >= LINGER_REPORT_DELAY).is_some() {
@@ -78,12 +70,11 @@ pub async fn watch(
         tokio::select! {
             biased;
             event = command.next_event() => match (event, watch.status) {
-                (Some(Event::Started), _) => {}
                 (Some(Event::NotStarted { errno }), _) => return CommandEnd::NotStarted { errno },
                 (Some(Event::TooLate), _) => return CommandEnd::TooLate,
                 (Some(Event::Stopped), _) if terminal::is_foreground() => stop_together(command),
-                (Some(Event::Stopped), _) => {}
-                (Some(Event::Ended { status, .. }), _) => {
+                (Some(Event::Started | Event::Stopped), _) => {}
+                (Some(Event::Ended { status }), _) => {
                     watch.status = Some(status);
                     watch.lingering_since = Some(clock::now()).filter(|_| !task.quiet);
                 }
@@ -94,7 +85,7 @@ pub async fn watch(
                 Signal::SIGTSTP => stop_together(command),
                 signal => _ = command.send(Order::Signal(signal)),
             },
-            () = cancelled.cancelled(), if !cancellation_seen => cancellation_seen = true,
+            _ = guard.lost(), if guard.is_valid() => {}
             () = clock::sleep(timeout) => {}
         }
     }
@@ -113,9 +104,8 @@ impl Watch {
         let reserve = kill_reserve(task.grace);
         let left = grant.left(clock::now());
         if left <= reserve {
-            let now = clock::now();
-            let since = *self.overdue_since.get_or_insert(now);
-            if now.holder_elapsed_since(since) >= reserve / 2 {
+            let since = *self.overdue_since.get_or_insert_with(clock::now);
+            if clock::now().holder_elapsed_since(since) >= reserve / 2 {
                 command.kill();
             }
         }
@@ -154,7 +144,7 @@ async fn kill_all(command: &SupervisedCommand, guard: &Guard, signals: &mut Sign
                 return CommandEnd::Unkillable(names(&tree));
             }
             if !std::mem::replace(&mut reported, true) {
-                let names = names(&tree).join(", ");
+                let names = names(&tree);
                 let _pending = output::start_message(&format!(
                     "cannot end processes that the command started: {names}; the lock is kept until they have ended"
                 ));
@@ -171,18 +161,17 @@ async fn kill_all(command: &SupervisedCommand, guard: &Guard, signals: &mut Sign
     CommandEnd::SupervisorDied
 }
 
-fn names(tree: &io::Result<ProcessTree>) -> Vec<String> {
+fn names(tree: &io::Result<ProcessTree>) -> String {
     match tree {
-        Ok(tree) if tree.is_empty() => vec!["an unidentified process".to_owned()],
+        Ok(tree) if tree.is_empty() => "an unidentified process".to_owned(),
         Ok(tree) => tree.names(),
-        Err(error) => vec![format!("unidentified processes (cannot list them: {error})")],
+        Err(error) => format!("unidentified processes (cannot list them: {error})"),
     }
 }
 
 fn report_lingering(command: &SupervisedCommand) {
-    let names = command.started().unwrap_or_default().names();
+    let names = command.started().names();
     if !names.is_empty() {
-        let names = names.join(", ");
         // The message must not block, because the lock is renewed on this thread.
         let _pending = output::start_message(&format!(
             "the command has ended, but processes that it started are still running: {names}; the lock is kept until \
