@@ -1,7 +1,7 @@
-use super::Rng;
-use crate::FencingToken;
+use super::rng::Rng;
+use super::samples::free_row;
 use crate::store::{
-    Ends, Lease, LeaseId, LockName, Number, Op, OpKind, RecordVersion, Row, Target, Value, Verdict, apply,
+    Ends, FencingToken, Lease, LeaseId, LockName, Number, Op, OpKind, RecordVersion, Row, Target, Value, Verdict, apply,
 };
 
 /// Maximum number of ops in a case.
@@ -38,33 +38,20 @@ fn unknown_attributes() -> [(&'static str, Value); 12] {
 /// Returns replacements of native attributes by invalid values. `None` removes the attribute.
 fn malformed_attributes() -> Vec<(&'static str, Option<Value>)> {
     let other = |json: &str| Some(Value::Other(json.to_owned()));
-    vec![
-        ("leaseId", None),
-        ("guid", None),
-        ("renewalSeq", None),
-        ("token", None),
-        ("expiresOn", None),
-        ("v", Some(2.into())),
-        ("v", Some("1".into())),
-        ("v", Some(number("1.5"))),
-        ("kind", Some("semaphore".into())),
-        ("kind", other(r#"{"NULL":true}"#)),
-        ("guid", Some(7.into())),
-        ("leaseId", Some(7.into())),
-        ("leaseId", other(r#"{"SS":["a"]}"#)),
-        ("token", Some("5".into())),
-        ("token", Some(0.into())),
-        ("token", Some(number("-5"))),
-        ("token", other(r#"{"L":[]}"#)),
-        ("renewalSeq", Some("1".into())),
-        ("renewalSeq", Some(number("1.5"))),
-        ("expiresOn", Some("1700000000000".into())),
-        ("expiresOn", Some(number("0.5"))),
-        ("expiresOn", Some(number("-1"))),
-        ("expiresOn", Some(number(HUGE))),
-        ("leaseMs", Some(number(HUGE))),
-        ("expiryClock", Some("sundial".into())),
-    ]
+    let num = |text: &str| Some(number(text));
+    let text = |text: &str| Some(Value::from(text));
+    let attributes = [
+        ("leaseId", vec![None, num("7"), other(r#"{"SS":["a"]}"#)]),
+        ("guid", vec![None, num("7")]),
+        ("renewalSeq", vec![None, text("1"), num("1.5")]),
+        ("token", vec![None, text("5"), num("0"), num("-5"), other(r#"{"L":[]}"#)]),
+        ("expiresOn", vec![None, text("1700000000000"), num("0.5"), num("-1"), num(HUGE)]),
+        ("v", vec![num("2"), text("1"), num("1.5")]),
+        ("kind", vec![text("semaphore"), other(r#"{"NULL":true}"#)]),
+        ("leaseMs", vec![num(HUGE)]),
+        ("expiryClock", vec![text("sundial")]),
+    ];
+    attributes.into_iter().flat_map(|(name, values)| values.into_iter().map(move |value| (name, value))).collect()
 }
 
 const HUGE: &str = "99999999999999999999999999999999999999";
@@ -112,13 +99,10 @@ impl Rng {
     }
 
     fn free(&mut self) -> Row {
-        let mut row = Row::default();
-        row.set("v", 1.into());
-        row.set("guid", self.version().as_str().into());
-        row.set("leaseId", self.lease_id().as_str().into());
-        row.set("token", self.token().into());
-        row.set("expiresOn", 0.into());
-        row.set("ttl", 1_800_000_000.into());
+        let (version, lease_id) = (self.version(), self.lease_id());
+        let mut row = free_row(self.token());
+        row.set("guid", version.as_str().into());
+        row.set("leaseId", lease_id.as_str().into());
         if self.once_in(3) {
             row.set("data", "payload of the last holder".into());
         }
@@ -226,10 +210,8 @@ impl Rng {
             // Choices 6 to 8 give ops that suit the row, so that more writes are applied.
             choice @ (0 | 6 | 7) if choice == 0 || is_free => OpKind::Acquire(self.lease(lease_id, row)),
             6 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(lease_id, row),
-            6 => self.renew(row),
-            7 => self.take_over(lease_id, row),
-            1 => self.take_over(lease_id, row),
-            2 => self.renew(row),
+            2 | 6 => self.renew(row),
+            1 | 7 => self.take_over(lease_id, row),
             3 => {
                 let token = (!self.once_in(3)).then(|| self.seen_token(row));
                 OpKind::Release { lease_id: self.seen_lease_id(row), token, ttl: 1_800_000_002 }
@@ -246,17 +228,15 @@ impl Rng {
         let seen = match (row, self.below(6)) {
             (None, 5) => Some(self.legacy()),
             (None, _) | (_, 5) => None,
-            (Some(row), 4) => {
+            (Some(row), draw) => {
                 let mut seen = row.clone();
-                seen.set("guid", self.version().as_str().into());
+                match draw {
+                    4 => seen.set("guid", self.version().as_str().into()),
+                    3 => seen.set("token", self.token().into()),
+                    _ => {}
+                }
                 Some(seen)
             }
-            (Some(row), 3) => {
-                let mut seen = row.clone();
-                seen.set("token", self.token().into());
-                Some(seen)
-            }
-            (Some(row), _) => Some(row.clone()),
         };
         OpKind::LegacyGet { seen, expires_on: self.one_of(&[1_700_000_060_000, 1]) }
     }

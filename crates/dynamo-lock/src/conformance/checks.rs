@@ -3,29 +3,29 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::harness::{CheckResult, Harness, Written, compare, difference};
+use super::case::Case;
+use super::coverage::Coverage;
+use super::harness::{CheckResult, Handle, Harness, compare, difference};
+use super::rng::Rng;
 use super::samples::{acquire, free_row, held_row, release, renew};
-use super::{Case, Coverage, Rng};
-use crate::LockName;
 use crate::clock::{Clock, SystemClock};
-use crate::store::{Consistency, NAME_MAX, Op, RecordVersion, Row, Value, Verdict, apply};
+use crate::store::{Consistency, LockName, NAME_MAX, Op, RecordVersion, Row, Value, Verdict, apply};
 
 /// Pages of a listing at most. A longer listing counts as endless.
 const PAGES_MAX: usize = 2_000;
 /// Number of listings until a missing or old row counts as a failure, because a listing may be stale.
 const LISTINGS_MAX: u32 = 5;
 
-pub(super) async fn raw_inserts(harness: &Harness<'_>) -> CheckResult {
-    let name = harness.name("raw")?;
-    harness.insert_raw(&name, None).await?;
-    harness.expect_row(&name, None, "after a row was removed").await?;
+pub(super) async fn raw_inserts(harness: &Harness<'_>, name: &LockName) -> CheckResult {
+    harness.insert_raw(name, None).await?;
+    harness.expect_row(name, None, "after a row was removed").await?;
     let mut rng = Rng::from_seed(harness.options.seed);
     for _ in 0..20 {
-        let case = Case::generate(&name, &mut rng);
-        harness.insert_raw(&name, case.row.clone()).await?;
-        harness.expect_row(&name, case.row.as_ref(), "after a row was inserted").await?;
+        let row = Case::generate(name, &mut rng).row;
+        harness.insert_raw(name, row.clone()).await?;
+        harness.expect_row(name, row.as_ref(), "after a row was inserted").await?;
     }
-    harness.insert_raw(&name, None).await
+    Ok(())
 }
 
 pub(super) async fn generated(harness: &Harness<'_>, coverage: &mut Coverage) -> CheckResult {
@@ -33,17 +33,21 @@ pub(super) async fn generated(harness: &Harness<'_>, coverage: &mut Coverage) ->
     let mut rng = Rng::from_seed(harness.options.seed);
     for number in 0..harness.options.cases {
         let case = Case::generate(&name, &mut rng);
-        one_case(harness, &case, number as usize, coverage)
-            .await
-            .map_err(|deviation| format!("case {number}: {deviation}"))?;
+        let written = one_case(harness, &name, case, number as usize, coverage).await;
+        written.map_err(|deviation| format!("case {number}: {deviation}"))?;
     }
     harness.insert_raw(&name, None).await
 }
 
-async fn one_case(harness: &Harness<'_>, case: &Case, number: usize, coverage: &mut Coverage) -> CheckResult {
-    let Some(first) = case.ops.first() else { return Ok(()) };
-    harness.insert_raw(&first.name, case.row.clone()).await?;
-    let mut row = case.row.clone();
+async fn one_case(
+    harness: &Harness<'_>,
+    name: &LockName,
+    case: Case,
+    number: usize,
+    coverage: &mut Coverage,
+) -> CheckResult {
+    let mut row = case.row;
+    harness.insert_raw(name, row.clone()).await?;
     for (nth, op) in case.ops.iter().enumerate() {
         let verdict = apply(row.as_ref(), op);
         coverage.count(op, &verdict);
@@ -54,167 +58,157 @@ async fn one_case(harness: &Harness<'_>, case: &Case, number: usize, coverage: &
             Verdict::Applied(row) => Some(row),
             Verdict::Conflict(row) => row,
         };
-        harness.expect_row(&op.name, after.as_ref(), "afterwards").await.map_err(context)?;
+        harness.expect_row(name, after.as_ref(), "afterwards").await.map_err(context)?;
         row = after;
     }
     Ok(())
 }
 
-/// Inserts a row and writes an op through each handle, and compares the outcome with the specification.
-async fn one_write(harness: &Harness<'_>, row: Option<Row>, op: &Op) -> CheckResult {
-    harness.insert_raw(&op.name, row.clone()).await?;
-    let verdict = apply(row.as_ref(), op);
-    for handle in &harness.handles {
-        harness.insert_raw(&op.name, row.clone()).await?;
-        compare(&verdict, &handle.write(op).await?)?;
-    }
-    harness.insert_raw(&op.name, None).await
-}
-
-pub(super) async fn applied_row(harness: &Harness<'_>) -> CheckResult {
-    let name = harness.name("applied")?;
-    one_write(harness, None, &acquire(&name, 2)).await?;
-    one_write(harness, Some(free_row(7)), &acquire(&name, 2)).await?;
-    one_write(harness, Some(held_row(3, 7)), &renew(&name, 2, 3, 7, 1)).await?;
-    one_write(harness, Some(held_row(3, 7)), &release(&name, 2, 3, 7)).await
-}
-
-pub(super) async fn conflict_row(harness: &Harness<'_>) -> CheckResult {
-    let name = harness.name("conflict")?;
-    one_write(harness, Some(held_row(3, 7)), &acquire(&name, 2)).await?;
-    one_write(harness, Some(held_row(3, 7)), &renew(&name, 2, 3, 8, 1)).await?;
-    one_write(harness, Some(free_row(7)), &release(&name, 2, 3, 7)).await?;
-    one_write(harness, None, &release(&name, 2, 3, 7)).await
-}
-
-pub(super) async fn conflict_changes_nothing(harness: &Harness<'_>) -> CheckResult {
-    let name = harness.name("unchanged")?;
-    let rows = [Some(held_row(3, 7)), None];
-    for row in rows {
-        harness.insert_raw(&name, row.clone()).await?;
-        for (nth, op) in [release(&name, 2, 4, 7), renew(&name, 2, 3, 7, 0)].iter().enumerate() {
-            harness.handle(nth).write(op).await?;
-            harness.expect_row(&name, row.as_ref(), "after a conflict").await?;
+/// Inserts each row and writes its op through each handle, and compares the outcome with the specification.
+async fn compare_each<const N: usize>(harness: &Harness<'_>, writes: [(Option<Row>, Op); N]) -> CheckResult {
+    for (row, op) in writes {
+        let verdict = apply(row.as_ref(), &op);
+        for handle in &harness.handles {
+            harness.insert_raw(&op.name, row.clone()).await?;
+            compare(&verdict, &handle.write(&op).await?)?;
         }
     }
-    harness.insert_raw(&name, None).await
+    Ok(())
 }
 
-pub(super) async fn unknown_attributes(harness: &Harness<'_>) -> CheckResult {
-    let name = harness.name("unknown")?;
-    let mut row = free_row(7);
-    let text = |value: &str| Value::from(value);
-    let unknown = [("note", text("n")), ("wanted", 2.into()), ("map", Value::Other(r#"{"M":{"a":{"N":"1"}}}"#.into()))];
-    for (attribute, value) in unknown.clone() {
-        row.set(attribute, value);
+pub(super) async fn applied_row(harness: &Harness<'_>, name: &LockName) -> CheckResult {
+    let writes = [
+        (None, acquire(name, 2)),
+        (Some(free_row(7)), acquire(name, 2)),
+        (Some(held_row(3, 7)), renew(name, 2, 3, 7, 1)),
+        (Some(held_row(3, 7)), release(name, 2, 3, 7)),
+    ];
+    compare_each(harness, writes).await
+}
+
+pub(super) async fn conflict_row(harness: &Harness<'_>, name: &LockName) -> CheckResult {
+    let writes = [
+        (Some(held_row(3, 7)), acquire(name, 2)),
+        (Some(held_row(3, 7)), renew(name, 2, 3, 8, 1)),
+        (Some(free_row(7)), release(name, 2, 3, 7)),
+        (None, release(name, 2, 3, 7)),
+    ];
+    compare_each(harness, writes).await
+}
+
+pub(super) async fn conflict_changes_nothing(harness: &Harness<'_>, name: &LockName) -> CheckResult {
+    for row in [Some(held_row(3, 7)), None] {
+        harness.insert_raw(name, row.clone()).await?;
+        for (nth, op) in [release(name, 2, 4, 7), renew(name, 2, 3, 7, 0)].iter().enumerate() {
+            harness.handle(nth).write(op).await?;
+            harness.expect_row(name, row.as_ref(), "after a conflict").await?;
+        }
     }
-    harness.insert_raw(&name, Some(row)).await?;
-    let ops = [acquire(&name, 2), renew(&name, 3, 2, 8, 1), release(&name, 4, 2, 8)];
+    Ok(())
+}
+
+pub(super) async fn unknown_attributes(harness: &Harness<'_>, name: &LockName) -> CheckResult {
+    let mut row = free_row(7);
+    let map = Value::Other(r#"{"M":{"a":{"N":"1"}}}"#.to_owned());
+    let unknown = [("note", "n".into()), ("wanted", 2.into()), ("map", map)];
+    unknown.iter().for_each(|(attribute, value)| row.set(attribute, value.clone()));
+    harness.insert_raw(name, Some(row)).await?;
+    let ops = [acquire(name, 2), renew(name, 3, 2, 8, 1), release(name, 4, 2, 8)];
     for (nth, op) in ops.iter().enumerate() {
         harness.handle(nth).write(op).await?;
-        let row = harness.handle(nth).read(&name, Consistency::Strong).await?.ok_or("the row is missing")?;
+        let row = harness.handle(nth).read(name, Consistency::Strong).await?.ok_or("the row is missing")?;
         for (attribute, value) in &unknown {
             if row.get(attribute) != Some(value) {
                 return Err(format!("after {:?}, {attribute:?} is {:?}, not {value:?}", op.kind, row.get(attribute)));
             }
         }
     }
-    harness.insert_raw(&name, None).await
+    Ok(())
 }
 
-pub(super) async fn missing_attribute(harness: &Harness<'_>) -> CheckResult {
-    let name = harness.name("missing")?;
-    for attribute in ["leaseId", "guid", "token", "v", "expiresOn"] {
-        let mut row = free_row(7);
+pub(super) async fn missing_attribute(harness: &Harness<'_>, name: &LockName) -> CheckResult {
+    let without = |mut row: Row, attribute| {
         row.remove(attribute);
-        expect_conflict(harness, row, &acquire(&name, 2))
-            .await
-            .map_err(|deviation| format!("without {attribute:?}: {deviation}"))?;
+        row
+    };
+    for attribute in ["leaseId", "guid", "token", "v", "expiresOn"] {
+        let when = format!("without {attribute:?}");
+        expect_conflict(harness, without(free_row(7), attribute), &acquire(name, 2), &when).await?;
     }
+    let renewal = renew(name, 2, 3, 7, 1);
     for attribute in ["leaseId", "token", "v", "expiresOn", "renewalSeq"] {
         let mut row = held_row(3, 7);
-        row.remove(attribute);
-        let op = renew(&name, 2, 3, 7, 1);
-        expect_conflict(harness, row, &op).await.map_err(|deviation| format!("without {attribute:?}: {deviation}"))?;
+        expect_conflict(harness, without(row.clone(), attribute), &renewal, &format!("without {attribute:?}")).await?;
         // The same value as text, which does not compare with a number.
-        let mut row = held_row(3, 7);
         if let Some(number) = row.number(attribute).cloned() {
             row.set(attribute, number.as_str().into());
-            expect_conflict(harness, row, &op)
-                .await
-                .map_err(|deviation| format!("{attribute:?} as text: {deviation}"))?;
+            expect_conflict(harness, row, &renewal, &format!("{attribute:?} as text")).await?;
         }
     }
-    harness.insert_raw(&name, None).await
+    Ok(())
 }
 
-async fn expect_conflict(harness: &Harness<'_>, row: Row, op: &Op) -> CheckResult {
+async fn expect_conflict(harness: &Harness<'_>, row: Row, op: &Op, when: &str) -> CheckResult {
     harness.insert_raw(&op.name, Some(row)).await?;
-    match harness.handle(0).write(op).await? {
-        Written::Conflict(_) => Ok(()),
-        Written::Applied(row) => Err(format!("it must be a conflict, and was applied: {row:?}")),
+    match harness.handle(0).write(op).await.map_err(|deviation| format!("{when}: {deviation}"))? {
+        Verdict::Conflict(_) => Ok(()),
+        Verdict::Applied(row) => Err(format!("{when}: it must be a conflict, and was applied: {row:?}")),
     }
 }
 
-pub(super) async fn once(harness: &Harness<'_>) -> CheckResult {
-    let name = harness.name("once")?;
-    harness.insert_raw(&name, Some(free_row(7))).await?;
+pub(super) async fn once(harness: &Harness<'_>, name: &LockName) -> CheckResult {
+    harness.insert_raw(name, Some(free_row(7))).await?;
     for round in 0..10u64 {
         let id = 10 + u128::from(round);
-        let (acquire, release) = (acquire(&name, id), release(&name, 100 + id, id, 8 + round));
+        let (acquire, release) = (acquire(name, id), release(name, 100 + id, id, 8 + round));
         for (op, what) in [(&acquire, "an acquisition"), (&release, "a release")] {
             let written = harness.handle(round as usize).write(op).await?;
-            if !matches!(written, Written::Applied(_)) {
+            if !matches!(written, Verdict::Applied(_)) {
                 return Err(format!("{what} that is written for the first time must be applied, and was {written:?}"));
             }
-            let row = harness.handle(0).read(&name, Consistency::Strong).await?.ok_or("the row is missing")?;
+            let row = harness.handle(0).read(name, Consistency::Strong).await?.ok_or("the row is missing")?;
             if row.whole("token") != Some(8 + round) {
                 return Err(format!("after {what} the token is {:?}, not {}", row.get("token"), 8 + round));
             }
         }
     }
-    harness.insert_raw(&name, None).await
+    Ok(())
 }
 
-pub(super) async fn strong_reads(harness: &Harness<'_>) -> CheckResult {
-    let name = harness.name("strong")?;
-    harness.insert_raw(&name, Some(held_row(3, 7))).await?;
+pub(super) async fn strong_reads(harness: &Harness<'_>, name: &LockName) -> CheckResult {
+    harness.insert_raw(name, Some(held_row(3, 7))).await?;
     for renewal_seq in 1..=u64::from(harness.options.rounds) {
-        let op = renew(&name, 1_000 + u128::from(renewal_seq), 3, 7, renewal_seq);
-        let row = harness.handle(0).read(&name, Consistency::Strong).await?;
+        let op = renew(name, 1_000 + u128::from(renewal_seq), 3, 7, renewal_seq);
+        let row = harness.handle(0).read(name, Consistency::Strong).await?;
         let Verdict::Applied(expected) = apply(row.as_ref(), &op) else {
             return Err(format!(
                 "before renewal {renewal_seq} the row differs from what the earlier renewals have written: {row:?}"
             ));
         };
         harness.handle(renewal_seq as usize).write(&op).await?;
-        harness.expect_row(&name, Some(&expected), "after a write was answered").await?;
+        harness.expect_row(name, Some(&expected), "after a write was answered").await?;
     }
-    harness.insert_raw(&name, None).await?;
-    harness.expect_row(&name, None, "after the row was removed").await
+    harness.insert_raw(name, None).await?;
+    harness.expect_row(name, None, "after the row was removed").await
 }
 
-pub(super) async fn eventual_reads(harness: &Harness<'_>) -> CheckResult {
-    let name = harness.name("eventual")?;
-    harness.insert_raw(&name, Some(held_row(3, 7))).await?;
+pub(super) async fn eventual_reads(harness: &Harness<'_>, name: &LockName) -> CheckResult {
+    harness.insert_raw(name, Some(held_row(3, 7))).await?;
     // The row did not exist before, which is a state that a stale read may return.
     let mut states = vec![None, Some(held_row(3, 7))];
     for renewal_seq in 1..=u64::from(harness.options.rounds) {
-        let op = renew(&name, 1_000 + u128::from(renewal_seq), 3, 7, renewal_seq);
+        let op = renew(name, 1_000 + u128::from(renewal_seq), 3, 7, renewal_seq);
         harness.handle(renewal_seq as usize).write(&op).await?;
-        states.push(harness.handle(0).read(&name, Consistency::Strong).await?);
+        states.push(harness.handle(0).read(name, Consistency::Strong).await?);
         for handle in &harness.handles {
-            let row = handle.read(&name, Consistency::Eventual).await?;
+            let row = handle.read(name, Consistency::Eventual).await?;
             if !states.contains(&row) {
-                let last = states.last().and_then(Option::as_ref);
-                return Err(format!(
-                    "the row never was in the state that was read; compared with the last state: {}",
-                    difference(last, row.as_ref())
-                ));
+                let difference = difference(states.last().and_then(Option::as_ref), row.as_ref());
+                return Err(format!("the row never was in the state that was read; from the last one: {difference}"));
             }
         }
     }
-    harness.insert_raw(&name, None).await
+    Ok(())
 }
 
 pub(super) async fn names(harness: &Harness<'_>) -> CheckResult {
@@ -232,7 +226,7 @@ pub(super) async fn names(harness: &Harness<'_>) -> CheckResult {
     }
     for (nth, name) in names.iter().enumerate() {
         let written = harness.handle(nth).write(&acquire(name, 10 + nth as u128)).await?;
-        if !matches!(written, Written::Applied(_)) {
+        if !matches!(written, Verdict::Applied(_)) {
             return Err(format!("{name:?} has no row yet, but acquiring it was {written:?}"));
         }
     }
@@ -258,17 +252,17 @@ pub(super) async fn list(harness: &Harness<'_>) -> CheckResult {
         harness.insert_raw(&name, Some(row.clone())).await?;
         rows.insert(name, row);
     }
-    for handle in 0..2 {
-        let mut stale = one_listing(harness, handle, &rows).await?;
-        for attempt in 1..LISTINGS_MAX {
-            if stale.is_none() {
+    for handle in &harness.handles {
+        let mut deviation = None;
+        for attempt in 0..LISTINGS_MAX {
+            deviation = stale_row(&listing(harness, handle).await?, &rows);
+            if deviation.is_none() {
                 break;
             }
             SystemClock.sleep(Duration::from_millis(20 << attempt)).await;
-            stale = one_listing(harness, handle, &rows).await?;
         }
-        if let Some(stale) = stale {
-            return Err(format!("after {LISTINGS_MAX} listings: {stale}"));
+        if let Some(deviation) = deviation {
+            return Err(format!("after {LISTINGS_MAX} listings: {deviation}"));
         }
     }
     for name in rows.keys() {
@@ -277,41 +271,40 @@ pub(super) async fn list(harness: &Harness<'_>) -> CheckResult {
     Ok(())
 }
 
-/// Lists all rows once. Returns a deviation that a stale listing would explain as `Ok(Some(_))`.
-async fn one_listing(
-    harness: &Harness<'_>,
-    handle: usize,
-    rows: &BTreeMap<LockName, Row>,
-) -> Result<Option<String>, String> {
+/// Lists all rows of the check once.
+async fn listing(harness: &Harness<'_>, handle: &Handle) -> Result<BTreeMap<String, Row>, String> {
     let prefix = harness.name("list/")?;
-    let mut found: BTreeMap<String, Row> = BTreeMap::new();
+    let mut found = BTreeMap::new();
     let mut after = None;
     for _ in 0..PAGES_MAX {
-        let page = harness.handle(handle).list(after.as_deref()).await?;
+        let page = handle.list(after.as_deref()).await?;
         for (name, row) in page.rows.into_iter().filter(|(name, _)| name.starts_with(prefix.as_str())) {
             if found.insert(name.clone(), row).is_some() {
                 return Err(format!("{name:?} is listed twice"));
             }
         }
-        if page.next.is_some() && page.next == after {
-            return Err(format!("it does not end: the page after {after:?} has the same cursor"));
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
+        match page.next {
+            None => return Ok(found),
+            next if next == after => {
+                return Err(format!("it does not end: the page after {after:?} has the same cursor"));
+            }
+            next => after = next,
         }
     }
-    if after.is_some() {
-        return Err(format!("it does not end after {PAGES_MAX} pages"));
-    }
+    Err(format!("it does not end after {PAGES_MAX} pages"))
+}
+
+/// Returns a deviation of a listing that staleness would explain.
+fn stale_row(listed: &BTreeMap<String, Row>, rows: &BTreeMap<LockName, Row>) -> Option<String> {
     for (name, row) in rows {
-        match found.remove(name.as_str()) {
-            None => return Ok(Some(format!("{name:?} is not listed"))),
-            Some(listed) if listed != *row => {
-                return Ok(Some(format!("{name:?} is listed otherwise: {}", difference(Some(row), Some(&listed)))));
+        match listed.get(name.as_str()) {
+            None => return Some(format!("{name:?} is not listed")),
+            Some(listed) if listed != row => {
+                return Some(format!("{name:?} is listed otherwise: {}", difference(Some(row), Some(listed))));
             }
             Some(_) => {}
         }
     }
-    Ok(found.keys().next().map(|name| format!("{name:?} is listed, but has no row")))
+    let unknown = listed.keys().find(|listed| !rows.keys().any(|name| name.as_str() == **listed));
+    unknown.map(|name| format!("{name:?} is listed, but has no row"))
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use super::{OpTag, OutcomeTag};
+use super::tag::{OpTag, OutcomeTag};
 use crate::store::{Op, Verdict};
 
 /// Number of generated ops of each kind with each verdict. A check without ops of some kind would check nothing there.

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::{Options, StoreUnderTest};
 use crate::clock::{Clock, SystemClock};
-use crate::store::{Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Value, Verdict};
-use crate::{Store, StoreErrorKind};
+use crate::store::{
+    Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreErrorKind, Value, Verdict,
+};
 
 /// Tries of a throttled request. The pauses between them add up to ten seconds.
 const TRIES: u32 = 10;
@@ -14,13 +15,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Result of a check. The error describes the deviation.
 pub(super) type CheckResult = Result<(), String>;
-
-/// Outcome of a write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Written {
-    Applied(Row),
-    Conflict(Option<Row>),
-}
 
 /// Handle to the store.
 #[derive(Clone, Debug)]
@@ -51,8 +45,15 @@ impl<'a> Harness<'a> {
             .map_err(|e| format!("the prefix is not valid in a lock name: {e}"))
     }
 
+    /// Runs a check on a row of its own, which is removed after the check has passed.
+    pub async fn on_row(&self, name: &str, check: impl AsyncFnOnce(&Self, &LockName) -> CheckResult) -> CheckResult {
+        let name = self.name(name)?;
+        check(self, &name).await?;
+        self.insert_raw(&name, None).await
+    }
+
     /// Replaces a row without a condition, or deletes it.
-    pub(super) async fn insert_raw(&self, name: &LockName, row: Option<Row>) -> CheckResult {
+    pub async fn insert_raw(&self, name: &LockName, row: Option<Row>) -> CheckResult {
         let inserted = with_timeout(self.options.timeout, self.store.insert_raw(name, row)).await;
         inserted.ok_or("inserting a row took too long")?.map_err(|e| format!("cannot insert a row: {e}"))
     }
@@ -63,15 +64,12 @@ impl<'a> Harness<'a> {
     }
 
     /// Reads the row strongly through both handles, and compares it with `expected`.
-    pub(super) async fn expect_row(&self, name: &LockName, expected: Option<&Row>, when: &str) -> CheckResult {
+    pub async fn expect_row(&self, name: &LockName, expected: Option<&Row>, when: &str) -> CheckResult {
         for handle in &self.handles {
             let row = handle.read(name, Consistency::Strong).await?;
             if row.as_ref() != expected {
-                return Err(format!(
-                    "{when}, a strong read through {} differs: {}",
-                    handle.name,
-                    difference(expected, row.as_ref())
-                ));
+                let difference = difference(expected, row.as_ref());
+                return Err(format!("{when}, a strong read through {} differs: {difference}", handle.name));
             }
         }
         Ok(())
@@ -79,18 +77,18 @@ impl<'a> Harness<'a> {
 }
 
 impl Handle {
-    pub(super) async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<Row>, String> {
+    pub async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<Row>, String> {
         self.request("read", || self.store.read(name, consistency)).await
     }
 
-    pub(super) async fn list(&self, after: Option<&str>) -> Result<Page, String> {
+    pub async fn list(&self, after: Option<&str>) -> Result<Page, String> {
         self.request("list", || self.store.list(after)).await
     }
 
-    pub(super) async fn write(&self, op: &Op) -> Result<Written, String> {
+    pub async fn write(&self, op: &Op) -> Result<Verdict, String> {
         match self.request("write", || self.store.write(op)).await? {
-            Outcome::Applied(row) => Ok(Written::Applied(row)),
-            Outcome::Conflict(row) => Ok(Written::Conflict(row)),
+            Outcome::Applied(row) => Ok(Verdict::Applied(row)),
+            Outcome::Conflict(row) => Ok(Verdict::Conflict(row)),
             other => Err(format!("a write returned Ok({other:?}); return a StoreError instead")),
         }
     }
@@ -104,14 +102,16 @@ impl Handle {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            match error.kind() {
-                StoreErrorKind::Throttled => SystemClock.sleep(FIRST_PAUSE * (1 << attempt)).await,
-                StoreErrorKind::Refused | StoreErrorKind::Misconfigured => {
-                    return Err(format!("a {what} was refused: {error}"));
+            let failure = match error.kind() {
+                StoreErrorKind::Throttled => {
+                    SystemClock.sleep(FIRST_PAUSE * (1 << attempt)).await;
+                    continue;
                 }
-                StoreErrorKind::Unanswered => return Err(format!("a {what} was not answered: {error}")),
-                StoreErrorKind::AccessDenied => return Err(format!("a {what} was not allowed: {error}")),
-            }
+                StoreErrorKind::Refused | StoreErrorKind::Misconfigured => "refused",
+                StoreErrorKind::Unanswered => "not answered",
+                StoreErrorKind::AccessDenied => "not allowed",
+            };
+            return Err(format!("a {what} was {failure}: {error}"));
         }
         Err(format!("a {what} was throttled {TRIES} times in a row"))
     }
@@ -127,18 +127,14 @@ async fn with_timeout<T>(timeout: Duration, future: impl Future<Output = T>) -> 
 }
 
 /// Compares the outcome of a write with the specification.
-pub(super) fn compare(verdict: &Verdict, written: &Written) -> CheckResult {
-    match (verdict, written) {
-        (Verdict::Applied(expected), Written::Applied(row)) if expected == row => Ok(()),
-        (Verdict::Applied(expected), Written::Applied(row)) => {
-            Err(format!("it was applied, but with another row: {}", difference(Some(expected), Some(row))))
-        }
-        (Verdict::Conflict(expected), Written::Conflict(row)) if expected == row => Ok(()),
-        (Verdict::Conflict(expected), Written::Conflict(row)) => {
-            Err(format!("it is a conflict, but with another row: {}", difference(expected.as_ref(), row.as_ref())))
-        }
-        (verdict, written) => Err(format!("it must be {verdict:?}, and was {written:?}")),
-    }
+pub(super) fn compare(expected: &Verdict, found: &Verdict) -> CheckResult {
+    let (outcome, expected, found) = match (expected, found) {
+        _ if expected == found => return Ok(()),
+        (Verdict::Applied(expected), Verdict::Applied(found)) => ("was applied", Some(expected), Some(found)),
+        (Verdict::Conflict(expected), Verdict::Conflict(found)) => ("is a conflict", expected.as_ref(), found.as_ref()),
+        _ => return Err(format!("it must be {expected:?}, and was {found:?}")),
+    };
+    Err(format!("it {outcome}, but with another row: {}", difference(expected, found)))
 }
 
 /// Describes the attributes in which two rows differ.

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::Coverage;
+use super::coverage::Coverage;
 
 /// Result of [`run`](super::run). It prints as one line per check.
 #[derive(Clone, Debug)]
