@@ -1,4 +1,4 @@
-//! Never does anything live that the command has started while the lock is free or somebody else's: whatever is done
+//! No descendant of the command is alive while the lock is free or held by another client, whatever is done
 //! to `dynamo-lock run`, whatever the command has started, with a terminal and without.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods)] // the kernel's clocks and the server's are real, so the tests wait for real
@@ -21,21 +21,21 @@ use std::time::{Duration, Instant};
 use dynamo_lock::Client;
 use dynamo_lock::store::StoreUrl;
 use proxy::{Fault, Proxy};
-use support::{Place, parent, state, until};
+use support::{Fixture, parent, state, until};
 use terminal::Terminal;
 use watcher::{EVERY, MARK, Watcher};
 
 const LEASE: Duration = Duration::from_secs(2);
-/// Cells at a time.
+/// Number of cells that run at the same time.
 const WORKERS: usize = 10;
 
-/// Commands. Each makes the file `ready` once all is started.
+/// Commands. Each creates the file `ready` once all its processes have started.
 const COMMANDS: [(&str, &str); 5] = [
     ("plain", "touch ready; exec sleep 1000"),
     ("with another", "sleep 1000 & touch ready; sleep 1000"),
     ("another session", "setsid sh -c 'touch ready; exec sleep 1000' & wait"),
     ("ignores signals", "trap '' TERM INT HUP QUIT; touch ready; while :; do sleep 0.1; done"),
-    // Its parents end at once, and nothing is open in it but what it opens itself.
+    // A daemon: its parents end at once, and it has closed all inherited descriptors.
     (
         "daemon",
         "exec python3 -c 'import os, time
@@ -48,10 +48,10 @@ time.sleep(1000)'",
     ),
 ];
 
-/// What is done once the command runs.
+/// Disturbance that is applied once the command runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Deed {
-    /// A signal to the wrapper, and one more after so much of a lease.
+    /// A signal to the wrapper, and a second one after this part of a lease.
     Send(&'static str),
     StopAndContinue {
         after: f64,
@@ -77,22 +77,22 @@ struct Cell {
     deed: Deed,
     command: (&'static str, &'static str),
     terminal: bool,
-    /// A DynamoDB server; else the embedded store.
+    /// Whether the store is a DynamoDB server. Otherwise it is the embedded store.
     server: Option<String>,
 }
 
-/// What came of a cell.
+/// Result of a cell.
 #[derive(Debug, PartialEq)]
-enum Came {
-    /// Somebody else had the lock in the end.
+enum CellResult {
+    /// Another client held the lock in the end.
     Passed,
-    /// The lock was kept to the end, and so did something live for which it was.
+    /// The lock was kept to the end, because a descendant was alive to the end.
     Kept,
 }
 
 static CELLS: AtomicUsize = AtomicUsize::new(0);
 
-/// A process with all that it starts, which is killed in the end.
+/// A process with all its descendants, which are killed at the end.
 struct Marked {
     child: Child,
     mark: String,
@@ -100,21 +100,21 @@ struct Marked {
 }
 
 impl Marked {
-    /// Starts it, and waits until its command is ready.
-    fn start(place: &Place, mut command: Command, with_terminal: bool) -> Self {
+    /// Starts the process and waits until its command is ready.
+    fn start(fixture: &Fixture, mut command: Command, with_terminal: bool) -> Self {
         let mark = format!("{}-{}", std::process::id(), CELLS.fetch_add(1, Ordering::Relaxed));
         command.env(MARK, &mark).stdout(Stdio::null()).stderr(Stdio::null());
         let terminal = with_terminal.then(Terminal::new);
         if let Some(terminal) = &terminal {
-            // In a session of its own, whose terminal this is.
+            // The process runs in a session of its own with this controlling terminal.
             let mut inside = Command::new("setsid");
             inside.arg("-c").arg(command.get_program()).args(command.get_args());
             inside.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-            inside.current_dir(place.path("")).stdin(terminal.end()).stdout(terminal.end()).stderr(terminal.end());
+            inside.current_dir(fixture.path("")).stdin(terminal.end()).stdout(terminal.end()).stderr(terminal.end());
             command = inside;
         }
         let child = command.spawn().expect("it runs");
-        until("the command is ready", || place.path("ready").exists());
+        until("the command is ready", || fixture.path("ready").exists());
         Self { child, mark, _terminal: terminal }
     }
 
@@ -131,7 +131,7 @@ impl Drop for Marked {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _gone = self.child.wait();
-        // A supervisor ends what is left by itself; this is for `flock`.
+        // A supervisor ends its descendants by itself; `flock` does not.
         until("all have ended", || {
             let alive = self.alive();
             alive.iter().for_each(|pid| send("KILL", *pid));
@@ -144,7 +144,7 @@ fn send(signal: &str, pid: i32) {
     let _gone = Command::new("kill").args(["-s", signal, &pid.to_string()]).stderr(Stdio::null()).status();
 }
 
-/// The supervisor of this wrapper.
+/// Returns the supervisor of this wrapper.
 fn supervisor(wrapper: i32) -> i32 {
     let all = std::fs::read_dir("/proc").expect("Linux").flatten();
     let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -155,9 +155,9 @@ fn supervisor(wrapper: i32) -> i32 {
     pids.find(is_it).expect("it has one")
 }
 
-/// Looks every 50 ms until two leases after somebody else has the lock, or if nobody gets it two leases after now. Fails
-/// if anything lives once somebody else has it.
-fn observe(marked: &Marked, mut others_have_it: impl FnMut() -> bool) -> Result<Came, String> {
+/// Looks every 50 ms until two leases after another client has acquired the lock, or until two leases from now if none
+/// does. Fails if a descendant is alive while another client holds the lock.
+fn observe(marked: &Marked, mut others_have_it: impl FnMut() -> bool) -> Result<CellResult, String> {
     let mut until = Instant::now() + 2 * LEASE;
     let mut passed = false;
     let mut dead_since = None;
@@ -167,12 +167,12 @@ fn observe(marked: &Marked, mut others_have_it: impl FnMut() -> bool) -> Result<
         }
         let alive = marked.alive();
         match (passed, alive.is_empty()) {
-            (true, false) => return Err(format!("{alive:?} live though somebody else has the lock")),
-            (true, true) if Instant::now() >= until => return Ok(Came::Passed),
-            (false, false) if Instant::now() >= until => return Ok(Came::Kept),
-            // Nothing lives: it must become somebody else's.
+            (true, false) => return Err(format!("{alive:?} live though another client holds the lock")),
+            (true, true) if Instant::now() >= until => return Ok(CellResult::Passed),
+            (false, false) if Instant::now() >= until => return Ok(CellResult::Kept),
+            // No descendant is alive, so another client must acquire the lock.
             (false, true) if dead_since.get_or_insert_with(Instant::now).elapsed() > 30 * LEASE => {
-                return Err("nobody gets the lock though nothing lives for which it is kept".to_owned());
+                return Err("no client acquires the lock although no descendant is alive".to_owned());
             }
             _ => {}
         }
@@ -180,7 +180,7 @@ fn observe(marked: &Marked, mut others_have_it: impl FnMut() -> bool) -> Result<
     }
 }
 
-/// Somebody else who wants the lock, and keeps it until this is dropped.
+/// Another client that waits for the lock and holds it until this value is dropped.
 struct Contender {
     has_it: Arc<AtomicBool>,
     done: Arc<AtomicBool>,
@@ -224,28 +224,28 @@ impl Drop for Contender {
     }
 }
 
-fn live(cell: &Cell) -> Result<Came, String> {
+fn run_cell(cell: &Cell) -> Result<CellResult, String> {
     let store = cell.server.as_ref().map(|server| {
         let proxy = Proxy::to(server);
-        let place = Place::new();
-        let table = place.path("").file_name().expect("a name").to_string_lossy().replace('.', "t");
+        let fixture = Fixture::new();
+        let table = fixture.path("").file_name().expect("a name").to_string_lossy().replace('.', "t");
         let url = |server: &str| format!("dynamodb://{table}?region=us-east-1&endpoint={server}&service_clock=on");
-        (Place::with_store(&url(&proxy.url())), proxy, url(server))
+        (Fixture::with_store(&url(&proxy.url())), proxy, url(server))
     });
-    let (place, proxy, direct) = match store {
-        Some((place, proxy, direct)) => (place, Some(proxy), direct),
+    let (fixture, proxy, direct) = match store {
+        Some((fixture, proxy, direct)) => (fixture, Some(proxy), direct),
         None => {
-            let place = Place::new();
-            let store = place.store().to_owned();
-            (place, None, store)
+            let fixture = Fixture::new();
+            let store = fixture.store().to_owned();
+            (fixture, None, store)
         }
     };
     if proxy.is_some() {
-        place.run(&["table", "create"]).ends_with(0);
+        fixture.run(&["table", "create"]).ends_with(0);
     }
     let lease = LEASE.as_secs().to_string();
     let arguments = ["run", "--lease", &lease, "--grace", "1", "a", "-c", cell.command.1];
-    let marked = Marked::start(&place, place.command(&arguments), cell.terminal);
+    let marked = Marked::start(&fixture, fixture.command(&arguments), cell.terminal);
     let wrapper = marked.pid();
     match cell.deed {
         Deed::Send(signal) => send(signal, wrapper),
@@ -260,14 +260,14 @@ fn live(cell: &Cell) -> Result<Came, String> {
         Deed::Store(fault) => proxy.as_ref().expect("only a server has faults").set(Some(fault)),
     }
     let contender = Contender::start(direct);
-    let came = observe(&marked, || contender.has_it.load(Ordering::SeqCst));
+    let result_of_cell = observe(&marked, || contender.has_it.load(Ordering::SeqCst));
     drop(marked);
     drop(proxy);
-    came
+    result_of_cell
 }
 
-/// Lives through all cells, and tells what came of them.
-fn live_through(cells: Vec<Cell>) {
+/// Runs all cells and reports their results.
+fn run_cells(cells: Vec<Cell>) {
     let all = cells.len();
     let next = Mutex::new(cells.into_iter());
     let (passed, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -277,9 +277,9 @@ fn live_through(cells: Vec<Cell>) {
             scope.spawn(|| {
                 loop {
                     let Some(cell) = next.lock().unwrap().next() else { return };
-                    match live(&cell) {
-                        Ok(Came::Passed) => _ = passed.fetch_add(1, Ordering::Relaxed),
-                        Ok(Came::Kept) => _ = kept.fetch_add(1, Ordering::Relaxed),
+                    match run_cell(&cell) {
+                        Ok(CellResult::Passed) => _ = passed.fetch_add(1, Ordering::Relaxed),
+                        Ok(CellResult::Kept) => _ = kept.fetch_add(1, Ordering::Relaxed),
                         Err(why) => failed.lock().unwrap().push(format!("{cell:?}: {why}")),
                     }
                 }
@@ -289,7 +289,7 @@ fn live_through(cells: Vec<Cell>) {
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {all}: {failed:#?}", failed.len());
     let (passed, kept) = (passed.into_inner(), kept.into_inner());
-    println!("{all} cells: somebody else had the lock in {passed}, it was kept for what lived in {kept}");
+    println!("{all} cells: another client acquired the lock in {passed}, living descendants kept it in {kept}");
     assert!(passed >= all / 2, "{passed} of {all}");
 }
 
@@ -305,7 +305,7 @@ fn cells(server: Option<String>) -> Vec<Cell> {
     cells
 }
 
-/// None, and said so, without a server.
+/// Returns `None` and reports that the test is skipped if no server is configured.
 fn server(test: &str) -> Option<String> {
     let server = std::env::var("DYNAMO_LOCK_TEST_ENDPOINT").ok();
     if server.is_none() {
@@ -317,13 +317,13 @@ fn server(test: &str) -> Option<String> {
 
 #[test]
 fn no_descendant_outlives_lock_on_embedded_store() {
-    live_through(cells(None));
+    run_cells(cells(None));
 }
 
 #[test]
 fn no_descendant_outlives_lock_on_server() {
     let Some(server) = server("no_descendant_outlives_lock_on_server") else { return };
-    live_through(cells(Some(server)));
+    run_cells(cells(Some(server)));
 }
 
 #[test]
@@ -336,21 +336,22 @@ fn no_descendant_outlives_lock_while_store_fails() {
             cells.push(Cell { deed, command, terminal: false, server: Some(server.clone()) });
         }
     }
-    live_through(cells);
+    run_cells(cells);
 }
 
-/// The control: `flock -o`, killed, leaves its command running without the lock, and that is seen.
+/// Control: a killed `flock -o` leaves its command running without the lock, and the sampler detects it.
 #[test]
 fn control_descendant_that_outlives_flock_is_detected() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for (_, command) in COMMANDS {
-        let _first = std::fs::remove_file(place.path("ready"));
-        let marked = Marked::start(&place, place.within("flock", &["-o", "file", "sh", "-c", command]), false);
+        let _first = std::fs::remove_file(fixture.path("ready"));
+        let marked = Marked::start(&fixture, fixture.command_of("flock", &["-o", "file", "sh", "-c", command]), false);
         send("KILL", marked.pid());
         until("it is killed", || state(marked.pid()).is_none());
-        let free =
-            || Command::new("flock").arg("-n").arg(place.path("file")).arg("true").status().is_ok_and(|s| s.success());
-        let came = observe(&marked, free);
-        assert!(came.as_ref().is_err_and(|why| why.contains("live though")), "{came:?}");
+        let free = || {
+            Command::new("flock").arg("-n").arg(fixture.path("file")).arg("true").status().is_ok_and(|s| s.success())
+        };
+        let result_of_cell = observe(&marked, free);
+        assert!(result_of_cell.as_ref().is_err_and(|why| why.contains("live though")), "{result_of_cell:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Every error is one line that says what happened and what to do, with its own exit code.
+//! Errors: each prints one line with the cause and the fix, and has its own exit code.
 
 mod support;
 
@@ -6,11 +6,11 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use support::{PROGRAM, Place, Ran, Running, answering, error};
+use support::{Finished, Fixture, PROGRAM, Running, answering, error};
 
-/// One line in our name, with this code and these words.
+/// Asserts that the program printed one error line with these words, and ended with this code.
 #[track_caller]
-fn says(ran: Ran, code: i32, words: &[&str]) {
+fn says(ran: Finished, code: i32, words: &[&str]) {
     let ran = ran.ends_with(code);
     assert!(ran.stderr.starts_with("dynamo-lock: ") && ran.stderr.lines().count() == 1, "{ran:?}");
     for words in words {
@@ -19,7 +19,7 @@ fn says(ran: Ran, code: i32, words: &[&str]) {
     assert_eq!(ran.stdout, "");
 }
 
-/// Commands of each kind; the retried ones with a short lease, after which they give up.
+/// Commands of each kind. Those that retry have a short lease, after which they give up.
 const ALL: &[&[&str]] = &[
     &["run", "--lease", "1", "a", "true"],
     &["run", "-n", "--lease", "1", "a", "true"],
@@ -28,19 +28,19 @@ const ALL: &[&[&str]] = &[
     &["table", "check"],
 ];
 
-fn all_say(place: &Place, code: i32, words: &[&str]) {
+fn all_say(fixture: &Fixture, code: i32, words: &[&str]) {
     for arguments in ALL {
-        says(place.run(arguments), code, words);
+        says(fixture.run(arguments), code, words);
     }
 }
 
-fn refused(code: &str, message: &str) -> Place {
+fn refused(code: &str, message: &str) -> Fixture {
     answering("400 Bad Request", &error(code, message))
 }
 
 #[test]
 fn access_denied_names_missing_action() {
-    let place = refused("AccessDeniedException", "User: \u{1b}[2J is not authorized to perform");
+    let fixture = refused("AccessDeniedException", "User: \u{1b}[2J is not authorized to perform");
     let cases: &[(&[&str], &str)] = &[
         (&["run", "a", "true"], "dynamodb:UpdateItem"),
         (&["run", "-n", "a", "true"], "dynamodb:UpdateItem"),
@@ -53,21 +53,21 @@ fn access_denied_names_missing_action() {
         (&["table", "delete", "--yes"], "dynamodb:DeleteTable"),
     ];
     for (arguments, action) in cases {
-        says(place.run(arguments), 77, &["access denied: ", action, "table Lock in us-east-1"]);
+        says(fixture.run(arguments), 77, &["access denied: ", action, "table Lock in us-east-1"]);
     }
 }
 
 #[test]
 fn missing_table_is_reported_with_fix() {
-    let place = refused("ResourceNotFoundException", "Requested resource not found");
-    all_say(&place, 78, &["there is no table Lock", "`dynamo-lock table create`"]);
+    let fixture = refused("ResourceNotFoundException", "Requested resource not found");
+    all_say(&fixture, 78, &["there is no table Lock", "`dynamo-lock table create`"]);
 }
 
 #[test]
 fn wrong_key_schema_is_reported_with_fix() {
-    let place = refused("ValidationException", "The provided key element does not match the schema");
+    let fixture = refused("ValidationException", "The provided key element does not match the schema");
     for arguments in &ALL[..3] {
-        says(place.run(arguments), 78, &["the partition key `name` of type S", "`partition_key`"]);
+        says(fixture.run(arguments), 78, &["the partition key `name` of type S", "`partition_key`"]);
     }
     let body = r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE","KeySchema":[{"AttributeName":"id","KeyType":"HASH"},
         {"AttributeName":"at","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},
@@ -91,9 +91,9 @@ fn wrong_clock_is_not_reported_as_wrong_credentials() {
     for (code, message) in cases {
         all_say(&refused(code, message), 78, &["this host's clock is wrong", "NTP"]);
     }
-    // The control: a signature that does not match for another reason.
-    let place = refused("InvalidSignatureException", "The request signature we calculated does not match");
-    all_say(&place, 78, &["does not accept these AWS credentials", "access key"]);
+    // Control: the signature does not match for another reason.
+    let fixture = refused("InvalidSignatureException", "The request signature we calculated does not match");
+    all_say(&fixture, 78, &["does not accept these AWS credentials", "access key"]);
 }
 
 #[test]
@@ -108,37 +108,38 @@ fn failing_or_foreign_server_exits_69() {
     all_say(&answering("404 Not Found", "<html>"), 69, &["HTTP 404", "check the endpoint"]);
 }
 
-/// A port at which nobody listens.
-fn nobody() -> u16 {
+/// Returns a port at which no server listens.
+fn closed_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound").port()
 }
 
 #[test]
 fn refused_connection_exits_69_even_without_wait_limit() {
-    let place = Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", nobody()));
-    all_say(&place, 69, &["the connection was refused", "check that a server listens"]);
+    let fixture =
+        Fixture::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", closed_port()));
+    all_say(&fixture, 69, &["the connection was refused", "check that a server listens"]);
     for wait_mode in [["-w", "1"], ["-w", "0"]] {
         let arguments = [&["run", "--lease", "1"], &wait_mode[..], &["a", "true"]].concat();
-        says(place.run(&arguments), 69, &["the connection was refused"]);
+        says(fixture.run(&arguments), 69, &["the connection was refused"]);
     }
 }
 
 #[test]
 fn unknown_host_exits_69() {
-    let place = Place::with_store("dynamodb://Lock?region=us-east-1&endpoint=http://no-such-host.invalid");
-    all_say(&place, 69, &["host name is unknown", "DNS"]);
+    let fixture = Fixture::with_store("dynamodb://Lock?region=us-east-1&endpoint=http://no-such-host.invalid");
+    all_say(&fixture, 69, &["host name is unknown", "DNS"]);
 }
 
 #[test]
 fn failed_tls_handshake_exits_69() {
     let plain = answering("200 OK", "{}");
-    let place = Place::with_store(&plain.store().replace("http://", "https://"));
-    all_say(&place, 69, &["the TLS connection failed", "CA certificates"]);
+    let fixture = Fixture::with_store(&plain.store().replace("http://", "https://"));
+    all_say(&fixture, 69, &["the TLS connection failed", "CA certificates"]);
 }
 
-/// The program with one more setting of AWS.
-fn run_with(place: &Place, arguments: &[&str], set: &[(&str, &str)], unset: &[&str]) -> Ran {
-    let mut command = place.command(arguments);
+/// Returns the program's command with one more AWS variable.
+fn run_with(fixture: &Fixture, arguments: &[&str], set: &[(&str, &str)], unset: &[&str]) -> Finished {
+    let mut command = fixture.command(arguments);
     unset.iter().for_each(|key| _ = command.env_remove(key));
     command.envs(set.iter().copied());
     Running::of(command).end()
@@ -148,58 +149,64 @@ const KEYS: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 
 #[test]
 fn missing_region_exits_78() {
-    let place = Place::with_store("dynamodb://Lock");
-    all_say(&place, 78, &["no AWS Region is configured", "set AWS_REGION", "?region="]);
-    // The control: a Region in the environment is enough to get on.
-    let set = [("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://127.0.0.1:{}", nobody()))];
-    says(run_with(&place, ALL[1], &set, &[]), 69, &["refused"]);
+    let fixture = Fixture::with_store("dynamodb://Lock");
+    all_say(&fixture, 78, &["no AWS Region is configured", "set AWS_REGION", "?region="]);
+    // Control: a Region in the environment is sufficient.
+    let set =
+        [("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://127.0.0.1:{}", closed_port()))];
+    says(run_with(&fixture, ALL[1], &set, &[]), 69, &["refused"]);
 }
 
 #[test]
 fn missing_credentials_exit_78() {
-    let place = Place::with_store("dynamodb://Lock?region=us-east-1");
+    let fixture = Fixture::with_store("dynamodb://Lock?region=us-east-1");
     for arguments in ALL {
-        says(run_with(&place, arguments, &[], KEYS), 78, &["no usable AWS credentials", "AWS_PROFILE"]);
+        says(run_with(&fixture, arguments, &[], KEYS), 78, &["no usable AWS credentials", "AWS_PROFILE"]);
     }
 }
 
 #[test]
 fn expired_or_missing_sso_session_exits_78() {
-    let place = Place::with_store("dynamodb://Lock?region=us-east-1&profile=work");
+    let fixture = Fixture::with_store("dynamodb://Lock?region=us-east-1&profile=work");
     let config = "[profile work]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = ops\n\
                   [sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.awsapps.com/start\n";
-    std::fs::create_dir_all(place.path(".aws/sso/cache")).expect("a directory");
-    std::fs::write(place.path(".aws/config"), config).expect("a file");
+    std::fs::create_dir_all(fixture.path(".aws/sso/cache")).expect("a directory");
+    std::fs::write(fixture.path(".aws/config"), config).expect("a file");
     for arguments in ALL {
-        says(run_with(&place, arguments, &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
+        says(run_with(&fixture, arguments, &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
     }
-    // The file's name is the SHA-1 of the session's.
+    // The name of the file is the SHA-1 hash of the session's name.
     let token = r#"{"accessToken":"x","expiresAt":"2020-01-01T00:00:00Z","region":"us-east-1"}"#;
-    std::fs::write(place.path(".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json"), token).expect("a file");
-    says(run_with(&place, ALL[1], &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
+    std::fs::write(fixture.path(".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json"), token)
+        .expect("a file");
+    says(run_with(&fixture, ALL[1], &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
 }
 
-/// Commands on an embedded store.
-fn embedded_says(place: &Place, code: i32, words: &[&str]) {
+/// Commands that use the embedded store.
+fn embedded_says(fixture: &Fixture, code: i32, words: &[&str]) {
     for arguments in [&["run", "a", "true"][..], &["run", "-n", "a", "true"], &["show", "a"], &["ls", "--json"]] {
-        says(place.run(arguments), code, words);
+        says(fixture.run(arguments), code, words);
     }
 }
 
 #[test]
 fn invalid_database_path_exits_78() {
-    embedded_says(&Place::with_store("sqlite:///no/such/locks.db"), 78, &["\"/no/such\"", "does not exist; create it"]);
-    embedded_says(&Place::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
-    embedded_says(&Place::with_store("sqlite:///tmp"), 78, &["is a directory; name a file in it"]);
-    embedded_says(&Place::with_store("nonsense"), 78, &["DYNAMO_LOCK_STORE", "`sqlite:///`"]);
+    embedded_says(
+        &Fixture::with_store("sqlite:///no/such/locks.db"),
+        78,
+        &["\"/no/such\"", "does not exist; create it"],
+    );
+    embedded_says(&Fixture::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
+    embedded_says(&Fixture::with_store("sqlite:///tmp"), 78, &["is a directory; name a file in it"]);
+    embedded_says(&Fixture::with_store("nonsense"), 78, &["DYNAMO_LOCK_STORE", "`sqlite:///`"]);
 }
 
 #[test]
 fn unwritable_database_exits_78() {
-    let place = Place::new();
-    place.run(&["ls"]).ends_with(0);
-    std::fs::set_permissions(place.path("locks.db"), std::fs::Permissions::from_mode(0o400)).expect("ours");
-    // Root may, unless it gives its capabilities up.
+    let fixture = Fixture::new();
+    fixture.run(&["ls"]).ends_with(0);
+    std::fs::set_permissions(fixture.path("locks.db"), std::fs::Permissions::from_mode(0o400)).expect("ours");
+    // Root may write the file, unless it gives up its capabilities.
     let is_root = nix::unistd::geteuid().is_root();
     if is_root && Command::new("setpriv").arg("--version").output().is_err() {
         let why = "this is root, and there is no setpriv";
@@ -207,9 +214,9 @@ fn unwritable_database_exits_78() {
         return;
     }
     let command = if is_root {
-        place.within("setpriv", &["--bounding-set=-all", "--inh-caps=-all", PROGRAM, "run", "a", "true"])
+        fixture.command_of("setpriv", &["--bounding-set=-all", "--inh-caps=-all", PROGRAM, "run", "a", "true"])
     } else {
-        place.command(&["run", "a", "true"])
+        fixture.command(&["run", "a", "true"])
     };
     says(
         Running::of(command).end(),
@@ -220,30 +227,31 @@ fn unwritable_database_exits_78() {
 
 #[test]
 fn symbolic_link_exits_78() {
-    let place = Place::new();
-    std::fs::write(place.path("elsewhere"), "").expect("a file");
-    symlink(place.path("elsewhere"), place.path("locks.db")).expect("a link");
-    embedded_says(&place, 78, &["is a symbolic link", "name the file itself"]);
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path("elsewhere"), "").expect("a file");
+    symlink(fixture.path("elsewhere"), fixture.path("locks.db")).expect("a link");
+    embedded_says(&fixture, 78, &["is a symbolic link", "name the file itself"]);
 }
 
 #[test]
 fn foreign_file_exits_78_and_stays_unchanged() {
-    let place = Place::new();
-    let letter = "somebody's letters, much longer than a header of a hundred bytes, as far as one can tell from here\n";
-    std::fs::write(place.path("locks.db"), letter).expect("a file");
-    embedded_says(&place, 78, &["is no SQLite database", "name another file"]);
-    assert_eq!(place.read("locks.db"), letter);
-    std::fs::remove_file(place.path("locks.db")).expect("ours");
-    let other = rusqlite::Connection::open(place.path("locks.db")).expect("a database");
+    let fixture = Fixture::new();
+    let letter =
+        "private letters, much longer than the header of a database file, which has a hundred bytes, and more\n";
+    std::fs::write(fixture.path("locks.db"), letter).expect("a file");
+    embedded_says(&fixture, 78, &["is no SQLite database", "name another file"]);
+    assert_eq!(fixture.read("locks.db"), letter);
+    std::fs::remove_file(fixture.path("locks.db")).expect("ours");
+    let other = rusqlite::Connection::open(fixture.path("locks.db")).expect("a database");
     other.execute_batch("CREATE TABLE letter (text)").expect("a table");
-    embedded_says(&place, 78, &["locks.db", "name another"]);
+    embedded_says(&fixture, 78, &["locks.db", "name another"]);
 }
 
 #[test]
 fn damaged_database_exits_78() {
-    let place = Place::new();
-    place.run(&["hold", "a", "10m"]).ends_with(0);
-    let path = place.path("locks.db");
+    let fixture = Fixture::new();
+    fixture.run(&["hold", "a", "10m"]).ends_with(0);
+    let path = fixture.path("locks.db");
     let database = rusqlite::Connection::open(&path).expect("a database");
     let busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
     assert_eq!(busy, Ok(0), "all is in the file");
@@ -251,46 +259,46 @@ fn damaged_database_exits_78() {
     let mut bytes = std::fs::read(&path).expect("it is there");
     bytes[4096..].fill(0xa5);
     std::fs::write(&path, bytes).expect("ours");
-    embedded_says(&place, 78, &["is damaged", "move it away and start afresh"]);
+    embedded_says(&fixture, 78, &["is damaged", "move it away and start afresh"]);
 }
 
-/// The program on a disk with a fault.
-fn on_faulty_disk(place: &Place, fault: &str, arguments: &[&str]) -> Ran {
+/// Runs the program on a file system with injected errors.
+fn on_faulty_disk(fixture: &Fixture, fault: &str, arguments: &[&str]) -> Finished {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/faulty_disk.c");
-    let library = place.path("faulty_disk.so");
+    let library = fixture.path("faulty_disk.so");
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
     assert!(built.is_ok_and(|status| status.success()), "the C compiler that SQLite needs too");
-    let mut command = place.command(arguments);
+    let mut command = fixture.command(arguments);
     command.env("LD_PRELOAD", library).env("FAULTY_DISK", fault);
     Running::of(command).end()
 }
 
 #[test]
 fn network_file_system_exits_78() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     says(
-        on_faulty_disk(&place, "network", &["run", "a", "true"]),
+        on_faulty_disk(&fixture, "network", &["run", "a", "true"]),
         78,
         &["is on a network (NFS) file system", "name a file on a local disk"],
     );
-    assert!(!place.path("locks.db").exists());
-    on_faulty_disk(&place, "none", &["run", "a", "true"]).ends_with(0);
+    assert!(!fixture.path("locks.db").exists());
+    on_faulty_disk(&fixture, "none", &["run", "a", "true"]).ends_with(0);
 }
 
 #[test]
 fn full_disk_exits_69_without_running_command() {
-    let place = Place::new();
-    place.run(&["ls"]).ends_with(0);
+    let fixture = Fixture::new();
+    fixture.run(&["ls"]).ends_with(0);
     let run = ["run", "--lease", "1", "a", "touch", "ran"];
-    // It is said at COMMIT, after which nobody can be sure.
-    says(on_faulty_disk(&place, "full", &run), 69, &["has stored the write: database or disk is full", "free space"]);
-    assert!(!place.path("ran").exists());
+    // The error comes at COMMIT, so that the outcome is unknown.
+    says(on_faulty_disk(&fixture, "full", &run), 69, &["has stored the write: database or disk is full", "free space"]);
+    assert!(!fixture.path("ran").exists());
 }
 
 #[test]
 fn internal_error_exits_70() {
-    let place = Place::new();
-    // No descriptor is left to wait for anything with.
+    let fixture = Fixture::new();
+    // No file descriptor is left for the event loop.
     let script = "ulimit -n 4; exec \"$PROGRAM\" run a true";
-    says(Running::of(place.within("sh", &["-c", script])).end(), 70, &["cannot start", "try again"]);
+    says(Running::of(fixture.command_of("sh", &["-c", script])).end(), 70, &["cannot start", "try again"]);
 }

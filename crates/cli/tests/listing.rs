@@ -1,15 +1,15 @@
-//! `ls`, `show` and `revoke`: what is known of locks, exactly as it is printed, and how one is taken away.
+//! `ls`, `show` and `revoke`: their exact output, and the revocation of locks.
 
 mod support;
 #[path = "support/terminal.rs"]
 mod terminal;
 
-use support::{Place, Ran, Running, until};
+use support::{Finished, Fixture, Running, until};
 use terminal::Terminal;
 
 const GUID: &str = "0123456789abcdef0123456789abcdef";
 
-/// A row with the format that we know, and these attributes besides.
+/// Returns a row of the known format with these additional attributes.
 fn row(attributes: &str) -> String {
     format!(
         "{{\"v\":{{\"N\":\"1\"}},\"guid\":{{\"S\":\"{GUID}\"}},\"leaseId\":{{\"S\":\"{GUID}\"}},\
@@ -17,22 +17,22 @@ fn row(attributes: &str) -> String {
     )
 }
 
-/// One lock in each state.
-fn place() -> Place {
-    let place = Place::new();
-    place.put("a/free", &row(r#""token":{"N":"7"},"expiresOn":{"N":"0"},"data":{"S":"left"}"#));
-    place.put(
+/// Creates one lock in each state.
+fn fixture() -> Fixture {
+    let fixture = Fixture::new();
+    fixture.put("a/free", &row(r#""token":{"N":"7"},"expiresOn":{"N":"0"},"data":{"S":"left"}"#));
+    fixture.put(
         "a/held",
         &row(r#""token":{"N":"8"},"expiresOn":{"N":"1790000020000"},"renewalSeq":{"N":"3"},"leaseMs":{"N":"20000"},
             "owner":{"S":"ops (host, pid 1, 00000001)"},"acquiredOn":{"N":"1789999990000"}"#),
     );
-    place.put("b/legacy", r#"{"guid":{"S":"x"},"expiresOn":{"N":"1000"}}"#);
-    place.put("b/data", r#"{"colour":{"S":"blue"}}"#);
-    place.put("\u{1b}[2J\u{202e}", &row(r#""token":{"N":"9"},"expiresOn":{"N":"0"}"#));
-    place
+    fixture.put("b/legacy", r#"{"guid":{"S":"x"},"expiresOn":{"N":"1000"}}"#);
+    fixture.put("b/data", r#"{"colour":{"S":"blue"}}"#);
+    fixture.put("\u{1b}[2J\u{202e}", &row(r#""token":{"N":"9"},"expiresOn":{"N":"0"}"#));
+    fixture
 }
 
-/// The schema: keys are never removed, renamed or given another type.
+/// The schema of the output. Keys are never removed or renamed, and their types never change.
 const JSON: [&str; 5] = [
     r#"{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"\u001b[2J\u202e","owner":null,"state":"free","token":9}"#,
     r#"{"acquiredAtMs":null,"data":"left","error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"a/free","owner":null,"state":"free","token":7}"#,
@@ -53,10 +53,10 @@ b/legacy           expired     -      -                            -            
 
 #[test]
 fn ls_prints_table_or_json_lines_only() {
-    let place = place();
-    let table = place.run(&["ls"]).ends_with(0);
+    let fixture = fixture();
+    let table = fixture.run(&["ls"]).ends_with(0);
     assert_eq!((table.stdout.as_str(), table.stderr.as_str()), (TABLE, ""));
-    let json = place.run(&["ls", "--json"]).ends_with(0);
+    let json = fixture.run(&["ls", "--json"]).ends_with(0);
     let mut lines: Vec<&str> = json.stdout.lines().collect();
     lines.sort_unstable_by_key(|line| JSON.iter().position(|expected| expected == line));
     assert_eq!(lines, JSON);
@@ -65,9 +65,9 @@ fn ls_prints_table_or_json_lines_only() {
 
 #[test]
 fn ls_filters_by_prefix_and_held() {
-    let place = place();
+    let fixture = fixture();
     let names = |arguments: &[&str]| {
-        let ran = place.run(&[&["ls", "--json"], arguments].concat()).ends_with(0);
+        let ran = fixture.run(&[&["ls", "--json"], arguments].concat()).ends_with(0);
         let name = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["name"].to_string();
         let mut names: Vec<String> = ran.stdout.lines().map(name).collect();
         names.sort();
@@ -79,33 +79,33 @@ fn ls_filters_by_prefix_and_held() {
     // A row that cannot be read may be a lock of a later version.
     assert_eq!(names(&["--held"]), r#""a/held" "b/data""#);
     assert_eq!(names(&["--held", "--prefix", "a/"]), r#""a/held""#);
-    assert_eq!(place.run(&["ls", "--prefix", "c"]).ends_with(0).stdout, "");
+    assert_eq!(fixture.run(&["ls", "--prefix", "c"]).ends_with(0).stdout, "");
 }
 
 #[test]
 fn show_prints_same_object_and_refuses_foreign_row() {
-    let place = place();
+    let fixture = fixture();
     for (name, expected) in [("a/free", JSON[1]), ("a/held", JSON[2]), ("b/legacy", JSON[4])] {
-        let ran = place.run(&["show", name, "--json"]).ends_with(0);
+        let ran = fixture.run(&["show", name, "--json"]).ends_with(0);
         assert_eq!((ran.stdout, ran.stderr), (format!("{expected}\n"), String::new()));
     }
     let never = r#"{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"never","owner":null,"state":"free","token":null}"#;
-    assert_eq!(place.run(&["show", "never", "--json"]).ends_with(0).stdout, format!("{never}\n"));
-    let ran = place.run(&["show", "b/data", "--json"]).ends_with(78);
+    assert_eq!(fixture.run(&["show", "never", "--json"]).ends_with(0).stdout, format!("{never}\n"));
+    let ran = fixture.run(&["show", "b/data", "--json"]).ends_with(78);
     assert!(ran.stdout.is_empty() && ran.stderr.contains("not a lock"), "{ran:?}");
-    let text = place.run(&["show", "a/free"]).ends_with(0).stdout;
+    let text = fixture.run(&["show", "a/free"]).ends_with(0).stdout;
     assert_eq!(text, "lock    a/free\nstate   free\ntoken   7 (of the last holder)\ndata    left\n");
-    let text = place.run(&["show", "never"]).ends_with(0).stdout;
+    let text = fixture.run(&["show", "never"]).ends_with(0).stdout;
     assert_eq!(text, "lock    never\nstate   free\ntoken   none\n");
-    let text = place.run(&["show", "a/held"]).ends_with(0).stdout;
+    let text = fixture.run(&["show", "a/held"]).ends_with(0).stdout;
     assert!(text.contains("\nmay end within 20.0 s, unless the holder renews its lease\n"), "{text}");
 }
 
 #[test]
 fn closed_pipe_ends_listing_and_full_disk_exits_74() {
-    let place = place();
+    let fixture = fixture();
     let ls = |to: std::process::Stdio| {
-        let mut command = place.command(&["ls", "--json"]);
+        let mut command = fixture.command(&["ls", "--json"]);
         command.stdout(to);
         Running::of(command).end()
     };
@@ -119,89 +119,89 @@ fn closed_pipe_ends_listing_and_full_disk_exits_74() {
 
 #[test]
 fn hold_with_unwritable_stdout_reports_token_and_stays() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     for (name, to) in [("closed", ">&-"), ("full", "> /dev/full"), ("unread", "")] {
-        let mut command = place.within("sh", &["-c", &format!("exec \"$PROGRAM\" hold {name} 10m {to}")]);
+        let mut command = fixture.command_of("sh", &["-c", &format!("exec \"$PROGRAM\" hold {name} 10m {to}")]);
         command.stdout(writer.try_clone().expect("ours"));
         let ran = Running::of(command).end().ends_with(74);
-        let words = format!("is held with token {}, but: cannot write to standard output", token(&place, name));
+        let words = format!("is held with token {}, but: cannot write to standard output", token(&fixture, name));
         assert!(ran.stderr.contains(&words) && ran.stderr.lines().count() == 1, "{ran:?}");
-        place.run(&["run", "-n", name, "true"]).ends_with(75);
+        fixture.run(&["run", "-n", name, "true"]).ends_with(75);
     }
 }
 
 #[test]
 fn closed_standard_output_exits_74() {
-    let place = place();
+    let fixture = fixture();
     for command in ["ls", "show a/held", "man", "completions bash"] {
         let script = format!("\"$PROGRAM\" {command} >&-");
-        let ran = Running::of(place.within("sh", &["-c", &script])).end().ends_with(74);
+        let ran = Running::of(fixture.command_of("sh", &["-c", &script])).end().ends_with(74);
         assert!(ran.stderr.contains("cannot write to standard output"), "{ran:?}");
     }
-    // What prints nothing needs none.
-    Running::of(place.within("sh", &["-c", "\"$PROGRAM\" run b true >&-"])).end().ends_with(0);
+    // A command that prints nothing does not need standard output.
+    Running::of(fixture.command_of("sh", &["-c", "\"$PROGRAM\" run b true >&-"])).end().ends_with(0);
 }
 
-fn token(place: &Place, name: &str) -> String {
-    let shown = place.run(&["show", name, "--json"]).ends_with(0).stdout;
+fn token(fixture: &Fixture, name: &str) -> String {
+    let shown = fixture.run(&["show", name, "--json"]).ends_with(0).stdout;
     serde_json::from_str::<serde_json::Value>(&shown).expect("JSON")["token"].to_string()
 }
 
-fn revoke(place: &Place, token: &str, more: &[&str]) -> Ran {
-    place.run(&[&["revoke", "a", "--token", token, "--yes"], more].concat())
+fn revoke(fixture: &Fixture, token: &str, more: &[&str]) -> Finished {
+    fixture.run(&[&["revoke", "a", "--token", token, "--yes"], more].concat())
 }
 
 #[test]
 fn revoke_ends_one_acquisition_and_others_wait_for_its_lease() {
-    let place = Place::new();
-    let held = place.run(&["hold", "a", "10m", "--owner", "stuck"]).ends_with(0).stdout;
-    let wrong = revoke(&place, "5", &[]).ends_with(64);
+    let fixture = Fixture::new();
+    let held = fixture.run(&["hold", "a", "10m", "--owner", "stuck"]).ends_with(0).stdout;
+    let wrong = revoke(&fixture, "5", &[]).ends_with(64);
     assert!(wrong.stderr.contains("token 5") && wrong.stderr.contains("show"), "{wrong:?}");
-    assert_eq!(token(&place, "a"), held.trim());
-    let ran = revoke(&place, held.trim(), &[]).ends_with(0);
+    assert_eq!(token(&fixture, "a"), held.trim());
+    let ran = revoke(&fixture, held.trim(), &[]).ends_with(0);
     assert!(ran.stderr.contains("in at most 600.0 s (20") && ran.stdout.is_empty(), "{ran:?}");
-    // Not free yet: its holder may believe in it until then. But its token is spent.
-    place.run(&["run", "-n", "a", "true"]).ends_with(75);
-    let spent = token(&place, "a");
+    // The lock is not free yet, because its holder may rely on its lease until then. But the token is used up.
+    fixture.run(&["run", "-n", "a", "true"]).ends_with(75);
+    let spent = token(&fixture, "a");
     assert_ne!(spent, held.trim());
     let at_once =
         format!("its token is now {spent}, and `dynamo-lock revoke a --token {spent} --force` frees the lock");
     assert!(ran.stderr.contains(&at_once), "{ran:?}");
-    // Asked once more, it is done already.
-    let ran = revoke(&place, held.trim(), &[]).ends_with(0);
+    // A second revocation of the same token succeeds.
+    let ran = revoke(&fixture, held.trim(), &[]).ends_with(0);
     assert!(ran.stderr.contains(&at_once), "{ran:?}");
-    assert_eq!(token(&place, "a"), spent);
-    revoke(&place, &spent, &["--force"]).ends_with(0);
-    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+    assert_eq!(token(&fixture, "a"), spent);
+    revoke(&fixture, &spent, &["--force"]).ends_with(0);
+    fixture.run(&["run", "-n", "a", "true"]).ends_with(0);
 }
 
 #[test]
 fn forced_revoke_frees_at_once_and_warns() {
-    let place = Place::new();
-    let held = place.run(&["hold", "a", "10m"]).ends_with(0).stdout;
-    let ran = revoke(&place, held.trim(), &["--force"]).ends_with(0);
+    let fixture = Fixture::new();
+    let held = fixture.run(&["hold", "a", "10m"]).ends_with(0).stdout;
+    let ran = revoke(&fixture, held.trim(), &["--force"]).ends_with(0);
     assert!(ran.stderr.contains("unsafe if its holder is still running"), "{ran:?}");
-    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+    fixture.run(&["run", "-n", "a", "true"]).ends_with(0);
 }
 
 #[test]
 fn run_whose_lock_was_revoked_exits_76() {
-    let place = Place::new();
-    let run = place.start(&["run", "--lease", "2", "a", "-c", "touch ready; exec sleep 100"]);
-    revoke(&place, &token(&place, "a"), &[]).ends_with(0);
+    let fixture = Fixture::new();
+    let run = fixture.start(&["run", "--lease", "2", "a", "-c", "touch ready; exec sleep 100"]);
+    revoke(&fixture, &token(&fixture, "a"), &[]).ends_with(0);
     let ran = run.end().ends_with(76);
     assert!(ran.stderr.contains("revoked"), "{ran:?}");
 }
 
 #[test]
 fn destructive_commands_need_yes_where_there_is_no_terminal() {
-    let place = Place::new();
-    let held = place.run(&["hold", "a", "10m"]).ends_with(0).stdout;
-    let ran = place.run(&["revoke", "a", "--token", held.trim()]).ends_with(64);
+    let fixture = Fixture::new();
+    let held = fixture.run(&["hold", "a", "10m"]).ends_with(0).stdout;
+    let ran = fixture.run(&["revoke", "a", "--token", held.trim()]).ends_with(64);
     assert!(ran.stderr.contains("--yes") && ran.stderr.lines().count() == 1, "{ran:?}");
-    assert_eq!(token(&place, "a"), held.trim());
+    assert_eq!(token(&fixture, "a"), held.trim());
     let table = support::answering("200 OK", "{}");
     let ran = table.run(&["table", "delete"]).ends_with(64);
     assert!(ran.stderr.contains("--yes"), "{ran:?}");
@@ -209,84 +209,84 @@ fn destructive_commands_need_yes_where_there_is_no_terminal() {
 
 #[test]
 fn on_a_terminal_they_ask_and_only_yes_is_yes() {
-    let place = Place::new();
-    let held = place.run(&["hold", "a", "10m", "--owner", "\u{1b}[2Jstuck"]).ends_with(0).stdout;
+    let fixture = Fixture::new();
+    let held = fixture.run(&["hold", "a", "10m", "--owner", "\u{1b}[2Jstuck"]).ends_with(0).stdout;
     for (force, answer, code) in [(false, "\n", 64), (true, "n\n", 64), (false, "maybe\n", 64), (false, "y\n", 0)] {
         let terminal = Terminal::new();
         let arguments = ["revoke", "a", "--token", held.trim(), "--force"];
-        let mut command = place.command(&arguments[..if force { 5 } else { 4 }]);
+        let mut command = fixture.command(&arguments[..if force { 5 } else { 4 }]);
         let running = Running::of({
             command.stdin(terminal.end()).stderr(terminal.end());
             command
         });
-        until("it asks", || terminal.said().contains("[y/N]"));
-        assert!(terminal.said().contains("\\u{1b}[2Jstuck (") && !terminal.said().contains('\u{1b}'));
-        assert_eq!(terminal.said().contains("may still be working"), force);
+        until("it asks", || terminal.contents().contains("[y/N]"));
+        assert!(terminal.contents().contains("\\u{1b}[2Jstuck (") && !terminal.contents().contains('\u{1b}'));
+        assert_eq!(terminal.contents().contains("may still be working"), force);
         terminal.types(answer);
         running.end().ends_with(code);
-        assert_eq!(token(&place, "a") == held.trim(), code != 0);
+        assert_eq!(token(&fixture, "a") == held.trim(), code != 0);
     }
 }
 
 #[test]
 fn revoke_without_token_or_terminal_is_a_usage_error() {
-    let place = Place::new();
-    let held = place.run(&["hold", "a", "10m"]).ends_with(0).stdout;
+    let fixture = Fixture::new();
+    let held = fixture.run(&["hold", "a", "10m"]).ends_with(0).stdout;
     for arguments in [&["revoke", "a"][..], &["revoke", "a", "--yes"], &["revoke", "a", "--force", "--yes"]] {
-        let ran = place.run(arguments).ends_with(64);
+        let ran = fixture.run(arguments).ends_with(64);
         assert!(ran.stderr.contains("`dynamo-lock show a`") && ran.stderr.lines().count() == 1, "{ran:?}");
     }
-    assert_eq!(token(&place, "a"), held.trim());
+    assert_eq!(token(&fixture, "a"), held.trim());
 }
 
 #[test]
 fn revoke_without_token_shows_the_holder_and_revokes_it() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let start = |arguments: &[&str]| {
         let terminal = Terminal::new();
-        let mut command = place.command(arguments);
+        let mut command = fixture.command(arguments);
         command.stdin(terminal.end()).stderr(terminal.end());
         (Running::of(command), terminal)
     };
     let (running, terminal) = start(&["revoke", "a"]);
     running.end().ends_with(64);
-    until("it is reported that the lock is free", || terminal.said().contains("it is not held"));
-    let held = place.run(&["hold", "a", "10m", "--owner", "stuck"]).ends_with(0).stdout;
+    until("it is reported that the lock is free", || terminal.contents().contains("it is not held"));
+    let held = fixture.run(&["hold", "a", "10m", "--owner", "stuck"]).ends_with(0).stdout;
     for (answer, code) in [("n\n", 64), ("y\n", 0)] {
         let (running, terminal) = start(&["revoke", "a"]);
-        until("it asks", || terminal.said().contains("[y/N]"));
-        assert!(terminal.said().contains("held by stuck ("), "{:?}", terminal.said());
-        assert!(terminal.said().contains(&format!("with token {}", held.trim())), "{:?}", terminal.said());
+        until("it asks", || terminal.contents().contains("[y/N]"));
+        assert!(terminal.contents().contains("held by stuck ("), "{:?}", terminal.contents());
+        assert!(terminal.contents().contains(&format!("with token {}", held.trim())), "{:?}", terminal.contents());
         terminal.types(answer);
         running.end().ends_with(code);
-        assert_eq!(token(&place, "a") == held.trim(), code != 0);
+        assert_eq!(token(&fixture, "a") == held.trim(), code != 0);
     }
     let (running, terminal) = start(&["revoke", "a", "--force", "--yes"]);
     running.end().ends_with(0);
-    until("it shows the holder", || terminal.said().contains("held by stuck ("));
-    assert!(!terminal.said().contains("[y/N]"), "{:?}", terminal.said());
-    place.run(&["run", "-n", "a", "true"]).ends_with(0);
+    until("it shows the holder", || terminal.contents().contains("held by stuck ("));
+    assert!(!terminal.contents().contains("[y/N]"), "{:?}", terminal.contents());
+    fixture.run(&["run", "-n", "a", "true"]).ends_with(0);
 }
 
 /// The lock is released and acquired again while the question is open: the new holder keeps it.
 #[test]
 fn revoke_ends_only_the_acquisition_that_was_shown() {
-    let place = Place::new();
-    let held = place.run(&["hold", "a", "10m"]).ends_with(0).stdout;
+    let fixture = Fixture::new();
+    let held = fixture.run(&["hold", "a", "10m"]).ends_with(0).stdout;
     let terminal = Terminal::new();
-    let mut command = place.command(&["revoke", "a"]);
+    let mut command = fixture.command(&["revoke", "a"]);
     command.stdin(terminal.end()).stderr(terminal.end());
     let running = Running::of(command);
-    until("it asks", || terminal.said().contains("[y/N]"));
-    revoke(&place, held.trim(), &["--force"]).ends_with(0);
-    let next = place.run(&["hold", "a", "10m"]).ends_with(0).stdout;
+    until("it asks", || terminal.contents().contains("[y/N]"));
+    revoke(&fixture, held.trim(), &["--force"]).ends_with(0);
+    let next = fixture.run(&["hold", "a", "10m"]).ends_with(0).stdout;
     terminal.types("y\n");
     running.end().ends_with(64);
-    assert_eq!(token(&place, "a"), next.trim());
+    assert_eq!(token(&fixture, "a"), next.trim());
 }
 
 #[test]
 fn release_is_unknown_and_names_revoke() {
-    let ran = Place::new().run(&["release", "a", "--token", "5"]).ends_with(64);
+    let ran = Fixture::new().run(&["release", "a", "--token", "5"]).ends_with(64);
     assert!(ran.stderr.contains("`revoke`") && ran.stderr.lines().count() == 1, "{ran:?}");
 }

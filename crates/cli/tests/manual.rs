@@ -1,12 +1,12 @@
-//! The help, the manual page and the completions say the same, and no more than there is.
+//! The help, the manual page and the completions agree with each other and with the program.
 
 mod support;
 
 use std::collections::BTreeSet;
 
-use support::Place;
+use support::Fixture;
 
-/// What is promised to users: each command with its flags.
+/// Public interface: each command with its flags.
 const PROMISED: &[(&[&str], &[&str])] = &[
     (
         &["run"],
@@ -42,21 +42,21 @@ const PROMISED: &[(&[&str], &[&str])] = &[
     (&["man"], &[]),
 ];
 
-/// Everywhere.
+/// Flags of every command.
 const STORE: &[&str] = &["--store", "--table", "--region", "--profile", "--endpoint-url"];
 
-/// Kept for later: flock's flags that mean something else here, or nothing yet.
+/// Reserved: flags of flock that mean something else here, or nothing yet.
 const RESERVED: &[&str] = &["-s", "-x", "-o", "-u", "--shared", "--exclusive", "--unlock", "--slots"];
 
 const CODES: [&str; 13] = ["0", "N", "128+N", "64", "69", "70", "74", "75", "76", "77", "78", "126", "127"];
 
 fn printed(arguments: &[&str]) -> String {
-    let ran = Place::new().run(arguments).ends_with(0);
+    let ran = Fixture::new().run(arguments).ends_with(0);
     assert_eq!(ran.stderr, "");
     ran.stdout
 }
 
-/// The page as read: roff's own marks taken out.
+/// Returns the page as text, without roff's markup.
 fn page() -> String {
     printed(&["man"])
         .replace("\\-", "-")
@@ -67,12 +67,12 @@ fn page() -> String {
         .replace("\\*(Aq", "'")
 }
 
-/// Flags and arguments, as words.
+/// Returns the flags and arguments in a text.
 fn words(text: &str) -> BTreeSet<&str> {
     text.split(|c: char| c.is_whitespace() || "[](),|:;".contains(c)).collect()
 }
 
-/// Codes and their meanings, as the help lists them.
+/// Returns the exit codes and their meanings, as the help lists them.
 fn codes(help: &str) -> Vec<(String, String)> {
     let list = help.split_once("Exit status:\n").expect("the list").1;
     let pairs = list.lines().map_while(|line| line.trim().split_once("  "));
@@ -101,11 +101,11 @@ fn every_flag_is_in_help_and_manual() {
 
 #[test]
 fn reserved_flags_are_refused() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     for flag in RESERVED {
-        place.run(&["run", flag, "a", "true"]).ends_with(64);
+        fixture.run(&["run", flag, "a", "true"]).ends_with(64);
     }
-    place.run(&["run", "-n", "5", "true"]).ends_with(0); // -n takes no number: 5 is the lock
+    fixture.run(&["run", "-n", "5", "true"]).ends_with(0); // -n takes no number: 5 is the lock
 }
 
 #[test]
@@ -124,10 +124,10 @@ fn every_exit_code_is_listed_once() {
 fn signal_handling_is_in_help_and_manual() {
     let help = printed(&["run", "--help"]);
     let page = page();
-    let told = page.split_once(".SH SIGNALS\n").expect("the section").1.split("\n.SH ").next().unwrap_or_default();
+    let reported = page.split_once(".SH SIGNALS\n").expect("the section").1.split("\n.SH ").next().unwrap_or_default();
     for signal in ["INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "Ctrl-Z"] {
         assert!(words(&help).contains(signal), "{signal} is missing in {help}");
-        assert!(words(told).contains(signal), "{signal} is missing in {told}");
+        assert!(words(reported).contains(signal), "{signal} is missing in {reported}");
     }
 }
 
@@ -150,17 +150,17 @@ fn completions_include_every_command() {
         }
         assert!(script.contains("at-least"), "{shell}");
     }
-    let place = Place::new();
+    let fixture = Fixture::new();
     let script = "$PROGRAM completions bash > c && . ./c && COMP_WORDS=(dynamo-lock rev) COMP_CWORD=1 && \
                   _dynamo__lock dynamo-lock rev dynamo-lock; echo \"${COMPREPLY[@]}\"";
-    let ran = support::Running::of(place.within("bash", &["-c", script])).end().ends_with(0);
+    let ran = support::Running::of(fixture.command_of("bash", &["-c", script])).end().ends_with(0);
     assert_eq!(ran.stdout, "revoke\n");
 }
 
 #[test]
 fn help_manual_and_completions_need_no_store() {
-    let place = Place::with_store("nonsense");
-    place.run(&["man"]).ends_with(0);
-    place.run(&["completions", "bash"]).ends_with(0);
-    place.run(&["ls"]).ends_with(78);
+    let fixture = Fixture::with_store("nonsense");
+    fixture.run(&["man"]).ends_with(0);
+    fixture.run(&["completions", "bash"]).ends_with(0);
+    fixture.run(&["ls"]).ends_with(78);
 }

@@ -1,10 +1,10 @@
-//! The shell blocks of docs/recipes.md that are marked `<!-- tested -->`, run as they stand.
+//! Runs the shell blocks of docs/recipes.md that are marked `<!-- tested -->`, unchanged.
 
 mod support;
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use support::{PROGRAM, Place, Running};
+use support::{Fixture, PROGRAM, Running};
 
 const RECIPES: &str = include_str!("../../../docs/recipes.md");
 const MARK: &str = "<!-- tested -->\n```sh\n";
@@ -14,18 +14,18 @@ fn blocks() -> impl Iterator<Item = &'static str> {
     RECIPES.split(MARK).skip(1).map(|rest| rest.split("```").next().unwrap_or_default())
 }
 
-/// Runs a block, with the scripts that it calls; says what is wrong.
+/// Runs a block together with the scripts that it calls, and returns an error if it fails.
 fn run(block: &str) -> Result<(), String> {
-    let place = Place::new();
-    let programs = place.path("bin");
+    let fixture = Fixture::new();
+    let programs = fixture.path("bin");
     std::fs::create_dir(&programs).expect("a directory");
     symlink(PROGRAM, programs.join("dynamo-lock")).expect("a link");
     for script in ["report", "migrate", "backup"] {
-        let path = place.path(&format!("{script}.sh"));
+        let path = fixture.path(&format!("{script}.sh"));
         std::fs::write(&path, format!("#!/bin/sh\necho {script} $1\n")).expect("a file");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
     }
-    let mut command = place.within("bash", &["-euo", "pipefail", "-c", block]);
+    let mut command = fixture.command_of("bash", &["-euo", "pipefail", "-c", block]);
     command.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default()));
     let ran = Running::of(command).end();
     let promised: Vec<&str> = block.lines().filter_map(|line| line.strip_prefix(PRINTS)).collect();
@@ -43,7 +43,7 @@ fn every_recipe_works_as_written() {
         run(block).unwrap_or_else(|wrong| panic!("{wrong}"));
     }
     assert!(blocks().count() >= 5, "the marks are found");
-    // Every block that calls the program is tested.
+    // Every block that calls the program must be marked as tested.
     let untested = RECIPES.replace(MARK, "").matches("```sh\ndynamo-lock").count();
     assert_eq!(untested, 0);
 }

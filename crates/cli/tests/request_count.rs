@@ -1,4 +1,4 @@
-//! What goes over the wire, counted by a proxy outside the program. Each command is a fresh process.
+//! Number of requests of each command, counted by a proxy. Each command is a fresh process.
 
 #[path = "support/proxy.rs"]
 mod proxy;
@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use proxy::Proxy;
 
-/// A table of its own behind a counting proxy.
+/// A table of the test's own behind a counting proxy.
 struct Wire {
     proxy: Proxy,
     table: String,
 }
 
 impl Wire {
-    /// None, and said so, without a server.
+    /// Returns `None` and reports that the test is skipped if no server is configured.
     fn new(test: &str) -> Option<Self> {
         let Ok(endpoint) = std::env::var("DYNAMO_LOCK_TEST_ENDPOINT") else {
             let why = "DYNAMO_LOCK_TEST_ENDPOINT names no server; `cargo xtask test` starts one";
@@ -47,12 +47,12 @@ impl Wire {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Starts a holder, and waits until its command runs.
+    /// Starts a holder and waits until its command runs.
     fn holder(&self, lease: &str) -> Child {
         let mut command = self.command(&["run", "--lease", lease, "demo", "--", "sh", "-c", "echo in; exec sleep 600"]);
         let mut holder = command.stdout(Stdio::piped()).spawn().expect("it runs");
-        let mut said = [0; 3];
-        std::io::Read::read_exact(holder.stdout.as_mut().expect("piped"), &mut said).expect("it is in");
+        let mut contents = [0; 3];
+        std::io::Read::read_exact(holder.stdout.as_mut().expect("piped"), &mut contents).expect("it is in");
         holder
     }
 }
@@ -78,7 +78,7 @@ fn uncontended_run_is_two_writes_and_no_read() {
     let Some(wire) = Wire::new("uncontended_run_is_two_writes_and_no_read") else { return };
     wire.ok(&["run", "demo", "--", "true"]);
     assert_eq!(wire.proxy.take(), ["UpdateItem", "UpdateItem"]);
-    // And again, on the row that is there now.
+    // The same holds for the row that exists now.
     wire.ok(&["run", "demo", "--", "true"]);
     assert_eq!(wire.proxy.take(), ["UpdateItem", "UpdateItem"]);
 }
@@ -86,7 +86,8 @@ fn uncontended_run_is_two_writes_and_no_read() {
 #[test]
 fn contended_try_is_one_request() {
     let Some(wire) = Wire::new("contended_try_is_one_request") else { return };
-    // A lease so long that no renewal falls between: the first comes after half a second, and stamps.
+    // The lease is so long that no renewal comes in between. The first renewal comes after half a second and adds the
+    // service timestamp.
     let holder = wire.holder("60s");
     pause(Duration::from_secs(2));
     wire.proxy.take();
@@ -100,7 +101,7 @@ fn contended_try_is_one_request() {
 fn expired_lock_is_acquired_in_three_requests() {
     let Some(wire) = Wire::new("expired_lock_is_acquired_in_three_requests") else { return };
     let holder = wire.holder("2s");
-    // After its first stamped write, which comes half a second after the first.
+    // Waits for the first renewal, which comes after half a second and adds the service timestamp.
     let mut shown = String::new();
     for _ in 0..100 {
         pause(Duration::from_millis(100));
@@ -115,24 +116,25 @@ fn expired_lock_is_acquired_in_three_requests() {
     kill(holder);
     pause(Duration::from_secs(17)); // 15 s after the lease's end
     wire.proxy.take();
-    // -n: it does not wait on any clock, or it would not get it.
+    // With -n it does not wait for any clock.
     wire.ok(&["run", "-n", "demo", "--", "true"]);
     let requests = wire.proxy.take();
-    // Its release is one more.
+    // The last request is the release.
     let acquired = &requests[..requests.len() - 1];
     assert!(acquired.len() <= 3, "{acquired:?}");
-    let _ = writeln!(std::io::stdout(), "a long-dead lock was acquired in {} requests: {acquired:?}", acquired.len());
+    let _ = writeln!(std::io::stdout(), "an expired lock was acquired in {} requests: {acquired:?}", acquired.len());
 }
 
 #[test]
 fn lock_of_holder_killed_at_once_is_free_after_lease() {
     let Some(wire) = Wire::new("lock_of_holder_killed_at_once_is_free_after_lease") else { return };
-    // In its first moments: no renewal, no stamp.
+    // The holder is killed before its first renewal, so its row has no service timestamp.
     let holder = wire.holder("3s");
     kill(holder);
     let row = wire.ok(&["show", "demo", "--json"]);
     wire.proxy.take();
-    // It polls at most every lease/20 of its own; the lease that it waits out is the row's, three seconds.
+    // The waiter polls at most every twentieth of its own lease, and waits for the lease in the row, which is three
+    // seconds.
     wire.ok(&["run", "-w", "60", "--lease", "3s", "demo", "--", "true"]);
     let requests = wire.proxy.take();
     let reads = requests.iter().filter(|operation| *operation == "GetItem").count();

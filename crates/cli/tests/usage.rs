@@ -1,12 +1,12 @@
-//! Usage, help, the other commands, and where the locks live.
+//! Usage errors, help, `hold`, `table`, and the selection of the store.
 
 mod support;
 
-use support::{Place, Running, answering, error, listening};
+use support::{Fixture, Running, answering, error, listening};
 
 #[test]
 fn usage_error_exits_64_and_prints_nothing_on_stdout() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let wrong: &[&[&str]] = &[
         &[],
         &["run"],
@@ -49,15 +49,15 @@ fn usage_error_exits_64_and_prints_nothing_on_stdout() {
         &["--region", "eu-west-1", "run", "a", "true"],
     ];
     for arguments in wrong {
-        let ran = place.run(arguments).ends_with(64);
+        let ran = fixture.run(arguments).ends_with(64);
         assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{arguments:?}: {ran:?}");
     }
-    place.run(&["run", "a", "true"]).ends_with(0);
+    fixture.run(&["run", "a", "true"]).ends_with(0);
 }
 
 #[test]
 fn flock_flags_are_refused_with_replacement() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let cases = [
         (["-x", "-e", "--exclusive"], "every lock is exclusive: leave FLAG out"),
         (["-s", "-s", "--shared"], "there are no shared locks"),
@@ -67,19 +67,19 @@ fn flock_flags_are_refused_with_replacement() {
     for (flags, words) in cases {
         for flag in flags {
             for arguments in [["run", flag, "a", "true"], ["run", "a", flag, "true"]] {
-                let ran = place.run(&arguments).ends_with(64);
+                let ran = fixture.run(&arguments).ends_with(64);
                 assert!(ran.stderr.contains(&words.replace("FLAG", flag)), "{ran:?}");
                 assert!(ran.stderr.starts_with("dynamo-lock: ") && ran.stderr.lines().count() == 1, "{ran:?}");
             }
         }
     }
-    // The control: what is the command's own is.
-    place.run(&["run", "a", "--", "test", "-x", "/"]).ends_with(0);
+    // Control: a flag of the command itself is accepted.
+    fixture.run(&["run", "a", "--", "test", "-x", "/"]).ends_with(0);
 }
 
 #[test]
 fn value_out_of_range_is_reported_with_range() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let cases: &[(&[&str], &str)] = &[
         (&["run", "-E", "-1", "a", "true"], "'-1' for '--conflict-exit-code <CODE>': an exit code is from 0 to 255"),
         (&["run", "-E", "256", "a", "true"], "an exit code is from 0 to 255"),
@@ -99,39 +99,39 @@ fn value_out_of_range_is_reported_with_range() {
         (&["revoke", "a", "--token", "99999999999999999"], "a token is a whole number"),
     ];
     for (arguments, words) in cases {
-        let ran = place.run(arguments).ends_with(64);
+        let ran = fixture.run(arguments).ends_with(64);
         assert!(ran.stderr.contains(words), "{words:?} is missing: {}", ran.stderr);
     }
-    place.run(&["hold", "a", "30d"]).ends_with(0);
-    place.run(&["run", "--at-least", "30d", "b", "no-such-command"]).ends_with(127);
+    fixture.run(&["hold", "a", "30d"]).ends_with(0);
+    fixture.run(&["run", "--at-least", "30d", "b", "no-such-command"]).ends_with(127);
 }
 
 #[test]
 fn hold_outlives_process_and_prints_token() {
-    let place = Place::new();
-    let token = place.run(&["hold", "a", "10m", "--owner", "ops"]).ends_with(0).stdout;
-    let ran = place.run(&["hold", "a", "5"]).ends_with(75);
+    let fixture = Fixture::new();
+    let token = fixture.run(&["hold", "a", "10m", "--owner", "ops"]).ends_with(0).stdout;
+    let ran = fixture.run(&["hold", "a", "5"]).ends_with(75);
     assert!(ran.stderr.contains("held by ops ("), "{ran:?}");
-    place.run(&["run", "-n", "a", "true"]).ends_with(75);
-    let shown = place.run(&["show", "a"]).ends_with(0).stdout;
+    fixture.run(&["run", "-n", "a", "true"]).ends_with(75);
+    let shown = fixture.run(&["show", "a"]).ends_with(0).stdout;
     assert!(shown.contains("held") && shown.contains(token.trim()), "{shown}");
 }
 
 #[test]
 fn untrusted_text_is_escaped_on_terminal() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let name = "a\u{202e}b";
-    place.run(&["hold", name, "10m", "--owner", "\u{1b}[2J\u{7}\r\u{202e}evil"]).ends_with(0);
-    let said = [
-        place.run(&["show", name]).ends_with(0),
-        place.run(&["ls"]).ends_with(0),
-        place.run(&["ls", "--json"]).ends_with(0),
-        place.run(&["show", name, "--json"]).ends_with(0),
-        place.run(&["hold", name, "5"]).ends_with(75),
-        place.run(&["run", "-n", name, "true"]).ends_with(75),
-        place.run(&["run", "-w", "1.5", name, "true"]).ends_with(75),
+    fixture.run(&["hold", name, "10m", "--owner", "\u{1b}[2J\u{7}\r\u{202e}evil"]).ends_with(0);
+    let contents = [
+        fixture.run(&["show", name]).ends_with(0),
+        fixture.run(&["ls"]).ends_with(0),
+        fixture.run(&["ls", "--json"]).ends_with(0),
+        fixture.run(&["show", name, "--json"]).ends_with(0),
+        fixture.run(&["hold", name, "5"]).ends_with(75),
+        fixture.run(&["run", "-n", name, "true"]).ends_with(75),
+        fixture.run(&["run", "-w", "1.5", name, "true"]).ends_with(75),
     ];
-    for ran in said {
+    for ran in contents {
         let text = format!("{}{}", ran.stdout, ran.stderr);
         assert!(text.contains("evil"), "{ran:?}");
         assert!(!text.contains(['\u{1b}', '\u{7}', '\r', '\u{202e}']), "{ran:?}");
@@ -140,9 +140,9 @@ fn untrusted_text_is_escaped_on_terminal() {
 
 #[test]
 fn default_store_is_below_home_and_reported_once() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let run = |home: bool| {
-        let mut command = place.command(&["run", "a", "-c", "echo $DYNAMO_LOCK_STORE"]);
+        let mut command = fixture.command(&["run", "a", "-c", "echo $DYNAMO_LOCK_STORE"]);
         command.env_remove("DYNAMO_LOCK_STORE");
         if !home {
             command.env_remove("HOME");
@@ -159,13 +159,13 @@ fn default_store_is_below_home_and_reported_once() {
 
 #[test]
 fn flags_select_table_endpoint_and_owner() {
-    let place = answering("400 Bad Request", &error("AccessDeniedException", "no"));
-    let endpoint = place.store().split("endpoint=").nth(1).expect("its endpoint");
+    let fixture = answering("400 Bad Request", &error("AccessDeniedException", "no"));
+    let endpoint = fixture.store().split("endpoint=").nth(1).expect("its endpoint");
     let config = "[profile work]\naws_access_key_id = a\naws_secret_access_key = b\nregion = eu-north-1\n";
-    std::fs::create_dir(place.path(".aws")).expect("a directory");
-    std::fs::write(place.path(".aws/config"), config).expect("a file");
+    std::fs::create_dir(fixture.path(".aws")).expect("a directory");
+    std::fs::write(fixture.path(".aws/config"), config).expect("a file");
     let asked = |flags: &[&str], words: &str| {
-        let mut command = place.command(&[&["show", "a", "--endpoint-url", endpoint], flags].concat());
+        let mut command = fixture.command(&[&["show", "a", "--endpoint-url", endpoint], flags].concat());
         command.env_remove("DYNAMO_LOCK_STORE").env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
         let ran = Running::of(command).end();
         assert!(ran.stderr.contains(words), "{flags:?}: {ran:?}");
@@ -180,15 +180,15 @@ fn flags_select_table_endpoint_and_owner() {
 
 #[test]
 fn table_is_created_on_demand_or_provisioned() {
-    let (place, heard) = listening("200 OK", r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE"}}"#);
-    place.run(&["table", "create"]).ends_with(0);
+    let (fixture, heard) = listening("200 OK", r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE"}}"#);
+    fixture.run(&["table", "create"]).ends_with(0);
     assert!(heard.lock().unwrap()[0].contains("PAY_PER_REQUEST"), "{heard:?}");
     heard.lock().unwrap().clear();
-    place.run(&["table", "create", "--provisioned", "3,4"]).ends_with(0);
+    fixture.run(&["table", "create", "--provisioned", "3,4"]).ends_with(0);
     let asked = heard.lock().unwrap()[0].clone();
     assert!(asked.contains(r#""ReadCapacityUnits":3"#) && asked.contains(r#""WriteCapacityUnits":4"#), "{asked}");
-    let place = answering("400 Bad Request", &error("ResourceInUseException", "Table already exists: Lock"));
-    let ran = place.run(&["table", "create"]).ends_with(78);
+    let fixture = answering("400 Bad Request", &error("ResourceInUseException", "Table already exists: Lock"));
+    let ran = fixture.run(&["table", "create"]).ends_with(78);
     assert!(ran.stderr.contains("already exists") && ran.stderr.contains("`dynamo-lock table check`"), "{ran:?}");
 }
 
@@ -196,8 +196,8 @@ fn table_is_created_on_demand_or_provisioned() {
 fn ls_lists_dynamodb_table() {
     let item = r#"{"name":{"S":"a"},"v":{"N":"1"},"guid":{"S":"0123456789abcdef0123456789abcdef"},
         "leaseId":{"S":"0123456789abcdef0123456789abcdef"},"token":{"N":"7"},"expiresOn":{"N":"0"},"ttl":{"N":"1"}}"#;
-    let place = answering("200 OK", &format!(r#"{{"Items":[{item}],"Count":1,"ScannedCount":1}}"#));
-    let ran = place.run(&["ls"]).ends_with(0);
+    let fixture = answering("200 OK", &format!(r#"{{"Items":[{item}],"Count":1,"ScannedCount":1}}"#));
+    let ran = fixture.run(&["ls"]).ends_with(0);
     assert_eq!(ran.stdout, "NAME  STATE  TOKEN  OWNER  ACQUIRED  MAY END\na     free   7      -      -         -\n");
     assert_eq!(answering("200 OK", r#"{"Items":[],"Count":0}"#).run(&["ls"]).ends_with(0).stdout, "");
 }

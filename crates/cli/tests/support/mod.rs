@@ -1,4 +1,4 @@
-//! The program under test, with a store of its own in a directory that goes away.
+//! The program under test, with a store of its own in a temporary directory.
 #![allow(dead_code, clippy::disallowed_methods)] // each test file uses its part; waits here are bounded by real time
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,23 +8,23 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Longer than any step takes on a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_dynamo-lock");
 
-pub struct Place {
+pub struct Fixture {
     directory: tempfile::TempDir,
     store: String,
 }
 
-impl Place {
-    /// With an embedded store.
+impl Fixture {
+    /// Creates a fixture with an embedded store.
     pub fn new() -> Self {
         Self::within_directory(tempfile::tempdir().expect("a temporary directory"))
     }
 
-    /// With an embedded store below this directory, if it is there.
+    /// Creates a fixture with an embedded store below this directory, if it exists.
     pub fn below(directory: &str) -> Self {
         tempfile::tempdir_in(directory).map_or_else(|_| Self::new(), Self::within_directory)
     }
@@ -34,7 +34,7 @@ impl Place {
         Self { store: format!("sqlite://{}/locks.db", path.display()), directory }
     }
 
-    /// With another store.
+    /// Creates a fixture with another store.
     pub fn with_store(store: &str) -> Self {
         Self { store: store.to_owned(), ..Self::new() }
     }
@@ -51,14 +51,14 @@ impl Place {
         std::fs::read_to_string(self.path(file)).unwrap_or_default()
     }
 
-    /// The program with these arguments: in the directory, without a terminal, and with nothing of ours around it in
-    /// the environment.
+    /// Returns a command for the program with these arguments, in the fixture's directory, without a terminal and without
+    /// variables of an outer run.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        self.within(PROGRAM, arguments)
+        self.command_of(PROGRAM, arguments)
     }
 
-    /// Any program in the same surroundings.
-    pub fn within(&self, program: &str, arguments: &[&str]) -> Command {
+    /// Returns a command for any program in the same environment.
+    pub fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.directory.path());
         for key in ["NAME", "TOKEN", "OWNER", "RUNS"] {
@@ -75,18 +75,18 @@ impl Place {
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::of(self.command(arguments).output().expect("the program runs"))
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        Finished::of(self.command(arguments).output().expect("the program runs"))
     }
 
-    /// Puts a row into the embedded store, as somebody else's program might have: DynamoDB's JSON.
+    /// Inserts a row into the embedded store as a foreign program might have, as DynamoDB JSON.
     pub fn put(&self, name: &str, row: &str) {
         self.run(&["ls"]).ends_with(0);
         let database = rusqlite::Connection::open(self.path("locks.db")).expect("it is there");
         database.execute("INSERT INTO lock VALUES (?1, ?2)", [name, row]).expect("it is written");
     }
 
-    /// Starts it and waits until the child has made the file `ready`.
+    /// Starts the program and waits until the child has created the file `ready`.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let running = Running(Some(self.command(arguments).spawn().expect("the program runs")));
         until("the child is ready", || self.path("ready").exists());
@@ -94,17 +94,17 @@ impl Place {
     }
 }
 
-/// A table whose server answers every request with this status and body, until the test ends.
-pub fn answering(status: &'static str, body: &str) -> Place {
+/// Returns a table whose server answers every request with this status and body, until the test ends.
+pub fn answering(status: &'static str, body: &str) -> Fixture {
     listening(status, body).0
 }
 
 /// Bodies of requests.
-pub type Heard = Arc<Mutex<Vec<String>>>;
+pub type RequestBodies = Arc<Mutex<Vec<String>>>;
 
-/// The same, and what it is asked.
-pub fn listening(status: &'static str, body: &str) -> (Place, Heard) {
-    let heard = Heard::default();
+/// Like [`answering`], and also returns the bodies of the requests.
+pub fn listening(status: &'static str, body: &str) -> (Fixture, RequestBodies) {
+    let heard = RequestBodies::default();
     let all = heard.clone();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
@@ -126,24 +126,24 @@ pub fn listening(status: &'static str, body: &str) -> (Place, Heard) {
             let _ = write!(&stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         }
     });
-    (Place::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}")), heard)
+    (Fixture::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{port}")), heard)
 }
 
-/// The body of an error as DynamoDB sends it.
+/// Returns the body of an error as DynamoDB sends it.
 pub fn error(code: &str, message: &str) -> String {
     serde_json::json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message }).to_string()
 }
 
-/// How it ended.
+/// Result of a finished program.
 #[derive(Debug)]
-pub struct Ran {
-    /// The exit code; `None` if a signal ended the program itself.
+pub struct Finished {
+    /// Exit code; `None` if a signal ended the program itself.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Ran {
+impl Finished {
     fn of(output: Output) -> Self {
         Self {
             code: output.status.code(),
@@ -159,7 +159,7 @@ impl Ran {
     }
 }
 
-/// A program that runs. It is killed if the test ends before it.
+/// A running program. It is killed if the test ends first.
 pub struct Running(Option<Child>);
 
 impl Running {
@@ -180,11 +180,11 @@ impl Running {
         self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Waits for its end, bounded.
-    pub fn end(mut self) -> Ran {
+    /// Waits for its end, at most two minutes.
+    pub fn end(mut self) -> Finished {
         until("the program ends", || !self.is_running());
         let child = self.0.take().expect("it was not taken");
-        Ran::of(child.wait_with_output().expect("its output"))
+        Finished::of(child.wait_with_output().expect("its output"))
     }
 }
 
@@ -197,24 +197,25 @@ impl Drop for Running {
     }
 }
 
-/// Waits until something is so.
+/// Waits until the condition holds, at most two minutes.
 #[track_caller]
 pub fn until(what: &str, mut so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !so() {
-        assert!(began.elapsed() < PATIENCE, "in vain: {what}");
+        assert!(began.elapsed() < TIMEOUT, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// The state of a process as the kernel tells it: `R`, `S`, `T` when stopped; `None` once it is gone or a zombie.
+/// Returns the state of a process as the kernel reports it: `R`, `S`, `T` if stopped; `None` if it has ended, even as a
+/// zombie.
 pub fn state(pid: i32) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(") ").next()?.chars().next().filter(|state| !matches!(state, 'Z' | 'X'))
 }
 
-/// Whether it is stopped. A shell that waits for what it has just forked to become another program is shown as waiting for
-/// the disk, for as long as that is stopped.
+/// Returns whether the process is stopped. A shell that has just forked is shown as waiting for the disk (`D`) while its
+/// child is stopped before it executes the program.
 pub fn is_stopped(pid: i32) -> bool {
     let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     match state(pid) {
@@ -223,7 +224,7 @@ pub fn is_stopped(pid: i32) -> bool {
     }
 }
 
-/// The parent of a process that lives.
+/// Returns the parent of a running process.
 pub fn parent(pid: i32) -> i32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
     let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).and_then(|text| text.parse().ok());

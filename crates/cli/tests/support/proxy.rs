@@ -1,25 +1,25 @@
-//! A proxy between the program and a DynamoDB server that counts what passes, by operation, or lets nothing pass.
+//! A proxy between the program and a DynamoDB server that counts requests by operation, or injects faults.
 #![allow(dead_code)] // each test file uses its part
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// Listens on a free loopback port until the test ends.
+/// A proxy that listens on a free loopback port until the test ends.
 pub struct Proxy {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
     fault: Arc<Mutex<Option<Fault>>>,
 }
 
-/// What becomes of requests in place of passing.
+/// Fault that replaces the forwarding of requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
-    /// No answer and no error.
+    /// Neither a response nor an error.
     Hang,
     /// The connection is closed.
     Refuse,
-    /// The service says that there are too many.
+    /// The service throttles the request.
     Throttle,
 }
 
@@ -27,7 +27,7 @@ const THROTTLED: &str =
     r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"too many"}"#;
 
 impl Proxy {
-    /// In front of the server at this URL.
+    /// Starts a proxy in front of the server at this URL.
     pub fn to(url: &str) -> Self {
         let upstream = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
@@ -38,7 +38,7 @@ impl Proxy {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (upstream, seen, fault) = (upstream.clone(), all.clone(), now.clone());
-                // A connection that breaks is the client's to notice.
+                // The client notices a broken connection by itself.
                 std::thread::spawn(move || _ = pass(client, &upstream, &seen, &fault));
             }
         });
@@ -49,18 +49,18 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// From now on.
+    /// Applies this fault from now on.
     pub fn set(&self, fault: Option<Fault>) {
         *self.fault.lock().unwrap() = fault;
     }
 
-    /// The operations that passed since the last call, in order.
+    /// Returns the operations that were forwarded since the last call, in order.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.seen.lock().unwrap())
     }
 }
 
-/// One request and its answer; the connection is closed after it.
+/// Forwards one request and its response, and then closes the connection.
 fn pass(
     client: TcpStream,
     upstream: &str,
@@ -94,7 +94,7 @@ fn pass(
     let fault = *fault.lock().unwrap();
     match fault {
         None => {}
-        // Until the client has enough.
+        // The hanging request ends when the client closes the connection.
         Some(Fault::Hang) => return std::io::copy(&mut from, &mut std::io::sink()).map(drop),
         Some(Fault::Refuse) => return client.shutdown(std::net::Shutdown::Both),
         Some(Fault::Throttle) => {

@@ -10,32 +10,32 @@ use std::sync::{Arc, Mutex};
 pub struct Terminal {
     ours: File,
     theirs: OwnedFd,
-    said: Arc<Mutex<String>>,
+    contents: Arc<Mutex<String>>,
 }
 
 impl Terminal {
     pub fn new() -> Self {
         let pair = nix::pty::openpty(None, None).expect("a terminal");
         let ours = File::from(pair.master);
-        let said: Arc<Mutex<String>> = Arc::default();
-        let (mut from, to) = (ours.try_clone().expect("a descriptor"), said.clone());
+        let contents: Arc<Mutex<String>> = Arc::default();
+        let (mut from, to) = (ours.try_clone().expect("a descriptor"), contents.clone());
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read) = from.read(&mut bytes) {
                 to.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
             }
         });
-        Self { ours, theirs: pair.slave, said }
+        Self { ours, theirs: pair.slave, contents }
     }
 
-    /// The program's end of it.
+    /// Returns the program's end of the terminal.
     pub fn end(&self) -> Stdio {
         self.theirs.try_clone().expect("a descriptor").into()
     }
 
-    /// What was printed, and typed.
-    pub fn said(&self) -> String {
-        self.said.lock().unwrap().clone()
+    /// Returns the output, including the echo of the input.
+    pub fn contents(&self) -> String {
+        self.contents.lock().unwrap().clone()
     }
 
     pub fn types(&self, text: &str) {

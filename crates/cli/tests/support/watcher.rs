@@ -1,23 +1,23 @@
-//! Who lives of what was started with a mark in its environment, as the kernel tells it.
+//! Living processes that were started with a mark in their environment, as the kernel reports them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
-/// The variable.
+/// Name of the variable.
 pub const MARK: &str = "DESCENDANTS_TEST_MARK";
-/// Between two looks.
+/// Time between two scans.
 pub const EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Default)]
 struct Seen {
-    /// Looks begun and looks finished.
+    /// Numbers of started and of finished scans.
     begun: u64,
     finished: u64,
     by_mark: Arc<BTreeMap<String, Vec<i32>>>,
 }
 
-/// One thread looks for all tests.
+/// One thread scans for all tests.
 pub struct Watcher {
     seen: Mutex<Seen>,
     changed: Condvar,
@@ -44,7 +44,7 @@ impl Watcher {
         watcher
     }
 
-    /// Who lives, by a look that was begun after this call.
+    /// Returns the living processes, from a scan that was started after this call.
     pub fn alive(&self, mark: &str) -> Vec<i32> {
         let mut seen = self.seen.lock().unwrap();
         let last = seen.begun;
