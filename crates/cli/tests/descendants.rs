@@ -18,7 +18,7 @@ use dynamo_lock::store::StoreUrl;
 use support::proxy::{Fault, Proxy};
 use support::terminal::Terminal;
 use support::watcher::{MARK, SCAN_INTERVAL, Watcher};
-use support::{TestDir, parent, server_url, state, try_send, wait_until};
+use support::{Fixture, parent, server_url, state, try_send, wait_until};
 
 /// Lease of the runs.
 const LEASE: Duration = Duration::from_secs(2);
@@ -100,7 +100,7 @@ struct MarkedProcess {
 
 impl MarkedProcess {
     /// Starts the process and waits until its command is ready.
-    fn start(dir: &TestDir, mut command: Command, with_terminal: bool) -> Self {
+    fn start(fixture: &Fixture, mut command: Command, with_terminal: bool) -> Self {
         let mark = format!("{}-{}", std::process::id(), CASES.fetch_add(1, Ordering::Relaxed));
         command.env(MARK, &mark).stdout(Stdio::null()).stderr(Stdio::null());
         let terminal = with_terminal.then(Terminal::new);
@@ -109,11 +109,15 @@ impl MarkedProcess {
             let mut inside = Command::new("setsid");
             inside.arg("-c").arg(command.get_program()).args(command.get_args());
             inside.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-            inside.current_dir(dir.path("")).stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio());
+            inside
+                .current_dir(fixture.path(""))
+                .stdin(terminal.stdio())
+                .stdout(terminal.stdio())
+                .stderr(terminal.stdio());
             command = inside;
         }
         let child = command.spawn().expect("it starts");
-        wait_until("the command is ready", || dir.path("ready").exists());
+        wait_until("the command is ready", || fixture.path("ready").exists());
         Self { child, mark, _terminal: terminal }
     }
 
@@ -225,25 +229,25 @@ impl Drop for Contender {
 fn run_case(case: &Case) -> Result<Outcome, String> {
     let store = case.server.as_ref().map(|server| {
         let proxy = Proxy::to(server);
-        let dir = TestDir::new();
-        let table = dir.path("").file_name().expect("a name").to_string_lossy().replace('.', "t");
+        let fixture = Fixture::new();
+        let table = fixture.path("").file_name().expect("a name").to_string_lossy().replace('.', "t");
         let url = |server: &str| format!("dynamodb://{table}?region=us-east-1&endpoint={server}&service_clock=on");
-        (TestDir::with_store(&url(&proxy.url())), proxy, url(server))
+        (Fixture::with_store(&url(&proxy.url())), proxy, url(server))
     });
-    let (dir, proxy, direct) = match store {
-        Some((dir, proxy, direct)) => (dir, Some(proxy), direct),
+    let (fixture, proxy, direct) = match store {
+        Some((fixture, proxy, direct)) => (fixture, Some(proxy), direct),
         None => {
-            let dir = TestDir::new();
-            let store = dir.store().to_owned();
-            (dir, None, store)
+            let fixture = Fixture::new();
+            let store = fixture.store().to_owned();
+            (fixture, None, store)
         }
     };
     if proxy.is_some() {
-        dir.run(&["table", "create"]).exits_with(0);
+        fixture.run(&["table", "create"]).exits_with(0);
     }
     let lease = LEASE.as_secs().to_string();
     let arguments = ["run", "--lease", &lease, "--grace", "1", "a", "-c", case.command.1];
-    let marked = MarkedProcess::start(&dir, dir.command(&arguments), case.terminal);
+    let marked = MarkedProcess::start(&fixture, fixture.command(&arguments), case.terminal);
     let wrapper = marked.pid();
     match case.disturbance {
         Disturbance::Send(signal) => _ = try_send(signal, wrapper),
@@ -332,14 +336,16 @@ fn no_descendant_outlives_lock_while_store_fails() {
 /// A killed `flock -o` leaves its command running without the lock. The test detects that.
 #[test]
 fn control_descendant_that_outlives_flock_is_detected() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     for (_, command) in COMMANDS {
-        let _first = std::fs::remove_file(dir.path("ready"));
-        let marked = MarkedProcess::start(&dir, dir.program("flock", &["-o", "file", "sh", "-c", command]), false);
+        let _first = std::fs::remove_file(fixture.path("ready"));
+        let marked =
+            MarkedProcess::start(&fixture, fixture.command_of("flock", &["-o", "file", "sh", "-c", command]), false);
         try_send("KILL", marked.pid());
         wait_until("`flock` is killed", || state(marked.pid()).is_none());
-        let is_free =
-            || Command::new("flock").arg("-n").arg(dir.path("file")).arg("true").status().is_ok_and(|s| s.success());
+        let is_free = || {
+            Command::new("flock").arg("-n").arg(fixture.path("file")).arg("true").status().is_ok_and(|s| s.success())
+        };
         let outcome = observe(&marked, is_free);
         assert!(outcome.as_ref().is_err_and(|error| error.contains("are running, although")), "{outcome:?}");
     }

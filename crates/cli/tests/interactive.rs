@@ -14,14 +14,14 @@ use std::time::Duration;
 use dynamo_lock::simulation::{Clock as _, ClockReading, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use support::terminal::Terminal;
-use support::{PROGRAM, Running, TestDir, is_stopped, send, state, wait_until};
+use support::{Fixture, PROGRAM, Running, is_stopped, send, state, wait_until};
 
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
 
 /// An interactive bash with job control, in a session of its own.
 struct Shell<'a> {
-    dir: &'a TestDir,
+    fixture: &'a Fixture,
     terminal: Terminal,
     bash: Child,
     /// End of the output that was already expected, in bytes.
@@ -29,15 +29,15 @@ struct Shell<'a> {
 }
 
 impl<'a> Shell<'a> {
-    fn new(dir: &'a TestDir) -> Self {
+    fn new(fixture: &'a Fixture) -> Self {
         let terminal = Terminal::new();
-        let inner = dir.program("bash", &[]);
+        let inner = fixture.command_of("bash", &[]);
         let mut command = Command::new("setsid");
-        command.args(["-c", "bash", "--norc", "--noprofile", "--noediting", "-i"]).current_dir(dir.path(""));
+        command.args(["-c", "bash", "--norc", "--noprofile", "--noediting", "-i"]).current_dir(fixture.path(""));
         command.envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
         command.env("PS1", "<prompt>").env("TERM", "xterm").env("PROGRAM", PROGRAM);
         let bash = command.stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio()).spawn();
-        let mut shell = Self { dir, terminal, bash: bash.expect("bash is there"), read_to: 0 };
+        let mut shell = Self { fixture, terminal, bash: bash.expect("bash is there"), read_to: 0 };
         shell.expect("<prompt>");
         shell
     }
@@ -46,9 +46,9 @@ impl<'a> Shell<'a> {
     #[track_caller]
     fn expect(&mut self, text: &str) {
         let shown =
-            std::panic::catch_unwind(|| wait_until(text, || self.terminal.output()[self.read_to..].contains(text)));
-        assert!(shown.is_ok(), "{text:?} is missing in {:?}", self.terminal.output());
-        let output = self.terminal.output();
+            std::panic::catch_unwind(|| wait_until(text, || self.terminal.contents()[self.read_to..].contains(text)));
+        assert!(shown.is_ok(), "{text:?} is missing in {:?}", self.terminal.contents());
+        let output = self.terminal.contents();
         self.read_to += output[self.read_to..].find(text).expect("the text is there") + text.len();
     }
 
@@ -58,12 +58,12 @@ impl<'a> Shell<'a> {
 
     /// Returns the terminal's settings, as printed by `stty`.
     fn settings(&mut self) -> String {
-        let file = self.dir.path("settings");
+        let file = self.fixture.path("settings");
         let _first = std::fs::remove_file(&file);
         self.type_text("stty -g > settings.part; mv settings.part settings\n");
         wait_until("`stty` has printed them", || file.exists());
         self.expect("<prompt>");
-        self.dir.read("settings")
+        self.fixture.read("settings")
     }
 
     /// Types a `run` with these arguments and calls `act`. Asserts the exit code, that the terminal's settings have not
@@ -71,18 +71,18 @@ impl<'a> Shell<'a> {
     #[track_caller]
     fn run(&mut self, arguments: &str, code: i32, act: impl FnOnce(&mut Self)) {
         let before = self.settings();
-        let _first = std::fs::remove_file(self.dir.path("ready"));
+        let _first = std::fs::remove_file(self.fixture.path("ready"));
         self.type_text(&format!("\"$PROGRAM\" run {arguments}; echo code=$?.\n"));
         act(self);
         self.expect(&format!("code={code}."));
         self.expect("<prompt>");
         assert_eq!(self.settings(), before);
-        self.dir.run(&["run", "-n", "a", "true"]).exits_with(0);
+        self.fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
     }
 
     /// Waits until the command has written its PID, and returns it.
     fn child(&self) -> i32 {
-        wait_for_pid(self.dir, "ready")
+        wait_for_pid(self.fixture, "ready")
     }
 
     /// Stops the job with Ctrl-Z.
@@ -106,9 +106,9 @@ impl Drop for Shell<'_> {
 }
 
 /// Waits until a script has written its PID to this file, and returns it.
-fn wait_for_pid(dir: &TestDir, file: &str) -> i32 {
-    wait_until("a PID is written", || dir.read(file).ends_with('\n'));
-    dir.read(file).trim().parse().expect("a PID")
+fn wait_for_pid(fixture: &Fixture, file: &str) -> i32 {
+    wait_until("a PID is written", || fixture.read(file).ends_with('\n'));
+    fixture.read(file).trim().parse().expect("a PID")
 }
 
 /// Part of a script that writes its PID to `ready`.
@@ -116,10 +116,10 @@ const WRITE_PID: &str = "echo $$ > tmp; mv tmp ready;";
 
 #[test]
 fn ctrl_c_ends_wait() {
-    let dir = TestDir::new();
-    let holder = Running::spawn(dir.command(&["run", "a", "sleep", "1000"]));
-    wait_until("the lock is held", || dir.run(&["show", "a"]).stdout.contains("held"));
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let holder = Running::spawn(fixture.command(&["run", "a", "sleep", "1000"]));
+    wait_until("the lock is held", || fixture.run(&["show", "a"]).stdout.contains("held"));
+    let mut shell = Shell::new(&fixture);
     let before = shell.settings();
     shell.type_text("\"$PROGRAM\" run a touch ran; echo code=$?.\n");
     shell.expect("waiting for lock");
@@ -127,16 +127,16 @@ fn ctrl_c_ends_wait() {
     shell.expect("code=130.");
     shell.expect("<prompt>");
     assert_eq!(shell.settings(), before);
-    assert!(!dir.path("ran").exists());
+    assert!(!fixture.path("ran").exists());
     drop(holder);
 }
 
 #[test]
 fn ctrl_c_reaches_command_once() {
-    let dir = TestDir::new();
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let mut shell = Shell::new(&fixture);
     shell.run("a sleep 1000", 130, |shell| {
-        wait_until("the command is running", || shell.dir.run(&["show", "a"]).stdout.contains("held"));
+        wait_until("the command is running", || shell.fixture.run(&["show", "a"]).stdout.contains("held"));
         shell.type_text(CTRL_C);
     });
     // The command receives one SIGINT, from the terminal, and none from the wrapper.
@@ -146,13 +146,13 @@ fn ctrl_c_reaches_command_once() {
         shell.child();
         shell.type_text(CTRL_C);
     });
-    assert_eq!(dir.read("got"), "INT\n");
+    assert_eq!(fixture.read("got"), "INT\n");
 }
 
 #[test]
 fn ctrl_c_reaches_descendant_in_other_session() {
-    let dir = TestDir::new();
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let mut shell = Shell::new(&fixture);
     // With `&` the process would ignore SIGINT. The shell must not wait for another process either, because it leaves
     // SIGINT to that.
     let left = "a -c 'setsid -f sleep 1000; echo $$ > ready; exec sleep 1000'";
@@ -165,8 +165,8 @@ fn ctrl_c_reaches_descendant_in_other_session() {
 /// Track record: Ctrl-Z within a millisecond after `fg` left the command running beside a stopped wrapper.
 #[test]
 fn ctrl_z_stops_job_and_fg_continues_it() {
-    let dir = TestDir::new();
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let mut shell = Shell::new(&fixture);
     let script = format!("a -c '{WRITE_PID} until [ -e go ]; do sleep 0.05; done; exit 7'");
     shell.run(&script, 7, |shell| {
         let child = shell.child();
@@ -176,7 +176,7 @@ fn ctrl_z_stops_job_and_fg_continues_it() {
             shell.continue_job();
             wait_until("the process continues", || !is_stopped(child));
         }
-        std::fs::write(shell.dir.path("go"), "").expect("a file");
+        std::fs::write(shell.fixture.path("go"), "").expect("a file");
     });
 }
 
@@ -184,13 +184,13 @@ fn ctrl_z_stops_job_and_fg_continues_it() {
 /// itself had requested.
 #[test]
 fn job_stopped_past_lease_is_ended_and_reported() {
-    let dir = TestDir::new();
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let mut shell = Shell::new(&fixture);
     shell.run(&format!("--lease 2 a -c '{WRITE_PID} exec sleep 1000'"), 76, |shell| {
         let child = shell.child();
         shell.stop_job();
         wait_until("the process is ended", || state(child).is_none());
-        shell.dir.run(&["run", "-w", "60", "a", "true"]).exits_with(0);
+        shell.fixture.run(&["run", "-w", "60", "a", "true"]).exits_with(0);
         shell.continue_job();
         shell.expect("the command was ended");
     });
@@ -198,8 +198,8 @@ fn job_stopped_past_lease_is_ended_and_reported() {
 
 #[test]
 fn command_that_stops_itself_returns_terminal() {
-    let dir = TestDir::new();
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let mut shell = Shell::new(&fixture);
     shell.run("a -c 'kill -s TSTP $$; exit 3'", 3, |shell| {
         shell.expect("Stopped");
         shell.expect("<prompt>");
@@ -209,8 +209,8 @@ fn command_that_stops_itself_returns_terminal() {
 
 #[test]
 fn command_reads_terminal() {
-    let dir = TestDir::new();
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let mut shell = Shell::new(&fixture);
     shell.run(&format!("a -c '{WRITE_PID} read line; echo got=$line.'"), 0, |shell| {
         shell.child();
         shell.type_text("hello\n");
@@ -220,12 +220,12 @@ fn command_reads_terminal() {
 
 #[test]
 fn full_screen_command_works() {
-    let dir = TestDir::new();
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let mut shell = Shell::new(&fixture);
     let program = "import curses, os\n\
         def main(screen):\n    screen.addstr(2, 2, 'FULL SCREEN'); screen.refresh()\n    screen.getkey()\n\
         curses.wrapper(main)\n";
-    std::fs::write(dir.path("full.py"), program).expect("a file");
+    std::fs::write(fixture.path("full.py"), program).expect("a file");
     shell.run("a python3 full.py", 0, |shell| {
         shell.expect("FULL SCREEN");
         shell.type_text("q");
@@ -234,8 +234,8 @@ fn full_screen_command_works() {
 
 #[test]
 fn terminal_settings_are_restored_after_killed_command() {
-    let dir = TestDir::new();
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let mut shell = Shell::new(&fixture);
     shell.run(&format!("--max-hold 3 a -c 'stty raw -echo; {WRITE_PID} exec sleep 1000'"), 76, |shell| {
         shell.child();
     });
@@ -251,8 +251,8 @@ fn terminal_settings_are_restored_after_killed_command() {
 
 #[test]
 fn background_reader_stops_and_continues_in_foreground() {
-    let dir = TestDir::new();
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let mut shell = Shell::new(&fixture);
     shell.type_text(&format!("\"$PROGRAM\" run a -c '{WRITE_PID} read line; echo got=$line.' &\n"));
     shell.expect("<prompt>");
     let child = shell.child();
@@ -271,11 +271,11 @@ const WORKER_AND_READER: &str = "setsid sh -c \"echo \\$\\$ > tmp; mv tmp ready;
 /// Track record: when a job read the terminal after `bg`, descendants in another session stayed stopped for ever.
 #[test]
 fn descendant_in_other_session_continues_after_second_stop() {
-    let dir = TestDir::new();
-    let mut shell = Shell::new(&dir);
+    let fixture = Fixture::new();
+    let mut shell = Shell::new(&fixture);
     shell.run(&format!("a -c '{WORKER_AND_READER}; kill $!'"), 0, |shell| {
         let worker = shell.child();
-        let reader = wait_for_pid(shell.dir, "reader");
+        let reader = wait_for_pid(shell.fixture, "reader");
         for _ in 0..10 {
             shell.stop_job();
             // If `cat` were still running, it would read the text that is typed next.
@@ -287,7 +287,7 @@ fn descendant_in_other_session_continues_after_second_stop() {
             wait_until("the job is stopped again", || {
                 shell.type_text("\n");
                 shell.expect("<prompt>");
-                let output = shell.terminal.output();
+                let output = shell.terminal.contents();
                 output.rfind("Stopped") > output.rfind("bg")
             });
             shell.continue_job();
@@ -304,10 +304,10 @@ fn descendant_in_other_session_continues_after_second_stop() {
 /// of the wrapper, to send its requests at the worst moments.
 #[test]
 fn continue_signal_reaches_processes_that_run_stopped() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let (mut wrapper, supervisor) = UnixStream::pair().expect("a channel");
     fcntl(&supervisor, FcntlArg::F_SETFD(FdFlag::empty())).expect("access to it");
-    let shell = Shell::new(&dir);
+    let shell = Shell::new(&fixture);
     let (channel, second) = (supervisor.as_raw_fd(), 1_000_000_000);
     let begun = "until [ -e begun ]; do sleep 0.05; done";
     let script = format!("{begun}; {WORKER_AND_READER}; touch over; exec sleep 1000");
@@ -317,13 +317,13 @@ fn continue_signal_reaches_processes_that_run_stopped() {
     // The supervisor handles signals of the terminal from now on. A real wrapper blocks them until then.
     wrapper.set_read_timeout(Some(Duration::from_secs(60))).expect("access to it");
     wrapper.read_exact(&mut [0; "started\n".len()]).expect("the supervisor reports the start");
-    std::fs::write(dir.path("begun"), "").expect("a file");
+    std::fs::write(fixture.path("begun"), "").expect("a file");
     let worker = shell.child();
     let stop = || {
         send("STOP", worker);
         wait_until("the process is stopped", || is_stopped(worker));
     };
-    let reader = wait_for_pid(&dir, "reader");
+    let reader = wait_for_pid(&fixture, "reader");
     wait_until("the job is stopped for reading", || is_stopped(reader));
     stop();
     writeln!(wrapper, "continue").expect("the supervisor is running");
@@ -333,7 +333,7 @@ fn continue_signal_reaches_processes_that_run_stopped() {
     wait_until("the process is stopped", || is_stopped(worker));
     send("KILL", reader);
     writeln!(wrapper, "continue").expect("the supervisor is running");
-    wait_until("the command goes on", || dir.path("over").exists());
+    wait_until("the command goes on", || fixture.path("over").exists());
     drop(wrapper);
     wait_until("the process is ended", || state(worker).is_none());
 }
@@ -342,16 +342,16 @@ fn continue_signal_reaches_processes_that_run_stopped() {
 /// ever. The kernel discards that signal for processes that keep its default action.
 #[test]
 fn ctrl_z_without_shell_stops_no_process() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let terminal = Terminal::new();
     let script = format!("{WRITE_PID} until [ -e go ]; do sleep 0.05; done; exit 7");
-    let mut command = dir.program("setsid", &["-c", PROGRAM, "run", "--lease", "2", "a", "-c", &script]);
+    let mut command = fixture.command_of("setsid", &["-c", PROGRAM, "run", "--lease", "2", "a", "-c", &script]);
     command.stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio());
     let running = Running::spawn(command);
-    wait_until("the command is ready", || dir.path("ready").exists());
+    wait_until("the command is ready", || fixture.path("ready").exists());
     terminal.type_text(CTRL_Z);
     // Longer than the lease, which a stopped wrapper would not renew.
-    dir.run(&["run", "-w", "3", "a", "true"]).exits_with(75);
-    std::fs::write(dir.path("go"), "").expect("a file");
+    fixture.run(&["run", "-w", "3", "a", "true"]).exits_with(75);
+    std::fs::write(fixture.path("go"), "").expect("a file");
     running.wait().exits_with(7);
 }

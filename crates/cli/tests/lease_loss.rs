@@ -7,15 +7,15 @@ mod support;
 use std::os::unix::process::CommandExt as _;
 
 use dynamo_lock::{Client, FencingToken, Inspection, Sqlite};
-use support::{Finished, Running, STUBBORN, TestDir, is_stopped, parent, send, state, wait_until};
+use support::{Finished, Fixture, Running, STUBBORN, is_stopped, parent, send, state, wait_until};
 
-/// Like [`TestDir::start_stubborn`], in a process group of its own like a job of a shell. Only such a run handles
+/// Like [`Fixture::start_stubborn`], in a process group of its own like a job of a shell. Only such a run handles
 /// SIGTSTP.
-fn start_stubborn_job(dir: &TestDir, flags: &[&str]) -> Running {
-    let mut command = dir.command(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
+fn start_stubborn_job(fixture: &Fixture, flags: &[&str]) -> Running {
+    let mut command = fixture.command(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
     command.process_group(0);
     let running = Running::spawn(command);
-    wait_until("the command is ready", || dir.path("ready").exists());
+    wait_until("the command is ready", || fixture.path("ready").exists());
     running
 }
 
@@ -29,56 +29,57 @@ fn assert_ended_by_loss(finished: Finished, child: i32) {
 /// The store hangs, so the lease cannot be renewed.
 #[test]
 fn child_gets_term_then_kill_before_lease_ends() {
-    let dir = TestDir::new();
-    let (running, child) = dir.start_stubborn(&["--lease", "8"]);
-    let database = rusqlite::Connection::open(dir.path("locks.db")).expect("the database");
+    let fixture = Fixture::new();
+    let (running, child) = fixture.start_stubborn(&["--lease", "8"]);
+    let database = rusqlite::Connection::open(fixture.path("locks.db")).expect("the database");
     database.execute_batch("BEGIN IMMEDIATE").expect("the database is not busy for long");
     // The database is locked, so no renewal succeeds, and the command must be ended without waiting for a request.
     wait_until("the command is ended", || state(child).is_none());
-    assert_eq!(dir.read("signals"), "TERM\n");
+    assert_eq!(fixture.read("signals"), "TERM\n");
     assert_ended_by_loss(running.wait(), child);
 }
 
 #[test]
 fn obedient_child_ends_by_term_alone() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let script = "trap 'echo TERM >> signals; exit 0' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
-    let running = dir.start(&["run", "--max-hold", "6", "a", "-c", script]);
-    let child = dir.pid("ready");
+    let running = fixture.start(&["run", "--max-hold", "6", "a", "-c", script]);
+    let child = fixture.pid("ready");
     let finished = running.wait();
     assert!(finished.stderr.contains("--max-hold"), "{finished:?}");
     assert_ended_by_loss(finished, child);
-    assert_eq!(dir.read("signals"), "TERM\n");
+    assert_eq!(fixture.read("signals"), "TERM\n");
 }
 
 #[test]
 fn max_hold_kills_child_that_ignores_term() {
-    let dir = TestDir::new();
-    let (running, child) = dir.start_stubborn(&["--max-hold", "4"]);
+    let fixture = Fixture::new();
+    let (running, child) = fixture.start_stubborn(&["--max-hold", "4"]);
     assert_ended_by_loss(running.wait(), child);
-    dir.run(&["run", "-n", "a", "true"]).exits_with(0);
+    fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
 }
 
 /// Track record: the command of a revoked lease was killed without SIGTERM, although other clients wait for the end
 /// of the lease.
 #[test]
 fn revoked_run_ends_child_before_next_acquisition() {
-    let dir = TestDir::new();
-    let (running, child) = dir.start_stubborn(&["--lease", "4"]);
-    revoke(&dir);
-    dir.run(&["run", "a", "-c", &format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status")])
+    let fixture = Fixture::new();
+    let (running, child) = fixture.start_stubborn(&["--lease", "4"]);
+    revoke(&fixture);
+    fixture
+        .run(&["run", "a", "-c", &format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status")])
         .exits_with(0);
     let finished = running.wait();
     assert!(finished.stderr.contains("revoked"), "{finished:?}");
     assert_ended_by_loss(finished, child);
-    assert_eq!(dir.read("signals"), "TERM\n");
+    assert_eq!(fixture.read("signals"), "TERM\n");
 }
 
 /// Revokes the lease that holds lock `a`.
-fn revoke(dir: &TestDir) {
+fn revoke(fixture: &Fixture) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let store = Sqlite::open(dir.path("locks.db")).expect("the database");
+        let store = Sqlite::open(fixture.path("locks.db")).expect("the database");
         let client = Client::builder(store).build().expect("valid");
         let lock = client.lock("a").expect("valid");
         let Ok(Inspection::Held { holder, .. }) = lock.inspect().await else { panic!("not held") };
@@ -89,8 +90,8 @@ fn revoke(dir: &TestDir) {
 
 #[test]
 fn killed_wrapper_ends_child() {
-    let dir = TestDir::new();
-    let (running, child) = dir.start_stubborn(&[]);
+    let fixture = Fixture::new();
+    let (running, child) = fixture.start_stubborn(&[]);
     assert!(state(child).is_some());
     running.signal("KILL");
     wait_until("the command is ended", || state(child).is_none());
@@ -99,9 +100,9 @@ fn killed_wrapper_ends_child() {
 
 #[test]
 fn stopped_wrapper_and_child_continue_together() {
-    let dir = TestDir::new();
-    let running = start_stubborn_job(&dir, &[]);
-    let child = dir.pid("ready");
+    let fixture = Fixture::new();
+    let running = start_stubborn_job(&fixture, &[]);
+    let child = fixture.pid("ready");
     wait_until("the run is stopped", || {
         running.signal("TSTP");
         state(running.pid()) == Some('T')
@@ -110,23 +111,23 @@ fn stopped_wrapper_and_child_continue_together() {
     running.signal("CONT");
     wait_until("both continue", || state(running.pid()) != Some('T') && !is_stopped(child));
     running.signal("TERM");
-    wait_until("the signal is forwarded", || dir.read("signals") == "TERM\n");
+    wait_until("the signal is forwarded", || fixture.read("signals") == "TERM\n");
     running.signal("KILL");
 }
 
 /// A wrapper that was stopped for longer than its lease must not let the command continue.
 #[test]
 fn child_stopped_past_lease_does_not_continue() {
-    let dir = TestDir::new();
-    let running = start_stubborn_job(&dir, &["--lease", "2"]);
-    let child = dir.pid("ready");
+    let fixture = Fixture::new();
+    let running = start_stubborn_job(&fixture, &["--lease", "2"]);
+    let child = fixture.pid("ready");
     wait_until("the run is stopped", || {
         running.signal("TSTP");
         state(running.pid()) == Some('T')
     });
     // The supervisor has ended the command before the lock is acquired again.
     let has_ended = format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status");
-    dir.run(&["run", "-w", "60", "a", "-c", &has_ended]).exits_with(0);
+    fixture.run(&["run", "-w", "60", "a", "-c", &has_ended]).exits_with(0);
     assert_eq!(state(running.pid()), Some('T'));
     running.signal("CONT");
     assert_ended_by_loss(running.wait(), child);
@@ -136,29 +137,29 @@ fn child_stopped_past_lease_does_not_continue() {
 /// lease.
 #[test]
 fn lock_of_killed_wrapper_is_acquired_at_once() {
-    let dir = TestDir::new();
-    let (running, child) = dir.start_stubborn(&["--lease", "1h"]);
+    let fixture = Fixture::new();
+    let (running, child) = fixture.start_stubborn(&["--lease", "1h"]);
     running.signal("KILL");
     wait_until("the command is ended with its wrapper", || state(child).is_none());
     // A short `sleep` of the script may still be running.
-    dir.run(&["run", "-w", "60", "a", "true"]).exits_with(0);
+    fixture.run(&["run", "-w", "60", "a", "true"]).exits_with(0);
     drop(running);
 }
 
 /// Starts a run whose command starts a process in another session. Returns the PID of that process.
-fn start_with_descendant(dir: &TestDir) -> (Running, i32) {
+fn start_with_descendant(fixture: &Fixture) -> (Running, i32) {
     let script = "setsid sh -c 'echo $$ > tmp; mv tmp ready; exec sleep 1000' & wait";
-    let running = dir.start(&["run", "--lease", "1", "a", "-c", script]);
-    let descendant = dir.pid("ready");
+    let running = fixture.start(&["run", "--lease", "1", "a", "-c", script]);
+    let descendant = fixture.pid("ready");
     (running, descendant)
 }
 
 #[test]
 fn remaining_descendants_end_with_wrapper() {
-    let dir = TestDir::new();
-    let (running, descendant) = start_with_descendant(&dir);
+    let fixture = Fixture::new();
+    let (running, descendant) = start_with_descendant(&fixture);
     running.signal("KILL");
-    dir.run(&["run", "-w", "60", "a", "true"]).exits_with(0);
+    fixture.run(&["run", "-w", "60", "a", "true"]).exits_with(0);
     assert_eq!(state(descendant), None);
     drop(running);
 }
@@ -167,8 +168,8 @@ fn remaining_descendants_end_with_wrapper() {
 /// running.
 #[test]
 fn descendant_outliving_supervisor_keeps_lock() {
-    let dir = TestDir::new();
-    let (running, descendant) = start_with_descendant(&dir);
+    let fixture = Fixture::new();
+    let (running, descendant) = start_with_descendant(&fixture);
     let supervisor = parent(parent(descendant));
     assert_eq!(parent(supervisor), running.pid());
     // Both are stopped first, so that neither can react to the end of the other.
@@ -178,10 +179,10 @@ fn descendant_outliving_supervisor_keeps_lock() {
     for pid in [supervisor, running.pid()] {
         send("KILL", pid);
     }
-    let refused = dir.run(&["run", "-w", "3", "a", "true"]).exits_with(75);
+    let refused = fixture.run(&["run", "-w", "3", "a", "true"]).exits_with(75);
     assert!(refused.stderr.contains("is held by"), "{refused:?}");
     assert!(state(descendant).is_some(), "the descendant, for which the lock is kept, has ended");
     send("KILL", descendant);
-    dir.run(&["run", "-w", "60", "--lease", "1", "a", "true"]).exits_with(0);
+    fixture.run(&["run", "-w", "60", "--lease", "1", "a", "true"]).exits_with(0);
     drop(running);
 }

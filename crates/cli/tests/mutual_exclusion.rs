@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use support::{Finished, Running, TestDir, server_url, wait_until};
+use support::{Finished, Fixture, Running, server_url, wait_until};
 
 /// Threads that each run one process after the other.
 const DRIVERS: usize = 8;
@@ -22,8 +22,8 @@ fn increment(driver: usize) -> String {
 }
 
 /// Runs all rounds of all drivers.
-fn drive(dir: &TestDir, command: impl Fn(usize) -> std::process::Command + Sync) {
-    std::fs::write(dir.path("f"), "0\n").expect("a file");
+fn drive(fixture: &Fixture, command: impl Fn(usize) -> std::process::Command + Sync) {
+    std::fs::write(fixture.path("f"), "0\n").expect("a file");
     thread::scope(|scope| {
         for driver in 0..DRIVERS {
             let command = &command;
@@ -38,13 +38,13 @@ fn drive(dir: &TestDir, command: impl Fn(usize) -> std::process::Command + Sync)
     });
 }
 
-fn count(dir: &TestDir) -> usize {
-    dir.read("f").trim().parse().unwrap_or(0)
+fn count(fixture: &Fixture) -> usize {
+    fixture.read("f").trim().parse().unwrap_or(0)
 }
 
 /// Returns the logged pairs of driver and token, in the order of the critical sections.
-fn log(dir: &TestDir) -> Vec<(usize, u64)> {
-    let text = dir.read("log");
+fn log(fixture: &Fixture) -> Vec<(usize, u64)> {
+    let text = fixture.read("log");
     let pair = |line: &str| line.split_once(' ').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
     text.lines().map(|line| pair(line).unwrap_or_else(|| panic!("an incomplete line: {line:?}"))).collect()
 }
@@ -54,12 +54,12 @@ fn tokens_increase(log: &[(usize, u64)]) -> bool {
 }
 
 /// Asserts that no increment is lost, and that tokens increase.
-fn assert_no_increment_lost(dir: &TestDir) {
-    drive(dir, |driver| dir.command(&["run", "counter", "-c", &increment(driver)]));
-    let log = log(dir);
+fn assert_no_increment_lost(fixture: &Fixture) {
+    drive(fixture, |driver| fixture.command(&["run", "counter", "-c", &increment(driver)]));
+    let log = log(fixture);
     let handoffs = log.windows(2).filter(|pair| pair[0].0 != pair[1].0).count();
-    println!("{} increments, {handoffs} handoffs between different processes", count(dir));
-    assert_eq!(count(dir), DRIVERS * ROUNDS);
+    println!("{} increments, {handoffs} handoffs between different processes", count(fixture));
+    assert_eq!(count(fixture), DRIVERS * ROUNDS);
     assert_eq!(log.len(), DRIVERS * ROUNDS);
     assert!(tokens_increase(&log), "tokens do not increase: {log:?}");
     assert!(handoffs >= 100, "only {handoffs} handoffs: too few for a test of mutual exclusion");
@@ -67,7 +67,7 @@ fn assert_no_increment_lost(dir: &TestDir) {
 
 #[test]
 fn eight_processes_under_lock_lose_no_increment() {
-    assert_no_increment_lost(&TestDir::new());
+    assert_no_increment_lost(&Fixture::new());
 }
 
 #[test]
@@ -75,21 +75,24 @@ fn eight_processes_on_dynamodb_lose_no_increment() {
     let Some(endpoint) = server_url("eight_processes_on_dynamodb_lose_no_increment") else { return };
     let table = format!("counter-{}", std::process::id());
     let store = format!("dynamodb://{table}?region=us-east-1&endpoint={endpoint}&service_clock=on");
-    let dir = TestDir::with_store(&store);
-    dir.run(&["table", "create"]).exits_with(0);
-    dir.run(&["table", "check"]);
-    assert_no_increment_lost(&dir);
-    dir.run(&["table", "delete"]).exits_with(64);
-    dir.run(&["table", "delete", "--yes"]).exits_with(0);
-    dir.run(&["table", "check"]).exits_with(78);
+    let fixture = Fixture::with_store(&store);
+    fixture.run(&["table", "create"]).exits_with(0);
+    fixture.run(&["table", "check"]);
+    assert_no_increment_lost(&fixture);
+    fixture.run(&["table", "delete"]).exits_with(64);
+    fixture.run(&["table", "delete", "--yes"]).exits_with(0);
+    fixture.run(&["table", "check"]).exits_with(78);
 }
 
 /// Without a lock, increments are lost. The test would otherwise prove nothing.
 #[test]
 fn control_eight_processes_without_lock_lose_increments() {
-    let dir = TestDir::new();
-    drive(&dir, |driver| dir.program("sh", &["-c", &increment(driver)]));
-    assert!(count(&dir) < DRIVERS * ROUNDS, "no increment was lost without a lock, so the other tests prove nothing");
+    let fixture = Fixture::new();
+    drive(&fixture, |driver| fixture.command_of("sh", &["-c", &increment(driver)]));
+    assert!(
+        count(&fixture) < DRIVERS * ROUNDS,
+        "no increment was lost without a lock, so the other tests prove nothing"
+    );
 }
 
 /// Holders that are killed per lock.
@@ -98,8 +101,8 @@ const KILLS: usize = 15;
 /// Runs three drivers that increment and report the value that they wrote, and a fourth whose holders are killed within
 /// their critical section. Asserts that no reported increment is lost.
 fn assert_kills_lose_no_increment(name: &str) {
-    let dir = TestDir::new();
-    std::fs::write(dir.path("f"), "0\n").expect("a file");
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path("f"), "0\n").expect("a file");
     let (kills, increments) = (AtomicUsize::new(0), AtomicUsize::new(0));
     // The file is replaced atomically. The script prints the value and the token at its end.
     let work = "n=$(cat f); sleep 0.05; echo $((n+1)) > f.$$; mv f.$$ f; echo $((n+1)) $DYNAMO_LOCK_TOKEN";
@@ -111,7 +114,8 @@ fn assert_kills_lose_no_increment(name: &str) {
                 scope.spawn(|| {
                     let mut reports = Vec::new();
                     while kills.load(Ordering::SeqCst) < KILLS {
-                        let finished = Running::spawn(dir.command(&["run", "--lease", "2", name, "-c", work])).wait();
+                        let finished =
+                            Running::spawn(fixture.command(&["run", "--lease", "2", name, "-c", work])).wait();
                         reports.push(reported_increment(&finished));
                         increments.fetch_add(1, Ordering::SeqCst);
                         thread::sleep(Duration::from_millis(100));
@@ -121,11 +125,11 @@ fn assert_kills_lose_no_increment(name: &str) {
             })
             .collect();
         while kills.load(Ordering::SeqCst) < KILLS {
-            let holder = Running::spawn(dir.command(&["run", "--lease", "2", name, "-c", doomed]));
-            wait_until("the holder is in its critical section", || dir.path("inside").exists());
+            let holder = Running::spawn(fixture.command(&["run", "--lease", "2", name, "-c", doomed]));
+            wait_until("the holder is in its critical section", || fixture.path("inside").exists());
             holder.signal("KILL");
             assert_eq!(holder.wait().code, None);
-            std::fs::remove_file(dir.path("inside")).expect("it exists");
+            std::fs::remove_file(fixture.path("inside")).expect("it exists");
             // Let another driver increment before the next kill, because the next doomed holder could otherwise
             // always be first.
             let before = increments.load(Ordering::SeqCst);
@@ -140,7 +144,7 @@ fn assert_kills_lose_no_increment(name: &str) {
     assert!(reports.len() >= KILLS, "too few increments between the kills: {reports:?}");
     // Values increase strictly with tokens, so no value was written twice or derived from a replaced one.
     assert!(by_token.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1), "{by_token:?}");
-    assert_eq!(count(&dir), reports.len(), "the number of reported increments differs from the file");
+    assert_eq!(count(&fixture), reports.len(), "the number of reported increments differs from the file");
 }
 
 /// Returns the value and the token that a run reported. No run may fail, because crashes of others are no errors.

@@ -122,7 +122,7 @@ impl Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("owner", &self.core.owner).field("store", &self.core.store).finish()
+        self.core.fmt(f)
     }
 }
 

@@ -1,5 +1,6 @@
 //! State that all handles of a client share, and single requests to the store.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +24,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 ///
 /// Every request to the store goes through here: it is timed, its duration is limited, and the date of its response goes
 /// into the service clock.
-#[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -36,6 +36,12 @@ pub(crate) struct Core {
     pub(crate) watches: WatchCache,
     /// Releases and clean-ups in the background.
     pub(crate) tasks: TaskTracker,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("owner", &self.owner).field("store", &self.store).finish()
+    }
 }
 
 /// Response to one try of a write, with its times.

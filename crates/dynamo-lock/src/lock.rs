@@ -51,7 +51,7 @@ impl Lock {
     /// # }
     /// ```
     pub fn options(&self) -> LockOptions {
-        LockOptions::new(self.clone())
+        LockOptions::new(self.client.core.clone(), self.name.clone())
     }
 
     /// Waits until the lock is free or the lease of its holder has expired, and acquires it.

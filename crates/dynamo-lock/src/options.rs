@@ -1,23 +1,25 @@
 //! [`LockOptions`]: the options of one acquisition, and the ways to acquire a lock with them.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, ConfigError, DATA_MAX, Held, Holder, LEASE_MIN, Renewal, Request, Timing, WaitMode,
+    Acquire, ConfigError, DATA_MAX, Held, Holder, LEASE_MIN, LockName, Renewal, Request, Timing, WaitMode,
 };
 
 use crate::acquisition::Acquired;
+use crate::core::Core;
 use crate::error::{AcquireError, WithError};
 use crate::guard::Guard;
-use crate::lock::Lock;
 use crate::observer::Event;
 
 /// Options of one acquisition, returned by [`Lock::options`], and the ways to acquire the lock with them.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until something is acquired with them"]
 pub struct LockOptions {
-    lock: Lock,
+    core: Arc<Core>,
+    name: LockName,
     lease: Option<Duration>,
     renewal: Renewal,
     max_hold: Option<Duration>,
@@ -25,8 +27,8 @@ pub struct LockOptions {
 }
 
 impl LockOptions {
-    pub(crate) fn new(lock: Lock) -> Self {
-        Self { lock, lease: None, renewal: Renewal::Automatic, max_hold: None, data: None }
+    pub(crate) fn new(core: Arc<Core>, name: LockName) -> Self {
+        Self { core, name, lease: None, renewal: Renewal::Automatic, max_hold: None, data: None }
     }
 
     /// Sets the lease of this acquisition, 1 s to 1 h. Default: the lease of the client.
@@ -123,7 +125,7 @@ impl LockOptions {
     }
 
     async fn drive(&self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<Acquired, AcquireError> {
-        let core = &self.lock.client.core;
+        let core = &self.core;
         let timing = match self.lease {
             Some(lease) => core.timing.with_lease(lease)?,
             None => core.timing.clone(),
@@ -134,7 +136,7 @@ impl LockOptions {
         if let Some(bytes) = self.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
             return Err(ConfigError::Data { bytes }.into());
         }
-        let machine = Acquire::new(self.request(timing, wait_mode), core.watches.get(&self.lock.name));
+        let machine = Acquire::new(self.request(timing, wait_mode), core.watches.get(&self.name));
         let began = core.clock.now();
         let acquired = core.acquire(machine, limit).await?;
         if let Acquired::Held(held) = &acquired {
@@ -146,19 +148,19 @@ impl LockOptions {
 
     pub(crate) fn request(&self, timing: Timing, wait_mode: WaitMode) -> Request {
         Request {
-            name: self.lock.name.clone(),
-            owner: self.lock.client.core.owner.clone(),
+            name: self.name.clone(),
+            owner: self.core.owner.clone(),
             timing,
             renewal: self.renewal,
             max_hold: self.max_hold,
             data: self.data.clone(),
-            liveness_key: self.lock.client.core.store.liveness_key().map(str::to_owned),
+            liveness_key: self.core.store.liveness_key().map(str::to_owned),
             wait_mode,
         }
     }
 
     fn guard(&self, held: Held) -> Guard {
-        Guard::new(self.lock.client.core.clone(), held)
+        Guard::new(self.core.clone(), held)
     }
 }
 

@@ -96,7 +96,7 @@ fn restarted_token_is_noticed() {
 
 #[test]
 fn renewal_of_released_row_is_noticed() {
-    assert_noticed("renew-without-held", "E: a reign that was released holds the row again");
+    assert_noticed("renew-without-held", "E: a released lease ID holds the row again");
 }
 
 #[test]

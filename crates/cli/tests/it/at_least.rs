@@ -2,37 +2,37 @@
 
 use std::os::unix::process::CommandExt as _;
 
-use crate::support::{Running, TestDir, children, state, wait_until};
+use crate::support::{Fixture, Running, children, state, wait_until};
 
 /// `--at-least` prevents that hosts whose clocks differ run a scheduled job twice.
 #[test]
 fn at_least_keeps_lock_after_quick_command() {
-    let dir = TestDir::new();
-    let mut run = Running::spawn(dir.command(&["run", "--at-least", "1h", "a", "touch", "ran"]));
-    wait_until("the command has ended", || dir.path("ran").exists());
+    let fixture = Fixture::new();
+    let mut run = Running::spawn(fixture.command(&["run", "--at-least", "1h", "a", "touch", "ran"]));
+    wait_until("the command has ended", || fixture.path("ran").exists());
     // SIGUSR1 is meant for the command alone, so it ends nothing.
     run.signal("USR1");
-    dir.run(&["run", "-w", "1", "a", "true"]).exits_with(75);
+    fixture.run(&["run", "-w", "1", "a", "true"]).exits_with(75);
     assert!(run.is_running());
     run.signal("TERM");
     // The signal ends the pause only: the lock is released, and the exit code is that of the command.
     run.wait().exits_with(0);
-    dir.run(&["run", "-n", "a", "true"]).exits_with(0);
+    fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
     // Control: a command that took longer keeps the lock no longer.
-    dir.run(&["run", "--at-least", "0.1", "a", "sleep", "0.2"]).exits_with(0);
+    fixture.run(&["run", "--at-least", "0.1", "a", "sleep", "0.2"]).exits_with(0);
     // If the command cannot be started, the lock is released, so that another host can run it.
-    dir.run(&["run", "--at-least", "1h", "a", "no-such-command"]).exits_with(127);
+    fixture.run(&["run", "--at-least", "1h", "a", "no-such-command"]).exits_with(127);
 }
 
 /// Track record: a lock that was kept by `--at-least` also kept the terminal, without a message. `-q` and `--skip`
 /// print nothing.
 #[test]
 fn lock_kept_after_command_is_reported() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let keep = |name: &str, flags: &[&str]| {
         let arguments = [&["run", "--at-least", "1h"], flags, &[name, "touch", name]].concat();
-        let stderr = dir.path(&format!("stderr of {name}"));
-        let mut command = dir.command(&arguments);
+        let stderr = fixture.path(&format!("stderr of {name}"));
+        let mut command = fixture.command(&arguments);
         command.stderr(std::fs::File::create(&stderr).expect("a file"));
         (Running::spawn(command), move || std::fs::read_to_string(&stderr).unwrap_or_default())
     };
@@ -48,41 +48,41 @@ fn lock_kept_after_command_is_reported() {
     assert!(line.ends_with(" (--at-least)\n") && line.lines().count() == 1, "{line:?}");
     for flag in ["-q", "--skip"] {
         let (run, stderr) = keep("b", &[flag]);
-        wait_until("the command has ended", || dir.path("b").exists());
+        wait_until("the command has ended", || fixture.path("b").exists());
         wait_until("its supervisor has ended", || children(run.pid()).is_empty());
         end(run);
         assert_eq!(stderr(), "", "{flag}");
-        std::fs::remove_file(dir.path("b")).expect("it exists");
+        std::fs::remove_file(fixture.path("b")).expect("it exists");
     }
 }
 
 /// Track record: Ctrl-Z while a lock was kept by `--at-least` released it.
 #[test]
 fn terminal_stop_does_not_end_at_least() {
-    let dir = TestDir::new();
-    let mut command = dir.command(&["run", "--at-least", "1h", "a", "touch", "ran"]);
+    let fixture = Fixture::new();
+    let mut command = fixture.command(&["run", "--at-least", "1h", "a", "touch", "ran"]);
     // Only a run in its own process group, like a job of a shell, handles SIGTSTP.
     command.process_group(0);
     let run = Running::spawn(command);
-    wait_until("command and supervisor have ended", || dir.path("ran").exists() && children(run.pid()).is_empty());
+    wait_until("command and supervisor have ended", || fixture.path("ran").exists() && children(run.pid()).is_empty());
     wait_until("the run is stopped or ends", || {
         run.signal("TSTP");
         matches!(state(run.pid()), Some('T') | None)
     });
     run.signal("CONT");
-    dir.run(&["run", "-n", "a", "true"]).exits_with(75);
+    fixture.run(&["run", "-n", "a", "true"]).exits_with(75);
     run.signal("TERM");
     run.wait().exits_with(0);
-    dir.run(&["run", "-n", "a", "true"]).exits_with(0);
+    fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
 }
 
 #[test]
 fn lock_lost_during_at_least_is_reported() {
-    let dir = TestDir::new();
-    let run = Running::spawn(dir.command(&["run", "--lease", "2", "--at-least", "1h", "a", "touch", "ran"]));
-    wait_until("the command has ended", || dir.path("ran").exists());
-    let token = dir.token("a");
-    dir.run(&["revoke", "a", "--token", &token, "--yes"]).exits_with(0);
+    let fixture = Fixture::new();
+    let run = Running::spawn(fixture.command(&["run", "--lease", "2", "--at-least", "1h", "a", "touch", "ran"]));
+    wait_until("the command has ended", || fixture.path("ran").exists());
+    let token = fixture.token("a");
+    fixture.run(&["revoke", "a", "--token", &token, "--yes"]).exits_with(0);
     let finished = run.wait().exits_with(76);
     assert!(finished.stderr.contains("revoked") && finished.stderr.contains("ended by itself"), "{finished:?}");
 }

@@ -1,79 +1,79 @@
 //! `run` if the lock is held: by another run, or by a run around it.
 
-use crate::support::{HOLD, PROGRAM, Running, TestDir, wait_until};
+use crate::support::{Fixture, HOLD, PROGRAM, Running, wait_until};
 
 #[test]
 fn run_without_wait_reports_holder() {
-    let dir = TestDir::new();
-    let holder = dir.start(HOLD);
+    let fixture = Fixture::new();
+    let holder = fixture.start(HOLD);
     for flags in [&["-n"][..], &["--nb"], &["--nonblock"], &["-w", "0"], &["-w", "0.2"], &["--wait", "200ms"]] {
-        let finished = dir.run(&[&["run"], flags, &["a", "touch", "ran"]].concat()).exits_with(75);
+        let finished = fixture.run(&[&["run"], flags, &["a", "touch", "ran"]].concat()).exits_with(75);
         assert!(finished.stderr.contains("held by tester (") && finished.stderr.lines().count() == 1, "{finished:?}");
     }
-    dir.run(&["run", "--timeout", "0", "a", "touch", "ran"]).exits_with(75);
-    assert!(!dir.path("ran").exists());
+    fixture.run(&["run", "--timeout", "0", "a", "touch", "ran"]).exits_with(75);
+    assert!(!fixture.path("ran").exists());
     // Control: another lock is free.
-    dir.run(&["run", "-n", "b", "touch", "ran"]).exits_with(0);
-    assert!(dir.path("ran").exists());
+    fixture.run(&["run", "-n", "b", "touch", "ran"]).exits_with(0);
+    assert!(fixture.path("ran").exists());
     drop(holder);
 }
 
 #[test]
 fn held_lock_exit_code_can_be_chosen_or_run_skipped() {
-    let dir = TestDir::new();
-    let _holder = dir.start(HOLD);
-    dir.run(&["run", "-n", "-E", "9", "a", "true"]).exits_with(9);
-    dir.run(&["run", "-n", "--conflict-exit-code", "0", "a", "false"]).exits_with(0);
+    let fixture = Fixture::new();
+    let _holder = fixture.start(HOLD);
+    fixture.run(&["run", "-n", "-E", "9", "a", "true"]).exits_with(9);
+    fixture.run(&["run", "-n", "--conflict-exit-code", "0", "a", "false"]).exits_with(0);
     for arguments in [&["run", "--skip", "a", "touch", "ran"][..], &["run", "--skip", "-w", "0.1", "a", "touch", "ran"]]
     {
-        let finished = dir.run(arguments).exits_with(0);
+        let finished = fixture.run(arguments).exits_with(0);
         assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("", ""));
     }
-    assert_eq!(dir.run(&["run", "-q", "-n", "a", "true"]).exits_with(75).stderr, "");
-    assert!(!dir.path("ran").exists());
+    assert_eq!(fixture.run(&["run", "-q", "-n", "a", "true"]).exits_with(75).stderr, "");
+    assert!(!fixture.path("ran").exists());
     // Control: --skip runs the command if the lock is free.
-    dir.run(&["run", "--skip", "b", "-c", "exit 5"]).exits_with(5);
+    fixture.run(&["run", "--skip", "b", "-c", "exit 5"]).exits_with(5);
 }
 
 #[test]
 #[allow(clippy::disallowed_methods)] // the pause gives the waiter time to print; the result does not depend on it
 fn second_run_waits_and_reports_holder() {
-    let dir = TestDir::new();
-    let first = dir.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done; echo 1 >> log"]);
-    let second = Running::spawn(dir.command(&["run", "--owner", "second", "a", "-c", "echo 2 >> log"]));
-    let quiet = Running::spawn(dir.command(&["run", "-q", "a", "-c", "echo 3 >> quiet"]));
+    let fixture = Fixture::new();
+    let first = fixture.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done; echo 1 >> log"]);
+    let second = Running::spawn(fixture.command(&["run", "--owner", "second", "a", "-c", "echo 2 >> log"]));
+    let quiet = Running::spawn(fixture.command(&["run", "-q", "a", "-c", "echo 3 >> quiet"]));
     std::thread::sleep(std::time::Duration::from_secs(2));
-    assert_eq!((dir.read("log"), dir.read("quiet")), (String::new(), String::new()));
-    std::fs::write(dir.path("go"), "").expect("a file");
+    assert_eq!((fixture.read("log"), fixture.read("quiet")), (String::new(), String::new()));
+    std::fs::write(fixture.path("go"), "").expect("a file");
     first.wait().exits_with(0);
     let second = second.wait().exits_with(0);
     assert!(second.stderr.contains("waiting for lock \"a\", held by tester ("), "{second:?}");
     assert_eq!(quiet.wait().exits_with(0).stderr, "");
-    assert_eq!(dir.read("log"), "1\n2\n");
+    assert_eq!(fixture.read("log"), "1\n2\n");
 }
 
 #[test]
 fn nested_run_of_same_lock_is_refused() {
-    let dir = TestDir::new();
-    let finished = dir.run(&["run", "a", "--", PROGRAM, "run", "a", "touch", "ran"]).exits_with(75);
+    let fixture = Fixture::new();
+    let finished = fixture.run(&["run", "a", "--", PROGRAM, "run", "a", "touch", "ran"]).exits_with(75);
     assert!(finished.stderr.contains("around this one"), "{finished:?}");
-    dir.run(&["run", "a", "--", PROGRAM, "run", "-E", "9", "a", "touch", "ran"]).exits_with(9);
-    assert!(!dir.path("ran").exists());
+    fixture.run(&["run", "a", "--", PROGRAM, "run", "-E", "9", "a", "touch", "ran"]).exits_with(9);
+    assert!(!fixture.path("ran").exists());
     let inner = ["run", "a", "--", PROGRAM, "run", "b", "-c", "echo $DYNAMO_LOCK_NAME"];
-    assert_eq!(dir.run(&inner).exits_with(0).stdout, "b\n");
+    assert_eq!(fixture.run(&inner).exits_with(0).stdout, "b\n");
     // A lock of that name in another store is another lock. The command gets the URL of that store.
-    let store = format!("{}2", dir.store());
+    let store = format!("{}2", fixture.store());
     let inner = ["run", "a", "--", PROGRAM, "--store", &store, "run", "a", "-c", "echo $DYNAMO_LOCK_STORE"];
-    assert_eq!(dir.run(&inner).exits_with(0).stdout, format!("{store}\n"));
+    assert_eq!(fixture.run(&inner).exits_with(0).stdout, format!("{store}\n"));
 }
 
 /// The environment of an ended run may be inherited, for example by a daemon that it started.
 #[test]
 fn variables_of_ended_run_do_not_make_run_nested() {
-    let dir = TestDir::new();
-    let token = dir.run(&["run", "a", "-c", "echo $DYNAMO_LOCK_TOKEN"]).exits_with(0).stdout;
-    let mut command = dir.command(&["run", "a", "-c", "exit 6"]);
-    command.env("DYNAMO_LOCK_RUNS", format!("[[\"a\",{},\"{}\"]]", token.trim(), dir.store()));
+    let fixture = Fixture::new();
+    let token = fixture.run(&["run", "a", "-c", "echo $DYNAMO_LOCK_TOKEN"]).exits_with(0).stdout;
+    let mut command = fixture.command(&["run", "a", "-c", "exit 6"]);
+    command.env("DYNAMO_LOCK_RUNS", format!("[[\"a\",{},\"{}\"]]", token.trim(), fixture.store()));
     Running::spawn(command).wait().exits_with(6);
 }
 
@@ -81,9 +81,9 @@ fn variables_of_ended_run_do_not_make_run_nested() {
 #[test]
 fn signal_ends_wait_and_leaves_no_row() {
     for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131), ("USR1", 138), ("USR2", 140)] {
-        let dir = TestDir::new();
-        let holder = dir.start(HOLD);
-        let waiter = Running::spawn(dir.command(&["run", "a", "touch", "ran"]));
+        let fixture = Fixture::new();
+        let holder = fixture.start(HOLD);
+        let waiter = Running::spawn(fixture.command(&["run", "a", "touch", "ran"]));
         wait_until("the waiter handles all signals", || {
             let status = std::fs::read_to_string(format!("/proc/{}/status", waiter.pid())).unwrap_or_default();
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
@@ -92,22 +92,22 @@ fn signal_ends_wait_and_leaves_no_row() {
         });
         waiter.signal(signal);
         waiter.wait().exits_with(code);
-        assert!(!dir.path("ran").exists());
+        assert!(!fixture.path("ran").exists());
         holder.signal("TERM");
         holder.wait().exits_with(143);
-        dir.run(&["run", "-n", "a", "true"]).exits_with(0);
+        fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
     }
 }
 
 /// Track record: a run of lock A inside B inside A waited for itself.
 #[test]
 fn nested_run_is_detected_at_any_depth() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let inner = ["run", "a", "--", PROGRAM, "run", "b", "--", PROGRAM, "run", "a", "touch", "ran"];
-    let finished = dir.run(&inner).exits_with(75);
+    let finished = fixture.run(&inner).exits_with(75);
     assert!(finished.stderr.contains("around this one"), "{finished:?}");
-    assert!(!dir.path("ran").exists());
+    assert!(!fixture.path("ran").exists());
     let three = ["run", "a", "--", PROGRAM, "run", "b", "--", PROGRAM, "run", "c", "touch", "ran"];
-    dir.run(&three).exits_with(0);
-    assert!(dir.path("ran").exists());
+    fixture.run(&three).exits_with(0);
+    assert!(fixture.path("ran").exists());
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use crate::support::{Finished, PROGRAM, Running, TestDir, dynamodb_error, report_skipped, server_with_response};
+use crate::support::{Finished, Fixture, PROGRAM, Running, dynamodb_error, report_skipped, server_with_response};
 
 /// Asserts the exit code, and that the only output is one error line that contains these parts.
 #[track_caller]
@@ -26,20 +26,20 @@ const COMMANDS: &[&[&str]] = &[
 ];
 
 /// Asserts the error of all [`COMMANDS`].
-fn assert_all_fail(dir: &TestDir, code: i32, parts: &[&str]) {
+fn assert_all_fail(fixture: &Fixture, code: i32, parts: &[&str]) {
     for arguments in COMMANDS {
-        assert_error(dir.run(arguments), code, parts);
+        assert_error(fixture.run(arguments), code, parts);
     }
 }
 
 /// Returns a table whose server rejects every request with this error.
-fn rejecting_table(code: &str, message: &str) -> TestDir {
+fn rejecting_table(code: &str, message: &str) -> Fixture {
     server_with_response("400 Bad Request", &dynamodb_error(code, message))
 }
 
 #[test]
 fn access_denied_names_missing_action() {
-    let dir = rejecting_table("AccessDeniedException", "User: \u{1b}[2J is not authorized to perform");
+    let fixture = rejecting_table("AccessDeniedException", "User: \u{1b}[2J is not authorized to perform");
     let cases: &[(&[&str], &str)] = &[
         (&["run", "a", "true"], "dynamodb:UpdateItem"),
         (&["run", "-n", "a", "true"], "dynamodb:UpdateItem"),
@@ -52,21 +52,21 @@ fn access_denied_names_missing_action() {
         (&["table", "delete", "--yes"], "dynamodb:DeleteTable"),
     ];
     for (arguments, action) in cases {
-        assert_error(dir.run(arguments), 77, &["access denied: ", action, "table Lock in us-east-1"]);
+        assert_error(fixture.run(arguments), 77, &["access denied: ", action, "table Lock in us-east-1"]);
     }
 }
 
 #[test]
 fn missing_table_is_reported_with_fix() {
-    let dir = rejecting_table("ResourceNotFoundException", "Requested resource not found");
-    assert_all_fail(&dir, 78, &["there is no table Lock", "`dynamo-lock table create`"]);
+    let fixture = rejecting_table("ResourceNotFoundException", "Requested resource not found");
+    assert_all_fail(&fixture, 78, &["there is no table Lock", "`dynamo-lock table create`"]);
 }
 
 #[test]
 fn wrong_key_schema_is_reported_with_fix() {
-    let dir = rejecting_table("ValidationException", "The provided key element does not match the schema");
+    let fixture = rejecting_table("ValidationException", "The provided key element does not match the schema");
     for arguments in &COMMANDS[..3] {
-        assert_error(dir.run(arguments), 78, &["the partition key `name` of type S", "`partition_key`"]);
+        assert_error(fixture.run(arguments), 78, &["the partition key `name` of type S", "`partition_key`"]);
     }
     let body = r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE","KeySchema":[{"AttributeName":"id","KeyType":"HASH"},
         {"AttributeName":"at","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},
@@ -93,8 +93,8 @@ fn wrong_clock_is_not_reported_as_wrong_credentials() {
         assert_all_fail(&rejecting_table(code, message), 78, &["this host's clock is wrong", "NTP"]);
     }
     // Control: a signature that does not match for another reason.
-    let dir = rejecting_table("InvalidSignatureException", "The request signature we calculated does not match");
-    assert_all_fail(&dir, 78, &["does not accept these AWS credentials", "access key"]);
+    let fixture = rejecting_table("InvalidSignatureException", "The request signature we calculated does not match");
+    assert_all_fail(&fixture, 78, &["does not accept these AWS credentials", "access key"]);
 }
 
 #[test]
@@ -124,31 +124,31 @@ fn unused_port() -> u16 {
 
 #[test]
 fn refused_connection_exits_69_even_without_wait_limit() {
-    let dir =
-        TestDir::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", unused_port()));
-    assert_all_fail(&dir, 69, &["the connection was refused", "check that a server listens"]);
+    let fixture =
+        Fixture::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", unused_port()));
+    assert_all_fail(&fixture, 69, &["the connection was refused", "check that a server listens"]);
     for wait_mode in [["-w", "1"], ["-w", "0"]] {
         let arguments = [&["run", "--lease", "1"], &wait_mode[..], &["a", "true"]].concat();
-        assert_error(dir.run(&arguments), 69, &["the connection was refused"]);
+        assert_error(fixture.run(&arguments), 69, &["the connection was refused"]);
     }
 }
 
 #[test]
 fn unknown_host_exits_69() {
-    let dir = TestDir::with_store("dynamodb://Lock?region=us-east-1&endpoint=http://no-such-host.invalid");
-    assert_all_fail(&dir, 69, &["host name is unknown", "DNS"]);
+    let fixture = Fixture::with_store("dynamodb://Lock?region=us-east-1&endpoint=http://no-such-host.invalid");
+    assert_all_fail(&fixture, 69, &["host name is unknown", "DNS"]);
 }
 
 #[test]
 fn failed_tls_handshake_exits_69() {
     let plain = server_with_response("200 OK", "{}");
-    let dir = TestDir::with_store(&plain.store().replace("http://", "https://"));
-    assert_all_fail(&dir, 69, &["the TLS connection failed", "CA certificates"]);
+    let fixture = Fixture::with_store(&plain.store().replace("http://", "https://"));
+    assert_all_fail(&fixture, 69, &["the TLS connection failed", "CA certificates"]);
 }
 
 /// Runs the binary with a changed environment.
-fn run_with(dir: &TestDir, arguments: &[&str], set: &[(&str, &str)], unset: &[&str]) -> Finished {
-    let mut command = dir.command(arguments);
+fn run_with(fixture: &Fixture, arguments: &[&str], set: &[(&str, &str)], unset: &[&str]) -> Finished {
+    let mut command = fixture.command(arguments);
     unset.iter().for_each(|key| _ = command.env_remove(key));
     command.envs(set.iter().copied());
     Running::spawn(command).wait()
@@ -158,62 +158,63 @@ const KEYS: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
 
 #[test]
 fn missing_region_exits_78() {
-    let dir = TestDir::with_store("dynamodb://Lock");
-    assert_all_fail(&dir, 78, &["no AWS Region is configured", "set AWS_REGION", "?region="]);
+    let fixture = Fixture::with_store("dynamodb://Lock");
+    assert_all_fail(&fixture, 78, &["no AWS Region is configured", "set AWS_REGION", "?region="]);
     // Control: with a Region in the environment, the run continues.
     let set =
         [("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://127.0.0.1:{}", unused_port()))];
-    assert_error(run_with(&dir, COMMANDS[1], &set, &[]), 69, &["refused"]);
+    assert_error(run_with(&fixture, COMMANDS[1], &set, &[]), 69, &["refused"]);
 }
 
 #[test]
 fn missing_credentials_exit_78() {
-    let dir = TestDir::with_store("dynamodb://Lock?region=us-east-1");
+    let fixture = Fixture::with_store("dynamodb://Lock?region=us-east-1");
     for arguments in COMMANDS {
-        assert_error(run_with(&dir, arguments, &[], KEYS), 78, &["no usable AWS credentials", "AWS_PROFILE"]);
+        assert_error(run_with(&fixture, arguments, &[], KEYS), 78, &["no usable AWS credentials", "AWS_PROFILE"]);
     }
 }
 
 #[test]
 fn expired_or_missing_sso_session_exits_78() {
-    let dir = TestDir::with_store("dynamodb://Lock?region=us-east-1&profile=work");
+    let fixture = Fixture::with_store("dynamodb://Lock?region=us-east-1&profile=work");
     let config = "[profile work]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = ops\n\
                   [sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.awsapps.com/start\n";
-    std::fs::create_dir_all(dir.path(".aws/sso/cache")).expect("a directory");
-    std::fs::write(dir.path(".aws/config"), config).expect("a file");
+    std::fs::create_dir_all(fixture.path(".aws/sso/cache")).expect("a directory");
+    std::fs::write(fixture.path(".aws/config"), config).expect("a file");
     for arguments in COMMANDS {
-        assert_error(run_with(&dir, arguments, &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
+        assert_error(run_with(&fixture, arguments, &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
     }
     // The name of the file is the SHA-1 of the session name.
     let token = r#"{"accessToken":"x","expiresAt":"2020-01-01T00:00:00Z","region":"us-east-1"}"#;
-    std::fs::write(dir.path(".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json"), token).expect("a file");
-    assert_error(run_with(&dir, COMMANDS[1], &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
+    std::fs::write(fixture.path(".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json"), token)
+        .expect("a file");
+    assert_error(run_with(&fixture, COMMANDS[1], &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
 }
 
 /// Asserts the error of commands on an embedded store.
-fn assert_embedded_fail(dir: &TestDir, code: i32, parts: &[&str]) {
+fn assert_embedded_fail(fixture: &Fixture, code: i32, parts: &[&str]) {
     for arguments in [&["run", "a", "true"][..], &["run", "-n", "a", "true"], &["show", "a"], &["ls", "--json"]] {
-        assert_error(dir.run(arguments), code, parts);
+        assert_error(fixture.run(arguments), code, parts);
     }
 }
 
 #[test]
 fn invalid_database_path_exits_78() {
     assert_embedded_fail(
-        &TestDir::with_store("sqlite:///no/such/locks.db"),
+        &Fixture::with_store("sqlite:///no/such/locks.db"),
         78,
         &["\"/no/such\"", "does not exist; create it"],
     );
-    assert_embedded_fail(&TestDir::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
-    assert_embedded_fail(&TestDir::with_store("sqlite:///tmp"), 78, &["is a directory; name a file in it"]);
-    assert_embedded_fail(&TestDir::with_store("nonsense"), 78, &["DYNAMO_LOCK_STORE", "`sqlite:///`"]);
+    assert_embedded_fail(&Fixture::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
+    assert_embedded_fail(&Fixture::with_store("sqlite:///tmp"), 78, &["is a directory; name a file in it"]);
+    assert_embedded_fail(&Fixture::with_store("nonsense"), 78, &["DYNAMO_LOCK_STORE", "`sqlite:///`"]);
 }
 
 #[test]
 fn unwritable_database_exits_78() {
-    let dir = TestDir::new();
-    dir.run(&["ls"]).exits_with(0);
-    std::fs::set_permissions(dir.path("locks.db"), std::fs::Permissions::from_mode(0o400)).expect("access to it");
+    let fixture = Fixture::new();
+    fixture.run(&["ls"]).exits_with(0);
+    std::fs::set_permissions(fixture.path("locks.db"), std::fs::Permissions::from_mode(0o400)).expect("access to it");
     // Root may write to the file unless it drops its capabilities.
     let is_root = nix::unistd::geteuid().is_root();
     if is_root && Command::new("setpriv").arg("--version").output().is_err() {
@@ -221,9 +222,9 @@ fn unwritable_database_exits_78() {
         return;
     }
     let command = if is_root {
-        dir.program("setpriv", &["--bounding-set=-all", "--inh-caps=-all", PROGRAM, "run", "a", "true"])
+        fixture.command_of("setpriv", &["--bounding-set=-all", "--inh-caps=-all", PROGRAM, "run", "a", "true"])
     } else {
-        dir.command(&["run", "a", "true"])
+        fixture.command(&["run", "a", "true"])
     };
     assert_error(
         Running::spawn(command).wait(),
@@ -234,31 +235,31 @@ fn unwritable_database_exits_78() {
 
 #[test]
 fn symbolic_link_exits_78() {
-    let dir = TestDir::new();
-    std::fs::write(dir.path("elsewhere"), "").expect("a file");
-    symlink(dir.path("elsewhere"), dir.path("locks.db")).expect("a link");
-    assert_embedded_fail(&dir, 78, &["is a symbolic link", "name the file itself"]);
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path("elsewhere"), "").expect("a file");
+    symlink(fixture.path("elsewhere"), fixture.path("locks.db")).expect("a link");
+    assert_embedded_fail(&fixture, 78, &["is a symbolic link", "name the file itself"]);
 }
 
 #[test]
 fn foreign_file_exits_78_and_stays_unchanged() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let text =
         "a text file of another program that is longer than the header of a SQLite database, one hundred bytes\n";
-    std::fs::write(dir.path("locks.db"), text).expect("a file");
-    assert_embedded_fail(&dir, 78, &["is no SQLite database", "name another file"]);
-    assert_eq!(dir.read("locks.db"), text);
-    std::fs::remove_file(dir.path("locks.db")).expect("access to it");
-    let other = rusqlite::Connection::open(dir.path("locks.db")).expect("a database");
+    std::fs::write(fixture.path("locks.db"), text).expect("a file");
+    assert_embedded_fail(&fixture, 78, &["is no SQLite database", "name another file"]);
+    assert_eq!(fixture.read("locks.db"), text);
+    std::fs::remove_file(fixture.path("locks.db")).expect("access to it");
+    let other = rusqlite::Connection::open(fixture.path("locks.db")).expect("a database");
     other.execute_batch("CREATE TABLE letter (text)").expect("a table");
-    assert_embedded_fail(&dir, 78, &["locks.db", "name another"]);
+    assert_embedded_fail(&fixture, 78, &["locks.db", "name another"]);
 }
 
 #[test]
 fn damaged_database_exits_78() {
-    let dir = TestDir::new();
-    dir.run(&["hold", "a", "10m"]).exits_with(0);
-    let path = dir.path("locks.db");
+    let fixture = Fixture::new();
+    fixture.run(&["hold", "a", "10m"]).exits_with(0);
+    let path = fixture.path("locks.db");
     let database = rusqlite::Connection::open(&path).expect("a database");
     let busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
     assert_eq!(busy, Ok(0), "the write-ahead log was checkpointed");
@@ -266,50 +267,50 @@ fn damaged_database_exits_78() {
     let mut bytes = std::fs::read(&path).expect("it exists");
     bytes[4096..].fill(0xa5);
     std::fs::write(&path, bytes).expect("access to it");
-    assert_embedded_fail(&dir, 78, &["is damaged", "move it away and start afresh"]);
+    assert_embedded_fail(&fixture, 78, &["is damaged", "move it away and start afresh"]);
 }
 
 /// Runs the binary with a simulated fault of the disk.
-fn on_faulty_disk(dir: &TestDir, fault: &str, arguments: &[&str]) -> Finished {
+fn on_faulty_disk(fixture: &Fixture, fault: &str, arguments: &[&str]) -> Finished {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/faulty_disk.c");
-    let library = dir.path("faulty_disk.so");
+    let library = fixture.path("faulty_disk.so");
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
     assert!(built.is_ok_and(|status| status.success()), "the C compiler, which SQLite needs too, failed");
-    let mut command = dir.command(arguments);
+    let mut command = fixture.command(arguments);
     command.env("LD_PRELOAD", library).env("FAULTY_DISK", fault);
     Running::spawn(command).wait()
 }
 
 #[test]
 fn network_file_system_exits_78() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     assert_error(
-        on_faulty_disk(&dir, "network", &["run", "a", "true"]),
+        on_faulty_disk(&fixture, "network", &["run", "a", "true"]),
         78,
         &["is on a network (NFS) file system", "name a file on a local disk"],
     );
-    assert!(!dir.path("locks.db").exists());
-    on_faulty_disk(&dir, "none", &["run", "a", "true"]).exits_with(0);
+    assert!(!fixture.path("locks.db").exists());
+    on_faulty_disk(&fixture, "none", &["run", "a", "true"]).exits_with(0);
 }
 
 #[test]
 fn full_disk_exits_69_without_running_command() {
-    let dir = TestDir::new();
-    dir.run(&["ls"]).exits_with(0);
+    let fixture = Fixture::new();
+    fixture.run(&["ls"]).exits_with(0);
     let run = ["run", "--lease", "1", "a", "touch", "ran"];
     // SQLite reports the full disk at COMMIT, when the write may already be stored.
     assert_error(
-        on_faulty_disk(&dir, "full", &run),
+        on_faulty_disk(&fixture, "full", &run),
         69,
         &["has stored the write: database or disk is full", "free space"],
     );
-    assert!(!dir.path("ran").exists());
+    assert!(!fixture.path("ran").exists());
 }
 
 #[test]
 fn internal_error_exits_70() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     // No descriptor is left for the event loop.
     let script = "ulimit -n 4; exec \"$PROGRAM\" run a true";
-    assert_error(Running::spawn(dir.program("sh", &["-c", script])).wait(), 70, &["cannot start", "try again"]);
+    assert_error(Running::spawn(fixture.command_of("sh", &["-c", script])).wait(), 70, &["cannot start", "try again"]);
 }

@@ -1,30 +1,30 @@
 //! `hold`: a lock for a fixed time, without a process that holds it.
 
-use crate::support::{Running, TestDir};
+use crate::support::{Fixture, Running};
 
 #[test]
 fn hold_outlives_process_and_prints_token() {
-    let dir = TestDir::new();
-    let token = dir.run(&["hold", "a", "10m", "--owner", "ops"]).exits_with(0).stdout;
-    let finished = dir.run(&["hold", "a", "5"]).exits_with(75);
+    let fixture = Fixture::new();
+    let token = fixture.run(&["hold", "a", "10m", "--owner", "ops"]).exits_with(0).stdout;
+    let finished = fixture.run(&["hold", "a", "5"]).exits_with(75);
     assert!(finished.stderr.contains("held by ops ("), "{finished:?}");
-    dir.run(&["run", "-n", "a", "true"]).exits_with(75);
-    let shown = dir.run(&["show", "a"]).exits_with(0).stdout;
+    fixture.run(&["run", "-n", "a", "true"]).exits_with(75);
+    let shown = fixture.run(&["show", "a"]).exits_with(0).stdout;
     assert!(shown.contains("held") && shown.contains(token.trim()), "{shown}");
 }
 
 /// Track record: `hold` with a standard output that was closed or not read exited with 0, and its token was lost.
 #[test]
 fn hold_with_unwritable_stdout_reports_token_and_stays() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     for (name, to) in [("closed", ">&-"), ("full", "> /dev/full"), ("unread", "")] {
-        let mut command = dir.program("sh", &["-c", &format!("exec \"$PROGRAM\" hold {name} 10m {to}")]);
+        let mut command = fixture.command_of("sh", &["-c", &format!("exec \"$PROGRAM\" hold {name} 10m {to}")]);
         command.stdout(writer.try_clone().expect("access to it"));
         let finished = Running::spawn(command).wait().exits_with(74);
-        let message = format!("is held with token {}, but: cannot write to standard output", dir.token(name));
+        let message = format!("is held with token {}, but: cannot write to standard output", fixture.token(name));
         assert!(finished.stderr.contains(&message) && finished.stderr.lines().count() == 1, "{finished:?}");
-        dir.run(&["run", "-n", name, "true"]).exits_with(75);
+        fixture.run(&["run", "-n", name, "true"]).exits_with(75);
     }
 }

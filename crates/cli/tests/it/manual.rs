@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::{Running, TestDir};
+use crate::support::{Fixture, Running};
 
 /// Every command with its flags. Users rely on them.
 const COMMANDS: &[(&[&str], &[&str])] = &[
@@ -51,7 +51,7 @@ const CODES: [&str; 13] = ["0", "N", "128+N", "64", "69", "70", "74", "75", "76"
 
 /// Returns the standard output. Asserts that the command succeeds and prints no error.
 fn stdout(arguments: &[&str]) -> String {
-    let finished = TestDir::new().run(arguments).exits_with(0);
+    let finished = Fixture::new().run(arguments).exits_with(0);
     assert_eq!(finished.stderr, "");
     finished.stdout
 }
@@ -101,11 +101,11 @@ fn every_flag_is_in_help_and_manual() {
 
 #[test]
 fn reserved_flags_are_refused() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     for flag in RESERVED_FLAGS {
-        dir.run(&["run", flag, "a", "true"]).exits_with(64);
+        fixture.run(&["run", flag, "a", "true"]).exits_with(64);
     }
-    dir.run(&["run", "-n", "5", "true"]).exits_with(0); // -n takes no number: 5 is the lock
+    fixture.run(&["run", "-n", "5", "true"]).exits_with(0); // -n takes no number: 5 is the lock
 }
 
 #[test]
@@ -150,17 +150,17 @@ fn completions_include_every_command() {
         }
         assert!(script.contains("at-least"), "{shell}");
     }
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let script = "$PROGRAM completions bash > c && . ./c && COMP_WORDS=(dynamo-lock rev) COMP_CWORD=1 && \
                   _dynamo__lock dynamo-lock rev dynamo-lock; echo \"${COMPREPLY[@]}\"";
-    let finished = Running::spawn(dir.program("bash", &["-c", script])).wait().exits_with(0);
+    let finished = Running::spawn(fixture.command_of("bash", &["-c", script])).wait().exits_with(0);
     assert_eq!(finished.stdout, "revoke\n");
 }
 
 #[test]
 fn help_manual_and_completions_need_no_store() {
-    let dir = TestDir::with_store("nonsense");
-    dir.run(&["man"]).exits_with(0);
-    dir.run(&["completions", "bash"]).exits_with(0);
-    dir.run(&["ls"]).exits_with(78);
+    let fixture = Fixture::with_store("nonsense");
+    fixture.run(&["man"]).exits_with(0);
+    fixture.run(&["completions", "bash"]).exits_with(0);
+    fixture.run(&["ls"]).exits_with(78);
 }

@@ -8,7 +8,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::support::terminal::Terminal;
-use crate::support::{HOLD, Running, TestDir, silent_server, wait_until};
+use crate::support::{Fixture, HOLD, Running, silent_server, wait_until};
 
 /// Returns a pipe that is full. Writes to it block until the reader is dropped.
 fn full_pipe() -> (PipeReader, PipeWriter) {
@@ -23,27 +23,27 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
 /// and a waiter stopped for good.
 #[test]
 fn unread_stderr_does_not_delay_lock() {
-    let dir = TestDir::new();
-    let holder = dir.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done"]);
+    let fixture = Fixture::new();
+    let holder = fixture.start(&["run", "a", "-c", "touch ready; until [ -e go ]; do sleep 0.05; done"]);
     // A descendant runs for three leases. `run` reports it after one.
     let script = "setsid -f sh -c 'sleep 3; touch done'; exit 3";
-    let mut command = dir.command(&["run", "--lease", "1", "a", "-c", script]);
+    let mut command = fixture.command(&["run", "--lease", "1", "a", "-c", script]);
     let (_reader, writer) = full_pipe();
     command.stderr(writer);
     let waiter = Running::spawn(command);
     // Meanwhile, the waiter tries to print the holder.
-    dir.run(&["run", "-w", "3", "a", "true"]).exits_with(75);
-    std::fs::write(dir.path("go"), "").expect("a file");
+    fixture.run(&["run", "-w", "3", "a", "true"]).exits_with(75);
+    std::fs::write(fixture.path("go"), "").expect("a file");
     holder.wait().exits_with(0);
     waiter.wait().exits_with(3);
-    assert!(dir.path("done").exists());
+    assert!(fixture.path("done").exists());
 }
 
 /// Track record: a pipe that accepted nothing more blocked processes with a message at their end.
 #[test]
 fn failing_supervisor_ends_with_unread_stderr() {
-    let dir = TestDir::new();
-    let mut command = dir.command(&[]);
+    let fixture = Fixture::new();
+    let mut command = fixture.command(&[]);
     let (_reader, writer) = full_pipe();
     command.arg0("lock-supervisor").stderr(writer);
     Running::spawn(command).wait().exits_with(1);
@@ -73,12 +73,12 @@ fn stalled_terminal() -> (OwnedFd, OwnedFd) {
 /// Track record: a terminal with less room than the line blocked a waiter, which then ignored `-w` and signals.
 #[test]
 fn wait_ends_on_stalled_terminal() {
-    let dir = TestDir::new();
-    let holder = Running::spawn(dir.command(HOLD));
-    wait_until("the lock is held", || dir.path("ready").exists());
+    let fixture = Fixture::new();
+    let holder = Running::spawn(fixture.command(HOLD));
+    wait_until("the lock is held", || fixture.path("ready").exists());
     let wait = |wait_mode: &str| {
         let (master, slave) = stalled_terminal();
-        let mut command = dir.command(&["run", "-w", wait_mode, "a", "true"]);
+        let mut command = fixture.command(&["run", "-w", wait_mode, "a", "true"]);
         command.stderr(slave).env("TERM", "xterm");
         (Running::spawn(command), master)
     };
@@ -86,7 +86,7 @@ fn wait_ends_on_stalled_terminal() {
     waiter.wait().exits_with(75);
     let (waiter, _terminal) = wait("1h");
     // Meanwhile, the waiter tries to print the holder.
-    dir.run(&["run", "-w", "4", "a", "true"]).exits_with(75);
+    fixture.run(&["run", "-w", "4", "a", "true"]).exits_with(75);
     waiter.signal("TERM");
     waiter.wait().exits_with(143);
     drop(holder);
@@ -96,61 +96,61 @@ fn wait_ends_on_stalled_terminal() {
 #[test]
 fn unresponsive_store_is_reported() {
     const LINE: &str = "the store has not responded yet";
-    let (dir, _listener) = silent_server();
+    let (fixture, _listener) = silent_server();
     // The message does not depend on the wait mode, because no holder is known.
     for flags in [&["-n"][..], &["-w", "5"], &[]] {
-        let mut command = dir.command(&[&["run", "--lease", "1h"], flags, &["a", "true"]].concat());
-        command.stderr(std::fs::File::create(dir.path("stderr")).expect("a file"));
+        let mut command = fixture.command(&[&["run", "--lease", "1h"], flags, &["a", "true"]].concat());
+        command.stderr(std::fs::File::create(fixture.path("stderr")).expect("a file"));
         let run = Running::spawn(command);
-        wait_until("the message is printed", || dir.read("stderr").contains('\n'));
+        wait_until("the message is printed", || fixture.read("stderr").contains('\n'));
         run.signal("TERM");
         run.wait().exits_with(143);
-        let output = dir.read("stderr");
+        let output = fixture.read("stderr");
         assert!(output.starts_with(&format!("dynamo-lock: {LINE}")) && output.lines().count() == 1, "{output:?}");
     }
     let terminal = Terminal::new();
-    let mut command = dir.command(&["run", "-n", "--lease", "1h", "a", "true"]);
+    let mut command = fixture.command(&["run", "-n", "--lease", "1h", "a", "true"]);
     command.stderr(terminal.stdio()).env("TERM", "xterm");
     let run = Running::spawn(command);
-    wait_until("the message is displayed", || terminal.output().contains(LINE));
+    wait_until("the message is displayed", || terminal.contents().contains(LINE));
     run.signal("TERM");
     run.wait().exits_with(143);
-    wait_until("the line is removed", || terminal.output().ends_with("\r\u{1b}[K"));
+    wait_until("the line is removed", || terminal.contents().ends_with("\r\u{1b}[K"));
     // The run gives up after one lease. With -q it prints the error alone.
-    let finished = dir.run(&["run", "-q", "-n", "--lease", "4", "a", "true"]).exits_with(69);
+    let finished = fixture.run(&["run", "-q", "-n", "--lease", "4", "a", "true"]).exits_with(69);
     assert!(finished.stderr.lines().count() == 1 && !finished.stderr.contains(LINE), "{finished:?}");
 }
 
 /// Lesson 37. The line contains the text of other clients, so control characters are escaped.
 #[test]
 fn waiting_line_is_updated_and_removed_on_terminal() {
-    let dir = TestDir::new();
-    let mut holder = dir.command(HOLD);
+    let fixture = Fixture::new();
+    let mut holder = fixture.command(HOLD);
     holder.env("USER", "\u{7}bell\u{202e}");
     let holder = Running::spawn(holder);
-    wait_until("the lock is held", || dir.path("ready").exists());
+    wait_until("the lock is held", || fixture.path("ready").exists());
     let wait = |arguments: &[&str], term: &str| {
         let terminal = Terminal::new();
-        let mut command = dir.command(arguments);
+        let mut command = fixture.command(arguments);
         command.stderr(terminal.stdio()).env("TERM", term);
         (Running::spawn(command), terminal)
     };
     let (waiter, terminal) = wait(&["run", "a", "touch", "ran"], "xterm");
-    wait_until("the line was written twice", || terminal.output().matches("waiting for lock").count() >= 2);
-    let output = terminal.output();
+    wait_until("the line was written twice", || terminal.contents().matches("waiting for lock").count() >= 2);
+    let output = terminal.contents();
     assert!(output.contains("held by \\u{7}bell\\u{202e} (") && output.contains("lease ends within"), "{output:?}");
     assert!(!output.contains(['\u{7}', '\u{202e}', '\n']), "{output:?}");
     waiter.signal("INT");
     waiter.wait().exits_with(130);
-    wait_until("the line is removed", || terminal.output().ends_with("\r\u{1b}[K"));
+    wait_until("the line is removed", || terminal.contents().ends_with("\r\u{1b}[K"));
     // A terminal that cannot move its cursor gets plain lines.
     let (waiter, terminal) = wait(&["run", "a", "true"], "dumb");
-    wait_until("the line is printed", || terminal.output().contains('\n'));
-    assert!(!terminal.output().contains('\u{1b}'), "{:?}", terminal.output());
+    wait_until("the line is printed", || terminal.contents().contains('\n'));
+    assert!(!terminal.contents().contains('\u{1b}'), "{:?}", terminal.contents());
     waiter.signal("TERM");
     waiter.wait().exits_with(143);
     let (waiter, terminal) = wait(&["run", "-q", "-w", "2.5", "a", "true"], "xterm");
     waiter.wait().exits_with(75);
-    assert_eq!(terminal.output(), "");
+    assert_eq!(terminal.contents(), "");
     drop(holder);
 }

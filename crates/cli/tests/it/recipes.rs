@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::support::{PROGRAM, Running, TestDir};
+use crate::support::{Fixture, PROGRAM, Running};
 
 const RECIPES: &str = include_str!("../../../../docs/recipes.md");
 const MARK: &str = "<!-- tested -->\n```sh\n";
@@ -15,16 +15,16 @@ fn blocks() -> impl Iterator<Item = &'static str> {
 
 /// Runs a block, with stubs of the scripts that it calls. Returns an error unless its output is as documented.
 fn run_block(block: &str) -> Result<(), String> {
-    let dir = TestDir::new();
-    let programs = dir.path("bin");
+    let fixture = Fixture::new();
+    let programs = fixture.path("bin");
     std::fs::create_dir(&programs).expect("a directory");
     symlink(PROGRAM, programs.join("dynamo-lock")).expect("a link");
     for script in ["report", "migrate", "backup"] {
-        let path = dir.path(&format!("{script}.sh"));
+        let path = fixture.path(&format!("{script}.sh"));
         std::fs::write(&path, format!("#!/bin/sh\necho {script} $1\n")).expect("a file");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("access to it");
     }
-    let mut command = dir.program("bash", &["-euo", "pipefail", "-c", block]);
+    let mut command = fixture.command_of("bash", &["-euo", "pipefail", "-c", block]);
     command.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default()));
     let finished = Running::spawn(command).wait();
     let documented: Vec<&str> = block.lines().filter_map(|line| line.strip_prefix(PRINTS)).collect();

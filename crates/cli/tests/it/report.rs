@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{HOLD, Running, TestDir};
+use crate::support::{Fixture, HOLD, Running};
 
 /// Returns the report, with its token replaced by whether it has one. Asserts that it is one line.
-fn read_report(dir: &TestDir) -> Value {
-    let text = dir.read("report");
+fn read_report(fixture: &Fixture) -> Value {
+    let text = fixture.read("report");
     assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
     let mut report: Value = serde_json::from_str(&text).expect("JSON");
     report["token"] = report["token"].is_u64().into();
@@ -15,8 +15,8 @@ fn read_report(dir: &TestDir) -> Value {
 
 /// Asserts that the message contains `part`, and that the other fields are those of a successful run but for
 /// `expected`.
-fn assert_report(dir: &TestDir, part: &str, expected: Value) {
-    let mut report = read_report(dir);
+fn assert_report(fixture: &Fixture, part: &str, expected: Value) {
+    let mut report = read_report(fixture);
     let message = report["message"].take();
     assert!(message.as_str().unwrap_or_default().contains(part), "{message}");
     let mut whole = json!({
@@ -31,51 +31,51 @@ fn assert_report(dir: &TestDir, part: &str, expected: Value) {
 
 #[test]
 fn report_separates_child_code_and_signal_from_run_code() {
-    let dir = TestDir::new();
-    dir.run(&["run", "--report", "report", "a", "-c", "exit 75"]).exits_with(75);
-    assert_report(&dir, "", json!({ "childCode": 75, "code": 75 }));
+    let fixture = Fixture::new();
+    fixture.run(&["run", "--report", "report", "a", "-c", "exit 75"]).exits_with(75);
+    assert_report(&fixture, "", json!({ "childCode": 75, "code": 75 }));
     // The report is replaced atomically, and no temporary file remains.
-    dir.run(&["run", "--report", "report", "a", "-c", "kill -s KILL $$"]).exits_with(137);
-    assert_report(&dir, "", json!({ "childSignal": 9, "code": 137 }));
-    let files = std::fs::read_dir(dir.path("")).expect("the directory").flatten();
+    fixture.run(&["run", "--report", "report", "a", "-c", "kill -s KILL $$"]).exits_with(137);
+    assert_report(&fixture, "", json!({ "childSignal": 9, "code": 137 }));
+    let files = std::fs::read_dir(fixture.path("")).expect("the directory").flatten();
     assert!(files.map(|file| file.file_name()).all(|name| name == "report" || name.to_string_lossy().contains("db")));
 }
 
 /// The report shows whether the lock was acquired, which exit code 75 of a command does not.
 #[test]
 fn report_is_written_if_command_did_not_run() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let not_acquired = |code: u8| json!({ "acquired": false, "token": false, "released": false, "code": code });
-    let holder = dir.start(HOLD);
-    dir.run(&["run", "-n", "--report", "report", "a", "true"]).exits_with(75);
-    assert_report(&dir, "held by tester (", not_acquired(75));
-    dir.run(&["run", "-n", "-E", "9", "--report", "report", "a", "true"]).exits_with(9);
-    assert_report(&dir, "held by", not_acquired(9));
-    dir.run(&["run", "--skip", "--report", "report", "a", "true"]).exits_with(0);
-    assert_report(&dir, "", not_acquired(0));
+    let holder = fixture.start(HOLD);
+    fixture.run(&["run", "-n", "--report", "report", "a", "true"]).exits_with(75);
+    assert_report(&fixture, "held by tester (", not_acquired(75));
+    fixture.run(&["run", "-n", "-E", "9", "--report", "report", "a", "true"]).exits_with(9);
+    assert_report(&fixture, "held by", not_acquired(9));
+    fixture.run(&["run", "--skip", "--report", "report", "a", "true"]).exits_with(0);
+    assert_report(&fixture, "", not_acquired(0));
     drop(holder);
-    dir.run(&["run", "--report", "report", "b", "no-such-command"]).exits_with(127);
-    let report = read_report(&dir);
+    fixture.run(&["run", "--report", "report", "b", "no-such-command"]).exits_with(127);
+    let report = read_report(&fixture);
     assert_eq!(
         (&report["acquired"], &report["released"], &report["childCode"]),
         (&json!(true), &json!(true), &Value::Null)
     );
-    dir.run(&["--store", "sqlite:///no/such/locks.db", "run", "--report", "report", "a", "true"]).exits_with(78);
-    assert_report(&dir, "/no/such", not_acquired(78));
+    fixture.run(&["--store", "sqlite:///no/such/locks.db", "run", "--report", "report", "a", "true"]).exits_with(78);
+    assert_report(&fixture, "/no/such", not_acquired(78));
 }
 
 /// Track record: the report of an earlier run stayed if options conflicted or the address of the store was invalid.
 #[test]
 fn report_is_written_for_invalid_run() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let fails = |code: u8, part: &str, arguments: &[&str]| {
-        std::fs::write(dir.path("report"), "report of an earlier run\n").expect("a file");
-        let mut command = dir.command(arguments);
+        std::fs::write(fixture.path("report"), "report of an earlier run\n").expect("a file");
+        let mut command = fixture.command(arguments);
         if code == 78 {
             command.env("DYNAMO_LOCK_STORE", "nonsense");
         }
         Running::spawn(command).wait().exits_with(code.into());
-        assert_report(&dir, part, json!({ "acquired": false, "token": false, "released": false, "code": code }));
+        assert_report(&fixture, part, json!({ "acquired": false, "token": false, "released": false, "code": code }));
     };
     fails(64, "foo:", &["--store", "foo:", "run", "--report", "report", "a", "true"]);
     fails(64, "--grace", &["run", "--lease", "5m", "--grace", "4m", "--report", "report", "a", "true"]);
@@ -85,12 +85,12 @@ fn report_is_written_for_invalid_run() {
 
 #[test]
 fn report_contains_loss() {
-    let dir = TestDir::new();
-    let run = dir.start(&["run", "--lease", "2", "--report", "report", "a", "-c", "touch ready; exec sleep 100"]);
-    let token = dir.token("a");
-    dir.run(&["revoke", "a", "--token", &token, "--yes"]).exits_with(0);
+    let fixture = Fixture::new();
+    let run = fixture.start(&["run", "--lease", "2", "--report", "report", "a", "-c", "touch ready; exec sleep 100"]);
+    let token = fixture.token("a");
+    fixture.run(&["revoke", "a", "--token", &token, "--yes"]).exits_with(0);
     run.wait().exits_with(76);
-    let report = read_report(&dir);
+    let report = read_report(&fixture);
     assert_eq!(
         (&report["lost"], &report["released"], &report["code"]),
         (&json!(true), &json!(false), &json!(76)),
@@ -100,23 +100,23 @@ fn report_contains_loss() {
 
 #[test]
 fn report_goes_to_descriptor_or_pipe() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let script = "echo before > report; $PROGRAM run --report /dev/fd/3 a true 3>> report; cat report | tail -1 > last; \
                   mkfifo pipe; cat pipe > through & $PROGRAM run --report pipe a true; wait";
-    Running::spawn(dir.program("sh", &["-c", script])).wait().exits_with(0);
-    assert_eq!(dir.read("report").lines().next(), Some("before"));
+    Running::spawn(fixture.command_of("sh", &["-c", script])).wait().exits_with(0);
+    assert_eq!(fixture.read("report").lines().next(), Some("before"));
     for file in ["last", "through"] {
-        let report: Value = serde_json::from_str(&dir.read(file)).expect(file);
+        let report: Value = serde_json::from_str(&fixture.read(file)).expect(file);
         assert_eq!(report["childCode"], 0);
     }
 }
 
 #[test]
 fn unwritable_report_fails_before_command_runs() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     for path in ["no/such/report", "/", "/sys/report"] {
-        let finished = dir.run(&["run", "--report", path, "a", "touch", "ran"]).exits_with(78);
+        let finished = fixture.run(&["run", "--report", path, "a", "touch", "ran"]).exits_with(78);
         assert!(finished.stderr.contains(path) && finished.stderr.lines().count() == 1, "{finished:?}");
     }
-    assert!(!dir.path("ran").exists());
+    assert!(!fixture.path("ran").exists());
 }

@@ -4,67 +4,67 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 
-use crate::support::{HOLD, PROGRAM, Running, TestDir, send, wait_until};
+use crate::support::{Fixture, HOLD, PROGRAM, Running, send, wait_until};
 
 #[test]
 fn exit_code_of_child_is_returned() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     for code in [0, 1, 3, 75, 255] {
-        dir.run(&["run", "a", "-c", &format!("exit {code}")]).exits_with(code);
+        fixture.run(&["run", "a", "-c", &format!("exit {code}")]).exits_with(code);
     }
 }
 
 #[test]
 fn signal_that_ends_child_exits_128_plus_number() {
-    let dir = TestDir::new();
-    dir.run(&["run", "a", "-c", "kill -s KILL $$"]).exits_with(137);
-    dir.run(&["run", "a", "-c", "kill -s TERM $$"]).exits_with(143);
+    let fixture = Fixture::new();
+    fixture.run(&["run", "a", "-c", "kill -s KILL $$"]).exits_with(137);
+    fixture.run(&["run", "a", "-c", "kill -s TERM $$"]).exits_with(143);
 }
 
 /// Track record: a real-time signal that ended the command also ended the supervisor, and `run` exited with 76.
 #[test]
 #[cfg(target_os = "linux")]
 fn real_time_signal_exits_128_plus_number() {
-    let dir = TestDir::new();
-    dir.run(&["run", "a", "-c", "kill -34 $$"]).exits_with(162);
-    dir.run(&["run", "a", "-c", "kill -64 $$"]).exits_with(192);
+    let fixture = Fixture::new();
+    fixture.run(&["run", "a", "-c", "kill -34 $$"]).exits_with(162);
+    fixture.run(&["run", "a", "-c", "kill -64 $$"]).exits_with(192);
     // A real-time signal that ends another descendant does not change the exit code.
     let script = "setsid -f sh -c 'echo $$ > tmp; mv tmp left; kill -34 $$'; \
         until [ -e left ] && [ ! -e /proc/$(cat left) ]; do sleep 0.05; done; exit 3";
-    dir.run(&["run", "a", "-c", script]).exits_with(3);
+    fixture.run(&["run", "a", "-c", script]).exits_with(3);
 }
 
 /// The exit codes are those of `env`: 127 if the command was not found, 126 if it cannot be executed.
 #[test]
 fn missing_command_exits_127_and_releases_lock() {
-    let dir = TestDir::new();
-    std::fs::write(dir.path("plain"), "no program").expect("a file");
-    let finished = dir.run(&["run", "a", "no-such-command"]).exits_with(127);
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path("plain"), "no program").expect("a file");
+    let finished = fixture.run(&["run", "a", "no-such-command"]).exits_with(127);
     assert!(finished.stderr.contains("no-such-command") && finished.stderr.lines().count() == 1, "{finished:?}");
-    dir.run(&["run", "-n", "a", "./plain"]).exits_with(126);
-    dir.run(&["run", "-n", "a", "/"]).exits_with(126);
-    let mut mode = std::fs::metadata(dir.path("plain")).expect("it exists").permissions();
+    fixture.run(&["run", "-n", "a", "./plain"]).exits_with(126);
+    fixture.run(&["run", "-n", "a", "/"]).exits_with(126);
+    let mut mode = std::fs::metadata(fixture.path("plain")).expect("it exists").permissions();
     mode.set_mode(0o755);
-    std::fs::write(dir.path("plain"), "#!/bin/sh\nexit 4\n").expect("a file");
-    std::fs::set_permissions(dir.path("plain"), mode).expect("access to it");
-    dir.run(&["run", "-n", "a", "./plain"]).exits_with(4);
+    std::fs::write(fixture.path("plain"), "#!/bin/sh\nexit 4\n").expect("a file");
+    std::fs::set_permissions(fixture.path("plain"), mode).expect("access to it");
+    fixture.run(&["run", "-n", "a", "./plain"]).exits_with(4);
 }
 
 #[test]
 fn command_keeps_its_own_flags_with_and_without_dashes() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     for arguments in [&["run", "a", "--", "echo", "-n", "x"][..], &["run", "a", "echo", "-n", "x"]] {
-        assert_eq!(dir.run(arguments).exits_with(0).stdout, "x");
+        assert_eq!(fixture.run(arguments).exits_with(0).stdout, "x");
     }
-    assert_eq!(dir.run(&["run", "a", "--command", "echo $((1+1))"]).exits_with(0).stdout, "2\n");
-    assert_eq!(dir.run(&["run", "-c", "echo line", "a"]).exits_with(0).stdout, "line\n");
+    assert_eq!(fixture.run(&["run", "a", "--command", "echo $((1+1))"]).exits_with(0).stdout, "2\n");
+    assert_eq!(fixture.run(&["run", "-c", "echo line", "a"]).exits_with(0).stdout, "line\n");
 }
 
 #[test]
 fn child_has_lock_variables_and_own_stdin() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let script = "cat; echo \"$DYNAMO_LOCK_NAME|$DYNAMO_LOCK_OWNER|$DYNAMO_LOCK_STORE|$DYNAMO_LOCK_TOKEN\"";
-    let mut command = dir.command(&["run", "--owner", "me", "a b", "-c", script]);
+    let mut command = fixture.command(&["run", "--owner", "me", "a b", "-c", script]);
     let mut child = command.stdin(Stdio::piped()).spawn().expect("it starts");
     std::io::Write::write_all(&mut child.stdin.take().expect("piped"), b"typed\n").expect("it reads");
     let output = child.wait_with_output().expect("it ends");
@@ -72,38 +72,38 @@ fn child_has_lock_variables_and_own_stdin() {
     let (typed, variables) = stdout.split_once('\n').expect("two lines");
     assert_eq!(typed, "typed");
     let (rest, token) = variables.trim().rsplit_once('|').expect("four variables");
-    assert_eq!(rest, format!("a b|me|{}", dir.store()));
+    assert_eq!(rest, format!("a b|me|{}", fixture.store()));
     assert!(token.parse::<u64>().is_ok_and(|token| token > 0), "{token}");
 }
 
 #[test]
 fn owner_and_lease_are_in_row_while_child_runs() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let show = &["run", "--owner", "me", "--lease", "30", "a", "--", PROGRAM, "show", "a", "--json"];
-    let finished = dir.run(show).exits_with(0);
+    let finished = fixture.run(show).exits_with(0);
     let row: serde_json::Value = serde_json::from_str(&finished.stdout).expect("one JSON object");
     assert_eq!(row["state"], "held");
     assert_eq!(row["leaseMs"], 30_000);
     assert!(row["owner"].as_str().is_some_and(|owner| owner.starts_with("me (")), "{row}");
-    let after = dir.run(&["show", "a", "--json"]).exits_with(0);
+    let after = fixture.run(&["show", "a", "--json"]).exits_with(0);
     assert!(after.stdout.contains("\"state\":\"free\""), "{after:?}");
 }
 
 #[test]
 fn signals_reach_child_and_release_waits_for_its_end() {
     for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129), ("QUIT", 131)] {
-        let dir = TestDir::new();
-        let running = dir.start(HOLD);
+        let fixture = Fixture::new();
+        let running = fixture.start(HOLD);
         running.signal(signal);
         running.wait().exits_with(code);
-        dir.run(&["run", "-n", "a", "true"]).exits_with(0);
+        fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
     }
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let slow = "trap 'until [ -e go ]; do sleep 0.05; done; exit 7' TERM; touch ready; while :; do sleep 0.05; done";
-    let running = dir.start(&["run", "a", "-c", slow]);
+    let running = fixture.start(&["run", "a", "-c", slow]);
     running.signal("TERM");
-    dir.run(&["run", "-w", "0.5", "a", "true"]).exits_with(75);
-    std::fs::write(dir.path("go"), "").expect("a file");
+    fixture.run(&["run", "-w", "0.5", "a", "true"]).exits_with(75);
+    std::fs::write(fixture.path("go"), "").expect("a file");
     running.wait().exits_with(7);
 }
 
@@ -115,32 +115,32 @@ const RECORDING: &str = "trap 'echo USR1 >> signals' USR1; trap 'echo USR2 >> si
 /// Track record: USR1 or USR2 to the wrapper killed it and its command, although the command handled these signals.
 #[test]
 fn usr1_and_usr2_reach_only_command() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     // Also if the signal is sent to the whole process group.
     for whole_group in [false, true] {
-        let mut command = dir.command(&["run", "a", "-c", RECORDING]);
+        let mut command = fixture.command(&["run", "a", "-c", RECORDING]);
         command.process_group(0);
         let mut running = Running::spawn(command);
-        wait_until("the command is ready", || dir.path("ready").exists());
+        wait_until("the command is ready", || fixture.path("ready").exists());
         for signal in ["USR1", "USR2"] {
             let to = if whole_group { -running.pid() } else { running.pid() };
             send(signal, to);
-            wait_until("the signal arrives", || dir.read("signals").contains(signal) || !running.is_running());
+            wait_until("the signal arrives", || fixture.read("signals").contains(signal) || !running.is_running());
         }
-        std::fs::write(dir.path("go"), "").expect("a file");
+        std::fs::write(fixture.path("go"), "").expect("a file");
         running.wait().exits_with(3);
         for file in ["signals", "ready", "go"] {
-            std::fs::remove_file(dir.path(file)).expect("it exists");
+            std::fs::remove_file(fixture.path(file)).expect("it exists");
         }
     }
 }
 
 #[test]
 fn ignored_hangup_stays_ignored_in_child() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let script = "trap '' HUP; exec \"$PROGRAM\" run a -c 'kill -s HUP $PPID; kill -s HUP $$; echo alive'";
-    let finished = Running::spawn(dir.program("sh", &["-c", script])).wait().exits_with(0);
+    let finished = Running::spawn(fixture.command_of("sh", &["-c", script])).wait().exits_with(0);
     assert_eq!(finished.stdout, "alive\n");
     // Control: if SIGHUP is not ignored, it ends the command.
-    dir.run(&["run", "a", "-c", "kill -s HUP $$; echo alive"]).exits_with(129);
+    fixture.run(&["run", "a", "-c", "kill -s HUP $$; echo alive"]).exits_with(129);
 }

@@ -1,13 +1,13 @@
 //! The store that a command uses: the default, and tables that flags select, create and list.
 
-use crate::support::{Running, TestDir, dynamodb_error, recording_server, server_with_response};
+use crate::support::{Fixture, Running, dynamodb_error, recording_server, server_with_response};
 
 /// The embedded store does not exclude other hosts, so the first run prints a note.
 #[test]
 fn default_store_is_below_home_and_reported_once() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let run = |home: bool| {
-        let mut command = dir.command(&["run", "a", "-c", "echo $DYNAMO_LOCK_STORE"]);
+        let mut command = fixture.command(&["run", "a", "-c", "echo $DYNAMO_LOCK_STORE"]);
         command.env_remove("DYNAMO_LOCK_STORE");
         if !home {
             command.env_remove("HOME");
@@ -24,13 +24,13 @@ fn default_store_is_below_home_and_reported_once() {
 
 #[test]
 fn flags_select_table_endpoint_and_owner() {
-    let dir = server_with_response("400 Bad Request", &dynamodb_error("AccessDeniedException", "no"));
-    let endpoint = dir.store().split("endpoint=").nth(1).expect("its endpoint");
+    let fixture = server_with_response("400 Bad Request", &dynamodb_error("AccessDeniedException", "no"));
+    let endpoint = fixture.store().split("endpoint=").nth(1).expect("its endpoint");
     let config = "[profile work]\naws_access_key_id = a\naws_secret_access_key = b\nregion = eu-north-1\n";
-    std::fs::create_dir(dir.path(".aws")).expect("a directory");
-    std::fs::write(dir.path(".aws/config"), config).expect("a file");
+    std::fs::create_dir(fixture.path(".aws")).expect("a directory");
+    std::fs::write(fixture.path(".aws/config"), config).expect("a file");
     let exit_code = |flags: &[&str], part: &str| {
-        let mut command = dir.command(&[&["show", "a", "--endpoint-url", endpoint], flags].concat());
+        let mut command = fixture.command(&[&["show", "a", "--endpoint-url", endpoint], flags].concat());
         command.env_remove("DYNAMO_LOCK_STORE").env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
         let finished = Running::spawn(command).wait();
         assert!(finished.stderr.contains(part), "{flags:?}: {finished:?}");
@@ -45,18 +45,18 @@ fn flags_select_table_endpoint_and_owner() {
 
 #[test]
 fn table_is_created_on_demand_or_provisioned() {
-    let (dir, requests) = recording_server("200 OK", r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE"}}"#);
-    dir.run(&["table", "create"]).exits_with(0);
+    let (fixture, requests) = recording_server("200 OK", r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE"}}"#);
+    fixture.run(&["table", "create"]).exits_with(0);
     assert!(requests.lock().unwrap()[0].contains("PAY_PER_REQUEST"), "{requests:?}");
     requests.lock().unwrap().clear();
-    dir.run(&["table", "create", "--provisioned", "3,4"]).exits_with(0);
+    fixture.run(&["table", "create", "--provisioned", "3,4"]).exits_with(0);
     let request = requests.lock().unwrap()[0].clone();
     assert!(request.contains(r#""ReadCapacityUnits":3"#) && request.contains(r#""WriteCapacityUnits":4"#), "{request}");
-    let dir = server_with_response(
+    let fixture = server_with_response(
         "400 Bad Request",
         &dynamodb_error("ResourceInUseException", "Table already exists: Lock"),
     );
-    let finished = dir.run(&["table", "create"]).exits_with(78);
+    let finished = fixture.run(&["table", "create"]).exits_with(78);
     assert!(
         finished.stderr.contains("already exists") && finished.stderr.contains("`dynamo-lock table check`"),
         "{finished:?}"
@@ -67,8 +67,8 @@ fn table_is_created_on_demand_or_provisioned() {
 fn ls_lists_dynamodb_table() {
     let item = r#"{"name":{"S":"a"},"v":{"N":"1"},"guid":{"S":"0123456789abcdef0123456789abcdef"},
         "leaseId":{"S":"0123456789abcdef0123456789abcdef"},"token":{"N":"7"},"expiresOn":{"N":"0"},"ttl":{"N":"1"}}"#;
-    let dir = server_with_response("200 OK", &format!(r#"{{"Items":[{item}],"Count":1,"ScannedCount":1}}"#));
-    let finished = dir.run(&["ls"]).exits_with(0);
+    let fixture = server_with_response("200 OK", &format!(r#"{{"Items":[{item}],"Count":1,"ScannedCount":1}}"#));
+    let finished = fixture.run(&["ls"]).exits_with(0);
     assert_eq!(
         finished.stdout,
         "NAME  STATE  TOKEN  OWNER  ACQUIRED  MAY END\na     free   7      -      -         -\n"

@@ -1,21 +1,21 @@
 //! Usage errors, ranges of values, and colors in the help.
 
 use crate::support::terminal::Terminal;
-use crate::support::{Running, TestDir, wait_until};
+use crate::support::{Fixture, Running, wait_until};
 
 #[test]
 fn no_color_is_respected() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let help = |no_color: bool| {
         let terminal = Terminal::new();
-        let mut command = dir.command(&["run", "--help"]);
+        let mut command = fixture.command(&["run", "--help"]);
         command.stdout(terminal.stdio()).stderr(terminal.stdio()).env("TERM", "xterm").env_remove("NO_COLOR");
         if no_color {
             command.env("NO_COLOR", "1");
         }
         Running::spawn(command).wait().exits_with(0);
-        wait_until("the help is complete", || terminal.output().contains("was not found"));
-        terminal.output().contains('\u{1b}')
+        wait_until("the help is complete", || terminal.contents().contains("was not found"));
+        terminal.contents().contains('\u{1b}')
     };
     assert!(!help(true));
     assert!(help(false), "control: without NO_COLOR the help is coloured");
@@ -23,7 +23,7 @@ fn no_color_is_respected() {
 
 #[test]
 fn usage_error_exits_64_and_prints_nothing_on_stdout() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let wrong: &[&[&str]] = &[
         &[],
         &["run"],
@@ -66,16 +66,16 @@ fn usage_error_exits_64_and_prints_nothing_on_stdout() {
         &["--region", "eu-west-1", "run", "a", "true"],
     ];
     for arguments in wrong {
-        let finished = dir.run(arguments).exits_with(64);
+        let finished = fixture.run(arguments).exits_with(64);
         assert!(finished.stdout.is_empty() && !finished.stderr.is_empty(), "{arguments:?}: {finished:?}");
     }
-    dir.run(&["run", "a", "true"]).exits_with(0);
+    fixture.run(&["run", "a", "true"]).exits_with(0);
 }
 
 /// Users of `flock` get the replacement of each flag, because these flags are reserved.
 #[test]
 fn flock_flags_are_refused_with_replacement() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let cases = [
         (["-x", "-e", "--exclusive"], "every lock is exclusive: leave FLAG out"),
         (["-s", "-s", "--shared"], "there are no shared locks"),
@@ -85,7 +85,7 @@ fn flock_flags_are_refused_with_replacement() {
     for (flags, part) in cases {
         for flag in flags {
             for arguments in [["run", flag, "a", "true"], ["run", "a", flag, "true"]] {
-                let finished = dir.run(&arguments).exits_with(64);
+                let finished = fixture.run(&arguments).exits_with(64);
                 assert!(finished.stderr.contains(&part.replace("FLAG", flag)), "{finished:?}");
                 assert!(
                     finished.stderr.starts_with("dynamo-lock: ") && finished.stderr.lines().count() == 1,
@@ -95,13 +95,13 @@ fn flock_flags_are_refused_with_replacement() {
         }
     }
     // Control: flags of the command are passed to it.
-    dir.run(&["run", "a", "--", "test", "-x", "/"]).exits_with(0);
+    fixture.run(&["run", "a", "--", "test", "-x", "/"]).exits_with(0);
 }
 
 /// Track record: `--at-least 40d` kept a lock for forty days, although every other hold is limited to thirty.
 #[test]
 fn value_out_of_range_is_reported_with_range() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let cases: &[(&[&str], &str)] = &[
         (&["run", "-E", "-1", "a", "true"], "'-1' for '--conflict-exit-code <CODE>': an exit code is from 0 to 255"),
         (&["run", "-E", "256", "a", "true"], "an exit code is from 0 to 255"),
@@ -121,9 +121,9 @@ fn value_out_of_range_is_reported_with_range() {
         (&["revoke", "a", "--token", "99999999999999999"], "a token is a whole number"),
     ];
     for (arguments, part) in cases {
-        let finished = dir.run(arguments).exits_with(64);
+        let finished = fixture.run(arguments).exits_with(64);
         assert!(finished.stderr.contains(part), "{part:?} is missing: {}", finished.stderr);
     }
-    dir.run(&["hold", "a", "30d"]).exits_with(0);
-    dir.run(&["run", "--at-least", "30d", "b", "no-such-command"]).exits_with(127);
+    fixture.run(&["hold", "a", "30d"]).exits_with(0);
+    fixture.run(&["run", "--at-least", "30d", "b", "no-such-command"]).exits_with(127);
 }

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::other_user::OtherUser;
-use crate::support::{PROGRAM, Running, TestDir, report_skipped};
+use crate::support::{Fixture, PROGRAM, Running, report_skipped};
 
 const NOT_PERMITTED: &str = "`unshare` may not create namespaces";
 
@@ -12,7 +12,7 @@ const PID_NAMESPACE: &[&str] = &["--user", "--map-root-user", "--pid", "--fork",
 
 /// Returns a function that runs the binary in a new PID namespace, created with these additional flags. If that is not
 /// permitted, reports the test as skipped and returns `None`.
-fn unshare(test: &str, flags: &[&str]) -> Option<impl Fn(&TestDir, &[&str]) -> Command> {
+fn unshare(test: &str, flags: &[&str]) -> Option<impl Fn(&Fixture, &[&str]) -> Command> {
     let flags = [PID_NAMESPACE, flags].concat();
     let permitted = Command::new("unshare").args(&flags).arg("true").stderr(Stdio::null()).status();
     if !permitted.is_ok_and(|status| status.success()) {
@@ -20,8 +20,8 @@ fn unshare(test: &str, flags: &[&str]) -> Option<impl Fn(&TestDir, &[&str]) -> C
         return None;
     }
     let flags: Vec<_> = flags.into_iter().map(str::to_owned).collect();
-    Some(move |dir: &TestDir, arguments: &[&str]| {
-        let mut command = dir.program("unshare", &[]);
+    Some(move |fixture: &Fixture, arguments: &[&str]| {
+        let mut command = fixture.command_of("unshare", &[]);
         command.args(&flags).arg(PROGRAM).args(arguments);
         command
     })
@@ -34,13 +34,13 @@ fn run_as_pid_1_forwards_signals_and_reaps_all() {
     else {
         return;
     };
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let code = "[ $PPID != 1 ] && (sleep 0.2 &) && exit 5";
-    Running::spawn(in_namespace(&dir, &["run", "a", "-c", code])).wait().exits_with(5);
+    Running::spawn(in_namespace(&fixture, &["run", "a", "-c", code])).wait().exits_with(5);
     // As PID 1, the run receives only signals for which it has a handler.
     let script = "trap 'exit 6' TERM; kill -s TERM 1; while :; do sleep 0.05; done";
-    Running::spawn(in_namespace(&dir, &["run", "a", "-c", script])).wait().exits_with(6);
-    dir.run(&["run", "-n", "a", "true"]).exits_with(0);
+    Running::spawn(in_namespace(&fixture, &["run", "a", "-c", script])).wait().exits_with(6);
+    fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
 }
 
 /// Track record: with the `/proc` of another namespace, `run` found no descendants, and would have sent signals to
@@ -48,10 +48,10 @@ fn run_as_pid_1_forwards_signals_and_reaps_all() {
 #[test]
 fn proc_of_other_pid_namespace_is_refused() {
     let Some(in_namespace) = unshare("proc_of_other_pid_namespace_is_refused", &[]) else { return };
-    let dir = TestDir::new();
-    let finished = Running::spawn(in_namespace(&dir, &["run", "a", "touch", "ran"])).wait().exits_with(78);
+    let fixture = Fixture::new();
+    let finished = Running::spawn(in_namespace(&fixture, &["run", "a", "touch", "ran"])).wait().exits_with(78);
     assert!(finished.stderr.contains("--mount-proc") && finished.stderr.lines().count() == 1, "{finished:?}");
-    assert!(!dir.path("ran").exists());
+    assert!(!fixture.path("ran").exists());
 }
 
 /// Track record: with `hidepid`, a descendant that protects its memory was not seen, and the lock was released while
@@ -66,14 +66,14 @@ fn process_hidden_by_hidepid_is_ended() {
         [ \"$FLAGS\" ] || kill -KILL $(cat /proc/$!/task/$!/children)\n\
         wait $!\n\
         code=$?; kill -0 $(cat ready) 2> /dev/null && code=98; exit $code";
-    let dir = TestDir::new();
-    let Some(other_user) = OtherUser::new("process_hidden_by_hidepid_is_ended", &dir) else { return };
+    let fixture = Fixture::new();
+    let Some(other_user) = OtherUser::new("process_hidden_by_hidepid_is_ended", &fixture) else { return };
     // Other users may have no access to the build directory.
-    std::fs::copy(PROGRAM, dir.path("program")).expect("the copy succeeds");
+    std::fs::copy(PROGRAM, fixture.path("program")).expect("the copy succeeds");
     let copied = other_user.command("sh", &["-c", "cp \"$(command -v sleep)\" hides && chmod 111 hides"]).status();
     assert!(copied.is_ok_and(|status| status.success()));
     for flags in ["", "--max-hold 3"] {
-        let _first = std::fs::remove_file(dir.path("ready"));
+        let _first = std::fs::remove_file(fixture.path("ready"));
         let inside = [PID_NAMESPACE, &["--mount", "--mount-proc"]].concat();
         if !other_user
             .command("unshare", &[&inside[..], &["true"]].concat())

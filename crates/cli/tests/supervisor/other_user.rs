@@ -3,19 +3,19 @@
 use std::os::unix::fs::chown;
 use std::process::Command;
 
-use crate::support::{PROGRAM, TestDir, report_skipped};
+use crate::support::{Fixture, PROGRAM, report_skipped};
 
 /// A user other than root: this user, or `nobody` if the tests run as root.
-pub struct OtherUser<'a>(&'a TestDir);
+pub struct OtherUser<'a>(&'a Fixture);
 
 impl<'a> OtherUser<'a> {
     /// Gives the directory to the user. If the tests run as root and `setpriv` does not work, reports the test as
     /// skipped and returns `None`.
-    pub fn new(test: &str, dir: &'a TestDir) -> Option<Self> {
-        let other_user = Self(dir);
+    pub fn new(test: &str, fixture: &'a Fixture) -> Option<Self> {
+        let other_user = Self(fixture);
         let version = other_user.command(PROGRAM, &["--version"]).status();
         if is_root() {
-            chown(dir.path(""), Some(NOBODY_ID), Some(NOBODY_ID)).expect("root may change the owner");
+            chown(fixture.path(""), Some(NOBODY_ID), Some(NOBODY_ID)).expect("root may change the owner");
         }
         let can_run = version.is_ok_and(|status| status.success());
         if !can_run {
@@ -28,10 +28,10 @@ impl<'a> OtherUser<'a> {
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let ids = [format!("--reuid={NOBODY_ID}"), format!("--regid={NOBODY_ID}")];
         match is_root() {
-            true => {
-                self.0.program("setpriv", &[&[&ids[0], &ids[1], "--clear-groups", "--", program], arguments].concat())
-            }
-            false => self.0.program(program, arguments),
+            true => self
+                .0
+                .command_of("setpriv", &[&[&ids[0], &ids[1], "--clear-groups", "--", program], arguments].concat()),
+            false => self.0.command_of(program, arguments),
         }
     }
 }

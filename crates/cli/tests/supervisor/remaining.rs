@@ -2,20 +2,20 @@
 
 use crate::is_there;
 use crate::other_user::{OtherUser, is_root};
-use crate::support::{PROGRAM, Running, TestDir, children, report_skipped, send, state, wait_until};
+use crate::support::{Fixture, PROGRAM, Running, children, report_skipped, send, state, wait_until};
 
 /// Track record: remaining processes were never reported, because each clock reading restarted the timer.
 #[test]
 fn remaining_descendant_keeps_lock_and_is_reported() {
     for (flag, is_reported) in [("--nb", true), ("-q", false)] {
-        let dir = TestDir::new();
+        let fixture = Fixture::new();
         let left = "setsid -f sh -c 'touch ready; until [ -e go ]; do sleep 0.05; done'; exit 3";
-        let running = dir.start(&["run", flag, "a", "-c", left]);
-        dir.run(&["run", "-w", "2", "a", "true"]).exits_with(75);
-        std::fs::write(dir.path("go"), "").expect("a file");
+        let running = fixture.start(&["run", flag, "a", "-c", left]);
+        fixture.run(&["run", "-w", "2", "a", "true"]).exits_with(75);
+        std::fs::write(fixture.path("go"), "").expect("a file");
         let finished = running.wait().exits_with(3);
         assert_eq!(finished.stderr.contains("that it started are still running: sh "), is_reported, "{finished:?}");
-        dir.run(&["run", "-n", "a", "true"]).exits_with(0);
+        fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
     }
 }
 
@@ -23,12 +23,14 @@ fn remaining_descendant_keeps_lock_and_is_reported() {
 /// panic.
 #[test]
 fn remaining_descendant_is_reported_without_new_thread() {
-    let dir = TestDir::new();
-    let Some(other_user) = OtherUser::new("remaining_descendant_is_reported_without_new_thread", &dir) else { return };
+    let fixture = Fixture::new();
+    let Some(other_user) = OtherUser::new("remaining_descendant_is_reported_without_new_thread", &fixture) else {
+        return;
+    };
     let left = "until [ -e go ]; do sleep 0.05; done";
     let script = format!("setsid -f sh -c '{left}'; touch ready; until [ -e limited ]; do sleep 0.05; done; exit 3");
     let running = Running::spawn(other_user.command(PROGRAM, &["run", "--lease", "1h", "a", "-c", &script]));
-    wait_until("the command is ready", || dir.path("ready").exists());
+    wait_until("the command is ready", || fixture.path("ready").exists());
     // An idle thread of the runtime ends after a while.
     wait_until("the runtime has only its first thread", || {
         let threads = std::fs::read_dir(format!("/proc/{}/task", running.pid())).expect("it starts").flatten();
@@ -37,33 +39,33 @@ fn remaining_descendant_is_reported_without_new_thread() {
     });
     let limited = other_user.command("prlimit", &["--pid", &running.pid().to_string(), "--nproc=1"]).status();
     assert!(limited.expect("`prlimit` exists").success());
-    std::fs::write(dir.path("limited"), "").expect("a file");
+    std::fs::write(fixture.path("limited"), "").expect("a file");
     Running::spawn(other_user.command(PROGRAM, &["run", "-w", "2", "a", "true"])).wait().exits_with(75);
-    std::fs::write(dir.path("go"), "").expect("a file");
+    std::fs::write(fixture.path("go"), "").expect("a file");
     let finished = running.wait().exits_with(3);
     assert!(finished.stderr.contains("that it started are still running: sh "), "{finished:?}");
 }
 
 #[test]
 fn signal_ends_remaining_descendants() {
-    let dir = TestDir::new();
-    let running = dir.start(&["run", "a", "-c", "setsid -f sh -c 'touch ready; exec sleep 1000'; exit 3"]);
+    let fixture = Fixture::new();
+    let running = fixture.start(&["run", "a", "-c", "setsid -f sh -c 'touch ready; exec sleep 1000'; exit 3"]);
     running.signal("TERM");
     running.wait().exits_with(3);
-    dir.run(&["run", "-n", "a", "true"]).exits_with(0);
+    fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
 }
 
 /// Track record: a process whose first thread has ended looks like a zombie in `/proc`, although it is running.
 #[test]
 fn process_without_main_thread_is_ended() {
-    let dir = TestDir::new();
+    let fixture = Fixture::new();
     let program = "import ctypes, os, threading, time\n\
         threading.Thread(target=time.sleep, args=[1000]).start()\n\
         open('tmp', 'w').write(str(os.getpid())); os.rename('tmp', 'ready')\n\
         ctypes.CDLL(None).pthread_exit(None)\n";
-    std::fs::write(dir.path("threads.py"), program).expect("a file");
-    let running = dir.start(&["run", "a", "-c", "setsid -f python3 threads.py; exec sleep 1000"]);
-    let left = dir.pid("ready");
+    std::fs::write(fixture.path("threads.py"), program).expect("a file");
+    let running = fixture.start(&["run", "a", "-c", "setsid -f python3 threads.py; exec sleep 1000"]);
+    let left = fixture.pid("ready");
     wait_until("the first thread has ended", || state(left).is_none());
     assert!(is_there(left));
     running.signal("KILL");
@@ -74,21 +76,22 @@ fn process_without_main_thread_is_ended() {
 /// signals. The command becomes another user here.
 #[test]
 fn unkillable_child_is_reported_and_keeps_lock() {
-    let dir = TestDir::new();
-    let Some(other_user) = OtherUser::new("unkillable_child_is_reported_and_keeps_lock", &dir) else { return };
-    let copied = dir.program("sh", &["-c", "cp \"$(command -v setpriv)\" become && chmod 4755 become"]).status();
+    let fixture = Fixture::new();
+    let Some(other_user) = OtherUser::new("unkillable_child_is_reported_and_keeps_lock", &fixture) else { return };
+    let copied = fixture.command_of("sh", &["-c", "cp \"$(command -v setpriv)\" become && chmod 4755 become"]).status();
     let left = "./become --reuid=0 --clear-groups sh -c 'echo $(id -u) $$ > tmp; mv tmp ready; exec sleep 1000'";
     let mut command = other_user.command(PROGRAM, &["run", "a", "-c", &format!("setsid -f {left}; exec sleep 1000")]);
-    command.stderr(std::fs::File::create(dir.path("stderr")).expect("a file"));
+    command.stderr(std::fs::File::create(fixture.path("stderr")).expect("a file"));
     let mut running = Running::spawn(command);
-    wait_until("the command is ready", || dir.path("ready").exists() || !running.is_running());
-    let ready = dir.read("ready");
+    wait_until("the command is ready", || fixture.path("ready").exists() || !running.is_running());
+    let ready = fixture.read("ready");
     let Some(left) = ready.trim().strip_prefix("0 ").filter(|_| is_root() && copied.is_ok()) else {
         report_skipped("unkillable_child_is_reported_and_keeps_lock", "needs root and a set-user-ID copy of `setpriv`");
         return;
     };
-    let reports =
-        || dir.read("stderr").matches(&format!("cannot end processes that the command started: sleep {left};")).count();
+    let reports = || {
+        fixture.read("stderr").matches(&format!("cannot end processes that the command started: sleep {left};")).count()
+    };
     send("KILL", children(running.pid()).trim());
     wait_until("the process is reported", || reports() == 1);
     Running::spawn(other_user.command(PROGRAM, &["run", "-w", "1", "a", "true"])).wait().exits_with(75);

@@ -32,12 +32,12 @@ pub const STUBBORN: &str =
     "trap 'echo TERM >> signals' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
 
 /// Temporary directory in which the binary runs, and the URL of its store.
-pub struct TestDir {
+pub struct Fixture {
     directory: tempfile::TempDir,
     store: String,
 }
 
-impl TestDir {
+impl Fixture {
     /// Creates a directory with an embedded store.
     pub fn new() -> Self {
         Self::with_directory(tempfile::tempdir().expect("a temporary directory"))
@@ -76,14 +76,14 @@ impl TestDir {
         self.read(file).trim().parse().expect("the script wrote its PID")
     }
 
-    /// Returns a command for the binary, with the environment of [`program`](Self::program).
+    /// Returns a command for the binary, with the environment of [`command_of`](Self::command_of).
     pub fn command(&self, arguments: &[&str]) -> Command {
-        self.program(PROGRAM, arguments)
+        self.command_of(PROGRAM, arguments)
     }
 
     /// Returns a command for any program: in this directory, without a terminal, with dummy credentials, and without
     /// the variables of a `dynamo-lock run` or an AWS configuration around this test.
-    pub fn program(&self, program: &str, arguments: &[&str]) -> Command {
+    pub fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.directory.path());
         for key in ["NAME", "TOKEN", "OWNER", "RUNS"] {

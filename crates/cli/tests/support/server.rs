@@ -2,15 +2,15 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
-use super::TestDir;
+use super::Fixture;
 
 /// Returns a directory whose store is a table at a server that answers every request with this status and body.
-pub fn server_with_response(status: &'static str, body: &str) -> TestDir {
+pub fn server_with_response(status: &'static str, body: &str) -> Fixture {
     recording_server(status, body).0
 }
 
 /// Like [`server_with_response`], and returns the bodies of the requests in addition.
-pub fn recording_server(status: &'static str, body: &str) -> (TestDir, Arc<Mutex<Vec<String>>>) {
+pub fn recording_server(status: &'static str, body: &str) -> (Fixture, Arc<Mutex<Vec<String>>>) {
     let requests = Arc::<Mutex<Vec<String>>>::default();
     let recorded = requests.clone();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -33,14 +33,14 @@ pub fn recording_server(status: &'static str, body: &str) -> (TestDir, Arc<Mutex
             let _client_reports_errors = write!(&stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         }
     });
-    (TestDir::with_store(&table_url(port)), requests)
+    (Fixture::with_store(&table_url(port)), requests)
 }
 
 /// Returns a directory whose store is a table at a server that accepts connections and never responds.
-pub fn silent_server() -> (TestDir, TcpListener) {
+pub fn silent_server() -> (Fixture, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("bound").port();
-    (TestDir::with_store(&table_url(port)), listener)
+    (Fixture::with_store(&table_url(port)), listener)
 }
 
 fn table_url(port: u16) -> String {

@@ -34,7 +34,7 @@ impl Terminal {
     }
 
     /// Returns the output until now, with the echo of the typed text.
-    pub fn output(&self) -> String {
+    pub fn contents(&self) -> String {
         self.output.lock().unwrap().clone()
     }
 

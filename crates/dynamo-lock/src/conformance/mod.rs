@@ -1,4 +1,4 @@
-//! Conformance checks for implementations of [`Store`].
+//! Conformance checks for implementations of [`Store`](crate::Store).
 //!
 //! Implement [`StoreUnderTest`] for your store, and call [`run`] in a test:
 //!
@@ -82,10 +82,8 @@ pub async fn run(store: &dyn StoreUnderTest, options: Options) -> Report {
     let generated = checks::generated(&harness, &mut report.coverage).await;
     report.add("writes do what the specification says", generated);
     report.add("the generated ops reach every outcome", report.coverage.complete());
-    report.add(
-        "an applied write returns the row as it has left it",
-        harness.on_row("applied", checks::applied_row).await,
-    );
+    let applied = harness.on_row("applied", checks::applied_row).await;
+    report.add("an applied write returns the row as it has left it", applied);
     report.add("a conflict returns the current row", harness.on_row("conflict", checks::conflict_row).await);
     report.add("a conflict changes nothing", harness.on_row("unchanged", checks::conflict_changes_nothing).await);
     let unknown = harness.on_row("unknown", checks::unknown_attributes).await;
@@ -93,8 +91,8 @@ pub async fn run(store: &dyn StoreUnderTest, options: Options) -> Report {
     let missing = harness.on_row("missing", checks::missing_attribute).await;
     report.add("a comparison with a missing attribute does not hold", missing);
     report.add("one write takes effect once", harness.on_row("once", checks::once).await);
-    report
-        .add("a strong read sees every write that was answered", harness.on_row("strong", checks::strong_reads).await);
+    let strong = harness.on_row("strong", checks::strong_reads).await;
+    report.add("a strong read sees every write that was answered", strong);
     let eventual = harness.on_row("eventual", checks::eventual_reads).await;
     report.add("an eventual read returns a state that the row was in", eventual);
     report.add("names are compared by bytes", checks::names(&harness).await);

@@ -1,5 +1,7 @@
 //! Stores of lock rows. The trait [`Store`] documents the contract of a store, and the `conformance` module checks it.
 
+mod answer;
+mod contract;
 #[cfg(feature = "dynamodb")]
 pub(crate) mod dynamodb;
 mod error;
@@ -9,18 +11,13 @@ pub(crate) mod sqlite;
 #[cfg(feature = "config")]
 mod url;
 
-use std::any::Any;
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
-
 pub use dynamo_lock_protocol::{
     Change, Condition, Ends, FencingToken, Lease, LeaseId, Liveness, LockName, NAME_MAX, Number, Op, OpKind, Outcome,
     RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr, holds,
 };
 
+pub use self::answer::{Answer, Consistency, Page};
+pub use self::contract::{BoxFuture, IntoStore, Store};
 #[cfg(feature = "dynamodb")]
 pub use self::dynamodb::TableFault;
 pub use self::error::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
@@ -29,116 +26,3 @@ pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
 
 #[cfg(feature = "dynamodb")]
 pub use crate::error::TableMismatch;
-
-/// Boxed future, so that [`Store`] and `Clock` stay object-safe.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Storage for lock rows: any store with linearizable conditional writes on single rows.
-///
-/// # Contract
-///
-/// - **Writes**: [`write`](Store::write) takes effect exactly as [`apply`] specifies, atomically, at one instant
-///   between call and answer, or not at all. If the store does not know whether it has taken effect, the answer is
-///   [`StoreErrorKind::Unanswered`], never a conflict. One call sends one request, without retries.
-/// - **Answers**: `Applied` contains the row as the write has left it. `Conflict` contains the row as it was when the
-///   condition failed, read in the same operation.
-/// - **Reads**: with [`Consistency::Strong`] a read sees every write that was answered before it began. With
-///   [`Consistency::Eventual`] it may be stale, but returns a state that the row was in.
-/// - **Attributes** that an op does not name stay as they are, also those of other types.
-/// - **Dates**: the `date` of an answer comes from the service itself and from this response. If in doubt it is `None`.
-/// - **Futures** may be dropped at any time; a dropped write may or may not take effect. They never block the thread.
-/// - **Names**: each [`LockName`] has its own row. Names are compared by bytes.
-pub trait Store: Any + fmt::Debug + Send + Sync {
-    /// Reads one row.
-    fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>>;
-
-    /// Performs one op. Returns [`Outcome::Applied`], [`Outcome::Conflict`] or an error.
-    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>>;
-
-    /// Returns one page of all rows, eventually consistent and in any order. `after` is the cursor of the previous
-    /// page, [`Page::next`].
-    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>>;
-
-    /// Returns whether answers contain the service's `Date`, so that it can determine the end of a lease.
-    fn service_clock(&self) -> bool {
-        false
-    }
-
-    /// Returns the liveness key for rows that are acquired through this handle. [`liveness`](Store::liveness) finds out
-    /// by it whether the process of this handle is alive. `None` means that only leases decide.
-    fn liveness_key(&self) -> Option<&str> {
-        None
-    }
-
-    /// Returns the liveness key for the row of a [`hold`](crate::Lock::hold) that starts now.
-    /// [`liveness`](Store::liveness) finds out by it whether the hold has expired, because a hold outlives its process.
-    /// `None` means that only leases decide, because the users of the store share no clock.
-    fn hold_liveness_key(&self, duration: Duration) -> Option<String> {
-        let _ = duration;
-        None
-    }
-
-    /// Returns whether the handle with this liveness key is alive. The check takes place after the call, and does not
-    /// wait.
-    ///
-    /// [`Liveness::Dead`] is a promise: no process has a guard that was acquired through that handle, and none will
-    /// have one. For the key of a hold, the hold has expired on the clocks of its holder. If a store is not certain, it
-    /// returns [`Liveness::Unknown`].
-    fn liveness(&self, liveness_key: &str) -> Liveness {
-        let _ = liveness_key;
-        Liveness::Unknown
-    }
-}
-
-/// Conversion into a shared store. [`Client::builder`](crate::Client::builder) accepts a store, an `Arc<dyn Store>`,
-/// and the result of `StoreUrl::open`.
-pub trait IntoStore {
-    /// Returns the shared store.
-    fn into_store(self) -> Arc<dyn Store>;
-}
-
-impl<S: Store> IntoStore for S {
-    fn into_store(self) -> Arc<dyn Store> {
-        Arc::new(self)
-    }
-}
-
-impl IntoStore for Arc<dyn Store> {
-    fn into_store(self) -> Arc<dyn Store> {
-        self
-    }
-}
-
-/// Consistency of a read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Consistency {
-    /// The read sees every write that was answered before the read began.
-    Strong,
-    /// The read may return an older state. On DynamoDB it costs half as much, and suffices for a waiter.
-    Eventual,
-}
-
-/// Answer of a store to one request.
-#[derive(Clone, Debug)]
-pub struct Answer<T> {
-    /// Result of the request.
-    pub result: Result<T, StoreError>,
-    /// `Date` that the service has set in this answer.
-    pub date: Option<ServiceDate>,
-}
-
-impl<T> From<Result<T, StoreError>> for Answer<T> {
-    /// Returns an answer without a date.
-    fn from(result: Result<T, StoreError>) -> Self {
-        Self { result, date: None }
-    }
-}
-
-/// Page of a listing.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// Names and rows. A name may be invalid as a [`LockName`], because other programs can write to the table.
-    pub rows: Vec<(String, Row)>,
-    /// Cursor of the next page. `None` on the last page.
-    pub next: Option<String>,
-}

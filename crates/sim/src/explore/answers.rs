@@ -211,10 +211,10 @@ fn truthful_loss(
     let told =
         before.is_none() && matches!(after, Some(LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone));
     if told && service::is_held_by(world, &lease_id_of(held), Some(held.token().get())) {
-        return Err(format!("E: a guard is told {after:?} while its reign holds the row"));
+        return Err(format!("E: a guard reports {after:?} while its lease ID holds the row"));
     }
     if told && after == Some(LossReason::Revoked) && !world.past.revoked.contains(&held.token().get()) {
-        return Err("E: a guard is told that it was revoked, and nobody has".into());
+        return Err("E: a guard reports a revocation that did not happen".into());
     }
     Ok(())
 }

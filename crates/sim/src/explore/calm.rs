@@ -197,7 +197,7 @@ fn next(world: &World, context: &Context<'_>) -> Result<Action, Violation> {
     }
     let ms = pause.map(|pause| pause.as_millis()).and_then(|ms| u32::try_from(ms + ms / 200 + 1).ok());
     // No agent waits for anything.
-    ms.map(Action::Pass).ok_or_else(|| "D: whoever is left does nothing any more".into())
+    ms.map(Action::Pass).ok_or_else(|| "D: the remaining clients do nothing any more".into())
 }
 
 /// From now on nothing disturbs: what cannot matter any more is forgotten, so that many states become one.

@@ -2,7 +2,7 @@
 //!
 //! A world has a handful of instants and a budget of faults, so that it ends. Within that, everything may happen at any
 //! time: [`actions`] lists it. [`properties`] and [`service`] contain the properties of every state, [`calm`] those of its
-//! continuation without disturbance, and the [mutants](crate::mutants) show that the search would notice.
+//! continuation without disturbance, and the [mutants] show that the search would notice.
 
 pub mod actions;
 pub mod answers;

@@ -86,14 +86,14 @@ fn check(world: &World, before: Option<&Row>, op: &Op) -> Result<(), Violation> 
             return Err("C: an acquisition has left the row's token as it was".into());
         }
         if before.is_some_and(|row| row.text(attr::LEASE_ID) == Some(lease.lease_id.as_str())) {
-            return Err("E: an acquire took effect a second time, on the row that its own reign had left".into());
+            return Err("E: an acquire was applied a second time, on the row that its own lease ID had left".into());
         }
     }
     if matches!(op.kind, OpKind::ForceRevoke { .. }) && is_held(row) {
         return Err("D: a lock that was freed by force is not free".into());
     }
     if is_held(row) && new.is_some_and(|token| world.past.released.contains(&token)) {
-        return Err("E: a reign that was released holds the row again".into());
+        return Err("E: a released lease ID holds the row again".into());
     }
     Ok(())
 }

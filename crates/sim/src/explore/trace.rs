@@ -120,12 +120,12 @@ fn heard(agent: &Agent) -> String {
 fn show_op(op: &Op) -> String {
     let version = nonce(op.version.as_str());
     match &op.kind {
-        OpKind::Acquire(lease) => format!("acquire {version} reign {}", nonce(lease.lease_id.as_str())),
+        OpKind::Acquire(lease) => format!("acquire {version} lease ID {}", nonce(lease.lease_id.as_str())),
         OpKind::TakeOver { lease, seen, .. } => {
-            format!("take over {} {version} reign {}", nonce(seen.as_str()), nonce(lease.lease_id.as_str()))
+            format!("take over {} {version} lease ID {}", nonce(seen.as_str()), nonce(lease.lease_id.as_str()))
         }
         OpKind::Renew { renewal_seq, .. } => format!("renew {renewal_seq} {version}"),
-        OpKind::Release { lease_id, .. } => format!("release of reign {}", nonce(lease_id.as_str())),
+        OpKind::Release { lease_id, .. } => format!("release of lease ID {}", nonce(lease_id.as_str())),
         OpKind::Revoke { .. } => format!("revoke {version}"),
         OpKind::ForceRevoke { .. } => format!("force free {version}"),
         OpKind::LegacyGet { .. } => format!("legacy get {version}"),
@@ -145,7 +145,7 @@ fn nonce(text: &str) -> String {
 
 fn short(row: &Row) -> String {
     let text = |name| row.text(name).map(nonce).unwrap_or_else(|| "-".into());
-    format!("{} of reign {}", text(attr::GUID), text(attr::LEASE_ID))
+    format!("{} of lease ID {}", text(attr::GUID), text(attr::LEASE_ID))
 }
 
 fn show_row(row: Option<&Row>) -> String {

@@ -14,6 +14,23 @@ use StoreErrorKind::{AccessDenied, Misconfigured, Refused, Throttled, Unanswered
 /// Causes of an SDK error that are searched and printed. The limit ends a cyclic chain.
 const CAUSES_MAX: usize = 16;
 
+/// Errors of a connection: words in the texts of the SDK, the cause and the fix. The first entry with a matching word
+/// applies.
+const CONNECTION_ERRORS: [(&[&str], &str, &str); 4] = [
+    (
+        &["certificate", "unknownissuer", "tls", "handshake"],
+        "the TLS connection failed",
+        "check the endpoint's certificate, this host's CA certificates and HTTPS proxies",
+    ),
+    (
+        &["dns", "failed to lookup", "name or service not known"],
+        "its host name is unknown",
+        "check region, endpoint and DNS",
+    ),
+    (&["refused"], "the connection was refused", "check that a server listens at the endpoint"),
+    (&["reset", "closed", "broken pipe", "eof", "incomplete"], "the connection broke", "check the network"),
+];
+
 /// DynamoDB operation. It prints as in an IAM policy, without `dynamodb:`.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Action {
@@ -190,17 +207,8 @@ impl Request<'_> {
                 .with_fix("renew them")
         } else if has(&["credential", "identity", "no auth options", "auth scheme"]) {
             self.missing_credentials(texts)
-        } else if has(&["certificate", "unknownissuer", "tls", "handshake"]) {
-            self.unanswered(
-                "the TLS connection failed",
-                "check the endpoint's certificate, this host's CA certificates and HTTPS proxies",
-            )
-        } else if has(&["dns", "failed to lookup", "name or service not known"]) {
-            self.unanswered("its host name is unknown", "check region, endpoint and DNS")
-        } else if has(&["refused"]) {
-            self.unanswered("the connection was refused", "check that a server listens at the endpoint")
-        } else if has(&["reset", "closed", "broken pipe", "eof", "incomplete"]) {
-            self.unanswered("the connection broke", "check the network")
+        } else if let Some((_, cause, fix)) = CONNECTION_ERRORS.iter().find(|(words, ..)| has(words)) {
+            self.unanswered(cause, fix)
         } else if has(&["timeout", "timed out"]) {
             self.timed_out()
         } else {

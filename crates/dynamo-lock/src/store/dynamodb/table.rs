@@ -1,13 +1,14 @@
 //! Creating, deleting and checking the table.
 
-use std::fmt;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::create_table::CreateTableError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::create_table::{CreateTableError, builders::CreateTableFluentBuilder};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, MultiRegionConsistency, ProvisionedThroughput,
     ScalarAttributeType, TableDescription, TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus,
 };
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use dynamo_lock_protocol::attr;
 
 use super::DynamoDb;
@@ -88,20 +89,23 @@ pub enum TableError {
 }
 
 /// Problem of a table. It prints as one line with the fix.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TableFault {
     /// The table does not exist.
+    #[error("there is no table {table}; create it, or check name, Region and endpoint")]
     Missing {
         /// Name of the table.
         table: String,
     },
     /// The table is not usable at the moment.
+    #[error("the table is {status}; wait until it is ACTIVE")]
     NotActive {
         /// Status of the table.
         status: String,
     },
     /// The partition key has another name.
+    #[error("the partition key is `{found}`, not `{expected}`; set `partition_key` to its name, or use another table")]
     KeyName {
         /// Name of the key.
         found: String,
@@ -109,6 +113,9 @@ pub enum TableFault {
         expected: String,
     },
     /// The partition key is not a string.
+    #[error(
+        "the partition key `{key}` is of type {found}, and lock names are strings; use a table whose key is of type S"
+    )]
     KeyType {
         /// Name of the key.
         key: String,
@@ -116,18 +123,30 @@ pub enum TableFault {
         found: String,
     },
     /// The table has a sort key.
+    #[error("the table has a sort key `{name}`, and a lock has one row; use a table with a partition key only")]
     SortKey {
         /// Name of the sort key.
         name: String,
     },
     /// Time to live is disabled, so that idle rows remain. This is only a warning, because locks work nevertheless.
+    #[error("time to live is disabled, so that rows of idle locks remain; enable it on the attribute `{}`", attr::TTL)]
     NoTtl,
     /// Time to live is enabled on an attribute other than `ttl`, so that DynamoDB may delete rows of held locks.
+    #[error(
+        "time to live is enabled on `{attribute}`, which deletes rows that are in use; disable it there and enable it \
+         on `{}`",
+        attr::TTL
+    )]
     WrongTtl {
         /// Name of that attribute.
         attribute: String,
     },
     /// The table is replicated to other Regions without strong consistency, so that the last writer wins.
+    #[error(
+        "the table is replicated to {} and the last writer wins, so that two Regions can hold one lock; \
+         use a table in one Region, or a global table with strong consistency",
+        .regions.join(", ")
+    )]
     EventualReplicas {
         /// Names of those Regions.
         regions: Vec<String>,
@@ -138,56 +157,6 @@ impl TableFault {
     /// Returns whether locks work nevertheless.
     pub fn is_warning(&self) -> bool {
         matches!(self, Self::NoTtl)
-    }
-}
-
-impl fmt::Display for TableFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing { table } => {
-                write!(f, "there is no table {table}; create it, or check name, Region and endpoint")
-            }
-            Self::NotActive { status } => write!(f, "the table is {status}; wait until it is ACTIVE"),
-            Self::KeyName { found, expected } => {
-                write!(
-                    f,
-                    "the partition key is `{found}`, not `{expected}`; set `partition_key` to its name, or use another \
-                    table"
-                )
-            }
-            Self::KeyType { key, found } => {
-                write!(
-                    f,
-                    "the partition key `{key}` is of type {found}, and lock names are strings; use a table \
-                    whose key is of type S"
-                )
-            }
-            Self::SortKey { name } => {
-                write!(
-                    f,
-                    "the table has a sort key `{name}`, and a lock has one row; use a table with a partition key only"
-                )
-            }
-            Self::NoTtl => {
-                write!(
-                    f,
-                    "time to live is disabled, so that rows of idle locks remain; enable it on the attribute `{}`",
-                    attr::TTL
-                )
-            }
-            Self::WrongTtl { attribute } => write!(
-                f,
-                "time to live is enabled on `{attribute}`, which deletes rows that are in use; disable it there and \
-                enable it on `{}`",
-                attr::TTL
-            ),
-            Self::EventualReplicas { regions } => write!(
-                f,
-                "the table is replicated to {} and the last writer wins, so that two Regions can hold one lock; \
-                use a table in one Region, or a global table with strong consistency",
-                regions.join(", ")
-            ),
-        }
     }
 }
 
@@ -289,16 +258,14 @@ impl DynamoDb {
         let on = on.map_err(|error| self.request(Action::UpdateTimeToLive).unbuilt(error))?;
         let request = self.client.update_time_to_live().table_name(&*self.table).time_to_live_specification(on);
         match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is_unknown_operation(&error) => Ok(()),
-            Err(error) => Err(self.request(Action::UpdateTimeToLive).error(error).into()),
+            Err(error) if !is_unknown_operation(&error) => {
+                Err(self.request(Action::UpdateTimeToLive).error(error).into())
+            }
+            _ => Ok(()),
         }
     }
 
-    fn creation(
-        &self,
-        options: &TableOptions,
-    ) -> Result<aws_sdk_dynamodb::operation::create_table::builders::CreateTableFluentBuilder, StoreError> {
+    fn creation(&self, options: &TableOptions) -> Result<CreateTableFluentBuilder, StoreError> {
         let unbuilt = |error| self.request(Action::CreateTable).unbuilt(error);
         let key = KeySchemaElement::builder().attribute_name(&*self.key).key_type(KeyType::Hash).build();
         let definition =
@@ -357,12 +324,7 @@ fn is_usable(status: &TableStatus) -> bool {
 }
 
 /// Returns whether the server does not support the operation, for example because it is an emulator.
-fn is_unknown_operation<E>(
-    error: &aws_sdk_dynamodb::error::SdkError<E, aws_smithy_runtime_api::client::orchestrator::HttpResponse>,
-) -> bool
-where
-    E: aws_sdk_dynamodb::error::ProvideErrorMetadata,
-{
+fn is_unknown_operation<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let code = error.as_service_error().and_then(|error| error.code());
     code.is_some_and(|code| code.contains("UnknownOperation") || code.contains("UnsupportedOperation"))
 }

@@ -10,8 +10,7 @@
 use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
-use crate::store::Liveness;
-use dynamo_lock_protocol::ClockReading;
+use dynamo_lock_protocol::{ClockReading, Liveness};
 
 const PREFIX: &str = "until-";
 

@@ -30,7 +30,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use super::database_path::{DatabasePath, FileId};
 use super::error::{misconfigured, refused};
 use crate::clock::{Random, SystemRandom};
-use crate::store::{Liveness, StoreError};
+use crate::store::StoreError;
+use dynamo_lock_protocol::Liveness;
 
 /// Bits of a number, so that both bytes of the largest number have an offset below 2^63.
 const NUMBER_BITS: u32 = 61;

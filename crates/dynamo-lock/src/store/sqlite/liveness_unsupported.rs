@@ -1,7 +1,8 @@
 //! Stand-in for `liveness.rs` on platforms where the kernel does not report which processes are alive.
 
 use super::database_path::DatabasePath;
-use crate::store::{Liveness, StoreError};
+use crate::store::StoreError;
+use dynamo_lock_protocol::Liveness;
 
 /// Uninhabited type: process liveness is not supported on this platform, so only leases decide.
 #[derive(Debug)]

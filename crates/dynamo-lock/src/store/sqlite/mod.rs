@@ -31,8 +31,8 @@ use self::liveness::LivenessLock;
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 use self::liveness_unsupported::LivenessLock;
 use self::thread::Thread;
-use super::{Answer, BoxFuture, Consistency, Liveness, Page, Store, StoreError, StoreOperation};
-use dynamo_lock_protocol::{LockName, Op, Outcome, Row};
+use super::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreOperation};
+use dynamo_lock_protocol::{Liveness, LockName, Op, Outcome, Row};
 
 /// Locks in one SQLite file, shared by the processes of one machine.
 ///

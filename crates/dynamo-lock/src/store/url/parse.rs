@@ -4,32 +4,47 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{DynamoDbUrl, StoreUrl, UrlError};
+use super::error::UrlError;
+use super::store_url::{DynamoDbUrl, StoreUrl};
 
 const DYNAMODB_KEYS: &str = "`region`, `endpoint`, `profile`, `partition_key` and `service_clock`";
 const NO_KEYS: &str = "none";
 
-pub(super) fn parse(url: &str) -> Result<StoreUrl, UrlError> {
-    if url.contains('#') {
-        return Err(UrlError::Fragment);
+impl StoreUrl {
+    /// Parses a URL. Does not access the store.
+    ///
+    /// # Errors
+    /// [`UrlError`]. Its message describes the valid form.
+    pub fn parse(url: &str) -> Result<Self, UrlError> {
+        if url.contains('#') {
+            return Err(UrlError::Fragment);
+        }
+        let (address, query) = match url.split_once('?') {
+            Some((address, query)) => (address, Some(query)),
+            None => (url, None),
+        };
+        if let Some(rest) = address.strip_prefix("sqlite:") {
+            no_query(query)?;
+            return sqlite(rest);
+        }
+        if let Some(rest) = address.strip_prefix("memory:") {
+            no_query(query)?;
+            return if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) };
+        }
+        match address.strip_prefix("dynamodb://") {
+            Some(table) => dynamodb(table, query).map(StoreUrl::DynamoDb),
+            // The scheme is known, but the slashes and the table are missing.
+            None if address.starts_with("dynamodb:") => Err(UrlError::NoTable),
+            None => Err(UrlError::UnknownScheme { found: scheme(address) }),
+        }
     }
-    let (address, query) = match url.split_once('?') {
-        Some((address, query)) => (address, Some(query)),
-        None => (url, None),
-    };
-    if let Some(rest) = address.strip_prefix("sqlite:") {
-        no_query(query)?;
-        return sqlite(rest);
-    }
-    if let Some(rest) = address.strip_prefix("memory:") {
-        no_query(query)?;
-        return if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) };
-    }
-    match address.strip_prefix("dynamodb://") {
-        Some(table) => dynamodb(table, query).map(StoreUrl::DynamoDb),
-        // The scheme is known, but the slashes and the table are missing.
-        None if address.starts_with("dynamodb:") => Err(UrlError::NoTable),
-        None => Err(UrlError::UnknownScheme { found: scheme(address) }),
+}
+
+impl DynamoDbUrl {
+    /// Returns the Region that the URL names, in the query or in the ARN.
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn named_region(&self) -> Option<&str> {
+        self.region.as_deref().or_else(|| arn_region(&self.table))
     }
 }
 
@@ -165,7 +180,7 @@ fn is_table(table: &str) -> bool {
 }
 
 /// Returns the Region in the ARN of a table, or `None` for a plain name.
-pub(super) fn arn_region(table: &str) -> Option<&str> {
+fn arn_region(table: &str) -> Option<&str> {
     arn(table).map(|(region, _)| region)
 }
 
@@ -197,31 +212,32 @@ fn unescape(text: &str) -> Result<Vec<u8>, UrlError> {
     Ok(out)
 }
 
-/// Prints a URL that [`parse`] parses to the same value.
-pub(super) fn display(url: &StoreUrl, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match url {
-        StoreUrl::Memory => f.write_str("memory:"),
-        StoreUrl::Sqlite { path } => {
-            f.write_str("sqlite://")?;
-            escape(path.as_os_str().as_encoded_bytes(), f)
-        }
-        StoreUrl::DynamoDb(url) => {
-            write!(f, "dynamodb://")?;
-            escape(url.table.as_bytes(), f)?;
-            let clock = url.service_clock.map(|on| if on { "on" } else { "off" });
-            let query = [
-                ("region", url.region.as_deref()),
-                ("endpoint", url.endpoint.as_deref()),
-                ("profile", url.profile.as_deref()),
-                ("partition_key", url.partition_key.as_deref()),
-                ("service_clock", clock),
-            ];
-            let pairs = query.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
-            for (at, (key, value)) in pairs.enumerate() {
-                write!(f, "{}{key}=", if at == 0 { '?' } else { '&' })?;
-                escape(value.as_bytes(), f)?;
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory:"),
+            Self::Sqlite { path } => {
+                f.write_str("sqlite://")?;
+                escape(path.as_os_str().as_encoded_bytes(), f)
             }
-            Ok(())
+            Self::DynamoDb(url) => {
+                write!(f, "dynamodb://")?;
+                escape(url.table.as_bytes(), f)?;
+                let clock = url.service_clock.map(|on| if on { "on" } else { "off" });
+                let query = [
+                    ("region", url.region.as_deref()),
+                    ("endpoint", url.endpoint.as_deref()),
+                    ("profile", url.profile.as_deref()),
+                    ("partition_key", url.partition_key.as_deref()),
+                    ("service_clock", clock),
+                ];
+                let pairs = query.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
+                for (at, (key, value)) in pairs.enumerate() {
+                    write!(f, "{}{key}=", if at == 0 { '?' } else { '&' })?;
+                    escape(value.as_bytes(), f)?;
+                }
+                Ok(())
+            }
         }
     }
 }

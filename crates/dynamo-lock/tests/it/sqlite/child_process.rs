@@ -165,7 +165,7 @@ pub fn run_if_child() {
     let count: u64 = std::env::var(COUNT).expect("a count").parse().expect("a number");
     match role.as_str() {
         "hold write lock" => hold_write_lock(path),
-        "open as nobody" => {
+        "open as other user" => {
             // Root can read every file.
             if nix::unistd::geteuid().is_root() {
                 nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("changes its user");
@@ -175,7 +175,7 @@ pub fn run_if_child() {
                 Err(error) => print(format!("{:?} {error}", error.kind())),
             }
         }
-        "hold as nobody" => {
+        "hold as other user" => {
             nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("changes its user");
             assert!(crate::sqlite::liveness_role("live holder", path, 0));
         }

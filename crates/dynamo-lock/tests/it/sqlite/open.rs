@@ -200,18 +200,18 @@ fn database_without_permission_is_refused() {
         let (directory, path) = temporary();
         drop(Sqlite::open(&path).expect("opens"));
         give_to_nobody(directory.path());
-        let mut control = Child::start("open as nobody", &path, 0);
+        let mut control = Child::start("open as other user", &path, 0);
         assert_eq!(control.line().as_deref(), Some("created false"), "with permission it opens");
         control.wait();
         set_mode(&path, bits);
-        let mut child = Child::start("open as nobody", &path, 0);
+        let mut child = Child::start("open as other user", &path, 0);
         let line = child.line().expect("an answer");
         assert!(line.starts_with("Misconfigured") && line.contains(part) && line.contains("permission"), "{line}");
     }
     let (directory, path) = temporary();
     give_to_nobody(directory.path());
     set_mode(directory.path(), 0o500);
-    let line = Child::start("open as nobody", &path, 0).line().expect("an answer");
+    let line = Child::start("open as other user", &path, 0).line().expect("an answer");
     assert!(line.starts_with("Misconfigured") && line.contains("let this user write its directory"), "{line}");
 }
 

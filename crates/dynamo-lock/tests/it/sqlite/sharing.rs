@@ -73,7 +73,7 @@ async fn users_of_a_group_exclude_each_other() {
     }
     let (_directory, path) = directory(0o2770, None);
     let store = Sqlite::open(&path).expect("opens");
-    let mut other = Child::start("hold as nobody", &path, 0); // it keeps the group of root
+    let mut other = Child::start("hold as other user", &path, 0); // it keeps the group of root
     assert_eq!(other.line().as_deref(), Some("held"));
     let client = dynamo_lock::Client::builder(store).build().expect("a client");
     let lock = client.lock("orders").expect("a lock");
@@ -89,7 +89,7 @@ fn control_other_user_is_refused_without_setgid() {
     if is_root() {
         let (_directory, path) = directory(0o770, None);
         let _store = Sqlite::open(&path).expect("opens");
-        let line = Child::start("open as nobody", &path, 0).line().expect("an answer");
+        let line = Child::start("open as other user", &path, 0).line().expect("an answer");
         assert!(line.starts_with("Misconfigured") && line.contains("mode 0600"), "{line}");
     }
 }

@@ -1,0 +1,50 @@
+use aws_sdk_dynamodb::types::{ConditionCheck, ReturnValuesOnConditionCheckFailure as OnFailure};
+use dynamo_lock_protocol::{Condition, LockName};
+
+use super::DynamoDb;
+use super::expression::Expression;
+use crate::error::TableMismatch;
+use crate::guard::Guard;
+
+impl DynamoDb {
+    /// Returns a `ConditionCheck` that passes only while `guard` holds its lock. Put it into your own
+    /// `TransactWriteItems`: the other writes of the transaction are then applied only if the lock is held.
+    ///
+    /// Renewals do not invalidate the check. After the lock was released or has passed to another holder, the check
+    /// fails for ever.
+    ///
+    /// # Errors
+    /// [`TableMismatch`] unless the guard's client was built with this store, a clone of it, or another [`DynamoDb`]
+    /// with the same table name or ARN and the same partition key. Accounts, Regions and endpoints are not compared;
+    /// in a table of the same name elsewhere the check never passes.
+    pub fn condition_check(&self, guard: &Guard) -> Result<ConditionCheck, TableMismatch> {
+        let store: &dyn std::any::Any = guard.store();
+        match store.downcast_ref::<Self>() {
+            Some(store) if store.table == self.table && store.key == self.key => {
+                Ok(self.check(guard.name(), &guard.condition()))
+            }
+            _ => Err(TableMismatch { name: guard.name().clone(), table: self.table.to_string() }),
+        }
+    }
+
+    /// Returns a `ConditionCheck` for any condition, so that tests can compare the expressions with [`holds`](crate::store::holds).
+    #[cfg(feature = "conformance")]
+    #[doc(hidden)]
+    pub fn check_condition(&self, name: &LockName, condition: &Condition) -> ConditionCheck {
+        self.check(name, condition)
+    }
+
+    fn check(&self, name: &LockName, condition: &Condition) -> ConditionCheck {
+        let mut expression = Expression::new(&self.key);
+        let condition = expression.condition(condition);
+        ConditionCheck::builder()
+            .table_name(&*self.table)
+            .set_key(Some(self.item_key(name.as_str())))
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(expression.names()))
+            .set_expression_attribute_values(Some(expression.values()).filter(|values| !values.is_empty()))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .build()
+            .expect("table, key and condition are set")
+    }
+}

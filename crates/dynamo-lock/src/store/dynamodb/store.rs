@@ -1,0 +1,279 @@
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{Config, ConfigBag, Intercept};
+use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure};
+use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
+use aws_types::endpoint_config::EndpointUrl;
+use dynamo_lock_protocol::{Condition, LockName, Op, Outcome, Row, attr, holds};
+
+use super::date::DateReader;
+use super::error::{self, Action, Request};
+use super::expression::{Expression, NpmCondition, Write};
+use super::item;
+use crate::store::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind, StoreOperation};
+
+/// Default time limit of one request.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Locks in a DynamoDB table. Clones are cheap and share their connections.
+///
+/// The store copies the configuration of the SDK client: Region, credentials, endpoint, HTTP client and interceptors.
+/// The SDK's retries are disabled and each request has a time limit, because the protocol repeats requests itself and
+/// must know when each one was sent.
+#[derive(Clone, Debug)]
+pub struct DynamoDb {
+    pub(super) client: aws_sdk_dynamodb::Client,
+    pub(super) table: Arc<str>,
+    pub(super) key: Arc<str>,
+    /// AWS profile that the user named, for messages.
+    pub(super) profile: Option<Arc<str>>,
+    service_clock: bool,
+}
+
+impl DynamoDb {
+    /// Creates a store for the table with this name or ARN. Sends no request.
+    ///
+    /// The service clock is enabled unless the client has a custom endpoint outside AWS.
+    pub fn new(client: aws_sdk_dynamodb::Client, table_name_or_arn: impl Into<String>) -> Self {
+        let service_clock = has_aws_endpoint(client.config());
+        let client = with_timeout(client.config(), ATTEMPT_TIMEOUT);
+        Self { client, table: table_name_or_arn.into().into(), key: attr::NAME.into(), profile: None, service_clock }
+    }
+
+    /// Sets the name of the table's partition key. Default: `name`.
+    #[must_use]
+    pub fn partition_key(mut self, name: impl Into<String>) -> Self {
+        self.key = name.into().into();
+        self
+    }
+
+    /// Sets whether the `Date` of responses may determine the end of leases. That is only safe if all servers that
+    /// respond keep their clocks within 2 s of each other, as AWS does. Default: enabled if requests go to AWS.
+    #[must_use]
+    pub fn service_clock(mut self, on: bool) -> Self {
+        self.service_clock = on;
+        self
+    }
+
+    /// Sets the time limit of one request, after which it counts as unanswered. Default: 5 s. More than a quarter of
+    /// the lease leaves a holder too few tries to renew it.
+    #[must_use]
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.client = with_timeout(self.client.config(), timeout);
+        self
+    }
+
+    /// Returns the name or ARN of the table.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// Returns the name of the table's partition key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(super) fn item_key(&self, name: &str) -> HashMap<String, AttributeValue> {
+        HashMap::from([(self.key.to_string(), AttributeValue::S(name.to_owned()))])
+    }
+
+    /// Describes a request for the messages of its errors.
+    pub(super) fn request(&self, action: Action) -> Request<'_> {
+        let region = self.client.config().region().map(AsRef::as_ref);
+        Request { action, table: &self.table, key: &self.key, region, profile: self.profile.as_deref() }
+    }
+
+    async fn perform(&self, op: &Op, dates: &DateReader) -> Result<Outcome, StoreError> {
+        let mut expression = Expression::new(&self.key);
+        let condition = op.condition();
+        let condition_expression = expression.condition(&condition);
+        match expression.write(op.changes()) {
+            Write::Put(row) => self.put(op, row, dates).await,
+            Write::Update(update_expression) => {
+                let request = self
+                    .client
+                    .update_item()
+                    .table_name(&*self.table)
+                    .set_key(Some(self.item_key(op.name.as_str())))
+                    .condition_expression(condition_expression)
+                    .update_expression(update_expression)
+                    .set_expression_attribute_names(Some(expression.names()))
+                    .set_expression_attribute_values(Some(expression.values()))
+                    .return_values(ReturnValue::AllNew)
+                    .return_values_on_condition_check_failure(OnFailure::AllOld);
+                self.update(request, &condition, dates).await
+            }
+        }
+    }
+
+    async fn update(
+        &self,
+        request: UpdateItemFluentBuilder,
+        condition: &Condition,
+        dates: &DateReader,
+    ) -> Result<Outcome, StoreError> {
+        match request.customize().interceptor(dates.clone()).send().await {
+            Ok(output) => match output.attributes {
+                Some(item) => Ok(Outcome::Applied(item::row(item, &self.key))),
+                None => Err(self.request(Action::UpdateItem).unreadable()),
+            },
+            Err(error) if error::code(&error) == Some("ConditionalCheckFailedException") => {
+                let item = match error.into_service_error() {
+                    UpdateItemError::ConditionalCheckFailedException(failed) => failed.item,
+                    _ => None,
+                };
+                self.conflict(condition, item.map(|item| item::row(item, &self.key)))
+            }
+            Err(error) => Err(self.request(Action::UpdateItem).error(error)),
+        }
+    }
+
+    /// Replaces a row as npm dynamo-lock does, with the same texts in the request. Users of npm dynamo-lock test with
+    /// mocks of DynamoDB that may know only these texts.
+    async fn put(&self, op: &Op, row: Row, dates: &DateReader) -> Result<Outcome, StoreError> {
+        let condition = NpmCondition::new(&op.condition());
+        let mut item: HashMap<_, _> = row.attributes().map(|(n, v)| (n.to_owned(), item::attribute(v))).collect();
+        item.extend(self.item_key(op.name.as_str()));
+        let request = self
+            .client
+            .put_item()
+            .table_name(&*self.table)
+            .set_item(Some(item))
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(condition.names)
+            .set_expression_attribute_values(condition.values)
+            .return_values_on_condition_check_failure(OnFailure::AllOld);
+        match request.customize().interceptor(dates.clone()).send().await {
+            Ok(_) => Ok(Outcome::Applied(row)),
+            Err(error) if error::code(&error) == Some("ConditionalCheckFailedException") => {
+                let item = match error.into_service_error() {
+                    PutItemError::ConditionalCheckFailedException(failed) => failed.item,
+                    _ => None,
+                };
+                // A mock may return no row. The caller then reads the row.
+                Ok(Outcome::Conflict(item.map(|item| item::row(item, &self.key))))
+            }
+            Err(error) => Err(self.request(Action::PutItem).error(error)),
+        }
+    }
+
+    /// Returns the conflict, unless the server does not support `ALL_OLD` for a failed condition: its rows would seem
+    /// to be missing all the time.
+    fn conflict(&self, condition: &Condition, row: Option<Row>) -> Result<Outcome, StoreError> {
+        if row.is_none() && holds(None, condition) {
+            let problem = format!("the server of table {} does not return the row of a failed condition", self.table);
+            return Err(StoreError::new(StoreErrorKind::Refused, problem)
+                .with_operation(StoreOperation::Write)
+                .with_fix("upgrade the server to one that supports ReturnValuesOnConditionCheckFailure"));
+        }
+        Ok(Outcome::Conflict(row))
+    }
+
+    async fn get(&self, name: &str, strong: bool, dates: &DateReader) -> Result<Option<Row>, StoreError> {
+        let key = Some(self.item_key(name));
+        let request = self.client.get_item().table_name(&*self.table).set_key(key).consistent_read(strong);
+        match request.customize().interceptor(dates.clone()).send().await {
+            Ok(output) => Ok(output.item.map(|item| item::row(item, &self.key))),
+            Err(error) => Err(self.request(Action::GetItem).error(error)),
+        }
+    }
+
+    async fn scan(&self, after: Option<&str>, dates: &DateReader) -> Result<Page, StoreError> {
+        let start = after.map(|after| self.item_key(after));
+        let request = self.client.scan().table_name(&*self.table).set_exclusive_start_key(start);
+        let output = request.customize().interceptor(dates.clone()).send().await;
+        let output = output.map_err(|error| self.request(Action::Scan).error(error))?;
+        let name = |item: &HashMap<String, AttributeValue>| item.get(&*self.key)?.as_s().ok().cloned();
+        let next = output.last_evaluated_key.as_ref().and_then(name);
+        let rows = output.items.unwrap_or_default().into_iter();
+        let rows = rows.filter_map(|item| Some((name(&item)?, item::row(item, &self.key)))).collect();
+        Ok(Page { rows, next })
+    }
+}
+
+impl Store for DynamoDb {
+    fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
+        Box::pin(async move {
+            let dates = DateReader::default();
+            let result = self.get(name.as_str(), consistency == Consistency::Strong, &dates).await;
+            Answer { result, date: dates.date() }
+        })
+    }
+
+    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
+        Box::pin(async move {
+            let dates = DateReader::default();
+            Answer { result: self.perform(op, &dates).await, date: dates.date() }
+        })
+    }
+
+    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
+        Box::pin(async move {
+            let dates = DateReader::default();
+            let result = self.scan(after, &dates).await;
+            Answer { result, date: dates.date() }
+        })
+    }
+
+    fn service_clock(&self) -> bool {
+        self.service_clock
+    }
+}
+
+/// Returns a client with this time limit per request and without retries.
+fn with_timeout(config: &Config, timeout: Duration) -> aws_sdk_dynamodb::Client {
+    let timeouts = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
+    let timeouts = timeouts.operation_attempt_timeout(timeout).build();
+    let config = config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+/// Returns whether requests go to AWS, and `false` if in doubt. Only the interceptors of a request see the endpoint of
+/// a client. So this function starts a request and stops it before it is serialized.
+fn has_aws_endpoint(config: &Config) -> bool {
+    #[derive(Clone, Debug, Default)]
+    struct Probe(Arc<OnceLock<bool>>);
+
+    impl Intercept for Probe {
+        fn name(&self) -> &'static str {
+            "dynamo-lock endpoint"
+        }
+
+        fn read_before_execution(
+            &self,
+            _: &BeforeSerializationInterceptorContextRef<'_>,
+            cfg: &mut ConfigBag,
+        ) -> Result<(), BoxError> {
+            let _ = self.0.set(cfg.load::<EndpointUrl>().is_none_or(|url| is_aws(&url.0)));
+            Err("the endpoint is known".into())
+        }
+    }
+
+    let probe = Probe::default();
+    // Without timers, because there may be no runtime yet, and without the user's interceptors, because nothing is
+    // sent.
+    let mut quiet = config.to_builder().timeout_config(TimeoutConfig::disabled());
+    quiet.set_interceptors([]);
+    let client = aws_sdk_dynamodb::Client::from_conf(quiet.build());
+    let request = client.list_tables().customize().interceptor(probe.clone()).send();
+    let _ = pin!(request).poll(&mut Context::from_waker(Waker::noop()));
+    probe.0.get().copied().unwrap_or(false)
+}
+
+/// Returns whether a custom endpoint belongs to AWS, for example a VPC endpoint.
+fn is_aws(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| host.ends_with(end))
+}
