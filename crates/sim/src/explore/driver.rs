@@ -194,69 +194,65 @@ impl Context<'_> {
 
     fn step_acquire(&self, world: &mut World, mut agent: Agent, at: ClockReading) -> Result<Did, Violation> {
         let host = agent.host;
-        loop {
-            let Machine::Acquire(machine) = &mut agent.machine else { return Ok(Did::Waits(Duration::MAX)) };
-            let version = RecordVersion::from_random(self.luck(world, host, Luck::Next).version);
-            let before = machine.clone();
-            let mut step = self.call(world, host, at, Luck::Next, |now| machine.next(now));
-            let is_new = |step: &Step<_, _>| matches!(step, Step::Write(op) if op.version == version);
-            if let (Some(Fault::SentLate(ms)), true) = (self.mutant.fault, is_new(&step)) {
-                *machine = before;
-                let late = moved(at, ms);
-                step = self.call(world, host, late, Luck::Next, |now| machine.next(now));
+        let Machine::Acquire(machine) = &mut agent.machine else { return Ok(Did::Waits(Duration::MAX)) };
+        let version = RecordVersion::from_random(self.luck(world, host, Luck::Next).version);
+        let before = machine.clone();
+        let mut step = self.call(world, host, at, Luck::Next, |now| machine.next(now));
+        let is_new = |step: &Step<_, _>| matches!(step, Step::Write(op) if op.version == version);
+        if let (Some(Fault::SentLate(ms)), true) = (self.mutant.fault, is_new(&step)) {
+            *machine = before;
+            let late = moved(at, ms);
+            step = self.call(world, host, late, Luck::Next, |now| machine.next(now));
+        }
+        if is_new(&step) {
+            agent.noted = self.mutant.is(Fault::HolderCountsFromAnswer).then_some(at);
+            world.host(host, |me| me.used += 1);
+        }
+        match step {
+            Step::Pause(length) => Ok(Did::Waits(length)),
+            Step::Write(op) => Ok(self.send(world, agent, at, op)),
+            Step::Read { strong } => Ok(self.read(world, agent, at, strong)),
+            Step::CleanUp(release) => {
+                // A step of its own, because the next one may be a pause, and a pause changes no state.
+                self.clean_up(world, host, Some(release));
+                Ok(Did::Became(Some(agent)))
             }
-            if is_new(&step) {
-                agent.noted = self.mutant.is(Fault::HolderCountsFromAnswer).then_some(at);
-                world.host(host, |me| me.used += 1);
-            }
-            match step {
-                Step::Pause(length) => return Ok(Did::Waits(length)),
-                Step::Write(op) => return Ok(self.send(world, agent, at, op)),
-                Step::Read { strong } => return Ok(self.read(world, agent, at, strong)),
-                Step::CleanUp(release) => {
-                    // A step of its own, because the next one may be a pause, and a pause changes no state.
-                    self.clean_up(world, host, Some(release));
-                    return Ok(Did::Became(Some(agent)));
+            Step::Done(AcquireEnd::Acquired(held)) => {
+                world.host(host, |me| me.watch = None);
+                if self.client(host).hold_ms.is_some() {
+                    lasts(&held, self.client(host), at, at)?; // for a mutant only
                 }
-                Step::Done(AcquireEnd::Acquired(held)) => {
-                    world.host(host, |me| me.watch = None);
-                    if self.client(host).hold_ms.is_some() {
-                        lasts(&held, self.client(host), at, at)?; // for a mutant only
-                    }
-                    return self.report(world, agent, *held);
-                }
-                Step::Done(_) => return Ok(Did::Became(None)),
+                self.report(world, agent, *held)
             }
+            Step::Done(_) => Ok(Did::Became(None)),
         }
     }
 
     fn step_hold(&self, world: &mut World, mut agent: Agent, at: ClockReading) -> Result<Did, Violation> {
         let host = agent.host;
-        loop {
-            let Machine::Hold(HoldTask { hold, began }) = &mut agent.machine else {
-                return Ok(Did::Waits(Duration::MAX));
-            };
-            let version = RecordVersion::from_random(self.luck(world, host, Luck::Next).version);
-            let step = self.call(world, host, at, Luck::Next, |now| hold.next(now));
-            if matches!(&step, Step::Write(op) if op.version == version) {
-                world.host(host, |me| me.used += 1);
+        let Machine::Hold(HoldTask { hold, began }) = &mut agent.machine else {
+            return Ok(Did::Waits(Duration::MAX));
+        };
+        let version = RecordVersion::from_random(self.luck(world, host, Luck::Next).version);
+        let step = self.call(world, host, at, Luck::Next, |now| hold.next(now));
+        if matches!(&step, Step::Write(op) if op.version == version) {
+            world.host(host, |me| me.used += 1);
+        }
+        match step {
+            Step::Pause(length) => Ok(Did::Waits(length)),
+            Step::Write(op) => Ok(self.send(world, agent, at, op)),
+            Step::Read { strong } => Ok(self.read(world, agent, at, strong)),
+            Step::CleanUp(release) => {
+                // A step of its own, because the next one may be a pause, and a pause changes no state.
+                self.clean_up(world, host, Some(release));
+                Ok(Did::Became(Some(agent)))
             }
-            match step {
-                Step::Pause(length) => return Ok(Did::Waits(length)),
-                Step::Write(op) => return Ok(self.send(world, agent, at, op)),
-                Step::Read { strong } => return Ok(self.read(world, agent, at, strong)),
-                Step::CleanUp(release) => {
-                    // A step of its own, because the next one may be a pause, and a pause changes no state.
-                    self.clean_up(world, host, Some(release));
-                    return Ok(Did::Became(Some(agent)));
-                }
-                Step::Done(HoldEnd::Held(held)) => {
-                    world.host(host, |me| me.watch = None);
-                    lasts(&held, self.client(host), *began, at)?;
-                    return self.report(world, agent, *held);
-                }
-                Step::Done(_) => return Ok(Did::Became(None)),
+            Step::Done(HoldEnd::Held(held)) => {
+                world.host(host, |me| me.watch = None);
+                lasts(&held, self.client(host), *began, at)?;
+                self.report(world, agent, *held)
             }
+            Step::Done(_) => Ok(Did::Became(None)),
         }
     }
 
