@@ -14,7 +14,8 @@ use crate::error::{AcquireError, WithError};
 use crate::guard::Guard;
 use crate::observer::Event;
 
-/// Options of one acquisition, returned by [`Lock::options`], and the ways to acquire the lock with them.
+/// Options of one acquisition, returned by [`Lock::options`](crate::Lock::options), and the ways to acquire the lock with
+/// them.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until something is acquired with them"]
 pub struct LockOptions {
@@ -56,41 +57,44 @@ impl LockOptions {
 
     /// Sets data that is stored with the lock, at most 4,096 bytes. Default: the data of the previous holder is kept.
     ///
-    /// Others read it with [`Lock::inspect`]. It stays in the row after the release, until it is replaced.
+    /// Others read it with [`Lock::inspect`](crate::Lock::inspect). It stays in the row after the release, until it is
+    /// replaced.
     pub fn data(mut self, data: impl Into<String>) -> Self {
         self.data = Some(data.into());
         self
     }
 
-    /// Like [`Lock::acquire`], with these options.
+    /// Like [`Lock::acquire`](crate::Lock::acquire), with these options.
     ///
     /// # Errors
-    /// Same as [`Lock::acquire`], and [`AcquireError::Config`] if an option is out of range.
+    /// Same as [`Lock::acquire`](crate::Lock::acquire), and [`AcquireError::Config`] if an option is out of range.
     ///
     /// # Cancel safety
-    /// Same as [`Lock::acquire`].
+    /// Same as [`Lock::acquire`](crate::Lock::acquire).
     pub async fn acquire(self) -> Result<Guard, AcquireError> {
         self.wait(None).await
     }
 
-    /// Like [`Lock::acquire_within`], with these options.
+    /// Like [`Lock::acquire_within`](crate::Lock::acquire_within), with these options.
     ///
     /// # Errors
-    /// Same as [`Lock::acquire_within`], and [`AcquireError::Config`] if an option is out of range.
+    /// Same as [`Lock::acquire_within`](crate::Lock::acquire_within), and [`AcquireError::Config`] if an option is out of
+    /// range.
     ///
     /// # Cancel safety
-    /// Same as [`Lock::acquire`].
+    /// Same as [`Lock::acquire`](crate::Lock::acquire).
     pub async fn acquire_within(self, limit: Duration) -> Result<Guard, AcquireError> {
         self.wait(Some(limit)).await
     }
 
-    /// Like [`Lock::try_acquire`], with these options.
+    /// Like [`Lock::try_acquire`](crate::Lock::try_acquire), with these options.
     ///
     /// # Errors
-    /// Same as [`Lock::try_acquire`], and [`AcquireError::Config`] if an option is out of range.
+    /// Same as [`Lock::try_acquire`](crate::Lock::try_acquire), and [`AcquireError::Config`] if an option is out of
+    /// range.
     ///
     /// # Cancel safety
-    /// Same as [`Lock::acquire`].
+    /// Same as [`Lock::acquire`](crate::Lock::acquire).
     pub async fn try_acquire(self) -> Result<TryAcquire, AcquireError> {
         match self.drive(WaitMode::Try, None).await? {
             Acquired::Held(held) => Ok(TryAcquire::Acquired(self.guard(*held))),
@@ -98,13 +102,13 @@ impl LockOptions {
         }
     }
 
-    /// Like [`Lock::with`], with these options.
+    /// Like [`Lock::with`](crate::Lock::with), with these options.
     ///
     /// # Errors
-    /// Same as [`Lock::with`], and [`AcquireError::Config`] if an option is out of range.
+    /// Same as [`Lock::with`](crate::Lock::with), and [`AcquireError::Config`] if an option is out of range.
     ///
     /// # Cancel safety
-    /// Same as [`Lock::with`].
+    /// Same as [`Lock::with`](crate::Lock::with).
     pub async fn with<T: fmt::Debug>(self, work: impl AsyncFnOnce(&Guard) -> T) -> Result<T, WithError<T>> {
         let guard = self.acquire().await?;
         let output = guard.run(work(&guard)).await.map_err(WithError::Lost)?;
@@ -164,7 +168,7 @@ impl LockOptions {
     }
 }
 
-/// Result of [`Lock::try_acquire`].
+/// Result of [`Lock::try_acquire`](crate::Lock::try_acquire).
 ///
 /// Match on the value and keep the guard. There is no method that returns only whether the lock was acquired, because a
 /// call on a temporary value would drop the guard, which releases the lock.

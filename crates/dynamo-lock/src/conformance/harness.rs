@@ -46,14 +46,18 @@ impl<'a> Harness<'a> {
     }
 
     /// Runs a check on a row of its own, which is removed after the check has passed.
-    pub async fn on_row(&self, name: &str, check: impl AsyncFnOnce(&Self, &LockName) -> CheckResult) -> CheckResult {
+    pub(super) async fn on_row(
+        &self,
+        name: &str,
+        check: impl AsyncFnOnce(&Self, &LockName) -> CheckResult,
+    ) -> CheckResult {
         let name = self.name(name)?;
         check(self, &name).await?;
         self.insert_raw(&name, None).await
     }
 
     /// Replaces a row without a condition, or deletes it.
-    pub async fn insert_raw(&self, name: &LockName, row: Option<Row>) -> CheckResult {
+    pub(super) async fn insert_raw(&self, name: &LockName, row: Option<Row>) -> CheckResult {
         let inserted = with_timeout(self.options.timeout, self.store.insert_raw(name, row)).await;
         inserted.ok_or("inserting a row took too long")?.map_err(|e| format!("cannot insert a row: {e}"))
     }
@@ -64,7 +68,7 @@ impl<'a> Harness<'a> {
     }
 
     /// Reads the row strongly through both handles, and compares it with `expected`.
-    pub async fn expect_row(&self, name: &LockName, expected: Option<&Row>, when: &str) -> CheckResult {
+    pub(super) async fn expect_row(&self, name: &LockName, expected: Option<&Row>, when: &str) -> CheckResult {
         for handle in &self.handles {
             let row = handle.read(name, Consistency::Strong).await?;
             if row.as_ref() != expected {
@@ -77,15 +81,15 @@ impl<'a> Harness<'a> {
 }
 
 impl Handle {
-    pub async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<Row>, String> {
+    pub(super) async fn read(&self, name: &LockName, consistency: Consistency) -> Result<Option<Row>, String> {
         self.request("read", || self.store.read(name, consistency)).await
     }
 
-    pub async fn list(&self, after: Option<&str>) -> Result<Page, String> {
+    pub(super) async fn list(&self, after: Option<&str>) -> Result<Page, String> {
         self.request("list", || self.store.list(after)).await
     }
 
-    pub async fn write(&self, op: &Op) -> Result<Verdict, String> {
+    pub(super) async fn write(&self, op: &Op) -> Result<Verdict, String> {
         match self.request("write", || self.store.write(op)).await? {
             Outcome::Applied(row) => Ok(Verdict::Applied(row)),
             Outcome::Conflict(row) => Ok(Verdict::Conflict(row)),
