@@ -34,7 +34,9 @@ impl Core {
         }
         match end {
             HoldEnd::Held(held) => Ok(held.token()),
-            HoldEnd::Lost { token, reason } => Err(Lost { reason, name, token, output: None, last_error: None }.into()),
+            HoldEnd::Lost { token, reason } => {
+                Err(Lost { reason, name, token, output: None, last_error: run.last_error() }.into())
+            }
             HoldEnd::Contended(holder) => Err(HoldError::Held { holder: Box::new(holder) }),
             HoldEnd::RowError(error) => Err(row_error(&name, error).into()),
             HoldEnd::Unanswered => Err(AcquireError::Store(run.last_error().unwrap_or_else(unanswered)).into()),

@@ -95,7 +95,8 @@ async fn unanswered_long_hold_is_released_in_the_background() {
         _ => LinkFault::None,
     });
     let error = lock.hold(MONTH).await.unwrap_err();
-    assert!(matches!(error, HoldError::Lost(_)), "{error}");
+    let HoldError::Lost(lost) = error else { panic!("{error}") };
+    assert!(lost.last_error.is_some(), "the loss has its cause: {lost}");
     assert!(!world.is_free().await);
     sleep(secs(300)).await;
     host.link.heal();
