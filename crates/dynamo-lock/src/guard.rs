@@ -79,8 +79,8 @@ impl Guard {
         self.loss_reason().is_none()
     }
 
-    /// Returns whether this is a forked copy of the process. Such a copy must not lock the mutex, because a thread that
-    /// held it at the time of the fork does not exist in the copy.
+    /// Returns whether this is a forked copy of the process. Such a copy must not lock any mutex of the guard, because a
+    /// thread that held it at the time of the fork does not exist in the copy.
     fn is_forked(&self) -> bool {
         self.pid != std::process::id()
     }
@@ -117,24 +117,27 @@ impl Guard {
     /// Checks that the lease is valid for at least `min` from now, even if no further renewal succeeds.
     ///
     /// Call it before work that must not be interrupted and takes a known time. If it fails, [`renew`](Guard::renew)
-    /// and check again. `min` must be smaller than the lease, because a renewal extends the lease to its full length
-    /// and no further.
+    /// and check again. `min` must be well below the lease, because a renewal extends the lease to its full length and no
+    /// further, counted from before the request was sent.
     ///
     /// # Errors
     /// [`EnsureError::TooShort`] if the lease ends earlier, [`EnsureError::Lost`] if it has ended.
     pub fn ensure(&self, min: Duration) -> Result<(), EnsureError> {
+        // The last clock reading decides, because the thread may be paused between two of them.
         let left = self.time_left();
-        match self.loss() {
-            Some(lost) => Err(lost.into()),
-            None if left < min => Err(EnsureError::TooShort { left, min }),
-            None => Ok(()),
+        if !left.is_zero() && left >= min {
+            return Ok(());
         }
+        Err(match self.loss() {
+            Some(lost) => lost.into(),
+            None => EnsureError::TooShort { left, min },
+        })
     }
 
     /// Waits until the lock is lost, and returns the reason.
     ///
-    /// A local timer ends the wait at the end of the lease, even if a request to the store hangs. Never returns while
-    /// renewals succeed.
+    /// A local timer ends the wait at the end of the lease, even if a request to the store hangs. Does not return while
+    /// renewals succeed, unless [`max_hold`](crate::LockOptions::max_hold) ends.
     ///
     /// # Cancel safety
     /// Safe. The wait has no side effects.
@@ -152,6 +155,11 @@ impl Guard {
     /// Pass it to tasks that must stop without the lock. Each call returns a new child token, so cancelling one of them
     /// does not affect the others or the lock.
     pub fn cancellation(&self) -> CancellationToken {
+        if self.is_forked() {
+            let cancelled = CancellationToken::new();
+            cancelled.cancel();
+            return cancelled;
+        }
         self.holding.stop().child_token()
     }
 
@@ -192,7 +200,8 @@ impl Guard {
         }
     }
 
-    /// Renews the lease now, and waits until the store has confirmed it.
+    /// Renews the lease now, and waits until the store has confirmed a renewal. If one is in flight, its confirmation
+    /// suffices, and the lease then counts from before that request was sent.
     ///
     /// Required with [`Renewal::Manual`](crate::Renewal::Manual). Otherwise useful before long work that cannot be
     /// interrupted. Failed requests are repeated until the lease ends.
@@ -203,6 +212,9 @@ impl Guard {
     /// # Cancel safety
     /// Safe. The renewal continues in the background.
     pub async fn renew(&self) -> Result<(), Lost> {
+        if self.is_forked() {
+            return Err(self.lost_error(LossReason::Suspended, None));
+        }
         let before = self.holding.held().renewals();
         self.request_and_wait(|held| held.request_renewal(), |held| held.renewals() > before).await
     }
@@ -231,6 +243,9 @@ impl Guard {
         request: impl FnOnce(&mut Held),
         mut done: impl FnMut(&Held) -> bool,
     ) -> Result<(), Lost> {
+        if self.is_forked() {
+            return Err(self.lost_error(LossReason::Suspended, None));
+        }
         request(&mut self.holding.held());
         loop {
             let changed = self.holding.changed();
@@ -260,7 +275,7 @@ impl Guard {
     /// Returns the condition that the lock's row meets while this guard holds the lock.
     #[cfg(feature = "dynamodb")]
     pub(crate) fn condition(&self) -> dynamo_lock_protocol::Condition {
-        self.holding.held().condition()
+        self.holding.condition().clone()
     }
 
     /// Releases the lock, and waits for the result.
@@ -269,8 +284,9 @@ impl Guard {
     /// ends.
     ///
     /// # Errors
-    /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the store did not respond,
-    /// [`ReleaseError::Store`] if the store rejected the request. In all three cases the lock expires within its lease.
+    /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the responses do not show whether
+    /// the release was applied, [`ReleaseError::Store`] if the store rejected the request. In all three cases this
+    /// guard's lease expires within its length.
     ///
     /// # Cancel safety
     /// Safe. The release continues in the background; [`Client::close`](crate::Client::close) waits for it.
@@ -326,5 +342,28 @@ impl Drop for Guard {
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard").field("name", self.name()).field("token", &self.token()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thread that held the guard's mutex at the time of the fork does not exist in the child, so the child would wait
+    /// for ever if it locked the mutex.
+    #[tokio::test]
+    async fn guard_in_forked_child_leaves_shared_state_alone() {
+        let client = crate::Client::builder(crate::Memory::new()).build().expect("valid");
+        let mut guard = client.lock("a").expect("valid").acquire().await.expect("free");
+        let before = guard.holding.held().clone();
+        let own = std::mem::replace(&mut guard.pid, 0);
+        let lost = |result: Result<(), Lost>| result.is_err_and(|lost| lost.reason == LossReason::Suspended);
+        assert!(lost(guard.renew().await));
+        assert!(matches!(guard.update_data("x").await, Err(UpdateError::Lost(_))));
+        assert!(guard.cancellation().is_cancelled());
+        assert!(matches!(guard.ensure(Duration::ZERO), Err(EnsureError::Lost(_))));
+        assert_eq!(*guard.holding.held(), before);
+        guard.pid = own;
+        assert!(!guard.cancellation().is_cancelled() && guard.ensure(Duration::ZERO).is_ok());
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct Holding {
     core: Arc<Core>,
     name: LockName,
     token: FencingToken,
+    /// Condition that the row meets while the lock is held. Renewals do not change it.
+    #[cfg(feature = "dynamodb")]
+    condition: dynamo_lock_protocol::Condition,
     held: Mutex<Held>,
     last_error: Mutex<Option<StoreError>>,
     /// Wakes the renewal task, because a renewal was requested.
@@ -42,6 +45,8 @@ impl Holding {
             core,
             name: held.name().clone(),
             token: held.token(),
+            #[cfg(feature = "dynamodb")]
+            condition: held.condition(),
             held: Mutex::new(held),
             last_error: Mutex::default(),
             wake: Notify::new(),
@@ -62,6 +67,11 @@ impl Holding {
 
     pub(crate) fn token(&self) -> FencingToken {
         self.token
+    }
+
+    #[cfg(feature = "dynamodb")]
+    pub(crate) fn condition(&self) -> &dynamo_lock_protocol::Condition {
+        &self.condition
     }
 
     pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
