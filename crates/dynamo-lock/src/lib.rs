@@ -72,8 +72,8 @@
 //!
 //! # Renewal and loss
 //!
-//! A background task renews the lease of each guard every quarter of the lease (see [`Renewal`] for alternatives and
-//! [`ClientBuilder::heartbeat`] for the interval). A failed renewal is repeated until the lease ends. The guard
+//! A background task renews the lease of each guard every quarter of the lease, at most every 5 minutes (see [`Renewal`]
+//! for alternatives and [`ClientBuilder::heartbeat`] for the interval). A failed renewal is repeated until the lease ends. The guard
 //! computes the end of its lease from this host's clocks, starting before the renewal was sent, so it becomes invalid
 //! before another client can acquire the lock, even if the store is unreachable. Clocks may show any time, but must run
 //! at the right rate within 0.5 %.

@@ -69,8 +69,9 @@ struct Operation {
 /// State machine that acquires one lock. [`Machine`] describes how to call it.
 ///
 /// An unanswered write is repeated identically until its own lease would have ended, because a write whose response was
-/// lost may have been applied. Only then it starts a new operation with a fresh lease ID, and cleans up after the
-/// abandoned one.
+/// lost may have been applied. The machine then abandons the operation, returns a clean-up for it, and ends with
+/// [`AcquireEnd::Unanswered`]. A write that was applied too late is cleaned up too, and followed by a new operation with
+/// a fresh lease ID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acquire {
     request: Request,
@@ -85,7 +86,7 @@ pub struct Acquire {
 
 impl Acquire {
     /// Starts an acquisition. `watch` is the client's earlier observation of this lock. If there is one, the first request
-    /// is a read, because a failed write costs more.
+    /// is a read, because a failed write costs more, unless the observed lease has expired and can be taken over.
     pub fn new(request: Request, watch: Option<Watch>) -> Self {
         Self {
             phase: if watch.is_some() { Phase::Read } else { Phase::Begin },
@@ -99,7 +100,7 @@ impl Acquire {
         }
     }
 
-    /// Makes the first request a read in any case. Its date tells the service time, so that the first write can have a
+    /// Makes the first request a read, also without an earlier observation. Its date tells the service time, so that the first write can have a
     /// service timestamp.
     pub fn reading_first(mut self) -> Self {
         self.phase = Phase::Read;

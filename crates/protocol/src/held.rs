@@ -30,7 +30,7 @@ pub enum Renewal {
     Automatic,
     /// The caller renews the lease by calling `renew`.
     Manual,
-    /// The lease is not renewed: the lock expires at the end of its lease.
+    /// The lease is not renewed unless the caller asks for it: the lock expires at the end of its lease.
     Disabled,
 }
 

@@ -1,4 +1,5 @@
-//! Observation of a row that another acquisition holds, up to its takeover (R2).
+//! Observation of a row that another acquisition holds, up to its takeover (R2). `expiry.rs` decides whether its lease has
+//! expired, and `acquire.rs` sends the takeover.
 
 use std::time::Duration;
 

@@ -15,8 +15,8 @@ impl DynamoDb {
     ///
     /// # Errors
     /// [`TableMismatch`] unless the guard's client was built with this store, a clone of it, or another [`DynamoDb`]
-    /// with the same table name or ARN and the same partition key. Accounts, Regions and endpoints are not compared;
-    /// in a table of the same name elsewhere the check never passes.
+    /// with the same table name or ARN and the same partition key. Accounts, Regions and endpoints are not compared:
+    /// the check passes only in a table that contains the lock's row, so send it to the table of the lock.
     pub fn condition_check(&self, guard: &Guard) -> Result<ConditionCheck, TableMismatch> {
         let store: &dyn std::any::Any = guard.store();
         match store.downcast_ref::<Self>() {
