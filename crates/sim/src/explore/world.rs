@@ -13,7 +13,7 @@ use super::clocks::Clocks;
 use super::fingerprint::fingerprint;
 
 /// A small world to be explored to its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     pub name: &'static str,
     pub about: &'static str,
