@@ -46,7 +46,7 @@ const OUTDATED: &str = "C: an acquisition is reported with a token that is not a
 
 #[test]
 fn take_over_of_another_version_is_noticed() {
-    assert_noticed("take-over-without-guid", "A: two guards believe");
+    assert_noticed("take-over-without-guid", "A: two guards are valid");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn watch_with_own_lease_is_noticed() {
 
 #[test]
 fn report_without_check_is_noticed() {
-    assert_noticed("no-r5", "R5: an acquisition is reported that is not live any more");
+    assert_noticed("no-r5", "R5: an acquisition is reported that is not valid any more");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn renewal_of_released_row_is_noticed() {
 
 #[test]
 fn dropped_acquire_without_clean_up_is_noticed() {
-    assert_noticed("drop-leaves-row", "E: A does nothing any more");
+    assert_noticed("drop-leaves-row", "E: A has no task");
 }
 
 #[test]
@@ -116,12 +116,12 @@ fn hold_without_extension_is_noticed() {
 
 #[test]
 fn dropped_hold_without_clean_up_is_noticed() {
-    assert_noticed("hold-drop-leaves-row", "E: A does nothing any more");
+    assert_noticed("hold-drop-leaves-row", "E: A has no task");
 }
 
 #[test]
 fn hold_key_without_pad_is_noticed() {
-    assert_noticed("hold-key-without-pad", "A: two guards believe");
+    assert_noticed("hold-key-without-pad", "A: two guards are valid");
 }
 
 #[test]
@@ -134,5 +134,5 @@ fn trace_begins_with_first_action_and_row() {
     let mutant = list::find("no-r5").expect("the mutant exists");
     let (_, trace) = explored(mutant.explore.expect("the explorer has a hook"), &mutant.config);
     let first = trace.lines().next().unwrap_or_default();
-    assert!(first.contains("A asks for the lock") && first.contains("| no row"), "{trace}");
+    assert!(first.contains("A requests the lock") && first.contains("| no row"), "{trace}");
 }

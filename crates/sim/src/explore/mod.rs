@@ -1,18 +1,18 @@
 //! Exhaustive exploration of small worlds: the protocol's own machines and its own `apply`, every order of events.
 //!
-//! A world has a handful of instants and a budget of faults, so that it ends. Within that, everything may happen at any
-//! time: [`actions`] lists it. [`properties`] and [`service`] contain the properties of every state, [`calm`] those of its
-//! continuation without disturbance, and the [mutants] show that the search would notice.
+//! A world has a few instants and a budget of faults, so that it ends. Within these limits every event can occur at any
+//! instant: [`actions`] lists the events. [`properties`] and [`service`] contain the properties of every state,
+//! [`quiescence`] those of its continuations without faults. The [mutants] show that the search notices faults.
 
 pub mod actions;
 pub mod answers;
-pub mod calm;
 pub mod clocks;
 pub mod configs;
 pub mod driver;
 pub mod fingerprint;
 pub mod liveness;
 pub mod properties;
+pub mod quiescence;
 pub mod search;
 pub mod service;
 pub mod trace;
@@ -84,18 +84,18 @@ fn explore(name: Option<&str>, mutant: MutantConfig) -> ExitCode {
 
 fn report(config: &Config, found: &Found, took: Duration, mutant: &MutantConfig) {
     let result = match (&found.violation, found.exhausted) {
-        (Some((way, _)), _) => format!("VIOLATION after {} steps", way.len()),
+        (Some((path, _)), _) => format!("VIOLATION after {} steps", path.len()),
         (None, true) => "exhausted".into(),
         (None, false) => "not exhausted".into(),
     };
-    let Found { states, transitions, calms, depth, .. } = found;
+    let Found { states, transitions, continuations, depth, .. } = found;
     println!(
-        "{:<12} {states:>9} {transitions:>11} {calms:>9} {depth:>5} {:>7.1}s  {result}",
+        "{:<12} {states:>9} {transitions:>11} {continuations:>9} {depth:>5} {:>7.1}s  {result}",
         config.name,
         took.as_secs_f64()
     );
-    if let Some((way, violation)) = &found.violation {
-        println!("{}", trace::print(way, violation, &Context { config, mutant }));
+    if let Some((path, violation)) = &found.violation {
+        println!("{}", trace::print(path, violation, &Context { config, mutant }));
     }
 }
 
@@ -103,7 +103,7 @@ fn report(config: &Config, found: &Found, took: Duration, mutant: &MutantConfig)
 pub fn violation_of(mutant: &MutantConfig, name: &str) -> Option<(String, usize)> {
     let config = configs::all().into_iter().find(|config| config.name == name)?;
     let found = search(&Context { config: &config, mutant }, STATES_MAX);
-    found.violation.map(|(way, violation)| (violation, way.len()))
+    found.violation.map(|(path, violation)| (violation, path.len()))
 }
 
 #[allow(clippy::disallowed_methods)] // only for the report
