@@ -3,12 +3,8 @@
 use dynamo_lock_protocol::{Row, attr};
 
 use super::{
-    clocks::EPOCH_MS,
-    driver::{Context, StepResult},
-    properties,
-    quiescence::{self, Continuation},
-    service::{self, Violation},
-    world::{Answer, Body, InFlight, RequestBody, Shared, Task, TaskState, World},
+    Answer, Body, Context, EPOCH_MS, InFlight, RequestBody, Shared, StepResult, Task, TaskState, Violation, World,
+    properties, quiescence, quiescence::Continuation, service,
 };
 use crate::mutants::Fault;
 

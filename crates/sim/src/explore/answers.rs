@@ -7,10 +7,10 @@ use dynamo_lock_protocol::{
     ServiceDate, attr, expiry,
 };
 
-use super::driver::{Context, EntropyUse, lease_id_of};
-use super::liveness;
-use super::service::{self, Violation};
-use super::world::{Answer, Body, HoldTask, InFlight, RequestBody, Task, TaskState, World};
+use super::{
+    Answer, Body, Context, HoldTask, InFlight, RequestBody, Task, TaskState, Violation, World, driver::EntropyUse,
+    driver::lease_id_of, liveness, service,
+};
 use crate::mutants::Fault;
 
 impl Context<'_> {

@@ -2,10 +2,7 @@
 
 use dynamo_lock_protocol::{Renewal, WaitMode};
 
-use super::{
-    clocks::Clocks,
-    world::{Budget, Client, Config, Legacy},
-};
+use super::{Budget, Client, Config, Legacy, clocks::Clocks};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// Time at which the `ttl` of an idle row has passed, by all clocks.

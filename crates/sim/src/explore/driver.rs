@@ -9,10 +9,8 @@ use dynamo_lock_protocol::{
 };
 
 use super::{
-    clocks::{self, Clocks, moved},
-    configs, liveness,
-    service::Violation,
-    world::{Client, Config, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared, Task, TaskState, World},
+    Client, Config, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared, Task, TaskState, Violation, World,
+    clocks, clocks::Clocks, clocks::moved, configs, liveness,
 };
 use crate::mutants::{Fault, MutantConfig};
 

@@ -18,12 +18,17 @@ pub mod service;
 pub mod trace;
 pub mod world;
 
-use std::process::ExitCode;
-use std::time::Duration;
+pub use clocks::EPOCH_MS;
+pub use driver::{Context, StepResult, letter};
+pub use service::Violation;
+pub use world::{
+    Answer, Body, Budget, Client, Config, HoldTask, Host, InFlight, Legacy, Past, ReleaseTask, RequestBody, Shared,
+    Task, TaskState, World,
+};
 
-use driver::Context;
+use std::{process::ExitCode, time::Duration};
+
 use search::{Found, search};
-use world::Config;
 
 use crate::mutants::{self, MutantConfig};
 

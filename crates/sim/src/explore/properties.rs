@@ -2,9 +2,7 @@
 
 use dynamo_lock_protocol::attr;
 
-use super::driver::{Context, letter};
-use super::service::{self, Violation};
-use super::world::{TaskState, World};
+use super::{Context, TaskState, Violation, World, letter, service};
 
 /// Returns the first property that a state violates.
 pub fn check(world: &World, context: &Context<'_>) -> Option<Violation> {

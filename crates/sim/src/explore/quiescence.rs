@@ -7,14 +7,9 @@
 use dynamo_lock_protocol::{Row, RowState, attr};
 
 use super::{
-    actions::{Action, Delivery, step, successor},
-    clocks::EPOCH_MS,
-    driver::{Context, StepResult, letter},
-    fingerprint::fingerprint,
-    properties,
-    search::Visited,
-    service::{self, Violation},
-    world::{Budget, Host, InFlight, Past, Shared, Task, TaskState, World},
+    Budget, Context, EPOCH_MS, Host, InFlight, Past, Shared, StepResult, Task, TaskState, Violation, World,
+    actions::Action, actions::Delivery, actions::step, actions::successor, fingerprint::fingerprint, letter,
+    properties, search::Visited, service,
 };
 
 /// Processes that continue, and their users.

@@ -3,12 +3,8 @@
 use std::collections::HashSet;
 
 use super::{
-    actions::{Action, enabled, successor},
-    driver::Context,
-    fingerprint::fingerprint,
-    quiescence::{self, Counterexample},
-    service::Violation,
-    world::World,
+    Context, Violation, World, actions::Action, actions::enabled, actions::successor, fingerprint::fingerprint,
+    quiescence, quiescence::Counterexample,
 };
 
 const THREADS: usize = 2;

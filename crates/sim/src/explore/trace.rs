@@ -2,12 +2,10 @@
 
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, attr};
 
-use super::actions::{Action, Delivery, successor};
-use super::clocks::EPOCH_MS;
-use super::driver::{Context, StepResult, letter};
-use super::quiescence::Continuation;
-use super::service::Violation;
-use super::world::{Body, RequestBody, Shared, Task, TaskState, World};
+use super::{
+    Body, Context, EPOCH_MS, RequestBody, Shared, StepResult, Task, TaskState, Violation, World, actions::Action,
+    actions::Delivery, actions::successor, letter, quiescence::Continuation,
+};
 
 /// Returns the text of a path from the initial state: each step, and the row after it.
 pub fn print(actions: &[Action], violation: &Violation, context: &Context<'_>) -> String {

@@ -1,16 +1,13 @@
 //! The state of the model.
 
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::{hash::Hash, hash::Hasher, sync::Arc};
 
 use dynamo_lock_protocol::{
     Acquire, ClockReading, Held, Hold, Op, Outcome, Release, Renewal, Revoke, Row, ServiceClock, ServiceDate, WaitMode,
     Watch,
 };
 
-use super::clocks::Clocks;
-use super::fingerprint::fingerprint;
-use super::quiescence::Quiescence;
+use super::{clocks::Clocks, fingerprint::fingerprint, quiescence::Quiescence};
 
 /// A small world to be explored to its end.
 #[derive(Clone, Debug, Default)]

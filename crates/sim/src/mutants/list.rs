@@ -2,8 +2,10 @@
 
 use dynamo_lock_protocol::{Change, EXPIRY_PAD, Op, OpKind, Value, attr};
 
-use super::equivalent::{EQUIVALENT, RARE};
-use super::{ChangeFault, Expected, Fault, Mutant, MutantConfig, OpTag, Unchecked, set_name};
+use super::{
+    ChangeFault, Expected, Fault, Mutant, MutantConfig, OpTag, Unchecked, equivalent::EQUIVALENT, equivalent::RARE,
+    set_name,
+};
 
 /// Attributes that each kind of write checks: each conjunct of the conditions in `docs/protocol.md`, section 3.
 const CHECKED: &[(OpTag, &[&str])] = &[

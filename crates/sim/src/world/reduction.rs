@@ -1,12 +1,9 @@
 //! Reduction of a world: the parts that are left out of it, for a shorter trace.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
-use crate::world::plan::Plan;
-use crate::world::rng::Rng;
+use super::Plan;
+use test_support::Rng;
 
 /// Name of a part of a world, and the function that leaves it out of a plan.
 type Part = (&'static str, fn(&mut Plan));

@@ -1,20 +1,15 @@
 //! Command `run`: many seeds, or the trace of one.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell, collections::BTreeMap, collections::BTreeSet, process::ExitCode, sync::Arc, sync::Mutex,
+    sync::atomic::AtomicBool, sync::atomic::AtomicU64, sync::atomic::Ordering::Relaxed, time::Duration, time::Instant,
+};
 
-use super::coverage::Coverage;
 use crate::mutants::{self, Mutant, MutantConfig};
-use crate::world::history::History;
-use crate::world::plan::Plan;
-use crate::world::reduction::Reduction;
-use crate::world::rng::Rng;
-use crate::world::stack::StoreKind;
-use crate::world::{World, lock, scenario};
+use crate::world::{
+    Plan, Reduction, World, command::coverage::Coverage, history::History, lock, scenario, stack::StoreKind,
+};
+use test_support::Rng;
 
 /// Number of seeds from which on coverage is checked, because fewer seeds meet too little.
 const COVERAGE_FROM: u64 = 200;

@@ -1,11 +1,8 @@
 //! Command `shrink`: reduces a failing world to a smaller one that breaks the same promise.
 
-use std::process::ExitCode;
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
-use super::run::{self, Args, world};
-use crate::world::plan::Plan;
-use crate::world::reduction::Reduction;
+use crate::world::{Plan, Reduction, command::run, command::run::Args, command::run::world};
 
 /// Lower bound of the length of a phase, in milliseconds.
 const PHASE_MIN: u64 = 500;
