@@ -10,9 +10,16 @@ impl Rng {
         Self(seed)
     }
 
+    /// Creates a generator whose first number is not close to that of a generator with a similar seed.
+    pub fn mixed(seed: u64) -> Self {
+        let mut rng = Self(seed ^ 0x5DEE_CE66_D1CE_4E5B);
+        rng.next_u64();
+        rng
+    }
+
     /// Returns another generator, which is independent from now on.
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next_u64())
+        Self::mixed(self.next_u64())
     }
 
     /// Returns the next number.

@@ -75,6 +75,11 @@ pub fn all() -> Vec<Config> {
     [clocks(), faults(), service(), holds(), inspections()].concat()
 }
 
+/// Returns the configuration with this name.
+pub fn find(name: &str) -> Option<Config> {
+    all().into_iter().find(|config| config.name == name)
+}
+
 fn clocks() -> Vec<Config> {
     let none = Budget::default();
     let [delay, delays] = [1, 2].map(|delay| Budget { delay, ..none });

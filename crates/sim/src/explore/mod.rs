@@ -36,41 +36,34 @@ use crate::mutants::{self, MutantConfig};
 const STATES_MAX: usize = 20_000_000;
 
 /// Runs `explore [--all | CONFIG] [--mutant NAME]`.
-pub fn main(args: &[String]) -> ExitCode {
+pub fn main(args: &[String]) -> Result<ExitCode, String> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         [] | ["--all"] => explore(None, MutantConfig::NONE),
         [config, "--mutant", name] | ["--mutant", name, config] => with_mutant(name, Some(config)),
         ["--mutant", name] => with_mutant(name, None),
         [config] => explore(Some(config), MutantConfig::NONE),
-        _ => usage(),
+        _ => Err(usage()),
     }
 }
 
-fn usage() -> ExitCode {
-    eprintln!("usage: dynamo-lock-sim explore [--all | CONFIG] [--mutant NAME]\n\nconfigurations:");
-    for config in configs::all() {
-        eprintln!("  {:<12} {}", config.name, config.about);
-    }
-    ExitCode::from(64)
+fn usage() -> String {
+    let configs = configs::all().into_iter().map(|config| format!("\n  {:<12} {}", config.name, config.about));
+    let usage = "usage: dynamo-lock-sim explore [--all | CONFIG] [--mutant NAME]\n\nconfigurations:";
+    usage.to_owned() + &configs.collect::<String>()
 }
 
 /// Explores one mutant, by default in the configuration that finds it.
-fn with_mutant(name: &str, config: Option<&str>) -> ExitCode {
-    match mutants::list::find(name) {
-        Ok(mutant) => explore(config.or(mutant.explore), mutant.config),
-        Err(message) => {
-            eprintln!("{message}");
-            ExitCode::from(64)
-        }
-    }
+fn with_mutant(name: &str, config: Option<&str>) -> Result<ExitCode, String> {
+    let mutant = mutants::list::find(name)?;
+    explore(config.or(mutant.explore), mutant.config)
 }
 
 /// Explores one configuration or all. The exit code is a failure if a search found a violation or was not exhausted.
-fn explore(name: Option<&str>, mutant: MutantConfig) -> ExitCode {
+fn explore(name: Option<&str>, mutant: MutantConfig) -> Result<ExitCode, String> {
     let configs: Vec<_> = configs::all().into_iter().filter(|c| name.is_none_or(|name| c.name == name)).collect();
     if configs.is_empty() {
-        return usage();
+        return Err(usage());
     }
     let (mut states, mut good) = (0, true);
     println!(
@@ -84,7 +77,7 @@ fn explore(name: Option<&str>, mutant: MutantConfig) -> ExitCode {
         good &= found.exhausted;
     }
     println!("{states} states in total");
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn report(config: &Config, found: &Found, took: Duration, mutant: &MutantConfig) {
@@ -106,7 +99,7 @@ fn report(config: &Config, found: &Found, took: Duration, mutant: &MutantConfig)
 
 /// Returns the promise that a mutant breaks in a configuration, and the depth of the counterexample.
 pub fn violation_of(mutant: &MutantConfig, name: &str) -> Option<(String, usize)> {
-    let config = configs::all().into_iter().find(|config| config.name == name)?;
+    let config = configs::find(name)?;
     let found = search(&Context { config: &config, mutant }, STATES_MAX);
     found.violation.map(|(path, violation)| (violation, path.len()))
 }

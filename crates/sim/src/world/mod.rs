@@ -58,7 +58,7 @@ pub struct World {
 
 impl World {
     pub fn new(seed: u64, mutant: MutantConfig, kind: stack::StoreKind, reduction: &Reduction, tracing: bool) -> Self {
-        let mut rng = Rng::new(seed);
+        let mut rng = Rng::mixed(seed);
         let mut plan = Plan::of(&mut rng);
         kind.restrict(&mut plan);
         reduction.restrict(&mut plan);
