@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Acquire, AcquireEnd, Held, Holder, LockName, RowError};
+use dynamo_lock_protocol::{Acquire, AcquireEnd, Held, Holder, LockName, Machine, RowError};
 
 use crate::core::Core;
 use crate::error::AcquireError;
