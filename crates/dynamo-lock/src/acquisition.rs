@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{Acquire, AcquireEnd, Request};
+use dynamo_lock_protocol::{Acquire, AcquireEnd, Machine, Request};
 
 use crate::{
     AcquireError, Event, Guard, LockName, RowError, StoreError, StoreErrorKind, TryAcquire, core::Core, run::Run,

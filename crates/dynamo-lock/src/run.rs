@@ -96,7 +96,8 @@ impl<M: Task> Run<M> {
             let mut release: Release = release.into();
             if let Step::Write(op) = self.core.now(|now| release.next(now)) {
                 let reply = self.core.write(op, self.timeout).await;
-                self.core.now(|now| release.handle_outcome(now, &reply.outcome_for_holder()));
+                let outcome = reply.outcome_for_holder();
+                self.core.now(|now| release.handle(now, Response::outcome(reply.sent_at, &outcome)));
             }
             if !matches!(self.core.now(|now| release.next(now)), Step::Done(_)) {
                 self.clean_up(release);
