@@ -1,12 +1,9 @@
 //! The command line as typed.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
-use clap::error::ContextKind;
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, error::ContextKind};
 use dynamo_lock::FencingToken;
 use dynamo_lock_protocol::HOLD_MAX;
 

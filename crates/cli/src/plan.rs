@@ -2,11 +2,9 @@
 //!
 //! The functions are pure: they depend on the arguments and the environment that they are given, and on nothing else.
 
-use std::ffi::OsString;
-use std::time::Duration;
+use std::{ffi::OsString, time::Duration};
 
-use dynamo_lock::LockName;
-use dynamo_lock::store::StoreUrl;
+use dynamo_lock::{LockName, store::StoreUrl};
 
 use crate::args::{RunArgs, StoreArgs};
 use crate::env::{self, EnclosingRun};

@@ -7,18 +7,13 @@
 //! A signal that was ignored when this process was started, as by `nohup`, stays ignored. A handler would undo that for
 //! the command too.
 
-use std::future::poll_fn;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
-use std::task::Poll;
+use std::{future::poll_fn, io, os::unix::net::UnixStream, task::Poll};
 
 use nix::sys::signal::Signal::{
     self, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
 };
-use signal_hook::iterator::backend::SignalDelivery;
-use signal_hook::iterator::exfiltrator::WithOrigin;
-use signal_hook::low_level::siginfo::Cause;
+use signal_hook::{iterator::backend::SignalDelivery, iterator::exfiltrator::WithOrigin, low_level::siginfo::Cause};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use crate::{failure::Failure, sys};

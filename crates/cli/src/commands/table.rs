@@ -1,7 +1,6 @@
 //! `table`: creates, deletes or checks the DynamoDB table.
 
-use dynamo_lock::TableOptions;
-use dynamo_lock::store::TableFault;
+use dynamo_lock::{TableOptions, store::TableFault};
 
 use crate::failure::{CREATE_TABLE, Failure};
 use crate::ui::{output, prompt};

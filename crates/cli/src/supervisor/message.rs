@@ -1,9 +1,6 @@
 //! Messages between wrapper and supervisor: lines that consist of a word and numbers.
 
-use std::fmt;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::{fmt, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
 use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;

@@ -13,19 +13,13 @@ pub mod process_tree;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::{os::fd::AsFd, os::unix::net::UnixStream, os::unix::process::ExitStatusExt, time::Duration};
 
 use dynamo_lock_protocol::ClockReading;
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
-use nix::sys::wait::WaitPidFlag;
-use nix::unistd::Pid;
+use nix::{errno::Errno, sys::signal::Signal, sys::wait::WaitPidFlag, unistd::Pid};
 
 use crate::signals::{SupervisorSignals, is_terminal_stop};
 use crate::supervisor::ending::{Due, Ending};

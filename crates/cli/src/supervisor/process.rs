@@ -1,9 +1,7 @@
 //! A process as `/proc` describes it.
 
-use std::fs::ReadDir;
 use std::io::{self, ErrorKind};
-use std::path::Path;
-use std::str::FromStr;
+use std::{fs::ReadDir, path::Path, str::FromStr};
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpgid, getpgrp};

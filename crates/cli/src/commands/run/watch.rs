@@ -4,9 +4,7 @@
 //! requests. The supervisor ends it when the time granted here has passed. If the supervisor itself is stopped or
 //! killed, the wrapper ends the command.
 
-use std::io;
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::{io, process::ExitStatus, time::Duration};
 
 use dynamo_lock::{Guard, LossReason};
 use dynamo_lock_protocol::ClockReading;
