@@ -1,8 +1,8 @@
 //! Signals that the wrapper and its supervisor receive.
 //!
 //! The wrapper ([`Signals`]) passes signals on to the command, or ends its wait. The supervisor ([`SupervisorSignals`])
-//! only notes which signals the terminal has sent to the whole process group. They are not sent again to the processes
-//! of the group.
+//! only notes which signals the terminal has sent to the whole process group. Signals are sent to the command and its
+//! descendants in `supervisor/forwarding.rs`.
 //!
 //! A signal that was ignored when this process was started, as by `nohup`, stays ignored. A handler would undo that for
 //! the command too.
@@ -43,9 +43,7 @@ impl Signals {
     /// Starts to receive TERM, INT, HUP, QUIT, USR1 and USR2.
     pub fn listen() -> Result<Self, Failure> {
         let mut signals = Self { streams: Vec::new() };
-        for signal in [SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
-            signals.add(signal)?;
-        }
+        [SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP, SIGQUIT].into_iter().try_for_each(|one| signals.add(one))?;
         Ok(signals)
     }
 

@@ -43,11 +43,7 @@ impl Process {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             entries => Some(entries?),
         };
-        let mut all = Vec::new();
-        for pid in numeric_names(entries)? {
-            all.extend(Self::read(pid)?);
-        }
-        Ok(all)
+        numeric_names(entries)?.into_iter().filter_map(|pid| Self::read(pid).transpose()).collect()
     }
 
     /// Parses a line such as `17 (a b) c) S 1 17 …`. The name in parentheses may contain any bytes.

@@ -11,12 +11,10 @@ use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;
 
 use super::{supervised::SupervisedCommand, terminal};
-use crate::supervisor::ending::{CLOCK_CHECK_INTERVAL, kill_reserve};
+use crate::supervisor::ending::{CLOCK_CHECK_INTERVAL, KILL_INTERVAL, kill_reserve};
 use crate::supervisor::message::{Event, Grant, Order};
 use crate::{clock, plan::RunTask, signals::Signals, supervisor::process_tree::ProcessTree, sys, ui::output};
 
-/// Time between two rounds of SIGKILL.
-const KILL_INTERVAL: Duration = Duration::from_millis(10);
 /// Number of rounds of SIGKILL that are made even if no time is left.
 const KILL_ROUNDS_MIN: u32 = 100;
 /// Time after the end of the command before its remaining descendants are reported.
