@@ -138,8 +138,8 @@ impl SupervisedCommand {
         !self.unrelated.is_empty()
     }
 
-    /// Sends SIGKILL once to the supervisor and its descendants. Processes that are missed become children of this
-    /// process when the supervisor has ended.
+    /// Sends SIGKILL once to the supervisor and then to its descendants. Processes that are missed become children of
+    /// this process when the supervisor has ended.
     pub fn kill(&self) {
         self.started().with_child(self.pid()).send(Signal::SIGKILL);
     }
