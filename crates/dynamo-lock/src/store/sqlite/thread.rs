@@ -5,13 +5,13 @@
 
 use std::fmt;
 
+use dynamo_lock_protocol::{Deadline, SentAt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::{BUSY_LIMIT, Database};
 use super::error::{misconfigured, refused};
 use crate::clock::{Clock, SystemClock};
 use crate::store::{StoreError, StoreErrorKind};
-use dynamo_lock_protocol::{Deadline, SentAt};
 
 /// Requests that may wait in the queue of the thread. Further ones wait in their own tasks.
 const QUEUE: usize = 64;
