@@ -1,21 +1,17 @@
 //! State that all handles of a client share, and single requests to the store.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Entropy, Liveness, LockName, Now, Op, Outcome, ReceivedAt, Row, SentAt, ServiceClock, ServiceDate, Timing, attr,
+    Entropy, Liveness, Now, Op, Outcome, ReceivedAt, Row, SentAt, ServiceClock, ServiceDate, Timing, attr,
 };
-use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Random};
-use crate::observer::{Event, Observer};
-use crate::store::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind};
-use crate::sync::lock;
-use crate::watch_cache::WatchCache;
+use crate::store::{Answer, BoxFuture, Consistency, Page};
+use crate::{Event, LockName, Observer, Store, StoreError, StoreErrorKind, sync::lock, watch_cache::WatchCache};
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -34,7 +30,7 @@ pub(crate) struct Core {
     /// Service time as bounded by the dates of responses. `None` if the store has no service clock.
     pub(crate) service: Option<Mutex<ServiceClock>>,
     pub(crate) watches: WatchCache,
-    /// Releases and clean-ups in the background.
+    /// Releases and clean-ups in the background, which run to their end independently of their callers.
     pub(crate) tasks: TaskTracker,
 }
 
@@ -76,13 +72,10 @@ impl Core {
             answer = request => answer,
             () = self.pause(timeout) => Err(timed_out(timeout)).into(),
         };
-        match &self.service {
-            None => answer.date = None,
-            Some(service) => {
-                if let Some(date) = answer.date {
-                    lock(service).observe(date, sent_at, ReceivedAt(self.clock.now())); // R2: after the response
-                }
-            }
+        match (&self.service, answer.date) {
+            // R2: after the response
+            (Some(service), Some(date)) => lock(service).observe(date, sent_at, ReceivedAt(self.clock.now())),
+            _ => answer.date = None,
         }
         (sent_at, answer)
     }
@@ -123,11 +116,6 @@ impl Core {
     /// Checks whether the holder of a row is alive, as far as the store can find out.
     pub(crate) fn liveness(&self, row: &Row) -> Liveness {
         row.text(attr::LIVENESS_KEY).map_or(Liveness::Unknown, |key| self.store.liveness(key))
-    }
-
-    /// Runs a release or clean-up to its end, independently of its caller.
-    pub(crate) fn in_background(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(work, runtime);
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::row::{HeldRow, LegacyRow, RowState};
-use crate::service_clock::{ServiceClock, ServiceDate};
-use crate::time::{ClockReading, millis};
-use crate::watch::{Liveness, Watch};
+use crate::{ClockReading, HeldRow, LegacyRow, Liveness, RowState, ServiceClock, ServiceDate, Watch, time::millis};
 
 /// Result of [`expiry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

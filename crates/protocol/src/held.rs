@@ -2,19 +2,11 @@
 
 use std::time::Duration;
 
-use crate::attr;
-use crate::backoff::Backoff;
-use crate::condition::Condition;
-use crate::config::{EXPIRY_PAD, RETRY_MIN, Timing};
-use crate::lease_end::ends;
-use crate::name::LockName;
-use crate::now::Now;
-use crate::op::{Op, OpKind, Outcome};
-use crate::row::Row;
-use crate::service_clock::ServiceDate;
-use crate::time::{ClockReading, Deadline, SentAt, millis};
-use crate::token::{FencingToken, LeaseId, RecordVersion};
-use crate::validity::{Validity, row_deadline};
+use crate::{
+    ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome,
+    RecordVersion, Row, SentAt, ServiceDate, Timing, attr, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
+    time::millis, validity::Validity, validity::row_deadline,
+};
 
 /// Time after which the first renewal is due if the row has no service timestamp (§5).
 const TIMESTAMP_AFTER: Duration = Duration::from_millis(500);
@@ -356,7 +348,7 @@ impl Held {
     fn was_applied(&self, renewal: &PendingRenewal, row: &Row) -> bool {
         row.has_lease_id(&self.lease_id)
             && row.token() == Some(self.token)
-            && row.version().as_ref() == Some(&renewal.op.version)
+            && row.has_version(&renewal.op.version)
             && !row.is_free()
     }
 

@@ -2,17 +2,10 @@
 
 use std::time::Duration;
 
-use crate::acquire::{Acquire, AcquireEnd};
-use crate::config::{ConfigError, EXPIRY_PAD, Timing};
-use crate::held::{Held, HeldStep, LossReason, Renewal};
-use crate::machine::{Body, Machine, Response, Step};
-use crate::now::Now;
-use crate::release::Release;
-use crate::request::{Request, WaitMode};
-use crate::row::RowError;
-use crate::time::{Deadline, SentAt};
-use crate::token::FencingToken;
-use crate::watch::{Holder, Watch};
+use crate::{
+    Acquire, AcquireEnd, Body, ConfigError, Deadline, EXPIRY_PAD, FencingToken, Held, HeldStep, Holder, LossReason,
+    Machine, Now, Release, Renewal, Request, Response, RowError, SentAt, Step, Timing, WaitMode, Watch,
+};
 
 /// Maximum number of renewals that make the row last as long as the hold. Two are enough where the dates are correct (A4)
 /// and the host keeps running.
@@ -115,33 +108,6 @@ impl Hold {
         }
     }
 
-    /// Returns the observation of another client's lease, to be kept for the next acquisition.
-    pub fn watch(&self) -> Option<&Watch> {
-        match &self.phase {
-            Phase::Acquiring(acquire) => acquire.watch(),
-            _ => None,
-        }
-    }
-
-    /// Returns the next step.
-    pub fn next(&mut self, now: &Now<'_>) -> Step<HoldEnd, Release> {
-        match &mut self.phase {
-            Phase::Acquiring(acquire) => match acquire.next(now) {
-                Step::Done(AcquireEnd::Acquired(held)) => self.acquired(*held, now),
-                Step::Done(AcquireEnd::Contended(holder)) => Step::Done(HoldEnd::Contended(holder)),
-                Step::Done(AcquireEnd::RowError(error)) => Step::Done(HoldEnd::RowError(error)),
-                Step::Done(AcquireEnd::Unanswered) => Step::Done(HoldEnd::Unanswered),
-                Step::Read { strong } => Step::Read { strong },
-                Step::Write(op) => Step::Write(op),
-                Step::Pause(length) => Step::Pause(length),
-                Step::CleanUp(release) => Step::CleanUp(release),
-            },
-            Phase::Extending(_) => self.extend(now),
-            Phase::Held(held) => Step::Done(HoldEnd::Held(held.clone())),
-            Phase::Lost(token, reason) => Step::Done(HoldEnd::Lost { token: *token, reason: *reason }),
-        }
-    }
-
     /// Decides whether the row of the acquired lock lasts as long as the hold.
     fn acquired(&mut self, mut held: Held, now: &Now<'_>) -> Step<HoldEnd, Release> {
         let without_timestamp = now.service.is_some() && !held.has_service_timestamp();
@@ -193,9 +159,31 @@ impl Hold {
         self.phase = Phase::Lost(held.token(), reason);
         Step::CleanUp(Release::of_hold(held, self.duration, now))
     }
+}
 
-    /// Takes the response to the request in flight. `now` is the time at which it arrived.
-    pub fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
+impl Machine for Hold {
+    type End = HoldEnd;
+    type CleanUp = Release;
+
+    fn next(&mut self, now: &Now<'_>) -> Step<HoldEnd, Release> {
+        match &mut self.phase {
+            Phase::Acquiring(acquire) => match acquire.next(now) {
+                Step::Done(AcquireEnd::Acquired(held)) => self.acquired(*held, now),
+                Step::Done(AcquireEnd::Contended(holder)) => Step::Done(HoldEnd::Contended(holder)),
+                Step::Done(AcquireEnd::RowError(error)) => Step::Done(HoldEnd::RowError(error)),
+                Step::Done(AcquireEnd::Unanswered) => Step::Done(HoldEnd::Unanswered),
+                Step::Read { strong } => Step::Read { strong },
+                Step::Write(op) => Step::Write(op),
+                Step::Pause(length) => Step::Pause(length),
+                Step::CleanUp(release) => Step::CleanUp(release),
+            },
+            Phase::Extending(_) => self.extend(now),
+            Phase::Held(held) => Step::Done(HoldEnd::Held(held.clone())),
+            Phase::Lost(token, reason) => Step::Done(HoldEnd::Lost { token: *token, reason: *reason }),
+        }
+    }
+
+    fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
         match &mut self.phase {
             Phase::Acquiring(acquire) => acquire.handle(now, response),
             Phase::Extending(Extension { held, .. }) => {
@@ -207,34 +195,16 @@ impl Hold {
         }
     }
 
-    /// Ends the hold early. Returns the clean-up that is needed, because the lock may be acquired.
-    pub fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {
-        match &mut self.phase {
-            Phase::Acquiring(acquire) => acquire.cancel(now),
-            Phase::Extending(Extension { held, .. }) => Some(Release::of_hold(held, self.duration, now)),
-            Phase::Held(_) | Phase::Lost(..) => None,
-        }
-    }
-}
-
-impl Machine for Hold {
-    type End = HoldEnd;
-    type CleanUp = Release;
-
-    fn next(&mut self, now: &Now<'_>) -> Step<HoldEnd, Release> {
-        Hold::next(self, now)
-    }
-
-    fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
-        Hold::handle(self, now, response);
-    }
-
     fn may_acquire(&self) -> bool {
         true
     }
 
     fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {
-        Hold::cancel(self, now)
+        match &mut self.phase {
+            Phase::Acquiring(acquire) => acquire.cancel(now),
+            Phase::Extending(Extension { held, .. }) => Some(Release::of_hold(held, self.duration, now)),
+            Phase::Held(_) | Phase::Lost(..) => None,
+        }
     }
 
     /// A hold that is being extended retries until its lease ends. An acquisition ends with the refusal.
@@ -243,6 +213,9 @@ impl Machine for Hold {
     }
 
     fn watch(&self) -> Option<&Watch> {
-        Hold::watch(self)
+        match &self.phase {
+            Phase::Acquiring(acquire) => acquire.watch(),
+            _ => None,
+        }
     }
 }

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use crate::attr;
-use crate::config::DRIFT_PER_MILLE;
-use crate::row::Row;
-use crate::service_clock::ServiceDate;
-use crate::time::{ClockReading, Deadline, SentAt};
+use crate::{ClockReading, DRIFT_PER_MILLE, Deadline, Row, SentAt, ServiceDate, attr};
 
 /// The two bounds of a lease's local validity. The lease is valid until the first of them passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

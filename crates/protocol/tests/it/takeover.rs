@@ -1,6 +1,6 @@
 //! Takeover of expired locks, and of rows without a token.
 
-use dynamo_lock_protocol::{Acquire, AcquireEnd, OpKind, Outcome, Row, Step, WaitMode, attr};
+use dynamo_lock_protocol::{Acquire, AcquireEnd, Machine, OpKind, Outcome, Row, Step, WaitMode, attr};
 
 use crate::support::{EPOCH_MS, TestHost, attempt, date, held_row, npm_row, request, waiter, write};
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Evidence, Expiry, Held, Liveness, LossReason, Now, Outcome, ReceivedAt, Response, Row, RowState, SentAt,
-    ServiceDate, attr, expiry,
+    Evidence, Expiry, Held, Liveness, LossReason, Machine as _, Now, Outcome, ReceivedAt, Response, Row, RowState,
+    SentAt, ServiceDate, attr, expiry,
 };
 
 use super::driver::{Context, Luck, lease_id_of};
@@ -65,10 +65,12 @@ impl Context<'_> {
             Machine::Release(closing) => {
                 let unsure = self.mutant.is(Fault::UnknownReleaseIsThrottled) && outcome == Outcome::Unknown;
                 let outcome = if unsure { Outcome::Throttled } else { outcome };
-                self.call(world, host, at, Luck::Answer, |now| closing.release.handle_outcome(now, &outcome));
+                let response = Response::outcome(SentAt(flight.sent), &outcome);
+                self.call(world, host, at, Luck::Answer, |now| closing.release.handle(now, response));
             }
             Machine::Revoke(revoke) => {
-                self.call(world, host, at, Luck::Answer, |now| revoke.handle_outcome(now, &outcome));
+                let response = Response::outcome(SentAt(flight.sent), &outcome);
+                self.call(world, host, at, Luck::Answer, |now| revoke.handle(now, response));
             }
         }
         Ok(agent)

@@ -2,8 +2,8 @@
 
 use dynamo_lock_protocol::{
     Acquire, AcquireEnd, ClockReading, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hold, HoldEnd, LockName,
-    LossReason, Now, Op, OpKind, RecordVersion, Release, ReleaseEnd, Renewal, Request, Revoke, SentAt, Step, Target,
-    Timing, WaitMode, attr,
+    LossReason, Machine as _, Now, Op, OpKind, RecordVersion, Release, ReleaseEnd, Renewal, Request, Revoke, SentAt,
+    Step, Target, Timing, WaitMode, attr,
 };
 use std::time::Duration;
 

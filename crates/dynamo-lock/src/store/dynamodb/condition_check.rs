@@ -16,10 +16,10 @@ impl DynamoDb {
     /// with the same table name or ARN and the same partition key. Accounts, Regions and endpoints are not compared:
     /// the check passes only in a table that contains the lock's row, so send it to the table of the lock.
     pub fn condition_check(&self, guard: &Guard) -> Result<ConditionCheck, TableMismatch> {
-        let store: &dyn std::any::Any = guard.store();
+        let store: &dyn std::any::Any = &*guard.holding.core.store;
         match store.downcast_ref::<Self>() {
             Some(store) if store.table == self.table && store.key == self.key => {
-                Ok(self.check(guard.name(), &guard.condition()))
+                Ok(self.check(guard.name(), &guard.holding.condition))
             }
             _ => Err(TableMismatch { name: guard.name().clone(), table: self.table.to_string() }),
         }
