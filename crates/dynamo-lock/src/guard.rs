@@ -5,15 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{DATA_MAX, FencingToken, Held, LockName, LossReason, Release, ReleaseEnd};
+use dynamo_lock_protocol::{DATA_MAX, Held, Release, ReleaseEnd};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::Core;
-use crate::error::{EnsureError, Lost, ReleaseError, UpdateError};
-use crate::observer::Event;
-use crate::renewal::Holding;
-use crate::store::StoreError;
+use crate::{
+    EnsureError, Event, FencingToken, LockName, LossReason, Lost, ReleaseError, StoreError, UpdateError, core::Core,
+    renewal::Holding,
+};
 
 /// A held lock. At most one guard per lock is valid at any time, on all hosts together.
 ///
@@ -34,7 +33,7 @@ use crate::store::StoreError;
 /// In a forked child process a guard is always lost, and dropping it there does not release the lock of the parent.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct Guard {
-    holding: Arc<Holding>,
+    pub(crate) holding: Arc<Holding>,
     runtime: Handle,
     timeout: Duration,
     pid: u32,
@@ -51,13 +50,9 @@ impl Guard {
         Self { holding, runtime, timeout, pid: std::process::id(), released: false }
     }
 
-    fn core(&self) -> &Arc<Core> {
-        self.holding.core()
-    }
-
     /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
-        self.holding.name()
+        &self.holding.name
     }
 
     /// Returns the fencing token of this acquisition. It is greater than the token of every earlier holder of this
@@ -66,7 +61,7 @@ impl Guard {
     /// Send it with every write to the protected resource, and let the resource reject tokens smaller than the largest
     /// one that it has seen. For rows in DynamoDB, `FenceExpression` builds the condition.
     pub fn token(&self) -> FencingToken {
-        self.holding.token()
+        self.holding.token
     }
 
     /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call.
@@ -104,7 +99,7 @@ impl Guard {
     pub fn time_left(&self) -> Duration {
         match self.loss_reason() {
             Some(_) => Duration::ZERO,
-            None => self.holding.held().time_left(self.core().clock.now()),
+            None => self.holding.held().time_left(self.holding.core.clock.now()),
         }
     }
 
@@ -160,7 +155,7 @@ impl Guard {
             cancelled.cancel();
             return cancelled;
         }
-        self.holding.stop().child_token()
+        self.holding.stop.child_token()
     }
 
     /// Runs `work` while the lock is held, and cancels it when the lock is lost.
@@ -212,11 +207,12 @@ impl Guard {
     /// # Cancel safety
     /// Safe. The renewal continues in the background.
     pub async fn renew(&self) -> Result<(), Lost> {
-        if self.is_forked() {
-            return Err(self.lost_error(LossReason::Suspended, None));
-        }
-        let before = self.holding.held().renewals();
-        self.request_and_wait(|held| held.request_renewal(), |held| held.renewals() > before).await
+        self.request_and_wait(|held| {
+            let before = held.renewals();
+            held.request_renewal();
+            move |held: &Held| held.renewals() > before
+        })
+        .await
     }
 
     /// Replaces the data that is stored with the lock, at most 4,096 bytes, and waits until the store has confirmed it.
@@ -235,20 +231,21 @@ impl Guard {
         if data.len() > DATA_MAX {
             return Err(UpdateError::Data { bytes: data.len() });
         }
-        Ok(self.request_and_wait(|held| held.request_data(data), |held| !held.has_pending_data()).await?)
+        let request = |held: &mut Held| {
+            held.request_data(data);
+            |held: &Held| !held.has_pending_data()
+        };
+        Ok(self.request_and_wait(request).await?)
     }
 
-    async fn request_and_wait(
-        &self,
-        request: impl FnOnce(&mut Held),
-        mut done: impl FnMut(&Held) -> bool,
-    ) -> Result<(), Lost> {
+    /// Makes a request, and waits until the condition that it returns is met.
+    async fn request_and_wait<F: Fn(&Held) -> bool>(&self, request: impl FnOnce(&mut Held) -> F) -> Result<(), Lost> {
         if self.is_forked() {
             return Err(self.lost_error(LossReason::Suspended, None));
         }
-        request(&mut self.holding.held());
+        let done = request(&mut self.holding.held());
         loop {
-            let changed = self.holding.changed();
+            let changed = self.holding.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if let Some(loss) = self.loss_reason() {
@@ -257,25 +254,13 @@ impl Guard {
             if done(&self.holding.held()) {
                 return Ok(());
             }
-            self.holding.wake();
+            self.holding.wake.notify_one();
             tokio::select! {
                 biased;
                 () = changed => {}
                 _ = self.lost() => {}
             }
         }
-    }
-
-    /// Returns the store that contains the lock's row.
-    #[cfg(feature = "dynamodb")]
-    pub(crate) fn store(&self) -> &dyn crate::Store {
-        &*self.core().store
-    }
-
-    /// Returns the condition that the lock's row meets while this guard holds the lock.
-    #[cfg(feature = "dynamodb")]
-    pub(crate) fn condition(&self) -> dynamo_lock_protocol::Condition {
-        self.holding.condition().clone()
     }
 
     /// Releases the lock, and waits for the result.
@@ -300,30 +285,29 @@ impl Guard {
             let _cancelled = done.send(result);
         });
         match end.await {
-            Err(_) | Ok(Ok(ReleaseEnd::Unknown)) => Err(ReleaseError::Unknown),
             Ok(Ok(ReleaseEnd::Released)) => Ok(()),
             Ok(Ok(ReleaseEnd::Lost(loss))) => Err(self.lost_error(loss, None).into()),
-            Ok(Ok(_)) => Err(ReleaseError::Unknown),
             Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(_)) | Err(_) => Err(ReleaseError::Unknown),
         }
     }
 
     fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
         self.released = true;
         // The guard must be invalid before the release is sent, because another client may acquire the lock then.
-        self.holding.end();
+        self.holding.ended.cancel();
         let _loss = self.loss_reason();
-        let core = self.core().clone();
-        let release = core.now(|now| Release::of(&self.holding.held(), now));
-        self.holding.stop().cancel();
-        let (timeout, holding) = (self.timeout, self.holding.clone());
-        core.clone().in_background(&self.runtime, async move {
-            let result = core.release(release, timeout).await;
+        let (holding, timeout) = (self.holding.clone(), self.timeout);
+        let release = holding.core.now(|now| Release::of(&holding.held(), now));
+        holding.stop.cancel();
+        let work = async move {
+            let result = holding.core.release(release, timeout).await;
             if matches!(result, Ok(ReleaseEnd::Released)) {
-                core.observer.event(Event::Released { name: holding.name(), token: holding.token() });
+                holding.core.observer.event(Event::Released { name: &holding.name, token: holding.token });
             }
             report(result);
-        });
+        };
+        self.holding.core.tasks.spawn_on(work, &self.runtime);
     }
 }
 

@@ -1,14 +1,11 @@
 //! Holds: locks for a fixed time.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{AcquireEnd, EXPIRY_PAD, FencingToken, Hold, Request};
+use dynamo_lock_protocol::{AcquireEnd, EXPIRY_PAD, Hold, Request};
 
 use crate::acquisition::{row_error, unanswered};
-use crate::core::Core;
-use crate::error::{AcquireError, HoldError, Lost};
-use crate::run::Run;
+use crate::{AcquireError, FencingToken, HoldError, Lost, core::Core, run::Run};
 
 impl Core {
     /// Acquires a lock for `duration`. If it is dropped, the lock is released in the background.
@@ -35,11 +32,11 @@ impl Core {
         match end {
             AcquireEnd::Acquired(held) => Ok(held.token()),
             AcquireEnd::Lost { token, reason } => {
-                Err(Lost { reason, name, token, output: None, last_error: run.last_error() }.into())
+                Err(Lost { reason, name, token, output: None, last_error: run.last_error.take() }.into())
             }
             AcquireEnd::Contended(holder) => Err(HoldError::Held { holder: Box::new(holder) }),
             AcquireEnd::RowError(error) => Err(row_error(&name, error).into()),
-            AcquireEnd::Unanswered => Err(AcquireError::Store(run.last_error().unwrap_or_else(unanswered)).into()),
+            AcquireEnd::Unanswered => Err(AcquireError::Store(run.last_error.take().unwrap_or_else(unanswered)).into()),
         }
     }
 }

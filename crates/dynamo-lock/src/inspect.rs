@@ -1,12 +1,10 @@
 //! [`Inspection`]: the state of a lock as seen by a client that does not hold it.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
-use dynamo_lock_protocol::{Evidence, Expiry, FencingToken, Holder, Row, RowError, RowState, ServiceDate, expiry};
+use dynamo_lock_protocol::{Evidence, Expiry, Row, RowState, ServiceDate, expiry};
 
-use crate::core::Core;
-use crate::sync::lock;
+use crate::{FencingToken, Holder, RowError, core::Core, sync::lock};
 
 /// State of a lock when its row was read, returned by [`Lock::inspect`](crate::Lock::inspect) and in a
 /// [`Listed`](crate::Listed) row.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Deadline, FencingToken, Held, HeldStep, Holder, Lease, LeaseId, LockName, LossReason, Machine,
-    Now, Op, OpKind, Outcome, RecordVersion, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step,
-    Timing, WaitMode, Watch, attr, held::Won, lease_end::ends, retry::Backoff, retry::RepeatedWrite,
-    takeover::Takeover, takeover::Waiter, takeover::token_floor, time::millis,
+    Body, ClockReading, Deadline, FencingToken, Held, HeldStep, Holder, Lease, LeaseId, LossReason, Machine, Now, Op,
+    OpKind, Outcome, RecordVersion, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step, Timing,
+    WaitMode, Watch, attr, held::Won, lease_end::ends, retry::Backoff, retry::RepeatedWrite, takeover::Takeover,
+    takeover::Waiter, takeover::token_floor, time::millis,
 };
 
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
@@ -92,16 +92,6 @@ impl Acquire {
     pub fn reading_first(mut self) -> Self {
         self.phase = Phase::Read;
         self
-    }
-
-    /// Returns the name of the lock.
-    pub fn name(&self) -> &LockName {
-        &self.request.name
-    }
-
-    /// Returns the maximum time for one try of a request.
-    pub fn attempt_timeout(&self) -> Duration {
-        self.request.timing.attempt_timeout()
     }
 
     /// Returns whether the lock is acquired, so that the next step is [`AcquireEnd::Acquired`] unless it is lost before.

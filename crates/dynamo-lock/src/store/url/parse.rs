@@ -1,11 +1,9 @@
 //! Parser and printer of store URLs. A general URL parser does not fit, because an ARN has colons and slashes in place
 //! of the host.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-use super::error::UrlError;
-use super::store_url::{DynamoDbUrl, StoreUrl};
+use super::{DynamoDbUrl, StoreUrl, UrlError};
 
 const DYNAMODB_KEYS: &str = "`region`, `endpoint`, `profile`, `partition_key` and `service_clock`";
 const NO_KEYS: &str = "none";
@@ -19,10 +17,7 @@ impl StoreUrl {
         if url.contains('#') {
             return Err(UrlError::Fragment);
         }
-        let (address, query) = match url.split_once('?') {
-            Some((address, query)) => (address, Some(query)),
-            None => (url, None),
-        };
+        let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
         if let Some(rest) = address.strip_prefix("sqlite:") {
             no_query(query)?;
             return sqlite(rest);
@@ -111,47 +106,36 @@ fn dynamodb(table: &str, query: Option<&str>) -> Result<DynamoDbUrl, UrlError> {
 }
 
 fn set(url: &mut DynamoDbUrl, key: &str, value: String) -> Result<(), UrlError> {
-    match key {
+    let (key, slot, is_valid, expected) = match key {
         "region" => {
-            let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            let is_valid = !value.is_empty() && value.chars().all(name);
-            set_once("region", &mut url.region, is_valid.then_some(value), "a Region's name, for example eu-central-1")
+            let in_region = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            let is_valid = !value.is_empty() && value.chars().all(in_region);
+            ("region", &mut url.region, is_valid, "a Region's name, for example eu-central-1")
         }
         "endpoint" => {
-            let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
-            if host.is_some_and(|host| host.contains('@')) {
+            let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://")).unwrap_or_default();
+            if host.contains('@') {
                 return Err(UrlError::Credentials);
             }
-            let clean = |host: &str| {
-                host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
-                    && !host.contains(|c: char| c.is_whitespace() || c.is_control())
-            };
-            let is_valid = host.is_some_and(clean);
-            set_once("endpoint", &mut url.endpoint, is_valid.then_some(value), "an http:// or https:// address")
+            let is_valid = host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+                && !host.contains(|c: char| c.is_whitespace() || c.is_control());
+            ("endpoint", &mut url.endpoint, is_valid, "an http:// or https:// address")
         }
         "profile" => {
             let is_valid = !value.is_empty() && !value.contains(char::is_control);
-            set_once("profile", &mut url.profile, is_valid.then_some(value), "a profile's name")
+            ("profile", &mut url.profile, is_valid, "a profile's name")
         }
         "partition_key" => {
             let is_valid = (1..=255).contains(&value.len());
-            set_once(
-                "partition_key",
-                &mut url.partition_key,
-                is_valid.then_some(value),
-                "an attribute's name of 1 to 255 bytes",
-            )
+            ("partition_key", &mut url.partition_key, is_valid, "an attribute's name of 1 to 255 bytes")
         }
         "service_clock" => {
-            let value = match value.as_str() {
-                "on" => Some(true),
-                "off" => Some(false),
-                _ => None,
-            };
-            set_once("service_clock", &mut url.service_clock, value, "`on` or `off`")
+            let on = matches!(&value[..], "on" | "off").then_some(value == "on");
+            return set_once("service_clock", &mut url.service_clock, on, "`on` or `off`");
         }
-        other => Err(unknown_key(other, DYNAMODB_KEYS)),
-    }
+        other => return Err(unknown_key(other, DYNAMODB_KEYS)),
+    };
+    set_once(key, slot, is_valid.then_some(value), expected)
 }
 
 fn set_once<T>(
@@ -169,12 +153,7 @@ fn set_once<T>(
 
 /// Returns whether the text is the name or ARN of a table.
 fn is_table(table: &str) -> bool {
-    let name = if table.starts_with("arn:") {
-        let Some(name) = arn(table).map(|(_, name)| name) else { return false };
-        name
-    } else {
-        table
-    };
+    let name = if table.starts_with("arn:") { arn(table).map_or("", |(_, name)| name) } else { table };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (3..=255).contains(&name.len()) && name.chars().all(allowed)
 }
