@@ -23,18 +23,12 @@ const POLLS_LIMIT: Duration = Duration::from_secs(120);
 
 /// Options of [`DynamoDb::create_table`]. By default the table is billed per request, and DynamoDB deletes the rows of
 /// locks that have been idle for a week or more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TableOptions {
     provisioned: Option<(u32, u32)>,
-    ttl: bool,
+    keeps_idle_rows: bool,
     tags: Vec<(String, String)>,
     deletion_protection: bool,
-}
-
-impl Default for TableOptions {
-    fn default() -> Self {
-        Self { provisioned: None, ttl: true, tags: Vec::new(), deletion_protection: false }
-    }
 }
 
 impl TableOptions {
@@ -48,7 +42,7 @@ impl TableOptions {
     /// Sets whether DynamoDB deletes idle rows by their attribute `ttl`. Default: yes.
     #[must_use]
     pub fn ttl(mut self, on: bool) -> Self {
-        self.ttl = on;
+        self.keeps_idle_rows = !on;
         self
     }
 
@@ -177,7 +171,7 @@ impl DynamoDb {
             Err(error) => return Err(self.request(Action::CREATE_TABLE).error(error).into()),
         }
         self.wait_until(|status| status == Some(&TableStatus::Active)).await?;
-        if options.ttl { self.enable_ttl().await } else { Ok(()) }
+        if options.keeps_idle_rows { Ok(()) } else { self.enable_ttl().await }
     }
 
     /// Deletes the table with all its locks, and waits until it has disappeared. In a new table with the same name,
@@ -306,18 +300,13 @@ impl DynamoDb {
             loop {
                 match self.describe().await {
                     Ok(table) if reached(table.as_ref().and_then(TableDescription::table_status)) => return Ok(()),
-                    Ok(_) => {}
-                    Err(error) if error.is_retryable() => {}
-                    Err(error) => return Err(error.into()),
+                    Err(error) if !error.is_retryable() => return Err(error.into()),
+                    _ => SystemClock.sleep(POLL).await,
                 }
-                SystemClock.sleep(POLL).await;
             }
         };
-        tokio::select! {
-            biased;
-            end = looks => end,
-            () = SystemClock.sleep(POLLS_LIMIT) => Err(TableError::NotYet { table: self.table.to_string() }),
-        }
+        let not_yet = || Err(TableError::NotYet { table: self.table.to_string() });
+        SystemClock.timeout(POLLS_LIMIT, looks).await.unwrap_or_else(not_yet)
     }
 }
 

@@ -18,19 +18,24 @@ impl StoreUrl {
             return Err(UrlError::Fragment);
         }
         let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
-        if let Some(rest) = address.strip_prefix("sqlite:") {
-            no_query(query)?;
-            return sqlite(rest);
-        }
-        if let Some(rest) = address.strip_prefix("memory:") {
-            no_query(query)?;
-            return if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) };
-        }
-        match address.strip_prefix("dynamodb://") {
-            Some(table) => dynamodb(table, query).map(StoreUrl::DynamoDb),
-            // The scheme is known, but the slashes and the table are missing.
-            None if address.starts_with("dynamodb:") => Err(UrlError::NoTable),
-            None => Err(UrlError::UnknownScheme { found: scheme(address) }),
+        match address.split_once(':') {
+            Some(("sqlite", rest)) => {
+                no_query(query)?;
+                sqlite(rest)
+            }
+            Some(("memory", rest)) => {
+                no_query(query)?;
+                if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) }
+            }
+            Some(("dynamodb", rest)) => {
+                let table = rest.strip_prefix("//").ok_or(UrlError::NoTable)?;
+                dynamodb(table, query).map(StoreUrl::DynamoDb)
+            }
+            // The error names the scheme without the text that follows it.
+            Some((scheme, _)) => {
+                Err(UrlError::UnknownScheme { found: format!("{}:", scheme.chars().take(32).collect::<String>()) })
+            }
+            None => Err(UrlError::UnknownScheme { found: "no scheme".to_owned() }),
         }
     }
 }
@@ -40,14 +45,6 @@ impl DynamoDbUrl {
     #[cfg(feature = "dynamodb")]
     pub(crate) fn named_region(&self) -> Option<&str> {
         self.region.as_deref().or_else(|| arn_region(&self.table))
-    }
-}
-
-/// Returns the unknown scheme of a URL, without the text that follows it.
-fn scheme(address: &str) -> String {
-    match address.split_once(':') {
-        Some((scheme, _)) => format!("{}:", scheme.chars().take(32).collect::<String>()),
-        None => "no scheme".to_owned(),
     }
 }
 
@@ -195,39 +192,27 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory:"),
-            Self::Sqlite { path } => {
-                f.write_str("sqlite://")?;
-                escape(path.as_os_str().as_encoded_bytes(), f)
-            }
+            Self::Sqlite { path } => write!(f, "sqlite://{}", escape(path.as_os_str().as_encoded_bytes())),
             Self::DynamoDb(url) => {
-                write!(f, "dynamodb://")?;
-                escape(url.table.as_bytes(), f)?;
-                let clock = url.service_clock.map(|on| if on { "on" } else { "off" });
                 let query = [
                     ("region", url.region.as_deref()),
                     ("endpoint", url.endpoint.as_deref()),
                     ("profile", url.profile.as_deref()),
                     ("partition_key", url.partition_key.as_deref()),
-                    ("service_clock", clock),
+                    ("service_clock", url.service_clock.map(|on| if on { "on" } else { "off" })),
                 ];
-                let pairs = query.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
-                for (at, (key, value)) in pairs.enumerate() {
-                    write!(f, "{}{key}=", if at == 0 { '?' } else { '&' })?;
-                    escape(value.as_bytes(), f)?;
-                }
-                Ok(())
+                let pairs = query.into_iter().filter_map(|(key, value)| Some((key, escape(value?.as_bytes()))));
+                let pairs: Vec<_> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+                let mark = if pairs.is_empty() { "" } else { "?" };
+                write!(f, "dynamodb://{}{mark}{}", escape(url.table.as_bytes()), pairs.join("&"))
             }
         }
     }
 }
 
-fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
-            write!(f, "{}", byte as char)?;
-        } else {
-            write!(f, "%{byte:02X}")?;
-        }
-    }
-    Ok(())
+/// Encodes bytes other than unreserved characters, slashes and colons as percent escapes.
+fn escape(bytes: &[u8]) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte);
+    let escaped = |byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    bytes.iter().copied().map(escaped).collect()
 }
