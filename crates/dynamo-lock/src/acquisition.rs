@@ -30,7 +30,10 @@ impl Core {
             }
             Some(AcquireEnd::Contended(holder)) => Ok(TryAcquire::Held(holder)),
             Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),
-            Some(AcquireEnd::Unanswered) => Err(run.last_error.take().unwrap_or_else(unanswered).into()),
+            // Only a hold is lost before it is reported.
+            Some(AcquireEnd::Unanswered | AcquireEnd::Lost { .. }) => {
+                Err(run.last_error.take().unwrap_or_else(unanswered).into())
+            }
             None => {
                 let holder = run.machine.watch().map(|watch| watch.holder().clone());
                 let waited = run.waited(began);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Entropy, Liveness, Now, Op, Outcome, ReceivedAt, Row, SentAt, ServiceClock, ServiceDate, Timing, attr,
+    ClockReading, Entropy, Liveness, Now, Op, Outcome, ReceivedAt, Row, SentAt, ServiceClock, ServiceDate, Timing, attr,
 };
 use tokio_util::task::TaskTracker;
 
@@ -53,9 +53,11 @@ pub(crate) struct Reply {
 impl Core {
     /// Calls `f` with the present time and fresh random bits.
     pub(crate) fn now<T>(&self, f: impl FnOnce(&Now<'_>) -> T) -> T {
-        let entropy =
-            Entropy { version: self.random.bits(), lease_id: self.random.bits(), jitter: self.random.bits() as u64 };
+        let at = self.clock.now();
+        let bits = || distinct_bits(self.random.bits(), at);
+        let entropy = Entropy { version: bits(), lease_id: bits(), jitter: bits() as u64 };
         let service = self.service.as_ref().map(lock);
+        // The time is read after the wait for the mutex.
         f(&Now { at: self.clock.now(), service: service.as_deref(), entropy })
     }
 
@@ -125,6 +127,17 @@ impl Reply {
     pub(crate) fn outcome_for_holder(&self) -> Outcome {
         self.outcome.clone().unwrap_or(Outcome::Throttled)
     }
+}
+
+/// Returns random bits that differ from those of a copy of this host, unless both clocks of the copy show the same time.
+///
+/// Virtual machines that were resumed from one snapshot get the same random bits from their kernels for a while (A6).
+fn distinct_bits(random: u128, at: ClockReading) -> u128 {
+    // Multiplication by an odd number is a bijection, so a difference of one clock is a difference of the result.
+    let spread = |clock: u64, odd: u128| u128::from(clock).wrapping_mul(odd);
+    random
+        ^ spread(at.raw_ns, 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+        ^ spread(at.wall_ms, 0xD1B5_4A32_D192_ED03_AEF1_7502_B3C5_4B6D)
 }
 
 fn timed_out(timeout: Duration) -> StoreError {

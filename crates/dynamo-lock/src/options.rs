@@ -151,6 +151,7 @@ impl LockOptions {
 pub enum TryAcquire {
     /// The lock was acquired.
     Acquired(Guard),
-    /// Another client holds the lock. The holder was read by the same request.
+    /// Another client holds the lock. The holder was read by the same request. Its fields are `None` if other clients
+    /// acquired and released the lock faster than this one.
     Held(Holder),
 }

@@ -7,6 +7,8 @@ use dynamo_lock_protocol::ClockReading;
 
 /// Longest time between two clock readings (R4). We need it because timers do not count a suspension of the host.
 pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// Time between two rounds of SIGKILL. Processes may have been forked during the last round.
+pub const KILL_INTERVAL: Duration = Duration::from_millis(10);
 /// Shortest time before the end of a grant at which SIGKILL is sent.
 const KILL_RESERVE_MIN: Duration = Duration::from_millis(100);
 

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::base64;
-use dynamo_lock_protocol::{Number, Row, Value};
 use serde_json::{Value as Json, json};
+
+use crate::store::{Number, Row, Value};
 
 /// Returns the row of an item, without the key.
 pub(super) fn row(mut item: HashMap<String, AttributeValue>, key: &str) -> Row {
