@@ -1,8 +1,10 @@
 'use strict';
 // Promises over the messages of the addon: each call has a number, and its result arrives once under that number.
 
+// From the module, because test environments such as jsdom replace the global timers.
+const { setInterval } = require('timers');
 const { NativeClient } = require('./native');
-const { onAbort } = require('./abort');
+const { abortReason, onAbort } = require('./abort');
 const { ArgumentError } = require('./errors');
 const { toError } = require('./decode');
 
@@ -50,7 +52,7 @@ class Connection {
    * began.
    */
   call(method, args, signal) {
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return Promise.reject(abortReason(signal));
     const id = this.#next;
     this.#next = (id + 1) % 2 ** 32;
     return new Promise((resolve, reject) => {
@@ -105,7 +107,7 @@ class Connection {
       // process alive until that is done.
       if (value?.guard !== undefined) this.#native.forget(value.guard);
       this.call('close', {}).catch(() => {});
-      reject(signal.reason);
+      reject(abortReason(signal));
     } else if (failure) reject(this.#toError(failure));
     else resolve(value);
   }

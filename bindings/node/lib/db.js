@@ -3,6 +3,7 @@
 // except that binary values are buffers. The first result, rejection or exception is the response; later ones are
 // ignored.
 
+const { isDate, isUint8Array } = require('util').types;
 const { ArgumentError } = require('./errors');
 
 /**
@@ -145,9 +146,9 @@ function toSdk(operation, params) {
 /** Converts a response of `db` to the wire format. */
 function toWire(data) {
   return convert(data, (key, value) => {
-    if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+    if (isUint8Array(value)) return Buffer.from(value).toString('base64');
     if (key === 'N' && typeof value === 'number') return String(value); // only mocks return numbers
-    if (value instanceof Date) return value.getTime() / 1000;
+    if (isDate(value)) return value.getTime() / 1000;
     return key === '$metadata' ? null : undefined;
   });
 }

@@ -1,5 +1,6 @@
 'use strict';
 
+const { newAbortController } = require('./abort');
 const { StoreError, LockLostError } = require('./errors');
 const { toToken } = require('./decode');
 
@@ -29,7 +30,7 @@ class HeldLock {
   /** Signal that is aborted when the lock is lost, with a LockLostError as its reason. */
   get signal() {
     if (!this.#controller) {
-      this.#controller = new AbortController();
+      this.#controller = newAbortController();
       if (this.#lost) this.#controller.abort(this.#lost);
     }
     return this.#controller.signal;

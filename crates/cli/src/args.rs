@@ -1,12 +1,9 @@
 //! The command line as typed.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
-use clap::error::ContextKind;
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, error::ContextKind};
 use dynamo_lock::FencingToken;
 use dynamo_lock_protocol::HOLD_MAX;
 
@@ -262,42 +259,40 @@ fn flock_flag(flag: &str) -> Option<&'static str> {
 }
 
 /// Parses a duration: seconds with or without a fraction, as in flock(1), or units such as `1m30s`.
-fn duration(text: &str) -> Result<Duration, String> {
+fn duration(text: &str) -> Result<Duration, &'static str> {
     let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
     let parsed = if plain {
         text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
     } else {
         humantime::parse_duration(text).ok()
     };
-    parsed.ok_or_else(|| "expected seconds such as 90 or 0.5, or units such as 1m30s or 250ms".to_owned())
+    parsed.ok_or("expected seconds such as 90 or 0.5, or units such as 1m30s or 250ms")
 }
 
-fn hold(text: &str) -> Result<Duration, String> {
-    let in_range = |length: &Duration| (Duration::from_secs(1)..=HOLD_MAX).contains(length);
-    Some(duration(text)?).filter(in_range).ok_or_else(|| "a hold is from 1 s to 30 days".to_owned())
+fn hold(text: &str) -> Result<Duration, &'static str> {
+    let length = duration(text)?;
+    let is_in_range = (Duration::from_secs(1)..=HOLD_MAX).contains(&length);
+    is_in_range.then_some(length).ok_or("a hold is from 1 s to 30 days")
 }
 
-fn at_least(text: &str) -> Result<Duration, String> {
-    Some(duration(text)?)
-        .filter(|least| *least <= HOLD_MAX)
-        .ok_or_else(|| "a lock is kept for at most 30 days".to_owned())
+fn at_least(text: &str) -> Result<Duration, &'static str> {
+    let length = duration(text)?;
+    (length <= HOLD_MAX).then_some(length).ok_or("a lock is kept for at most 30 days")
 }
 
-fn code(text: &str) -> Result<u8, String> {
-    text.parse().map_err(|_| "an exit code is from 0 to 255".to_owned())
+fn code(text: &str) -> Result<u8, &'static str> {
+    text.parse().map_err(|_| "an exit code is from 0 to 255")
 }
 
-fn token(text: &str) -> Result<FencingToken, String> {
-    let token = text.parse().ok().filter(|token| *token <= FencingToken::MAX.get());
-    token
-        .map(FencingToken::new)
-        .ok_or_else(|| "a token is a whole number below 2^53; run `dynamo-lock show NAME` to find it".to_owned())
+fn token(text: &str) -> Result<FencingToken, &'static str> {
+    let token = text.parse().ok().filter(|token| *token <= FencingToken::MAX.get()).map(FencingToken::new);
+    token.ok_or("a token is a whole number below 2^53; run `dynamo-lock show NAME` to find it")
 }
 
-fn units(text: &str) -> Result<(u32, u32), String> {
+fn units(text: &str) -> Result<(u32, u32), &'static str> {
     let unit = |text: &str| text.trim().parse().ok().filter(|units| *units > 0);
     let both = text.split_once(',').and_then(|(read, write)| Some((unit(read)?, unit(write)?)));
-    both.ok_or_else(|| "expected read and write units such as 1,1".to_owned())
+    both.ok_or("expected read and write units such as 1,1")
 }
 
 #[cfg(test)]

@@ -2,11 +2,9 @@
 //!
 //! The functions are pure: they depend on the arguments and the environment that they are given, and on nothing else.
 
-use std::ffi::OsString;
-use std::time::Duration;
+use std::{ffi::OsString, time::Duration};
 
-use dynamo_lock::LockName;
-use dynamo_lock::store::StoreUrl;
+use dynamo_lock::{LockName, store::StoreUrl};
 
 use crate::args::{RunArgs, StoreArgs};
 use crate::env::{self, EnclosingRun};
@@ -19,9 +17,10 @@ const DEFAULT_GRACE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct RunTask {
     pub name: LockName,
-    pub program: OsString,
-    pub arguments: Vec<OsString>,
-    pub wait_mode: WaitMode,
+    /// Command with its arguments.
+    pub argv: Vec<OsString>,
+    /// Longest wait for a held lock: zero for no wait, `None` for no limit.
+    pub wait_limit: Option<Duration>,
     /// Exit code if the lock is not acquired.
     pub conflict_code: u8,
     pub lease: Duration,
@@ -36,33 +35,14 @@ pub struct RunTask {
     pub enclosing_runs: Vec<EnclosingRun>,
 }
 
-/// Time for which `run` waits for a held lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitMode {
-    None,
-    AtMost(Duration),
-    Unlimited,
-}
-
 /// Returns the task that these arguments describe in this environment.
 pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<RunTask, Failure> {
-    let (program, arguments) = match run.command {
+    let argv = match run.command {
         Some(line) => {
             let shell = env("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".to_owned());
-            (shell.into(), vec!["-c".into(), line])
+            vec![shell.into(), "-c".into(), line]
         }
-        None => {
-            let mut argv = run.argv.into_iter();
-            let program =
-                argv.next().ok_or_else(|| Failure::usage("no command was given; name one, or use -c LINE"))?;
-            (program, argv.collect())
-        }
-    };
-    let wait_mode = match run.wait {
-        Some(limit) if limit.is_zero() => WaitMode::None,
-        Some(limit) => WaitMode::AtMost(limit),
-        None if run.nonblock || run.skip => WaitMode::None,
-        None => WaitMode::Unlimited,
+        None => run.argv,
     };
     // The last quarter of the longest hold is reserved for ending the command.
     if run.max_hold.zip(run.at_least).is_some_and(|(most, least)| least > most / 4 * 3) {
@@ -80,9 +60,8 @@ pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<Ru
     }
     Ok(RunTask {
         name: LockName::new(run.name).map_err(Failure::usage)?,
-        program,
-        arguments,
-        wait_mode,
+        argv,
+        wait_limit: run.wait.or((run.nonblock || run.skip).then_some(Duration::ZERO)),
         conflict_code: if run.skip { 0 } else { run.conflict_exit_code.unwrap_or(NOT_ACQUIRED) },
         lease: run.lease,
         grace,
@@ -100,45 +79,35 @@ pub fn user(env: impl Fn(&str) -> Option<String>) -> String {
     env("USER").filter(fits).or_else(|| env("LOGNAME").filter(fits)).unwrap_or_else(|| "dynamo-lock".to_owned())
 }
 
-/// Returns the store to use, `None` for the embedded store of this user on this machine. Flags take precedence over the environment, and the environment over the default.
+/// Returns the store to use, `None` for the embedded store of this user on this machine. Flags take precedence over the
+/// environment, and the environment over the default.
 pub fn choose_store(args: &StoreArgs, env: Option<String>) -> Result<Option<StoreUrl>, Failure> {
     let url = match (&args.store, &args.table, env.filter(|url| !url.is_empty())) {
-        (Some(url), _, _) => StoreUrl::parse(url).map_err(Failure::usage)?,
-        (None, Some(table), _) => StoreUrl::parse(&format!("dynamodb://{table}")).map_err(Failure::usage)?,
-        (None, None, Some(url)) => StoreUrl::parse(&url).map_err(|error| {
+        (Some(url), _, _) => Some(StoreUrl::parse(url).map_err(Failure::usage)?),
+        (None, Some(table), _) => Some(StoreUrl::parse(&format!("dynamodb://{table}")).map_err(Failure::usage)?),
+        (None, None, Some(url)) => Some(StoreUrl::parse(&url).map_err(|error| {
             Failure::configuration(format!("cannot use the environment variable {}: {error}", env::STORE))
-        })?,
-        (None, None, None) if has_table_flags(args) => return Err(no_table()),
-        (None, None, None) => return Ok(None),
+        })?),
+        (None, None, None) => None,
     };
-    let url = apply_table_flags(url, args)?;
-    if url == StoreUrl::Memory {
-        return Err(Failure::usage(
+    let has_table_flags = args.region.is_some() || args.profile.is_some() || args.endpoint_url.is_some();
+    match url {
+        Some(StoreUrl::DynamoDb(mut table)) if has_table_flags => {
+            table.region = args.region.clone().or(table.region);
+            table.profile = args.profile.clone().or(table.profile);
+            table.endpoint = args.endpoint_url.clone().or(table.endpoint);
+            // The URL is parsed again, so that the rules for URLs apply to flags as well.
+            StoreUrl::parse(&StoreUrl::DynamoDb(table).to_string()).map(Some).map_err(Failure::usage)
+        }
+        _ if has_table_flags => Err(Failure::usage(
+            "--region, --profile and --endpoint-url apply only to a DynamoDB table: name one with --table",
+        )),
+        Some(StoreUrl::Memory) => Err(Failure::usage(
             "cannot use the store `memory:`: it ends with its process, so its locks exclude no other process; \
              name a file or a table",
-        ));
+        )),
+        url => Ok(url),
     }
-    Ok(Some(url))
-}
-
-fn has_table_flags(args: &StoreArgs) -> bool {
-    args.region.is_some() || args.profile.is_some() || args.endpoint_url.is_some()
-}
-
-fn apply_table_flags(url: StoreUrl, args: &StoreArgs) -> Result<StoreUrl, Failure> {
-    if !has_table_flags(args) {
-        return Ok(url);
-    }
-    let StoreUrl::DynamoDb(mut table) = url else { return Err(no_table()) };
-    table.region = args.region.clone().or(table.region);
-    table.profile = args.profile.clone().or(table.profile);
-    table.endpoint = args.endpoint_url.clone().or(table.endpoint);
-    // The URL is parsed again, so that the rules for URLs apply to flags as well.
-    StoreUrl::parse(&StoreUrl::DynamoDb(table).to_string()).map_err(Failure::usage)
-}
-
-fn no_table() -> Failure {
-    Failure::usage("--region, --profile and --endpoint-url apply only to a DynamoDB table: name one with --table")
 }
 
 #[cfg(test)]

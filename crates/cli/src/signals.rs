@@ -1,24 +1,19 @@
 //! Signals that the wrapper and its supervisor receive.
 //!
 //! The wrapper ([`Signals`]) passes signals on to the command, or ends its wait. The supervisor ([`SupervisorSignals`])
-//! only notes which signals the terminal has sent to the whole process group. They are not sent again to the processes
-//! of the group.
+//! only notes which signals the terminal has sent to the whole process group. Signals are sent to the command and its
+//! descendants in `supervisor/forwarding.rs`.
 //!
 //! A signal that was ignored when this process was started, as by `nohup`, stays ignored. A handler would undo that for
 //! the command too.
 
-use std::future::poll_fn;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
-use std::task::Poll;
+use std::{future::poll_fn, io, os::unix::net::UnixStream, task::Poll};
 
 use nix::sys::signal::Signal::{
     self, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
 };
-use signal_hook::iterator::backend::SignalDelivery;
-use signal_hook::iterator::exfiltrator::WithOrigin;
-use signal_hook::low_level::siginfo::Cause;
+use signal_hook::{iterator::backend::SignalDelivery, iterator::exfiltrator::WithOrigin, low_level::siginfo::Cause};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use crate::{failure::Failure, sys};
@@ -48,9 +43,7 @@ impl Signals {
     /// Starts to receive TERM, INT, HUP, QUIT, USR1 and USR2.
     pub fn listen() -> Result<Self, Failure> {
         let mut signals = Self { streams: Vec::new() };
-        for signal in [SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP, SIGQUIT] {
-            signals.add(signal)?;
-        }
+        [SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP, SIGQUIT].into_iter().try_for_each(|one| signals.add(one))?;
         Ok(signals)
     }
 

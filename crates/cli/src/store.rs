@@ -15,7 +15,8 @@ pub struct OpenStore {
     pub url: String,
 }
 
-/// Opens the store, or the default store without a URL. The default store is created on first use, and a message then reports that.
+/// Opens the store, or the default store without a URL. The default store is created on first use, and a message then
+/// reports that.
 pub async fn open(url: Option<StoreUrl>) -> Result<OpenStore, Failure> {
     let store = match &url {
         Some(url) => url.open().await?,

@@ -6,12 +6,9 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction, signal};
-use nix::sys::wait::WaitPidFlag;
-use nix::unistd::Pid;
+use nix::{errno::Errno, libc, sys::wait::WaitPidFlag, unistd::Pid};
 
 /// Prepares a command to start with exactly these signals blocked, and only if `in_time` returns `true` in the child.
 ///

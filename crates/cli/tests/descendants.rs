@@ -13,12 +13,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use dynamo_lock::Client;
-use dynamo_lock::store::StoreUrl;
+use dynamo_lock::{Client, store::StoreUrl};
 use support::proxy::{Fault, Proxy};
-use support::terminal::Terminal;
 use support::watcher::{MARK, SCAN_INTERVAL, Watcher};
-use support::{Fixture, parent, server_url, state, try_send, wait_until};
+use support::{Fixture, parent, server_url, state, terminal::Terminal, try_send, wait_until};
 
 /// Lease of the runs.
 const LEASE: Duration = Duration::from_secs(2);

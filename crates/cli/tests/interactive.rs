@@ -6,15 +6,12 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
-use std::time::Duration;
+use std::{os::fd::AsRawFd as _, os::unix::net::UnixStream, time::Duration};
 
 use dynamo_lock::simulation::{Clock as _, ClockReading, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use support::terminal::Terminal;
-use support::{Fixture, PROGRAM, Running, is_stopped, send, state, wait_until};
+use support::{Fixture, PROGRAM, Running, is_stopped, send, state, terminal::Terminal, wait_until};
 
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";

@@ -6,8 +6,7 @@
 mod support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use support::{Finished, Fixture, Running, server_url, wait_until};
 

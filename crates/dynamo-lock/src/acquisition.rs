@@ -1,43 +1,41 @@
 //! Acquisition of a lock for a guard.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{Acquire, AcquireEnd, Held, Holder, LockName, RowError};
+use dynamo_lock_protocol::{Acquire, AcquireEnd, Machine, Request};
 
-use crate::core::Core;
-use crate::error::AcquireError;
-use crate::run::Run;
-use crate::store::{StoreError, StoreErrorKind};
-
-/// Result of an acquisition.
-pub(crate) enum Acquired {
-    Held(Box<Held>),
-    Contended(Holder),
-}
+use crate::{
+    AcquireError, Event, Guard, LockName, RowError, StoreError, StoreErrorKind, TryAcquire, core::Core, run::Run,
+};
 
 impl Core {
-    /// Acquires a lock, or returns its holder if the machine does not wait. With a `limit` it waits at most that long.
+    /// Acquires a lock, or returns its holder if the request does not wait. With a `limit` it waits at most that long.
     ///
     /// If it is dropped, the background waits for the write in flight and gives back what it may have acquired.
     pub(crate) async fn acquire(
         self: &Arc<Self>,
-        machine: Acquire,
+        request: Request,
         limit: Option<Duration>,
-    ) -> Result<Acquired, AcquireError> {
-        let (name, timeout) = (machine.name().clone(), machine.attempt_timeout());
+    ) -> Result<TryAcquire, AcquireError> {
+        let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
+        let machine = Acquire::new(request, self.watches.get(&name));
         let mut run = Run::new(self, &name, machine, timeout);
         let began = self.clock.now();
         match run.complete_within(limit).await? {
             Some(AcquireEnd::Acquired(held)) => {
                 self.watches.remove(&name);
-                Ok(Acquired::Held(held))
+                let waited = self.clock.now().holder_elapsed_since(began);
+                self.observer.event(Event::Acquired { name: &name, token: held.token(), waited });
+                Ok(TryAcquire::Acquired(Guard::new(self.clone(), *held)))
             }
-            Some(AcquireEnd::Contended(holder)) => Ok(Acquired::Contended(holder)),
+            Some(AcquireEnd::Contended(holder)) => Ok(TryAcquire::Held(holder)),
             Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),
-            Some(AcquireEnd::Unanswered) => Err(run.last_error().unwrap_or_else(unanswered).into()),
+            // Only a hold is lost before it is reported.
+            Some(AcquireEnd::Unanswered | AcquireEnd::Lost { .. }) => {
+                Err(run.last_error.take().unwrap_or_else(unanswered).into())
+            }
             None => {
-                let holder = run.machine().watch().map(|watch| watch.holder().clone());
+                let holder = run.machine.watch().map(|watch| watch.holder().clone());
                 let waited = run.waited(began);
                 run.give_back().await;
                 Err(AcquireError::TimedOut { holder, waited })

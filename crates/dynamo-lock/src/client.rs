@@ -1,32 +1,26 @@
 //! [`Client`]: a store, plus the owner label and the timings of the locks that it makes.
 
-use std::collections::VecDeque;
-use std::fmt;
-use std::ops::RangeInclusive;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::{collections::VecDeque, fmt, ops::RangeInclusive, path::Path, pin::Pin, time::Duration};
 
-use dynamo_lock_protocol::{ConfigError, LockName, NameError, OWNER_MAX, RowError, ServiceClock, Timing};
+use dynamo_lock_protocol::{OWNER_MAX, ServiceClock, Timing};
 use futures_core::Stream;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Random, SystemClock, SystemRandom};
-use crate::core::Core;
-use crate::inspect::Inspection;
-use crate::lock::Lock;
-use crate::observer::{Observer, Tracing};
-use crate::store::{Answer, BoxFuture, IntoStore, Page, Store, StoreError};
-use crate::watch_cache::WatchCache;
+use crate::store::{Answer, BoxFuture, IntoStore, Page};
+use crate::{
+    ConfigError, Inspection, Lock, LockName, NameError, Observer, RowError, Store, StoreError, core::Core,
+    observer::Tracing, watch_cache::WatchCache,
+};
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 
 /// Factory of [`Lock`]s on one store.
 ///
 /// Create one client per process and clone it: clones are cheap and share their state. A client remembers the locks
-/// that it has seen held, so that several short attempts to acquire a lock add up to one long observation of its
-/// holder.
+/// that it has seen held, so that several short acquisitions add up to one long observation of the holder.
 ///
 /// Creating a client and its locks needs no runtime. Acquiring, releasing and reading need a tokio runtime with time
 /// enabled, and panic without one.
@@ -263,20 +257,16 @@ impl ClientBuilder {
 
 fn program() -> String {
     let path = std::env::args_os().next().unwrap_or_default();
-    let name = std::path::Path::new(&path).file_stem().map(|name| name.to_string_lossy().into_owned());
-    let mut name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "dynamo-lock".to_owned());
-    while name.len() > OWNER_MAX {
-        name.pop();
-    }
-    name
+    let name = Path::new(&path).file_stem().unwrap_or_default().to_string_lossy();
+    let name = if name.is_empty() { "dynamo-lock" } else { &*name };
+    name[..name.floor_char_boundary(OWNER_MAX)].to_owned()
 }
 
 #[cfg(unix)]
 fn host() -> String {
     let name = nix::unistd::gethostname().unwrap_or_default();
-    let mut name = name.to_string_lossy().into_owned();
-    name.truncate(name.char_indices().map(|(at, _)| at).find(|at| *at >= 64).unwrap_or(name.len()));
-    name
+    let name = name.to_string_lossy();
+    name[..name.floor_char_boundary(64)].to_owned()
 }
 
 #[cfg(not(unix))]
@@ -330,18 +320,10 @@ impl Stream for List {
             let flight = self.flight.get_or_insert_with(|| Box::pin(async move { core.list(after.as_deref()).await }));
             let Poll::Ready(answer) = flight.as_mut().poll(cx) else { return Poll::Pending };
             self.flight = None;
-            match answer.result {
-                Err(error) => return Poll::Ready(Some(Err(error))),
-                Ok(page) => {
-                    self.next = page.next.map(Some);
-                    let core = self.core.clone();
-                    let listed = page
-                        .rows
-                        .into_iter()
-                        .map(|(name, row)| Listed { inspection: core.inspection(Some(&row), answer.date), name });
-                    self.page = listed.collect();
-                }
-            }
+            let page = answer.result?;
+            self.next = page.next.map(Some);
+            let inspect = |(name, row)| Listed { name, inspection: self.core.inspection(Some(&row), answer.date) };
+            self.page = page.rows.into_iter().map(inspect).collect();
         }
     }
 }

@@ -51,6 +51,18 @@ impl Clock for SystemClock {
     }
 }
 
+#[cfg(any(feature = "conformance", feature = "dynamodb"))]
+impl SystemClock {
+    /// Waits for a future. Returns `None` if it takes longer than `limit`.
+    pub(crate) async fn timeout<T>(self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = future => Some(done),
+            () = self.sleep(limit) => None,
+        }
+    }
+}
+
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn lease_clocks() -> (u64, u64) {
     (read(ClockId::CLOCK_BOOTTIME), read(ClockId::CLOCK_MONOTONIC_RAW))

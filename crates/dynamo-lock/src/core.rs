@@ -1,21 +1,17 @@
 //! State that all handles of a client share, and single requests to the store.
 
 use std::fmt;
-use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Entropy, Liveness, LockName, Now, Op, Outcome, ReceivedAt, Row, SentAt, ServiceClock, ServiceDate, Timing, attr,
+    ClockReading, Entropy, Liveness, Now, Op, Outcome, ReceivedAt, Row, SentAt, ServiceClock, ServiceDate, Timing, attr,
 };
-use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Random};
-use crate::observer::{Event, Observer};
-use crate::store::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind};
-use crate::sync::lock;
-use crate::watch_cache::WatchCache;
+use crate::store::{Answer, BoxFuture, Consistency, Page};
+use crate::{Event, LockName, Observer, Store, StoreError, StoreErrorKind, sync::lock, watch_cache::WatchCache};
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -34,7 +30,7 @@ pub(crate) struct Core {
     /// Service time as bounded by the dates of responses. `None` if the store has no service clock.
     pub(crate) service: Option<Mutex<ServiceClock>>,
     pub(crate) watches: WatchCache,
-    /// Releases and clean-ups in the background.
+    /// Releases and clean-ups in the background, which run to their end independently of their callers.
     pub(crate) tasks: TaskTracker,
 }
 
@@ -44,7 +40,7 @@ impl fmt::Debug for Core {
     }
 }
 
-/// Response to one try of a write, with its times.
+/// Response to one attempt of a write, with its times.
 pub(crate) struct Reply {
     pub(crate) sent_at: SentAt,
     /// Outcome of the write, or the error with which the store refused it.
@@ -57,9 +53,11 @@ pub(crate) struct Reply {
 impl Core {
     /// Calls `f` with the present time and fresh random bits.
     pub(crate) fn now<T>(&self, f: impl FnOnce(&Now<'_>) -> T) -> T {
-        let entropy =
-            Entropy { version: self.random.bits(), lease_id: self.random.bits(), jitter: self.random.bits() as u64 };
+        let at = self.clock.now();
+        let bits = || distinct_bits(self.random.bits(), at);
+        let entropy = Entropy { version: bits(), lease_id: bits(), jitter: bits() as u64 };
         let service = self.service.as_ref().map(lock);
+        // The time is read after the wait for the mutex.
         f(&Now { at: self.clock.now(), service: service.as_deref(), entropy })
     }
 
@@ -76,13 +74,10 @@ impl Core {
             answer = request => answer,
             () = self.pause(timeout) => Err(timed_out(timeout)).into(),
         };
-        match &self.service {
-            None => answer.date = None,
-            Some(service) => {
-                if let Some(date) = answer.date {
-                    lock(service).observe(date, sent_at, ReceivedAt(self.clock.now())); // R2: after the response
-                }
-            }
+        match (&self.service, answer.date) {
+            // R2: after the response
+            (Some(service), Some(date)) => lock(service).observe(date, sent_at, ReceivedAt(self.clock.now())),
+            _ => answer.date = None,
         }
         (sent_at, answer)
     }
@@ -102,7 +97,7 @@ impl Core {
         self.request(self.timing.attempt_timeout(), self.store.list(after)).await.1
     }
 
-    /// Sends one try of a write. The future is independent of its caller, so that it can continue in the background.
+    /// Sends one attempt of a write. The future is independent of its caller, so that it can continue in the background.
     pub(crate) fn write(self: &Arc<Self>, op: Op, timeout: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
@@ -124,19 +119,25 @@ impl Core {
     pub(crate) fn liveness(&self, row: &Row) -> Liveness {
         row.text(attr::LIVENESS_KEY).map_or(Liveness::Unknown, |key| self.store.liveness(key))
     }
-
-    /// Runs a release or clean-up to its end, independently of its caller.
-    pub(crate) fn in_background(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn_on(work, runtime);
-    }
 }
 
 impl Reply {
-    /// Returns the outcome for a holder. A refusal counts as one more failed try, because the lease goes on until its
-    /// deadline.
+    /// Returns the outcome for a holder. A refusal counts as one more failed attempt, because the lease goes on until
+    /// its deadline.
     pub(crate) fn outcome_for_holder(&self) -> Outcome {
         self.outcome.clone().unwrap_or(Outcome::Throttled)
     }
+}
+
+/// Returns random bits that differ from those of a copy of this host, unless both clocks of the copy show the same time.
+///
+/// Virtual machines that were resumed from one snapshot get the same random bits from their kernels for a while (A6).
+fn distinct_bits(random: u128, at: ClockReading) -> u128 {
+    // Multiplication by an odd number is a bijection, so a difference of one clock is a difference of the result.
+    let spread = |clock: u64, odd: u128| u128::from(clock).wrapping_mul(odd);
+    random
+        ^ spread(at.raw_ns, 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)
+        ^ spread(at.wall_ms, 0xD1B5_4A32_D192_ED03_AEF1_7502_B3C5_4B6D)
 }
 
 fn timed_out(timeout: Duration) -> StoreError {

@@ -1,12 +1,10 @@
 //! Error types: one enum per operation, with a variant for each case that callers handle differently.
 
-use std::error::Error;
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use dynamo_lock_protocol::{ConfigError, DATA_MAX, FencingToken, Holder, LockName, LossReason, RowError};
+use dynamo_lock_protocol::DATA_MAX;
 
-use crate::store::StoreError;
+use crate::{ConfigError, FencingToken, Holder, LockName, LossReason, RowError, StoreError};
 
 /// Error returned by [`Lock::acquire`](crate::Lock::acquire) and its variants. The lock is not held.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -74,7 +72,8 @@ pub enum HoldError {
 ///
 /// Stop the protected work. Another client may hold the lock already; a resource that checks fencing tokens rejects
 /// writes with the old [`token`](Lost::token) once it has seen the new one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("lock {:?} with token {token} is lost: {}", name.as_str(), explain(*reason, last_error.as_ref()))]
 pub struct Lost<T = ()> {
     /// Reason of the loss.
     pub reason: LossReason,
@@ -86,34 +85,24 @@ pub struct Lost<T = ()> {
     pub output: Option<T>,
     /// Error of the last renewal, `None` if it was answered. It distinguishes an unreachable store from a lock that
     /// was taken over.
+    #[source]
     pub last_error: Option<StoreError>,
 }
 
-impl<T> fmt::Display for Lost<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = match self.reason {
-            LossReason::Expired => "no renewal succeeded before its lease ended; check the store and the network",
-            LossReason::TakenOver => "another client has taken it over; the lease may be too short for this host",
-            LossReason::Revoked => "it was revoked by an operator",
-            LossReason::RowGone => "its row was deleted; do not delete rows of held locks",
-            LossReason::MaxHold => "its maximum hold time has passed; raise `max_hold`, or do less work at a time",
-            LossReason::Suspended => {
-                "the host was suspended, its clock jumped past the end of the lease, or the process was forked"
-            }
-            _ => "its lease is no longer valid",
-        };
-        write!(f, "lock {:?} with token {} is lost: {reason}", self.name.as_str(), self.token)?;
-        match &self.last_error {
-            Some(error) => write!(f, " (last error of the store: {error})"),
-            None => Ok(()),
+/// Returns the cause of a loss and its fix, for people.
+fn explain(reason: LossReason, last_error: Option<&StoreError>) -> String {
+    let cause = match reason {
+        LossReason::Expired => "no renewal succeeded before its lease ended; check the store and the network",
+        LossReason::TakenOver => "another client has taken it over; the lease may be too short for this host",
+        LossReason::Revoked => "it was revoked by an operator",
+        LossReason::RowGone => "its row was deleted; do not delete rows of held locks",
+        LossReason::MaxHold => "its maximum hold time has passed; raise `max_hold`, or do less work at a time",
+        LossReason::Suspended => {
+            "the host was suspended, its clock jumped past the end of the lease, or the process was forked"
         }
-    }
-}
-
-impl<T: fmt::Debug> Error for Lost<T> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.last_error.as_ref().map(|error| error as _)
-    }
+        _ => "its lease is no longer valid",
+    };
+    last_error.map_or(cause.to_owned(), |error| format!("{cause} (last error of the store: {error})"))
 }
 
 /// Error returned by [`Guard::ensure`](crate::Guard::ensure).

@@ -5,15 +5,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{DATA_MAX, FencingToken, Held, LockName, LossReason, Release, ReleaseEnd};
+use dynamo_lock_protocol::{ClockReading, DATA_MAX, Held, Release, ReleaseEnd};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::Core;
-use crate::error::{EnsureError, Lost, ReleaseError, UpdateError};
-use crate::observer::Event;
-use crate::renewal::Holding;
-use crate::store::StoreError;
+use crate::{
+    EnsureError, Event, FencingToken, LockName, LossReason, Lost, ReleaseError, StoreError, UpdateError, core::Core,
+    renewal::Holding,
+};
+
+/// Time after the acquisition within which a drop is taken for a mistake.
+const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
 
 /// A held lock. At most one guard per lock is valid at any time, on all hosts together.
 ///
@@ -29,16 +31,18 @@ use crate::store::StoreError;
 /// was acquired, so that runtime must keep running, and must not be blocked for longer than the lease.
 ///
 /// Dropping the guard releases the lock in the background; call [`release`](Guard::release) to wait for the result and
-/// to see errors. If the process ends without a release, the lock expires after its lease.
+/// to see errors. If the process ends without a release, the lock expires after its lease. A guard that is dropped within
+/// 5 ms of its acquisition causes a warning in the log, because `let _ = lock.acquire().await?` does that by mistake.
 ///
 /// In a forked child process a guard is always lost, and dropping it there does not release the lock of the parent.
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct Guard {
-    holding: Arc<Holding>,
+    pub(crate) holding: Arc<Holding>,
     runtime: Handle,
     timeout: Duration,
     pid: u32,
     released: bool,
+    acquired_at: ClockReading,
 }
 
 impl Guard {
@@ -48,16 +52,13 @@ impl Guard {
         let runtime = Handle::current();
         // The renewal task ends with the guard.
         runtime.spawn(holding.clone().keep());
-        Self { holding, runtime, timeout, pid: std::process::id(), released: false }
-    }
-
-    fn core(&self) -> &Arc<Core> {
-        self.holding.core()
+        let acquired_at = holding.core.clock.now();
+        Self { holding, runtime, timeout, pid: std::process::id(), released: false, acquired_at }
     }
 
     /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
-        self.holding.name()
+        &self.holding.name
     }
 
     /// Returns the fencing token of this acquisition. It is greater than the token of every earlier holder of this
@@ -66,7 +67,7 @@ impl Guard {
     /// Send it with every write to the protected resource, and let the resource reject tokens smaller than the largest
     /// one that it has seen. For rows in DynamoDB, `FenceExpression` builds the condition.
     pub fn token(&self) -> FencingToken {
-        self.holding.token()
+        self.holding.token
     }
 
     /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call.
@@ -104,7 +105,7 @@ impl Guard {
     pub fn time_left(&self) -> Duration {
         match self.loss_reason() {
             Some(_) => Duration::ZERO,
-            None => self.holding.held().time_left(self.core().clock.now()),
+            None => self.holding.held().time_left(self.holding.core.clock.now()),
         }
     }
 
@@ -160,7 +161,7 @@ impl Guard {
             cancelled.cancel();
             return cancelled;
         }
-        self.holding.stop().child_token()
+        self.holding.stop.child_token()
     }
 
     /// Runs `work` while the lock is held, and cancels it when the lock is lost.
@@ -212,11 +213,12 @@ impl Guard {
     /// # Cancel safety
     /// Safe. The renewal continues in the background.
     pub async fn renew(&self) -> Result<(), Lost> {
-        if self.is_forked() {
-            return Err(self.lost_error(LossReason::Suspended, None));
-        }
-        let before = self.holding.held().renewals();
-        self.request_and_wait(|held| held.request_renewal(), |held| held.renewals() > before).await
+        self.request_and_wait(|held| {
+            let before = held.renewals();
+            held.request_renewal();
+            move |held: &Held| held.renewals() > before
+        })
+        .await
     }
 
     /// Replaces the data that is stored with the lock, at most 4,096 bytes, and waits until the store has confirmed it.
@@ -235,20 +237,21 @@ impl Guard {
         if data.len() > DATA_MAX {
             return Err(UpdateError::Data { bytes: data.len() });
         }
-        Ok(self.request_and_wait(|held| held.request_data(data), |held| !held.has_pending_data()).await?)
+        let request = |held: &mut Held| {
+            held.request_data(data);
+            |held: &Held| !held.has_pending_data()
+        };
+        Ok(self.request_and_wait(request).await?)
     }
 
-    async fn request_and_wait(
-        &self,
-        request: impl FnOnce(&mut Held),
-        mut done: impl FnMut(&Held) -> bool,
-    ) -> Result<(), Lost> {
+    /// Makes a request, and waits until the condition that it returns is met.
+    async fn request_and_wait<F: Fn(&Held) -> bool>(&self, request: impl FnOnce(&mut Held) -> F) -> Result<(), Lost> {
         if self.is_forked() {
             return Err(self.lost_error(LossReason::Suspended, None));
         }
-        request(&mut self.holding.held());
+        let done = request(&mut self.holding.held());
         loop {
-            let changed = self.holding.changed();
+            let changed = self.holding.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if let Some(loss) = self.loss_reason() {
@@ -257,25 +260,13 @@ impl Guard {
             if done(&self.holding.held()) {
                 return Ok(());
             }
-            self.holding.wake();
+            self.holding.wake.notify_one();
             tokio::select! {
                 biased;
                 () = changed => {}
                 _ = self.lost() => {}
             }
         }
-    }
-
-    /// Returns the store that contains the lock's row.
-    #[cfg(feature = "dynamodb")]
-    pub(crate) fn store(&self) -> &dyn crate::Store {
-        &*self.core().store
-    }
-
-    /// Returns the condition that the lock's row meets while this guard holds the lock.
-    #[cfg(feature = "dynamodb")]
-    pub(crate) fn condition(&self) -> dynamo_lock_protocol::Condition {
-        self.holding.condition().clone()
     }
 
     /// Releases the lock, and waits for the result.
@@ -300,36 +291,39 @@ impl Guard {
             let _cancelled = done.send(result);
         });
         match end.await {
-            Err(_) | Ok(Ok(ReleaseEnd::Unknown)) => Err(ReleaseError::Unknown),
             Ok(Ok(ReleaseEnd::Released)) => Ok(()),
             Ok(Ok(ReleaseEnd::Lost(loss))) => Err(self.lost_error(loss, None).into()),
-            Ok(Ok(_)) => Err(ReleaseError::Unknown),
             Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(_)) | Err(_) => Err(ReleaseError::Unknown),
         }
     }
 
     fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
         self.released = true;
         // The guard must be invalid before the release is sent, because another client may acquire the lock then.
-        self.holding.end();
+        self.holding.ended.cancel();
         let _loss = self.loss_reason();
-        let core = self.core().clone();
-        let release = core.now(|now| Release::of(&self.holding.held(), now));
-        self.holding.stop().cancel();
-        let (timeout, holding) = (self.timeout, self.holding.clone());
-        core.clone().in_background(&self.runtime, async move {
-            let result = core.release(release, timeout).await;
+        let (holding, timeout) = (self.holding.clone(), self.timeout);
+        let release = holding.core.now(|now| Release::of(&holding.held(), now));
+        holding.stop.cancel();
+        let work = async move {
+            let result = holding.core.release(release, timeout).await;
             if matches!(result, Ok(ReleaseEnd::Released)) {
-                core.observer.event(Event::Released { name: holding.name(), token: holding.token() });
+                holding.core.observer.event(Event::Released { name: &holding.name, token: holding.token });
             }
             report(result);
-        });
+        };
+        self.holding.core.tasks.spawn_on(work, &self.runtime);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.released && !self.is_forked() {
+            if self.holding.core.clock.now().waiter_elapsed_since(self.acquired_at) < DROPPED_AT_ONCE {
+                let lock = self.name().as_str();
+                tracing::warn!(lock, "a guard was dropped at once, so its lock is released; keep it while you work");
+            }
             self.begin_release(|result| match result {
                 Ok(ReleaseEnd::Released) => {}
                 Ok(end) => tracing::warn!(?end, "the lock of a dropped guard was not released"),
@@ -347,7 +341,59 @@ impl fmt::Debug for Guard {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use tracing::{Metadata, Subscriber, span};
+
     use super::*;
+
+    /// Subscriber that keeps the levels of all events.
+    #[derive(Clone, Debug, Default)]
+    struct Levels(Arc<Mutex<Vec<tracing::Level>>>);
+
+    impl Subscriber for Levels {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target().starts_with("dynamo_lock")
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            self.0.lock().expect("no panic").push(*event.metadata().level());
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn guard_dropped_at_once_causes_a_warning() {
+        let levels = Levels::default();
+        let _default = tracing::subscriber::set_default(levels.clone());
+        let warnings = || levels.0.lock().expect("no panic").iter().filter(|l| **l == tracing::Level::WARN).count();
+        let client = crate::Client::builder(crate::Memory::new()).build().expect("valid");
+        let lock = client.lock("a").expect("valid");
+        // The time of the acquisition is set, because the test may be interrupted at any time.
+        let drop_at = async |acquired_ns: u64| {
+            let mut guard = lock.acquire().await.expect("free");
+            guard.acquired_at.boot_ns = acquired_ns;
+            guard.acquired_at.raw_ns = acquired_ns;
+            drop(guard);
+            client.close().await;
+        };
+        drop_at(u64::MAX).await;
+        assert_eq!(warnings(), 1);
+        // Controls: a guard that was kept for a moment, or is released.
+        drop_at(0).await;
+        lock.acquire().await.expect("free").release().await.expect("held");
+        assert_eq!(warnings(), 1);
+    }
 
     /// A thread that held the guard's mutex at the time of the fork does not exist in the child, so the child would wait
     /// for ever if it locked the mutex.

@@ -1,14 +1,11 @@
 //! Holds: locks for a fixed time.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{EXPIRY_PAD, FencingToken, Hold, HoldEnd, Request};
+use dynamo_lock_protocol::{AcquireEnd, EXPIRY_PAD, Hold, Request};
 
 use crate::acquisition::{row_error, unanswered};
-use crate::core::Core;
-use crate::error::{AcquireError, HoldError, Lost};
-use crate::run::Run;
+use crate::{AcquireError, FencingToken, HoldError, Lost, core::Core, run::Run};
 
 impl Core {
     /// Acquires a lock for `duration`. If it is dropped, the lock is released in the background.
@@ -29,17 +26,17 @@ impl Core {
         let timeout = hold.attempt_timeout();
         let mut run = Run::new(self, &name, hold, timeout);
         let end = run.complete().await.map_err(AcquireError::Store)?;
-        if run.machine().has_won() {
+        if matches!(end, AcquireEnd::Acquired(_) | AcquireEnd::Lost { .. }) {
             self.watches.remove(&name);
         }
         match end {
-            HoldEnd::Held(held) => Ok(held.token()),
-            HoldEnd::Lost { token, reason } => {
-                Err(Lost { reason, name, token, output: None, last_error: run.last_error() }.into())
+            AcquireEnd::Acquired(held) => Ok(held.token()),
+            AcquireEnd::Lost { token, reason } => {
+                Err(Lost { reason, name, token, output: None, last_error: run.last_error.take() }.into())
             }
-            HoldEnd::Contended(holder) => Err(HoldError::Held { holder: Box::new(holder) }),
-            HoldEnd::RowError(error) => Err(row_error(&name, error).into()),
-            HoldEnd::Unanswered => Err(AcquireError::Store(run.last_error().unwrap_or_else(unanswered)).into()),
+            AcquireEnd::Contended(holder) => Err(HoldError::Held { holder: Box::new(holder) }),
+            AcquireEnd::RowError(error) => Err(row_error(&name, error).into()),
+            AcquireEnd::Unanswered => Err(AcquireError::Store(run.last_error.take().unwrap_or_else(unanswered)).into()),
         }
     }
 }

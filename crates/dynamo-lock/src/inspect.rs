@@ -1,12 +1,10 @@
 //! [`Inspection`]: the state of a lock as seen by a client that does not hold it.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
-use dynamo_lock_protocol::{Evidence, Expiry, FencingToken, Holder, Row, RowError, RowState, ServiceDate, expiry};
+use dynamo_lock_protocol::{Evidence, Expiry, Row, RowState, ServiceDate, expiry};
 
-use crate::core::Core;
-use crate::sync::lock;
+use crate::{FencingToken, Holder, RowError, core::Core, sync::lock};
 
 /// State of a lock when its row was read, returned by [`Lock::inspect`](crate::Lock::inspect) and in a
 /// [`Listed`](crate::Listed) row.
@@ -28,8 +26,9 @@ pub enum Inspection {
         holder: Holder,
         /// Time from now after which other clients can acquire the lock, if the holder does not renew its lease again.
         ///
-        /// The start is the earliest, the end the latest time. The start is zero if nothing is known. With the SQLite
-        /// store it takes longer while a child process that was started under the lock is running.
+        /// The start is the earliest, the end the latest time. The start is exact to the error of the service's dates, a
+        /// few seconds, and zero if nothing is known. With the SQLite store it takes longer while a child process that was
+        /// started under the lock is running.
         may_end: RangeInclusive<Duration>,
     },
     /// The holder did not release the lock, but its lease has expired and no other client has acquired it since. Any

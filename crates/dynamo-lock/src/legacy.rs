@@ -1,10 +1,8 @@
 //! `Lock::legacy_get`: the `getLock` of npm dynamo-lock, in its row format, for the Node package that replaces it.
 
-use dynamo_lock_protocol::{LegacyEnd, LegacyGet, LockName, RowError};
+use dynamo_lock_protocol::{LegacyEnd, LegacyGet};
 
-use crate::Lock;
-use crate::run::Run;
-use crate::store::StoreError;
+use crate::{Lock, LockName, RowError, StoreError, run::Run};
 
 /// Error returned by [`Lock::legacy_get`].
 #[derive(Clone, Debug, thiserror::Error)]
@@ -60,17 +58,12 @@ impl Lock {
         let core = &self.client.core;
         let machine = LegacyGet::new(self.name.clone(), duration_ms, core.clock.now());
         let mut run = Run::new(core, &self.name, machine, core.timing.attempt_timeout());
-        let end = run.complete().await?;
-        result(&self.name, end, run.last_error())
-    }
-}
-
-fn result(name: &LockName, end: LegacyEnd, last: Option<StoreError>) -> Result<(), LegacyError> {
-    match end {
-        LegacyEnd::Got => Ok(()),
-        LegacyEnd::Held { expires_on, now_ms } => Err(LegacyError::Held { expires_on: expires_on.to_string(), now_ms }),
-        LegacyEnd::Lost => Err(LegacyError::Lost),
-        LegacyEnd::RowError(error) => Err(LegacyError::Row { name: name.clone(), error }),
-        _ => Err(last.map_or(LegacyError::Unanswered, LegacyError::Store)),
+        Err(match run.complete().await? {
+            LegacyEnd::Got => return Ok(()),
+            LegacyEnd::Held { expires_on, now_ms } => LegacyError::Held { expires_on: expires_on.to_string(), now_ms },
+            LegacyEnd::Lost => LegacyError::Lost,
+            LegacyEnd::RowError(error) => LegacyError::Row { name: self.name.clone(), error },
+            _ => run.last_error.take().map_or(LegacyError::Unanswered, LegacyError::Store),
+        })
     }
 }

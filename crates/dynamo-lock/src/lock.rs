@@ -1,17 +1,13 @@
 //! [`Lock`]: a handle to one named lock.
 
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use dynamo_lock_protocol::{FencingToken, Holder, LockName, Revoke, RevokeEnd, RowState, Target, WaitMode};
+use dynamo_lock_protocol::{Revoke, RevokeEnd, RowState, Target};
 
-use crate::client::Client;
-use crate::error::{AcquireError, HoldError, InspectError, RevokeError, WithError};
-use crate::guard::Guard;
-use crate::inspect::Inspection;
-use crate::options::{LockOptions, TryAcquire};
-use crate::run::Run;
-use crate::store::Consistency;
+use crate::{
+    AcquireError, Client, FencingToken, Guard, HoldError, Holder, InspectError, Inspection, LockName, LockOptions,
+    RevokeError, TryAcquire, WithError, run::Run, store::Consistency,
+};
 
 /// Handle to one named lock, returned by [`Client::lock`].
 ///
@@ -159,8 +155,7 @@ impl Lock {
     /// Same as [`acquire`](Lock::acquire). If the future is dropped while the lock is being extended and the release
     /// fails, the lock may stay held for up to `duration`.
     pub async fn hold(&self, duration: Duration) -> Result<FencingToken, HoldError> {
-        let core = &self.client.core;
-        core.hold(self.options().request(core.timing.clone(), WaitMode::Try), duration).await
+        self.client.core.hold(self.options().request, duration).await
     }
 
     /// Returns the state of the lock, by one strongly consistent read.

@@ -1,11 +1,8 @@
 //! The [`Observer`] trait: a hook for logs and metrics.
 
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use dynamo_lock_protocol::{FencingToken, LockName, LossReason};
-
-use crate::store::StoreError;
+use crate::{FencingToken, LockName, LossReason, StoreError};
 
 /// Event of a lock, passed to [`Observer::event`]. The references are valid during that call only.
 #[derive(Clone, Copy, Debug)]

@@ -1,18 +1,10 @@
 //! [`LockOptions`]: the options of one acquisition, and the ways to acquire a lock with them.
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{
-    Acquire, ConfigError, DATA_MAX, Held, Holder, LEASE_MIN, LockName, Renewal, Request, Timing, WaitMode,
-};
+use dynamo_lock_protocol::{DATA_MAX, LEASE_MIN, Request, WaitMode};
 
-use crate::acquisition::Acquired;
-use crate::core::Core;
-use crate::error::{AcquireError, WithError};
-use crate::guard::Guard;
-use crate::observer::Event;
+use crate::{AcquireError, ConfigError, Guard, Holder, LockName, Renewal, WithError, core::Core};
 
 /// Options of one acquisition, returned by [`Lock::options`](crate::Lock::options), and the ways to acquire the lock with
 /// them.
@@ -20,16 +12,25 @@ use crate::observer::Event;
 #[must_use = "options do nothing until something is acquired with them"]
 pub struct LockOptions {
     core: Arc<Core>,
-    name: LockName,
+    /// Request with the timing of the client.
+    pub(crate) request: Request,
+    /// Lease in place of the client's.
     lease: Option<Duration>,
-    renewal: Renewal,
-    max_hold: Option<Duration>,
-    data: Option<String>,
 }
 
 impl LockOptions {
     pub(crate) fn new(core: Arc<Core>, name: LockName) -> Self {
-        Self { core, name, lease: None, renewal: Renewal::Automatic, max_hold: None, data: None }
+        let request = Request {
+            name,
+            owner: core.owner.clone(),
+            timing: core.timing.clone(),
+            renewal: Renewal::Automatic,
+            max_hold: None,
+            data: None,
+            liveness_key: core.store.liveness_key().map(str::to_owned),
+            wait_mode: WaitMode::Wait,
+        };
+        Self { core, request, lease: None }
     }
 
     /// Sets the lease of this acquisition, 1 s to 1 h. Default: the lease of the client.
@@ -42,7 +43,7 @@ impl LockOptions {
 
     /// Sets how the lease is renewed. Default: [`Renewal::Automatic`].
     pub fn renewal(mut self, renewal: Renewal) -> Self {
-        self.renewal = renewal;
+        self.request.renewal = renewal;
         self
     }
 
@@ -51,7 +52,7 @@ impl LockOptions {
     /// When it has passed, the guard reports [`LossReason::MaxHold`](crate::LossReason::MaxHold), even if all renewals
     /// succeed. Use it so that work which hangs does not keep the lock.
     pub fn max_hold(mut self, max_hold: Duration) -> Self {
-        self.max_hold = Some(max_hold);
+        self.request.max_hold = Some(max_hold);
         self
     }
 
@@ -60,7 +61,7 @@ impl LockOptions {
     /// Others read it with [`Lock::inspect`](crate::Lock::inspect). It stays in the row after the release, until it is
     /// replaced.
     pub fn data(mut self, data: impl Into<String>) -> Self {
-        self.data = Some(data.into());
+        self.request.data = Some(data.into());
         self
     }
 
@@ -96,10 +97,7 @@ impl LockOptions {
     /// # Cancel safety
     /// Same as [`Lock::acquire`](crate::Lock::acquire).
     pub async fn try_acquire(self) -> Result<TryAcquire, AcquireError> {
-        match self.drive(WaitMode::Try, None).await? {
-            Acquired::Held(held) => Ok(TryAcquire::Acquired(self.guard(*held))),
-            Acquired::Contended(holder) => Ok(TryAcquire::Held(holder)),
-        }
+        self.start(WaitMode::Try, None).await
     }
 
     /// Like [`Lock::with`](crate::Lock::with), with these options.
@@ -119,52 +117,28 @@ impl LockOptions {
     }
 
     async fn wait(self, limit: Option<Duration>) -> Result<Guard, AcquireError> {
-        match self.drive(WaitMode::Wait, limit).await? {
-            Acquired::Held(held) => Ok(self.guard(*held)),
+        match self.start(WaitMode::Wait, limit).await? {
+            TryAcquire::Acquired(guard) => Ok(guard),
             // Unreachable, because a machine that waits does not report contention.
-            Acquired::Contended(holder) => {
+            TryAcquire::Held(holder) => {
                 Err(AcquireError::TimedOut { holder: Some(holder), waited: limit.unwrap_or_default() })
             }
         }
     }
 
-    async fn drive(&self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<Acquired, AcquireError> {
-        let core = &self.core;
-        let timing = match self.lease {
-            Some(lease) => core.timing.with_lease(lease)?,
-            None => core.timing.clone(),
-        };
-        if let Some(max_hold) = self.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
+    /// Checks the options and acquires the lock.
+    async fn start(self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<TryAcquire, AcquireError> {
+        let mut request = Request { wait_mode, ..self.request };
+        if let Some(lease) = self.lease {
+            request.timing = request.timing.with_lease(lease)?;
+        }
+        if let Some(max_hold) = request.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
             return Err(ConfigError::MaxHold { max_hold }.into());
         }
-        if let Some(bytes) = self.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
+        if let Some(bytes) = request.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
             return Err(ConfigError::Data { bytes }.into());
         }
-        let machine = Acquire::new(self.request(timing, wait_mode), core.watches.get(&self.name));
-        let began = core.clock.now();
-        let acquired = core.acquire(machine, limit).await?;
-        if let Acquired::Held(held) = &acquired {
-            let waited = core.clock.now().holder_elapsed_since(began);
-            core.observer.event(Event::Acquired { name: held.name(), token: held.token(), waited });
-        }
-        Ok(acquired)
-    }
-
-    pub(crate) fn request(&self, timing: Timing, wait_mode: WaitMode) -> Request {
-        Request {
-            name: self.name.clone(),
-            owner: self.core.owner.clone(),
-            timing,
-            renewal: self.renewal,
-            max_hold: self.max_hold,
-            data: self.data.clone(),
-            liveness_key: self.core.store.liveness_key().map(str::to_owned),
-            wait_mode,
-        }
-    }
-
-    fn guard(&self, held: Held) -> Guard {
-        Guard::new(self.core.clone(), held)
+        self.core.acquire(request, limit).await
     }
 }
 
@@ -177,6 +151,7 @@ impl LockOptions {
 pub enum TryAcquire {
     /// The lock was acquired.
     Acquired(Guard),
-    /// Another client holds the lock. The holder was read by the same request.
+    /// Another client holds the lock. The holder was read by the same request. Its fields are `None` if other clients
+    /// acquired and released the lock faster than this one.
     Held(Holder),
 }

@@ -4,37 +4,34 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dynamo_lock_protocol::{FencingToken, Held, HeldStep, LockName, LossReason};
+use dynamo_lock_protocol::{Held, HeldStep};
 use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, Reply};
-use crate::observer::Event;
-use crate::store::StoreError;
-use crate::sync::lock;
+use crate::{Event, FencingToken, LockName, LossReason, StoreError, sync::lock};
 
 /// Maximum length of one sleep, so that a deadline is noticed soon after the host has resumed (R4).
 const SLICE: Duration = Duration::from_millis(250);
 
 /// State that a guard shares with its renewal task.
 pub(crate) struct Holding {
-    core: Arc<Core>,
-    name: LockName,
-    token: FencingToken,
+    pub(crate) core: Arc<Core>,
+    pub(crate) name: LockName,
+    pub(crate) token: FencingToken,
     /// Condition that the row meets while the lock is held. Renewals do not change it.
     #[cfg(feature = "dynamodb")]
-    condition: dynamo_lock_protocol::Condition,
+    pub(crate) condition: dynamo_lock_protocol::Condition,
     held: Mutex<Held>,
     last_error: Mutex<Option<StoreError>>,
     /// Wakes the renewal task, because a renewal was requested.
-    wake: Notify,
-    /// Notifies callers that wait for a renewal.
-    changed: Notify,
+    pub(crate) wake: Notify,
+    /// Notifies callers that wait for a renewal or a loss.
+    pub(crate) changed: Notify,
     /// Cancelled when the lock is lost, released or dropped.
-    stop: CancellationToken,
-    /// Cancelled when the guard is released or dropped.
-    ended: CancellationToken,
+    pub(crate) stop: CancellationToken,
+    /// Cancelled when the guard is released or dropped. Ends the renewal task.
+    pub(crate) ended: CancellationToken,
     /// Whether the observer has received the loss.
     reported: AtomicBool,
 }
@@ -57,23 +54,6 @@ impl Holding {
         })
     }
 
-    pub(crate) fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
-
-    pub(crate) fn name(&self) -> &LockName {
-        &self.name
-    }
-
-    pub(crate) fn token(&self) -> FencingToken {
-        self.token
-    }
-
-    #[cfg(feature = "dynamodb")]
-    pub(crate) fn condition(&self) -> &dynamo_lock_protocol::Condition {
-        &self.condition
-    }
-
     pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
         lock(&self.held)
     }
@@ -81,26 +61,6 @@ impl Holding {
     /// Returns the error of the last renewal, if it failed.
     pub(crate) fn last_error(&self) -> Option<StoreError> {
         lock(&self.last_error).clone()
-    }
-
-    /// Returns the token that is cancelled when the lock is lost, released or dropped.
-    pub(crate) fn stop(&self) -> &CancellationToken {
-        &self.stop
-    }
-
-    /// Ends the renewal task, because the guard is released or dropped.
-    pub(crate) fn end(&self) {
-        self.ended.cancel();
-    }
-
-    /// Wakes the renewal task, because a renewal was requested.
-    pub(crate) fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// Returns a future that completes after the next renewal or loss.
-    pub(crate) fn changed(&self) -> Notified<'_> {
-        self.changed.notified()
     }
 
     /// Returns the reason of the loss if the lock is lost now, and reports it.
@@ -162,13 +122,10 @@ impl Holding {
     pub(crate) async fn until_lost(&self) -> LossReason {
         loop {
             let at = self.core.clock.now();
-            let left = {
-                let mut held = self.held();
-                match held.check(at) {
-                    Some(loss) => return loss,
-                    None => held.time_left(at),
-                }
-            };
+            if let Some(loss) = self.held().check(at) {
+                return loss;
+            }
+            let left = self.held().time_left(at);
             self.core.pause(left.min(SLICE)).await;
         }
     }

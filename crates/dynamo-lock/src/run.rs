@@ -1,16 +1,13 @@
 //! The loop between a state machine of the protocol and the store.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{
-    ClockReading, Liveness, LockName, Machine, Op, Outcome, Release, ReleaseEnd, Response, Step,
-};
+use dynamo_lock_protocol::{ClockReading, Liveness, Machine, Op, Outcome, Release, ReleaseEnd, Response, Row, Step};
 use tokio::runtime::Handle;
 
 use crate::core::{Core, Reply};
-use crate::observer::Event;
-use crate::store::{BoxFuture, Consistency, StoreError};
+use crate::store::{BoxFuture, Consistency};
+use crate::{Event, LockName, StoreError};
 
 /// One task of a client: a state machine, and the request that it is waiting for.
 ///
@@ -19,12 +16,13 @@ use crate::store::{BoxFuture, Consistency, StoreError};
 pub(crate) struct Run<M: Task> {
     core: Arc<Core>,
     name: LockName,
-    machine: M,
-    /// Maximum time for one try of a request.
+    pub(crate) machine: M,
+    /// Maximum time for one attempt of a request.
     timeout: Duration,
     runtime: Handle,
     in_flight: Option<BoxFuture<'static, Reply>>,
-    last_error: Option<StoreError>,
+    /// Last error of the store, if the last request failed.
+    pub(crate) last_error: Option<StoreError>,
     /// Whether a request has ended. A time limit of zero still allows one.
     has_response: bool,
     finished: bool,
@@ -91,23 +89,15 @@ impl<M: Task> Run<M> {
         self.core.clock.now().waiter_elapsed_since(began)
     }
 
-    pub(crate) fn machine(&self) -> &M {
-        &self.machine
-    }
-
-    /// Returns the last error of the store, if the last request failed.
-    pub(crate) fn last_error(&mut self) -> Option<StoreError> {
-        self.last_error.take()
-    }
-
-    /// Ends the task early. If a write was not answered and may have acquired the lock, one try of a release is waited for.
-    /// Further tries follow in the background.
+    /// Ends the task early. If a write was not answered and may have acquired the lock, waits for one attempt of a
+    /// release. Further attempts follow in the background.
     pub(crate) async fn give_back(mut self) {
         if let Some(release) = self.core.now(|now| self.machine.cancel(now)) {
             let mut release: Release = release.into();
             if let Step::Write(op) = self.core.now(|now| release.next(now)) {
                 let reply = self.core.write(op, self.timeout).await;
-                self.core.now(|now| release.handle_outcome(now, &reply.outcome_for_holder()));
+                let outcome = reply.outcome_for_holder();
+                self.core.now(|now| release.handle(now, Response::outcome(reply.sent_at, &outcome)));
             }
             if !matches!(self.core.now(|now| release.next(now)), Step::Done(_)) {
                 self.clean_up(release);
@@ -126,16 +116,11 @@ impl<M: Task> Run<M> {
             Err(error) if !self.machine.retries_refusals() => return Err(error.clone()),
             _ => reply.outcome_for_holder(),
         };
-        self.core.now(|now| {
-            // After `now`, as the machine requires.
-            let liveness = match &outcome {
-                Outcome::Conflict(Some(row)) if self.machine.may_acquire() => self.core.liveness(row),
-                _ => Liveness::Unknown,
-            };
-            let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
-            self.machine.handle(now, response.with_liveness(liveness));
-        });
-        self.remember();
+        let row = match &outcome {
+            Outcome::Conflict(row) => row.as_ref(),
+            _ => None,
+        };
+        self.handle(Response::outcome(reply.sent_at, &outcome).with_date(reply.date), row);
         Ok(())
     }
 
@@ -146,39 +131,36 @@ impl<M: Task> Run<M> {
         let answer = self.core.read(&self.name, consistency, timeout).await;
         self.has_response = true;
         match answer.result {
-            Ok(row) => self.core.now(|now| {
-                // After `now`, as the machine requires.
-                let liveness = match &row {
-                    Some(row) if self.machine.may_acquire() => self.core.liveness(row),
-                    _ => Liveness::Unknown,
-                };
-                let response = Response::row(row.as_ref()).with_date(answer.date);
-                self.machine.handle(now, response.with_liveness(liveness));
-            }),
+            Ok(row) => self.handle(Response::row(row.as_ref()).with_date(answer.date), row.as_ref()),
             Err(error) if error.is_retryable() => {
                 self.core.observer.event(Event::RequestFailed { name: &self.name, error: &error });
                 self.last_error = Some(error);
-                self.core.now(|now| self.machine.handle(now, Response::unread()));
+                self.handle(Response::unread(), None);
             }
             Err(error) => return Err(error),
         }
-        self.remember();
         Ok(())
+    }
+
+    /// Passes a response to the machine. Checks the liveness of the holder of `row`, if the machine may take it over.
+    fn handle(&mut self, response: Response<'_>, row: Option<&Row>) {
+        let row = row.filter(|_| self.machine.may_acquire());
+        self.core.now(|now| {
+            // After `now`, as the machine requires.
+            let liveness = row.map_or(Liveness::Unknown, |row| self.core.liveness(row));
+            self.machine.handle(now, response.with_liveness(liveness));
+        });
+        if let Some(watch) = self.machine.watch() {
+            self.core.watches.insert(&self.name, watch);
+        }
     }
 
     fn request_timeout(&self) -> Duration {
         self.timeout.min(self.machine.request_limit(self.core.clock.now()))
     }
 
-    fn remember(&self) {
-        if let Some(watch) = self.machine.watch() {
-            self.core.watches.insert(&self.name, watch);
-        }
-    }
-
     fn clean_up(&self, release: Release) {
-        let (core, timeout) = (self.core.clone(), self.timeout);
-        self.core.in_background(&self.runtime, clean_up(core, release, timeout));
+        self.core.tasks.spawn_on(clean_up(self.core.clone(), release, self.timeout), &self.runtime);
     }
 }
 
@@ -188,23 +170,20 @@ impl<M: Task> Drop for Run<M> {
             return;
         }
         let (core, timeout) = (self.core.clone(), self.timeout);
-        let Some(flight) = self.in_flight.take() else {
-            if let Some(release) = core.now(|now| self.machine.cancel(now)) {
-                self.clean_up(release.into());
+        let (mut machine, flight) = (self.machine.clone(), self.in_flight.take());
+        let work = async move {
+            if let Some(flight) = flight {
+                let reply = flight.await;
+                let outcome = reply.outcome_for_holder();
+                let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
+                core.now(|now| machine.handle(now, response));
             }
-            return;
-        };
-        let mut machine = self.machine.clone();
-        self.core.in_background(&self.runtime, async move {
-            let reply = flight.await;
-            let outcome = reply.outcome_for_holder();
-            let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
-            core.now(|now| machine.handle(now, response));
             let release: Option<Release> = core.now(|now| machine.cancel(now)).map(Into::into);
             if let Some(release) = release {
                 clean_up(core, release, timeout).await;
             }
-        });
+        };
+        self.core.tasks.spawn_on(work, &self.runtime);
     }
 }
 

@@ -1,16 +1,15 @@
 //! Observations of held locks, kept between acquisitions.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::{collections::BTreeMap, sync::Mutex};
 
-use dynamo_lock_protocol::{LockName, Watch};
+use dynamo_lock_protocol::Watch;
 
-use crate::sync::lock;
+use crate::{LockName, sync::lock};
 
 /// Maximum number of observations that are kept.
 const WATCHES_MAX: usize = 1024;
 
-/// The latest observation of each held lock, so that several short attempts add up to one long observation.
+/// The latest observation of each held lock, so that several short acquisitions add up to one long observation.
 #[derive(Debug, Default)]
 pub(crate) struct WatchCache {
     watches: Mutex<BTreeMap<LockName, Watch>>,

@@ -2,37 +2,31 @@
 
 use std::time::Duration;
 
-use crate::attr;
-use crate::backoff::Backoff;
-use crate::config::{FLOOR_AHEAD, RETRY_MIN, Timing};
-use crate::expiry::{Evidence, Expiry, expiry};
-use crate::held::{Held, HeldStep, LossReason, Won};
-use crate::lease_end::ends;
-use crate::machine::{Body, Machine, Response, Step};
-use crate::name::LockName;
-use crate::now::Now;
-use crate::op::{Lease, Op, OpKind, Outcome};
-use crate::release::Release;
-use crate::request::{Request, WaitMode};
-use crate::row::{Row, RowError, RowState};
-use crate::service_clock::ServiceDate;
-use crate::takeover::{SeenVersion, Takeover, observe_version, token_floor_wait};
-use crate::time::{ClockReading, Deadline, SentAt, millis};
-use crate::token::{FencingToken, LeaseId, RecordVersion};
-use crate::watch::{Holder, Watch};
+use crate::{
+    Body, ClockReading, Deadline, FencingToken, Held, HeldStep, Holder, Lease, LeaseId, LossReason, Machine, Now, Op,
+    OpKind, Outcome, RecordVersion, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step, Timing,
+    WaitMode, Watch, attr, held::Won, lease_end::ends, retry::Backoff, retry::RepeatedWrite, takeover::Takeover,
+    takeover::Waiter, takeover::token_floor, time::millis,
+};
 
-/// Maximum number of lease IDs of abandoned operations that are remembered.
-const ABANDONED_MAX: usize = 16;
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
 const RESTARTS_MAX: u32 = 3;
 
-/// Result of an [`Acquire`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Result of an [`Acquire`] or a [`Hold`](crate::Hold).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AcquireEnd {
     /// The lock is acquired.
     Acquired(Box<Held>),
-    /// Another client holds the lock, and the wait mode is [`WaitMode::Try`].
+    /// The lock is not acquired, and the wait mode is [`WaitMode::Try`]. Contains the holder that was observed last. If the
+    /// lock was free each time, because other clients acquired and released it faster, its fields are `None`.
     Contended(Holder),
+    /// The lock was acquired but lost before its row lasted as long as the hold. An [`Acquire`] starts again instead.
+    Lost {
+        /// Token of the lost acquisition.
+        token: FencingToken,
+        /// Reason of the loss.
+        reason: LossReason,
+    },
     /// The row cannot be used as a lock.
     RowError(RowError),
     /// No request was answered for a whole lease.
@@ -43,27 +37,22 @@ pub enum AcquireEnd {
 enum Phase {
     /// An acquire is started next.
     Begin,
+    /// A takeover of the observed version is started next.
+    TakeOver,
     Read,
     Pausing(Backoff),
     Write(Operation),
-    /// A takeover is started next.
-    TakeOver,
     Won(Box<Held>),
-    Contended(Holder),
-    RowError(RowError),
-    Unanswered,
+    Ended(AcquireEnd),
 }
 
 /// One acquire or takeover. Its lease ID belongs to it alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Operation {
-    op: Op,
+    write: RepeatedWrite,
     lease_id: LeaseId,
     /// Time before the first byte of its first try (R1).
     sent_at: SentAt,
-    /// Whether a try was not answered, so that it may have been applied or may still be.
-    ambiguous: bool,
-    retry: Option<Backoff>,
 }
 
 /// State machine that acquires one lock. [`Machine`] describes how to call it.
@@ -76,8 +65,7 @@ struct Operation {
 pub struct Acquire {
     request: Request,
     phase: Phase,
-    watch: Option<Watch>,
-    abandoned: Vec<LeaseId>,
+    waiter: Waiter,
     clean_up: Option<Release>,
     pause: Option<Backoff>,
     restarts: u32,
@@ -90,9 +78,8 @@ impl Acquire {
     pub fn new(request: Request, watch: Option<Watch>) -> Self {
         Self {
             phase: if watch.is_some() { Phase::Read } else { Phase::Begin },
+            waiter: Waiter::new(watch, request.timing.legacy_skew()),
             request,
-            watch,
-            abandoned: Vec::new(),
             clean_up: None,
             pause: None,
             restarts: 0,
@@ -107,64 +94,9 @@ impl Acquire {
         self
     }
 
-    /// Returns the name of the lock.
-    pub fn name(&self) -> &LockName {
-        &self.request.name
-    }
-
-    /// Returns the maximum time for one try of a request.
-    pub fn attempt_timeout(&self) -> Duration {
-        self.request.timing.attempt_timeout()
-    }
-
-    /// Returns the observation of another client's lease, to be kept for the next acquisition.
-    pub fn watch(&self) -> Option<&Watch> {
-        self.watch.as_ref()
-    }
-
     /// Returns whether the lock is acquired, so that the next step is [`AcquireEnd::Acquired`] unless it is lost before.
     pub fn has_won(&self) -> bool {
-        matches!(&self.phase, Phase::Won(held) if held.is_confirmed())
-    }
-
-    /// Returns the next step.
-    pub fn next(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
-        if let Some(release) = self.clean_up.take() {
-            return Step::CleanUp(release);
-        }
-        match &mut self.phase {
-            Phase::Read => match self.watch.as_ref().and_then(|watch| watch.expires_in_without_check(now.at)) {
-                Some(left) if left.is_zero() => self.begin(now, true),
-                _ => Step::Read { strong: self.request.wait_mode == WaitMode::Try },
-            },
-            Phase::Begin => self.begin(now, false),
-            Phase::TakeOver => self.begin(now, true),
-            Phase::Pausing(pause) => {
-                let expires_in = self.watch.as_ref().and_then(|watch| watch.expires_in_without_check(now.at));
-                match pause.left(now.at).map(|left| expires_in.map_or(left, |expires_in| expires_in.min(left))) {
-                    Some(left) if !left.is_zero() => Step::Pause(left),
-                    _ => {
-                        self.phase = Phase::Read;
-                        self.next(now)
-                    }
-                }
-            }
-            Phase::Write(operation) => {
-                if let Some(left) = operation.retry.and_then(|pause| pause.left(now.at)) {
-                    return Step::Pause(left);
-                }
-                if operation.validity(&self.request.timing).passed(now.at) {
-                    self.abandon(now);
-                    self.phase = Phase::Unanswered;
-                    return self.next(now);
-                }
-                Step::Write(operation.op.clone())
-            }
-            Phase::Won(_) => self.next_won(now),
-            Phase::Contended(holder) => Step::Done(AcquireEnd::Contended(holder.clone())),
-            Phase::RowError(error) => Step::Done(AcquireEnd::RowError(error.clone())),
-            Phase::Unanswered => Step::Done(AcquireEnd::Unanswered),
-        }
+        matches!(&self.phase, Phase::Won(held) if held.is_confirmed)
     }
 
     /// Returns the next step of an acquired lock, which may need a renewal before it is reported (R6).
@@ -174,39 +106,20 @@ impl Acquire {
             HeldStep::Lost(loss) => {
                 self.clean_up = Some(Release::of(held, now));
                 // If no renewal was answered for a whole lease, or none with a date, then the store does not work.
-                match loss == LossReason::Expired && !held.is_confirmed() {
-                    true => self.phase = Phase::Unanswered,
+                match loss == LossReason::Expired && !held.is_confirmed {
+                    true => self.phase = Phase::Ended(AcquireEnd::Unanswered),
                     false => self.restart(now),
                 }
                 self.next(now)
             }
-            HeldStep::Write(op) if !held.is_confirmed() => Step::Write(op),
-            HeldStep::Sleep(length) if !held.is_confirmed() => Step::Pause(length),
+            HeldStep::Write(op) if !held.is_confirmed => Step::Write(op),
+            HeldStep::Sleep(length) if !held.is_confirmed => Step::Pause(length),
             // R5: the lease is still valid now, after all waiting.
             _ => {
-                self.watch = None;
+                self.waiter.watch = None;
                 Step::Done(AcquireEnd::Acquired(held.clone()))
             }
         }
-    }
-
-    /// Takes the response to the request in flight. `now` is the time at which it arrived.
-    pub fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
-        match response.body {
-            Body::Row(row) => self.handle_row(now, row, response),
-            Body::Unread => self.handle_unread(now),
-            Body::Outcome { sent_at, outcome } => self.handle_outcome(now, sent_at, outcome, response),
-        }
-    }
-
-    /// Ends the acquisition early. Returns the clean-up that is needed, because an operation may have taken effect.
-    pub fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {
-        match &self.phase {
-            Phase::Won(held) => self.clean_up = Some(Release::of(held, now)),
-            Phase::Write(_) => self.abandon(now),
-            _ => {}
-        }
-        self.clean_up.take()
     }
 
     fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>, response: Response<'_>) {
@@ -216,7 +129,7 @@ impl Acquire {
         }
         match row {
             None => {
-                self.watch = None;
+                self.waiter.watch = None;
                 self.phase = Phase::Begin;
             }
             Some(row) => self.observe(now, row, response),
@@ -226,7 +139,7 @@ impl Acquire {
     fn handle_unread(&mut self, now: &Now<'_>) {
         let since = *self.unread_since.get_or_insert(now.at);
         if now.at.waiter_elapsed_since(since) >= self.request.timing.lease() {
-            self.phase = Phase::Unanswered;
+            self.phase = Phase::Ended(AcquireEnd::Unanswered);
         } else {
             self.pause(now);
         }
@@ -246,10 +159,9 @@ impl Acquire {
             }
             Outcome::Conflict(row) => {
                 let spent = row.as_ref().is_some_and(|row| row.has_lease_id(&operation.lease_id));
-                if operation.ambiguous {
+                if operation.write.ambiguous {
                     // The unanswered try may still be applied. We do not adopt the lease that it would leave.
-                    let lease_id = operation.lease_id.clone();
-                    self.forsake(lease_id);
+                    self.waiter.abandon(operation.lease_id.clone());
                 }
                 match row {
                     Some(row) if !spent => self.observe(now, row, response),
@@ -257,9 +169,7 @@ impl Acquire {
                 }
             }
             Outcome::Unknown | Outcome::Throttled => {
-                operation.ambiguous |= *outcome == Outcome::Unknown;
-                let cap = self.request.timing.attempt_timeout();
-                operation.retry = Some(Backoff::after(operation.retry, RETRY_MIN, cap, now));
+                operation.write.retry(outcome, self.request.timing.attempt_timeout(), now);
             }
         }
     }
@@ -268,7 +178,8 @@ impl Acquire {
         let Phase::Write(operation) = &self.phase else { return };
         let Some(token) = row.token() else {
             self.abandon(now);
-            self.phase = Phase::RowError(RowError::Malformed { attribute: attr::TOKEN, expected: "a whole number" });
+            let error = RowError::Malformed { attribute: attr::TOKEN, expected: "a whole number" };
+            self.phase = Phase::Ended(AcquireEnd::RowError(error));
             return;
         };
         if operation.validity(&self.request.timing).passed(now.at) {
@@ -276,32 +187,18 @@ impl Acquire {
             self.abandon(now);
             return self.restart(now);
         }
-        let won = Won {
-            name: self.request.name.clone(),
-            lease_id: operation.lease_id.clone(),
-            token,
-            sent_at: operation.sent_at,
-            row,
-            date: date.map(|date| (date, sent_at)),
-        };
-        let Request { timing, renewal, max_hold, .. } = &self.request;
-        self.phase = Phase::Won(Box::new(Held::new(won, timing.clone(), *renewal, *max_hold, now)));
+        let (lease_id, date) = (operation.lease_id.clone(), date.map(|date| (date, sent_at)));
+        let won = Won { lease_id, token, sent_at: operation.sent_at, row, date };
+        self.phase = Phase::Won(Box::new(Held::new(&self.request, won, now)));
     }
 
-    /// Takes a row that this operation does not hold: decides whether to take it over, and watches it otherwise.
+    /// Takes a row that this operation does not hold: takes its lock over, or waits.
     fn observe(&mut self, now: &Now<'_>, row: &Row, response: Response<'_>) {
-        let state = match row.state() {
-            Err(error) => {
-                self.phase = Phase::RowError(error);
-                return;
-            }
-            Ok(RowState::Free) => {
-                self.watch = None;
-                return self.restart(now);
-            }
-            Ok(state) => state,
+        let takeover = match row.state() {
+            Ok(state) => self.waiter.decide(now, row, &state, response),
+            Err(error) => return self.phase = Phase::Ended(AcquireEnd::RowError(error)),
         };
-        match self.takeover(now, row, &state, response) {
+        match takeover {
             Takeover::Now => {
                 self.restart(now);
                 if matches!(self.phase, Phase::Begin) {
@@ -309,35 +206,9 @@ impl Acquire {
                 }
             }
             Takeover::Later if self.request.wait_mode == WaitMode::Try => {
-                self.phase = Phase::Contended(Holder::of(row))
+                self.phase = Phase::Ended(AcquireEnd::Contended(Holder::of(row)));
             }
             Takeover::Soon | Takeover::Later => self.pause(now),
-        }
-    }
-
-    fn takeover(&mut self, now: &Now<'_>, row: &Row, state: &RowState, response: Response<'_>) -> Takeover {
-        let version = match state {
-            RowState::Free => return Takeover::Now,
-            RowState::Held(held) => SeenVersion::of_held(held),
-            RowState::Legacy(legacy) => SeenVersion::of_legacy(legacy),
-        };
-        observe_version(&mut self.watch, version, row, now);
-        if matches!(state, RowState::Held(held) if self.abandoned.contains(&held.lease_id)) {
-            // An abandoned operation of our own. No guard relies on it, even if our own child process is alive.
-            return Takeover::Now;
-        }
-        let evidence = Evidence {
-            at: now.at,
-            service: now.service,
-            date: response.date,
-            liveness: response.liveness,
-            watch: self.watch.as_ref(),
-            legacy_skew: self.request.timing.legacy_skew(),
-        };
-        match (expiry(state, &evidence), state) {
-            (Expiry::Running { .. }, _) => Takeover::Later,
-            (Expiry::Expired, RowState::Legacy(legacy)) => token_floor_wait(self.watch.as_ref(), legacy, now),
-            (Expiry::Expired, _) => Takeover::Now,
         }
     }
 
@@ -355,7 +226,8 @@ impl Acquire {
             (false, _) => self.phase = Phase::Begin,
             (true, WaitMode::Wait) => self.pause(now),
             (true, WaitMode::Try) => {
-                self.phase = Phase::Contended(self.watch.as_ref().map(|w| w.holder().clone()).unwrap_or_default());
+                let holder = self.watch().map(|watch| watch.holder().clone()).unwrap_or_default();
+                self.phase = Phase::Ended(AcquireEnd::Contended(holder));
             }
         }
     }
@@ -366,27 +238,18 @@ impl Acquire {
             let lease_id = operation.lease_id.clone();
             let until = Deadline::new(SentAt(now.at), self.request.timing.lease());
             self.clean_up = Some(Release::clean_up(self.request.name.clone(), lease_id.clone(), until, now));
-            self.forsake(lease_id);
+            self.waiter.abandon(lease_id);
         }
-    }
-
-    fn forsake(&mut self, lease_id: LeaseId) {
-        if self.abandoned.len() == ABANDONED_MAX {
-            self.abandoned.remove(0);
-        }
-        self.abandoned.push(lease_id);
     }
 
     /// Starts an operation. Its `sent_at` is now, before its first byte (R1).
     fn begin(&mut self, now: &Now<'_>, take_over: bool) -> Step<AcquireEnd, Release> {
         let timing = &self.request.timing;
         let lease_id = LeaseId::from_random(now.entropy.lease_id);
-        let second = now.service_interval().map_or(now.at.wall_ms, |(lower, _)| lower) / 1000;
-        let lost_its_token = take_over && self.watch.as_ref().is_some_and(|watch| watch.token.is_none());
-        let second = if lost_its_token { second + FLOOR_AHEAD.as_secs() } else { second };
+        let seen = self.watch().filter(|_| take_over);
         let lease = Lease {
             lease_id: lease_id.clone(),
-            token_floor: FencingToken::token_floor(second),
+            token_floor: token_floor(seen, now),
             lease_ms: millis(timing.lease()),
             ends: ends(timing.lease(), now),
             owner: self.request.owner.clone(),
@@ -394,20 +257,13 @@ impl Acquire {
             data: self.request.data.clone(),
             liveness_key: self.request.liveness_key.clone(),
         };
-        let kind = match &self.watch {
-            Some(watch) if take_over => {
-                OpKind::TakeOver { lease, seen: watch.version.clone(), seen_token: watch.token }
-            }
-            _ => OpKind::Acquire(lease),
+        let kind = match seen {
+            Some(watch) => OpKind::TakeOver { lease, seen: watch.version.clone(), seen_token: watch.token },
+            None => OpKind::Acquire(lease),
         };
         let op = Op { name: self.request.name.clone(), version: RecordVersion::from_random(now.entropy.version), kind };
-        self.phase = Phase::Write(Operation {
-            op: op.clone(),
-            lease_id,
-            sent_at: SentAt(now.at),
-            ambiguous: false,
-            retry: None,
-        });
+        let write = RepeatedWrite::new(op.clone());
+        self.phase = Phase::Write(Operation { write, lease_id, sent_at: SentAt(now.at) });
         Step::Write(op)
     }
 }
@@ -423,11 +279,44 @@ impl Machine for Acquire {
     type CleanUp = Release;
 
     fn next(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
-        Acquire::next(self, now)
+        if let Some(release) = self.clean_up.take() {
+            return Step::CleanUp(release);
+        }
+        let expires_in = self.watch().and_then(|watch| watch.expires_in_without_check(now.at));
+        match &mut self.phase {
+            Phase::Begin => self.begin(now, false),
+            Phase::TakeOver => self.begin(now, true),
+            Phase::Read if expires_in == Some(Duration::ZERO) => self.begin(now, true),
+            Phase::Read => Step::Read { strong: self.request.wait_mode == WaitMode::Try },
+            Phase::Pausing(pause) => {
+                match pause.left(now.at).map(|left| expires_in.map_or(left, |end| end.min(left))) {
+                    Some(left) if !left.is_zero() => Step::Pause(left),
+                    _ => {
+                        self.phase = Phase::Read;
+                        self.next(now)
+                    }
+                }
+            }
+            Phase::Write(operation) => {
+                let step = operation.write.step(now.at);
+                if matches!(step, Step::Write(_)) && operation.validity(&self.request.timing).passed(now.at) {
+                    self.abandon(now);
+                    self.phase = Phase::Ended(AcquireEnd::Unanswered);
+                    return self.next(now);
+                }
+                step
+            }
+            Phase::Won(_) => self.next_won(now),
+            Phase::Ended(end) => Step::Done(end.clone()),
+        }
     }
 
     fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
-        Acquire::handle(self, now, response);
+        match response.body {
+            Body::Row(row) => self.handle_row(now, row, response),
+            Body::Unread => self.handle_unread(now),
+            Body::Outcome { sent_at, outcome } => self.handle_outcome(now, sent_at, outcome, response),
+        }
     }
 
     fn may_acquire(&self) -> bool {
@@ -435,10 +324,15 @@ impl Machine for Acquire {
     }
 
     fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {
-        Acquire::cancel(self, now)
+        match &self.phase {
+            Phase::Won(held) => self.clean_up = Some(Release::of(held, now)),
+            Phase::Write(_) => self.abandon(now),
+            _ => {}
+        }
+        self.clean_up.take()
     }
 
     fn watch(&self) -> Option<&Watch> {
-        Acquire::watch(self)
+        self.waiter.watch.as_ref()
     }
 }

@@ -1,8 +1,6 @@
 //! Meaning of a write on a row.
 
-use crate::condition::holds;
-use crate::op::{Change, Op};
-use crate::row::{Row, Value};
+use crate::{Change, Op, Row, Value, holds};
 
 /// Result of [`apply`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -2,9 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::attr;
-use crate::row::{Row, Value};
-use crate::token::{FencingToken, LeaseId};
+use crate::{FencingToken, LeaseId, Row, Value, attr};
 
 /// Condition under which a write takes effect.
 ///

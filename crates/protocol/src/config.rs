@@ -16,9 +16,6 @@ pub const EXPIRY_PAD: Duration = Duration::from_secs(3);
 /// Minimum time by which `ttl` lies after the end of the lease: seven days, and one day for a wall clock that is slow
 /// by a day.
 pub const TTL_MARGIN: Duration = Duration::from_secs(8 * 24 * 3600);
-/// Time that is added to the present time for the token floor of a row that has lost its token, because the first token
-/// may be derived from a wall clock that was fast by a day.
-pub(crate) const FLOOR_AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// Maximum length of an owner label in bytes.
 pub const OWNER_MAX: usize = 256;
 /// Maximum length of the data of a lock in bytes.
@@ -30,10 +27,6 @@ const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 /// Margin for scheduling delays, and minimum heartbeat interval.
 const SCHEDULING_SLACK: Duration = Duration::from_millis(10);
-/// Shortest pause between two tries of a write.
-pub(crate) const RETRY_MIN: Duration = Duration::from_millis(25);
-/// Longest pause between two tries of a release or revocation.
-pub(crate) const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Default of the shortest pause between two polls.
 const POLL_MIN: Duration = Duration::from_millis(25);
 /// Upper bound of the default of the longest pause between two polls.

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{EXPIRY_PAD, TTL_MARGIN};
-use crate::now::Now;
-use crate::op::Ends;
-use crate::time::millis;
+use crate::{EXPIRY_PAD, Ends, Now, TTL_MARGIN, time::millis};
 
 /// Returns the end of a lease that starts now. It is a service timestamp if the service time is known.
 pub(crate) fn ends(lease: Duration, now: &Now<'_>) -> Ends {

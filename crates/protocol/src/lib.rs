@@ -21,8 +21,6 @@
 
 mod acquire;
 mod apply;
-pub mod attr;
-mod backoff;
 mod condition;
 mod config;
 mod expiry;
@@ -38,8 +36,10 @@ mod number;
 mod op;
 mod release;
 mod request;
+mod retry;
 mod revoke;
 mod row;
+mod schema;
 mod service_clock;
 mod takeover;
 mod time;
@@ -55,7 +55,7 @@ pub use config::{
 };
 pub use expiry::{Evidence, Expiry, expiry};
 pub use held::{Held, HeldStep, LossReason, Renewal};
-pub use hold::{Hold, HoldEnd};
+pub use hold::Hold;
 pub use legacy::{LegacyEnd, LegacyGet};
 pub use machine::{Body, Machine, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};
@@ -66,6 +66,7 @@ pub use release::{Release, ReleaseEnd};
 pub use request::{Request, WaitMode};
 pub use revoke::{Revoke, RevokeEnd};
 pub use row::{HeldRow, LegacyRow, Row, RowError, RowState, Value};
+pub use schema::attr;
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};
 pub use time::{ClockReading, Deadline, ReceivedAt, SentAt};
 pub use token::{FencingToken, LeaseId, RecordVersion};

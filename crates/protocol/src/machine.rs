@@ -3,12 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use crate::now::Now;
-use crate::op::{Op, Outcome};
-use crate::row::Row;
-use crate::service_clock::ServiceDate;
-use crate::time::{ClockReading, SentAt};
-use crate::watch::{Liveness, Watch};
+use crate::{ClockReading, Liveness, Now, Op, Outcome, Row, SentAt, ServiceDate, Watch};
 
 /// Next step of a state machine.
 ///

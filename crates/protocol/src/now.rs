@@ -1,7 +1,6 @@
 //! Inputs of one step of a state machine.
 
-use crate::service_clock::ServiceClock;
-use crate::time::ClockReading;
+use crate::{ClockReading, ServiceClock};
 
 /// Random bits for one step of a state machine. Each value is used at most once, so every call needs fresh ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

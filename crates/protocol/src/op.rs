@@ -1,12 +1,10 @@
 //! Writes to the row of a lock, as data.
 
-use crate::attr;
-use crate::condition::Condition::{self, Above, All, Any, Below, Differs, Equals, Missing};
-use crate::name::LockName;
-use crate::npm_format::npm_row;
-use crate::number::Number;
-use crate::row::{Row, Value};
-use crate::token::{FencingToken, LeaseId, RecordVersion};
+use crate::{
+    Condition, FencingToken, LeaseId, LockName, Number, RecordVersion, Row, Value, attr, condition::Condition::Above,
+    condition::Condition::All, condition::Condition::Any, condition::Condition::Below, condition::Condition::Differs,
+    condition::Condition::Equals, condition::Condition::Missing, npm_format::npm_row, schema::HELD_ONLY,
+};
 
 /// A conditional write to one row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -282,10 +280,8 @@ impl Ends {
 
 /// Returns the changes that free a lock. Token, lease ID and payload stay.
 fn free(ttl: u64) -> Vec<Change> {
-    let held_only =
-        [attr::EXPIRY_CLOCK, attr::RENEWAL_SEQ, attr::LEASE_MS, attr::OWNER, attr::ACQUIRED_ON, attr::LIVENESS_KEY];
     let mut changes = vec![Set(attr::EXPIRES_ON, 0.into()), Set(attr::TTL, ttl.into())];
-    changes.extend(held_only.map(Remove));
+    changes.extend(HELD_ONLY.map(Remove));
     changes
 }
 

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::Timing;
-use crate::held::Renewal;
-use crate::name::LockName;
+use crate::{LockName, Renewal, Timing};
 
 /// Parameters of an acquisition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -3,17 +3,10 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use crate::attr;
-use crate::backoff::Backoff;
-use crate::config::{RETRY_MAX, RETRY_MIN};
-use crate::lease_end::ttl;
-use crate::machine::{Body, Machine, Response, Step};
-use crate::name::LockName;
-use crate::now::Now;
-use crate::op::{Op, OpKind, Outcome, Target};
-use crate::row::Row;
-use crate::time::{Deadline, SentAt};
-use crate::token::{LeaseId, RecordVersion};
+use crate::{
+    Body, Deadline, LeaseId, LockName, Machine, Now, Op, OpKind, Outcome, RecordVersion, Response, Row, SentAt, Step,
+    Target, attr, lease_end::ttl, retry::RETRY_MAX, retry::RepeatedWrite,
+};
 
 /// Time during which an unanswered revocation is retried.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
@@ -30,16 +23,14 @@ pub enum RevokeEnd {
     Unknown,
 }
 
-/// State machine that revokes one acquisition.
+/// State machine that revokes one acquisition. [`Machine`] describes how to call it.
 ///
-/// The machine only writes: call [`next`](Self::next), send the write, pass its outcome to [`handle_outcome`](Self::handle_outcome),
-/// and repeat until [`Step::Done`]. It retries the identical write for 10 s. It may be dropped at any time; the write in
-/// flight may still take effect then.
+/// The machine only writes. It retries the identical write for 10 s. It may be dropped at any time; the write in flight may
+/// still take effect then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revoke {
-    op: Op,
+    write: RepeatedWrite,
     until: Deadline,
-    retry: Option<Backoff>,
     end: Option<RevokeEnd>,
 }
 
@@ -54,41 +45,14 @@ impl Revoke {
         };
         let op = Op { name, version: RecordVersion::from_random(now.entropy.version), kind };
         let until = Deadline::new(SentAt(now.at), GIVE_UP_AFTER);
-        Self { op, until, retry: None, end: None }
-    }
-
-    /// Returns the next step.
-    pub fn next(&mut self, now: &Now<'_>) -> Step<RevokeEnd> {
-        if self.end.is_none() && self.retry.is_some() && self.until.passed(now.at) {
-            self.end = Some(RevokeEnd::Unknown);
-        }
-        match (&self.end, self.retry.and_then(|pause| pause.left(now.at))) {
-            (Some(end), _) => Step::Done(end.clone()),
-            (None, Some(left)) => Step::Pause(left),
-            (None, None) => Step::Write(self.op.clone()),
-        }
-    }
-
-    /// Takes the outcome of the write in flight. `now` is the time at which the response arrived.
-    pub fn handle_outcome(&mut self, now: &Now<'_>, outcome: &Outcome) {
-        self.end = match outcome {
-            Outcome::Applied(_) => Some(RevokeEnd::Done),
-            Outcome::Conflict(Some(row)) if row.version().as_ref() == Some(&self.op.version) => Some(RevokeEnd::Done),
-            // An earlier try was applied, or another operator was faster.
-            Outcome::Conflict(Some(row)) if self.is_done(row) => Some(RevokeEnd::Done),
-            Outcome::Conflict(row) => Some(RevokeEnd::Ended(row.clone())),
-            Outcome::Unknown | Outcome::Throttled => {
-                self.retry = Some(Backoff::after(self.retry, RETRY_MIN, RETRY_MAX, now));
-                None
-            }
-        };
+        Self { write: RepeatedWrite::new(op), until, end: None }
     }
 
     /// Returns whether the row shows that the requested revocation has taken place.
     fn is_done(&self, row: &Row) -> bool {
         let revoked =
             |target: &Target| matches!(target, Target::Token(t) if row.whole(attr::REVOKED_TOKEN) == Some(t.get()));
-        match &self.op.kind {
+        match &self.write.op.kind {
             OpKind::Revoke { target, .. } => revoked(target),
             OpKind::ForceRevoke { target, .. } => revoked(target) && row.is_free(),
             _ => false,
@@ -101,12 +65,25 @@ impl Machine for Revoke {
     type CleanUp = Infallible;
 
     fn next(&mut self, now: &Now<'_>) -> Step<RevokeEnd> {
-        Revoke::next(self, now)
+        if self.end.is_none() && self.write.has_failed() && self.until.passed(now.at) {
+            self.end = Some(RevokeEnd::Unknown);
+        }
+        match &self.end {
+            Some(end) => Step::Done(end.clone()),
+            None => self.write.step(now.at),
+        }
     }
 
     fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
-        if let Body::Outcome { outcome, .. } = response.body {
-            self.handle_outcome(now, outcome);
-        }
+        let Body::Outcome { outcome, .. } = response.body else { return };
+        self.end = Some(match outcome {
+            Outcome::Applied(_) => RevokeEnd::Done,
+            // An earlier try was applied, or another operator was faster.
+            Outcome::Conflict(Some(row)) if row.has_version(&self.write.op.version) || self.is_done(row) => {
+                RevokeEnd::Done
+            }
+            Outcome::Conflict(row) => RevokeEnd::Ended(row.clone()),
+            Outcome::Unknown | Outcome::Throttled => return self.write.retry(outcome, RETRY_MAX, now),
+        });
     }
 }

@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::attr;
-use crate::config::HOLD_MAX;
-use crate::number::Number;
-use crate::token::{FencingToken, LeaseId, RecordVersion};
+use crate::{FencingToken, HOLD_MAX, LeaseId, Number, RecordVersion, attr};
 
 /// Value of one attribute. The protocol interprets only strings and numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -137,6 +134,11 @@ impl Row {
     /// Returns the record version if there is one.
     pub fn version(&self) -> Option<RecordVersion> {
         self.text(attr::GUID).map(RecordVersion::from)
+    }
+
+    /// Returns whether the row has this record version.
+    pub(crate) fn has_version(&self, version: &RecordVersion) -> bool {
+        self.text(attr::GUID) == Some(version.as_str())
     }
 
     /// Returns whether the last acquisition of this row has this lease ID.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::DRIFT_PER_MILLE;
-use crate::time::{ClockReading, ReceivedAt, SentAt};
+use crate::{ClockReading, DRIFT_PER_MILLE, ReceivedAt, SentAt};
 
 /// Maximum deviation of the dates of all service hosts from one clock (A4).
 pub const DELTA: Duration = Duration::from_secs(2);

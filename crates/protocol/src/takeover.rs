@@ -1,16 +1,22 @@
-//! Observation of a row that another acquisition holds, up to its takeover (R2). `expiry.rs` decides whether its lease has
-//! expired, and `acquire.rs` sends the takeover.
+//! Takeover of a lock after its lease has expired (R2 and §5): the observation of its row, the decision, and the token
+//! floor.
+//!
+//! `expiry.rs` decides whether a lease has expired. `acquire.rs` runs the loop and sends the takeover.
 
 use std::time::Duration;
 
-use crate::attr;
-use crate::now::Now;
-use crate::row::{HeldRow, LegacyRow, Row};
-use crate::time::ReceivedAt;
-use crate::token::{FencingToken, RecordVersion};
-use crate::watch::{Holder, Watch};
+use crate::{
+    Evidence, Expiry, FencingToken, Holder, LeaseId, LegacyRow, Now, ReceivedAt, Response, Row, RowState, Watch, attr,
+    expiry,
+};
 
-/// Decision about a held row.
+/// Maximum number of lease IDs of abandoned operations that are remembered.
+const ABANDONED_MAX: usize = 16;
+/// Time that is added to the present time for the token floor of a row that has lost its token, because the first token
+/// may be derived from a wall clock that was fast by a day.
+const FLOOR_AHEAD: Duration = Duration::from_secs(24 * 3600);
+
+/// Decision about a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Takeover {
     /// Take the lock over, because its lease has expired.
@@ -21,57 +27,98 @@ pub(crate) enum Takeover {
     Later,
 }
 
-/// The parts of a row that identify one version of it.
-pub(crate) struct SeenVersion<'a> {
-    version: &'a RecordVersion,
-    token: Option<FencingToken>,
-    lease: Option<Duration>,
+/// Facts that a waiting acquisition knows about the lock, from which it decides whether to take the lock over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Waiter {
+    /// Observation of another client's lease.
+    pub(crate) watch: Option<Watch>,
+    /// Lease IDs of this acquisition's abandoned operations.
+    abandoned: Vec<LeaseId>,
+    /// Time past the end of a row of npm dynamo-lock during which it is still respected.
+    legacy_skew: Duration,
 }
 
-impl<'a> SeenVersion<'a> {
-    pub(crate) fn of_held(held: &'a HeldRow) -> Self {
-        Self { version: &held.version, token: Some(held.token), lease: Some(held.lease) }
+impl Waiter {
+    pub(crate) fn new(watch: Option<Watch>, legacy_skew: Duration) -> Self {
+        Self { watch, abandoned: Vec::new(), legacy_skew }
     }
 
-    pub(crate) fn of_legacy(legacy: &'a LegacyRow) -> Self {
-        Self { version: &legacy.version, token: legacy.token, lease: None }
+    /// Remembers the lease ID of an abandoned operation. Its lease is never adopted, but may be taken over at once.
+    pub(crate) fn abandon(&mut self, lease_id: LeaseId) {
+        if self.abandoned.len() == ABANDONED_MAX {
+            self.abandoned.remove(0);
+        }
+        self.abandoned.push(lease_id);
+    }
+
+    /// Observes a row and decides whether to take its lock over. `response` contained the row.
+    pub(crate) fn decide(&mut self, now: &Now<'_>, row: &Row, state: &RowState, response: Response<'_>) -> Takeover {
+        self.observe(now, row, state);
+        if matches!(state, RowState::Held(held) if self.abandoned.contains(&held.lease_id)) {
+            // An abandoned operation of our own. No guard relies on it, even if our own child process is alive.
+            return Takeover::Now;
+        }
+        let evidence = Evidence {
+            at: now.at,
+            service: now.service,
+            date: response.date,
+            liveness: response.liveness,
+            watch: self.watch.as_ref(),
+            legacy_skew: self.legacy_skew,
+        };
+        match (expiry(state, &evidence), state) {
+            (Expiry::Running { .. }, _) => Takeover::Later,
+            (Expiry::Expired, RowState::Legacy(legacy)) => self.token_floor_wait(legacy, now),
+            (Expiry::Expired, _) => Takeover::Now,
+        }
+    }
+
+    /// Continues the observation of a row, or starts it anew if this is another version.
+    fn observe(&mut self, now: &Now<'_>, row: &Row, state: &RowState) {
+        let (version, token, lease) = match state {
+            RowState::Free => return self.watch = None,
+            RowState::Held(held) => (&held.version, Some(held.token), Some(held.lease)),
+            RowState::Legacy(legacy) => (&legacy.version, legacy.token, None),
+        };
+        let upper = service_or_wall(now).map(|(_, upper)| upper.div_ceil(1000));
+        let tokenless_since = upper.filter(|_| token.is_none());
+        if let Some(watch) = self.watch.as_mut().filter(|watch| watch.version == *version && watch.token == token) {
+            // The response that first contained this version may have had no date.
+            watch.tokenless_since = watch.tokenless_since.or(tokenless_since);
+            return;
+        }
+        // Another version may follow on tokens that we have never seen, so the observation starts anew.
+        self.watch = Some(Watch {
+            version: version.clone(),
+            token,
+            lease,
+            received_at: ReceivedAt(now.at),
+            tokenless_since,
+            has_liveness_key: row.get(attr::LIVENESS_KEY).is_some(),
+            holder: Holder::of(row),
+        });
+    }
+
+    /// Decides whether an expired row of npm dynamo-lock can be taken over now. A row without a token is taken over only
+    /// when a fresh token floor is certainly above every earlier token of this lock.
+    fn token_floor_wait(&self, legacy: &LegacyRow, now: &Now<'_>) -> Takeover {
+        let lower = service_or_wall(now).map(|(lower, _)| lower / 1000);
+        let since = self.watch.as_ref().and_then(|watch| watch.tokenless_since);
+        match (lower, since) {
+            _ if legacy.token.is_some() => Takeover::Now,
+            (Some(lower), Some(since)) if lower >= since + 2 => Takeover::Now,
+            // Without any date there will never be a safe token floor.
+            (None, _) => Takeover::Later,
+            (Some(_), _) => Takeover::Soon,
+        }
     }
 }
 
-/// Continues the observation of a row, or starts it anew if this is another version.
-pub(crate) fn observe_version(watch: &mut Option<Watch>, seen: SeenVersion<'_>, row: &Row, now: &Now<'_>) {
-    let SeenVersion { version, token, lease } = seen;
-    let upper = service_or_wall(now).map(|(_, upper)| upper.div_ceil(1000));
-    let tokenless_since = upper.filter(|_| token.is_none());
-    if let Some(watch) = watch.as_mut().filter(|watch| watch.version == *version && watch.token == token) {
-        // The response that first contained this version may have had no date.
-        watch.tokenless_since = watch.tokenless_since.or(tokenless_since);
-        return;
-    }
-    // Another version may follow on tokens that we have never seen, so the observation starts anew.
-    *watch = Some(Watch {
-        version: version.clone(),
-        token,
-        lease,
-        received_at: ReceivedAt(now.at),
-        tokenless_since,
-        has_liveness_key: row.get(attr::LIVENESS_KEY).is_some(),
-        holder: Holder::of(row),
-    });
-}
-
-/// Decides whether an expired row of npm dynamo-lock can be taken over now. A row without a token is taken over only when a
-/// fresh token floor is certainly above every earlier token of this lock.
-pub(crate) fn token_floor_wait(watch: Option<&Watch>, legacy: &LegacyRow, now: &Now<'_>) -> Takeover {
-    let lower = service_or_wall(now).map(|(lower, _)| lower / 1000);
-    let since = watch.and_then(|watch| watch.tokenless_since);
-    match (lower, since) {
-        _ if legacy.token.is_some() => Takeover::Now,
-        (Some(lower), Some(since)) if lower >= since + 2 => Takeover::Now,
-        // Without any date there will never be a safe token floor.
-        (None, _) => Takeover::Later,
-        (Some(_), _) => Takeover::Soon,
-    }
+/// Returns the token floor of an acquisition that starts now, or of a takeover of the `seen` version.
+pub(crate) fn token_floor(seen: Option<&Watch>, now: &Now<'_>) -> FencingToken {
+    let second = now.service_interval().map_or(now.at.wall_ms, |(lower, _)| lower) / 1000;
+    let has_lost_its_token = seen.is_some_and(|watch| watch.token.is_none());
+    FencingToken::token_floor(if has_lost_its_token { second + FLOOR_AHEAD.as_secs() } else { second })
 }
 
 /// Returns the bounds of service time in milliseconds. Where the store has no service clock, our own wall clock takes its

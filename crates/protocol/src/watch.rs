@@ -2,10 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::attr;
-use crate::row::Row;
-use crate::time::{ClockReading, ReceivedAt, system_time};
-use crate::token::{FencingToken, RecordVersion};
+use crate::{ClockReading, FencingToken, ReceivedAt, RecordVersion, Row, attr, time::system_time};
 
 /// The holder of a lock, as described by the lock's row.
 ///

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::{Arg, Command, CommandFactory};
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
@@ -77,16 +77,11 @@ fn write_section(command: &Command, parent: &str, out: &mut Vec<u8>) -> io::Resu
 
 /// Adds the aliases of flags to their help texts, because the generator omits them.
 fn with_aliases(command: Command) -> Command {
-    let add = |arg: Arg| {
-        let aliases: Vec<String> =
-            arg.get_visible_aliases().unwrap_or_default().iter().map(|alias| format!("--{alias}")).collect();
-        match (aliases.is_empty(), arg.get_long_help().or_else(|| arg.get_help())) {
-            (false, Some(help)) => {
-                let help = format!("{help} [alias: {}]", aliases.join(", "));
-                arg.long_help(help.clone()).help(help)
-            }
-            _ => arg,
-        }
-    };
-    command.mut_args(add)
+    command.mut_args(|arg| {
+        let (Some(aliases), Some(help)) = (arg.get_visible_aliases(), arg.get_long_help().or(arg.get_help())) else {
+            return arg;
+        };
+        let help = format!("{help} [alias: --{}]", aliases.join(", --"));
+        arg.long_help(help.clone()).help(help)
+    })
 }

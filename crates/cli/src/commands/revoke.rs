@@ -66,8 +66,8 @@ async fn confirm(lock: &Lock, args: &RevokeArgs) -> Result<FencingToken, Failure
     let question = if args.force { ", and the holder may still be working. Free it?" } else { ". Revoke it?" };
     if args.yes {
         output::message(&format!("lock {description}"));
-    } else if !prompt::confirm(&format!("Lock {description}{question}")) {
-        return Err(Failure::usage(format!("lock {name:?} was not revoked")));
+    } else {
+        prompt::confirm(&format!("Lock {description}{question}"), &format!("lock {name:?} was not revoked"))?;
     }
     Ok(token)
 }

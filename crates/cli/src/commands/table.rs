@@ -1,7 +1,6 @@
 //! `table`: creates, deletes or checks the DynamoDB table.
 
-use dynamo_lock::TableOptions;
-use dynamo_lock::store::TableFault;
+use dynamo_lock::{TableOptions, store::TableFault};
 
 use crate::failure::{CREATE_TABLE, Failure};
 use crate::ui::{output, prompt};
@@ -22,9 +21,8 @@ pub async fn table(store: &OpenStore, command: TableCommand) -> Result<Exit, Fai
         TableCommand::Delete { yes } => {
             if !yes {
                 prompt::require_terminal("cannot ask whether to delete the table and all its locks")?;
-                if !prompt::confirm(&format!("Delete the table of {} and all its locks?", store.url)) {
-                    return Err(Failure::usage("the table was not deleted"));
-                }
+                let question = format!("Delete the table of {} and all its locks?", store.url);
+                prompt::confirm(&question, "the table was not deleted")?;
             }
             table.delete_table().await?;
             Ok(Exit::Success)

@@ -7,6 +7,8 @@ use dynamo_lock_protocol::ClockReading;
 
 /// Longest time between two clock readings (R4). We need it because timers do not count a suspension of the host.
 pub const CLOCK_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// Time between two rounds of SIGKILL. Processes may have been forked during the last round.
+pub const KILL_INTERVAL: Duration = Duration::from_millis(10);
 /// Shortest time before the end of a grant at which SIGKILL is sent.
 const KILL_RESERVE_MIN: Duration = Duration::from_millis(100);
 
@@ -61,7 +63,8 @@ impl Ending {
 
     /// Returns the time until the next check, from 1 ms to [`CLOCK_CHECK_INTERVAL`].
     pub fn next_check(&self, left: Duration) -> Duration {
-        let next = if self.asked.is_some() { kill_reserve(self.grace) } else { self.grace };
+        let reserve = kill_reserve(self.grace);
+        let next = if self.asked.is_some() { reserve } else { self.grace.max(reserve) };
         left.saturating_sub(next).clamp(Duration::from_millis(1), CLOCK_CHECK_INTERVAL)
     }
 }
@@ -101,6 +104,18 @@ mod tests {
         let due = |ms| Ending::new(Duration::ZERO).due(Duration::from_millis(ms), AT);
         assert_eq!(due(101), None);
         assert_eq!(due(100), Some(Due::Kill));
+    }
+
+    /// Track record: without a grace, the supervisor waited until the grant had passed, so the wrapper killed it.
+    #[test]
+    fn next_check_is_not_after_the_time_for_sigkill() {
+        for (grace, left) in [(0, 180), (0, 101), (50, 180), (5000, 5100)] {
+            let (grace, left) = (Duration::from_millis(grace), Duration::from_millis(left));
+            let ending = Ending::new(grace);
+            assert_eq!(ending.due(left, AT), None);
+            let left = left - ending.next_check(left);
+            assert!(ending.due(left, AT).is_some(), "{grace:?} {left:?}");
+        }
     }
 
     #[test]

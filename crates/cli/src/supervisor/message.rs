@@ -1,9 +1,6 @@
 //! Messages between wrapper and supervisor: lines that consist of a word and numbers.
 
-use std::fmt;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::{fmt, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
 use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;
@@ -94,11 +91,11 @@ impl Order {
     pub fn parse(line: &str) -> Option<Self> {
         let (word, numbers) = split(line)?;
         Some(match (word, &numbers[..]) {
-            ("until", [length, boot, raw, wall]) => {
-                let at = ClockReading { boot_ns: unsigned(boot)?, raw_ns: unsigned(raw)?, wall_ms: unsigned(wall)? };
-                Self::RunUntil(Grant { at, length: Duration::from_nanos(unsigned(length)?) })
+            ("until", &[length, boot_ns, raw_ns, wall_ms]) => {
+                let at = ClockReading { boot_ns, raw_ns, wall_ms };
+                Self::RunUntil(Grant { at, length: Duration::from_nanos(length) })
             }
-            ("signal", [signal]) => Self::Signal(Signal::try_from(i32::try_from(*signal).ok()?).ok()?),
+            ("signal", &[signal]) => Self::Signal(Signal::try_from(i32::try_from(signal).ok()?).ok()?),
             ("stop", []) => Self::Stop,
             ("continue", []) => Self::Continue,
             _ => return None,
@@ -112,25 +109,19 @@ impl Event {
         let (word, numbers) = split(line)?;
         Some(match (word, &numbers[..]) {
             ("started", []) => Self::Started,
-            ("not-started", [errno]) => Self::NotStarted { errno: i32::try_from(*errno).ok()? },
+            ("not-started", &[errno]) => Self::NotStarted { errno: i32::try_from(errno).ok()? },
             ("too-late", []) => Self::TooLate,
             ("stopped", []) => Self::Stopped,
-            ("ended", [status]) => Self::Ended { status: ExitStatus::from_raw(i32::try_from(*status).ok()?) },
-            ("all-ended", [forced]) => Self::AllEnded { forced: *forced != 0 },
+            ("ended", &[status]) => Self::Ended { status: ExitStatus::from_raw(i32::try_from(status).ok()?) },
+            ("all-ended", &[forced]) => Self::AllEnded { forced: forced != 0 },
             _ => return None,
         })
     }
 }
 
-fn split(line: &str) -> Option<(&str, Vec<i128>)> {
+fn split(line: &str) -> Option<(&str, Vec<u64>)> {
     let mut words = line.split(' ');
-    let word = words.next()?;
-    let numbers: Result<_, _> = words.map(str::parse).collect();
-    Some((word, numbers.ok()?))
-}
-
-fn unsigned(number: &i128) -> Option<u64> {
-    u64::try_from(*number).ok()
+    Some((words.next()?, words.map(|number| number.parse().ok()).collect::<Option<_>>()?))
 }
 
 #[cfg(test)]

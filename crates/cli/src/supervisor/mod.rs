@@ -7,28 +7,23 @@
 
 pub mod channel;
 pub mod ending;
+mod forwarding;
 pub mod message;
 pub mod process;
 pub mod process_tree;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::{os::fd::AsFd, os::unix::net::UnixStream, os::unix::process::ExitStatusExt, time::Duration};
 
 use dynamo_lock_protocol::ClockReading;
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::Signal;
-use nix::sys::wait::WaitPidFlag;
-use nix::unistd::Pid;
+use nix::{errno::Errno, sys::signal::Signal, sys::wait::WaitPidFlag, unistd::Pid};
 
 use crate::signals::{SupervisorSignals, is_terminal_stop};
-use crate::supervisor::ending::{Due, Ending};
+use crate::supervisor::ending::{Due, Ending, KILL_INTERVAL};
 use crate::supervisor::message::{Event, Grant, Order};
 use crate::{
     clock, signal_mask::SignalMask, supervisor::channel::Channel, supervisor::process_tree::ProcessTree, sys,
@@ -38,8 +33,6 @@ use crate::{
 /// `argv[0]` that selects supervisor mode. It differs from the wrapper's name, so that `pkill dynamo-lock` does not
 /// signal the supervisor.
 pub const NAME: &str = "lock-supervisor";
-/// Time between two rounds of SIGKILL. Processes may have been forked during the last round.
-const KILL_INTERVAL: Duration = Duration::from_millis(10);
 /// Time after a stop of the command after which it is known whether the terminal has stopped the whole group.
 const STOP_SETTLE_TIME: Duration = Duration::from_millis(50);
 
@@ -221,22 +214,6 @@ impl Supervisor {
         }
     }
 
-    /// Reports to the wrapper that the command has stopped itself, as `less` does on Ctrl-Z.
-    ///
-    /// The terminal would otherwise hang, because the shell sees that the wrapper is still running. The wrapper then
-    /// stops too, as if the terminal had stopped the whole group.
-    fn report_stop(&mut self, now: ClockReading) {
-        if self.wrapper_stopped || self.signals.stopped_by_terminal() {
-            self.stopped = None;
-        }
-        if self.stopped.is_some_and(|at| now.holder_elapsed_since(at) >= STOP_SETTLE_TIME) {
-            self.stopped = None;
-            if self.descendants().is_stopped(self.command) {
-                self.send(Event::Stopped);
-            }
-        }
-    }
-
     /// Executes all orders that have arrived. Grants come first, because the latest one also applies to the orders
     /// before it.
     fn execute_orders(&mut self) {
@@ -250,38 +227,5 @@ impl Supervisor {
         }
         orders.sort_by_key(|order| !matches!(order, Order::RunUntil(_)));
         orders.into_iter().for_each(|order| self.execute(order));
-    }
-
-    fn execute(&mut self, order: Order) {
-        match order {
-            Order::RunUntil(grant) => self.grant = grant,
-            // Only the command is expected to handle these. They would end most of its descendants.
-            Order::Signal(signal @ (Signal::SIGUSR1 | Signal::SIGUSR2)) => {
-                ProcessTree::default().with_child(self.command).send(signal);
-            }
-            Order::Signal(signal) => self.without_signal(signal).send(signal),
-            Order::Stop => {
-                self.wrapper_stopped = true;
-                self.without_signal(Signal::SIGTSTP).send(Signal::SIGSTOP);
-            }
-            Order::Continue => {
-                self.wrapper_stopped = false;
-                // A command that was stopped until its time had passed is killed without being continued.
-                if self.due(clock::now()) != Some(Due::Kill) {
-                    let tree = self.descendants();
-                    // If the terminal has stopped the group again, the group stays stopped. The processes in other
-                    // groups were stopped by the supervisor, and no other process continues them.
-                    let stopped = self.signals.stopped_by_terminal();
-                    if stopped { tree.outside_own_group() } else { tree }.send(Signal::SIGCONT);
-                }
-            }
-        }
-    }
-
-    /// Returns the processes that have not received this signal, which the wrapper has received. If the terminal has
-    /// sent it, the processes in the terminal's group have received it too.
-    fn without_signal(&mut self, signal: Signal) -> ProcessTree {
-        let tree = self.descendants();
-        if self.signals.take_from_terminal(signal) { tree.outside_own_group() } else { tree }
     }
 }

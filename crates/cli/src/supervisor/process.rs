@@ -1,9 +1,7 @@
 //! A process as `/proc` describes it.
 
-use std::fs::ReadDir;
 use std::io::{self, ErrorKind};
-use std::path::Path;
-use std::str::FromStr;
+use std::{fs::ReadDir, path::Path, str::FromStr};
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, getpgid, getpgrp};
@@ -45,11 +43,7 @@ impl Process {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             entries => Some(entries?),
         };
-        let mut all = Vec::new();
-        for pid in numeric_names(entries)? {
-            all.extend(Self::read(pid)?);
-        }
-        Ok(all)
+        numeric_names(entries)?.into_iter().filter_map(|pid| Self::read(pid).transpose()).collect()
     }
 
     /// Parses a line such as `17 (a b) c) S 1 17 …`. The name in parentheses may contain any bytes.

@@ -44,9 +44,13 @@ impl ProcessTree {
 
     /// Adds a child of the current process that has not been reaped, if it is missing. On systems where descendants
     /// cannot be listed, it is the only one.
+    ///
+    /// The child comes first, so that a supervisor that is killed cannot report the end of a command that is killed
+    /// with it.
     pub fn with_child(mut self, child: Option<Pid>) -> Self {
         let missing = child.filter(|pid| !self.0.iter().any(|process| process.pid == *pid));
-        self.0.extend(missing.and_then(|pid| Process::hidden(pid, Pid::this())));
+        let child = missing.and_then(|pid| Process::hidden(pid, Pid::this()));
+        self.0.splice(..0, child);
         self
     }
 
@@ -101,6 +105,23 @@ mod tests {
         tree.send(Signal::SIGKILL);
         assert_eq!(child.wait().expect("it is a child").signal(), Some(9));
         assert!(ProcessTree::default().with_child(None).is_empty());
+    }
+
+    /// Track record: a supervisor that was slow to end its command was killed after the command, and had reported by
+    /// then that the command had ended by itself.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn killed_child_comes_before_its_descendants() {
+        let mut child = Command::new("sh").args(["-c", "sleep 100; true"]).spawn().expect("sh is there");
+        let pid = Pid::from_raw(child.id() as i32);
+        let below = || ProcessTree::descendants(pid, &ProcessTree::default()).expect("Linux lists them");
+        while below().is_empty() {
+            std::thread::yield_now();
+        }
+        let tree = below().with_child(Some(pid));
+        assert_eq!(tree.0.iter().map(|process| process.pid == pid).collect::<Vec<_>>(), [true, false]);
+        tree.send(Signal::SIGKILL);
+        child.wait().expect("it is a child");
     }
 
     #[test]

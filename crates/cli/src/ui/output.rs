@@ -1,10 +1,8 @@
 //! Output: messages on standard error, and results on standard output.
 
-use std::convert::Infallible;
 use std::io::{self, ErrorKind, Write as _};
-use std::os::fd::AsFd as _;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
-use std::time::Duration;
+use std::{convert::Infallible, os::fd::AsFd as _, time::Duration};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

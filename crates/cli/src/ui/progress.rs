@@ -1,9 +1,6 @@
 //! Messages to the user while `run` waits for a lock.
 
-use std::convert::Infallible;
-use std::future::pending;
-use std::io::IsTerminal;
-use std::time::Duration;
+use std::{convert::Infallible, future::pending, io::IsTerminal, time::Duration};
 
 use dynamo_lock::{Holder, InspectError, Inspection, Lock, StoreErrorKind};
 use dynamo_lock_protocol::ClockReading;

@@ -17,10 +17,11 @@ pub fn require_terminal(what: &str) -> Result<(), Failure> {
     Err(Failure::usage(format!("{what}: standard input is not a terminal; add --yes to confirm")))
 }
 
-/// Asks the question on standard error and reads one line. Returns whether the answer is `y` or `yes`.
-pub fn confirm(question: &str) -> bool {
+/// Asks the question on standard error and reads one line. Returns a usage error with the message `refused` unless the
+/// answer is `y` or `yes`.
+pub fn confirm(question: &str, refused: &str) -> Result<(), Failure> {
     let _closed = write!(std::io::stderr(), "{} [y/N] ", escape(question));
     let mut answer = String::new();
     let _closed = std::io::stdin().lock().read_line(&mut answer);
-    matches!(answer.trim(), "y" | "Y" | "yes")
+    if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::usage(refused)) }
 }

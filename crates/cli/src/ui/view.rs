@@ -1,8 +1,6 @@
 //! The state of a lock as `show` and `ls` print it: lines, table cells or JSON.
 
-use std::fmt::Write as _;
-use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::{fmt::Write as _, ops::RangeInclusive, time::Duration};
 
 use dynamo_lock::{FencingToken, Holder, Inspection};
 use serde_json::json;

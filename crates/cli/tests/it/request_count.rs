@@ -1,8 +1,7 @@
 //! The number of requests of each command, counted by a proxy. Needs a DynamoDB server.
 
-use std::io::Write;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use crate::support::proxy::Proxy;
 use crate::support::{PROGRAM, server_url};

@@ -1,8 +1,6 @@
 //! `run`: the environment, signals and exit code of its command.
 
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt as _;
-use std::process::Stdio;
+use std::{os::unix::fs::PermissionsExt, os::unix::process::CommandExt as _, process::Stdio};
 
 use crate::support::{Fixture, HOLD, PROGRAM, Running, send, wait_until};
 

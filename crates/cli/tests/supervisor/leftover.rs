@@ -1,7 +1,6 @@
 //! Files, rows and processes that remain after many runs.
 
-use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt as _;
+use std::{collections::BTreeSet, os::unix::fs::MetadataExt as _};
 
 use crate::support::Fixture;
 

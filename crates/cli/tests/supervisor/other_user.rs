@@ -1,7 +1,6 @@
 //! Programs run as a user other than root, because limits and permissions do not apply to root.
 
-use std::os::unix::fs::chown;
-use std::process::Command;
+use std::{os::unix::fs::chown, process::Command};
 
 use crate::support::{Fixture, PROGRAM, report_skipped};
 

@@ -1,7 +1,6 @@
 //! The start of supervisor and command: signals, the signal mask and descriptors.
 
-use std::os::unix::process::CommandExt as _;
-use std::time::Duration;
+use std::{os::unix::process::CommandExt as _, time::Duration};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

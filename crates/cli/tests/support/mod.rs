@@ -7,11 +7,9 @@ mod server;
 pub mod terminal;
 pub mod watcher;
 
-use std::fmt::Display;
-use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use std::{fmt::Display, io::Write as _, path::PathBuf};
 
 pub use server::{dynamodb_error, recording_server, server_with_response, silent_server};
 

@@ -1,10 +1,8 @@
 //! A pseudo-terminal for the program under test.
 
-use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::process::Stdio;
 use std::sync::{Arc, Mutex};
+use std::{fs::File, os::fd::OwnedFd, process::Stdio};
 
 /// A pseudo-terminal. A thread reads everything that is written to it.
 pub struct Terminal {

@@ -1,6 +1,4 @@
-use std::error::Error;
-use std::fmt;
-use std::sync::Arc;
+use std::{error::Error, fmt, sync::Arc};
 
 /// Error of a request to a store. It prints as one line: the problem, then how to fix it.
 ///

@@ -1,7 +1,7 @@
 //! Acquisitions on a store that reports the liveness of holders.
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, Held, Liveness, Request, Response, Row, SentAt, Step, WaitMode, Watch, attr,
+    Acquire, AcquireEnd, Held, Liveness, Machine, Request, Response, Row, SentAt, Step, WaitMode, Watch, attr,
 };
 
 use crate::support::{TestHost, at, pause_ms, request, write};

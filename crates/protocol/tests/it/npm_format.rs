@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    FencingToken, LegacyEnd, LegacyGet, Op, OpKind, Outcome, Row, RowError, Step, Verdict, apply, attr,
+    FencingToken, LegacyEnd, LegacyGet, Machine, Op, OpKind, Outcome, Response, Row, RowError, SentAt, Step, Verdict,
+    apply, attr,
 };
 
 use crate::support::{EPOCH_MS, at, name, now, npm_row, row};
@@ -36,10 +37,15 @@ fn get(duration_ms: i64) -> LegacyGet {
     LegacyGet::new(name(), duration_ms, at(0))
 }
 
+/// Returns the response to a put. The machine does not need the time at which it was sent.
+fn outcome(outcome: &Outcome) -> Response<'_> {
+    Response::outcome(SentAt(at(0)), outcome)
+}
+
 /// Returns the put after a read that returned `seen`.
 fn put(machine: &mut LegacyGet, ms: u64, seen: Option<&Row>) -> Op {
     assert_eq!(machine.next(&now(ms)), Step::Read { strong: true });
-    machine.handle_row(&now(ms), seen);
+    machine.handle(&now(ms), Response::row(seen));
     match machine.next(&now(ms)) {
         Step::Write(op) => op,
         other => panic!("not a write: {other:?}"),
@@ -69,7 +75,7 @@ fn only_rows_expired_by_wall_clock_are_taken() {
     for held in [other_row(EPOCH_MS + 1), native(EPOCH_MS + 1)] {
         let mut machine = get(5);
         machine.next(&now(0));
-        machine.handle_row(&now(0), Some(&held));
+        machine.handle(&now(0), Response::row(Some(&held)));
         let expires_on = (EPOCH_MS + 1).into();
         assert_eq!(end(&mut machine, 0), LegacyEnd::Held { expires_on, now_ms: EPOCH_MS });
     }
@@ -126,7 +132,7 @@ fn unusable_rows_are_refused_by_name() {
     for (stored, error) in cases {
         let mut machine = get(5);
         machine.next(&now(0));
-        machine.handle_row(&now(0), Some(&stored));
+        machine.handle(&now(0), Response::row(Some(&stored)));
         assert_eq!(end(&mut machine, 0), LegacyEnd::RowError(error));
     }
 }
@@ -136,10 +142,10 @@ fn applied_put_with_lost_answer_is_recognized() {
     let mut machine = get(60_000);
     let op = put(&mut machine, 0, None);
     let after = applied(None, &op);
-    machine.handle_outcome(&now(10), &Outcome::Unknown);
+    machine.handle(&now(10), outcome(&Outcome::Unknown));
     assert!(matches!(machine.next(&now(10)), Step::Pause(_)));
     assert_eq!(machine.next(&now(1_100)), Step::Read { strong: true });
-    machine.handle_row(&now(1_100), Some(&after));
+    machine.handle(&now(1_100), Response::row(Some(&after)));
     assert_eq!(end(&mut machine, 1_100), LegacyEnd::Got);
 }
 
@@ -148,13 +154,13 @@ fn applied_put_with_lost_answer_is_recognized() {
 fn unapplied_put_is_retried_identically() {
     let mut machine = get(60_000);
     let op = put(&mut machine, 0, Some(&other_row(5)));
-    machine.handle_outcome(&now(10), &Outcome::Unknown);
+    machine.handle(&now(10), outcome(&Outcome::Unknown));
     assert_eq!(machine.next(&now(1_100)), Step::Read { strong: true });
-    machine.handle_row(&now(1_100), Some(&other_row(5)));
+    machine.handle(&now(1_100), Response::row(Some(&other_row(5))));
     assert_eq!(machine.next(&now(1_100)), Step::Write(op.clone()));
-    machine.handle_outcome(&now(1_100), &Outcome::Unknown);
+    machine.handle(&now(1_100), outcome(&Outcome::Unknown));
     assert_eq!(machine.next(&now(2_200)), Step::Read { strong: true });
-    machine.handle_row(&now(2_200), Some(&row_with_version("another")));
+    machine.handle(&now(2_200), Response::row(Some(&row_with_version("another"))));
     assert_eq!(end(&mut machine, 2_200), LegacyEnd::Lost);
 }
 
@@ -165,14 +171,14 @@ fn conflict_with_own_version_is_success() {
     let op = put(&mut machine, 0, None);
     let own = row_with_version(op.version.as_str());
     let mut with_own_row = machine.clone();
-    with_own_row.handle_outcome(&now(1), &Outcome::Conflict(Some(own.clone())));
+    with_own_row.handle(&now(1), outcome(&Outcome::Conflict(Some(own.clone()))));
     assert_eq!(end(&mut with_own_row, 1), LegacyEnd::Got);
     let mut with_other_row = machine.clone();
-    with_other_row.handle_outcome(&now(1), &Outcome::Conflict(Some(other_row(5))));
+    with_other_row.handle(&now(1), outcome(&Outcome::Conflict(Some(other_row(5)))));
     assert_eq!(end(&mut with_other_row, 1), LegacyEnd::Lost);
-    machine.handle_outcome(&now(1), &Outcome::Conflict(None));
+    machine.handle(&now(1), outcome(&Outcome::Conflict(None)));
     assert_eq!(machine.next(&now(1)), Step::Read { strong: true });
-    machine.handle_row(&now(2), Some(&own));
+    machine.handle(&now(2), Response::row(Some(&own)));
     assert_eq!(end(&mut machine, 2), LegacyEnd::Got);
 }
 
@@ -180,17 +186,17 @@ fn conflict_with_own_version_is_success() {
 fn put_confirmed_after_its_end_is_unknown() {
     let mut machine = get(50);
     let op = put(&mut machine, 0, None);
-    machine.handle_outcome(&now(10), &Outcome::Unknown);
+    machine.handle(&now(10), outcome(&Outcome::Unknown));
     assert!(matches!(machine.next(&now(10)), Step::Pause(_)));
     machine.next(&now(30));
     let own = row_with_version(op.version.as_str());
-    machine.handle_row(&now(51), Some(&own));
+    machine.handle(&now(51), Response::row(Some(&own)));
     assert_eq!(end(&mut machine, 51), LegacyEnd::Unknown);
     // As in npm dynamo-lock, a response to the first try counts even if the lock has expired.
     let mut short = get(0);
     let op = put(&mut short, 0, None);
     let after = applied(None, &op);
-    short.handle_outcome(&now(900), &Outcome::Applied(after));
+    short.handle(&now(900), outcome(&Outcome::Applied(after)));
     assert_eq!(end(&mut short, 900), LegacyEnd::Got);
 }
 
@@ -203,16 +209,16 @@ fn legacy_get_gives_up_after_four_failures() {
         match step {
             Step::Pause(length) => ms += length.as_millis() as u64 + 1,
             _ => {
-                machine.handle_failure(&now(ms));
+                machine.handle(&now(ms), Response::unread());
                 failures += 1;
             }
         }
     }
     assert_eq!((failures, end(&mut machine, ms)), (4, LegacyEnd::Unknown));
     let mut slow = get(60_000);
-    assert_eq!(slow.time_left(at(4_000)), Duration::from_secs(6));
+    assert_eq!(slow.request_limit(at(4_000)), Duration::from_secs(6));
     slow.next(&now(0));
-    slow.handle_failure(&now(10_000));
+    slow.handle(&now(10_000), Response::unread());
     assert_eq!(end(&mut slow, 10_000), LegacyEnd::Unknown);
 }
 
@@ -220,7 +226,7 @@ fn legacy_get_gives_up_after_four_failures() {
 fn throttled_put_is_retried_without_a_read() {
     let mut machine = get(60_000);
     let op = put(&mut machine, 0, None);
-    machine.handle_outcome(&now(1), &Outcome::Throttled);
+    machine.handle(&now(1), outcome(&Outcome::Throttled));
     assert_eq!(machine.next(&now(1_200)), Step::Write(op));
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Ends, HeldStep, LossReason, Op, OpKind, Timing, attr, holds};
+use dynamo_lock_protocol::{Ends, HeldStep, LossReason, Op, OpKind, Outcome, Timing, attr, holds};
 
 use crate::support::{EPOCH_MS, TestHost, at, attempt, date, write};
 
@@ -53,6 +53,33 @@ fn renewal_without_date_does_not_extend_lease() {
     assert!(ms < 10_001);
     host.renewed(ms, &mut held, ms, &write(&mut row, &renewal), Some(date(ms)));
     assert!(held.renewals() == 1 && held.time_left(at(ms)) > before);
+}
+
+/// A pause is at least 25 ms, and at most 1/20 of the validity that is left.
+#[test]
+fn failed_renewal_is_repeated_after_a_pause() {
+    let (mut host, mut row) = (TestHost::without_dates(1), None);
+    let mut held = host.acquire(20, &mut row, 0, 10, None);
+    let mut ms = 5_000;
+    let renewal = host.renewal_now(ms, &mut held);
+    for outcome in [Outcome::Unknown, Outcome::Throttled] {
+        let (failed_at, left) = (ms, held.time_left(at(ms)));
+        host.renewed(ms, &mut held, ms, &outcome, None);
+        assert_eq!(host.renewal(&mut ms, &mut held), renewal);
+        assert!(ms >= failed_at + 25 && ms - failed_at <= left.as_millis() as u64 / 20, "{failed_at} {ms}");
+    }
+}
+
+/// The row ends at 26 s of service time, rounded up, and service time was at most 11 s when the request was sent (R6).
+/// The holder's clock may be slow by 0.5 %.
+#[test]
+fn late_date_ends_validity_before_the_row_expires() {
+    let (mut host, mut row) = (TestHost::new(1), None);
+    host.observe(date(0), 0, 0);
+    let mut held = host.acquire(20, &mut row, 0, 10, Some(date(8_000)));
+    assert_eq!(row.as_ref().and_then(|row| row.whole(attr::EXPIRES_ON)), Some(EPOCH_MS + 26_001));
+    assert_eq!(held.time_left(at(0)), Duration::from_millis(14_925));
+    assert!(held.is_valid(at(14_924)) && !held.is_valid(at(14_925)));
 }
 
 /// A date counts for ten minutes, and a service timestamp needs one that counts.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, ClockReading, Condition, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hold, HoldEnd,
-    LockName, LossReason, Machine, Now, Op, OpKind, RecordVersion, Release, ReleaseEnd, Request, Revoke, SentAt, Step,
-    Target, Timing, Value, attr,
+    Acquire, AcquireEnd, ClockReading, Condition, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hold, LockName,
+    LossReason, Machine, Now, Op, OpKind, RecordVersion, Release, ReleaseEnd, Request, Revoke, SentAt, Step, Target,
+    Timing, Value, attr,
 };
 
 use super::{
@@ -150,31 +150,11 @@ impl Context<'_> {
                 if is_new {
                     task.noted = self.mutant.is(Fault::HolderCountsFromAnswer).then_some(at);
                 }
-                self.perform(
-                    world,
-                    task,
-                    at,
-                    step,
-                    |release| release,
-                    |world, task, end| match end {
-                        AcquireEnd::Acquired(held) => self.report(world, task, *held, at, at),
-                        _ => Ok(StepResult::Progress(None)),
-                    },
-                )
+                self.perform(world, task, at, step, |world, task, end| self.report(world, task, end, at, at))
             }
             TaskState::Hold(HoldTask { hold, began }) => {
                 let (step, began) = (self.next(world, host, at, hold, Machine::next).0, *began);
-                self.perform(
-                    world,
-                    task,
-                    at,
-                    step,
-                    |release| release,
-                    |world, task, end| match end {
-                        HoldEnd::Held(held) => self.report(world, task, *held, began, at),
-                        _ => Ok(StepResult::Progress(None)),
-                    },
-                )
+                self.perform(world, task, at, step, |world, task, end| self.report(world, task, end, began, at))
             }
             TaskState::Dropped(machine) => Ok(self.cancel(world, host, at, machine)),
             TaskState::DroppedHold(hold) => Ok(self.cancel(world, host, at, hold)),
@@ -183,18 +163,13 @@ impl Context<'_> {
             TaskState::Held(_) | TaskState::Renewing(_) => self.step_held(world, task, at),
             TaskState::Release(ReleaseTask { release, .. }) => {
                 let step = self.call(world, host, at, EntropyUse::Next, |now| Machine::next(release, now));
-                self.perform(
-                    world,
-                    task,
-                    at,
-                    step,
-                    |never| match never {},
-                    |world, task, end| check_release(world, &task, end).map(|()| StepResult::Progress(None)),
-                )
+                self.perform(world, task, at, step, |world, task, end| {
+                    check_release(world, &task, end).map(|()| StepResult::Progress(None))
+                })
             }
             TaskState::Revoke(revoke) => {
                 let step = self.call(world, host, at, EntropyUse::Next, |now| Machine::next(revoke, now));
-                self.perform(world, task, at, step, |never| match never {}, |_, _, _| Ok(StepResult::Progress(None)))
+                self.perform(world, task, at, step, |_, _, _| Ok(StepResult::Progress(None)))
             }
         }
     }
@@ -221,13 +196,12 @@ impl Context<'_> {
         (step, is_new)
     }
 
-    fn perform<T, C>(
+    fn perform<T, C: Into<Release>>(
         &self,
         world: &mut World,
         task: Task,
         at: ClockReading,
         step: Step<T, C>,
-        release: impl FnOnce(C) -> Release,
         end: impl FnOnce(&mut World, Task, T) -> Result<StepResult, Violation>,
     ) -> Result<StepResult, Violation> {
         match step {
@@ -236,7 +210,7 @@ impl Context<'_> {
             Step::Read { strong } => Ok(send(world, task, at, RequestBody::Read { strong })),
             Step::CleanUp(clean_up) => {
                 // A step of its own, because the next one may be a pause, and a pause changes no state.
-                self.clean_up(world, task.host, Some(release(clean_up)));
+                self.clean_up(world, task.host, Some(clean_up.into()));
                 Ok(StepResult::Progress(Some(task)))
             }
             Step::Done(result) => end(world, task, result),
@@ -258,7 +232,7 @@ impl Context<'_> {
         let TaskState::Hold(HoldTask { hold, .. }) = &task.state else { return false };
         let at = self.task_clock(world, task);
         let step = self.call(world, task.host, at, EntropyUse::Next, |now| hold.clone().next(now));
-        matches!(step, Step::Done(HoldEnd::Held(_)))
+        matches!(step, Step::Done(AcquireEnd::Acquired(_)))
     }
 
     fn step_held(&self, world: &mut World, mut task: Task, at: ClockReading) -> Result<StepResult, Violation> {
@@ -276,23 +250,24 @@ impl Context<'_> {
         };
         let (step, _) = self.next(world, task.host, at, held, next);
         let end = |_: &mut World, task, _| Ok(StepResult::Progress(Some(task).filter(|_| !is_renewing)));
-        self.perform(world, task, at, step, |never| match never {}, end)
+        self.perform(world, task, at, step, end)
     }
 
-    /// Reports a guard, or a hold that was requested at `began`, to its user.
+    /// Ends an acquisition: reports a guard, or a hold that was requested at `began`, to its user.
     fn report(
         &self,
         world: &mut World,
         mut task: Task,
-        mut held: Held,
+        end: AcquireEnd,
         began: ClockReading,
         at: ClockReading,
     ) -> Result<StepResult, Violation> {
+        let AcquireEnd::Acquired(mut held) = end else { return Ok(StepResult::Progress(None)) };
         world.host(task.host, |me| me.watch = None);
         check_hold_lasts(&held, self.client(task.host), began, at)?;
         let token = held.token().get();
         let is_valid = held.is_valid(self.task_clock(world, &task));
-        task.state = TaskState::Held(held);
+        task.state = TaskState::Held(*held);
         if !is_valid {
             return Err("R5: an acquisition is reported that is not valid any more".into());
         }

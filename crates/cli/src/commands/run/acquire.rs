@@ -1,11 +1,12 @@
 //! Acquisition of the lock for `run`.
 
+use std::time::Duration;
+
 use dynamo_lock::{AcquireError, Guard, Inspection, Lock, TryAcquire};
 use nix::sys::signal::Signal;
 
-use crate::plan::{RunTask, WaitMode};
 use crate::ui::{format, progress};
-use crate::{env::EnclosingRun, failure::Failure, signals::Signals, store::OpenStore};
+use crate::{env::EnclosingRun, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore};
 
 /// Result of an acquisition that did not fail.
 pub enum Acquisition {
@@ -45,31 +46,29 @@ async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failu
     if let Some(max_hold) = task.max_hold {
         options = options.max_hold(max_hold);
     }
-    let holder = match task.wait_mode {
+    let holder = match task.wait_limit {
+        None => return Ok(Acquisition::Acquired(options.acquire().await?)),
         // The response that the lock is held contains the holder, so no further request is needed.
-        WaitMode::None => match options.try_acquire().await? {
+        Some(Duration::ZERO) => match options.try_acquire().await? {
             TryAcquire::Acquired(guard) => return Ok(Acquisition::Acquired(guard)),
             TryAcquire::Held(holder) => Some(holder),
         },
-        WaitMode::Unlimited => return Ok(Acquisition::Acquired(options.acquire().await?)),
-        WaitMode::AtMost(limit) => match options.acquire_within(limit).await {
+        Some(limit) => match options.acquire_within(limit).await {
             Ok(guard) => return Ok(Acquisition::Acquired(guard)),
-            Err(AcquireError::TimedOut { holder: Some(holder), .. }) => Some(holder),
-            Err(AcquireError::TimedOut { holder: None, .. }) => {
-                // No holder was seen. If the store does not respond, this returns the error of the store instead.
-                lock.inspect().await?;
-                None
-            }
+            Err(AcquireError::TimedOut { holder, .. }) => holder,
             Err(error) => return Err(error.into()),
         },
     };
     let name = task.name.as_str();
-    Ok(Acquisition::Held(match holder {
-        Some(holder) => {
-            format!("lock {name:?} is held by {}; try again later, or wait with -w", format::holder(&holder))
-        }
-        None => format!("lock {name:?} was not acquired in time: its last holder had just released it; try again"),
-    }))
+    let Some(holder) = holder else {
+        // No holder was seen. If the store does not respond, this returns the error of the store instead.
+        lock.inspect().await?;
+        let message =
+            format!("lock {name:?} was not acquired in time: its last holder had just released it; try again");
+        return Ok(Acquisition::Held(message));
+    };
+    let holder = format::holder(&holder);
+    Ok(Acquisition::Held(format!("lock {name:?} is held by {holder}; try again later, or wait with -w")))
 }
 
 /// Returns whether an enclosing run holds the lock.

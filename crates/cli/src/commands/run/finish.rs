@@ -1,7 +1,6 @@
 //! The end of a run: keeping the lock for `--at-least`, releasing it, and the final message.
 
-use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
+use std::{os::unix::process::ExitStatusExt, time::Duration};
 
 use dynamo_lock::{Guard, ReleaseError};
 use dynamo_lock_protocol::ClockReading;

@@ -58,7 +58,7 @@ impl SupervisedCommand {
         command.arg0(supervisor::NAME);
         command.arg(remote.as_raw_fd().to_string()).arg(mask.blocked_before().to_string());
         command.arg(task.grace.as_nanos().to_string());
-        command.arg(&task.program).args(&task.arguments);
+        command.args(&task.argv);
         let name = task.name.as_str();
         command.env(env::NAME, name).env(env::TOKEN, token.to_string());
         command.env(env::OWNER, &task.owner).env(env::STORE, &store.url);
@@ -138,8 +138,8 @@ impl SupervisedCommand {
         !self.unrelated.is_empty()
     }
 
-    /// Sends SIGKILL once to the supervisor and its descendants. Processes that are missed become children of this
-    /// process when the supervisor has ended.
+    /// Sends SIGKILL once to the supervisor and then to its descendants. Processes that are missed become children of
+    /// this process when the supervisor has ended.
     pub fn kill(&self) {
         self.started().with_child(self.pid()).send(Signal::SIGKILL);
     }
@@ -153,7 +153,7 @@ fn this_program() -> io::Result<PathBuf> {
 
 /// Returns the failure for a command that could not be started, with exit code 126 or 127 as in env(1).
 pub fn not_started(task: &RunTask, errno: i32) -> Failure {
-    let (error, program) = (io::Error::from_raw_os_error(errno), &task.program);
+    let (error, program) = (io::Error::from_raw_os_error(errno), &task.argv[0]);
     if error.kind() == ErrorKind::NotFound {
         return Failure::new(FailureKind::NotFound, format!("{program:?} was not found: check its spelling and PATH"));
     }

@@ -4,21 +4,17 @@
 //! requests. The supervisor ends it when the time granted here has passed. If the supervisor itself is stopped or
 //! killed, the wrapper ends the command.
 
-use std::io;
-use std::process::ExitStatus;
-use std::time::Duration;
+use std::{io, process::ExitStatus, time::Duration};
 
 use dynamo_lock::{Guard, LossReason};
 use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;
 
 use super::{supervised::SupervisedCommand, terminal};
-use crate::supervisor::ending::{CLOCK_CHECK_INTERVAL, kill_reserve};
+use crate::supervisor::ending::{CLOCK_CHECK_INTERVAL, KILL_INTERVAL, kill_reserve};
 use crate::supervisor::message::{Event, Grant, Order};
 use crate::{clock, plan::RunTask, signals::Signals, supervisor::process_tree::ProcessTree, sys, ui::output};
 
-/// Time between two rounds of SIGKILL.
-const KILL_INTERVAL: Duration = Duration::from_millis(10);
 /// Number of rounds of SIGKILL that are made even if no time is left.
 const KILL_ROUNDS_MIN: u32 = 100;
 /// Time after the end of the command before its remaining descendants are reported.

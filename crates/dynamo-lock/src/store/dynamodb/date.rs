@@ -4,9 +4,9 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::http::Headers;
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
-use dynamo_lock_protocol::ServiceDate;
+use aws_smithy_types::{DateTime, date_time::Format};
+
+use crate::store::ServiceDate;
 
 /// Interceptor that records the service's `Date` from the response to one request, also if that is an error.
 #[derive(Clone, Debug, Default)]

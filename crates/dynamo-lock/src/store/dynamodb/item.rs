@@ -1,13 +1,14 @@
 //! Conversion between rows and DynamoDB items. A row does not contain the key attribute. The names of the other attributes
-//! are in `attr.rs` of the protocol crate.
+//! are in `schema.rs` of the protocol crate.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::base64;
-use dynamo_lock_protocol::{Number, Row, Value};
 use serde_json::{Value as Json, json};
+
+use crate::store::{Number, Row, Value};
 
 /// Returns the row of an item, without the key.
 pub(super) fn row(mut item: HashMap<String, AttributeValue>, key: &str) -> Row {

@@ -5,13 +5,13 @@
 
 use std::fmt;
 
+use dynamo_lock_protocol::{Deadline, SentAt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::{BUSY_LIMIT, Database};
 use super::error::{misconfigured, refused};
 use crate::clock::{Clock, SystemClock};
 use crate::store::{StoreError, StoreErrorKind};
-use dynamo_lock_protocol::{Deadline, SentAt};
 
 /// Requests that may wait in the queue of the thread. Further ones wait in their own tasks.
 const QUEUE: usize = 64;
@@ -50,10 +50,8 @@ impl Thread {
     ) -> Result<T, StoreError> {
         if self.pid != std::process::id() {
             // A forked child has no such thread, and using the inherited connection would break SQLite's locks.
-            return Err(refused(
-                "this store was opened before a fork, and its connection belongs to the parent process",
-                "open it again here",
-            ));
+            let problem = "this store was opened before a fork, and its connection belongs to the parent process";
+            return Err(refused(problem, "open it again here"));
         }
         let (result, received) = oneshot::channel();
         let queued_at = SentAt(SystemClock.now());

@@ -1,11 +1,9 @@
 //! Parser and printer of store URLs. A general URL parser does not fit, because an ARN has colons and slashes in place
 //! of the host.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-use super::error::UrlError;
-use super::store_url::{DynamoDbUrl, StoreUrl};
+use super::{DynamoDbUrl, StoreUrl, UrlError};
 
 const DYNAMODB_KEYS: &str = "`region`, `endpoint`, `profile`, `partition_key` and `service_clock`";
 const NO_KEYS: &str = "none";
@@ -19,23 +17,25 @@ impl StoreUrl {
         if url.contains('#') {
             return Err(UrlError::Fragment);
         }
-        let (address, query) = match url.split_once('?') {
-            Some((address, query)) => (address, Some(query)),
-            None => (url, None),
-        };
-        if let Some(rest) = address.strip_prefix("sqlite:") {
-            no_query(query)?;
-            return sqlite(rest);
-        }
-        if let Some(rest) = address.strip_prefix("memory:") {
-            no_query(query)?;
-            return if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) };
-        }
-        match address.strip_prefix("dynamodb://") {
-            Some(table) => dynamodb(table, query).map(StoreUrl::DynamoDb),
-            // The scheme is known, but the slashes and the table are missing.
-            None if address.starts_with("dynamodb:") => Err(UrlError::NoTable),
-            None => Err(UrlError::UnknownScheme { found: scheme(address) }),
+        let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
+        match address.split_once(':') {
+            Some(("sqlite", rest)) => {
+                no_query(query)?;
+                sqlite(rest)
+            }
+            Some(("memory", rest)) => {
+                no_query(query)?;
+                if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) }
+            }
+            Some(("dynamodb", rest)) => {
+                let table = rest.strip_prefix("//").ok_or(UrlError::NoTable)?;
+                dynamodb(table, query).map(StoreUrl::DynamoDb)
+            }
+            // The error names the scheme without the text that follows it.
+            Some((scheme, _)) => {
+                Err(UrlError::UnknownScheme { found: format!("{}:", scheme.chars().take(32).collect::<String>()) })
+            }
+            None => Err(UrlError::UnknownScheme { found: "no scheme".to_owned() }),
         }
     }
 }
@@ -45,14 +45,6 @@ impl DynamoDbUrl {
     #[cfg(feature = "dynamodb")]
     pub(crate) fn named_region(&self) -> Option<&str> {
         self.region.as_deref().or_else(|| arn_region(&self.table))
-    }
-}
-
-/// Returns the unknown scheme of a URL, without the text that follows it.
-fn scheme(address: &str) -> String {
-    match address.split_once(':') {
-        Some((scheme, _)) => format!("{}:", scheme.chars().take(32).collect::<String>()),
-        None => "no scheme".to_owned(),
     }
 }
 
@@ -111,47 +103,36 @@ fn dynamodb(table: &str, query: Option<&str>) -> Result<DynamoDbUrl, UrlError> {
 }
 
 fn set(url: &mut DynamoDbUrl, key: &str, value: String) -> Result<(), UrlError> {
-    match key {
+    let (key, slot, is_valid, expected) = match key {
         "region" => {
-            let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            let is_valid = !value.is_empty() && value.chars().all(name);
-            set_once("region", &mut url.region, is_valid.then_some(value), "a Region's name, for example eu-central-1")
+            let in_region = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            let is_valid = !value.is_empty() && value.chars().all(in_region);
+            ("region", &mut url.region, is_valid, "a Region's name, for example eu-central-1")
         }
         "endpoint" => {
-            let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
-            if host.is_some_and(|host| host.contains('@')) {
+            let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://")).unwrap_or_default();
+            if host.contains('@') {
                 return Err(UrlError::Credentials);
             }
-            let clean = |host: &str| {
-                host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
-                    && !host.contains(|c: char| c.is_whitespace() || c.is_control())
-            };
-            let is_valid = host.is_some_and(clean);
-            set_once("endpoint", &mut url.endpoint, is_valid.then_some(value), "an http:// or https:// address")
+            let is_valid = host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+                && !host.contains(|c: char| c.is_whitespace() || c.is_control());
+            ("endpoint", &mut url.endpoint, is_valid, "an http:// or https:// address")
         }
         "profile" => {
             let is_valid = !value.is_empty() && !value.contains(char::is_control);
-            set_once("profile", &mut url.profile, is_valid.then_some(value), "a profile's name")
+            ("profile", &mut url.profile, is_valid, "a profile's name")
         }
         "partition_key" => {
             let is_valid = (1..=255).contains(&value.len());
-            set_once(
-                "partition_key",
-                &mut url.partition_key,
-                is_valid.then_some(value),
-                "an attribute's name of 1 to 255 bytes",
-            )
+            ("partition_key", &mut url.partition_key, is_valid, "an attribute's name of 1 to 255 bytes")
         }
         "service_clock" => {
-            let value = match value.as_str() {
-                "on" => Some(true),
-                "off" => Some(false),
-                _ => None,
-            };
-            set_once("service_clock", &mut url.service_clock, value, "`on` or `off`")
+            let on = matches!(&value[..], "on" | "off").then_some(value == "on");
+            return set_once("service_clock", &mut url.service_clock, on, "`on` or `off`");
         }
-        other => Err(unknown_key(other, DYNAMODB_KEYS)),
-    }
+        other => return Err(unknown_key(other, DYNAMODB_KEYS)),
+    };
+    set_once(key, slot, is_valid.then_some(value), expected)
 }
 
 fn set_once<T>(
@@ -169,12 +150,7 @@ fn set_once<T>(
 
 /// Returns whether the text is the name or ARN of a table.
 fn is_table(table: &str) -> bool {
-    let name = if table.starts_with("arn:") {
-        let Some(name) = arn(table).map(|(_, name)| name) else { return false };
-        name
-    } else {
-        table
-    };
+    let name = if table.starts_with("arn:") { arn(table).map_or("", |(_, name)| name) } else { table };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (3..=255).contains(&name.len()) && name.chars().all(allowed)
 }
@@ -216,39 +192,27 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory:"),
-            Self::Sqlite { path } => {
-                f.write_str("sqlite://")?;
-                escape(path.as_os_str().as_encoded_bytes(), f)
-            }
+            Self::Sqlite { path } => write!(f, "sqlite://{}", escape(path.as_os_str().as_encoded_bytes())),
             Self::DynamoDb(url) => {
-                write!(f, "dynamodb://")?;
-                escape(url.table.as_bytes(), f)?;
-                let clock = url.service_clock.map(|on| if on { "on" } else { "off" });
                 let query = [
                     ("region", url.region.as_deref()),
                     ("endpoint", url.endpoint.as_deref()),
                     ("profile", url.profile.as_deref()),
                     ("partition_key", url.partition_key.as_deref()),
-                    ("service_clock", clock),
+                    ("service_clock", url.service_clock.map(|on| if on { "on" } else { "off" })),
                 ];
-                let pairs = query.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
-                for (at, (key, value)) in pairs.enumerate() {
-                    write!(f, "{}{key}=", if at == 0 { '?' } else { '&' })?;
-                    escape(value.as_bytes(), f)?;
-                }
-                Ok(())
+                let pairs = query.into_iter().filter_map(|(key, value)| Some((key, escape(value?.as_bytes()))));
+                let pairs: Vec<_> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+                let mark = if pairs.is_empty() { "" } else { "?" };
+                write!(f, "dynamodb://{}{mark}{}", escape(url.table.as_bytes()), pairs.join("&"))
             }
         }
     }
 }
 
-fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
-            write!(f, "{}", byte as char)?;
-        } else {
-            write!(f, "%{byte:02X}")?;
-        }
-    }
-    Ok(())
+/// Encodes bytes other than unreserved characters, slashes and colons as percent escapes.
+fn escape(bytes: &[u8]) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte);
+    let escaped = |byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    bytes.iter().copied().map(escaped).collect()
 }

@@ -1,0 +1,56 @@
+//! The item schema: names, types and meanings of the attributes of the item that represents a lock.
+//!
+//! `docs/protocol.md` §2 has the same table with the rules. `row.rs` interprets the attributes, and `op.rs` writes them.
+
+/// Attribute names. `S` and `N` are the types of the attributes in DynamoDB: string and number.
+///
+/// `guid` and `expiresOn` are shared with npm dynamo-lock 0.1.x, so their names cannot change.
+pub mod attr {
+    /// `S`: partition key, whatever the table calls it. A [`crate::Row`] never contains it.
+    pub const NAME: &str = "name";
+    /// `N`: version of the row format. This crate reads and writes 1; npm dynamo-lock writes none.
+    pub const V: &str = "v";
+    /// `S`: kind of primitive. Absent means a plain lock; any value is refused.
+    pub const KIND: &str = "kind";
+    /// `S`: record version: a random value that every write replaces.
+    pub const GUID: &str = "guid";
+    /// `S`: lease ID of the current acquisition, or of the last one if the lock is free.
+    pub const LEASE_ID: &str = "leaseId";
+    /// `N`: fencing token of the current acquisition, or of the last one if the lock is free.
+    pub const TOKEN: &str = "token";
+    /// `N`: end of the lease, in milliseconds since 1970. 0 means that the lock is free.
+    pub const EXPIRES_ON: &str = "expiresOn";
+    /// `S`: clock on which [`EXPIRES_ON`] can be evaluated. Its only value is [`SERVICE_CLOCK`].
+    pub const EXPIRY_CLOCK: &str = "expiryClock";
+    /// `N`: token of a revoked acquisition. The next acquisition removes it.
+    pub const REVOKED_TOKEN: &str = "revokedToken";
+    /// `N`: renewal sequence number within one acquisition, from 0.
+    pub const RENEWAL_SEQ: &str = "renewalSeq";
+    /// `N`: lease of the holder, in milliseconds.
+    pub const LEASE_MS: &str = "leaseMs";
+    /// `S`: human-readable label of the holder.
+    pub const OWNER: &str = "owner";
+    /// `N`: time of the acquisition on the holder's wall clock, in milliseconds since 1970. Only for display.
+    pub const ACQUIRED_ON: &str = "acquiredOn";
+    /// `S`: payload of the holder.
+    pub const DATA: &str = "data";
+    /// `N`: time after which DynamoDB may delete the item, in seconds since 1970.
+    pub const TTL: &str = "ttl";
+    /// `S`: key with which the embedded store finds out whether the holder's process is alive.
+    pub const LIVENESS_KEY: &str = "livenessKey";
+
+    /// Value of [`EXPIRY_CLOCK`] in a row with a service timestamp: [`EXPIRES_ON`] is an upper bound of the lease's end on
+    /// the service clock.
+    pub const SERVICE_CLOCK: &str = "service";
+
+    /// Name of the attribute that [`LEASE_ID`] replaced before the first release.
+    pub(crate) const UNRELEASED_LEASE_ID: &str = "reign";
+}
+
+/// Attributes that a release removes, because they describe the holder.
+pub(crate) const HELD_ONLY: [&str; 6] =
+    [attr::EXPIRY_CLOCK, attr::RENEWAL_SEQ, attr::LEASE_MS, attr::OWNER, attr::ACQUIRED_ON, attr::LIVENESS_KEY];
+
+/// Attributes that a row in the format of npm dynamo-lock must not contain, besides those in [`HELD_ONLY`]. The payload is
+/// not among them, because it survives.
+pub(crate) const NATIVE_ONLY: [&str; 5] = [attr::V, attr::LEASE_ID, attr::TOKEN, attr::REVOKED_TOKEN, attr::TTL];
