@@ -22,8 +22,8 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 /// Create one client per process and clone it: clones are cheap and share their state. A client remembers the locks
 /// that it has seen held, so that several short acquisitions add up to one long observation of the holder.
 ///
-/// Creating a client and its locks needs no runtime. Acquiring, releasing and reading need a tokio runtime with time
-/// enabled, and panic without one.
+/// Creating a client and its locks needs no runtime. Acquiring, releasing, revoking and reading need a tokio runtime
+/// with time enabled, and panic without one.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) core: Arc<Core>,

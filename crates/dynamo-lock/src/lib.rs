@@ -205,9 +205,9 @@
 //!
 //! # Runtime
 //!
-//! Acquiring, releasing and reading need a tokio runtime with time enabled. Renewals run on the runtime on which the
-//! lock was acquired: keep it running, and do not block its threads for longer than a quarter of the lease. Before the
-//! runtime ends, call [`Client::close`], which waits for the releases of dropped guards.
+//! Acquiring, releasing, revoking and reading need a tokio runtime with time enabled. Renewals run on the runtime on
+//! which the lock was acquired: keep it running, and do not block its threads for longer than a quarter of the lease.
+//! Before the runtime ends, call [`Client::close`], which waits for the releases of dropped guards.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
