@@ -69,7 +69,9 @@ impl Client {
 
     /// Lists all rows of the store, held or not, in no particular order. Sends no request until the list is read.
     ///
-    /// Pages are fetched as needed, with eventually consistent reads. On DynamoDB this scans the whole table.
+    /// Pages are fetched as needed, with eventually consistent reads, so a row may be older than its page. A lock that
+    /// is listed as [`Inspection::Expired`] may have been renewed or acquired in the meantime; [`Lock::inspect`] reads
+    /// its current state. On DynamoDB a listing scans the whole table.
     ///
     /// ```
     /// use dynamo_lock::{Client, Inspection, Memory};
@@ -281,7 +283,8 @@ pub struct Listed {
     /// Name of the row. Escape it before printing, because other programs may have written it; it is not necessarily a
     /// valid [`LockName`].
     pub name: String,
-    /// State of the lock, or the reason why the row cannot be read as a lock.
+    /// State of the lock, or the reason why the row cannot be read as a lock. It may be outdated, also
+    /// [`Inspection::Expired`], because [`Client::list`] uses eventually consistent reads.
     pub inspection: Result<Inspection, RowError>,
 }
 
