@@ -8,7 +8,8 @@ use dynamo_lock_protocol::{OWNER_MAX, ServiceClock, Timing};
 use futures_core::Stream;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{Clock, Random, SystemClock, SystemRandom};
+use crate::clock::{Clock, SystemClock};
+use crate::random::{Random, SystemRandom};
 use crate::store::{Answer, BoxFuture, IntoStore, Page};
 use crate::{
     ConfigError, Inspection, Lock, LockName, NameError, Observer, RowError, Store, StoreError, core::Core,

@@ -9,9 +9,11 @@ use dynamo_lock_protocol::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{Clock, Random};
 use crate::store::{Answer, BoxFuture, Consistency, Page};
-use crate::{Event, LockName, Observer, Store, StoreError, StoreErrorKind, sync::lock, watch_cache::WatchCache};
+use crate::{
+    Event, LockName, Observer, Store, StoreError, StoreErrorKind, clock::Clock, random::Random, sync::lock,
+    watch_cache::WatchCache,
+};
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
 const PAUSE_MIN: Duration = Duration::from_millis(1);

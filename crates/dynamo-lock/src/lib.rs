@@ -213,7 +213,7 @@
 
 mod acquisition;
 mod client;
-mod clock;
+pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod core;
@@ -226,6 +226,7 @@ mod legacy;
 mod lock;
 mod observer;
 mod options;
+mod random;
 mod renewal;
 mod run;
 pub mod store;
@@ -256,8 +257,8 @@ pub use store::{Store, StoreError, StoreErrorKind};
 /// Clocks and random sources that a simulator can replace, for deterministic tests of code that uses locks.
 #[cfg(feature = "simulation")]
 pub mod simulation {
-    pub use crate::clock::{Clock, Random, SystemClock, SystemRandom};
-    pub use dynamo_lock_protocol::ClockReading;
+    pub use crate::clock::{Clock, ClockReading, SystemClock};
+    pub use crate::random::{Random, SystemRandom};
 }
 
 /// Compiles the code of the README.
