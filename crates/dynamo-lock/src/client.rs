@@ -8,7 +8,7 @@ use dynamo_lock_protocol::{OWNER_MAX, ServiceClock, Timing};
 use futures_core::Stream;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, timeout};
 use crate::random::{Random, SystemRandom};
 use crate::store::{Answer, BoxFuture, IntoStore, Page};
 use crate::{
@@ -109,11 +109,7 @@ impl Client {
     pub async fn close(&self) {
         // The tracker stays closed, because other calls of `close` may still be waiting. It accepts new tasks anyway.
         self.core.tasks.close();
-        tokio::select! {
-            biased;
-            () = self.core.tasks.wait() => {}
-            () = self.core.clock.sleep(self.core.timing.lease()) => {}
-        }
+        let _ended = timeout(&*self.core.clock, self.core.timing.lease(), self.core.tasks.wait()).await;
     }
 }
 

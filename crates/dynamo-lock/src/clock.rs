@@ -51,15 +51,12 @@ impl Clock for SystemClock {
     }
 }
 
-#[cfg(any(feature = "conformance", feature = "dynamodb"))]
-impl SystemClock {
-    /// Waits for a future. Returns `None` if it takes longer than `limit`.
-    pub(crate) async fn timeout<T>(self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            done = future => Some(done),
-            () = self.sleep(limit) => None,
-        }
+/// Waits for a future. Returns `None` if it takes longer than `limit` on `clock`.
+pub(crate) async fn timeout<T>(clock: &dyn Clock, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = future => Some(done),
+        () = clock.sleep(limit) => None,
     }
 }
 

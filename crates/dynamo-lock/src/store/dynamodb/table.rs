@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::DynamoDb;
 use super::error::{self, Action};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, timeout};
 use crate::store::{StoreError, attr};
 
 /// Interval between requests for the status of a table that is being created or deleted.
@@ -306,7 +306,7 @@ impl DynamoDb {
             }
         };
         let not_yet = || Err(TableError::NotYet { table: self.table.to_string() });
-        SystemClock.timeout(POLLS_LIMIT, looks).await.unwrap_or_else(not_yet)
+        timeout(&SystemClock, POLLS_LIMIT, looks).await.unwrap_or_else(not_yet)
     }
 }
 
