@@ -2,7 +2,7 @@
 
 const check = require('./check');
 const { LockLostError } = require('./errors');
-const { toError, toInspection } = require('./decode');
+const { toListed } = require('./decode');
 const { Lock } = require('./lock');
 const legacy = require('./legacy');
 
@@ -48,10 +48,7 @@ class Client {
       for (let more = true; more; ) {
         const page = await this.#connection.call('list', { list });
         more = page.more;
-        for (const { name, inspection, failure } of page.rows) {
-          if (failure) yield { name, state: 'unreadable', error: toError(failure) };
-          else yield { name, ...toInspection(inspection) };
-        }
+        for (const row of page.rows) yield toListed(row);
       }
     } finally {
       // Ignore errors here, because the loop reports its own.
