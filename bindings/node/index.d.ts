@@ -138,7 +138,7 @@ export interface Client {
    * If `work` fails, the promise rejects with its error; if the release has failed as well, its error is the property
    * `releaseError`. If only the release fails, for example because the lock was lost, the promise rejects with that
    * error and its property `output` is the result of `work`. `work` is not interrupted when the lock is lost: use
-   * `lock.signal`.
+   * `lock.signal`. The process stays alive until `work` has ended.
    */
   withLock<T>(name: string, options: AcquireOptions | undefined, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
   withLock<T>(name: string, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;

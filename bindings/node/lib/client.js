@@ -1,6 +1,7 @@
 'use strict';
 
 const check = require('./check');
+const { keepAlive } = require('./connection');
 const { LockLostError } = require('./errors');
 const { toListed } = require('./decode');
 const { Lock } = require('./lock');
@@ -27,7 +28,7 @@ class Client {
     const lock = await this.lock(name).acquire(options);
     let output;
     try {
-      output = await work(lock);
+      output = await keepAlive(() => work(lock));
     } catch (error) {
       await lock.release().catch((releaseError) => attachReleaseError(error, releaseError));
       throw error;
