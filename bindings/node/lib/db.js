@@ -135,8 +135,13 @@ function errorResponse(error, operation) {
 
 /** Converts parameters from the wire format: binary values become buffers. */
 function toSdk(operation, params) {
-  // Send only the parameters that npm dynamo-lock sent, because mocks may check them.
+  // Send only the parameters that npm dynamo-lock sent, because mocks may check them, and old versions of SDK v2 reject
+  // those that they do not know. The omitted parameters of CreateTable have their default values.
   if (operation === 'PutItem') delete params.ReturnValuesOnConditionCheckFailure;
+  if (operation === 'CreateTable') {
+    delete params.BillingMode;
+    delete params.DeletionProtectionEnabled;
+  }
   return convert(params, (key, value) => {
     if (key === 'B' && typeof value === 'string') return Buffer.from(value, 'base64');
     return key === 'BS' && Array.isArray(value) ? value.map((text) => Buffer.from(text, 'base64')) : undefined;
