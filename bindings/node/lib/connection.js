@@ -5,6 +5,7 @@
 const { setInterval } = require('timers');
 const { NativeClient } = require('./native');
 const { abortReason, onAbort } = require('./abort');
+const { UPGRADE_SDK } = require('./db');
 const { ArgumentError } = require('./errors');
 const { toError } = require('./decode');
 
@@ -124,6 +125,10 @@ class Connection {
   }
 
   #toError(failure) {
+    if (failure.cause === 'noConflictRow' && this.#db) {
+      const message = `options.db does not return the row of a failed condition; ${UPGRADE_SDK}`;
+      return toError({ ...failure, message });
+    }
     // The message of the addon suggests environment variables, which have no effect with the user's own provider.
     if (this.#providerError === undefined || failure.cause !== 'missingCredentials') return toError(failure);
     const cause = String(this.#providerError?.message ?? this.#providerError);

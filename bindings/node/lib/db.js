@@ -13,6 +13,10 @@ const { ArgumentError } = require('./errors');
 const REJECTED =
   /Exception$|^Throttl|^AccessDenied|^(Credentials|Config)\w*Error$|^UnrecognizedClient|Parameter|^MultipleValidationErrors$|^ValidationError$/;
 
+/** These versions return the row of a failed condition, which the lock API requires. */
+const UPGRADE_SDK =
+  'upgrade the SDK that `db` belongs to: aws-sdk 2.1409.0 or later, @aws-sdk/client-dynamodb 3.363.0 or later';
+
 const SUPPORTED = 'AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)';
 
 /** Returns `{ settings, db }`, where `db` is the handler for requests of the addon. */
@@ -128,7 +132,10 @@ function errorResponse(error, operation) {
   if (operation === 'DescribeTable' && code === 'UnknownOperationException') {
     return { status: 400, body: { __type: 'AccessDeniedException', message: 'options.db has no describeTable' } };
   }
-  const body = { __type: isRejected ? code : 'InternalServerError', message: String(error.message ?? error) };
+  // Only the parameters of newer SDKs are unknown to an SDK.
+  const fix = /^(UnexpectedParameter|MultipleValidationErrors)$/.test(code) ? `; ${UPGRADE_SDK}` : '';
+  const message = `${error.message ?? error}${fix}`;
+  const body = { __type: isRejected ? code : 'InternalServerError', message };
   if (error.Item) body.Item = toWire(error.Item);
   return { status: isRejected ? 400 : 500, body };
 }
@@ -169,4 +176,4 @@ function convert(value, change, key = '') {
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, convert(item, change, name)]));
 }
 
-module.exports = { fromDb };
+module.exports = { fromDb, UPGRADE_SDK };

@@ -271,6 +271,17 @@ test('db with createTable and deleteTable only is supported', async () => {
   assert.strictEqual(await client.deleteLockTable(), 'SUCCESS');
 });
 
+// SDK v2 before 2.1409 rejects the parameter, and SDK v3 before 3.363.0 drops the row.
+test('db of an SDK that is too old is reported with its fix', async () => {
+  const unknown = { code: 'UnexpectedParameter', message: "Unexpected key 'ReturnValuesOnConditionCheckFailure' found in params" };
+  const without = { name: 'ConditionalCheckFailedException', message: 'The conditional request failed', $metadata: { httpStatusCode: 400 } };
+  for (const error of [unknown, { ...unknown, code: 'MultipleValidationErrors' }, without]) {
+    const db = { ...mock().db, updateItem: (params, callback) => callback(Object.assign(new Error(error.message), error)) };
+    const lock = library.createClient('Lock', { db }).lock('a');
+    await assert.rejects(lock.tryAcquire(), { name: 'StoreError', code: 'REFUSED', message: /; upgrade the SDK that `db` belongs to/ });
+  }
+});
+
 test('DocumentClient and other values are rejected as db', needsPackages, () => {
   const AWS = packages('aws-sdk');
   const commands = packages('@aws-sdk/client-dynamodb');
