@@ -1,8 +1,8 @@
 'use strict';
 // Loads the addon: a local build if there is one, else the package for this platform.
 
-const { existsSync } = require('node:fs');
-const { join } = require('node:path');
+const { existsSync } = require('fs');
+const { join } = require('path');
 const platform = require('./platform');
 
 function load() {

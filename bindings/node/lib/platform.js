@@ -1,6 +1,6 @@
 'use strict';
 
-const { readFileSync } = require('node:fs');
+const { readFileSync } = require('fs');
 
 /** Returns the name of this platform in the notation of napi-rs, for example `linux-x64-gnu`. */
 function platform() {

@@ -73,6 +73,8 @@ pub enum StoreErrorCause {
     MissingTable,
     /// The table has another partition key, or a sort key.
     KeySchema,
+    /// The server, or the SDK in front of it, does not return the row of a failed condition.
+    NoConflictRow,
     /// The file is a database of another program, or not a database.
     NotALockDatabase,
     /// The database has a format that this version cannot use.
