@@ -3,13 +3,10 @@
 // after the call has returned. Without a callback, the calls return a promise that rejects with the errors of this
 // package.
 
-const { debuglog } = require('util');
+const logger = require('../logger');
 const check = require('./check');
 const { ArgumentError, LockHeldError } = require('./errors');
 const { checkName } = require('./native');
-
-// npm dynamo-lock logged to standard output. This package logs to standard error, and only with NODE_DEBUG=dynamo-lock.
-const debug = debuglog('dynamo-lock');
 
 // Taken at load, because fake timers replace `process.nextTick`.
 const { nextTick } = process;
@@ -52,8 +49,10 @@ function settle(promise, callback, toValues) {
     // Leave the promise chain, so that an exception of the callback is an uncaught exception and not a rejection.
     (success) => nextTick(callback, null, success),
     (error) => {
-      debug('%s', error);
-      nextTick(callback, ...toValues(error));
+      const values = toValues(error);
+      // In a turn of its own, because the method may be the user's and throw.
+      nextTick(() => logger[values[0] === 'ERROR' ? 'error' : 'info'](error));
+      nextTick(callback, ...values);
     },
   );
 }
