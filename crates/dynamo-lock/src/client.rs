@@ -20,8 +20,7 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 /// Factory of [`Lock`]s on one store.
 ///
 /// Create one client per process and clone it: clones are cheap and share their state. A client remembers the locks
-/// that it has seen held, so that several short attempts to acquire a lock add up to one long observation of its
-/// holder.
+/// that it has seen held, so that several short acquisitions add up to one long observation of the holder.
 ///
 /// Creating a client and its locks needs no runtime. Acquiring, releasing and reading need a tokio runtime with time
 /// enabled, and panic without one.

@@ -40,7 +40,7 @@ impl fmt::Debug for Core {
     }
 }
 
-/// Response to one try of a write, with its times.
+/// Response to one attempt of a write, with its times.
 pub(crate) struct Reply {
     pub(crate) sent_at: SentAt,
     /// Outcome of the write, or the error with which the store refused it.
@@ -97,7 +97,7 @@ impl Core {
         self.request(self.timing.attempt_timeout(), self.store.list(after)).await.1
     }
 
-    /// Sends one try of a write. The future is independent of its caller, so that it can continue in the background.
+    /// Sends one attempt of a write. The future is independent of its caller, so that it can continue in the background.
     pub(crate) fn write(self: &Arc<Self>, op: Op, timeout: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
@@ -122,8 +122,8 @@ impl Core {
 }
 
 impl Reply {
-    /// Returns the outcome for a holder. A refusal counts as one more failed try, because the lease goes on until its
-    /// deadline.
+    /// Returns the outcome for a holder. A refusal counts as one more failed attempt, because the lease goes on until
+    /// its deadline.
     pub(crate) fn outcome_for_holder(&self) -> Outcome {
         self.outcome.clone().unwrap_or(Outcome::Throttled)
     }

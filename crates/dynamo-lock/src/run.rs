@@ -17,7 +17,7 @@ pub(crate) struct Run<M: Task> {
     core: Arc<Core>,
     name: LockName,
     pub(crate) machine: M,
-    /// Maximum time for one try of a request.
+    /// Maximum time for one attempt of a request.
     timeout: Duration,
     runtime: Handle,
     in_flight: Option<BoxFuture<'static, Reply>>,
@@ -89,8 +89,8 @@ impl<M: Task> Run<M> {
         self.core.clock.now().waiter_elapsed_since(began)
     }
 
-    /// Ends the task early. If a write was not answered and may have acquired the lock, one try of a release is waited for.
-    /// Further tries follow in the background.
+    /// Ends the task early. If a write was not answered and may have acquired the lock, waits for one attempt of a
+    /// release. Further attempts follow in the background.
     pub(crate) async fn give_back(mut self) {
         if let Some(release) = self.core.now(|now| self.machine.cancel(now)) {
             let mut release: Release = release.into();
