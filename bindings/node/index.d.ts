@@ -138,7 +138,7 @@ export interface Client {
    * If `work` fails, the promise rejects with its error; if the release has failed as well, its error is the property
    * `releaseError`. If only the release fails, for example because the lock was lost, the promise rejects with that
    * error and its property `output` is the result of `work`. `work` is not interrupted when the lock is lost: use
-   * `lock.signal`.
+   * `lock.signal`. The process stays alive until `work` has ended.
    */
   withLock<T>(name: string, options: AcquireOptions | undefined, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
   withLock<T>(name: string, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
@@ -292,6 +292,9 @@ export interface HeldLock {
    * Throws a `LockLostError` if the lock was lost, or a `StoreError` with the code `RELEASED` or `NOT_DYNAMODB`.
    */
   conditionCheck(): ConditionCheck;
+
+  /** Returns the name, and the token as text, because JSON has no bigint. Called by `JSON.stringify`. */
+  toJSON(): { name: string; token: string };
 }
 
 /** Condition check of a transaction, for SDK v2 and v3. */
@@ -305,6 +308,7 @@ export interface ConditionCheck {
 
 /**
  * Holder of a lock, as described by its row. Fields that the row does not have, or that are malformed, are `null`.
+ * `JSON.stringify` converts the token to text, also in an inspection.
  *
  * Another client wrote these values, so escape the text before you print it on a terminal.
  */
@@ -346,6 +350,11 @@ export class DynamoLockError extends Error {
   constructor(message: string, code: string, fields?: object);
   /** Code for programs. Messages are for people and may change. */
   readonly code: string;
+  /**
+   * Returns name, message, code and the other fields, with the token as text. Omits `output` and `cause`. Called by
+   * `JSON.stringify`.
+   */
+  toJSON(): object;
 }
 
 /** Another client holds the lock; `code` is `LOCK_HELD`. */
@@ -393,4 +402,6 @@ export class StoreError extends DynamoLockError {
 export class ArgumentError extends TypeError {
   constructor(message: string);
   readonly code: 'INVALID_ARGUMENT';
+  /** Returns name, message and code. Called by `JSON.stringify`. */
+  toJSON(): object;
 }

@@ -1,8 +1,9 @@
 'use strict';
 
 const check = require('./check');
+const { keepAlive } = require('./connection');
 const { LockLostError } = require('./errors');
-const { toError, toInspection } = require('./decode');
+const { toListed } = require('./decode');
 const { Lock } = require('./lock');
 const legacy = require('./legacy');
 
@@ -27,7 +28,7 @@ class Client {
     const lock = await this.lock(name).acquire(options);
     let output;
     try {
-      output = await work(lock);
+      output = await keepAlive(() => work(lock));
     } catch (error) {
       await lock.release().catch((releaseError) => attachReleaseError(error, releaseError));
       throw error;
@@ -48,10 +49,7 @@ class Client {
       for (let more = true; more; ) {
         const page = await this.#connection.call('list', { list });
         more = page.more;
-        for (const { name, inspection, failure } of page.rows) {
-          if (failure) yield { name, state: 'unreadable', error: toError(failure) };
-          else yield { name, ...toInspection(inspection) };
-        }
+        for (const row of page.rows) yield toListed(row);
       }
     } finally {
       // Ignore errors here, because the loop reports its own.

@@ -54,6 +54,8 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   const check: ConditionCheck = held.conditionCheck();
   await new DynamoDBClient({}).send(new TransactWriteItemsCommand({ TransactItems: [{ ConditionCheck: check }] }));
   await new AWS.DynamoDB().transactWriteItems({ TransactItems: [{ ConditionCheck: check }] }).promise();
+  const json: { token: string } = held.toJSON();
+  console.log(json.token, JSON.stringify([held, await lock.inspect()]));
   await held[Symbol.asyncDispose]();
   await using disposed = await lock.acquire();
   console.log(disposed.name);
@@ -88,7 +90,7 @@ export function errors(error: unknown): string | undefined {
     const code: StoreErrorCode = error.code;
     return code === 'TABLE_EXISTS' ? code : String([error.output, error.holder?.owner]);
   }
-  if (error instanceof ArgumentError) return error.code;
+  if (error instanceof ArgumentError) return `${error.code} ${JSON.stringify(error.toJSON())}`;
   return error instanceof DynamoLockError ? error.code : undefined;
 }
 

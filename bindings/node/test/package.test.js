@@ -58,6 +58,12 @@ function layOut() {
   return folder;
 }
 
+// SDK v3 before 3.363.0 does not return the row of a failed condition.
+test('oldest supported SDK is required as a peer', () => {
+  assert.deepStrictEqual(manifest.peerDependencies, { '@aws-sdk/client-dynamodb': '^3.363.0' });
+  assert.ok(readFileSync(join(root, 'README.md'), 'utf8').includes('`@aws-sdk/client-dynamodb` 3.363.0'));
+});
+
 test('packed files are complete and minimal', () => {
   const folder = layOut();
   const files = (from) => JSON.parse(npm(folder, 'pack', '--dry-run', '--json', join(folder, from)))[0].files.map(({ path }) => path).sort();
