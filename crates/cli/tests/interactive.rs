@@ -9,7 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::process::{Child, Command};
 use std::{os::fd::AsRawFd as _, os::unix::net::UnixStream, time::Duration};
 
-use dynamo_lock::simulation::{Clock as _, ClockReading, SystemClock};
+use dynamo_lock::clock::{Clock as _, ClockReading, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use support::{Fixture, PROGRAM, Running, is_stopped, send, state, terminal::Terminal, wait_until};
 

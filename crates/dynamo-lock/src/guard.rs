@@ -92,10 +92,7 @@ impl Guard {
     }
 
     fn loss_reason(&self) -> Option<LossReason> {
-        if self.is_forked() {
-            return Some(LossReason::Suspended);
-        }
-        self.holding.check()
+        if self.is_forked() { Some(LossReason::Suspended) } else { self.holding.check() }
     }
 
     /// Returns the time until the lease ends if no further renewal succeeds, zero once the lock is lost.

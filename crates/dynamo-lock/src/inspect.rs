@@ -9,7 +9,8 @@ use crate::{FencingToken, Holder, RowError, core::Core, sync::lock};
 /// State of a lock when its row was read, returned by [`Lock::inspect`](crate::Lock::inspect) and in a
 /// [`Listed`](crate::Listed) row.
 ///
-/// A snapshot: the holder may have released or lost the lock since, or may have renewed its lease.
+/// A snapshot: the holder may have released or lost the lock since, or may have renewed its lease. In a listing the row
+/// may also be older than the answer, see [`Client::list`](crate::Client::list).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Inspection {

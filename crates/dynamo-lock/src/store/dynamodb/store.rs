@@ -196,7 +196,7 @@ where
 {
     let dates = DateReader::default();
     let request = request(dates.clone());
-    Box::pin(async move { Answer { result: request.await, date: dates.date() } })
+    Box::pin(async move { Answer { result: request.await, date: dates.0.get().copied() } })
 }
 
 impl Store for DynamoDb {
