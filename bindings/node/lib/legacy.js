@@ -3,13 +3,12 @@
 // after the call has returned. Without a callback, the calls return a promise that rejects with the errors of this
 // package.
 
+// From the module, because fake timers replace `process.nextTick` and the global timers.
+const { setImmediate } = require('timers');
 const logger = require('../logger');
 const check = require('./check');
 const { ArgumentError, LockHeldError } = require('./errors');
 const { checkName } = require('./native');
-
-// Taken at load, because fake timers replace `process.nextTick`.
-const { nextTick } = process;
 
 /** Acquires a lock for `ms` milliseconds by this host's wall clock. */
 function getLock(connection, name, ms, callback) {
@@ -47,12 +46,12 @@ function settle(promise, callback, toValues) {
   if (callback === undefined) return promise;
   promise.then(
     // Leave the promise chain, so that an exception of the callback is an uncaught exception and not a rejection.
-    (success) => nextTick(callback, null, success),
+    (success) => setImmediate(callback, null, success),
     (error) => {
       const values = toValues(error);
-      // In a turn of its own, because the method may be the user's and throw.
-      nextTick(() => logger[values[0] === 'ERROR' ? 'error' : 'info'](error));
-      nextTick(callback, ...values);
+      // Separately, because the method may be the user's and throw.
+      setImmediate(() => logger[values[0] === 'ERROR' ? 'error' : 'info'](error));
+      setImmediate(callback, ...values);
     },
   );
 }
