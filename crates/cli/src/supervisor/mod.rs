@@ -22,13 +22,11 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::{errno::Errno, sys::signal::Signal, sys::wait::WaitPidFlag, unistd::Pid};
 
+use self::ending::{Due, Ending, KILL_INTERVAL};
+use self::message::{Event, Grant, Order};
+use self::{channel::Channel, process_tree::ProcessTree};
 use crate::signals::{SupervisorSignals, is_terminal_stop};
-use crate::supervisor::ending::{Due, Ending, KILL_INTERVAL};
-use crate::supervisor::message::{Event, Grant, Order};
-use crate::{
-    clock, signal_mask::SignalMask, supervisor::channel::Channel, supervisor::process_tree::ProcessTree, sys,
-    ui::output,
-};
+use crate::{clock, signal_mask::SignalMask, sys, ui::output};
 
 /// `argv[0]` that selects supervisor mode. It differs from the wrapper's name, so that `pkill dynamo-lock` does not
 /// signal the supervisor.
