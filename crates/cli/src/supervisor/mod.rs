@@ -54,9 +54,8 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let invalid =
         || io::Error::new(ErrorKind::InvalidInput, "invalid arguments: only `dynamo-lock run` starts this program");
     let mut number = || arguments.next().and_then(|text| text.to_str()?.parse::<u64>().ok()).ok_or_else(invalid);
-    let (channel, blocked, grace) = (number()?, number()?, number()?);
+    let (channel, blocked, grace) = (number()?, number()?, Duration::from_nanos(number()?));
     let mask = SignalMask::inherited(blocked)?;
-    let grace = Duration::from_nanos(grace);
     let program = arguments.next().ok_or_else(invalid)?;
     let channel = UnixStream::from(sys::inherited_fd(i32::try_from(channel).map_err(|_| invalid())?)?);
     // The command must not inherit the channel, because the wrapper takes its end for the end of this process.
