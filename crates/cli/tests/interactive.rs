@@ -8,7 +8,7 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::{os::fd::AsRawFd as _, os::unix::net::UnixStream, time::Duration};
 
-use dynamo_lock::simulation::{Clock as _, ClockReading, SystemClock};
+use dynamo_lock::clock::{Clock as _, ClockReading, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use support::{Fixture, HOLD, PROGRAM, Running, is_stopped, send, state, terminal::Terminal, wait_until};
 

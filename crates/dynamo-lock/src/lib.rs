@@ -205,15 +205,15 @@
 //!
 //! # Runtime
 //!
-//! Acquiring, releasing and reading need a tokio runtime with time enabled. Renewals run on the runtime on which the
-//! lock was acquired: keep it running, and do not block its threads for longer than a quarter of the lease. Before the
-//! runtime ends, call [`Client::close`], which waits for the releases of dropped guards.
+//! Acquiring, releasing, revoking and reading need a tokio runtime with time enabled. Renewals run on the runtime on
+//! which the lock was acquired: keep it running, and do not block its threads for longer than a quarter of the lease.
+//! Before the runtime ends, call [`Client::close`], which waits for the releases of dropped guards.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquisition;
 mod client;
-mod clock;
+pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod core;
@@ -226,6 +226,7 @@ mod legacy;
 mod lock;
 mod observer;
 mod options;
+mod random;
 mod renewal;
 mod run;
 pub mod store;
@@ -256,8 +257,8 @@ pub use store::{Store, StoreError, StoreErrorKind};
 /// Clocks and random sources that a simulator can replace, for deterministic tests of code that uses locks.
 #[cfg(feature = "simulation")]
 pub mod simulation {
-    pub use crate::clock::{Clock, Random, SystemClock, SystemRandom};
-    pub use dynamo_lock_protocol::ClockReading;
+    pub use crate::clock::{Clock, ClockReading, SystemClock};
+    pub use crate::random::{Random, SystemRandom};
 }
 
 /// Compiles the code of the README.

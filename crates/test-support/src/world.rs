@@ -87,6 +87,13 @@ pub struct Host {
 }
 
 impl Host {
+    /// Creates a host with a link and clocks of its own, which draws the same random bits as this one from now on, as two
+    /// virtual machines do that were resumed from one snapshot.
+    pub fn with_equal_random_bits(&self, world: &World) -> Self {
+        let random = CountedRandom(Arc::new(Mutex::new(*self.random.0.lock().unwrap())));
+        Self { random, ..world.host() }
+    }
+
     /// Returns a builder for a client with this host's clocks and link, and with [`LEASE`].
     pub fn builder(&self) -> ClientBuilder {
         Client::builder(self.link.clone())

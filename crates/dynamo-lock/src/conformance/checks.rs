@@ -1,13 +1,10 @@
 //! Checks that need one writer only.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::case::Case;
-use super::coverage::Coverage;
 use super::harness::{CheckResult, Handle, Harness, compare, difference};
-use super::rng::Rng;
 use super::samples::{acquire, free_row, held_row, release, renew};
+use super::{case::Case, rng::Rng};
 use crate::clock::{Clock, SystemClock};
 use crate::store::{Consistency, LockName, NAME_MAX, Op, RecordVersion, Row, Value, Verdict, apply};
 
@@ -15,6 +12,9 @@ use crate::store::{Consistency, LockName, NAME_MAX, Op, RecordVersion, Row, Valu
 const PAGES_MAX: usize = 2_000;
 /// Number of listings until a missing or old row counts as a failure, because a listing may be stale.
 const LISTINGS_MAX: u32 = 5;
+/// Names, separated by `|`, that a store could confuse with each other or with its own notation.
+const SIMILAR_NAMES: &str = "lock|Lock|LOCK|lock | lock|lock  |\u{e9}|e\u{301}|K|\u{212a}|k|\u{df}|ss|%|_|%25|'|''|\"|\\|\
+    /|//|a/b|a/b/|.|..|*|?|1|01|1.0|1e0|#n|:v|\u{1F512}|\u{feff}|\u{ffff}|'; DROP TABLE locks; --";
 
 pub(super) async fn raw_inserts(harness: &Harness<'_>, name: &LockName) -> CheckResult {
     harness.insert_raw(name, None).await?;
@@ -28,29 +28,23 @@ pub(super) async fn raw_inserts(harness: &Harness<'_>, name: &LockName) -> Check
     Ok(())
 }
 
-pub(super) async fn generated(harness: &Harness<'_>, coverage: &mut Coverage) -> CheckResult {
+pub(super) async fn generated(harness: &mut Harness<'_>) -> CheckResult {
     let name = harness.name("generated")?;
     let mut rng = Rng::from_seed(harness.options.seed);
     for number in 0..harness.options.cases {
         let case = Case::generate(&name, &mut rng);
-        let written = one_case(harness, &name, case, number as usize, coverage).await;
+        let written = one_case(harness, &name, case, number as usize).await;
         written.map_err(|deviation| format!("case {number}: {deviation}"))?;
     }
     harness.insert_raw(&name, None).await
 }
 
-async fn one_case(
-    harness: &Harness<'_>,
-    name: &LockName,
-    case: Case,
-    number: usize,
-    coverage: &mut Coverage,
-) -> CheckResult {
+async fn one_case(harness: &mut Harness<'_>, name: &LockName, case: Case, number: usize) -> CheckResult {
     let mut row = case.row;
     harness.insert_raw(name, row.clone()).await?;
     for (nth, op) in case.ops.iter().enumerate() {
         let verdict = apply(row.as_ref(), op);
-        coverage.count(op, &verdict);
+        harness.report.coverage.count(op, &verdict);
         let context = |deviation| format!("op {nth}, {:?} on {row:?}: {deviation}", op.kind);
         let written = harness.handle(number + nth).write(op).await.map_err(context)?;
         compare(&verdict, &written).map_err(context)?;
@@ -160,12 +154,10 @@ pub(super) async fn once(harness: &Harness<'_>, name: &LockName) -> CheckResult 
     harness.insert_raw(name, Some(free_row(7))).await?;
     for round in 0..10u64 {
         let id = 10 + u128::from(round);
-        let (acquire, release) = (acquire(name, id), release(name, 100 + id, id, 8 + round));
-        for (op, what) in [(&acquire, "an acquisition"), (&release, "a release")] {
-            let written = harness.handle(round as usize).write(op).await?;
-            if !matches!(written, Verdict::Applied(_)) {
-                return Err(format!("{what} that is written for the first time must be applied, and was {written:?}"));
-            }
+        let release = release(name, 100 + id, id, 8 + round);
+        for (op, what) in [(acquire(name, id), "an acquisition"), (release, "a release")] {
+            let first = format!("{what} that is written for the first time");
+            harness.handle(round as usize).write_applied(&op, &first).await?;
             let row = harness.handle(0).read(name, Consistency::Strong).await?.ok_or("the row is missing")?;
             if row.whole("token") != Some(8 + round) {
                 return Err(format!("after {what} the token is {:?}, not {}", row.get("token"), 8 + round));
@@ -214,21 +206,14 @@ pub(super) async fn eventual_reads(harness: &Harness<'_>, name: &LockName) -> Ch
 pub(super) async fn names(harness: &Harness<'_>) -> CheckResult {
     let fill = "x".repeat(NAME_MAX.saturating_sub(harness.options.prefix.len() + "names/".len() + 1));
     let long = [format!("{fill}1"), format!("{fill}2")];
-    let mut rest = vec!["lock", "Lock", "LOCK", "lock ", " lock", "lock  ", "\u{e9}", "e\u{301}", "K", "\u{212a}", "k"];
-    rest.extend([
-        "\u{df}", "ss", "%", "_", "%25", "'", "''", "\"", "\\", "/", "//", "a/b", "a/b/", ".", "..", "*", "?",
-    ]);
-    rest.extend(["1", "01", "1.0", "1e0", "#n", ":v", "\u{1F512}", "\u{feff}", "\u{ffff}", "'; DROP TABLE locks; --"]);
-    rest.extend(long.iter().map(String::as_str));
-    let names = rest.iter().map(|rest| harness.name(&format!("names/{rest}"))).collect::<Result<Vec<_>, _>>()?;
+    let rest = SIMILAR_NAMES.split('|').chain(long.iter().map(String::as_str));
+    let names = rest.map(|rest| harness.name(&format!("names/{rest}"))).collect::<Result<Vec<_>, _>>()?;
     for name in &names {
         harness.insert_raw(name, None).await?;
     }
     for (nth, name) in names.iter().enumerate() {
-        let written = harness.handle(nth).write(&acquire(name, 10 + nth as u128)).await?;
-        if !matches!(written, Verdict::Applied(_)) {
-            return Err(format!("{name:?} has no row yet, but acquiring it was {written:?}"));
-        }
+        let acquisition = format!("an acquisition of {name:?}, which has no row yet,");
+        harness.handle(nth).write_applied(&acquire(name, 10 + nth as u128), &acquisition).await?;
     }
     for (nth, name) in names.iter().enumerate() {
         let Verdict::Applied(row) = apply(None, &acquire(name, 10 + nth as u128)) else { continue };
@@ -241,6 +226,7 @@ pub(super) async fn names(harness: &Harness<'_>) -> CheckResult {
 }
 
 pub(super) async fn list(harness: &Harness<'_>) -> CheckResult {
+    let name = |nth| harness.name(&format!("list/{nth}"));
     let mut rows = BTreeMap::new();
     for nth in 0..harness.options.listed {
         let mut row = if nth % 2 == 0 { free_row(7) } else { held_row(3, 7) };
@@ -248,25 +234,21 @@ pub(super) async fn list(harness: &Harness<'_>) -> CheckResult {
         row.set("data", "d".repeat(4_096).as_str().into());
         row.set("note", Value::Other(r#"{"L":[{"S":"x"},{"NULL":true}]}"#.to_owned()));
         row.set("more", "m".repeat(1_024).as_str().into());
-        let name = harness.name(&format!("list/{nth}"))?;
-        harness.insert_raw(&name, Some(row.clone())).await?;
-        rows.insert(name, row);
+        harness.insert_raw(&name(nth)?, Some(row.clone())).await?;
+        rows.insert(name(nth)?.to_string(), row);
     }
     for handle in &harness.handles {
-        let mut deviation = None;
-        for attempt in 0..LISTINGS_MAX {
-            deviation = stale_row(&listing(harness, handle).await?, &rows);
-            if deviation.is_none() {
-                break;
+        let mut listings = 1;
+        while let Some(deviation) = stale_row(&listing(harness, handle).await?, &rows) {
+            if listings == LISTINGS_MAX {
+                return Err(format!("after {LISTINGS_MAX} listings: {deviation}"));
             }
-            SystemClock.sleep(Duration::from_millis(20 << attempt)).await;
-        }
-        if let Some(deviation) = deviation {
-            return Err(format!("after {LISTINGS_MAX} listings: {deviation}"));
+            SystemClock.sleep(Duration::from_millis(10 << listings)).await;
+            listings += 1;
         }
     }
-    for name in rows.keys() {
-        harness.insert_raw(name, None).await?;
+    for nth in 0..harness.options.listed {
+        harness.insert_raw(&name(nth)?, None).await?;
     }
     Ok(())
 }
@@ -295,16 +277,11 @@ async fn listing(harness: &Harness<'_>, handle: &Handle) -> Result<BTreeMap<Stri
 }
 
 /// Returns a deviation of a listing that staleness would explain.
-fn stale_row(listed: &BTreeMap<String, Row>, rows: &BTreeMap<LockName, Row>) -> Option<String> {
-    for (name, row) in rows {
-        match listed.get(name.as_str()) {
-            None => return Some(format!("{name:?} is not listed")),
-            Some(listed) if listed != row => {
-                return Some(format!("{name:?} is listed otherwise: {}", difference(Some(row), Some(listed))));
-            }
-            Some(_) => {}
-        }
-    }
-    let unknown = listed.keys().find(|listed| !rows.keys().any(|name| name.as_str() == **listed));
-    unknown.map(|name| format!("{name:?} is listed, but has no row"))
+fn stale_row(listed: &BTreeMap<String, Row>, rows: &BTreeMap<String, Row>) -> Option<String> {
+    let name = rows.keys().chain(listed.keys()).find(|name| rows.get(*name) != listed.get(*name))?;
+    Some(match (rows.get(name), listed.get(name)) {
+        (_, None) => format!("{name:?} is not listed"),
+        (None, _) => format!("{name:?} is listed, but has no row"),
+        (row, listed) => format!("{name:?} is listed otherwise: {}", difference(row, listed)),
+    })
 }

@@ -1,10 +1,9 @@
 //! Access of the checks to a store: each request has a time limit, and each failure is a line of text.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{Options, StoreUnderTest};
-use crate::clock::{Clock, SystemClock};
+use super::{Options, Report, StoreUnderTest};
+use crate::clock::{Clock, SystemClock, timeout};
 use crate::store::{
     Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreErrorKind, Value, Verdict,
 };
@@ -25,18 +24,19 @@ pub(super) struct Handle {
     name: &'static str,
 }
 
-/// Store under test, with its two handles and the options of the run.
+/// Store under test, with its two handles, the options of the run and the results so far.
 pub(super) struct Harness<'a> {
     pub store: &'a dyn StoreUnderTest,
     pub options: &'a Options,
     pub handles: [Handle; 2],
+    pub report: Report,
 }
 
 impl<'a> Harness<'a> {
     pub fn new(store: &'a dyn StoreUnderTest, options: &'a Options) -> Self {
         let handle = |store, name| Handle { store, timeout: options.timeout, name };
         let handles = [handle(store.store(), "the first handle"), handle(store.other(), "the second handle")];
-        Self { store, options, handles }
+        Self { store, options, handles, report: Report::new(options.seed) }
     }
 
     /// Returns a lock name with the prefix of the run.
@@ -45,20 +45,25 @@ impl<'a> Harness<'a> {
             .map_err(|e| format!("the prefix is not valid in a lock name: {e}"))
     }
 
-    /// Runs a check on a row of its own, which is removed after the check has passed.
-    pub(super) async fn on_row(
-        &self,
-        name: &str,
+    /// Runs the check of a requirement on a row of its own, which is removed after the check has passed.
+    pub(super) async fn check(
+        &mut self,
+        requirement: &'static str,
+        row: &str,
         check: impl AsyncFnOnce(&Self, &LockName) -> CheckResult,
-    ) -> CheckResult {
-        let name = self.name(name)?;
-        check(self, &name).await?;
-        self.insert_raw(&name, None).await
+    ) {
+        let result = async {
+            let name = self.name(row)?;
+            check(self, &name).await?;
+            self.insert_raw(&name, None).await
+        }
+        .await;
+        self.report.add(requirement, result);
     }
 
     /// Replaces a row without a condition, or deletes it.
     pub(super) async fn insert_raw(&self, name: &LockName, row: Option<Row>) -> CheckResult {
-        let inserted = with_timeout(self.options.timeout, self.store.insert_raw(name, row)).await;
+        let inserted = timeout(&SystemClock, self.options.timeout, self.store.insert_raw(name, row)).await;
         inserted.ok_or("inserting a row took too long")?.map_err(|e| format!("cannot insert a row: {e}"))
     }
 
@@ -97,36 +102,35 @@ impl Handle {
         }
     }
 
+    /// Writes an op whose condition holds. Returns an error that names the op unless it was applied.
+    pub(super) async fn write_applied(&self, op: &Op, name: &str) -> CheckResult {
+        match self.write(op).await? {
+            Verdict::Applied(_) => Ok(()),
+            conflict => Err(format!("{name} must be applied, and was {conflict:?}")),
+        }
+    }
+
     async fn request<'a, T>(&'a self, what: &str, send: impl Fn() -> BoxFuture<'a, Answer<T>>) -> Result<T, String> {
         for attempt in 0..TRIES {
-            let Some(answer) = with_timeout(self.timeout, send()).await else {
+            let Some(answer) = timeout(&SystemClock, self.timeout, send()).await else {
                 return Err(format!("a {what} took longer than {:?}", self.timeout));
             };
-            let error = match answer.result {
+            match answer.result {
                 Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let failure = match error.kind() {
-                StoreErrorKind::Throttled => {
+                Err(error) if error.kind() == StoreErrorKind::Throttled => {
                     SystemClock.sleep(FIRST_PAUSE * (1 << attempt)).await;
-                    continue;
                 }
-                StoreErrorKind::Refused | StoreErrorKind::Misconfigured => "refused",
-                StoreErrorKind::Unanswered => "not answered",
-                StoreErrorKind::AccessDenied => "not allowed",
-            };
-            return Err(format!("a {what} was {failure}: {error}"));
+                Err(error) => {
+                    let failure = match error.kind() {
+                        StoreErrorKind::Unanswered => "not answered",
+                        StoreErrorKind::AccessDenied => "not allowed",
+                        _ => "refused",
+                    };
+                    return Err(format!("a {what} was {failure}: {error}"));
+                }
+            }
         }
         Err(format!("a {what} was throttled {TRIES} times in a row"))
-    }
-}
-
-/// Waits for a future. Returns `None` if it takes longer than the timeout.
-async fn with_timeout<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        done = future => Some(done),
-        () = SystemClock.sleep(timeout) => None,
     }
 }
 
@@ -145,14 +149,11 @@ pub(super) fn compare(expected: &Verdict, found: &Verdict) -> CheckResult {
 pub(super) fn difference(expected: Option<&Row>, found: Option<&Row>) -> String {
     let (expected, found) = match (expected, found) {
         (Some(expected), Some(found)) => (expected, found),
-        (Some(_), None) => return "there is no row, and there must be one".to_owned(),
-        (None, Some(_)) => return "there is a row, and there must be none".to_owned(),
-        (None, None) => return "none".to_owned(),
+        (_, None) => return "there is no row, and there must be one".to_owned(),
+        (None, _) => return "there is a row, and there must be none".to_owned(),
     };
     let show = |value: Option<&Value>| value.map_or("missing".to_owned(), |value| format!("{value:?}"));
-    let mut names: Vec<_> = expected.attributes().chain(found.attributes()).map(|(name, _)| name).collect();
-    names.sort_unstable();
-    names.dedup();
+    let names: BTreeSet<_> = expected.attributes().chain(found.attributes()).map(|(name, _)| name).collect();
     let differing = names.into_iter().filter(|name| expected.get(name) != found.get(name));
     let differing =
         differing.map(|name| format!("{name:?} is {}, not {}", show(found.get(name)), show(expected.get(name))));

@@ -45,7 +45,6 @@ mod report;
 mod rng;
 mod samples;
 mod store_under_test;
-mod tag;
 
 pub use options::Options;
 pub use report::Report;
@@ -54,10 +53,7 @@ pub use store_under_test::{InsertError, StoreUnderTest};
 /// Parts that the tests of this crate use. They may change in any version.
 #[doc(hidden)]
 pub mod internals {
-    pub use super::case::Case;
-    pub use super::coverage::Coverage;
-    pub use super::rng::Rng;
-    pub use super::tag::{OpTag, OutcomeTag};
+    pub use super::{case::Case, coverage::Coverage, rng::Rng};
 }
 
 use harness::Harness;
@@ -76,30 +72,24 @@ use harness::Harness;
 ///
 /// May be dropped at any time. Rows with the prefix [`Options::prefix`] then remain.
 pub async fn run(store: &dyn StoreUnderTest, options: Options) -> Report {
-    let harness = Harness::new(store, &options);
-    let mut report = Report::new(options.seed);
-    report.add("an inserted row is read as it is", harness.on_row("raw", checks::raw_inserts).await);
-    let generated = checks::generated(&harness, &mut report.coverage).await;
-    report.add("writes do what the specification says", generated);
-    report.add("the generated ops reach every outcome", report.coverage.complete());
-    let applied = harness.on_row("applied", checks::applied_row).await;
-    report.add("an applied write returns the row as it has left it", applied);
-    report.add("a conflict returns the current row", harness.on_row("conflict", checks::conflict_row).await);
-    report.add("a conflict changes nothing", harness.on_row("unchanged", checks::conflict_changes_nothing).await);
-    let unknown = harness.on_row("unknown", checks::unknown_attributes).await;
-    report.add("attributes that an op does not name stay as they are", unknown);
-    let missing = harness.on_row("missing", checks::missing_attribute).await;
-    report.add("a comparison with a missing attribute does not hold", missing);
-    report.add("one write takes effect once", harness.on_row("once", checks::once).await);
-    let strong = harness.on_row("strong", checks::strong_reads).await;
-    report.add("a strong read sees every write that was answered", strong);
-    let eventual = harness.on_row("eventual", checks::eventual_reads).await;
-    report.add("an eventual read returns a state that the row was in", eventual);
-    report.add("names are compared by bytes", checks::names(&harness).await);
-    report.add("a list contains every row once, as it is", checks::list(&harness).await);
-    report.add("one of several racing acquisitions wins", harness.on_row("race", races::acquire_race).await);
-    report.add("one of several racing takeovers wins", harness.on_row("expired", races::take_over).await);
-    report.add("a release survives the renewals that race it", harness.on_row("release", races::release_race).await);
-    report.add("racing acquisitions have consecutive tokens", harness.on_row("tokens", races::tokens).await);
-    report
+    let mut harness = Harness::new(store, &options);
+    harness.check("an inserted row is read as it is", "raw", checks::raw_inserts).await;
+    let generated = checks::generated(&mut harness).await;
+    harness.report.add("writes do what the specification says", generated);
+    harness.report.add("the generated ops reach every outcome", harness.report.coverage.complete());
+    harness.check("an applied write returns the row as it has left it", "applied", checks::applied_row).await;
+    harness.check("a conflict returns the current row", "conflict", checks::conflict_row).await;
+    harness.check("a conflict changes nothing", "unchanged", checks::conflict_changes_nothing).await;
+    harness.check("attributes that an op does not name stay as they are", "unknown", checks::unknown_attributes).await;
+    harness.check("a comparison with a missing attribute does not hold", "missing", checks::missing_attribute).await;
+    harness.check("one write takes effect once", "once", checks::once).await;
+    harness.check("a strong read sees every write that was answered", "strong", checks::strong_reads).await;
+    harness.check("an eventual read returns a state that the row was in", "eventual", checks::eventual_reads).await;
+    harness.report.add("names are compared by bytes", checks::names(&harness).await);
+    harness.report.add("a list contains every row once, as it is", checks::list(&harness).await);
+    harness.check("one of several racing acquisitions wins", "race", races::acquire_race).await;
+    harness.check("one of several racing takeovers wins", "expired", races::take_over).await;
+    harness.check("a release survives the renewals that race it", "release", races::release_race).await;
+    harness.check("racing acquisitions have consecutive tokens", "tokens", races::tokens).await;
+    harness.report
 }

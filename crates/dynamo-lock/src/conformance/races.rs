@@ -116,13 +116,10 @@ pub(super) async fn tokens(harness: &Harness<'_>, name: &LockName) -> CheckResul
                 let Verdict::Applied(row) = handle.write(&acquire(&name, id)).await? else { continue };
                 let token = row.whole("token").ok_or("an acquired row has no token")?;
                 tokens.push(token);
-                let released = handle.write(&release(&name, (1 << 64) + id, id, token)).await?;
-                if !matches!(released, Verdict::Applied(_)) {
-                    return Err(format!("the release of the holder has returned {released:?}"));
-                }
+                handle.write_applied(&release(&name, (1 << 64) + id, id, token), "the release of the holder").await?;
                 tokio::task::yield_now().await;
             }
-            Ok(tokens)
+            Ok::<_, String>(tokens)
         });
     }
     let mut issued = Vec::new();

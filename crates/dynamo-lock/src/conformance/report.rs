@@ -1,21 +1,15 @@
 use std::fmt;
 
-use super::coverage::Coverage;
+use super::{coverage::Coverage, harness::CheckResult};
 
 /// Result of [`run`](super::run). It prints as one line per check.
 #[derive(Clone, Debug)]
 #[must_use = "a failed check is only visible in the report"]
 pub struct Report {
     seed: u64,
-    checks: Vec<Check>,
+    /// Requirements on the store, as sentences, and the results of their checks.
+    checks: Vec<(&'static str, CheckResult)>,
     pub(super) coverage: Coverage,
-}
-
-#[derive(Clone, Debug)]
-struct Check {
-    /// Requirement on the store, as a sentence.
-    name: &'static str,
-    outcome: Result<(), String>,
 }
 
 impl Report {
@@ -23,8 +17,8 @@ impl Report {
         Self { seed, checks: Vec::new(), coverage: Coverage::default() }
     }
 
-    pub(super) fn add(&mut self, name: &'static str, outcome: Result<(), String>) {
-        self.checks.push(Check { name, outcome });
+    pub(super) fn add(&mut self, requirement: &'static str, result: CheckResult) {
+        self.checks.push((requirement, result));
     }
 
     /// Returns whether every check has passed.
@@ -34,12 +28,12 @@ impl Report {
 
     /// Returns the failed checks in the order in which they ran: the requirement, and the deviation of the store.
     pub fn failures(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.checks.iter().filter_map(|check| Some((check.name, check.outcome.as_ref().err()?.as_str())))
+        self.checks.iter().filter_map(|(requirement, result)| Some((*requirement, result.as_ref().err()?.as_str())))
     }
 
     /// Returns the requirements of the failed checks.
     pub fn failed(&self) -> Vec<&'static str> {
-        self.failures().map(|(check, _)| check).collect()
+        self.failures().map(|(requirement, _)| requirement).collect()
     }
 
     /// Asserts that every check has passed, for tests.
@@ -62,10 +56,10 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "conformance, seed {}", self.seed)?;
-        for check in &self.checks {
-            match &check.outcome {
-                Ok(()) => writeln!(f, "  ok      {}", check.name)?,
-                Err(deviation) => writeln!(f, "  FAILED  {}: {deviation}", check.name)?,
+        for (requirement, result) in &self.checks {
+            match result {
+                Ok(()) => writeln!(f, "  ok      {requirement}")?,
+                Err(deviation) => writeln!(f, "  FAILED  {requirement}: {deviation}")?,
             }
         }
         Ok(())

@@ -1,33 +1,24 @@
+use std::iter;
+
 /// Source of choices for the generator of cases: a seed, or a list of choices that a test can shrink.
 ///
 /// A smaller choice always gives a simpler case, so that shrinking the list simplifies the case.
-#[derive(Clone, Debug)]
-pub struct Rng(Source);
-
-#[derive(Clone, Debug)]
-enum Source {
-    Seed(u64),
-    Choices(std::vec::IntoIter<u32>),
-}
+pub struct Rng(Box<dyn Iterator<Item = u32> + Send>);
 
 impl Rng {
     /// Returns an endless source that depends on the seed alone.
-    pub fn from_seed(seed: u64) -> Self {
-        Self(Source::Seed(seed))
+    pub fn from_seed(mut seed: u64) -> Self {
+        Self(Box::new(iter::repeat_with(move || (split_mix_64(&mut seed) >> 32) as u32)))
     }
 
     /// Returns a source of these choices, followed by zeros, the simplest choice.
     pub fn from_choices(choices: Vec<u32>) -> Self {
-        Self(Source::Choices(choices.into_iter()))
+        Self(Box::new(choices.into_iter()))
     }
 
     /// Returns a number below `n`.
     pub(super) fn below(&mut self, n: u32) -> u32 {
-        let choice = match &mut self.0 {
-            Source::Seed(state) => (split_mix_64(state) >> 32) as u32,
-            Source::Choices(rest) => rest.next().unwrap_or(0),
-        };
-        choice % n.max(1)
+        self.0.next().unwrap_or(0) % n.max(1)
     }
 
     /// Returns `true` with probability 1/`n`.

@@ -1,6 +1,4 @@
-use dynamo_lock_protocol::{Row, ServiceDate};
-
-use super::error::StoreError;
+use super::{Row, ServiceDate, StoreError};
 
 /// Consistency of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,12 +1,6 @@
-use std::any::Any;
-use std::fmt;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{any::Any, fmt, pin::Pin, sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{Liveness, LockName, Op, Outcome, Row};
-
-use super::answer::{Answer, Consistency, Page};
+use super::{Answer, Consistency, Liveness, LockName, Op, Outcome, Page, Row};
 
 /// Boxed future, so that [`Store`] and `Clock` stay object-safe.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

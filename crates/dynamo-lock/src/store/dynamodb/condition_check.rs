@@ -1,10 +1,8 @@
 use aws_sdk_dynamodb::types::{ConditionCheck, ReturnValuesOnConditionCheckFailure as OnFailure};
-use dynamo_lock_protocol::{Condition, LockName};
 
-use super::DynamoDb;
-use super::expression::Expression;
-use crate::error::TableMismatch;
-use crate::guard::Guard;
+use super::{DynamoDb, expression::Expression};
+use crate::Guard;
+use crate::store::{Condition, LockName, TableMismatch};
 
 impl DynamoDb {
     /// Returns a `ConditionCheck` that passes only while `guard` holds its lock. Put it into your own
@@ -41,8 +39,8 @@ impl DynamoDb {
             .table_name(&*self.table)
             .set_key(Some(self.item_key(name.as_str())))
             .condition_expression(condition)
-            .set_expression_attribute_names(Some(expression.names()))
             .set_expression_attribute_values(Some(expression.values()).filter(|values| !values.is_empty()))
+            .set_expression_attribute_names(Some(expression.names))
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .build()
             .expect("table, key and condition are set")

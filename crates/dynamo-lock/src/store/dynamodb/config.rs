@@ -1,19 +1,15 @@
 //! AWS configuration of a table that is given by a URL.
 
-use std::error::Error;
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
-use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::profile::{self, ProfileFileCredentialsProvider};
-use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region};
+use aws_config::{default_provider::region::DefaultRegionChain, provider_config::ProviderConfig};
 use aws_types::os_shim_internal::{Env, Fs};
 
-use super::DynamoDb;
-use super::error::missing_region;
-use crate::clock::{Clock, SystemClock};
-use crate::store::error::one_line;
-use crate::store::{DynamoDbUrl, StoreError, StoreErrorKind, StoreOperation};
+use super::{DynamoDb, error::missing_region};
+use crate::clock::{SystemClock, timeout};
+use crate::store::{DynamoDbUrl, StoreError, StoreErrorKind, StoreOperation, error::one_line};
 
 /// Time limit for finding the Region. Environment and files take no time. The EC2 metadata service responds within
 /// milliseconds where it exists, and elsewhere would delay the error for many seconds.
@@ -35,14 +31,9 @@ impl DynamoDb {
             chain = chain.profile_name(profile);
         }
         let chain = chain.build();
-        let found = tokio::select! {
-            biased;
-            found = chain.region() => found,
-            () = SystemClock.sleep(REGION_LIMIT) => None,
-        };
-        found.ok_or_else(|| {
-            missing_region().with_operation(StoreOperation::Open).with_fix("set AWS_REGION, or `region` in the profile")
-        })
+        let found = timeout(&SystemClock, REGION_LIMIT, chain.region()).await.flatten();
+        let fix = "set AWS_REGION, or `region` in the profile";
+        found.ok_or_else(|| missing_region(fix).with_operation(StoreOperation::Open))
     }
 
     /// Opens the table of a URL. Sends no request to DynamoDB.

@@ -4,19 +4,13 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
 use aws_smithy_runtime_api::http::Headers;
-use aws_smithy_types::DateTime;
-use aws_smithy_types::date_time::Format;
-use dynamo_lock_protocol::ServiceDate;
+use aws_smithy_types::{DateTime, date_time::Format};
+
+use crate::store::ServiceDate;
 
 /// Interceptor that records the service's `Date` from the response to one request, also if that is an error.
 #[derive(Clone, Debug, Default)]
-pub(super) struct DateReader(Arc<OnceLock<ServiceDate>>);
-
-impl DateReader {
-    pub(super) fn date(&self) -> Option<ServiceDate> {
-        self.0.get().copied()
-    }
-}
+pub(super) struct DateReader(pub(super) Arc<OnceLock<ServiceDate>>);
 
 impl Intercept for DateReader {
     fn name(&self) -> &'static str {

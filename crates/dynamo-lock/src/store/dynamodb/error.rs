@@ -1,14 +1,15 @@
 //! Conversion of SDK errors into [`StoreError`]s.
 
 use std::error::Error;
-use std::fmt;
 
-use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::store::error::one_line;
-use crate::store::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
+use crate::store::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation, error::one_line};
 
+use StoreErrorCause::{
+    ExpiredCredentials, KeySchema, MissingCredentials, MissingRegion, MissingTable, RejectedCredentials, WrongClock,
+};
 use StoreErrorKind::{AccessDenied, Misconfigured, Refused, Throttled, Unanswered};
 
 /// Causes of an SDK error that are searched and printed. The limit ends a cyclic chain.
@@ -31,39 +32,20 @@ const CONNECTION_ERRORS: [(&[&str], &str, &str); 4] = [
     (&["reset", "closed", "broken pipe", "eof", "incomplete"], "the connection broke", "check the network"),
 ];
 
-/// DynamoDB operation. It prints as in an IAM policy, without `dynamodb:`.
+/// DynamoDB operation: its name in an IAM policy, without `dynamodb:`, and the operation of the store.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
-    GetItem,
-    UpdateItem,
-    PutItem,
-    Scan,
-    CreateTable,
-    DeleteTable,
-    DescribeTable,
-    DescribeTimeToLive,
-    UpdateTimeToLive,
-}
+pub(super) struct Action(&'static str, StoreOperation);
 
 impl Action {
-    fn operation(self) -> StoreOperation {
-        match self {
-            Self::GetItem => StoreOperation::Read,
-            Self::UpdateItem | Self::PutItem => StoreOperation::Write,
-            Self::Scan => StoreOperation::List,
-            Self::CreateTable => StoreOperation::CreateTable,
-            Self::DeleteTable => StoreOperation::DeleteTable,
-            Self::DescribeTable => StoreOperation::DescribeTable,
-            Self::DescribeTimeToLive => StoreOperation::DescribeTimeToLive,
-            Self::UpdateTimeToLive => StoreOperation::UpdateTimeToLive,
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
+    pub(super) const GET_ITEM: Self = Self("GetItem", StoreOperation::Read);
+    pub(super) const UPDATE_ITEM: Self = Self("UpdateItem", StoreOperation::Write);
+    pub(super) const PUT_ITEM: Self = Self("PutItem", StoreOperation::Write);
+    pub(super) const SCAN: Self = Self("Scan", StoreOperation::List);
+    pub(super) const CREATE_TABLE: Self = Self("CreateTable", StoreOperation::CreateTable);
+    pub(super) const DELETE_TABLE: Self = Self("DeleteTable", StoreOperation::DeleteTable);
+    pub(super) const DESCRIBE_TABLE: Self = Self("DescribeTable", StoreOperation::DescribeTable);
+    pub(super) const DESCRIBE_TTL: Self = Self("DescribeTimeToLive", StoreOperation::DescribeTimeToLive);
+    pub(super) const UPDATE_TTL: Self = Self("UpdateTimeToLive", StoreOperation::UpdateTimeToLive);
 }
 
 /// Description of one request, for the messages of its errors.
@@ -78,11 +60,11 @@ pub(super) struct Request<'a> {
     pub(super) profile: Option<&'a str>,
 }
 
-/// Returns the code of an error that DynamoDB itself has sent. Returns `None` for a 5xx response, because it does not
-/// show whether the request took effect, whatever its code is.
-pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Option<&str> {
+/// Returns an error that DynamoDB itself has sent. Returns `None` for a 5xx response, because it does not show whether
+/// the request took effect, whatever its code is.
+pub(super) fn definite<E>(error: &SdkError<E, HttpResponse>) -> Option<&E> {
     let is_definite = error.raw_response().is_some_and(|raw| !raw.status().is_server_error());
-    error.as_service_error().filter(|_| is_definite).and_then(ProvideErrorMetadata::code)
+    error.as_service_error().filter(|_| is_definite)
 }
 
 impl Request<'_> {
@@ -93,40 +75,35 @@ impl Request<'_> {
     {
         let converted = match &error {
             SdkError::TimeoutError(_) => self.timed_out(),
-            SdkError::ServiceError(service) => match (code(&error), service.raw().status().as_u16()) {
-                (Some(code), _) => self.coded(code, service.err().message().unwrap_or_default()),
-                (None, 429) => self.throttled(),
-                (None, status @ 500..) => {
-                    let cause = format!("it returned HTTP {status}");
-                    self.unanswered(&cause, "this should pass; if it does not, see the AWS Health Dashboard")
+            SdkError::ServiceError(service) => {
+                match (definite(&error).and_then(E::code), service.raw().status().as_u16()) {
+                    (Some(code), _) => self.coded(code, service.err().message().unwrap_or_default()),
+                    (None, 429) => self.throttled(),
+                    (None, status @ 500..) => {
+                        let cause = format!("it returned HTTP {status}");
+                        self.unanswered(&cause, "this should pass; if it does not, see the AWS Health Dashboard")
+                    }
+                    (None, status) => {
+                        let cause = format!("HTTP {status} came from a server that does not speak DynamoDB");
+                        self.unanswered(&cause, "check the endpoint and HTTP proxies")
+                    }
                 }
-                (None, status) => {
-                    let cause = format!("HTTP {status} came from a server that does not speak DynamoDB");
-                    self.unanswered(&cause, "check the endpoint and HTTP proxies")
-                }
-            },
-            SdkError::ResponseError(_) => return self.unreadable().with_source(error),
+            }
+            SdkError::ResponseError(_) => self.unreadable(),
             other => self.not_sent(&causes(other)),
         };
-        converted.with_operation(self.action.operation()).with_source(error)
+        converted.with_operation(self.action.1).with_source(error)
     }
 
     /// Returns the error for a response that lacks a required part.
     pub(super) fn unreadable(self) -> StoreError {
-        let error = self.unanswered("its response is not readable", "check the endpoint and HTTP proxies");
-        error.with_operation(self.action.operation())
-    }
-
-    /// Returns the error for a request that the SDK's builder rejects.
-    pub(super) fn unbuilt(self, error: BuildError) -> StoreError {
-        StoreError::new(Refused, format!("cannot build the request {}: {error}", self.action))
-            .with_operation(self.action.operation())
-            .with_source(error)
+        self.unanswered("its response is not readable", "check the endpoint and HTTP proxies")
     }
 
     fn unanswered(self, cause: &str, fix: &str) -> StoreError {
-        let problem = format!("no answer from DynamoDB to {} on {}: {cause}", self.action, self.place());
-        StoreError::new(Unanswered, problem).with_fix(fix)
+        let Action(action, operation) = self.action;
+        let problem = format!("no answer from DynamoDB to {action} on {}: {cause}", self.place());
+        StoreError::new(Unanswered, problem).with_operation(operation).with_fix(fix)
     }
 
     fn timed_out(self) -> StoreError {
@@ -139,46 +116,56 @@ impl Request<'_> {
     }
 
     fn place(self) -> String {
-        match self.region {
-            Some(region) => format!("table {} in {region}", self.table),
-            None => format!("table {}", self.table),
-        }
+        let region = self.region.map(|region| format!(" in {region}"));
+        format!("table {}{}", self.table, region.unwrap_or_default())
     }
 
     /// Converts an error that DynamoDB has sent.
     fn coded(self, code: &str, message: &str) -> StoreError {
-        let (action, place, detail) = (self.action, self.place(), one_line(message));
+        let (Action(action, _), place, detail) = (self.action, self.place(), one_line(message));
+        let is_clock = detail.contains("expired") || detail.contains("not yet current");
         match code {
-            "ProvisionedThroughputExceededException" | "RequestLimitExceeded" | "LimitExceededException" => {
-                self.throttled()
-            }
+            "ProvisionedThroughputExceededException"
+            | "RequestLimitExceeded"
+            | "LimitExceededException"
+            | "TooManyRequestsException" => self.throttled(),
+            _ if code.starts_with("Throttling") => self.throttled(),
             "TransactionConflictException" | "TransactionInProgressException" | "ReplicatedWriteConflictException" => {
                 let problem = format!("{action} on {place} conflicts with another write to the same row");
                 StoreError::new(Throttled, problem).with_fix("try again")
             }
-            _ if code.starts_with("Throttling") || code == "TooManyRequestsException" => self.throttled(),
             "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "UnauthorizedOperation" => {
                 StoreError::new(AccessDenied, format!("access denied: dynamodb:{action} on {place} ({detail})"))
                     .with_fix("allow it in the IAM policy of these credentials")
             }
             "ResourceNotFoundException" | "TableNotFoundException" => {
-                StoreError::new(Misconfigured, format!("there is no {place}"))
-                    .with_cause(StoreErrorCause::MissingTable)
-                    .with_fix("create it with `DynamoDb::create_table`, or check name, Region and endpoint")
+                let fix = "create it with `DynamoDb::create_table`, or check name, Region and endpoint";
+                misconfigured(MissingTable, format!("there is no {place}"), fix)
             }
             "ValidationException" if is_about_the_key(&detail) => {
-                let key = self.key;
-                let problem = format!(
-                    "{place} has another key schema: locks need the partition key `{key}` of type S and no sort key \
-                     ({detail})"
-                );
-                StoreError::new(Misconfigured, problem)
-                    .with_cause(StoreErrorCause::KeySchema)
-                    .with_fix("set `partition_key` to the name of the table's key, or create another table")
+                let schema = format!("locks need the partition key `{}` of type S and no sort key", self.key);
+                let fix = "set `partition_key` to the name of the table's key, or create another table";
+                misconfigured(KeySchema, format!("{place} has another key schema: {schema} ({detail})"), fix)
             }
-            _ => rejected_credentials(code, &detail).unwrap_or_else(|| {
-                StoreError::new(Refused, format!("DynamoDB refuses {action} on {place}: {code}: {detail}"))
-            }),
+            "ExpiredTokenException" | "ExpiredToken" => {
+                let fix = "renew them, for SSO with `aws sso login`";
+                misconfigured(ExpiredCredentials, "the AWS credentials have expired", fix)
+            }
+            "RequestTimeTooSkewed" | "RequestExpired" => wrong_clock(&detail),
+            "InvalidSignatureException" | "SignatureDoesNotMatch" if is_clock => wrong_clock(&detail),
+            "UnrecognizedClientException"
+            | "InvalidClientTokenId"
+            | "InvalidSignatureException"
+            | "SignatureDoesNotMatch"
+            | "IncompleteSignature"
+            | "IncompleteSignatureException"
+            | "MissingAuthenticationToken"
+            | "MissingAuthenticationTokenException"
+            | "OptInRequired" => {
+                let problem = format!("DynamoDB does not accept these AWS credentials ({detail})");
+                misconfigured(RejectedCredentials, problem, "check the access key, its secret and the Region")
+            }
+            _ => StoreError::new(Refused, format!("DynamoDB refuses {action} on {place}: {code}: {detail}")),
         }
     }
 
@@ -189,22 +176,16 @@ impl Request<'_> {
     fn not_sent(self, texts: &str) -> StoreError {
         let lower = texts.to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-        let misconfigured = |problem: &str| StoreError::new(Misconfigured, problem);
+        let is_sso = lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso");
         if has(&["missing region", "missing signing region", "region must be set", "region was not set"]) {
-            missing_region().with_fix("set AWS_REGION, or `region` in the profile, or give the client one")
+            missing_region("set AWS_REGION, or `region` in the profile, or give the client one")
         } else if has(&["invalid configuration"]) {
             // For example from the endpoint rules: FIPS together with a custom endpoint.
-            misconfigured(&format!("invalid AWS configuration: {}", one_line(texts)))
-        } else if lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso")
-            && has(&["expired", "refresh", "cached token", "token"])
-        {
-            misconfigured("there is no valid AWS SSO session")
-                .with_cause(StoreErrorCause::ExpiredCredentials)
-                .with_fix("run `aws sso login`")
+            StoreError::new(Misconfigured, format!("invalid AWS configuration: {}", one_line(texts)))
+        } else if is_sso && has(&["expired", "refresh", "token"]) {
+            misconfigured(ExpiredCredentials, "there is no valid AWS SSO session", "run `aws sso login`")
         } else if has(&["expired"]) && has(&["credential", "token"]) {
-            misconfigured("the AWS credentials have expired")
-                .with_cause(StoreErrorCause::ExpiredCredentials)
-                .with_fix("renew them")
+            misconfigured(ExpiredCredentials, "the AWS credentials have expired", "renew them")
         } else if has(&["credential", "identity", "no auth options", "auth scheme"]) {
             self.missing_credentials(texts)
         } else if let Some((_, cause, fix)) = CONNECTION_ERRORS.iter().find(|(words, ..)| has(words)) {
@@ -217,55 +198,26 @@ impl Request<'_> {
     }
 
     fn missing_credentials(self, texts: &str) -> StoreError {
-        let error = match self.profile {
-            Some(profile) => {
-                let problem = format!("the profile `{profile}` has no usable AWS credentials ({})", one_line(texts));
-                StoreError::new(Misconfigured, problem)
-                    .with_fix("configure keys, a role or SSO for it, or do not name a profile")
-            }
-            None => StoreError::new(Misconfigured, "no usable AWS credentials")
-                .with_fix("set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this host a role"),
+        let Some(profile) = self.profile else {
+            let fix = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this host a role";
+            return misconfigured(MissingCredentials, "no usable AWS credentials", fix);
         };
-        error.with_cause(StoreErrorCause::MissingCredentials)
+        let problem = format!("the profile `{profile}` has no usable AWS credentials ({})", one_line(texts));
+        misconfigured(MissingCredentials, problem, "configure keys, a role or SSO for it, or do not name a profile")
     }
 }
 
-/// Returns the error for a missing Region, without a fix.
-pub(super) fn missing_region() -> StoreError {
-    StoreError::new(Misconfigured, "no AWS Region is configured").with_cause(StoreErrorCause::MissingRegion)
+fn misconfigured(cause: StoreErrorCause, problem: impl Into<String>, fix: &str) -> StoreError {
+    StoreError::new(Misconfigured, problem).with_cause(cause).with_fix(fix)
 }
 
-/// Converts an error about credentials that DynamoDB does not accept. Returns `None` for other codes.
-fn rejected_credentials(code: &str, detail: &str) -> Option<StoreError> {
-    let is_clock = detail.contains("expired") || detail.contains("not yet current");
-    Some(match code {
-        "ExpiredTokenException" | "ExpiredToken" => StoreError::new(Misconfigured, "the AWS credentials have expired")
-            .with_cause(StoreErrorCause::ExpiredCredentials)
-            .with_fix("renew them, for SSO with `aws sso login`"),
-        "RequestTimeTooSkewed" | "RequestExpired" => wrong_clock(detail),
-        "InvalidSignatureException" | "SignatureDoesNotMatch" if is_clock => wrong_clock(detail),
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "IncompleteSignatureException"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException"
-        | "OptInRequired" => {
-            StoreError::new(Misconfigured, format!("DynamoDB does not accept these AWS credentials ({detail})"))
-                .with_cause(StoreErrorCause::RejectedCredentials)
-                .with_fix("check the access key, its secret and the Region")
-        }
-        _ => return None,
-    })
+pub(super) fn missing_region(fix: &str) -> StoreError {
+    misconfigured(MissingRegion, "no AWS Region is configured", fix)
 }
 
 fn wrong_clock(detail: &str) -> StoreError {
     let problem = format!("this host's clock is wrong by minutes, so AWS rejects its signatures ({detail})");
-    StoreError::new(Misconfigured, problem)
-        .with_cause(StoreErrorCause::WrongClock)
-        .with_fix("set the clock, and keep it right with NTP")
+    misconfigured(WrongClock, problem, "set the clock, and keep it right with NTP")
 }
 
 /// Returns whether a validation error is about the table's key. DynamoDB has one code for all validation errors, so

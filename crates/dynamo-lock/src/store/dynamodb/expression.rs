@@ -1,18 +1,19 @@
 //! Translation of conditions and changes into DynamoDB expressions. [`dynamo_lock_protocol::apply`] specifies their
 //! meaning. An expression contains no text from users, because every name and value has a placeholder.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use dynamo_lock_protocol::{Change, Condition, Row, Value, attr};
 
 use super::item;
+use crate::store::{Change, Condition, Row, Value, attr};
 
 /// Expressions of one request, and their placeholders.
 #[derive(Debug)]
 pub(super) struct Expression<'a> {
     key: &'a str,
-    names: BTreeMap<String, String>,
+    /// Attribute names of the placeholders.
+    pub(super) names: HashMap<String, String>,
     values: Vec<AttributeValue>,
 }
 
@@ -27,12 +28,7 @@ pub(super) enum Write {
 
 impl<'a> Expression<'a> {
     pub(super) fn new(key: &'a str) -> Self {
-        Self { key, names: BTreeMap::new(), values: Vec::new() }
-    }
-
-    /// Returns the attribute names of the placeholders.
-    pub(super) fn names(&self) -> HashMap<String, String> {
-        self.names.clone().into_iter().collect()
+        Self { key, names: HashMap::new(), values: Vec::new() }
     }
 
     /// Returns the values of the placeholders.
@@ -42,25 +38,38 @@ impl<'a> Expression<'a> {
 
     /// Returns a condition expression.
     pub(super) fn condition(&mut self, condition: &Condition) -> String {
-        match condition {
-            Condition::Missing(name) => format!("attribute_not_exists({})", self.name(name)),
-            Condition::Equals(name, value) => self.compare(name, "=", value),
+        self.joined(condition).0
+    }
+
+    /// Returns a condition expression, and the operator in it that is outside parentheses.
+    fn joined(&mut self, condition: &Condition) -> (String, Option<&'static str>) {
+        let (conditions, operator, other) = match condition {
+            Condition::Missing(name) => return (format!("attribute_not_exists({})", self.name(name)), None),
+            Condition::Equals(name, value) => return (self.compare(name, "=", value), None),
             // In DynamoDB, `<>` also holds for a missing attribute.
             Condition::Differs(name, value) => {
-                format!("attribute_exists({}) AND {}", self.name(name), self.compare(name, "<>", value))
+                let (name, differs) = (self.name(name), self.compare(name, "<>", value));
+                return (format!("attribute_exists({name}) AND {differs}"), Some("AND"));
             }
-            Condition::Below(name, to) => self.compare(name, "<", &(*to).into()),
-            Condition::Above(name, to) => self.compare(name, ">", &(*to).into()),
-            Condition::All(all) if all.is_empty() => self.always("OR"),
-            Condition::Any(any) if any.is_empty() => self.always("AND"),
-            Condition::All(all) => {
-                let parts: Vec<_> = all.iter().map(|part| self.part(part, is_alternative(part))).collect();
-                parts.join(" AND ")
+            Condition::Below(name, to) => return (self.compare(name, "<", &(*to).into()), None),
+            Condition::Above(name, to) => return (self.compare(name, ">", &(*to).into()), None),
+            Condition::All(all) => (all, "AND", "OR"),
+            Condition::Any(any) => (any, "OR", "AND"),
+        };
+        match &conditions[..] {
+            // An empty `All` always holds, and an empty `Any` never does.
+            [] => {
+                let key = self.name(attr::NAME);
+                (format!("attribute_exists({key}) {other} attribute_not_exists({key})"), Some(other))
             }
-            Condition::Any(any) => {
-                let parts: Vec<_> =
-                    any.iter().map(|part| self.part(part, any.len() > 1 && is_sequence(part))).collect();
-                parts.join(" OR ")
+            [one] => self.joined(one),
+            several => {
+                // Only parentheses around the other operator are written, because DynamoDB rejects redundant ones.
+                let parts = several.iter().map(|part| match self.joined(part) {
+                    (text, Some(inner)) if inner == other => format!("({text})"),
+                    (text, _) => text,
+                });
+                (parts.collect::<Vec<_>>().join(&format!(" {operator} ")), Some(operator))
             }
         }
     }
@@ -84,19 +93,6 @@ impl<'a> Expression<'a> {
         let clauses = clauses.into_iter().filter(|(_, actions)| !actions.is_empty());
         let clauses = clauses.map(|(verb, actions)| format!("{verb} {}", actions.join(", ")));
         Write::Update(clauses.collect::<Vec<_>>().join(" "))
-    }
-
-    /// Returns the expression of a condition within another one. Only necessary parentheses are written, because
-    /// DynamoDB rejects redundant ones.
-    fn part(&mut self, condition: &Condition, parentheses: bool) -> String {
-        let text = self.condition(condition);
-        if parentheses { format!("({text})") } else { text }
-    }
-
-    /// Returns an expression that always holds with `OR`, and never with `AND`.
-    fn always(&mut self, operator: &str) -> String {
-        let key = self.name(attr::NAME);
-        format!("attribute_exists({key}) {operator} attribute_not_exists({key})")
     }
 
     fn compare(&mut self, name: &str, operator: &str, value: &Value) -> String {
@@ -159,26 +155,6 @@ impl NpmCondition {
     }
 }
 
-/// Returns whether the expression has an OR outside parentheses.
-fn is_alternative(condition: &Condition) -> bool {
-    match condition {
-        Condition::Any(any) => any.len() > 1 || any.iter().any(is_alternative),
-        Condition::All(all) => all.is_empty(),
-        _ => false,
-    }
-}
-
-/// Returns whether the expression has an AND outside parentheses. AND binds tighter than OR, so that parentheses around
-/// it only make the expression easier to read.
-fn is_sequence(condition: &Condition) -> bool {
-    match condition {
-        Condition::All(all) => all.len() > 1 || all.iter().any(is_sequence),
-        Condition::Any(any) => any.is_empty() || (any.len() == 1 && is_sequence(&any[0])),
-        Condition::Differs(..) => true,
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,8 +199,8 @@ mod tests {
                     .to_owned()
             )
         );
-        assert_eq!(expression.names()["#name"], "key", "the partition key under the table's own name");
-        assert_eq!(expression.names()["#token"], "token");
+        assert_eq!(expression.names["#name"], "key", "the partition key under the table's own name");
+        assert_eq!(expression.names["#token"], "token");
         assert_eq!(expression.values()[":5"], AttributeValue::N("7".to_owned()));
         assert_eq!(expression.values().len(), 11);
     }

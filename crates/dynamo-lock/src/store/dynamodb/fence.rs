@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use dynamo_lock_protocol::FencingToken;
+
+use crate::FencingToken;
 
 /// Parts of a DynamoDB write that protect a row of your own with a fencing token, without a transaction.
 ///

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::base64;
-use dynamo_lock_protocol::{Number, Row, Value};
 use serde_json::{Value as Json, json};
+
+use crate::store::{Number, Row, Value};
 
 /// Returns the row of an item, without the key.
 pub(super) fn row(mut item: HashMap<String, AttributeValue>, key: &str) -> Row {
@@ -51,9 +52,7 @@ fn json(attribute: &AttributeValue) -> Json {
         AttributeValue::Ns(set) => json!({ "NS": set }),
         AttributeValue::Bs(set) => json!({ "BS": set.iter().map(blob).collect::<Vec<_>>() }),
         AttributeValue::L(list) => json!({ "L": list.iter().map(json).collect::<Vec<_>>() }),
-        AttributeValue::M(map) => {
-            json!({ "M": map.iter().map(|(name, value)| (name.clone(), json(value))).collect::<serde_json::Map<_, _>>() })
-        }
+        AttributeValue::M(map) => json!({ "M": map.iter().map(|(k, v)| (k, json(v))).collect::<HashMap<_, _>>() }),
         unknown => json!(format!("{unknown:?}")),
     }
 }

@@ -1,26 +1,24 @@
-use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
-use std::time::Duration;
+use std::{collections::HashMap, pin::pin, time::Duration};
 
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{Config, ConfigBag, Intercept};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{Config, ConfigBag, Intercept, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::error::BoxError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use aws_sdk_dynamodb::operation::{put_item::PutItemError, update_item::UpdateItemError};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure};
 use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
 use aws_types::endpoint_config::EndpointUrl;
-use dynamo_lock_protocol::{Condition, LockName, Op, Outcome, Row, attr, holds};
 
-use super::date::DateReader;
 use super::error::{self, Action, Request};
 use super::expression::{Expression, NpmCondition, Write};
-use super::item;
-use crate::store::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreErrorKind, StoreOperation};
+use super::{date::DateReader, item};
+use crate::store::{
+    Answer, BoxFuture, Condition, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreError, StoreErrorCause,
+    StoreErrorKind, StoreOperation, attr, holds,
+};
+
+type Item = HashMap<String, AttributeValue>;
 
 /// Default time limit of one request.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,7 +30,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// must know when each one was sent.
 #[derive(Clone, Debug)]
 pub struct DynamoDb {
-    pub(super) client: aws_sdk_dynamodb::Client,
+    pub(super) client: Client,
     pub(super) table: Arc<str>,
     pub(super) key: Arc<str>,
     /// AWS profile that the user named, for messages.
@@ -44,7 +42,7 @@ impl DynamoDb {
     /// Creates a store for the table with this name or ARN. Sends no request.
     ///
     /// The service clock is enabled unless the client has a custom endpoint outside AWS.
-    pub fn new(client: aws_sdk_dynamodb::Client, table_name_or_arn: impl Into<String>) -> Self {
+    pub fn new(client: Client, table_name_or_arn: impl Into<String>) -> Self {
         let service_clock = has_aws_endpoint(client.config());
         let client = with_timeout(client.config(), ATTEMPT_TIMEOUT);
         Self { client, table: table_name_or_arn.into().into(), key: attr::NAME.into(), profile: None, service_clock }
@@ -83,7 +81,7 @@ impl DynamoDb {
         &self.key
     }
 
-    pub(super) fn item_key(&self, name: &str) -> HashMap<String, AttributeValue> {
+    pub(super) fn item_key(&self, name: &str) -> Item {
         HashMap::from([(self.key.to_string(), AttributeValue::S(name.to_owned()))])
     }
 
@@ -93,56 +91,49 @@ impl DynamoDb {
         Request { action, table: &self.table, key: &self.key, region, profile: self.profile.as_deref() }
     }
 
-    async fn perform(&self, op: &Op, dates: &DateReader) -> Result<Outcome, StoreError> {
+    /// Returns the row of an item.
+    fn row(&self, item: Item) -> Row {
+        item::row(item, &self.key)
+    }
+
+    async fn perform(&self, op: &Op, dates: DateReader) -> Result<Outcome, StoreError> {
         let mut expression = Expression::new(&self.key);
         let condition = op.condition();
         let condition_expression = expression.condition(&condition);
-        match expression.write(op.changes()) {
-            Write::Put(row) => self.put(op, row, dates).await,
-            Write::Update(update_expression) => {
-                let request = self
-                    .client
-                    .update_item()
-                    .table_name(&*self.table)
-                    .set_key(Some(self.item_key(op.name.as_str())))
-                    .condition_expression(condition_expression)
-                    .update_expression(update_expression)
-                    .set_expression_attribute_names(Some(expression.names()))
-                    .set_expression_attribute_values(Some(expression.values()))
-                    .return_values(ReturnValue::AllNew)
-                    .return_values_on_condition_check_failure(OnFailure::AllOld);
-                self.update(request, &condition, dates).await
+        let update_expression = match expression.write(op.changes()) {
+            Write::Put(row) => return self.put(op, row, dates).await,
+            Write::Update(update_expression) => update_expression,
+        };
+        let request = self
+            .client
+            .update_item()
+            .table_name(&*self.table)
+            .set_key(Some(self.item_key(op.name.as_str())))
+            .condition_expression(condition_expression)
+            .update_expression(update_expression)
+            .set_expression_attribute_values(Some(expression.values()))
+            .set_expression_attribute_names(Some(expression.names))
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(OnFailure::AllOld);
+        match request.customize().interceptor(dates).send().await {
+            Ok(output) => {
+                let item = output.attributes.ok_or_else(|| self.request(Action::UPDATE_ITEM).unreadable())?;
+                Ok(Outcome::Applied(self.row(item)))
             }
-        }
-    }
-
-    async fn update(
-        &self,
-        request: UpdateItemFluentBuilder,
-        condition: &Condition,
-        dates: &DateReader,
-    ) -> Result<Outcome, StoreError> {
-        match request.customize().interceptor(dates.clone()).send().await {
-            Ok(output) => match output.attributes {
-                Some(item) => Ok(Outcome::Applied(item::row(item, &self.key))),
-                None => Err(self.request(Action::UpdateItem).unreadable()),
+            Err(error) => match error::definite(&error) {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    self.conflict(&condition, failed.item.clone().map(|item| self.row(item)))
+                }
+                _ => Err(self.request(Action::UPDATE_ITEM).error(error)),
             },
-            Err(error) if error::code(&error) == Some("ConditionalCheckFailedException") => {
-                let item = match error.into_service_error() {
-                    UpdateItemError::ConditionalCheckFailedException(failed) => failed.item,
-                    _ => None,
-                };
-                self.conflict(condition, item.map(|item| item::row(item, &self.key)))
-            }
-            Err(error) => Err(self.request(Action::UpdateItem).error(error)),
         }
     }
 
     /// Replaces a row as npm dynamo-lock does, with the same texts in the request. Users of npm dynamo-lock test with
     /// mocks of DynamoDB that may know only these texts.
-    async fn put(&self, op: &Op, row: Row, dates: &DateReader) -> Result<Outcome, StoreError> {
+    async fn put(&self, op: &Op, row: Row, dates: DateReader) -> Result<Outcome, StoreError> {
         let condition = NpmCondition::new(&op.condition());
-        let mut item: HashMap<_, _> = row.attributes().map(|(n, v)| (n.to_owned(), item::attribute(v))).collect();
+        let mut item: Item = row.attributes().map(|(n, v)| (n.to_owned(), item::attribute(v))).collect();
         item.extend(self.item_key(op.name.as_str()));
         let request = self
             .client
@@ -153,17 +144,15 @@ impl DynamoDb {
             .set_expression_attribute_names(condition.names)
             .set_expression_attribute_values(condition.values)
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        match request.customize().interceptor(dates.clone()).send().await {
+        match request.customize().interceptor(dates).send().await {
             Ok(_) => Ok(Outcome::Applied(row)),
-            Err(error) if error::code(&error) == Some("ConditionalCheckFailedException") => {
-                let item = match error.into_service_error() {
-                    PutItemError::ConditionalCheckFailedException(failed) => failed.item,
-                    _ => None,
-                };
+            Err(error) => match error::definite(&error) {
                 // A mock may return no row. The caller then reads the row.
-                Ok(Outcome::Conflict(item.map(|item| item::row(item, &self.key))))
-            }
-            Err(error) => Err(self.request(Action::PutItem).error(error)),
+                Some(PutItemError::ConditionalCheckFailedException(failed)) => {
+                    Ok(Outcome::Conflict(failed.item.clone().map(|item| self.row(item))))
+                }
+                _ => Err(self.request(Action::PUT_ITEM).error(error)),
+            },
         }
     }
 
@@ -174,55 +163,53 @@ impl DynamoDb {
             let problem = format!("the server of table {} does not return the row of a failed condition", self.table);
             return Err(StoreError::new(StoreErrorKind::Refused, problem)
                 .with_operation(StoreOperation::Write)
+                .with_cause(StoreErrorCause::NoConflictRow)
                 .with_fix("upgrade the server to one that supports ReturnValuesOnConditionCheckFailure"));
         }
         Ok(Outcome::Conflict(row))
     }
 
-    async fn get(&self, name: &str, strong: bool, dates: &DateReader) -> Result<Option<Row>, StoreError> {
+    async fn get(&self, name: &str, strong: bool, dates: DateReader) -> Result<Option<Row>, StoreError> {
         let key = Some(self.item_key(name));
         let request = self.client.get_item().table_name(&*self.table).set_key(key).consistent_read(strong);
-        match request.customize().interceptor(dates.clone()).send().await {
-            Ok(output) => Ok(output.item.map(|item| item::row(item, &self.key))),
-            Err(error) => Err(self.request(Action::GetItem).error(error)),
-        }
+        let output = request.customize().interceptor(dates).send().await;
+        let output = output.map_err(|error| self.request(Action::GET_ITEM).error(error))?;
+        Ok(output.item.map(|item| self.row(item)))
     }
 
-    async fn scan(&self, after: Option<&str>, dates: &DateReader) -> Result<Page, StoreError> {
+    async fn scan(&self, after: Option<&str>, dates: DateReader) -> Result<Page, StoreError> {
         let start = after.map(|after| self.item_key(after));
         let request = self.client.scan().table_name(&*self.table).set_exclusive_start_key(start);
-        let output = request.customize().interceptor(dates.clone()).send().await;
-        let output = output.map_err(|error| self.request(Action::Scan).error(error))?;
-        let name = |item: &HashMap<String, AttributeValue>| item.get(&*self.key)?.as_s().ok().cloned();
+        let output = request.customize().interceptor(dates).send().await;
+        let output = output.map_err(|error| self.request(Action::SCAN).error(error))?;
+        let name = |item: &Item| item.get(&*self.key)?.as_s().ok().cloned();
         let next = output.last_evaluated_key.as_ref().and_then(name);
         let rows = output.items.unwrap_or_default().into_iter();
-        let rows = rows.filter_map(|item| Some((name(&item)?, item::row(item, &self.key)))).collect();
-        Ok(Page { rows, next })
+        Ok(Page { rows: rows.filter_map(|item| Some((name(&item)?, self.row(item)))).collect(), next })
     }
+}
+
+/// Returns the answer to a request, with the `Date` of the response.
+fn answer<'a, T, F>(request: impl FnOnce(DateReader) -> F) -> BoxFuture<'a, Answer<T>>
+where
+    F: Future<Output = Result<T, StoreError>> + Send + 'a,
+{
+    let dates = DateReader::default();
+    let request = request(dates.clone());
+    Box::pin(async move { Answer { result: request.await, date: dates.0.get().copied() } })
 }
 
 impl Store for DynamoDb {
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
-        Box::pin(async move {
-            let dates = DateReader::default();
-            let result = self.get(name.as_str(), consistency == Consistency::Strong, &dates).await;
-            Answer { result, date: dates.date() }
-        })
+        answer(|dates| self.get(name.as_str(), consistency == Consistency::Strong, dates))
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
-        Box::pin(async move {
-            let dates = DateReader::default();
-            Answer { result: self.perform(op, &dates).await, date: dates.date() }
-        })
+        answer(|dates| self.perform(op, dates))
     }
 
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
-        Box::pin(async move {
-            let dates = DateReader::default();
-            let result = self.scan(after, &dates).await;
-            Answer { result, date: dates.date() }
-        })
+        answer(|dates| self.scan(after, dates))
     }
 
     fn service_clock(&self) -> bool {
@@ -231,11 +218,11 @@ impl Store for DynamoDb {
 }
 
 /// Returns a client with this time limit per request and without retries.
-fn with_timeout(config: &Config, timeout: Duration) -> aws_sdk_dynamodb::Client {
+fn with_timeout(config: &Config, timeout: Duration) -> Client {
     let timeouts = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
     let timeouts = timeouts.operation_attempt_timeout(timeout).build();
     let config = config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
-    aws_sdk_dynamodb::Client::from_conf(config)
+    Client::from_conf(config)
 }
 
 /// Returns whether requests go to AWS, and `false` if in doubt. Only the interceptors of a request see the endpoint of
@@ -264,7 +251,7 @@ fn has_aws_endpoint(config: &Config) -> bool {
     // sent.
     let mut quiet = config.to_builder().timeout_config(TimeoutConfig::disabled());
     quiet.set_interceptors([]);
-    let client = aws_sdk_dynamodb::Client::from_conf(quiet.build());
+    let client = Client::from_conf(quiet.build());
     let request = client.list_tables().customize().interceptor(probe.clone()).send();
     let _ = pin!(request).poll(&mut Context::from_waker(Waker::noop()));
     probe.0.get().copied().unwrap_or(false)
@@ -273,7 +260,6 @@ fn has_aws_endpoint(config: &Config) -> bool {
 /// Returns whether a custom endpoint belongs to AWS, for example a VPC endpoint.
 fn is_aws(url: &str) -> bool {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = host.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let host = host.split(['/', '?', '#', ':']).next().unwrap_or_default().to_ascii_lowercase();
     [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| host.ends_with(end))
 }

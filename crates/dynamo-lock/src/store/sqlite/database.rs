@@ -1,7 +1,6 @@
 //! Connection to the database: opening, checking the format, and creating the table.
 
-use std::path::Path;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -61,6 +60,16 @@ impl Database {
         &self.connection
     }
 
+    /// Converts the error of a statement that has certainly changed nothing.
+    pub(super) fn error(&self, error: rusqlite::Error) -> StoreError {
+        without_effect(self.path(), error)
+    }
+
+    /// Executes statements that change nothing if they fail.
+    pub(super) fn execute(&self, sql: &str) -> Result<(), StoreError> {
+        self.connection.execute_batch(sql).map_err(|error| self.error(error))
+    }
+
     pub(super) fn path(&self) -> &Path {
         self.path.path()
     }
@@ -72,7 +81,7 @@ impl Database {
 
     /// Limits the time that the following statements may wait for other processes.
     pub(super) fn wait_at_most(&self, limit: Duration) -> Result<(), StoreError> {
-        self.connection.busy_timeout(limit).map_err(|error| without_effect(self.path(), error))
+        self.connection.busy_timeout(limit).map_err(|error| self.error(error))
     }
 
     /// Checks that the path still names the open file. If the file was removed or replaced, other processes lock in a
@@ -87,106 +96,93 @@ impl Database {
     }
 }
 
-/// Contents of a file that is not refused.
-enum Contents {
-    LockDatabase,
-    Empty,
-}
-
 /// Creates the table if the database is empty, and refuses the database of another program. Returns whether the table
 /// was created.
 fn create_if_empty(database: &Database) -> Result<bool, StoreError> {
-    let sql = |error| without_effect(database.path(), error);
-    let connection = database.connection();
     // One transaction, because another process may create the table between two queries.
-    connection.execute_batch("BEGIN").map_err(sql)?;
-    let found = contents(database);
-    connection.execute_batch("ROLLBACK").map_err(sql)?;
-    if let Contents::LockDatabase = found? {
+    database.execute("BEGIN")?;
+    let was_empty = is_empty(database);
+    database.execute("ROLLBACK")?;
+    if !was_empty? {
         return Ok(false);
     }
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(sql)?;
-    // Another process may have created it before this transaction began.
-    let created = contents(database).and_then(|contents| match contents {
-        Contents::LockDatabase => Ok(false),
-        Contents::Empty => {
-            let create = format!("{SCHEMA}; PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}");
-            connection.execute_batch(&create).map_err(sql).map(|()| true)
+    database.execute("BEGIN IMMEDIATE")?;
+    // Another process may have created the table before this transaction began.
+    let created = is_empty(database).and_then(|is_still_empty| {
+        if is_still_empty {
+            let header = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}");
+            database.execute(&format!("{SCHEMA}; {header}"))?;
         }
+        Ok(is_still_empty)
     });
-    let end = if created.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    connection.execute_batch(end).map_err(sql)?;
+    database.execute(if created.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
     created
 }
 
-fn contents(database: &Database) -> Result<Contents, StoreError> {
+/// Returns whether the database is empty, or `false` if it is a lock database. Refuses all others.
+fn is_empty(database: &Database) -> Result<bool, StoreError> {
     let path = database.path();
     let number = |sql: &str| {
         let value = database.connection().query_row(sql, [], |row| row.get::<_, i64>(0));
-        value.map_err(|error| without_effect(path, error))
+        value.map_err(|error| database.error(error))
     };
     let application = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
-    match (application, version) {
+    let has_table = number("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'lock'")? == 1;
+    let (problem, fix, cause) = match (application, version) {
+        (0, 0) if tables == 0 => return Ok(true),
+        (APPLICATION_ID, VERSION) if has_table => return Ok(false),
         (APPLICATION_ID, VERSION) => {
-            if number("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'lock'")? == 1 {
-                return Ok(Contents::LockDatabase);
-            }
-            Err(misconfigured(
-                format!("the lock database {path:?} has lost its table"),
-                "move it away and start afresh while no lock is held",
-            ))
+            let problem = format!("the lock database {path:?} has lost its table");
+            return Err(misconfigured(problem, "move it away and start afresh while no lock is held"));
         }
         // Version 1 was never published, so that there is no migration from it.
-        (APPLICATION_ID, 1) => Err(misconfigured(
+        (APPLICATION_ID, 1) => (
             format!("the lock database {path:?} has format 1 of an unreleased version"),
             "delete the file while no lock is held",
-        )
-        .with_cause(StoreErrorCause::UnsupportedFormat)),
-        (APPLICATION_ID, version) if version > VERSION => Err(misconfigured(
+            StoreErrorCause::UnsupportedFormat,
+        ),
+        (APPLICATION_ID, version) if version > VERSION => (
             format!("the lock database {path:?} has format {version}, and this version supports format {VERSION}"),
             "upgrade dynamo-lock on this machine",
-        )
-        .with_cause(StoreErrorCause::UnsupportedFormat)),
-        (0, 0) if tables == 0 => Ok(Contents::Empty),
-        _ => {
-            Err(misconfigured(format!("{path:?} is a database of another program"), "name another file for the locks")
-                .with_cause(StoreErrorCause::NotALockDatabase))
-        }
-    }
+            StoreErrorCause::UnsupportedFormat,
+        ),
+        _ => (
+            format!("{path:?} is a database of another program"),
+            "name another file for the locks",
+            StoreErrorCause::NotALockDatabase,
+        ),
+    };
+    Err(misconfigured(problem, fix).with_cause(cause))
 }
 
 /// Sets the options of this connection, and the journal mode, which the file keeps.
 fn configure(database: &Database) -> Result<(), StoreError> {
-    let sql = |error| without_effect(database.path(), error);
-    let connection = database.connection();
     enable_write_ahead_log(database)?;
     // With FULL a commit is on the disk before the response. With NORMAL a power failure could take back a token that
     // a client has already seen.
-    let settings =
-        format!("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = {LOG_LIMIT}");
-    connection.execute_batch(&settings).map_err(sql)?;
+    database.execute("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")?;
+    database.execute(&format!("PRAGMA journal_size_limit = {LOG_LIMIT}"))?;
     // The first read creates the log, so that the caller can check its file.
-    connection.query_row("SELECT count(*) FROM (SELECT 1 FROM lock LIMIT 1)", [], |_| Ok(())).map_err(sql)
+    let read = database.connection().query_row("SELECT count(*) FROM (SELECT 1 FROM lock LIMIT 1)", [], |_| Ok(()));
+    read.map_err(|error| database.error(error))
 }
 
 /// Switches to a write-ahead log, with which readers and a writer do not block each other.
 fn enable_write_ahead_log(database: &Database) -> Result<(), StoreError> {
-    let switch = || database.connection().query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0));
-    for _ in 0..WAL_TRIES {
-        match switch() {
+    let mut tries = 1;
+    loop {
+        match database.connection().query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0)) {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
-                let path = database.path();
-                return Err(misconfigured(
-                    format!("the file system of {path:?} does not support a write-ahead log (it stays in mode {mode})"),
-                    "name a file on a local disk",
-                ));
+                let file_system = format!("the file system of {:?}", database.path());
+                let problem = format!("{file_system} does not support a write-ahead log (it stays in mode {mode})");
+                return Err(misconfigured(problem, "name a file on a local disk"));
             }
             Err(error) => {
-                let error = without_effect(database.path(), error);
-                if !error.is_retryable() {
+                let error = database.error(error);
+                if !error.is_retryable() || tries == WAL_TRIES {
                     return Err(error);
                 }
             }
@@ -194,7 +190,6 @@ fn enable_write_ahead_log(database: &Database) -> Result<(), StoreError> {
         // Opening is documented to block, and no runtime may be running yet.
         #[allow(clippy::disallowed_methods)]
         std::thread::sleep(BUSY_LIMIT / WAL_TRIES);
+        tries += 1;
     }
-    let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-    Err(without_effect(database.path(), rusqlite::Error::SqliteFailure(busy, None)))
 }

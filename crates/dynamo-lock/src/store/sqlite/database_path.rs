@@ -3,10 +3,9 @@
 //! All checks go by the path and never open the file, because closing any descriptor of it would drop the locks that
 //! SQLite holds on it elsewhere in this process.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::{ffi::OsString, io::ErrorKind};
 
 use super::error::misconfigured;
 use crate::store::{StoreError, StoreErrorCause};
@@ -24,12 +23,14 @@ pub(super) enum FileSystems {
 #[derive(Clone, Debug)]
 pub(super) struct DatabasePath {
     path: PathBuf,
+    #[cfg(unix)]
     directory: Directory,
     file_systems: FileSystems,
 }
 
 /// Access to the directory of the database for others than its owner.
-#[derive(Clone, Copy, Debug, Default)]
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug)]
 struct Directory {
     /// All users may create files in the directory. The sticky bit then protects existing files from replacement.
     is_public: bool,
@@ -48,15 +49,10 @@ impl FileId {
     /// Returns the identity of a file. On platforms without inodes all files have the same one.
     pub(super) fn of(found: &Metadata) -> Self {
         #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt;
-            Self { device: found.dev(), inode: found.ino() }
-        }
+        let (device, inode) = unix::device_and_inode(found);
         #[cfg(not(unix))]
-        {
-            let _ = found;
-            Self { device: 0, inode: 0 }
-        }
+        let (_, device, inode) = (found, 0, 0);
+        Self { device, inode }
     }
 }
 
@@ -66,13 +62,10 @@ pub(super) fn default_path(state: Option<OsString>, home: Option<OsString>) -> R
     let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
     let state = state.and_then(absolute);
     let base = state.or_else(|| home.and_then(absolute).map(|home| home.join(".local/state")));
-    let base = base.ok_or_else(|| {
-        misconfigured(
-            "there is no home directory for the lock database",
-            "set HOME, or name a store, for example sqlite:///path/locks.db",
-        )
-    })?;
-    Ok(base.join("dynamo-lock/locks.db"))
+    base.map(|base| base.join("dynamo-lock/locks.db")).ok_or_else(|| {
+        let fix = "set HOME, or name a store, for example sqlite:///path/locks.db";
+        misconfigured("there is no home directory for the lock database", fix)
+    })
 }
 
 impl DatabasePath {
@@ -82,14 +75,22 @@ impl DatabasePath {
             return Err(misconfigured(format!("{path:?} names no file"), "name one for the lock database"));
         };
         let resolved = resolve_directory(path)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
         if file_systems == FileSystems::Local {
             check_file_system(&resolved)?;
         }
-        let directory = check_directory(&resolved)?;
-        let checked = Self { path: resolved.join(file), directory, file_systems };
+        #[cfg(unix)]
+        let directory = unix::check_directory(&resolved)?;
+        let checked = Self {
+            path: resolved.join(file),
+            #[cfg(unix)]
+            directory,
+            file_systems,
+        };
         if let Some(found) = metadata_of(&checked.path)? {
             checked.check_file(&checked.path, &found)?;
-            check_access(&checked.path, &found)?;
+            #[cfg(unix)]
+            unix::check_access(&checked.path, &found)?;
         }
         checked.check_siblings()?;
         Ok(checked)
@@ -102,7 +103,7 @@ impl DatabasePath {
 
     fn beside(&self, suffix: &str) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
-        name.push(OsStr::new(suffix));
+        name.push(suffix);
         PathBuf::from(name)
     }
 
@@ -114,28 +115,24 @@ impl DatabasePath {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         match options.open(&self.path) {
-            Ok(file) => allow_group(&file, self.directory).map_err(|error| {
-                misconfigured(
-                    format!("cannot give the group access to the lock database {:?}: {error}", self.path),
-                    "let this user change its mode",
-                )
+            #[cfg(unix)]
+            Ok(file) => unix::allow_group(&file, self.directory).map_err(|error| {
+                let problem = format!("cannot give the group access to the lock database {:?}: {error}", self.path);
+                misconfigured(problem, "let this user change its mode")
             }),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(misconfigured(
-                format!("cannot create the lock database {:?}: {error}", self.path),
-                "let this user write its directory, or name another",
-            )
-            .with_source(error)),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                let problem = format!("cannot create the lock database {:?}: {error}", self.path);
+                Err(misconfigured(problem, "let this user write its directory, or name another").with_source(error))
+            }
+            _ => Ok(()),
         }
     }
 
     /// Returns the identity of the file that the path names now.
     pub(super) fn file_id(&self) -> Result<FileId, StoreError> {
-        match metadata_of(&self.path)? {
-            Some(found) => Ok(FileId::of(&found)),
-            None => Err(misconfigured(format!("the lock database {:?} was removed", self.path), "start again")
-                .with_cause(StoreErrorCause::DatabaseReplaced)),
-        }
+        let removed = || misconfigured(format!("the lock database {:?} was removed", self.path), "start again");
+        let found = metadata_of(&self.path)?.ok_or_else(|| removed().with_cause(StoreErrorCause::DatabaseReplaced));
+        found.map(|found| FileId::of(&found))
     }
 
     /// Checks the files of SQLite and of this crate beside the database, because they are as trusted as the database.
@@ -149,29 +146,27 @@ impl DatabasePath {
         Ok(())
     }
 
-    fn check_file(&self, path: &Path, found: &Metadata) -> Result<(), StoreError> {
+    /// Refuses a file that is not a regular one, that another user has prepared, or that other users could change.
+    pub(super) fn check_file(&self, path: &Path, found: &Metadata) -> Result<(), StoreError> {
         let kind = found.file_type();
-        if kind.is_symlink() {
-            return Err(misconfigured(
-                format!("{path:?} is a symbolic link, which could point to a file of another user"),
-                "name the file itself",
-            ));
-        }
-        if kind.is_dir() {
-            return Err(misconfigured(
-                format!("{path:?} is a directory"),
-                format!("name a file in it for the lock database, for example {:?}", path.join("locks.db")),
-            ));
-        }
-        if !kind.is_file() {
-            return Err(misconfigured(
-                format!("{path:?} is not a regular file"),
-                "name another file for the lock database",
-            ));
-        }
-        check_owner(path, found, self.directory)
+        let (problem, fix) = if kind.is_symlink() {
+            ("is a symbolic link, which could point to a file of another user", "name the file itself".to_owned())
+        } else if kind.is_dir() {
+            let file = path.join("locks.db");
+            ("is a directory", format!("name a file in it for the lock database, for example {file:?}"))
+        } else if !kind.is_file() {
+            ("is not a regular file", "name another file for the lock database".to_owned())
+        } else {
+            #[cfg(unix)]
+            unix::check_owner(path, found, self.directory)?;
+            return Ok(());
+        };
+        Err(misconfigured(format!("{path:?} {problem}"), fix))
     }
 }
+
+/// Fix if the directory is not one.
+const OTHER_PLACE: &str = "name another place for the database";
 
 /// Suffix of the liveness file.
 const LIVENESS_SUFFIX: &str = "-live";
@@ -188,11 +183,6 @@ impl DatabasePath {
     pub(super) fn liveness_path(&self) -> PathBuf {
         self.beside(LIVENESS_SUFFIX)
     }
-
-    /// Checks a file after it was opened, because the path may have led elsewhere a moment before.
-    pub(super) fn check_opened(&self, path: &Path, found: &Metadata) -> Result<(), StoreError> {
-        self.check_file(path, found)
-    }
 }
 
 /// Returns the directory of a path with its symbolic links resolved. SQLite is opened so that it rejects any link in a
@@ -200,20 +190,18 @@ impl DatabasePath {
 fn resolve_directory(path: &Path) -> Result<PathBuf, StoreError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::canonicalize(parent).map_err(|error| {
-        let converted = match error.kind() {
-            ErrorKind::NotFound => misconfigured(
+        let (problem, fix) = match error.kind() {
+            ErrorKind::NotFound => (
                 format!("the directory {parent:?} of the lock database does not exist"),
                 "create it, for this user alone (mode 0700)",
             ),
-            ErrorKind::NotADirectory => {
-                misconfigured(format!("{parent:?} is not a directory"), "name another place for the database")
+            ErrorKind::NotADirectory => (format!("{parent:?} is not a directory"), OTHER_PLACE),
+            _ => {
+                let problem = format!("cannot access the directory {parent:?} of the lock database: {error}");
+                (problem, "check its permissions")
             }
-            _ => misconfigured(
-                format!("cannot access the directory {parent:?} of the lock database: {error}"),
-                "check its permissions",
-            ),
         };
-        converted.with_source(error)
+        misconfigured(problem, fix).with_source(error)
     })
 }
 
@@ -232,34 +220,31 @@ fn inaccessible(path: &Path, error: &std::io::Error) -> StoreError {
 
 #[cfg(unix)]
 mod unix {
-    use super::{Directory, inaccessible, misconfigured};
-    use crate::store::StoreError;
+    use super::{Directory, Metadata, OTHER_PLACE, Path, StoreError, fs, inaccessible, misconfigured};
     use nix::unistd::{AccessFlags, access, geteuid};
-    use std::fs::{self, File, Metadata, Permissions};
+    use std::fs::{File, Permissions};
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    use std::path::Path;
 
     const OTHERS_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
     /// Set-group-ID and writable for the group: files in such a directory belong to the group.
     const GROUP_SHARED: u32 = 0o2020;
 
+    pub(super) fn device_and_inode(found: &Metadata) -> (u64, u64) {
+        (found.dev(), found.ino())
+    }
+
     /// Refuses a directory in which any user could replace the database, and returns which users may create files
     /// there. In a directory like /tmp all users may, but the sticky bit protects existing files.
     pub(super) fn check_directory(directory: &Path) -> Result<Directory, StoreError> {
         let found = fs::metadata(directory).map_err(|error| inaccessible(directory, &error))?;
         if !found.is_dir() {
-            return Err(misconfigured(
-                format!("{directory:?} is not a directory"),
-                "name another place for the database",
-            ));
+            return Err(misconfigured(format!("{directory:?} is not a directory"), OTHER_PLACE));
         }
         let is_public = found.mode() & OTHERS_WRITE != 0;
         if is_public && found.mode() & STICKY == 0 {
-            return Err(misconfigured(
-                format!("everybody may replace files in {directory:?}"),
-                "run `chmod o-w` on it, or name a directory of your own",
-            ));
+            let problem = format!("everybody may replace files in {directory:?}");
+            return Err(misconfigured(problem, "run `chmod o-w` on it, or name a directory of your own"));
         }
         let is_shared = !is_public && found.mode() & GROUP_SHARED == GROUP_SHARED;
         Ok(Directory { is_public, group: is_shared.then(|| found.gid()) })
@@ -275,81 +260,44 @@ mod unix {
 
     /// Refuses a file that another user has prepared, or could change.
     pub(super) fn check_owner(path: &Path, found: &Metadata, directory: Directory) -> Result<(), StoreError> {
-        if found.mode() & OTHERS_WRITE != 0 {
-            return Err(misconfigured(format!("everybody may write {path:?}"), "run `chmod o-w` on it"));
-        }
-        if found.nlink() > 1 {
-            return Err(misconfigured(
-                format!("{path:?} has a second name (a hard link), so that two names would have separate locks"),
-                "remove one of them",
-            ));
-        }
         let is_trusted = found.uid() == geteuid().as_raw() || found.uid() == 0;
-        if directory.is_public && !is_trusted {
-            return Err(misconfigured(
-                format!("{path:?} belongs to another user, in a directory where everybody may create files"),
-                "name a file in a directory of your own",
-            ));
-        }
-        Ok(())
+        let (problem, fix) = if found.mode() & OTHERS_WRITE != 0 {
+            (format!("everybody may write {path:?}"), "run `chmod o-w` on it")
+        } else if found.nlink() > 1 {
+            let problem = "has a second name (a hard link), so that two names would have separate locks";
+            (format!("{path:?} {problem}"), "remove one of them")
+        } else if directory.is_public && !is_trusted {
+            let problem = "belongs to another user, in a directory where everybody may create files";
+            (format!("{path:?} {problem}"), "name a file in a directory of your own")
+        } else {
+            return Ok(());
+        };
+        Err(misconfigured(problem, fix))
     }
 
     pub(super) fn check_access(path: &Path, found: &Metadata) -> Result<(), StoreError> {
         access(path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|errno| {
-            let mode = found.mode() & 0o7777;
-            misconfigured(
-                format!("cannot read and write the lock database {path:?} (mode {mode:04o}): {}", errno.desc()),
-                "give this user both permissions, or name another file",
-            )
+            let (mode, cause) = (found.mode() & 0o7777, errno.desc());
+            let problem = format!("cannot read and write the lock database {path:?} (mode {mode:04o}): {cause}");
+            misconfigured(problem, "give this user both permissions, or name another file")
         })
     }
 }
 
-#[cfg(unix)]
-use self::unix::{allow_group, check_access, check_directory, check_owner};
-
-/// Platforms without Unix modes: there is nothing to check.
-#[cfg(not(unix))]
-mod other {
-    use super::{Directory, Metadata, Path, StoreError};
-
-    pub(super) fn check_directory(_: &Path) -> Result<Directory, StoreError> {
-        Ok(Directory::default())
-    }
-    pub(super) fn allow_group(_: &std::fs::File, _: Directory) -> std::io::Result<()> {
-        Ok(())
-    }
-    pub(super) fn check_owner(_: &Path, _: &Metadata, _: Directory) -> Result<(), StoreError> {
-        Ok(())
-    }
-    pub(super) fn check_access(_: &Path, _: &Metadata) -> Result<(), StoreError> {
-        Ok(())
-    }
-}
-
-#[cfg(not(unix))]
-use self::other::{allow_group, check_access, check_directory, check_owner};
-
 /// Refuses file systems on which SQLite's locks may not reach every process that can open the file.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 fn check_file_system(directory: &Path) -> Result<(), StoreError> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        let found = nix::sys::statfs::statfs(directory).map_err(|errno| {
-            misconfigured(
-                format!("cannot determine the file system of {directory:?}: {}", errno.desc()),
-                "name a file on a local disk",
-            )
-        })?;
+    let problem = match nix::sys::statfs::statfs(directory) {
         // Compare the low 32 bits, because width and sign of the type differ between platforms.
-        if let Some(name) = unsafe_file_system(found.filesystem_type().0 as u32) {
-            return Err(misconfigured(
-                format!("{directory:?} is on a {name} file system, whose file locks may not exclude other processes"),
-                "name a file on a local disk",
-            ));
-        }
-    }
-    let _ = directory;
-    Ok(())
+        Ok(found) => match unsafe_file_system(found.filesystem_type().0 as u32) {
+            Some(name) => {
+                format!("{directory:?} is on a {name} file system, whose file locks may not exclude other processes")
+            }
+            None => return Ok(()),
+        },
+        Err(errno) => format!("cannot determine the file system of {directory:?}: {}", errno.desc()),
+    };
+    Err(misconfigured(problem, "name a file on a local disk"))
 }
 
 /// Returns the name of a file system that is refused, by its `statfs` type.

@@ -51,13 +51,12 @@ fn has_expired(liveness_key: &str, boot: &str, now: ClockReading) -> bool {
 
 /// Returns the ID of this boot, or `None` in a time namespace, because its clocks are not those of the machine.
 fn boot_id() -> Option<String> {
-    let namespace = match std::fs::read_link("/proc/self/ns/time") {
-        Ok(link) => link.to_str().map(str::to_owned),
+    let is_initial_namespace = match std::fs::read_link("/proc/self/ns/time") {
+        Ok(link) => link.to_str() == Some(INITIAL_TIME_NAMESPACE),
         // Linux before 5.6 has no time namespaces.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(INITIAL_TIME_NAMESPACE.to_owned()),
-        Err(_) => None,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
     };
-    if namespace? != INITIAL_TIME_NAMESPACE {
+    if !is_initial_namespace {
         return None;
     }
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;

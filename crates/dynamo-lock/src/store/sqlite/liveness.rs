@@ -18,20 +18,18 @@
 //!   locks prevent. Exclusive locks need write permission, so that a reader of the file cannot make a handle look
 //!   alive.
 
-use std::fs::{File, Metadata};
-use std::io::ErrorKind;
+use std::fs::{File, Metadata, Permissions, symlink_metadata};
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::libc;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::{errno::Errno, libc};
 
 use super::database_path::{DatabasePath, FileId};
 use super::error::{misconfigured, refused};
-use crate::clock::{Random, SystemRandom};
-use crate::store::StoreError;
-use dynamo_lock_protocol::Liveness;
+use crate::random::{Random, SystemRandom};
+use crate::store::{Liveness, StoreError};
 
 /// Bits of a number, so that both bytes of the largest number have an offset below 2^63.
 const NUMBER_BITS: u32 = 61;
@@ -39,8 +37,8 @@ const NUMBER_BITS: u32 = 61;
 /// Numbers that are drawn at most. One suffices unless another process has locked the whole file.
 const DRAWS: u32 = 4;
 
-/// Tries to open the file while other processes remove and create it.
-const OPENINGS: u32 = 16;
+/// Tries to open or create the file while other processes remove and create it.
+const OPENINGS: usize = 32;
 
 /// Permission bits allowed on the liveness file.
 const MODES: u32 = 0o660;
@@ -129,14 +127,14 @@ impl LivenessLock {
         let Some(child) = reopen(&self.path, self.file_id)? else { return Ok(None) };
         match lock(&child, child_byte(self.number)) {
             Ok(()) => Ok(Some(child.into())),
-            Err(Errno::EAGAIN | Errno::EACCES) => Err(refused(
-                format!("a child process of this handle of {:?} is still alive", self.path.path()),
-                "open the database once more for another child",
-            )),
-            Err(errno) => Err(refused(
-                format!("cannot lock a byte of {:?}: {}", self.path.liveness_path(), errno.desc()),
-                "check the limits of this system",
-            )),
+            Err(Errno::EAGAIN | Errno::EACCES) => {
+                let problem = format!("a child process of this handle of {:?} is still alive", self.path.path());
+                Err(refused(problem, "open the database once more for another child"))
+            }
+            Err(errno) => {
+                let problem = format!("cannot lock a byte of {:?}: {}", self.path.liveness_path(), errno.desc());
+                Err(refused(problem, "check the limits of this system"))
+            }
         }
     }
 }
@@ -177,18 +175,14 @@ fn metadata(file: &File, path: &DatabasePath) -> Result<Metadata, StoreError> {
 
 /// Opens the file again if the path still names it. Never creates it.
 fn reopen(path: &DatabasePath, file_id: FileId) -> Result<Option<File>, StoreError> {
-    match open(path, false)? {
-        Some(again) => Ok((FileId::of(&metadata(&again, path)?) == file_id).then_some(again)),
-        None => Ok(None),
-    }
+    let Some(again) = open(path, false)? else { return Ok(None) };
+    Ok((FileId::of(&metadata(&again, path)?) == file_id).then_some(again))
 }
 
 fn open_or_create(path: &DatabasePath) -> Result<File, StoreError> {
-    for _ in 0..OPENINGS {
-        for create in [false, true] {
-            if let Some(file) = open(path, create)? {
-                return Ok(file);
-            }
+    for create in [false, true].into_iter().cycle().take(OPENINGS) {
+        if let Some(file) = open(path, create)? {
+            return Ok(file);
         }
     }
     let problem = format!("another program repeatedly creates and removes {:?}", path.liveness_path());
@@ -215,23 +209,22 @@ fn open(path: &DatabasePath, create: bool) -> Result<Option<File>, StoreError> {
     if create {
         copy_access(&file, path).map_err(|error| unusable(path, &error))?;
     }
-    path.check_opened(&liveness_path, &metadata(&file, path)?)?;
+    // The path may have led elsewhere when it was checked.
+    path.check_file(&liveness_path, &metadata(&file, path)?)?;
     Ok(Some(file))
 }
 
 /// Gives the users of the database access to the liveness file, and no other users, as SQLite does for its own files.
-fn copy_access(file: &File, path: &DatabasePath) -> std::io::Result<()> {
-    let database = std::fs::symlink_metadata(path.path())?;
+fn copy_access(file: &File, path: &DatabasePath) -> io::Result<()> {
+    let database = symlink_metadata(path.path())?;
     // May fail, because only root can change the owner, and not to a user outside its user namespace.
     let _changed = fchown(file, Some(database.uid()), Some(database.gid()));
-    file.set_permissions(std::fs::Permissions::from_mode(database.mode() & MODES))
+    file.set_permissions(Permissions::from_mode(database.mode() & MODES))
 }
 
-fn unusable(path: &DatabasePath, error: &std::io::Error) -> StoreError {
-    misconfigured(
-        format!("cannot open the liveness file {:?}: {error}", path.liveness_path()),
-        "let all users of the lock database read and write it",
-    )
+fn unusable(path: &DatabasePath, error: &io::Error) -> StoreError {
+    let problem = format!("cannot open the liveness file {:?}: {error}", path.liveness_path());
+    misconfigured(problem, "let all users of the lock database read and write it")
 }
 
 #[cfg(test)]

@@ -10,29 +10,19 @@ mod database;
 mod database_path;
 mod error;
 mod hold_expiry;
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+#[cfg_attr(not(all(target_os = "linux", target_pointer_width = "64")), path = "liveness_unsupported.rs")]
 mod liveness;
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-mod liveness_unsupported;
 mod rows;
 mod thread;
 
-use std::env;
-use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::{env, fs::DirBuilder, sync::Arc, time::Duration};
 
-use self::database::Database;
 use self::database_path::{DatabasePath, FileSystems, default_path};
-use self::error::misconfigured;
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-use self::liveness::LivenessLock;
-#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
-use self::liveness_unsupported::LivenessLock;
-use self::thread::Thread;
-use super::{Answer, BoxFuture, Consistency, Page, Store, StoreError, StoreOperation};
-use dynamo_lock_protocol::{Liveness, LockName, Op, Outcome, Row};
+use self::{database::Database, error::misconfigured, liveness::LivenessLock, thread::Thread};
+use super::{
+    Answer, BoxFuture, Consistency, Liveness, LockName, Op, Outcome, Page, Row, Store, StoreError, StoreOperation,
+};
 
 /// Locks in one SQLite file, shared by the processes of one machine.
 ///
@@ -104,8 +94,8 @@ impl Sqlite {
     /// # Errors
     /// Misconfigured if neither `XDG_STATE_HOME` nor `HOME` is set.
     pub fn default_path() -> Result<PathBuf, StoreError> {
-        let path = default_path(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"));
-        path.map_err(|error| error.with_operation(StoreOperation::Open))
+        default_path(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))
+            .map_err(|error| error.with_operation(StoreOperation::Open))
     }
 
     /// Returns whether this handle has created the database. If several processes open it at once, exactly one of them
@@ -168,11 +158,8 @@ fn create_private(directory: &Path) -> Result<(), StoreError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory).map_err(|error| {
-        misconfigured(
-            format!("cannot create the directory {directory:?} for the lock database: {error}"),
-            "create it, or name another place",
-        )
-        .with_source(error)
+        let problem = format!("cannot create the directory {directory:?} for the lock database: {error}");
+        misconfigured(problem, "create it, or name another place").with_source(error)
     })
 }
 

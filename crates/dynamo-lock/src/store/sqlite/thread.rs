@@ -3,15 +3,13 @@
 //! Each handle has one operating-system thread, so that waiting for another process or for the disk never blocks the
 //! runtime. A busy wait of 3 s inside the runtime would also stop renewals for 3 s.
 
-use std::fmt;
-
+use dynamo_lock_protocol::{Deadline, SentAt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::{BUSY_LIMIT, Database};
 use super::error::{misconfigured, refused};
 use crate::clock::{Clock, SystemClock};
 use crate::store::{StoreError, StoreErrorKind};
-use dynamo_lock_protocol::{Deadline, SentAt};
 
 /// Requests that may wait in the queue of the thread. Further ones wait in their own tasks.
 const QUEUE: usize = 64;
@@ -22,15 +20,10 @@ const NAME: &str = "dynamo-lock-sql";
 type Job = Box<dyn FnOnce(&Database) + Send>;
 
 /// Sending half of the thread's queue. When it is dropped, the thread completes the queued requests and ends.
+#[derive(Debug)]
 pub(super) struct Thread {
     jobs: mpsc::Sender<Job>,
     pid: u32,
-}
-
-impl fmt::Debug for Thread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Thread").field("pid", &self.pid).finish_non_exhaustive()
-    }
 }
 
 impl Thread {
@@ -50,10 +43,8 @@ impl Thread {
     ) -> Result<T, StoreError> {
         if self.pid != std::process::id() {
             // A forked child has no such thread, and using the inherited connection would break SQLite's locks.
-            return Err(refused(
-                "this store was opened before a fork, and its connection belongs to the parent process",
-                "open it again here",
-            ));
+            let problem = "this store was opened before a fork, and its connection belongs to the parent process";
+            return Err(refused(problem, "open it again here"));
         }
         let (result, received) = oneshot::channel();
         let queued_at = SentAt(SystemClock.now());

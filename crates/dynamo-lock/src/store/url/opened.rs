@@ -1,7 +1,6 @@
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::store_url::{DynamoDbUrl, StoreUrl};
+use super::StoreUrl;
 #[cfg(feature = "dynamodb")]
 use crate::DynamoDb;
 use crate::Memory;
@@ -47,43 +46,29 @@ impl StoreUrl {
     pub async fn open(&self) -> Result<OpenedStore, StoreError> {
         match self {
             Self::Memory => Ok(OpenedStore::Memory(Memory::new())),
-            Self::Sqlite { path } => open_sqlite(path.clone()).await,
-            Self::DynamoDb(url) => open_dynamodb(url).await,
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite { path } => {
+                let path = path.clone();
+                // Opening may block while another process creates the same database.
+                let opened = tokio::task::spawn_blocking(move || Sqlite::open(path)).await;
+                let interrupted = |_| not_opened("opening the lock database was interrupted", "try again");
+                opened.map_err(interrupted)?.map(OpenedStore::Sqlite)
+            }
+            #[cfg(not(feature = "sqlite"))]
+            Self::Sqlite { .. } => {
+                let problem = "this program was built without the embedded store";
+                Err(not_opened(problem, "build it with the feature `sqlite`"))
+            }
+            #[cfg(feature = "dynamodb")]
+            Self::DynamoDb(url) => DynamoDb::open(url).await.map(OpenedStore::DynamoDb),
+            #[cfg(not(feature = "dynamodb"))]
+            Self::DynamoDb(_) => {
+                Err(not_opened("this program was built without DynamoDB", "build it with the feature `dynamodb`"))
+            }
         }
     }
 }
 
-#[cfg(not(all(feature = "sqlite", feature = "dynamodb")))]
-fn not_built(store: &str, feature: &str) -> StoreError {
-    let problem = format!("this program was built without {store}");
-    StoreError::new(StoreErrorKind::Misconfigured, problem)
-        .with_operation(StoreOperation::Open)
-        .with_fix(format!("build it with the feature `{feature}`"))
-}
-
-#[cfg(feature = "sqlite")]
-async fn open_sqlite(path: PathBuf) -> Result<OpenedStore, StoreError> {
-    // Opening may block while another process creates the same database.
-    let opened = tokio::task::spawn_blocking(move || Sqlite::open(path)).await;
-    let opened = opened.map_err(|_| {
-        StoreError::new(StoreErrorKind::Misconfigured, "opening the lock database was interrupted")
-            .with_operation(StoreOperation::Open)
-            .with_fix("try again")
-    })?;
-    opened.map(OpenedStore::Sqlite)
-}
-
-#[cfg(not(feature = "sqlite"))]
-async fn open_sqlite(_: PathBuf) -> Result<OpenedStore, StoreError> {
-    Err(not_built("the embedded store", "sqlite"))
-}
-
-#[cfg(feature = "dynamodb")]
-async fn open_dynamodb(url: &DynamoDbUrl) -> Result<OpenedStore, StoreError> {
-    DynamoDb::open(url).await.map(OpenedStore::DynamoDb)
-}
-
-#[cfg(not(feature = "dynamodb"))]
-async fn open_dynamodb(_: &DynamoDbUrl) -> Result<OpenedStore, StoreError> {
-    Err(not_built("DynamoDB", "dynamodb"))
+fn not_opened(problem: &str, fix: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Misconfigured, problem).with_operation(StoreOperation::Open).with_fix(fix)
 }

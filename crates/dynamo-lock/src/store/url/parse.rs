@@ -1,11 +1,9 @@
 //! Parser and printer of store URLs. A general URL parser does not fit, because an ARN has colons and slashes in place
 //! of the host.
 
-use std::fmt;
-use std::path::PathBuf;
+use std::{ffi::OsString, fmt};
 
-use super::error::UrlError;
-use super::store_url::{DynamoDbUrl, StoreUrl};
+use super::{DynamoDbUrl, StoreUrl, UrlError};
 
 const DYNAMODB_KEYS: &str = "`region`, `endpoint`, `profile`, `partition_key` and `service_clock`";
 const NO_KEYS: &str = "none";
@@ -19,23 +17,25 @@ impl StoreUrl {
         if url.contains('#') {
             return Err(UrlError::Fragment);
         }
-        let (address, query) = match url.split_once('?') {
-            Some((address, query)) => (address, Some(query)),
-            None => (url, None),
-        };
-        if let Some(rest) = address.strip_prefix("sqlite:") {
-            no_query(query)?;
-            return sqlite(rest);
-        }
-        if let Some(rest) = address.strip_prefix("memory:") {
-            no_query(query)?;
-            return if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) };
-        }
-        match address.strip_prefix("dynamodb://") {
-            Some(table) => dynamodb(table, query).map(StoreUrl::DynamoDb),
-            // The scheme is known, but the slashes and the table are missing.
-            None if address.starts_with("dynamodb:") => Err(UrlError::NoTable),
-            None => Err(UrlError::UnknownScheme { found: scheme(address) }),
+        let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
+        match address.split_once(':') {
+            Some(("sqlite", rest)) => {
+                no_query(query)?;
+                sqlite(rest)
+            }
+            Some(("memory", rest)) => {
+                no_query(query)?;
+                if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) }
+            }
+            Some(("dynamodb", rest)) => {
+                let table = rest.strip_prefix("//").ok_or(UrlError::NoTable)?;
+                dynamodb(table, query).map(StoreUrl::DynamoDb)
+            }
+            // The error names the scheme without the text that follows it.
+            Some((scheme, _)) => {
+                Err(UrlError::UnknownScheme { found: format!("{}:", scheme.chars().take(32).collect::<String>()) })
+            }
+            None => Err(UrlError::UnknownScheme { found: "no scheme".to_owned() }),
         }
     }
 }
@@ -45,14 +45,6 @@ impl DynamoDbUrl {
     #[cfg(feature = "dynamodb")]
     pub(crate) fn named_region(&self) -> Option<&str> {
         self.region.as_deref().or_else(|| arn_region(&self.table))
-    }
-}
-
-/// Returns the unknown scheme of a URL, without the text that follows it.
-fn scheme(address: &str) -> String {
-    match address.split_once(':') {
-        Some((scheme, _)) => format!("{}:", scheme.chars().take(32).collect::<String>()),
-        None => "no scheme".to_owned(),
     }
 }
 
@@ -73,18 +65,11 @@ fn sqlite(rest: &str) -> Result<StoreUrl, UrlError> {
     if path.contains(&0) {
         return Err(UrlError::BadEscape);
     }
-    Ok(StoreUrl::Sqlite { path: path_of(path)? })
-}
-
-#[cfg(unix)]
-fn path_of(bytes: Vec<u8>) -> Result<PathBuf, UrlError> {
-    use std::os::unix::ffi::OsStringExt;
-    Ok(std::ffi::OsString::from_vec(bytes).into())
-}
-
-#[cfg(not(unix))]
-fn path_of(bytes: Vec<u8>) -> Result<PathBuf, UrlError> {
-    String::from_utf8(bytes).map(PathBuf::from).map_err(|_| UrlError::BadEscape)
+    #[cfg(unix)]
+    let path: OsString = std::os::unix::ffi::OsStringExt::from_vec(path);
+    #[cfg(not(unix))]
+    let path: OsString = String::from_utf8(path).map_err(|_| UrlError::BadEscape)?.into();
+    Ok(StoreUrl::Sqlite { path: path.into() })
 }
 
 fn dynamodb(table: &str, query: Option<&str>) -> Result<DynamoDbUrl, UrlError> {
@@ -111,55 +96,40 @@ fn dynamodb(table: &str, query: Option<&str>) -> Result<DynamoDbUrl, UrlError> {
 }
 
 fn set(url: &mut DynamoDbUrl, key: &str, value: String) -> Result<(), UrlError> {
-    match key {
+    let (key, slot, is_valid, expected) = match key {
         "region" => {
-            let name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            let is_valid = !value.is_empty() && value.chars().all(name);
-            set_once("region", &mut url.region, is_valid.then_some(value), "a Region's name, for example eu-central-1")
+            let in_region = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            let is_valid = !value.is_empty() && value.chars().all(in_region);
+            ("region", &mut url.region, is_valid, "a Region's name, for example eu-central-1")
         }
         "endpoint" => {
-            let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"));
-            if host.is_some_and(|host| host.contains('@')) {
+            let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://")).unwrap_or_default();
+            if host.contains('@') {
                 return Err(UrlError::Credentials);
             }
-            let clean = |host: &str| {
-                host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
-                    && !host.contains(|c: char| c.is_whitespace() || c.is_control())
-            };
-            let is_valid = host.is_some_and(clean);
-            set_once("endpoint", &mut url.endpoint, is_valid.then_some(value), "an http:// or https:// address")
+            let is_valid = host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+                && !host.contains(|c: char| c.is_whitespace() || c.is_control());
+            ("endpoint", &mut url.endpoint, is_valid, "an http:// or https:// address")
         }
         "profile" => {
             let is_valid = !value.is_empty() && !value.contains(char::is_control);
-            set_once("profile", &mut url.profile, is_valid.then_some(value), "a profile's name")
+            ("profile", &mut url.profile, is_valid, "a profile's name")
         }
         "partition_key" => {
             let is_valid = (1..=255).contains(&value.len());
-            set_once(
-                "partition_key",
-                &mut url.partition_key,
-                is_valid.then_some(value),
-                "an attribute's name of 1 to 255 bytes",
-            )
+            ("partition_key", &mut url.partition_key, is_valid, "an attribute's name of 1 to 255 bytes")
         }
         "service_clock" => {
-            let value = match value.as_str() {
-                "on" => Some(true),
-                "off" => Some(false),
-                _ => None,
-            };
-            set_once("service_clock", &mut url.service_clock, value, "`on` or `off`")
+            let on = matches!(&value[..], "on" | "off").then_some(value == "on");
+            return fill(&mut url.service_clock, on, "service_clock", "`on` or `off`");
         }
-        other => Err(unknown_key(other, DYNAMODB_KEYS)),
-    }
+        other => return Err(unknown_key(other, DYNAMODB_KEYS)),
+    };
+    fill(slot, is_valid.then_some(value), key, expected)
 }
 
-fn set_once<T>(
-    key: &'static str,
-    slot: &mut Option<T>,
-    value: Option<T>,
-    expected: &'static str,
-) -> Result<(), UrlError> {
+/// Sets the value of a key, unless it is invalid or the key has a value already.
+fn fill<T>(slot: &mut Option<T>, value: Option<T>, key: &'static str, expected: &'static str) -> Result<(), UrlError> {
     if slot.is_some() {
         return Err(UrlError::DuplicateKey { key });
     }
@@ -169,12 +139,7 @@ fn set_once<T>(
 
 /// Returns whether the text is the name or ARN of a table.
 fn is_table(table: &str) -> bool {
-    let name = if table.starts_with("arn:") {
-        let Some(name) = arn(table).map(|(_, name)| name) else { return false };
-        name
-    } else {
-        table
-    };
+    let name = if table.starts_with("arn:") { arn(table).map_or("", |(_, name)| name) } else { table };
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     (3..=255).contains(&name.len()) && name.chars().all(allowed)
 }
@@ -206,8 +171,7 @@ fn unescape(text: &str) -> Result<Vec<u8>, UrlError> {
             continue;
         }
         let mut digit = || bytes.next().and_then(|b| (b as char).to_digit(16)).ok_or(UrlError::BadEscape);
-        let value = digit()? * 16 + digit()?;
-        out.push(value as u8);
+        out.push((digit()? * 16 + digit()?) as u8);
     }
     Ok(out)
 }
@@ -216,39 +180,27 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory:"),
-            Self::Sqlite { path } => {
-                f.write_str("sqlite://")?;
-                escape(path.as_os_str().as_encoded_bytes(), f)
-            }
+            Self::Sqlite { path } => write!(f, "sqlite://{}", escape(path.as_os_str().as_encoded_bytes())),
             Self::DynamoDb(url) => {
-                write!(f, "dynamodb://")?;
-                escape(url.table.as_bytes(), f)?;
-                let clock = url.service_clock.map(|on| if on { "on" } else { "off" });
                 let query = [
                     ("region", url.region.as_deref()),
                     ("endpoint", url.endpoint.as_deref()),
                     ("profile", url.profile.as_deref()),
                     ("partition_key", url.partition_key.as_deref()),
-                    ("service_clock", clock),
+                    ("service_clock", url.service_clock.map(|on| if on { "on" } else { "off" })),
                 ];
-                let pairs = query.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
-                for (at, (key, value)) in pairs.enumerate() {
-                    write!(f, "{}{key}=", if at == 0 { '?' } else { '&' })?;
-                    escape(value.as_bytes(), f)?;
-                }
-                Ok(())
+                let pairs = query.into_iter().filter_map(|(key, value)| Some((key, escape(value?.as_bytes()))));
+                let pairs: Vec<_> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+                let mark = if pairs.is_empty() { "" } else { "?" };
+                write!(f, "dynamodb://{}{mark}{}", escape(url.table.as_bytes()), pairs.join("&"))
             }
         }
     }
 }
 
-fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
-            write!(f, "{}", byte as char)?;
-        } else {
-            write!(f, "%{byte:02X}")?;
-        }
-    }
-    Ok(())
+/// Encodes bytes other than unreserved characters, slashes and colons as percent escapes.
+fn escape(bytes: &[u8]) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte);
+    let escaped = |byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    bytes.iter().copied().map(escaped).collect()
 }

@@ -58,6 +58,13 @@ fn second_process() {
     remote_store::serve_if_child();
 }
 
+/// Compile-time check: a test can spawn the run on another thread.
+#[test]
+fn future_of_run_is_send() {
+    fn assert_send<T: Send>(_: fn(&'static dyn StoreUnderTest, Options) -> T) {}
+    assert_send(run);
+}
+
 #[tokio::test]
 async fn memory_conforms() {
     run_on_memory(Options::default()).await.assert_passed();
