@@ -48,12 +48,12 @@ export interface ClientOptions extends ConnectOptions {
    * Configuration in the shape of aws-sdk v2. Missing settings come from the environment, in the same order as for the
    * `aws` command.
    */
-  awsConfig?: AwsConfig | AwsConfigObject;
+  awsConfig?: AwsConfig | AwsConfigObject | null;
   /**
    * DynamoDB object that sends all requests, instead of `awsConfig`. Renewals then need the event loop: if it is
    * blocked for a lease, the lock is lost.
    */
-  db?: DynamoDb | DynamoDbClient;
+  db?: DynamoDb | DynamoDbClient | null;
   /**
    * The module `@aws-sdk/client-dynamodb`. Only needed if `db` is a `DynamoDBClient` and that module cannot be resolved
    * from the working directory or the main module.
@@ -125,6 +125,11 @@ export interface DynamoDbClient {
 
 /** A client of the locks in one store. Created by `createClient` and `connect`. */
 export interface Client {
+  /** The option `db`. `undefined` without it, because the addon then sends the requests itself. */
+  readonly db: DynamoDb | DynamoDbClient | undefined;
+  /** Name of the table. `undefined` after `connect`. */
+  readonly lockTableName: string | undefined;
+
   /**
    * Returns a handle of the lock with this name. Sends no request.
    *

@@ -34,7 +34,8 @@ function rejectDocumentClient(db) {
   const isV2 = typeof db.getItem !== 'function' && typeof db.get === 'function' && typeof db.put === 'function';
   if (isV2 || isV3DocumentClient(db)) {
     throw new ArgumentError(
-      `options.db is a DocumentClient, which converts attribute values: give the client below it, ${SUPPORTED}`,
+      `options.db is a DocumentClient, which converts attribute values; give the client below it, ` +
+        `\`db.service\` in SDK v2: ${SUPPORTED}`,
     );
   }
 }

@@ -303,6 +303,21 @@ test('DocumentClient and other values are rejected as db', needsPackages, () => 
   }
 });
 
+// Users of npm dynamodb-lock-client have a DocumentClient, and store the token through it.
+test('client below a DocumentClient of SDK v2 is supported', needsAll, async (t) => {
+  const { name } = await onTable(t);
+  const documents = new (packages('aws-sdk').DynamoDB.DocumentClient)({ service: v2() });
+  assert.throws(() => library.createClient(name, { db: documents }), { message: /DocumentClient.*give the client below it, `db\.service` in SDK v2/ });
+  const client = library.createClient(name, { db: documents.service });
+  await client.withLock('a', async (lock) => {
+    const fence = Number(lock.token);
+    assert.strictEqual(BigInt(fence), lock.token);
+    await documents.put({ TableName: name, Item: { name: 'resource', fence } }).promise();
+    const { Item } = await documents.get({ TableName: name, Key: { name: 'resource' } }).promise();
+    assert.strictEqual(Item.fence, fence);
+  });
+});
+
 for (const kind of ['AWS.DynamoDB of SDK v2', 'DynamoDBClient of SDK v3', 'DynamoDB of SDK v3']) {
   test(`${kind} is supported as db by both APIs`, needsAll, async (t) => {
     const v3 = packages('@aws-sdk/client-dynamodb');

@@ -45,8 +45,10 @@ impl LockOptions {
             None => {
                 let holder = run.machine.watch().map(|watch| watch.holder().clone());
                 let waited = run.waited(began);
+                // If no row was read, the lock may be free, and the store is the reason.
+                let unread = run.last_error.take().filter(|_| !run.has_row);
                 run.give_back().await;
-                Err(AcquireError::TimedOut { holder, waited })
+                Err(unread.map_or(AcquireError::TimedOut { holder, waited }, AcquireError::Store))
             }
         }
     }

@@ -73,7 +73,8 @@ impl Lock {
     /// it is repeated in the background, and the lock may stay held for up to one lease.
     ///
     /// # Errors
-    /// Same as [`acquire`](Lock::acquire), and [`AcquireError::TimedOut`] after `limit`.
+    /// Same as [`acquire`](Lock::acquire), and [`AcquireError::TimedOut`] after `limit`. If the store failed and no
+    /// response contained the lock's row within `limit`, the error is [`AcquireError::Store`] instead.
     ///
     /// # Cancel safety
     /// Same as [`acquire`](Lock::acquire).
