@@ -5,19 +5,31 @@
 const { setInterval } = require('timers');
 const { NativeClient } = require('./native');
 const { abortReason, onAbort } = require('./abort');
+const { UPGRADE_SDK } = require('./db');
 const { ArgumentError } = require('./errors');
 const { toError } = require('./decode');
 
 // Kinds of messages, as in `src/port.rs`. The fourth, 3, is a request for credentials.
 const RESULT = 0, LOST = 1, DB = 2;
 
-// One timer keeps the process alive while any call is pending. Held locks and listeners do not keep it alive.
-const keepAlive = setInterval(() => {}, 2 ** 31 - 1).unref();
+// One timer keeps the process alive while any call is pending, or while the work of `withLock` runs. Held locks and
+// listeners do not keep it alive.
+const timer = setInterval(() => {}, 2 ** 31 - 1).unref();
 let pending = 0;
 function addPending(count) {
   pending += count;
-  if (pending > 0) keepAlive.ref();
-  else keepAlive.unref();
+  if (pending > 0) timer.ref();
+  else timer.unref();
+}
+
+/** Calls `work` and keeps the process alive until its promise is settled. */
+async function keepAlive(work) {
+  addPending(1);
+  try {
+    return await work();
+  } finally {
+    addPending(-1);
+  }
 }
 
 // Connections with pending calls or held locks. This set prevents their collection when the user has no reference left.
@@ -113,6 +125,10 @@ class Connection {
   }
 
   #toError(failure) {
+    if (failure.cause === 'noConflictRow' && this.#db) {
+      const message = `options.db does not return the row of a failed condition; ${UPGRADE_SDK}`;
+      return toError({ ...failure, message });
+    }
     // The message of the addon suggests environment variables, which have no effect with the user's own provider.
     if (this.#providerError === undefined || failure.cause !== 'missingCredentials') return toError(failure);
     const cause = String(this.#providerError?.message ?? this.#providerError);
@@ -150,4 +166,4 @@ class Connection {
   }
 }
 
-module.exports = { Connection };
+module.exports = { Connection, keepAlive };

@@ -3,6 +3,7 @@
 const { newAbortController } = require('./abort');
 const { StoreError, LockLostError } = require('./errors');
 const { toToken } = require('./decode');
+const { withTextTokens } = require('./json');
 
 /**
  * A held lock.
@@ -82,6 +83,11 @@ class HeldLock {
     if (this.#released) throw new StoreError(`${failed}: it was released`, 'RELEASED');
     const fix = 'compare lock.token in your resource instead';
     throw new StoreError(`${failed}: its store is not DynamoDB; ${fix}`, 'NOT_DYNAMODB');
+  }
+
+  /** Returns the name and the token for `JSON.stringify`. */
+  toJSON() {
+    return withTextTokens(this);
   }
 
   #onLost(error) {

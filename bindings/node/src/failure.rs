@@ -72,6 +72,8 @@ impl From<StoreError> for Failure {
             Some(StoreErrorCause::MissingTable) => (with_fix(&error, CREATE_TABLE), "missingTable"),
             Some(StoreErrorCause::KeySchema) => (with_fix(&error, SET_PARTITION_KEY), "keySchema"),
             Some(StoreErrorCause::MissingCredentials) => (error.to_string(), "missingCredentials"),
+            // `lib/connection.js` names the SDK of a `db` instead of the server.
+            Some(StoreErrorCause::NoConflictRow) => (error.to_string(), "noConflictRow"),
             _ => return Self::new("store", code, &error),
         };
         Self::new("store", code, &message).with("cause", cause)

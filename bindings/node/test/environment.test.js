@@ -3,8 +3,11 @@
 
 const test = require('node:test');
 const assert = require('node:assert');
+const { spawnSync } = require('node:child_process');
+const { cpSync, writeFileSync } = require('node:fs');
 const { join } = require('node:path');
-const { start } = require('./support');
+const { directory, start } = require('./support');
+const platform = require('../lib/platform');
 
 const INDEX = JSON.stringify(join(__dirname, '..'));
 
@@ -56,17 +59,21 @@ test('globals of a browser are supported', async () => {
     })();`, 'SUCCESS 00ff\nSUCCESS 1\nwaited\n');
 });
 
+// Jest can install them before the package is loaded (`fakeTimers.enableGlobally`).
 test('callbacks are called under fake timers', async () => {
-  await assertPrints(`
-    const library = require(${INDEX});
-    ${TABLE}
+  const install = `
     for (const name of ['setTimeout', 'setInterval', 'setImmediate']) globalThis[name] = () => {};
-    globalThis.queueMicrotask = process.nextTick = () => {};
+    globalThis.queueMicrotask = process.nextTick = () => {};`;
+  const load = `const library = require(${INDEX});`;
+  const script = `
+    ${TABLE}
     const client = library.createClient('Lock', { db });
     client.getLock('a', 60_000, (...values) => {
       console.log(...values);
       client.getLock('a', 60_000, (error) => console.log(error.slice(0, 16)));
-    });`, 'null SUCCESS\nLock expires on \n');
+    });`;
+  await assertPrints(load + install + script, 'null SUCCESS\nLock expires on \n');
+  await assertPrints(install + load + script, 'null SUCCESS\nLock expires on \n');
 });
 
 // Jest 26 has no global AbortController, and the signals of older implementations have no reason.
@@ -98,4 +105,47 @@ test('loaders that do not know the prefix node: are supported', async () => {
       return load.call(this, request, ...rest);
     };
     require(${INDEX}).connect('memory:').lock('a').inspect().then(({ state }) => console.log(state));`, 'free\n');
+});
+
+/** Returns the message of the error with which a copy of the package without its addon fails to load. */
+function loadError({ addon, flags = [] }) {
+  const folder = directory();
+  for (const file of ['lib', 'index.js', 'logger.js', 'package.json']) cpSync(join(__dirname, '..', file), join(folder, file), { recursive: true });
+  if (addon !== undefined) writeFileSync(join(folder, `dynamo-lock.${platform()}.node`), addon);
+  const script = `try { require(${JSON.stringify(folder)}); } catch ({ code, message, cause }) { console.log(JSON.stringify([code, message, cause?.code])); }`;
+  const { stdout, stderr } = spawnSync(process.execPath, [...flags, '-e', script], { encoding: 'utf8' });
+  assert.strictEqual(stderr, '');
+  const [code, message, cause] = JSON.parse(stdout);
+  assert.strictEqual(code, 'NO_ADDON', message);
+  assert.ok(!message.includes('\n'), message);
+  return [message, cause];
+}
+
+test('addon that cannot be loaded is reported with its fix', () => {
+  const [missing, notFound] = loadError({});
+  assert.match(missing, /; install @dynamo-lock\/dynamo-lock-.* optional dependencies .* bundler .*`--external:dynamo-lock`/);
+  assert.strictEqual(notFound, 'MODULE_NOT_FOUND');
+  const [broken, failed] = loadError({ addon: 'not a library' });
+  assert.match(broken, /: the system rejects it: .*dynamo-lock\..*\.node: .*; (?!install)/);
+  assert.strictEqual(failed, 'ERR_DLOPEN_FAILED');
+  const [disabled, isDisabled] = loadError({ addon: '', flags: ['--no-addons'] });
+  assert.match(disabled, /: Node does not permit addons in this process; .*`--no-addons`.*`--allow-addons`/);
+  assert.strictEqual(isDisabled, 'ERR_DLOPEN_DISABLED');
+});
+
+// Small images have no ldd, and some runtimes have no process.report.
+test('platform is found without ldd and process.report', { skip: process.platform !== 'linux' && 'Linux' }, () => {
+  for (const report of ['undefined', '{ getReport() { throw new Error(); } }']) {
+    const script = `
+      const fs = require('fs');
+      const { readFileSync } = fs;
+      let files;
+      fs.readFileSync = (path, ...rest) => readFileSync(path.endsWith('/ldd') ? '/no such file' : path, ...rest);
+      fs.readdirSync = () => files ?? readFileSync('/no such file');
+      Object.defineProperty(process, 'report', { value: ${report} });
+      const platform = require(${JSON.stringify(join(__dirname, '..', 'lib', 'platform'))});
+      for (files of [undefined, ['ld-linux-x86-64.so.2'], ['ld-musl-x86_64.so.1']]) console.log(platform().split('-')[2]);`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['-e', script], { encoding: 'utf8' });
+    assert.deepStrictEqual([stdout, stderr], ['gnu\ngnu\nmusl\n', '']);
+  }
 });

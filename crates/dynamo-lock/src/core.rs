@@ -9,17 +9,19 @@ use dynamo_lock_protocol::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{Clock, Random};
+use crate::clock::{Clock, timeout};
 use crate::store::{Answer, BoxFuture, Consistency, Page};
-use crate::{Event, LockName, Observer, Store, StoreError, StoreErrorKind, sync::lock, watch_cache::WatchCache};
+use crate::{
+    Event, LockName, Observer, Store, StoreError, StoreErrorKind, random::Random, sync::lock, watch_cache::WatchCache,
+};
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// State that all handles of a client share.
 ///
-/// Every request to the store goes through here: it is timed, its duration is limited, and the date of its response goes
-/// into the service clock.
+/// Every request to the store goes through here: it is timed, its duration is limited, and the date of its response
+/// goes into the service clock.
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -66,14 +68,11 @@ impl Core {
         self.clock.sleep(length.max(PAUSE_MIN)).await;
     }
 
-    /// Sends one request for at most `timeout`. Returns the time before it was sent, and its response.
-    async fn request<T>(&self, timeout: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
+    /// Sends one request for at most `limit`. Returns the time before it was sent, and its response.
+    async fn request<T>(&self, limit: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
         let sent_at = SentAt(self.clock.now()); // R1: before the first byte
-        let mut answer = tokio::select! {
-            biased;
-            answer = request => answer,
-            () = self.pause(timeout) => Err(timed_out(timeout)).into(),
-        };
+        let answer = timeout(&*self.clock, limit.max(PAUSE_MIN), request).await;
+        let mut answer = answer.unwrap_or_else(|| Err(timed_out(limit)).into());
         match (&self.service, answer.date) {
             // R2: after the response
             (Some(service), Some(date)) => lock(service).observe(date, sent_at, ReceivedAt(self.clock.now())),
@@ -83,13 +82,8 @@ impl Core {
     }
 
     /// Reads one row.
-    pub(crate) async fn read(
-        &self,
-        name: &LockName,
-        consistency: Consistency,
-        timeout: Duration,
-    ) -> Answer<Option<Row>> {
-        self.request(timeout, self.store.read(name, consistency)).await.1
+    pub(crate) async fn read(&self, name: &LockName, consistency: Consistency, limit: Duration) -> Answer<Option<Row>> {
+        self.request(limit, self.store.read(name, consistency)).await.1
     }
 
     /// Reads one page of all rows.
@@ -97,11 +91,12 @@ impl Core {
         self.request(self.timing.attempt_timeout(), self.store.list(after)).await.1
     }
 
-    /// Sends one attempt of a write. The future is independent of its caller, so that it can continue in the background.
-    pub(crate) fn write(self: &Arc<Self>, op: Op, timeout: Duration) -> BoxFuture<'static, Reply> {
+    /// Sends one attempt of a write. The future is independent of its caller, so that it can continue in the
+    /// background.
+    pub(crate) fn write(self: &Arc<Self>, op: Op, limit: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
-            let (sent_at, answer) = core.request(timeout, core.store.write(&op)).await;
+            let (sent_at, answer) = core.request(limit, core.store.write(&op)).await;
             let error = answer.result.as_ref().err().cloned();
             let outcome = match answer.result {
                 Err(error) if error.kind() == StoreErrorKind::Unanswered => Ok(Outcome::Unknown),
@@ -129,7 +124,8 @@ impl Reply {
     }
 }
 
-/// Returns random bits that differ from those of a copy of this host, unless both clocks of the copy show the same time.
+/// Returns random bits that differ from those of a copy of this host, unless both clocks of the copy show the same
+/// time.
 ///
 /// Virtual machines that were resumed from one snapshot get the same random bits from their kernels for a while (A6).
 fn distinct_bits(random: u128, at: ClockReading) -> u128 {
@@ -140,7 +136,7 @@ fn distinct_bits(random: u128, at: ClockReading) -> u128 {
         ^ spread(at.wall_ms, 0xD1B5_4A32_D192_ED03_AEF1_7502_B3C5_4B6D)
 }
 
-fn timed_out(timeout: Duration) -> StoreError {
-    StoreError::new(StoreErrorKind::Unanswered, format!("the store did not respond within {timeout:?}"))
+fn timed_out(limit: Duration) -> StoreError {
+    StoreError::new(StoreErrorKind::Unanswered, format!("the store did not respond within {limit:?}"))
         .with_fix("check the network, or use a longer lease")
 }

@@ -25,6 +25,8 @@ pub(crate) struct Run<M: Task> {
     pub(crate) last_error: Option<StoreError>,
     /// Whether a request has ended. A time limit of zero still allows one.
     has_response: bool,
+    /// Whether a response contained the row.
+    pub(crate) has_row: bool,
     finished: bool,
 }
 
@@ -44,6 +46,7 @@ impl<M: Task> Run<M> {
             in_flight: None,
             last_error: None,
             has_response: false,
+            has_row: false,
             finished: false,
         }
     }
@@ -144,6 +147,7 @@ impl<M: Task> Run<M> {
 
     /// Passes a response to the machine. Checks the liveness of the holder of `row`, if the machine may take it over.
     fn handle(&mut self, response: Response<'_>, row: Option<&Row>) {
+        self.has_row |= row.is_some();
         let row = row.filter(|_| self.machine.may_acquire());
         self.core.now(|now| {
             // After `now`, as the machine requires.

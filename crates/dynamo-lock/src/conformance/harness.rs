@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{Options, Report, StoreUnderTest};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, timeout};
 use crate::store::{
     Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreErrorKind, Value, Verdict,
 };
@@ -63,7 +63,7 @@ impl<'a> Harness<'a> {
 
     /// Replaces a row without a condition, or deletes it.
     pub(super) async fn insert_raw(&self, name: &LockName, row: Option<Row>) -> CheckResult {
-        let inserted = SystemClock.timeout(self.options.timeout, self.store.insert_raw(name, row)).await;
+        let inserted = timeout(&SystemClock, self.options.timeout, self.store.insert_raw(name, row)).await;
         inserted.ok_or("inserting a row took too long")?.map_err(|e| format!("cannot insert a row: {e}"))
     }
 
@@ -112,7 +112,7 @@ impl Handle {
 
     async fn request<'a, T>(&'a self, what: &str, send: impl Fn() -> BoxFuture<'a, Answer<T>>) -> Result<T, String> {
         for attempt in 0..TRIES {
-            let Some(answer) = SystemClock.timeout(self.timeout, send()).await else {
+            let Some(answer) = timeout(&SystemClock, self.timeout, send()).await else {
                 return Err(format!("a {what} took longer than {:?}", self.timeout));
             };
             match answer.result {

@@ -1,7 +1,7 @@
 //! Parser and printer of store URLs. A general URL parser does not fit, because an ARN has colons and slashes in place
 //! of the host.
 
-use std::{fmt, path::PathBuf};
+use std::{ffi::OsString, fmt};
 
 use super::{DynamoDbUrl, StoreUrl, UrlError};
 
@@ -65,18 +65,11 @@ fn sqlite(rest: &str) -> Result<StoreUrl, UrlError> {
     if path.contains(&0) {
         return Err(UrlError::BadEscape);
     }
-    Ok(StoreUrl::Sqlite { path: path_of(path)? })
-}
-
-#[cfg(unix)]
-fn path_of(bytes: Vec<u8>) -> Result<PathBuf, UrlError> {
-    use std::os::unix::ffi::OsStringExt;
-    Ok(std::ffi::OsString::from_vec(bytes).into())
-}
-
-#[cfg(not(unix))]
-fn path_of(bytes: Vec<u8>) -> Result<PathBuf, UrlError> {
-    String::from_utf8(bytes).map(PathBuf::from).map_err(|_| UrlError::BadEscape)
+    #[cfg(unix)]
+    let path: OsString = std::os::unix::ffi::OsStringExt::from_vec(path);
+    #[cfg(not(unix))]
+    let path: OsString = String::from_utf8(path).map_err(|_| UrlError::BadEscape)?.into();
+    Ok(StoreUrl::Sqlite { path: path.into() })
 }
 
 fn dynamodb(table: &str, query: Option<&str>) -> Result<DynamoDbUrl, UrlError> {
@@ -128,19 +121,15 @@ fn set(url: &mut DynamoDbUrl, key: &str, value: String) -> Result<(), UrlError> 
         }
         "service_clock" => {
             let on = matches!(&value[..], "on" | "off").then_some(value == "on");
-            return set_once("service_clock", &mut url.service_clock, on, "`on` or `off`");
+            return fill(&mut url.service_clock, on, "service_clock", "`on` or `off`");
         }
         other => return Err(unknown_key(other, DYNAMODB_KEYS)),
     };
-    set_once(key, slot, is_valid.then_some(value), expected)
+    fill(slot, is_valid.then_some(value), key, expected)
 }
 
-fn set_once<T>(
-    key: &'static str,
-    slot: &mut Option<T>,
-    value: Option<T>,
-    expected: &'static str,
-) -> Result<(), UrlError> {
+/// Sets the value of a key, unless it is invalid or the key has a value already.
+fn fill<T>(slot: &mut Option<T>, value: Option<T>, key: &'static str, expected: &'static str) -> Result<(), UrlError> {
     if slot.is_some() {
         return Err(UrlError::DuplicateKey { key });
     }
@@ -182,8 +171,7 @@ fn unescape(text: &str) -> Result<Vec<u8>, UrlError> {
             continue;
         }
         let mut digit = || bytes.next().and_then(|b| (b as char).to_digit(16)).ok_or(UrlError::BadEscape);
-        let value = digit()? * 16 + digit()?;
-        out.push(value as u8);
+        out.push((digit()? * 16 + digit()?) as u8);
     }
     Ok(out)
 }
