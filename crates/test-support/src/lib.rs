@@ -27,7 +27,7 @@ use dynamo_lock::{Client, Guard, Lock, TryAcquire};
 pub use clock::HostClock;
 #[cfg(feature = "dynamodb")]
 pub use dynamodb::{LocalDynamoDb, Reply, Request, RequestFaults, ServerFault, http_date, item};
-pub use link::{Call, LATENCY, Link, LinkFault};
+pub use link::{Call, LATENCY, Link, LinkFault, kind_of};
 #[cfg(feature = "dynamodb")]
 pub use npm_client::NpmClient;
 pub use observed_store::ObservedStore;

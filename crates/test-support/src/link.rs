@@ -54,16 +54,21 @@ impl Call {
         match self {
             Self::Read(..) => "read",
             Self::List => "list",
-            Self::Write(op) => match op.kind {
-                OpKind::Acquire(_) => "acquire",
-                OpKind::TakeOver { .. } => "take over",
-                OpKind::Renew { .. } => "renew",
-                OpKind::Release { .. } => "release",
-                OpKind::Revoke { .. } => "revoke",
-                OpKind::ForceRevoke { .. } => "force revoke",
-                OpKind::LegacyGet { .. } => "legacy get",
-            },
+            Self::Write(op) => kind_of(op),
         }
+    }
+}
+
+/// Returns the name of a write, for example `take over`.
+pub fn kind_of(op: &Op) -> &'static str {
+    match op.kind {
+        OpKind::Acquire(_) => "acquire",
+        OpKind::TakeOver { .. } => "take over",
+        OpKind::Renew { .. } => "renew",
+        OpKind::Release { .. } => "release",
+        OpKind::Revoke { .. } => "revoke",
+        OpKind::ForceRevoke { .. } => "force revoke",
+        OpKind::LegacyGet { .. } => "legacy get",
     }
 }
 

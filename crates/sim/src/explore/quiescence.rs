@@ -216,11 +216,10 @@ pub fn begin(world: &mut World, context: &Context<'_>, continuation: Continuatio
     world.late_requests.clear();
     world.tasks.retain(|task| lives(task.host));
     for host in 0..world.hosts.len() as u8 {
-        let blank = Host { service: None, watch: None, used: 0, acquisitions: 0, frozen_ms: 0, slept_ms: 0 };
         match lives(host) {
             // The user tries once more if the attempt ends with an error.
             true => world.host(host, |host| host.acquisitions = u8::from(continuation != Continuation::Rest)),
-            false => world.host(host, |host| *host = blank),
+            false => world.host(host, |host| *host = Host::default()),
         }
     }
     if continuation == Continuation::Newcomer {

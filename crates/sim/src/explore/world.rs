@@ -84,14 +84,8 @@ pub struct Budget {
 }
 
 /// A value with its fingerprint, shared between states.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Shared<T>(Arc<T>, u128);
-
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone(), self.1)
-    }
-}
 
 impl<T: Hash> Shared<T> {
     pub fn new(value: T) -> Self {
@@ -124,7 +118,7 @@ impl<T> Hash for Shared<T> {
 }
 
 /// One state.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct World {
     /// Index into the grid.
     pub tick: u8,
@@ -161,7 +155,7 @@ pub struct Past {
 }
 
 /// State that a client keeps between acquisitions.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Host {
     pub watch: Option<Watch>,
     pub service: Option<ServiceClock>,
@@ -251,20 +245,8 @@ pub enum Body {
 
 impl World {
     pub fn initial(config: &Config) -> Self {
-        let host = |client: &Client| Shared::new(Host::new(client, config));
-        Self {
-            tick: 0,
-            jumped_ms: 0,
-            row: None,
-            before: None,
-            hosts: config.clients.iter().map(host).collect(),
-            tasks: Vec::new(),
-            late_requests: Vec::new(),
-            legacy_seen: None,
-            left: config.budget,
-            past: Past::default(),
-            quiescence: None,
-        }
+        let hosts = config.clients.iter().map(|client| Shared::new(Host::new(client, config))).collect();
+        Self { hosts, left: config.budget, ..Self::default() }
     }
 
     pub fn real_ms(&self, config: &Config) -> u64 {
@@ -286,14 +268,8 @@ impl World {
 
 impl Host {
     pub fn new(client: &Client, config: &Config) -> Self {
-        Self {
-            watch: None,
-            service: (!config.dates.is_empty()).then(ServiceClock::default),
-            used: 0,
-            acquisitions: client.acquisitions,
-            frozen_ms: 0,
-            slept_ms: 0,
-        }
+        let service = (!config.dates.is_empty()).then(ServiceClock::default);
+        Self { service, acquisitions: client.acquisitions, ..Self::default() }
     }
 }
 

@@ -18,6 +18,7 @@ mod scenario;
 mod stack;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
@@ -103,22 +104,20 @@ impl World {
         lock(&self.dead).insert(process);
     }
 
+    /// Begins a phase, or ends it: workers finish what they do and begin nothing more.
+    pub fn set_phase(&self, stopping: bool, quiescent: bool) {
+        self.stopping.store(stopping, Relaxed);
+        self.quiescent.store(quiescent, Relaxed);
+    }
+
     /// Returns whether faults are off now.
     pub fn is_quiescent(&self) -> bool {
         self.quiescent.load(Relaxed)
     }
 
-    pub fn set_quiescent(&self, quiescent: bool) {
-        self.quiescent.store(quiescent, Relaxed);
-    }
-
-    /// Returns whether the phase has ended: workers finish what they do and begin nothing more.
+    /// Returns whether the phase has ended.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
-    }
-
-    pub fn set_stopping(&self, stopping: bool) {
-        self.stopping.store(stopping, Relaxed);
     }
 
     /// Adds one line to the trace, if this world has one.
@@ -139,7 +138,7 @@ impl World {
         }
     }
 
-    pub fn count(&self, what: &'static str) {
-        lock(&self.history).count(what);
+    pub fn count(&self, what: impl Into<Cow<'static, str>>) {
+        lock(&self.history).count(what.into());
     }
 }

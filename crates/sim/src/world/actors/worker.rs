@@ -156,7 +156,7 @@ impl Worker {
         let guard = Arc::new(guard);
         let world = self.world();
         let from = self.process.host.clock(world);
-        let id = world.record_acquired(&self.process, &name, token, Some(guard.clone()));
+        let id = world.record_reported(&self.process, &name, token, Some(guard.clone()), None);
         let live = guard.is_valid();
         world.check(live, "A (R5)", || format!("{name} with {token} was lost when it was reported"));
         world.record_validity(&id, live);
@@ -340,7 +340,7 @@ impl Worker {
             .with(async |guard: &Guard| {
                 let (world, token) = (process.world.clone(), guard.token().get());
                 world.acquire_returned(guard.name().as_str(), token, called);
-                let id = world.record_acquired(&process, guard.name(), token, None);
+                let id = world.record_reported(&process, guard.name(), token, None, None);
                 world.record_validity(&id, guard.is_valid());
                 process.sleep(draw_length).await;
                 world.record_validity(&id, guard.is_valid());
@@ -358,7 +358,7 @@ impl Worker {
             Ok(token) => {
                 let validity = length - length / 100 - Duration::from_millis(10);
                 world.acquire_returned(lock.name().as_str(), token.get(), called);
-                let _id = world.record_hold(&self.process, lock.name(), token.get(), from, validity);
+                world.record_reported(&self.process, lock.name(), token.get(), None, Some((from, validity)));
                 world.count("hold");
             }
             Err(HoldError::Held { .. }) => {

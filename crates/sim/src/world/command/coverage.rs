@@ -1,6 +1,6 @@
 //! Coverage: the events that worlds met, and their required numbers, because a run in which nothing happens proves nothing.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Required numbers per 1,000 seeds, and the events that must occur as often.
 const LEAST: &[(u64, &[&str])] = &[
@@ -33,24 +33,24 @@ const PASSES_MEDIAN: u64 = 5;
 #[derive(Debug, Default)]
 pub struct Coverage {
     pub seeds: u64,
-    pub counts: BTreeMap<&'static str, u64>,
-    shares: BTreeMap<&'static str, u64>,
+    pub counts: BTreeMap<Cow<'static, str>, u64>,
+    shares: BTreeMap<Cow<'static, str>, u64>,
     passes: BTreeMap<u64, u64>,
     pub lock_hours: f64,
 }
 
 impl Coverage {
     /// Adds one world.
-    pub fn add(&mut self, counts: &BTreeMap<&'static str, u64>, passes: u64, lock_hours: f64) {
+    pub fn add(&mut self, counts: &BTreeMap<Cow<'static, str>, u64>, passes: u64, lock_hours: f64) {
         self.seeds += 1;
         self.lock_hours += lock_hours;
         *self.passes.entry(passes).or_default() += 1;
         for (what, count) in counts {
-            *self.counts.entry(what).or_default() += count;
-            *self.shares.entry(what).or_default() += 1;
+            *self.counts.entry(what.clone()).or_default() += count;
+            *self.shares.entry(what.clone()).or_default() += 1;
         }
         if counts.contains_key("take over applied") {
-            *self.shares.entry("any takeover").or_default() += 1;
+            *self.shares.entry("any takeover".into()).or_default() += 1;
         }
     }
 
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn frequent_event_is_not_missing() {
         let mut coverage = Coverage::default();
-        let counts = BTreeMap::from([("takeover by R2", 1)]);
+        let counts = BTreeMap::from([("takeover by R2".into(), 1)]);
         (0..1000).for_each(|_| coverage.add(&counts, 5, 0.0));
         let (_, missing) = coverage.report();
         assert!(!missing.iter().any(|what| what.starts_with("takeover by R2") || what.starts_with("acquisitions")));
