@@ -10,8 +10,8 @@ use crate::{
 };
 
 impl LockOptions {
-    /// Checks the options and acquires the lock. Returns the holder if the mode is not to wait. With a `limit` it waits at
-    /// most that long.
+    /// Checks the options and acquires the lock. Returns the holder if the mode is not to wait. With a `limit` it waits
+    /// at most that long.
     ///
     /// If it is dropped, the background waits for the write in flight and gives back what it may have acquired.
     pub(crate) async fn start(self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<TryAcquire, AcquireError> {

@@ -189,9 +189,9 @@ impl ClientBuilder {
     /// Sets whether the `Date` headers of the store's answers may prove that a lease has expired. Default: the value of
     /// [`Store::service_clock`], which is `true` for DynamoDB on AWS.
     ///
-    /// If `true`, a client that starts after a crash can acquire the lock as soon as the service's clock proves that the
-    /// lease has ended, which takes 7 to 9 s from its end. If `false`, it observes the row for one lease first. Set it to
-    /// `true` only if the clocks of all servers that answer are within 2 s of each other.
+    /// If `true`, a client that starts after a crash can acquire the lock as soon as the service's clock proves that
+    /// the lease has ended, which takes 7 to 9 s from its end. If `false`, it observes the row for one lease first. Set
+    /// it to `true` only if the clocks of all servers that answer are within 2 s of each other.
     pub fn service_clock(mut self, on: bool) -> Self {
         self.service_clock = Some(on);
         self

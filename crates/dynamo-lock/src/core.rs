@@ -20,8 +20,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// State that all handles of a client share.
 ///
-/// Every request to the store goes through here: it is timed, its duration is limited, and the date of its response goes
-/// into the service clock.
+/// Every request to the store goes through here: it is timed, its duration is limited, and the date of its response
+/// goes into the service clock.
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -91,7 +91,8 @@ impl Core {
         self.request(self.timing.attempt_timeout(), self.store.list(after)).await.1
     }
 
-    /// Sends one attempt of a write. The future is independent of its caller, so that it can continue in the background.
+    /// Sends one attempt of a write. The future is independent of its caller, so that it can continue in the
+    /// background.
     pub(crate) fn write(self: &Arc<Self>, op: Op, limit: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
@@ -123,7 +124,8 @@ impl Reply {
     }
 }
 
-/// Returns random bits that differ from those of a copy of this host, unless both clocks of the copy show the same time.
+/// Returns random bits that differ from those of a copy of this host, unless both clocks of the copy show the same
+/// time.
 ///
 /// Virtual machines that were resumed from one snapshot get the same random bits from their kernels for a while (A6).
 fn distinct_bits(random: u128, at: ClockReading) -> u128 {

@@ -31,8 +31,9 @@ const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
 /// was acquired, so that runtime must keep running, and must not be blocked for longer than the lease.
 ///
 /// Dropping the guard releases the lock in the background; call [`release`](Guard::release) to wait for the result and
-/// to see errors. If the process ends without a release, the lock expires after its lease. A guard that is dropped within
-/// 5 ms of its acquisition causes a warning in the log, because `let _ = lock.acquire().await?` does that by mistake.
+/// to see errors. If the process ends without a release, the lock expires after its lease. A guard that is dropped
+/// within 5 ms of its acquisition causes a warning in the log, because `let _ = lock.acquire().await?` does that by
+/// mistake.
 ///
 /// In a forked child process a guard is always lost, and dropping it there does not release the lock of the parent.
 #[must_use = "the lock is released when its guard is dropped"]
@@ -80,8 +81,8 @@ impl Guard {
         self.loss_reason().is_none()
     }
 
-    /// Returns whether this is a forked copy of the process. Such a copy must not lock any mutex of the guard, because a
-    /// thread that held it at the time of the fork does not exist in the copy.
+    /// Returns whether this is a forked copy of the process. Such a copy must not lock any mutex of the guard, because
+    /// a thread that held it at the time of the fork does not exist in the copy.
     fn is_forked(&self) -> bool {
         self.pid != std::process::id()
     }
@@ -115,8 +116,8 @@ impl Guard {
     /// Checks that the lease is valid for at least `min` from now, even if no further renewal succeeds.
     ///
     /// Call it before work that must not be interrupted and takes a known time. If it fails, [`renew`](Guard::renew)
-    /// and check again. `min` must be well below the lease, because a renewal extends the lease to its full length and no
-    /// further, counted from before the request was sent.
+    /// and check again. `min` must be well below the lease, because a renewal extends the lease to its full length and
+    /// no further, counted from before the request was sent.
     ///
     /// # Errors
     /// [`EnsureError::TooShort`] if the lease ends earlier, [`EnsureError::Lost`] if it has ended.
@@ -272,9 +273,9 @@ impl Guard {
     /// ends.
     ///
     /// # Errors
-    /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the responses do not show whether
-    /// the release was applied, [`ReleaseError::Store`] if the store rejected the request. In all three cases this
-    /// guard's lease expires within its length.
+    /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the responses do not show
+    /// whether the release was applied, [`ReleaseError::Store`] if the store rejected the request. In all three cases
+    /// this guard's lease expires within its length.
     ///
     /// # Cancel safety
     /// Safe. The release continues in the background; [`Client::close`](crate::Client::close) waits for it.
@@ -392,8 +393,8 @@ mod tests {
         assert_eq!(warnings(), 1);
     }
 
-    /// A thread that held the guard's mutex at the time of the fork does not exist in the child, so the child would wait
-    /// for ever if it locked the mutex.
+    /// A thread that held the guard's mutex at the time of the fork does not exist in the child, so the child would
+    /// wait for ever if it locked the mutex.
     #[tokio::test]
     async fn guard_in_forked_child_leaves_shared_state_alone() {
         let client = crate::Client::builder(crate::Memory::new()).build().expect("valid");

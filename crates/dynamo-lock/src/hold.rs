@@ -30,8 +30,8 @@ impl Lock {
         let (core, name, request) = (&self.client.core, self.name.clone(), self.options().request);
         let watch = core.watches.get(&name);
         let hold = core.now(|now| {
-            // A hold outlives this process, so the process must not count. If all clients of the store share a clock, the
-            // key contains the end of the hold. The pad is the time until the acquire is sent.
+            // A hold outlives this process, so the process must not count. If all clients of the store share a clock,
+            // the key contains the end of the hold. The pad is the time until the acquire is sent.
             let liveness_key = core.store.hold_liveness_key(duration.saturating_add(EXPIRY_PAD));
             Hold::new(Request { liveness_key, ..request }, duration, watch, now)
         });

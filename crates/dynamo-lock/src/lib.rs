@@ -72,11 +72,11 @@
 //!
 //! # Renewal and loss
 //!
-//! A background task renews the lease of each guard every quarter of the lease, at most every 5 minutes (see [`Renewal`]
-//! for alternatives and [`ClientBuilder::heartbeat`] for the interval). A failed renewal is repeated until the lease ends. The guard
-//! computes the end of its lease from this host's clocks, starting before the renewal was sent, so it becomes invalid
-//! before another client can acquire the lock, even if the store is unreachable. Clocks may show any time, but must run
-//! at the right rate within 0.5 %.
+//! A background task renews the lease of each guard every quarter of the lease, at most every 5 minutes (see
+//! [`Renewal`] for alternatives and [`ClientBuilder::heartbeat`] for the interval). A failed renewal is repeated until
+//! the lease ends. The guard computes the end of its lease from this host's clocks, starting before the renewal was
+//! sent, so it becomes invalid before another client can acquire the lock, even if the store is unreachable. Clocks may
+//! show any time, but must run at the right rate within 0.5 %.
 //!
 //! A lock is lost when its lease expires, when it is revoked, when its row is deleted, or when
 //! [`max_hold`](LockOptions::max_hold) has passed. [`Guard::run`] then cancels the work, [`Guard::lost`] returns, and

@@ -6,8 +6,8 @@ use dynamo_lock_protocol::{Request, WaitMode};
 
 use crate::{AcquireError, Guard, Holder, LockName, Renewal, WithError, core::Core};
 
-/// Options of one acquisition, returned by [`Lock::options`](crate::Lock::options), and the ways to acquire the lock with
-/// them.
+/// Options of one acquisition, returned by [`Lock::options`](crate::Lock::options), and the ways to acquire the lock
+/// with them.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until something is acquired with them"]
 pub struct LockOptions {
@@ -79,8 +79,8 @@ impl LockOptions {
     /// Like [`Lock::acquire_within`](crate::Lock::acquire_within), with these options.
     ///
     /// # Errors
-    /// Same as [`Lock::acquire_within`](crate::Lock::acquire_within), and [`AcquireError::Config`] if an option is out of
-    /// range.
+    /// Same as [`Lock::acquire_within`](crate::Lock::acquire_within), and [`AcquireError::Config`] if an option is out
+    /// of range.
     ///
     /// # Cancel safety
     /// Same as [`Lock::acquire`](crate::Lock::acquire).

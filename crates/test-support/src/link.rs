@@ -1,6 +1,4 @@
-use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::{fmt, sync::Arc, sync::Mutex, time::Duration};
 
 use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, Outcome, Page, Row, ServiceDate};
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};

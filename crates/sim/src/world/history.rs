@@ -1,7 +1,6 @@
 //! History of a world: its trace, its violations, and its event counts.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
 /// Upper bound of the violations that are kept, because the first ones are the most useful.
 const VIOLATIONS_MAX: usize = 5;

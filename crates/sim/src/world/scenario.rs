@@ -1,17 +1,12 @@
 //! Scenario of a world: phases with faults, each followed by quiescence, in which every lock must become free.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::{Client, LockName};
 use dynamo_lock_protocol::attr;
-use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::{task::JoinHandle, time::sleep};
 
-use crate::world::actors::external_writers;
-use crate::world::actors::worker::Worker;
-use crate::world::host::{Host, Process, Stop};
-use crate::world::{World, lock};
+use super::{Host, Process, Stop, World, actors::external_writers, actors::worker::Worker, lock};
 
 /// Time within which all workers must finish once faults are off.
 const FINISH: Duration = Duration::from_secs(400);

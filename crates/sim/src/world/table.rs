@@ -1,15 +1,12 @@
 //! The table, with facts that no client knows: which process wrote each row, and when.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::{collections::BTreeMap, collections::BTreeSet, collections::VecDeque, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock_protocol::{FencingToken, LockName, Op, OpKind, Outcome, RecordVersion, Row, Verdict, attr};
 
-use super::format::{show_op, show_outcome};
+use super::{Process, World, lock, show_op, show_outcome};
 use crate::mutants::{MutantConfig, OpTag};
-use crate::world::host::Process;
-use crate::world::{World, lock};
 
 /// Age up to which old versions of a row are kept, for stale reads.
 const STALE_MAX: Duration = Duration::from_secs(5);

@@ -1,7 +1,6 @@
 //! Workers: programs that acquire locks in all ways, work under them, and release them.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock::{
@@ -11,10 +10,8 @@ use dynamo_lock_protocol::attr;
 use tokio::time::sleep;
 
 use crate::mutants::Fault;
-use crate::world::checks::validity::{LossChecker, SpanId};
-use crate::world::host::{Process, ProcessEnv};
-use crate::world::rng::Rng;
-use crate::world::{World, lock};
+use crate::world::{Process, ProcessEnv, World, checks::validity::LossChecker, checks::validity::SpanId, lock};
+use test_support::Rng;
 
 impl Process {
     pub fn client(self: &Arc<Self>, lease: Duration) -> Client {
@@ -239,7 +236,7 @@ impl Worker {
         let draw_length = self.draw_length();
         match self.process.draw(|rng| rng.range(0..=9)) {
             0 => {
-                let data = self.process.draw(|rng| format!("more {}", rng.next()));
+                let data = self.process.draw(|rng| format!("more {}", rng.next_u64()));
                 tokio::select! {
                     biased;
                     answer = guard.update_data(data.as_str()) => self.check_data(guard, &data, answer.is_ok()),

@@ -6,8 +6,7 @@
 //! give the order of the acquisitions. The earliest possible instants are the best ones: if they do not fit, none do.
 //! An attempt that was refused needs an instant at which the lock was held.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::world::{World, lock};
 

@@ -4,17 +4,13 @@
 //! was valid, and two guards are valid together exactly if such spans overlap. A check of a guard may itself make it
 //! report its loss. So in some worlds only those guards are checked that would check themselves.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock::{Event, Guard, LockName, LossReason, Observer, ReleaseError};
 use dynamo_lock_protocol::{Op, OpKind, attr};
 
-use crate::world::format::show_op;
-use crate::world::host::{Process, ProcessEnv};
-use crate::world::{World, lock};
+use crate::world::{Process, ProcessEnv, World, lock, show_op};
 
 /// Returns the time that a holder has to count between two readings: that of its fastest clock (R4). This repeats the
 /// rule of the product on purpose, because the product's own code may be wrong.

@@ -1,16 +1,14 @@
 //! Checks of the writes that are applied, against the facts in the table.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock_protocol::{EXPIRY_PAD, Op, OpKind, Row, RowState, attr};
 
-use super::validity::holder_elapsed;
-use crate::world::actors::external_writers::LEGACY_SKEW_MS;
-use crate::world::host::Process;
-use crate::world::table::{Acquisition, Entry};
-use crate::world::{World, lock};
+use crate::world::{
+    Process, World, actors::external_writers::LEGACY_SKEW_MS, checks::validity::holder_elapsed, lock,
+    table::Acquisition, table::Entry,
+};
 
 /// Distance from the current time at which the token of a row starts that has lost its token.
 const FLOOR_AHEAD_MS: u64 = 24 * 3600 * 1000;
