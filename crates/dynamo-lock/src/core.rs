@@ -10,7 +10,7 @@ use dynamo_lock_protocol::{
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Random};
-use crate::store::{Answer, BoxFuture, Consistency, Page};
+use crate::store::{Answer, BoxFuture, Consistency, Page, StoreErrorCause};
 use crate::{Event, LockName, Observer, Store, StoreError, StoreErrorKind, sync::lock, watch_cache::WatchCache};
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
@@ -66,8 +66,32 @@ impl Core {
         self.clock.sleep(length.max(PAUSE_MIN)).await;
     }
 
+    /// Waits until the store can send a request at once.
+    pub(crate) async fn ready(&self) {
+        if let Some(ready) = self.store.ready() {
+            ready.await;
+        }
+    }
+
     /// Sends one request for at most `timeout`. Returns the time before it was sent, and its response.
-    async fn request<T>(&self, timeout: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
+    ///
+    /// A request that was refused because of this host's wall clock is sent once more. The response to the first had the
+    /// date of the service, by which the store corrects the time of the next signature.
+    async fn request<'a, T>(
+        &self,
+        timeout: Duration,
+        request: impl Fn() -> BoxFuture<'a, Answer<T>>,
+    ) -> (SentAt, Answer<T>) {
+        let (sent_at, answer) = self.request_once(timeout, request()).await;
+        match &answer.result {
+            Err(error) if error.cause() == Some(StoreErrorCause::WrongClock) => {
+                (sent_at, self.request_once(timeout, request()).await.1)
+            }
+            _ => (sent_at, answer),
+        }
+    }
+
+    async fn request_once<T>(&self, timeout: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
         let sent_at = SentAt(self.clock.now()); // R1: before the first byte
         let mut answer = tokio::select! {
             biased;
@@ -89,19 +113,20 @@ impl Core {
         consistency: Consistency,
         timeout: Duration,
     ) -> Answer<Option<Row>> {
-        self.request(timeout, self.store.read(name, consistency)).await.1
+        self.request(timeout, || self.store.read(name, consistency)).await.1
     }
 
     /// Reads one page of all rows.
     pub(crate) async fn list(&self, after: Option<&str>) -> Answer<Page> {
-        self.request(self.timing.attempt_timeout(), self.store.list(after)).await.1
+        self.ready().await;
+        self.request(self.timing.attempt_timeout(), || self.store.list(after)).await.1
     }
 
     /// Sends one try of a write. The future is independent of its caller, so that it can continue in the background.
     pub(crate) fn write(self: &Arc<Self>, op: Op, timeout: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
-            let (sent_at, answer) = core.request(timeout, core.store.write(&op)).await;
+            let (sent_at, answer) = core.request(timeout, || core.store.write(&op)).await;
             let error = answer.result.as_ref().err().cloned();
             let outcome = match answer.result {
                 Err(error) if error.kind() == StoreErrorKind::Unanswered => Ok(Outcome::Unknown),
