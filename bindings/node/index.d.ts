@@ -48,12 +48,12 @@ export interface ClientOptions extends ConnectOptions {
    * Configuration in the shape of aws-sdk v2. Missing settings come from the environment, in the same order as for the
    * `aws` command.
    */
-  awsConfig?: AwsConfig | AwsConfigObject;
+  awsConfig?: AwsConfig | AwsConfigObject | null;
   /**
    * DynamoDB object that sends all requests, instead of `awsConfig`. Renewals then need the event loop: if it is
    * blocked for a lease, the lock is lost.
    */
-  db?: DynamoDb | DynamoDbClient;
+  db?: DynamoDb | DynamoDbClient | null;
   /**
    * The module `@aws-sdk/client-dynamodb`. Only needed if `db` is a `DynamoDBClient` and that module cannot be resolved
    * from the working directory or the main module.
@@ -125,6 +125,11 @@ export interface DynamoDbClient {
 
 /** A client of the locks in one store. Created by `createClient` and `connect`. */
 export interface Client {
+  /** The option `db`. `undefined` without it, because the addon then sends the requests itself. */
+  readonly db: DynamoDb | DynamoDbClient | undefined;
+  /** Name of the table. `undefined` after `connect`. */
+  readonly lockTableName: string | undefined;
+
   /**
    * Returns a handle of the lock with this name. Sends no request.
    *
@@ -138,7 +143,7 @@ export interface Client {
    * If `work` fails, the promise rejects with its error; if the release has failed as well, its error is the property
    * `releaseError`. If only the release fails, for example because the lock was lost, the promise rejects with that
    * error and its property `output` is the result of `work`. `work` is not interrupted when the lock is lost: use
-   * `lock.signal`.
+   * `lock.signal`. The process stays alive until `work` has ended.
    */
   withLock<T>(name: string, options: AcquireOptions | undefined, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
   withLock<T>(name: string, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
@@ -292,6 +297,9 @@ export interface HeldLock {
    * Throws a `LockLostError` if the lock was lost, or a `StoreError` with the code `RELEASED` or `NOT_DYNAMODB`.
    */
   conditionCheck(): ConditionCheck;
+
+  /** Returns the name, and the token as text, because JSON has no bigint. Called by `JSON.stringify`. */
+  toJSON(): { name: string; token: string };
 }
 
 /** Condition check of a transaction, for SDK v2 and v3. */
@@ -305,6 +313,7 @@ export interface ConditionCheck {
 
 /**
  * Holder of a lock, as described by its row. Fields that the row does not have, or that are malformed, are `null`.
+ * `JSON.stringify` converts the token to text, also in an inspection.
  *
  * Another client wrote these values, so escape the text before you print it on a terminal.
  */
@@ -346,6 +355,11 @@ export class DynamoLockError extends Error {
   constructor(message: string, code: string, fields?: object);
   /** Code for programs. Messages are for people and may change. */
   readonly code: string;
+  /**
+   * Returns name, message, code and the other fields, with the token as text. Omits `output` and `cause`. Called by
+   * `JSON.stringify`.
+   */
+  toJSON(): object;
 }
 
 /** Another client holds the lock; `code` is `LOCK_HELD`. */
@@ -393,4 +407,6 @@ export class StoreError extends DynamoLockError {
 export class ArgumentError extends TypeError {
   constructor(message: string);
   readonly code: 'INVALID_ARGUMENT';
+  /** Returns name, message and code. Called by `JSON.stringify`. */
+  toJSON(): object;
 }

@@ -8,7 +8,7 @@ const settings = require('./lib/settings');
 
 /** Creates a client of a DynamoDB table. Sends no request. */
 function createClient(lockTableName, options) {
-  return client(settings.forTable(lockTableName, options));
+  return client(settings.forTable(lockTableName, options), { lockTableName, db: options?.db || undefined });
 }
 
 /** Creates a client of the store at a URL, for example `sqlite:///path/locks.db`. The first call opens the store. */
@@ -16,6 +16,7 @@ function connect(storeUrl, options) {
   return client(settings.forUrl(storeUrl, options));
 }
 
-const client = ({ settings: native, ...handlers }) => new Client(new Connection(native, handlers));
+const client = ({ settings: native, ...handlers }, legacyFields) =>
+  new Client(new Connection(native, handlers), legacyFields);
 
 module.exports = { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError };

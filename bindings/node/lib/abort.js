@@ -1,6 +1,19 @@
 'use strict';
-// At most one listener per AbortSignal, because Node warns of a leak when a signal has more than ten.
+// Abort signals, also of environments that are older than Node itself.
 
+const { transferableAbortController } = require('util');
+
+/** Creates an AbortController. Some test environments, for example Jest 26, have no global one. */
+function newAbortController() {
+  return typeof AbortController === 'function' ? new AbortController() : transferableAbortController();
+}
+
+/** Returns the reason of an aborted signal. The signals of older implementations have none. */
+function abortReason({ reason }) {
+  return reason === undefined ? Object.assign(new Error('This operation was aborted'), { name: 'AbortError' }) : reason;
+}
+
+// At most one listener per AbortSignal, because Node warns of a leak when a signal has more than ten.
 const listeners = new WeakMap();
 
 /** Calls `callback` when `signal` is aborted. Returns a function that removes the callback; call it exactly once. */
@@ -21,4 +34,4 @@ function onAbort(signal, callback) {
   };
 }
 
-module.exports = { onAbort };
+module.exports = { newAbortController, abortReason, onAbort };

@@ -1,6 +1,7 @@
 'use strict';
 // Converts `awsConfig`, which has the shape of an aws-sdk v2 configuration.
 
+const { URL } = require('url');
 const check = require('./check');
 const { ArgumentError } = require('./errors');
 

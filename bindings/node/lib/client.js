@@ -1,23 +1,38 @@
 'use strict';
 
 const check = require('./check');
+const { keepAlive } = require('./connection');
 const { LockLostError } = require('./errors');
-const { toError, toInspection } = require('./decode');
+const { toListed } = require('./decode');
 const { Lock } = require('./lock');
 const legacy = require('./legacy');
 
+// A symbol and not private members, so that the methods also work on a proxy of a client, and on an object whose
+// prototype is a client. Users of npm dynamo-lock have such objects.
+const INTERNAL = Symbol('internal');
+
+let lists = 0;
+
 /** A client of one store. Created by `createClient` and `connect`. */
 class Client {
-  #connection;
-  #lists = 0;
+  /** `legacyFields` are `db` and `lockTableName`. */
+  constructor(connection, legacyFields = {}) {
+    Object.defineProperty(this, INTERNAL, { value: { connection, ...legacyFields } });
+  }
 
-  constructor(connection) {
-    this.#connection = connection;
+  /** The user's own DynamoDB object, as in npm dynamo-lock. */
+  get db() {
+    return this[INTERNAL].db;
+  }
+
+  /** Name of the table, as in npm dynamo-lock. */
+  get lockTableName() {
+    return this[INTERNAL].lockTableName;
   }
 
   /** Returns a handle of the lock with this name. */
   lock(name) {
-    return new Lock(this.#connection, name);
+    return new Lock(this[INTERNAL].connection, name);
   }
 
   /** Acquires the lock, calls `work`, and releases the lock. Rejects if `work` or the release fails. */
@@ -27,7 +42,7 @@ class Client {
     const lock = await this.lock(name).acquire(options);
     let output;
     try {
-      output = await work(lock);
+      output = await keepAlive(() => work(lock));
     } catch (error) {
       await lock.release().catch((releaseError) => attachReleaseError(error, releaseError));
       throw error;
@@ -43,40 +58,37 @@ class Client {
 
   /** Lists all locks of the store, in no particular order. */
   async *list() {
-    const list = ++this.#lists;
+    const list = ++lists;
     try {
       for (let more = true; more; ) {
-        const page = await this.#connection.call('list', { list });
+        const page = await this[INTERNAL].connection.call('list', { list });
         more = page.more;
-        for (const { name, inspection, failure } of page.rows) {
-          if (failure) yield { name, state: 'unreadable', error: toError(failure) };
-          else yield { name, ...toInspection(inspection) };
-        }
+        for (const row of page.rows) yield toListed(row);
       }
     } finally {
       // Ignore errors here, because the loop reports its own.
-      await this.#connection.call('endList', { list }).catch(() => {});
+      await this[INTERNAL].connection.call('endList', { list }).catch(() => {});
     }
   }
 
   /** Waits for background work, at most one lease. Held locks stay held. */
   async close() {
-    await this.#connection.call('close', {});
+    await this[INTERNAL].connection.call('close', {});
   }
 
   /** Acquires a lock like `getLock` of npm dynamo-lock 0.1.3. */
   getLock(lockName, lockTimeoutInMillis, callback) {
-    return legacy.getLock(this.#connection, lockName, lockTimeoutInMillis, callback);
+    return legacy.getLock(this[INTERNAL].connection, lockName, lockTimeoutInMillis, callback);
   }
 
   /** Creates the table like `createLockTable` of npm dynamo-lock 0.1.3. */
   createLockTable(callback) {
-    return legacy.changeTable(this.#connection, 'createTable', callback);
+    return legacy.changeTable(this[INTERNAL].connection, 'createTable', callback);
   }
 
   /** Deletes the table like `deleteLockTable` of npm dynamo-lock 0.1.3. */
   deleteLockTable(callback) {
-    return legacy.changeTable(this.#connection, 'deleteTable', callback);
+    return legacy.changeTable(this[INTERNAL].connection, 'deleteTable', callback);
   }
 }
 

@@ -1,21 +1,35 @@
 'use strict';
 // Promises over the messages of the addon: each call has a number, and its result arrives once under that number.
 
+// From the module, because test environments such as jsdom replace the global timers.
+const { setInterval } = require('timers');
 const { NativeClient } = require('./native');
-const { onAbort } = require('./abort');
+const { abortReason, onAbort } = require('./abort');
+const { UPGRADE_SDK } = require('./db');
 const { ArgumentError } = require('./errors');
 const { toError } = require('./decode');
 
 // Kinds of messages, as in `src/port.rs`. The fourth, 3, is a request for credentials.
 const RESULT = 0, LOST = 1, DB = 2;
 
-// One timer keeps the process alive while any call is pending. Held locks and listeners do not keep it alive.
-const keepAlive = setInterval(() => {}, 2 ** 31 - 1).unref();
+// One timer keeps the process alive while any call is pending, or while the work of `withLock` runs. Held locks and
+// listeners do not keep it alive.
+const timer = setInterval(() => {}, 2 ** 31 - 1).unref();
 let pending = 0;
 function addPending(count) {
   pending += count;
-  if (pending > 0) keepAlive.ref();
-  else keepAlive.unref();
+  if (pending > 0) timer.ref();
+  else timer.unref();
+}
+
+/** Calls `work` and keeps the process alive until its promise is settled. */
+async function keepAlive(work) {
+  addPending(1);
+  try {
+    return await work();
+  } finally {
+    addPending(-1);
+  }
 }
 
 // Connections with pending calls or held locks. This set prevents their collection when the user has no reference left.
@@ -50,7 +64,7 @@ class Connection {
    * began.
    */
   call(method, args, signal) {
-    if (signal?.aborted) return Promise.reject(signal.reason);
+    if (signal?.aborted) return Promise.reject(abortReason(signal));
     const id = this.#next;
     this.#next = (id + 1) % 2 ** 32;
     return new Promise((resolve, reject) => {
@@ -105,12 +119,16 @@ class Connection {
       // process alive until that is done.
       if (value?.guard !== undefined) this.#native.forget(value.guard);
       this.call('close', {}).catch(() => {});
-      reject(signal.reason);
+      reject(abortReason(signal));
     } else if (failure) reject(this.#toError(failure));
     else resolve(value);
   }
 
   #toError(failure) {
+    if (failure.cause === 'noConflictRow' && this.#db) {
+      const message = `options.db does not return the row of a failed condition; ${UPGRADE_SDK}`;
+      return toError({ ...failure, message });
+    }
     // The message of the addon suggests environment variables, which have no effect with the user's own provider.
     if (this.#providerError === undefined || failure.cause !== 'missingCredentials') return toError(failure);
     const cause = String(this.#providerError?.message ?? this.#providerError);
@@ -148,4 +166,4 @@ class Connection {
   }
 }
 
-module.exports = { Connection };
+module.exports = { Connection, keepAlive };

@@ -3,6 +3,7 @@
 // except that binary values are buffers. The first result, rejection or exception is the response; later ones are
 // ignored.
 
+const { isDate, isUint8Array } = require('util').types;
 const { ArgumentError } = require('./errors');
 
 /**
@@ -11,6 +12,10 @@ const { ArgumentError } = require('./errors');
  */
 const REJECTED =
   /Exception$|^Throttl|^AccessDenied|^(Credentials|Config)\w*Error$|^UnrecognizedClient|Parameter|^MultipleValidationErrors$|^ValidationError$/;
+
+/** These versions return the row of a failed condition, which the lock API requires. */
+const UPGRADE_SDK =
+  'upgrade the SDK that `db` belongs to: aws-sdk 2.1409.0 or later, @aws-sdk/client-dynamodb 3.363.0 or later';
 
 const SUPPORTED = 'AWS.DynamoDB (v2), DynamoDBClient or DynamoDB (v3)';
 
@@ -29,7 +34,8 @@ function rejectDocumentClient(db) {
   const isV2 = typeof db.getItem !== 'function' && typeof db.get === 'function' && typeof db.put === 'function';
   if (isV2 || isV3DocumentClient(db)) {
     throw new ArgumentError(
-      `options.db is a DocumentClient, which converts attribute values: give the client below it, ${SUPPORTED}`,
+      `options.db is a DocumentClient, which converts attribute values; give the client below it, ` +
+        `\`db.service\` in SDK v2: ${SUPPORTED}`,
     );
   }
 }
@@ -127,15 +133,23 @@ function errorResponse(error, operation) {
   if (operation === 'DescribeTable' && code === 'UnknownOperationException') {
     return { status: 400, body: { __type: 'AccessDeniedException', message: 'options.db has no describeTable' } };
   }
-  const body = { __type: isRejected ? code : 'InternalServerError', message: String(error.message ?? error) };
+  // Only the parameters of newer SDKs are unknown to an SDK.
+  const fix = /^(UnexpectedParameter|MultipleValidationErrors)$/.test(code) ? `; ${UPGRADE_SDK}` : '';
+  const message = `${error.message ?? error}${fix}`;
+  const body = { __type: isRejected ? code : 'InternalServerError', message };
   if (error.Item) body.Item = toWire(error.Item);
   return { status: isRejected ? 400 : 500, body };
 }
 
 /** Converts parameters from the wire format: binary values become buffers. */
 function toSdk(operation, params) {
-  // Send only the parameters that npm dynamo-lock sent, because mocks may check them.
+  // Send only the parameters that npm dynamo-lock sent, because mocks may check them, and old versions of SDK v2 reject
+  // those that they do not know. The omitted parameters of CreateTable have their default values.
   if (operation === 'PutItem') delete params.ReturnValuesOnConditionCheckFailure;
+  if (operation === 'CreateTable') {
+    delete params.BillingMode;
+    delete params.DeletionProtectionEnabled;
+  }
   return convert(params, (key, value) => {
     if (key === 'B' && typeof value === 'string') return Buffer.from(value, 'base64');
     return key === 'BS' && Array.isArray(value) ? value.map((text) => Buffer.from(text, 'base64')) : undefined;
@@ -145,9 +159,9 @@ function toSdk(operation, params) {
 /** Converts a response of `db` to the wire format. */
 function toWire(data) {
   return convert(data, (key, value) => {
-    if (value instanceof Uint8Array) return Buffer.from(value).toString('base64');
+    if (isUint8Array(value)) return Buffer.from(value).toString('base64');
     if (key === 'N' && typeof value === 'number') return String(value); // only mocks return numbers
-    if (value instanceof Date) return value.getTime() / 1000;
+    if (isDate(value)) return value.getTime() / 1000;
     return key === '$metadata' ? null : undefined;
   });
 }
@@ -163,4 +177,4 @@ function convert(value, change, key = '') {
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, convert(item, change, name)]));
 }
 
-module.exports = { fromDb };
+module.exports = { fromDb, UPGRADE_SDK };

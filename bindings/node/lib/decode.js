@@ -2,6 +2,7 @@
 // Public values and errors from the JSON of the addon, which `src/json.rs` and `src/failure.rs` write.
 
 const { DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } = require('./errors');
+const { withToJson } = require('./json');
 
 const CLASSES = { held: LockHeldError, lost: LockLostError, store: StoreError };
 
@@ -15,21 +16,27 @@ function toError({ class: type, code, message, cause, ...rest }) {
 }
 
 function toInspection({ state, holder, token, mayEndMs, data }) {
-  if (state === 'free') return { state, token: toToken(token), data: data ?? null };
+  if (state === 'free') return withToJson({ state, token: toToken(token), data: data ?? null });
   if (state === 'held') return { state, holder: toHolder(holder), mayEndMs };
   return { state, holder: toHolder(holder) };
 }
 
+/** Returns an entry of a listing. */
+function toListed({ name, inspection, failure }) {
+  const state = failure ? { state: 'unreadable', error: toError(failure) } : toInspection(inspection);
+  return withToJson({ name, ...state });
+}
+
 function toHolder(holder) {
   if (!holder) return null;
-  return {
+  return withToJson({
     owner: holder.owner ?? null,
     token: toToken(holder.token),
     acquiredAt: toDate(holder.acquiredAtMs),
     leaseMs: holder.leaseMs ?? null,
     expiresAt: toDate(holder.expiresAtMs),
     data: holder.data ?? null,
-  };
+  });
 }
 
 const toToken = (text) => (text == null ? null : BigInt(text));
@@ -37,4 +44,4 @@ const toToken = (text) => (text == null ? null : BigInt(text));
 /** Returns `null` for a time outside the range of `Date`, which a row may contain. */
 const toDate = (ms) => (ms == null || Math.abs(ms) > 8.64e15 ? null : new Date(ms));
 
-module.exports = { toError, toInspection, toToken };
+module.exports = { toError, toInspection, toListed, toToken };

@@ -1,5 +1,7 @@
 'use strict';
 
+const { withTextTokens } = require('./json');
+
 /** Base class of the errors with a `code`. */
 class DynamoLockError extends Error {
   constructor(message, code, fields) {
@@ -22,9 +24,16 @@ class ArgumentError extends TypeError {
     this.code = 'INVALID_ARGUMENT';
   }
 }
+/** Omits `output` and `cause`, which are the user's values and may be impossible to convert. */
+function toJSON() {
+  const { output, cause, ...fields } = this;
+  return { name: this.name, message: this.message, ...withTextTokens(fields) };
+}
+
 // On the prototypes, so that `console.log` does not show the name as a field of each error.
 for (const type of [DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError]) {
   Object.defineProperty(type.prototype, 'name', { value: type.name, configurable: true, writable: true });
+  Object.defineProperty(type.prototype, 'toJSON', { value: toJSON, configurable: true, writable: true });
 }
 
 module.exports = { DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError };

@@ -1,7 +1,9 @@
 'use strict';
 
+const { newAbortController } = require('./abort');
 const { StoreError, LockLostError } = require('./errors');
 const { toToken } = require('./decode');
+const { withTextTokens } = require('./json');
 
 /**
  * A held lock.
@@ -29,7 +31,7 @@ class HeldLock {
   /** Signal that is aborted when the lock is lost, with a LockLostError as its reason. */
   get signal() {
     if (!this.#controller) {
-      this.#controller = new AbortController();
+      this.#controller = newAbortController();
       if (this.#lost) this.#controller.abort(this.#lost);
     }
     return this.#controller.signal;
@@ -81,6 +83,11 @@ class HeldLock {
     if (this.#released) throw new StoreError(`${failed}: it was released`, 'RELEASED');
     const fix = 'compare lock.token in your resource instead';
     throw new StoreError(`${failed}: its store is not DynamoDB; ${fix}`, 'NOT_DYNAMODB');
+  }
+
+  /** Returns the name and the token for `JSON.stringify`. */
+  toJSON() {
+    return withTextTokens(this);
   }
 
   #onLost(error) {

@@ -3,13 +3,12 @@
 // after the call has returned. Without a callback, the calls return a promise that rejects with the errors of this
 // package.
 
-const { debuglog } = require('node:util');
+// From the module, because fake timers replace `process.nextTick` and the global timers.
+const { setImmediate } = require('timers');
+const logger = require('../logger');
 const check = require('./check');
 const { ArgumentError, LockHeldError } = require('./errors');
 const { checkName } = require('./native');
-
-// npm dynamo-lock logged to standard output. This package logs to standard error, and only with NODE_DEBUG=dynamo-lock.
-const debug = debuglog('dynamo-lock');
 
 /** Acquires a lock for `ms` milliseconds by this host's wall clock. */
 function getLock(connection, name, ms, callback) {
@@ -47,10 +46,12 @@ function settle(promise, callback, toValues) {
   if (callback === undefined) return promise;
   promise.then(
     // Leave the promise chain, so that an exception of the callback is an uncaught exception and not a rejection.
-    (success) => process.nextTick(callback, null, success),
+    (success) => setImmediate(callback, null, success),
     (error) => {
-      debug('%s', error);
-      process.nextTick(callback, ...toValues(error));
+      const values = toValues(error);
+      // Separately, because the method may be the user's and throw.
+      setImmediate(() => logger[values[0] === 'ERROR' ? 'error' : 'info'](error));
+      setImmediate(callback, ...values);
     },
   );
 }

@@ -18,7 +18,8 @@ const TABLE_OPTIONS = {
   ...CONNECT_OPTIONS,
   partitionKey: check.text,
   timeoutMs: check.millis,
-  awsConfig: check.object,
+  // npm dynamo-lock ignored every falsy value.
+  awsConfig: (value, name) => (value ? check.object(value, name) : undefined),
   db: (value) => value,
   commands: check.object,
 };

@@ -9,10 +9,7 @@ use aws_sdk_dynamodb::config::{Builder, Config};
 use aws_smithy_types::timeout::TimeoutConfig;
 use dynamo_lock::{DynamoDb, StoreError};
 
-use crate::credentials::{self, Provider};
-use crate::db::Db;
-use crate::port::Port;
-use crate::settings::Settings;
+use crate::{credentials, db::Db, port::Port, settings::Settings};
 
 /// Returns an SDK client for the user's `db`, or for `awsConfig` completed from the environment.
 ///
@@ -32,7 +29,8 @@ pub(crate) async fn client(settings: &Settings, port: &Arc<Port>) -> Result<Clie
     if let Some(fixed) = credentials::from_json(settings.value("credentials")) {
         loader = loader.credentials_provider(SharedCredentialsProvider::new(fixed));
     } else if settings.flag("credentialsProvider") == Some(true) {
-        loader = loader.credentials_provider(SharedCredentialsProvider::new(Provider(port.clone())));
+        let provider = credentials::Provider(Arc::downgrade(port));
+        loader = loader.credentials_provider(SharedCredentialsProvider::new(provider));
     }
     if let Some(on) = settings.flag("useFips") {
         loader = loader.use_fips(on);

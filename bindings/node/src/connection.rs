@@ -21,10 +21,11 @@ pub(crate) type CallResult = Result<Json, Failure>;
 /// Native state of one JavaScript client. Its methods are in `methods.rs`.
 pub(crate) struct Connection {
     settings: Settings,
-    port: Arc<Port>,
-    opened: OnceCell<Opened>,
+    pub(crate) port: Arc<Port>,
+    /// Client and store, once a call has needed them.
+    pub(crate) opened: OnceCell<Opened>,
     guards: Mutex<HashMap<u32, Guard>>,
-    lists: Mutex<HashMap<u32, List>>,
+    pub(crate) lists: Mutex<HashMap<u32, List>>,
     calls: Mutex<HashMap<u32, CancellationToken>>,
     next_guard: AtomicU32,
     abandoned: CancellationToken,
@@ -50,14 +51,14 @@ impl Connection {
         let stop = this.abandoned.child_token();
         lock(&this.calls).insert(id, stop.clone());
         // Posts its result when it is dropped, so that the promise is settled even if the task panics.
-        let call = PendingCall { connection: this.clone(), id, result: Err(Failure::panicked(&method)) };
+        let mut call = PendingCall { connection: this.clone(), id, result: Err(Failure::panicked(&method)) };
         runtime.spawn(async move {
-            let result = tokio::select! {
+            call.result = tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(Failure::cancelled()),
                 result = call.connection.perform(&method, &args) => result,
             };
-            call.end(result);
+            drop(call);
         });
     }
 
@@ -67,17 +68,9 @@ impl Connection {
         }
     }
 
-    pub(crate) fn respond(&self, request: u32, response: String) {
-        self.port.respond(request, response);
-    }
-
     /// Returns the opened store, and opens it if this is the first use.
     pub(crate) async fn open(&self) -> Result<&Opened, Failure> {
         self.opened.get_or_try_init(|| self.settings.open(&self.port)).await
-    }
-
-    pub(crate) fn is_open(&self) -> bool {
-        self.opened.initialized()
     }
 
     /// Stores a guard, posts a message when it is lost, and returns its number.
@@ -108,16 +101,7 @@ impl Connection {
 
     /// Drops a guard, which releases its lock in the background.
     pub(crate) fn forget(&self, id: u32) {
-        let guard = self.take_guard(id);
-        drop(guard);
-    }
-
-    pub(crate) fn put_list(&self, id: u32, list: List) {
-        lock(&self.lists).insert(id, list);
-    }
-
-    pub(crate) fn take_list(&self, id: u32) -> Option<List> {
-        lock(&self.lists).remove(&id)
+        drop(self.take_guard(id));
     }
 
     /// Cancels all calls and drops all guards, because no JavaScript can receive messages any more.
@@ -135,18 +119,12 @@ struct PendingCall {
     result: CallResult,
 }
 
-impl PendingCall {
-    fn end(mut self, result: CallResult) {
-        self.result = result;
-    }
-}
-
 impl Drop for PendingCall {
     fn drop(&mut self) {
         lock(&self.connection.calls).remove(&self.id);
-        let body = match std::mem::replace(&mut self.result, Ok(Json::Null)) {
+        let body = match &self.result {
             Ok(value) => json!({ "value": value }),
-            Err(failure) => json!({ "failure": failure.into_json() }),
+            Err(Failure(failure)) => json!({ "failure": failure }),
         };
         self.connection.port.post(MessageKind::Result, self.id, body.to_string());
     }
@@ -159,10 +137,10 @@ async fn watch(connection: Weak<Connection>, id: u32, stop: CancellationToken) {
     // A guard that is missing here was released or forgotten, so there is no loss to report.
     let lost = connection.with_guard(id, |guard| guard.loss()).flatten();
     if let Some(lost) = lost {
-        connection.port.post(MessageKind::Lost, id, Failure::from(&lost).into_json().to_string());
+        connection.port.post(MessageKind::Lost, id, Failure::from(lost).0.to_string());
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

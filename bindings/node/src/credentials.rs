@@ -1,7 +1,6 @@
 //! AWS credentials from the user's `awsConfig`: fixed keys, or a provider in JavaScript.
 
-use std::fmt;
-use std::sync::Arc;
+use std::sync::Weak;
 use std::time::{Duration, UNIX_EPOCH};
 
 use aws_credential_types::Credentials;
@@ -11,13 +10,10 @@ use serde_json::Value as Json;
 use crate::port::{MessageKind, Port};
 
 /// Credentials provider that asks the user's provider in JavaScript.
-pub(crate) struct Provider(pub(crate) Arc<Port>);
-
-impl fmt::Debug for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Provider")
-    }
-}
+///
+/// The port is weak for the same reason as in [`Db`](crate::db::Db).
+#[derive(Debug)]
+pub(crate) struct Provider(pub(crate) Weak<Port>);
 
 impl ProvideCredentials for Provider {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
@@ -26,8 +22,9 @@ impl ProvideCredentials for Provider {
     {
         future::ProvideCredentials::new(async {
             let error = |cause: &str| CredentialsError::not_loaded(format!("awsConfig.credentials: {cause}"));
-            let response = self.0.request(MessageKind::Credentials, String::new()).await;
-            let response = response.ok_or_else(|| error("the client was collected or its worker has ended"))?;
+            let closed = || error("the client was collected or its worker has ended");
+            let port = self.0.upgrade().ok_or_else(closed)?;
+            let response = port.request(MessageKind::Credentials, String::new()).await.ok_or_else(closed)?;
             let response: Json = serde_json::from_str(&response).unwrap_or_default();
             let cause = || error(response["error"].as_str().unwrap_or("accessKeyId or secretAccessKey is missing"));
             from_json(&response).ok_or_else(cause)

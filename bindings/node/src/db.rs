@@ -1,6 +1,5 @@
 //! An HTTP client for the AWS SDK that sends its requests to the user's `db` object.
 
-use std::fmt;
 use std::sync::Weak;
 
 use aws_smithy_runtime_api::client::http::{
@@ -18,14 +17,8 @@ use crate::port::{MessageKind, Port};
 /// HTTP client that sends no HTTP: it passes the operation and the JSON parameters of each request to JavaScript.
 ///
 /// The port is weak because the connection owns both the port and the SDK client that contains this value.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Db(pub(crate) Weak<Port>);
-
-impl fmt::Debug for Db {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Db")
-    }
-}
 
 impl HttpClient for Db {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {

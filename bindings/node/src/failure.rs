@@ -3,10 +3,9 @@
 
 use std::fmt::Display;
 
-use dynamo_lock::store::{StoreErrorCause, UrlError};
 use dynamo_lock::{
-    AcquireError, ConfigError, HoldError, InspectError, LegacyError, LossReason, Lost, NameError, ReleaseError,
-    RevokeError, RowError, StoreError, StoreErrorKind, TableError,
+    AcquireError, HoldError, Holder, InspectError, LegacyError, LossReason, Lost, ReleaseError, RevokeError,
+    StoreError, StoreErrorKind, TableError, store::StoreErrorCause,
 };
 use serde_json::{Value as Json, json};
 
@@ -16,10 +15,10 @@ use crate::json;
 ///
 /// `lib/decode.js` creates the error from it.
 #[derive(Debug)]
-pub(crate) struct Failure(Json);
+pub(crate) struct Failure(pub(crate) Json);
 
 impl Failure {
-    fn new(class: &str, code: &str, message: &dyn Display) -> Self {
+    fn new(class: &str, code: &str, message: impl Display) -> Self {
         Self(json!({ "class": class, "code": code, "message": message.to_string() }))
     }
 
@@ -28,29 +27,35 @@ impl Failure {
         self
     }
 
-    pub(crate) fn into_json(self) -> Json {
-        self.0
-    }
-
     /// Returns the failure of a call that JavaScript cancelled. Users never see it, because the promise is rejected
     /// with the reason of the abort signal.
     pub(crate) fn cancelled() -> Self {
-        Self::new("store", "CANCELLED", &"cancelled")
+        Self::new("store", "CANCELLED", "cancelled")
     }
 
     /// Returns the failure of a call that panicked.
     pub(crate) fn panicked(method: &str) -> Self {
-        Self::new("store", "REFUSED", &format!("{method} failed: internal error of dynamo-lock; please report it"))
+        Self::new("store", "REFUSED", format!("{method} failed: internal error of dynamo-lock; please report it"))
     }
 
     /// Returns the failure of a call with an invalid argument.
-    pub(crate) fn argument(message: &dyn Display) -> Self {
+    pub(crate) fn argument(message: impl Display) -> Self {
         Self::new("argument", "INVALID_ARGUMENT", message)
     }
 
     /// Returns the failure of a table operation on a store that is not DynamoDB.
     pub(crate) fn not_dynamodb() -> Self {
-        Self::new("store", "NOT_DYNAMODB", &"cannot create or delete a table: the store of this client is not DynamoDB")
+        Self::new("store", "NOT_DYNAMODB", "cannot create or delete a table: the store of this client is not DynamoDB")
+    }
+
+    /// Returns the failure of a call on a row that is not a lock.
+    pub(crate) fn bad_row(message: impl Display) -> Self {
+        Self::new("store", "BAD_ROW", message)
+    }
+
+    /// Returns the failure of a call that does not wait for the holder of the lock any longer.
+    fn held(message: impl Display, holder: Option<&Holder>) -> Self {
+        Self::new("held", "LOCK_HELD", message).with("holder", holder.map(json::holder))
     }
 }
 
@@ -67,6 +72,8 @@ impl From<StoreError> for Failure {
             Some(StoreErrorCause::MissingTable) => (with_fix(&error, CREATE_TABLE), "missingTable"),
             Some(StoreErrorCause::KeySchema) => (with_fix(&error, SET_PARTITION_KEY), "keySchema"),
             Some(StoreErrorCause::MissingCredentials) => (error.to_string(), "missingCredentials"),
+            // `lib/connection.js` names the SDK of a `db` instead of the server.
+            Some(StoreErrorCause::NoConflictRow) => (error.to_string(), "noConflictRow"),
             _ => return Self::new("store", code, &error),
         };
         Self::new("store", code, &message).with("cause", cause)
@@ -82,48 +89,22 @@ fn with_fix(error: &StoreError, fix: &str) -> String {
     format!("{}; {fix}", error.problem())
 }
 
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self::argument(&error)
-    }
-}
-
-impl From<NameError> for Failure {
-    fn from(error: NameError) -> Self {
-        Self::argument(&error)
-    }
-}
-
-impl From<UrlError> for Failure {
-    fn from(error: UrlError) -> Self {
-        Self::argument(&error)
-    }
-}
-
-impl From<RowError> for Failure {
-    fn from(error: RowError) -> Self {
-        Self::new("store", "BAD_ROW", &error)
-    }
-}
-
 impl From<AcquireError> for Failure {
     fn from(error: AcquireError) -> Self {
-        let held = Self::new("held", "LOCK_HELD", &error);
         match error {
-            AcquireError::TimedOut { holder, waited } => {
-                let holder = holder.as_ref().map(json::holder);
-                held.with("holder", holder).with("waitedMs", json::millis(waited))
+            AcquireError::TimedOut { ref holder, waited } => {
+                Self::held(&error, holder.as_ref()).with("waitedMs", json::millis(waited))
             }
+            AcquireError::Row { .. } => Self::bad_row(error),
             AcquireError::Store(error) => error.into(),
-            AcquireError::Row { .. } => Self::new("store", "BAD_ROW", &error),
-            AcquireError::Config(error) => error.into(),
-            other => Self::new("store", "REFUSED", &other),
+            AcquireError::Config(error) => Self::argument(error),
+            other => Self::new("store", "REFUSED", other),
         }
     }
 }
 
-impl<T> From<&Lost<T>> for Failure {
-    fn from(lost: &Lost<T>) -> Self {
+impl From<Lost> for Failure {
+    fn from(lost: Lost) -> Self {
         let reason = match lost.reason {
             LossReason::Expired => "expired",
             LossReason::TakenOver => "takenOver",
@@ -133,18 +114,17 @@ impl<T> From<&Lost<T>> for Failure {
             LossReason::Suspended => "suspended",
             _ => "other",
         };
-        Self::new("lost", "LOCK_LOST", lost).with("reason", reason).with("token", lost.token.to_string())
+        Self::new("lost", "LOCK_LOST", &lost).with("reason", reason).with("token", lost.token.to_string())
     }
 }
 
 impl From<HoldError> for Failure {
     fn from(error: HoldError) -> Self {
-        let held = Self::new("held", "LOCK_HELD", &error);
         match error {
-            HoldError::Held { holder } => held.with("holder", json::holder(&holder)),
-            HoldError::Lost(lost) => (&lost).into(),
+            HoldError::Held { ref holder } => Self::held(&error, Some(holder)),
+            HoldError::Lost(lost) => lost.into(),
             HoldError::Acquire(error) => error.into(),
-            other => Self::new("store", "REFUSED", &other),
+            other => Self::new("store", "REFUSED", other),
         }
     }
 }
@@ -152,9 +132,9 @@ impl From<HoldError> for Failure {
 impl From<ReleaseError> for Failure {
     fn from(error: ReleaseError) -> Self {
         match error {
-            ReleaseError::Lost(lost) => (&lost).into(),
+            ReleaseError::Lost(lost) => lost.into(),
             ReleaseError::Store(error) => error.into(),
-            other => Self::new("store", "UNANSWERED", &other),
+            other => Self::new("store", "UNANSWERED", other),
         }
     }
 }
@@ -165,9 +145,9 @@ impl From<RevokeError> for Failure {
             RevokeError::Ended { ref holder, .. } => {
                 Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(json::holder))
             }
-            RevokeError::Row { .. } => Self::new("store", "BAD_ROW", &error),
+            RevokeError::Row { .. } => Self::bad_row(error),
             RevokeError::Store(error) => error.into(),
-            other => Self::new("store", "UNANSWERED", &other),
+            other => Self::new("store", "UNANSWERED", other),
         }
     }
 }
@@ -175,9 +155,9 @@ impl From<RevokeError> for Failure {
 impl From<InspectError> for Failure {
     fn from(error: InspectError) -> Self {
         match error {
-            InspectError::Row { .. } => Self::new("store", "BAD_ROW", &error),
+            InspectError::Row { .. } => Self::bad_row(error),
             InspectError::Store(error) => error.into(),
-            other => Self::new("store", "REFUSED", &other),
+            other => Self::new("store", "REFUSED", other),
         }
     }
 }
@@ -185,9 +165,9 @@ impl From<InspectError> for Failure {
 impl From<TableError> for Failure {
     fn from(error: TableError) -> Self {
         match error {
-            TableError::TableExists { .. } => Self::new("store", "TABLE_EXISTS", &error),
+            TableError::TableExists { .. } => Self::new("store", "TABLE_EXISTS", error),
             TableError::Store(error) => error.into(),
-            other => Self::new("store", "UNANSWERED", &other),
+            other => Self::new("store", "UNANSWERED", other),
         }
     }
 }
@@ -201,9 +181,9 @@ impl From<LegacyError> for Failure {
             }
             // `lib/legacy.js` reports this as 'ERROR', like npm dynamo-lock when its conditional write failed.
             LegacyError::Lost => Self::new("held", "LOCK_HELD", &error).with("race", true),
-            LegacyError::Row { .. } => Self::new("store", "BAD_ROW", &error),
+            LegacyError::Row { .. } => Self::bad_row(error),
             LegacyError::Store(error) => error.into(),
-            other => Self::new("store", "UNANSWERED", &other),
+            other => Self::new("store", "UNANSWERED", other),
         }
     }
 }

@@ -91,7 +91,7 @@ impl NativeClient {
     /// Passes the JSON response to a request that the listener received.
     #[napi]
     pub fn respond(&self, request: u32, response: String) {
-        self.connection.respond(request, response);
+        self.connection.port.respond(request, response);
     }
 }
 

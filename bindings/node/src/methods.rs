@@ -7,10 +7,8 @@ use dynamo_lock::store::StoreOperation;
 use dynamo_lock::{Client, FencingToken, Lock, LockOptions, StoreErrorKind, TableError, TableOptions, TryAcquire};
 use serde_json::{Value as Json, json};
 
-use crate::connection::{CallResult, Connection};
-use crate::failure::Failure;
-use crate::json;
-use crate::settings::{Opened, millis};
+use crate::connection::{CallResult, Connection, lock};
+use crate::{failure::Failure, json, settings::millis};
 
 /// Maximum number of rows per page of a listing.
 const PAGE_ROWS: usize = 64;
@@ -19,36 +17,38 @@ impl Connection {
     /// Performs `method` and returns its result.
     pub(crate) async fn perform(self: &Arc<Self>, method: &str, args: &Json) -> CallResult {
         // Do not open the store only to close it, because opening may search for a Region and creates SQLite files.
-        if !self.is_open() && matches!(method, "close" | "endList") {
+        if !self.opened.initialized() && matches!(method, "close" | "endList") {
             return Ok(Json::Null);
         }
         let opened = self.open().await?;
-        let lock = || opened.client.lock(args["name"].as_str().unwrap_or_default());
+        let named_lock = || opened.client.lock(args["name"].as_str().unwrap_or_default()).map_err(Failure::argument);
+        let table = || opened.table.as_ref().ok_or_else(Failure::not_dynamodb);
         match method {
-            "acquire" => self.acquire(&lock()?, args).await,
+            "acquire" => self.acquire(&named_lock()?, args).await,
             "release" => self.release(args).await,
             "hold" => {
-                let token = lock()?.hold(millis(&args["ms"]).unwrap_or_default()).await?;
+                let token = named_lock()?.hold(millis(&args["ms"]).unwrap_or_default()).await?;
                 Ok(json!(token.to_string()))
             }
-            "inspect" => Ok(json::inspection(&lock()?.inspect().await?)),
-            "revoke" => revoke(&lock()?, args).await,
+            "inspect" => Ok(json::inspection(&named_lock()?.inspect().await?)),
+            "revoke" => revoke(&named_lock()?, args).await,
             "list" => self.list(&opened.client, args).await,
             "endList" => {
-                self.take_list(number(&args["list"]));
+                lock(&self.lists).remove(&number(&args["list"]));
                 Ok(Json::Null)
             }
             "close" => {
                 opened.client.close().await;
                 Ok(Json::Null)
             }
-            "getLock" => {
-                lock()?.legacy_get(args["ms"].as_i64().unwrap_or(0)).await?;
-                Ok(Json::Null)
+            "getLock" => without_value(named_lock()?.legacy_get(args["ms"].as_i64().unwrap_or(0)).await),
+            // Like npm dynamo-lock: with one read and one write unit, and without deletion of idle rows, because that
+            // would require more permissions.
+            "createTable" => {
+                accepted(table()?.create_table(TableOptions::default().provisioned(1, 1).ttl(false))).await
             }
-            "createTable" => create_table(opened).await,
-            "deleteTable" => delete_table(opened).await,
-            other => Err(Failure::argument(&format!("unknown method {other:?}"))),
+            "deleteTable" => accepted(table()?.delete_table()).await,
+            other => Err(Failure::argument(format!("unknown method {other:?}"))),
         }
     }
 
@@ -70,7 +70,7 @@ impl Connection {
     /// Releases a lock. Does nothing if its guard was released or forgotten before.
     async fn release(&self, args: &Json) -> CallResult {
         match self.take_guard(number(&args["guard"])) {
-            Some(guard) => guard.release().await.map(|()| Json::Null).map_err(Failure::from),
+            Some(guard) => without_value(guard.release().await),
             None => Ok(Json::Null),
         }
     }
@@ -78,7 +78,8 @@ impl Connection {
     /// Returns the next page of a listing, and whether more rows follow. The first page starts the listing.
     async fn list(&self, client: &Client, args: &Json) -> CallResult {
         let id = number(&args["list"]);
-        let mut list = self.take_list(id).unwrap_or_else(|| client.list());
+        let stored = lock(&self.lists).remove(&id);
+        let mut list = stored.unwrap_or_else(|| client.list());
         let mut rows = Vec::new();
         while rows.len() < PAGE_ROWS {
             let Some(listed) = list.try_next().await? else {
@@ -86,10 +87,10 @@ impl Connection {
             };
             rows.push(match &listed.inspection {
                 Ok(inspection) => json!({ "name": listed.name, "inspection": json::inspection(inspection) }),
-                Err(error) => json!({ "name": listed.name, "failure": Failure::from(error.clone()).into_json() }),
+                Err(error) => json!({ "name": listed.name, "failure": Failure::bad_row(error).0 }),
             });
         }
-        self.put_list(id, list);
+        lock(&self.lists).insert(id, list);
         Ok(json!({ "rows": rows, "more": true }))
     }
 }
@@ -110,40 +111,30 @@ fn acquire_options(lock: &Lock, args: &Json) -> LockOptions {
 
 async fn revoke(lock: &Lock, args: &Json) -> CallResult {
     let token = args["token"].as_str().and_then(|token| token.parse().ok()).map(FencingToken::new);
-    let token = token.ok_or_else(|| Failure::argument(&"the token must be a whole number"))?;
-    if args["force"].as_bool() == Some(true) {
-        lock.force_revoke(token).await?;
-    } else {
-        lock.revoke(token).await?;
-    }
-    Ok(Json::Null)
-}
-
-/// Creates the table like npm dynamo-lock: with one read and one write unit, and without deletion of idle rows, because
-/// that would require more permissions.
-async fn create_table(opened: &Opened) -> CallResult {
-    let table = opened.table.as_ref().ok_or_else(Failure::not_dynamodb)?;
-    accepted(table.create_table(TableOptions::default().provisioned(1, 1).ttl(false))).await
-}
-
-async fn delete_table(opened: &Opened) -> CallResult {
-    let table = opened.table.as_ref().ok_or_else(Failure::not_dynamodb)?;
-    accepted(table.delete_table()).await
+    let token = token.ok_or_else(|| Failure::argument("the token must be a whole number"))?;
+    without_value(match args["force"].as_bool() {
+        Some(true) => lock.force_revoke(token).await,
+        _ => lock.revoke(token).await,
+    })
 }
 
 /// Succeeds if the request was accepted but `DescribeTable` is denied, because npm dynamo-lock did not need that
 /// permission: it did not wait for the end of the creation or deletion.
 async fn accepted(work: impl Future<Output = Result<(), TableError>>) -> CallResult {
     match work.await {
-        Ok(()) => Ok(Json::Null),
         Err(TableError::Store(error))
             if error.kind() == StoreErrorKind::AccessDenied
                 && error.operation() == Some(StoreOperation::DescribeTable) =>
         {
             Ok(Json::Null)
         }
-        Err(error) => Err(error.into()),
+        result => without_value(result),
     }
+}
+
+/// Returns the result of a call that has no value.
+fn without_value<E: Into<Failure>>(result: Result<(), E>) -> CallResult {
+    result.map(|()| Json::Null).map_err(Into::into)
 }
 
 /// Returns the number of a guard or a listing. Numbers start at 1, so 0 matches none.

@@ -1,15 +1,12 @@
 //! Settings of a client, as `lib/settings.js` sends them, and the store that they describe.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::store::{IntoStore, OpenedStore, StoreUrl};
 use dynamo_lock::{Client, ConfigError, DynamoDb, Memory};
 use serde_json::Value as Json;
 
-use crate::aws;
-use crate::failure::Failure;
-use crate::port::Port;
+use crate::{aws, failure::Failure, port::Port};
 
 /// Settings as JSON. JavaScript has checked the types; a missing setting has its default.
 pub(crate) struct Settings(Json);
@@ -73,23 +70,25 @@ impl Settings {
     /// # Errors
     /// A failure if the store cannot be opened or no Region is configured.
     pub(crate) async fn open(&self, port: &Arc<Port>) -> Result<Opened, Failure> {
-        if let Some(url) = self.text("url") {
-            let store = StoreUrl::parse(url)?.open().await?;
-            let table = match &store {
-                OpenedStore::DynamoDb(table) => Some(table.clone()),
-                _ => None,
-            };
-            return Ok(Opened { client: self.build(store)?, table });
-        }
-        let table = self.text("table").unwrap_or_default();
-        let mut store = DynamoDb::new(aws::client(self, port).await?, table);
-        if let Some(key) = self.text("partitionKey") {
-            store = store.partition_key(key);
-        }
-        if let Some(timeout) = self.millis("timeoutMs") {
-            store = store.attempt_timeout(timeout);
-        }
-        Ok(Opened { client: self.build(store.clone())?, table: Some(store) })
+        let store = match self.text("url") {
+            Some(url) => StoreUrl::parse(url).map_err(Failure::argument)?.open().await?,
+            None => {
+                let name = self.text("table").unwrap_or_default();
+                let mut table = DynamoDb::new(aws::client(self, port).await?, name);
+                if let Some(key) = self.text("partitionKey") {
+                    table = table.partition_key(key);
+                }
+                if let Some(timeout) = self.millis("timeoutMs") {
+                    table = table.attempt_timeout(timeout);
+                }
+                OpenedStore::DynamoDb(table)
+            }
+        };
+        let table = match &store {
+            OpenedStore::DynamoDb(table) => Some(table.clone()),
+            _ => None,
+        };
+        Ok(Opened { client: self.build(store).map_err(Failure::argument)?, table })
     }
 }
 

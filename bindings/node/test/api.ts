@@ -4,6 +4,7 @@ import type {
   AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, Holder, Inspection, LegacyCallback, Listed, Lock,
   StoreErrorCode, TryOptions,
 } from 'dynamo-lock';
+import * as index from 'dynamo-lock/index';
 import * as AWS from 'aws-sdk';
 import { DynamoDB, DynamoDBClient, TransactWriteItemsCommand } from '@aws-sdk/client-dynamodb';
 import * as commands from '@aws-sdk/client-dynamodb';
@@ -19,6 +20,7 @@ const options: ClientOptions = { ...shared, awsConfig, partitionKey: 'id', timeo
 const clients: Client[] = [
   createClient('Lock'),
   createClient('Lock', options),
+  createClient('Lock', { awsConfig: null, db: null }),
   createClient('Lock', { awsConfig: { endpoint: new AWS.Endpoint('http://localhost:8000'), credentials: async () => ({ accessKeyId: 'a', secretAccessKey: 'b' }) } }),
   createClient('Lock', { awsConfig: new AWS.Config({ region: 'us-east-1' }) }),
   createClient('Lock', { awsConfig: AWS.config }),
@@ -27,6 +29,7 @@ const clients: Client[] = [
   createClient('Lock', { db: new DynamoDB({}) }),
   createClient('Lock', { db: { getItem: (params, callback) => callback(null, {}), putItem: (params, callback) => callback('no') } }),
   connect('memory:'),
+  index.connect('memory:'),
   connect('sqlite:///tmp/locks.db', shared),
 ];
 
@@ -36,6 +39,8 @@ export async function legacy(client: Client): Promise<void> {
   client.getLock('a', 1000, (error) => error?.startsWith('Lock expires on '));
   client.createLockTable(callback);
   client.deleteLockTable(callback);
+  const table: string | undefined = client.lockTableName;
+  if (client.db && 'getItem' in client.db) client.db.getItem({ TableName: table }, () => {});
   const result: 'SUCCESS' = await client.getLock('a', 1000);
   await Promise.all([result, client.createLockTable(), client.deleteLockTable()]);
 }
@@ -54,6 +59,8 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   const check: ConditionCheck = held.conditionCheck();
   await new DynamoDBClient({}).send(new TransactWriteItemsCommand({ TransactItems: [{ ConditionCheck: check }] }));
   await new AWS.DynamoDB().transactWriteItems({ TransactItems: [{ ConditionCheck: check }] }).promise();
+  const json: { token: string } = held.toJSON();
+  console.log(json.token, JSON.stringify([held, await lock.inspect()]));
   await held[Symbol.asyncDispose]();
   await using disposed = await lock.acquire();
   console.log(disposed.name);
@@ -88,7 +95,7 @@ export function errors(error: unknown): string | undefined {
     const code: StoreErrorCode = error.code;
     return code === 'TABLE_EXISTS' ? code : String([error.output, error.holder?.owner]);
   }
-  if (error instanceof ArgumentError) return error.code;
+  if (error instanceof ArgumentError) return `${error.code} ${JSON.stringify(error.toJSON())}`;
   return error instanceof DynamoLockError ? error.code : undefined;
 }
 

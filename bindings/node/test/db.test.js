@@ -259,11 +259,27 @@ test('db with createTable and deleteTable only is supported', async () => {
   const db = { ...mock().db, createTable: (p, callback) => callback(results.shift() ?? ((params = p), null), {}), deleteTable: (p, callback) => callback(null, {}) };
   const client = library.createClient('Lock', { db });
   assert.strictEqual(await client.createLockTable(), 'SUCCESS');
-  assert.deepStrictEqual(params.ProvisionedThroughput, { ReadCapacityUnits: 1, WriteCapacityUnits: 1 });
-  assert.deepStrictEqual(params.KeySchema, [{ AttributeName: 'name', KeyType: 'HASH' }]);
+  // Exactly the parameters of npm dynamo-lock, because old versions of SDK v2 reject those that they do not know.
+  assert.deepStrictEqual(params, {
+    TableName: 'Lock',
+    AttributeDefinitions: [{ AttributeName: 'name', AttributeType: 'S' }],
+    KeySchema: [{ AttributeName: 'name', KeyType: 'HASH' }],
+    ProvisionedThroughput: { ReadCapacityUnits: 1, WriteCapacityUnits: 1 },
+  });
   await assert.rejects(client.createLockTable(), { code: 'TABLE_EXISTS' });
   await assert.rejects(client.createLockTable(), { name: 'StoreError' });
   assert.strictEqual(await client.deleteLockTable(), 'SUCCESS');
+});
+
+// SDK v2 before 2.1409 rejects the parameter, and SDK v3 before 3.363.0 drops the row.
+test('db of an SDK that is too old is reported with its fix', async () => {
+  const unknown = { code: 'UnexpectedParameter', message: "Unexpected key 'ReturnValuesOnConditionCheckFailure' found in params" };
+  const without = { name: 'ConditionalCheckFailedException', message: 'The conditional request failed', $metadata: { httpStatusCode: 400 } };
+  for (const error of [unknown, { ...unknown, code: 'MultipleValidationErrors' }, without]) {
+    const db = { ...mock().db, updateItem: (params, callback) => callback(Object.assign(new Error(error.message), error)) };
+    const lock = library.createClient('Lock', { db }).lock('a');
+    await assert.rejects(lock.tryAcquire(), { name: 'StoreError', code: 'REFUSED', message: /; upgrade the SDK that `db` belongs to/ });
+  }
 });
 
 test('DocumentClient and other values are rejected as db', needsPackages, () => {
@@ -285,6 +301,21 @@ test('DocumentClient and other values are rejected as db', needsPackages, () => 
   for (const db of ['db', 7, {}, { putItem() {} }]) {
     assert.throws(() => library.createClient('Lock', { db }), { code: 'INVALID_ARGUMENT', message: /DynamoDBClient/ });
   }
+});
+
+// Users of npm dynamodb-lock-client have a DocumentClient, and store the token through it.
+test('client below a DocumentClient of SDK v2 is supported', needsAll, async (t) => {
+  const { name } = await onTable(t);
+  const documents = new (packages('aws-sdk').DynamoDB.DocumentClient)({ service: v2() });
+  assert.throws(() => library.createClient(name, { db: documents }), { message: /DocumentClient.*give the client below it, `db\.service` in SDK v2/ });
+  const client = library.createClient(name, { db: documents.service });
+  await client.withLock('a', async (lock) => {
+    const fence = Number(lock.token);
+    assert.strictEqual(BigInt(fence), lock.token);
+    await documents.put({ TableName: name, Item: { name: 'resource', fence } }).promise();
+    const { Item } = await documents.get({ TableName: name, Key: { name: 'resource' } }).promise();
+    assert.strictEqual(Item.fence, fence);
+  });
 });
 
 for (const kind of ['AWS.DynamoDB of SDK v2', 'DynamoDBClient of SDK v3', 'DynamoDB of SDK v3']) {

@@ -33,6 +33,46 @@ test('error classes have their name, code and fields', () => {
   assert.ok(new ArgumentError('message') instanceof TypeError);
 });
 
+// JSON has no bigint, so `JSON.stringify` would throw in the code that handles an error.
+test('errors, locks and inspections convert to JSON', async () => {
+  const client = connect('memory:', { leaseMs: 1000 });
+  const lock = client.lock('a');
+  const parsed = (value) => JSON.parse(JSON.stringify(value));
+  const failure = (promise) => promise.then(() => assert.fail('no failure'), (error) => error);
+  const held = await lock.acquire({ data: 'x' });
+  const token = String(held.token);
+  assert.deepStrictEqual(parsed({ held }), { held: { name: 'a', token } });
+
+  const { name, message, code, holder, waitedMs, ...rest } = parsed(await failure(lock.acquire({ waitMs: 1 })));
+  assert.deepStrictEqual([name, code, holder.token, holder.data, typeof waitedMs, rest], ['LockHeldError', 'LOCK_HELD', token, 'x', 'number', {}]);
+  assert.match(message, /another client holds it/);
+  assert.strictEqual(new Date(holder.expiresAt).toISOString(), holder.expiresAt);
+  assert.strictEqual(parsed(await failure(lock.hold(1000))).holder.token, token);
+  const { state, mayEndMs, holder: inspected } = parsed(await lock.inspect());
+  assert.deepStrictEqual([state, typeof mayEndMs.latest, inspected.token], ['held', 'number', token]);
+  for await (const listed of client.list()) assert.deepStrictEqual([parsed(listed).name, parsed(listed).holder.token], ['a', token]);
+  assert.deepStrictEqual(Object.keys(await lock.inspect()), ['state', 'holder', 'mayEndMs'], 'the conversion is not a field');
+
+  await held.release();
+  const free = { state: 'free', token, data: 'x' };
+  assert.deepStrictEqual(parsed(await lock.inspect()), free);
+  for await (const listed of client.list()) assert.deepStrictEqual(parsed(listed), { name: 'a', ...free });
+  assert.deepStrictEqual(parsed(await failure(lock.revoke(held.token - 1n))).code, 'LEASE_ENDED');
+
+  const circular = {};
+  circular.itself = circular;
+  for (const output of [1n, circular]) {
+    const lost = await failure(client.withLock('a', (lock) => client.lock('a').revoke(lock.token).then(() => output)));
+    assert.strictEqual(lost.output, output);
+    const { message, ...fields } = parsed(lost);
+    assert.deepStrictEqual(fields, { name: 'LockLostError', code: 'LOCK_LOST', reason: 'revoked', token: String(lost.token) });
+  }
+  const failed = await failure(client.withLock('a', (lock) => client.lock('a').revoke(lock.token).then(() => assert.fail('work'))));
+  assert.strictEqual(parsed(failed).releaseError.code, 'LOCK_LOST');
+  const invalid = await failure(lock.hold('x'));
+  assert.deepStrictEqual(parsed(invalid), { name: 'ArgumentError', message: invalid.message, code: 'INVALID_ARGUMENT' });
+});
+
 test('missing table is reported with its fix', needsServer, async () => {
   const client = createClient(tableName(), { awsConfig });
   const fix = /there is no table .*createLockTable/;

@@ -3,7 +3,9 @@
 
 const test = require('node:test');
 const assert = require('node:assert');
-const { library, needsServer, needsAll, awsConfig, onTable, tableName, row, putRow, recorder, until, start } = require('./support');
+const { createRequire } = require('node:module');
+const { join } = require('node:path');
+const { library, needsServer, needsAll, awsConfig, onTable, tableName, row, putRow, recorder, until, start, v2 } = require('./support');
 
 test('client without table name is rejected', () => {
   for (const table of [undefined, '', null, 7, {}]) {
@@ -13,6 +15,85 @@ test('client without table name is rejected', () => {
 
 test('options that are not an object are ignored', () => {
   for (const options of [undefined, null, 'x', 7]) library.createClient('Lock', options);
+});
+
+test('awsConfig that is not set may be any falsy value', () => {
+  for (const awsConfig of [undefined, null, false, 0, '']) library.createClient('Lock', { awsConfig, db: awsConfig });
+});
+
+const mock = () => {
+  const getItem = (params, callback) => callback(null, {});
+  return { getItem, putItem: (params, callback) => callback(null, {}) };
+};
+
+test('client has db and lockTableName', () => {
+  const db = mock();
+  const client = library.createClient('Lock', { db });
+  assert.deepStrictEqual([client.db === db, client.lockTableName], [true, 'Lock']);
+  assert.throws(() => { client.db = {}; }, TypeError, 'it has no effect, so it is refused');
+  assert.deepStrictEqual(Object.keys(client), [], 'a logged client shows neither keys nor requests');
+  const own = library.createClient('Lock', { awsConfig });
+  assert.deepStrictEqual([own.db, own.lockTableName], [undefined, 'Lock']);
+  const other = library.connect('memory:');
+  assert.deepStrictEqual([other.db, other.lockTableName], [undefined, undefined]);
+});
+
+// npm dynamo-lock has no release, so its users delete the row.
+test('lock is released by deleting its row through db', needsAll, async (t) => {
+  const { name } = await onTable(t);
+  const client = library.createClient(name, { db: v2() });
+  assert.strictEqual(await client.getLock('a', 60_000), 'SUCCESS');
+  await client.db.deleteItem({ TableName: client.lockTableName, Key: { name: { S: 'a' } } }).promise();
+  assert.strictEqual(await client.getLock('a', 60_000), 'SUCCESS');
+});
+
+test('client works as a prototype and behind a proxy', async () => {
+  const client = library.createClient('Lock', { db: mock() });
+  const memory = library.connect('memory:');
+  const bySubclass = (target) => {
+    function Sub() {}
+    Sub.prototype = target;
+    return new Sub();
+  };
+  for (const wrap of [(target) => Object.create(target), (target) => new Proxy(target, {}), bySubclass]) {
+    assert.strictEqual(wrap(client).lockTableName, 'Lock');
+    assert.strictEqual(await wrap(client).getLock('a', 1), 'SUCCESS');
+    await assert.rejects(wrap(memory).createLockTable(), { code: 'NOT_DYNAMODB' });
+    assert.strictEqual(await wrap(memory).withLock('a', ({ name }) => name), 'a');
+    for await (const { state } of wrap(memory).list()) assert.strictEqual(state, 'free');
+    await wrap(memory).close();
+  }
+});
+
+test('files of npm dynamo-lock can be required', async () => {
+  const root = createRequire(join(__dirname, '..', 'here.js'));
+  const { name } = root('./package.json');
+  for (const path of ['/index', '/index.js']) assert.strictEqual(root(name + path), library);
+  for (const path of ['/util', '/util.js']) {
+    const { getRandomToken, getNMillisInFuture, isEmptyObject } = root(name + path);
+    assert.match(getRandomToken(), /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/);
+    assert.ok(Math.abs(getNMillisInFuture(5000) - Date.now() - 5000) < 1000);
+    assert.deepStrictEqual([isEmptyObject({}), isEmptyObject({ a: 1 })], [true, false]);
+  }
+  const logger = root(`${name}/logger`);
+  assert.strictEqual(root(`${name}/logger.js`), logger);
+  for (const method of ['debug', 'info', 'warn', 'error']) assert.strictEqual(logger[method]('not printed'), undefined);
+});
+
+// In npm dynamo-lock, users replace the methods of the logger to silence or collect its lines.
+test('replaced logger receives the errors behind ERROR', async () => {
+  const logger = require('../logger');
+  const { info, error } = logger;
+  const logged = [];
+  Object.assign(logger, { info: (value) => logged.push(['info', value.message]), error: (value) => logged.push(['error', value.message]) });
+  const failing = library.createClient('Lock', { db: { ...mock(), putItem: (params, callback) => callback({ code: 'ValidationException', message: 'my error' }) } });
+  const held = { guid: { S: 'g' }, expiresOn: { N: '99999999999999' } };
+  const refused = library.createClient('Lock', { db: { ...mock(), getItem: (params, callback) => callback(null, { Item: held }) } });
+  assert.strictEqual(await new Promise((resolve) => failing.getLock('a', 1, resolve)), 'ERROR');
+  assert.match(await new Promise((resolve) => refused.getLock('a', 1, resolve)), /^Lock expires on /);
+  Object.assign(logger, { info, error });
+  assert.deepStrictEqual(logged.map(([level]) => level), ['error', 'info']);
+  assert.match(logged[0][1], /my error/);
 });
 
 test('table is created and deleted once', needsServer, async () => {

@@ -58,10 +58,16 @@ function layOut() {
   return folder;
 }
 
+// SDK v3 before 3.363.0 does not return the row of a failed condition.
+test('oldest supported SDK is required as a peer', () => {
+  assert.deepStrictEqual(manifest.peerDependencies, { '@aws-sdk/client-dynamodb': '^3.363.0' });
+  assert.ok(readFileSync(join(root, 'README.md'), 'utf8').includes('`@aws-sdk/client-dynamodb` 3.363.0'));
+});
+
 test('packed files are complete and minimal', () => {
   const folder = layOut();
   const files = (from) => JSON.parse(npm(folder, 'pack', '--dry-run', '--json', join(folder, from)))[0].files.map(({ path }) => path).sort();
-  const needed = ['README.md', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'package.json'];
+  const needed = ['README.md', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'logger.js', 'package.json', 'util.js'];
   const lib = readdirSync(join(root, 'lib')).map((file) => `lib/${file}`);
   assert.deepStrictEqual(files('package'), [...needed, ...lib, ...LICENCES].sort());
   for (const one of readdirSync(join(root, 'npm'))) {

@@ -131,6 +131,20 @@ test('process does not exit while acquire is pending', async () => {
   assert.ok(BigInt(output.split('\n')[1]) > held.token);
 });
 
+// Nothing but `withLock` itself keeps these processes alive.
+test('process does not exit while the work of withLock runs', async () => {
+  const script = `
+    const client = library.connect('memory:');
+    const lost = ({ signal }) => new Promise((resolve) => signal.addEventListener('abort', resolve));
+    client.withLock('a', { maxHoldMs: 1000 }, async (lock) => {
+      await lost(lock);
+      console.log('work has ended');
+    }).catch(({ reason }) => console.log(reason));
+    client.withLock('b', { maxHoldMs: 1000 }, (lock) => lost(lock).then(() => Promise.reject('failed'))).catch(console.log);`;
+  const { code, output, errorOutput } = await start(script).ended;
+  assert.deepStrictEqual([code, output.split('\n').sort(), errorOutput], [0, ['', 'failed', 'maxHold', 'work has ended'], '']);
+});
+
 test('thread that failed to start is started by a later call', { skip: process.platform === 'win32' && 'ulimit' }, () => {
   const script = `
     const library = require(${INDEX});

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock::simulation::{Clock, ClockReading, SystemClock};
+use dynamo_lock::clock::{Clock, ClockReading, SystemClock};
 
 /// Reads all clocks. It is async-signal-safe, because it only makes system calls and does not allocate.
 pub fn now() -> ClockReading {

@@ -3,8 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
-use crate::failure::{Failure, FailureKind};
-use crate::ui::output;
+use crate::{failure::Failure, failure::FailureKind, ui::output};
 
 /// Exit code if the lock was not acquired, unless `-E` sets another one.
 pub const NOT_ACQUIRED: u8 = 75;

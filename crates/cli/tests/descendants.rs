@@ -7,7 +7,6 @@
 
 mod support;
 
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -15,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use dynamo_lock::{Client, store::StoreUrl};
 use support::proxy::{Fault, Proxy};
+use support::terminal::Terminal;
 use support::watcher::{MARK, SCAN_INTERVAL, Watcher};
-use support::{Fixture, parent, server_url, state, terminal::Terminal, try_send, wait_until};
+use support::{Fixture, PROGRAM, Running, parent, server_table_url, server_url, state, try_send, wait_until};
 
 /// Lease of the runs.
 const LEASE: Duration = Duration::from_secs(2);
@@ -48,9 +48,8 @@ enum Disturbance {
     /// The wrapper receives this signal.
     Send(&'static str),
     /// The wrapper is stopped, and continued after this part of a lease.
-    StopAndContinue {
-        after: f64,
-    },
+    StopAndContinue { after: f64 },
+    /// The supervisor is killed.
     KillSupervisor,
     /// The store has this fault.
     Store(Fault),
@@ -91,50 +90,39 @@ static CASES: AtomicUsize = AtomicUsize::new(0);
 
 /// A process whose descendants have a mark in their environment. All are killed when this value is dropped.
 struct MarkedProcess {
-    child: Child,
+    running: Running,
     mark: String,
     _terminal: Option<Terminal>,
 }
 
 impl MarkedProcess {
     /// Starts the process and waits until its command is ready.
-    fn start(fixture: &Fixture, mut command: Command, with_terminal: bool) -> Self {
+    fn start(fixture: &Fixture, program: &str, arguments: &[&str], with_terminal: bool) -> Self {
         let mark = format!("{}-{}", std::process::id(), CASES.fetch_add(1, Ordering::Relaxed));
-        command.env(MARK, &mark).stdout(Stdio::null()).stderr(Stdio::null());
         let terminal = with_terminal.then(Terminal::new);
-        if let Some(terminal) = &terminal {
-            // A new session, with this as its controlling terminal.
-            let mut inside = Command::new("setsid");
-            inside.arg("-c").arg(command.get_program()).args(command.get_args());
-            inside.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-            inside
-                .current_dir(fixture.path(""))
-                .stdin(terminal.stdio())
-                .stdout(terminal.stdio())
-                .stderr(terminal.stdio());
-            command = inside;
-        }
-        let child = command.spawn().expect("it starts");
-        wait_until("the command is ready", || fixture.path("ready").exists());
-        Self { child, mark, _terminal: terminal }
+        let mut command = match &terminal {
+            Some(terminal) => fixture.command_on(terminal, program, arguments),
+            None => fixture.command_of(program, arguments),
+        };
+        command.env(MARK, &mark);
+        Self { running: fixture.start_command(command), mark, _terminal: terminal }
     }
 
     fn pid(&self) -> i32 {
-        self.child.id() as i32
+        self.running.pid()
     }
 
-    fn running(&self) -> Vec<i32> {
+    fn descendants(&self) -> Vec<i32> {
         Watcher::shared().running(&self.mark)
     }
 }
 
 impl Drop for MarkedProcess {
     fn drop(&mut self) {
-        let _already_ended = self.child.kill();
-        let _already_ended = self.child.wait();
+        self.running.kill();
         // The supervisor ends its descendants itself. Those of `flock` are killed here.
         wait_until("all marked processes have ended", || {
-            let running = self.running();
+            let running = self.descendants();
             running.iter().for_each(|pid| _ = try_send("KILL", pid));
             running.is_empty()
         });
@@ -162,16 +150,14 @@ fn observe(marked: &MarkedProcess, mut acquired_by_other: impl FnMut() -> bool) 
         if !acquired && acquired_by_other() {
             (acquired, end) = (true, Instant::now() + 2 * LEASE);
         }
-        let running = marked.running();
+        let running = marked.descendants();
         match (acquired, running.is_empty()) {
             (true, false) => return Err(format!("{running:?} are running, although another client holds the lock")),
             (true, true) if Instant::now() >= end => return Ok(Outcome::Acquired),
             (false, false) if Instant::now() >= end => return Ok(Outcome::Kept),
             // No marked process is running, so another client must acquire the lock soon.
             (false, true) if ended_since.get_or_insert_with(Instant::now).elapsed() > 30 * LEASE => {
-                return Err(
-                    "no client acquires the lock, although no process is running for which it is kept".to_owned()
-                );
+                return Err("no client acquires the lock, although no process keeps it".to_owned());
             }
             _ => {}
         }
@@ -225,27 +211,19 @@ impl Drop for Contender {
 
 /// Runs one case.
 fn run_case(case: &Case) -> Result<Outcome, String> {
-    let store = case.server.as_ref().map(|server| {
+    let mut fixture = Fixture::new();
+    let mut direct = fixture.store().to_owned();
+    let proxy = case.server.as_deref().map(|server| {
         let proxy = Proxy::to(server);
-        let fixture = Fixture::new();
         let table = fixture.path("").file_name().expect("a name").to_string_lossy().replace('.', "t");
-        let url = |server: &str| format!("dynamodb://{table}?region=us-east-1&endpoint={server}&service_clock=on");
-        (Fixture::with_store(&url(&proxy.url())), proxy, url(server))
-    });
-    let (fixture, proxy, direct) = match store {
-        Some((fixture, proxy, direct)) => (fixture, Some(proxy), direct),
-        None => {
-            let fixture = Fixture::new();
-            let store = fixture.store().to_owned();
-            (fixture, None, store)
-        }
-    };
-    if proxy.is_some() {
+        direct = server_table_url(&table, server);
+        fixture = Fixture::with_store(&server_table_url(&table, &proxy.url()));
         fixture.run(&["table", "create"]).exits_with(0);
-    }
+        proxy
+    });
     let lease = LEASE.as_secs().to_string();
     let arguments = ["run", "--lease", &lease, "--grace", "1", "a", "-c", case.command.1];
-    let marked = MarkedProcess::start(&fixture, fixture.command(&arguments), case.terminal);
+    let marked = MarkedProcess::start(&fixture, PROGRAM, &arguments, case.terminal);
     let wrapper = marked.pid();
     match case.disturbance {
         Disturbance::Send(signal) => _ = try_send(signal, wrapper),
@@ -270,16 +248,14 @@ fn run_case(case: &Case) -> Result<Outcome, String> {
 fn run_cases(cases: Vec<Case>) {
     let all = cases.len();
     let next = Mutex::new(cases.into_iter());
-    let (acquired, kept) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let failed = Mutex::new(Vec::new());
+    let (outcomes, failed) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
                     let Some(case) = next.lock().unwrap().next() else { return };
                     match run_case(&case) {
-                        Ok(Outcome::Acquired) => _ = acquired.fetch_add(1, Ordering::Relaxed),
-                        Ok(Outcome::Kept) => _ = kept.fetch_add(1, Ordering::Relaxed),
+                        Ok(outcome) => outcomes.lock().unwrap().push(outcome),
                         Err(error) => failed.lock().unwrap().push(format!("{case:?}: {error}")),
                     }
                 }
@@ -288,19 +264,19 @@ fn run_cases(cases: Vec<Case>) {
     });
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {all}: {failed:#?}", failed.len());
-    let (acquired, kept) = (acquired.into_inner(), kept.into_inner());
-    println!(
-        "{all} cases: another client acquired the lock in {acquired}, it was kept for running processes in {kept}"
-    );
+    let acquired = outcomes.into_inner().unwrap().into_iter().filter(|outcome| *outcome == Outcome::Acquired).count();
+    let kept = all - acquired;
+    println!("{all} cases: another client acquired the lock in {acquired}, it was kept for processes in {kept}");
     assert!(acquired >= all / 2, "{acquired} of {all}");
 }
 
-fn cases(server: Option<String>) -> Vec<Case> {
+/// Returns the cases with these disturbances, each command, and with or without a terminal.
+fn cases(disturbances: &[Disturbance], terminals: &[bool], server: Option<&str>) -> Vec<Case> {
     let mut cases = Vec::new();
-    for disturbance in DISTURBANCES {
+    for &disturbance in disturbances {
         for command in COMMANDS {
-            for terminal in [false, true] {
-                cases.push(Case { disturbance, command, terminal, server: server.clone() });
+            for &terminal in terminals {
+                cases.push(Case { disturbance, command, terminal, server: server.map(str::to_owned) });
             }
         }
     }
@@ -309,26 +285,20 @@ fn cases(server: Option<String>) -> Vec<Case> {
 
 #[test]
 fn no_descendant_outlives_lock_on_embedded_store() {
-    run_cases(cases(None));
+    run_cases(cases(&DISTURBANCES, &[false, true], None));
 }
 
 #[test]
 fn no_descendant_outlives_lock_on_server() {
     let Some(server) = server_url("no_descendant_outlives_lock_on_server") else { return };
-    run_cases(cases(Some(server)));
+    run_cases(cases(&DISTURBANCES, &[false, true], Some(&server)));
 }
 
 #[test]
 fn no_descendant_outlives_lock_while_store_fails() {
     let Some(server) = server_url("no_descendant_outlives_lock_while_store_fails") else { return };
-    let mut cases = Vec::new();
-    for fault in [Fault::Hang, Fault::Refuse, Fault::Throttle] {
-        for command in COMMANDS {
-            let disturbance = Disturbance::Store(fault);
-            cases.push(Case { disturbance, command, terminal: false, server: Some(server.clone()) });
-        }
-    }
-    run_cases(cases);
+    let faults = [Fault::Hang, Fault::Refuse, Fault::Throttle].map(Disturbance::Store);
+    run_cases(cases(&faults, &[false], Some(&server)));
 }
 
 /// A killed `flock -o` leaves its command running without the lock. The test detects that.
@@ -337,13 +307,10 @@ fn control_descendant_that_outlives_flock_is_detected() {
     let fixture = Fixture::new();
     for (_, command) in COMMANDS {
         let _first = std::fs::remove_file(fixture.path("ready"));
-        let marked =
-            MarkedProcess::start(&fixture, fixture.command_of("flock", &["-o", "file", "sh", "-c", command]), false);
+        let marked = MarkedProcess::start(&fixture, "flock", &["-o", "file", "sh", "-c", command], false);
         try_send("KILL", marked.pid());
         wait_until("`flock` is killed", || state(marked.pid()).is_none());
-        let is_free = || {
-            Command::new("flock").arg("-n").arg(fixture.path("file")).arg("true").status().is_ok_and(|s| s.success())
-        };
+        let is_free = || fixture.command_of("flock", &["-n", "file", "true"]).status().is_ok_and(|s| s.success());
         let outcome = observe(&marked, is_free);
         assert!(outcome.as_ref().is_err_and(|error| error.contains("are running, although")), "{outcome:?}");
     }

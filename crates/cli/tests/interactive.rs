@@ -6,35 +6,30 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::process::{Child, Command};
 use std::{os::fd::AsRawFd as _, os::unix::net::UnixStream, time::Duration};
 
-use dynamo_lock::simulation::{Clock as _, ClockReading, SystemClock};
+use dynamo_lock::clock::{Clock as _, ClockReading, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use support::{Fixture, PROGRAM, Running, is_stopped, send, state, terminal::Terminal, wait_until};
+use support::{Fixture, HOLD, PROGRAM, Running, is_stopped, send, state, terminal::Terminal, wait_until};
 
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
 
 /// An interactive bash with job control, in a session of its own.
-struct Shell<'a> {
-    fixture: &'a Fixture,
+struct Shell {
+    fixture: Fixture,
     terminal: Terminal,
-    bash: Child,
+    _bash: Running,
     /// End of the output that was already expected, in bytes.
     read_to: usize,
 }
 
-impl<'a> Shell<'a> {
-    fn new(fixture: &'a Fixture) -> Self {
-        let terminal = Terminal::new();
-        let inner = fixture.command_of("bash", &[]);
-        let mut command = Command::new("setsid");
-        command.args(["-c", "bash", "--norc", "--noprofile", "--noediting", "-i"]).current_dir(fixture.path(""));
-        command.envs(inner.get_envs().filter_map(|(key, value)| Some((key, value?))));
-        command.env("PS1", "<prompt>").env("TERM", "xterm").env("PROGRAM", PROGRAM);
-        let bash = command.stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio()).spawn();
-        let mut shell = Self { fixture, terminal, bash: bash.expect("bash is there"), read_to: 0 };
+impl Shell {
+    fn new() -> Self {
+        let (fixture, terminal) = (Fixture::new(), Terminal::new());
+        let mut bash = fixture.command_on(&terminal, "bash", &["--norc", "--noprofile", "--noediting", "-i"]);
+        bash.env("PS1", "<prompt>");
+        let mut shell = Self { fixture, terminal, _bash: Running::spawn(bash), read_to: 0 };
         shell.expect("<prompt>");
         shell
     }
@@ -79,7 +74,7 @@ impl<'a> Shell<'a> {
 
     /// Waits until the command has written its PID, and returns it.
     fn child(&self) -> i32 {
-        wait_for_pid(self.fixture, "ready")
+        wait_for_pid(&self.fixture, "ready")
     }
 
     /// Stops the job with Ctrl-Z.
@@ -95,13 +90,6 @@ impl<'a> Shell<'a> {
     }
 }
 
-impl Drop for Shell<'_> {
-    fn drop(&mut self) {
-        let _already_ended = self.bash.kill();
-        let _already_ended = self.bash.wait();
-    }
-}
-
 /// Waits until a script has written its PID to this file, and returns it.
 fn wait_for_pid(fixture: &Fixture, file: &str) -> i32 {
     wait_until("a PID is written", || fixture.read(file).ends_with('\n'));
@@ -113,10 +101,8 @@ const WRITE_PID: &str = "echo $$ > tmp; mv tmp ready;";
 
 #[test]
 fn ctrl_c_ends_wait() {
-    let fixture = Fixture::new();
-    let holder = Running::spawn(fixture.command(&["run", "a", "sleep", "1000"]));
-    wait_until("the lock is held", || fixture.run(&["show", "a"]).stdout.contains("held"));
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
+    let _holder = shell.fixture.start(HOLD);
     let before = shell.settings();
     shell.type_text("\"$PROGRAM\" run a touch ran; echo code=$?.\n");
     shell.expect("waiting for lock");
@@ -124,14 +110,12 @@ fn ctrl_c_ends_wait() {
     shell.expect("code=130.");
     shell.expect("<prompt>");
     assert_eq!(shell.settings(), before);
-    assert!(!fixture.path("ran").exists());
-    drop(holder);
+    assert!(!shell.fixture.path("ran").exists());
 }
 
 #[test]
 fn ctrl_c_reaches_command_once() {
-    let fixture = Fixture::new();
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
     shell.run("a sleep 1000", 130, |shell| {
         wait_until("the command is running", || shell.fixture.run(&["show", "a"]).stdout.contains("held"));
         shell.type_text(CTRL_C);
@@ -143,13 +127,12 @@ fn ctrl_c_reaches_command_once() {
         shell.child();
         shell.type_text(CTRL_C);
     });
-    assert_eq!(fixture.read("got"), "INT\n");
+    assert_eq!(shell.fixture.read("got"), "INT\n");
 }
 
 #[test]
 fn ctrl_c_reaches_descendant_in_other_session() {
-    let fixture = Fixture::new();
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
     // With `&` the process would ignore SIGINT. The shell must not wait for another process either, because it leaves
     // SIGINT to that.
     let left = "a -c 'setsid -f sleep 1000; echo $$ > ready; exec sleep 1000'";
@@ -162,8 +145,7 @@ fn ctrl_c_reaches_descendant_in_other_session() {
 /// Track record: Ctrl-Z within a millisecond after `fg` left the command running beside a stopped wrapper.
 #[test]
 fn ctrl_z_stops_job_and_fg_continues_it() {
-    let fixture = Fixture::new();
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
     let script = format!("a -c '{WRITE_PID} until [ -e go ]; do sleep 0.05; done; exit 7'");
     shell.run(&script, 7, |shell| {
         let child = shell.child();
@@ -181,8 +163,7 @@ fn ctrl_z_stops_job_and_fg_continues_it() {
 /// itself had requested.
 #[test]
 fn job_stopped_past_lease_is_ended_and_reported() {
-    let fixture = Fixture::new();
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
     shell.run(&format!("--lease 2 a -c '{WRITE_PID} exec sleep 1000'"), 76, |shell| {
         let child = shell.child();
         shell.stop_job();
@@ -195,8 +176,7 @@ fn job_stopped_past_lease_is_ended_and_reported() {
 
 #[test]
 fn command_that_stops_itself_returns_terminal() {
-    let fixture = Fixture::new();
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
     shell.run("a -c 'kill -s TSTP $$; exit 3'", 3, |shell| {
         shell.expect("Stopped");
         shell.expect("<prompt>");
@@ -206,8 +186,7 @@ fn command_that_stops_itself_returns_terminal() {
 
 #[test]
 fn command_reads_terminal() {
-    let fixture = Fixture::new();
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
     shell.run(&format!("a -c '{WRITE_PID} read line; echo got=$line.'"), 0, |shell| {
         shell.child();
         shell.type_text("hello\n");
@@ -217,12 +196,11 @@ fn command_reads_terminal() {
 
 #[test]
 fn full_screen_command_works() {
-    let fixture = Fixture::new();
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
     let program = "import curses, os\n\
         def main(screen):\n    screen.addstr(2, 2, 'FULL SCREEN'); screen.refresh()\n    screen.getkey()\n\
         curses.wrapper(main)\n";
-    std::fs::write(fixture.path("full.py"), program).expect("a file");
+    std::fs::write(shell.fixture.path("full.py"), program).expect("a file");
     shell.run("a python3 full.py", 0, |shell| {
         shell.expect("FULL SCREEN");
         shell.type_text("q");
@@ -231,8 +209,7 @@ fn full_screen_command_works() {
 
 #[test]
 fn terminal_settings_are_restored_after_killed_command() {
-    let fixture = Fixture::new();
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
     shell.run(&format!("--max-hold 3 a -c 'stty raw -echo; {WRITE_PID} exec sleep 1000'"), 76, |shell| {
         shell.child();
     });
@@ -248,8 +225,7 @@ fn terminal_settings_are_restored_after_killed_command() {
 
 #[test]
 fn background_reader_stops_and_continues_in_foreground() {
-    let fixture = Fixture::new();
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
     shell.type_text(&format!("\"$PROGRAM\" run a -c '{WRITE_PID} read line; echo got=$line.' &\n"));
     shell.expect("<prompt>");
     let child = shell.child();
@@ -268,11 +244,10 @@ const WORKER_AND_READER: &str = "setsid sh -c \"echo \\$\\$ > tmp; mv tmp ready;
 /// Track record: when a job read the terminal after `bg`, descendants in another session stayed stopped for ever.
 #[test]
 fn descendant_in_other_session_continues_after_second_stop() {
-    let fixture = Fixture::new();
-    let mut shell = Shell::new(&fixture);
+    let mut shell = Shell::new();
     shell.run(&format!("a -c '{WORKER_AND_READER}; kill $!'"), 0, |shell| {
         let worker = shell.child();
-        let reader = wait_for_pid(shell.fixture, "reader");
+        let reader = wait_for_pid(&shell.fixture, "reader");
         for _ in 0..10 {
             shell.stop_job();
             // If `cat` were still running, it would read the text that is typed next.
@@ -301,10 +276,10 @@ fn descendant_in_other_session_continues_after_second_stop() {
 /// of the wrapper, to send its requests at the worst moments.
 #[test]
 fn continue_signal_reaches_processes_that_run_stopped() {
-    let fixture = Fixture::new();
     let (mut wrapper, supervisor) = UnixStream::pair().expect("a channel");
     fcntl(&supervisor, FcntlArg::F_SETFD(FdFlag::empty())).expect("access to it");
-    let shell = Shell::new(&fixture);
+    let shell = Shell::new();
+    let fixture = &shell.fixture;
     let (channel, second) = (supervisor.as_raw_fd(), 1_000_000_000);
     let begun = "until [ -e begun ]; do sleep 0.05; done";
     let script = format!("{begun}; {WORKER_AND_READER}; touch over; exec sleep 1000");
@@ -320,7 +295,7 @@ fn continue_signal_reaches_processes_that_run_stopped() {
         send("STOP", worker);
         wait_until("the process is stopped", || is_stopped(worker));
     };
-    let reader = wait_for_pid(&fixture, "reader");
+    let reader = wait_for_pid(fixture, "reader");
     wait_until("the job is stopped for reading", || is_stopped(reader));
     stop();
     writeln!(wrapper, "continue").expect("the supervisor is running");
@@ -342,10 +317,8 @@ fn ctrl_z_without_shell_stops_no_process() {
     let fixture = Fixture::new();
     let terminal = Terminal::new();
     let script = format!("{WRITE_PID} until [ -e go ]; do sleep 0.05; done; exit 7");
-    let mut command = fixture.command_of("setsid", &["-c", PROGRAM, "run", "--lease", "2", "a", "-c", &script]);
-    command.stdin(terminal.stdio()).stdout(terminal.stdio()).stderr(terminal.stdio());
-    let running = Running::spawn(command);
-    wait_until("the command is ready", || fixture.path("ready").exists());
+    let command = fixture.command_on(&terminal, PROGRAM, &["run", "--lease", "2", "a", "-c", &script]);
+    let running = fixture.start_command(command);
     terminal.type_text(CTRL_Z);
     // Longer than the lease, which a stopped wrapper would not renew.
     fixture.run(&["run", "-w", "3", "a", "true"]).exits_with(75);

@@ -4,25 +4,26 @@
 
 mod support;
 
-use std::os::unix::process::CommandExt as _;
-
-use dynamo_lock::{Client, FencingToken, Inspection, Sqlite};
 use support::{Finished, Fixture, Running, STUBBORN, is_stopped, parent, send, state, wait_until};
 
-/// Like [`Fixture::start_stubborn`], in a process group of its own like a job of a shell. Only such a run handles
-/// SIGTSTP.
-fn start_stubborn_job(fixture: &Fixture, flags: &[&str]) -> Running {
-    let mut command = fixture.command(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
-    command.process_group(0);
-    let running = Running::spawn(command);
-    wait_until("the command is ready", || fixture.path("ready").exists());
-    running
+/// Starts a run of [`STUBBORN`] as a job, and stops it. Returns it and the PID of its command.
+fn start_and_stop_job(fixture: &Fixture, flags: &[&str]) -> (Running, i32) {
+    let running = fixture.start_job(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
+    wait_until("the run is stopped", || {
+        running.signal("TSTP");
+        state(running.pid()) == Some('T')
+    });
+    (running, fixture.pid("ready"))
+}
+
+/// Returns a script that succeeds only if the process has ended.
+fn has_ended(pid: i32) -> String {
+    format!("[ ! -e /proc/{pid} ] || grep -q '^State:.Z' /proc/{pid}/status")
 }
 
 /// Asserts that the run ended the command because the lock was lost.
 fn assert_ended_by_loss(finished: Finished, child: i32) {
-    let finished = finished.exits_with(76);
-    assert!(finished.stderr.contains("the command was ended"), "{finished:?}");
+    finished.exits_with(76).prints("the command was ended");
     assert_eq!(state(child), None);
 }
 
@@ -45,9 +46,7 @@ fn obedient_child_ends_by_term_alone() {
     let script = "trap 'echo TERM >> signals; exit 0' TERM; echo $$ > tmp; mv tmp ready; while :; do sleep 0.05; done";
     let running = fixture.start(&["run", "--max-hold", "6", "a", "-c", script]);
     let child = fixture.pid("ready");
-    let finished = running.wait();
-    assert!(finished.stderr.contains("--max-hold"), "{finished:?}");
-    assert_ended_by_loss(finished, child);
+    assert_ended_by_loss(running.wait().prints("--max-hold"), child);
     assert_eq!(fixture.read("signals"), "TERM\n");
 }
 
@@ -65,27 +64,10 @@ fn max_hold_kills_child_that_ignores_term() {
 fn revoked_run_ends_child_before_next_acquisition() {
     let fixture = Fixture::new();
     let (running, child) = fixture.start_stubborn(&["--lease", "4"]);
-    revoke(&fixture);
-    fixture
-        .run(&["run", "a", "-c", &format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status")])
-        .exits_with(0);
-    let finished = running.wait();
-    assert!(finished.stderr.contains("revoked"), "{finished:?}");
-    assert_ended_by_loss(finished, child);
+    fixture.revoke();
+    fixture.run(&["run", "a", "-c", &has_ended(child)]).exits_with(0);
+    assert_ended_by_loss(running.wait().prints("revoked"), child);
     assert_eq!(fixture.read("signals"), "TERM\n");
-}
-
-/// Revokes the lease that holds lock `a`.
-fn revoke(fixture: &Fixture) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let store = Sqlite::open(fixture.path("locks.db")).expect("the database");
-        let client = Client::builder(store).build().expect("valid");
-        let lock = client.lock("a").expect("valid");
-        let Ok(Inspection::Held { holder, .. }) = lock.inspect().await else { panic!("not held") };
-        let token: FencingToken = holder.token.expect("a token");
-        lock.revoke(token).await.expect("it is held");
-    });
 }
 
 #[test]
@@ -101,12 +83,7 @@ fn killed_wrapper_ends_child() {
 #[test]
 fn stopped_wrapper_and_child_continue_together() {
     let fixture = Fixture::new();
-    let running = start_stubborn_job(&fixture, &[]);
-    let child = fixture.pid("ready");
-    wait_until("the run is stopped", || {
-        running.signal("TSTP");
-        state(running.pid()) == Some('T')
-    });
+    let (running, child) = start_and_stop_job(&fixture, &[]);
     wait_until("the command is stopped", || is_stopped(child));
     running.signal("CONT");
     wait_until("both continue", || state(running.pid()) != Some('T') && !is_stopped(child));
@@ -119,15 +96,9 @@ fn stopped_wrapper_and_child_continue_together() {
 #[test]
 fn child_stopped_past_lease_does_not_continue() {
     let fixture = Fixture::new();
-    let running = start_stubborn_job(&fixture, &["--lease", "2"]);
-    let child = fixture.pid("ready");
-    wait_until("the run is stopped", || {
-        running.signal("TSTP");
-        state(running.pid()) == Some('T')
-    });
+    let (running, child) = start_and_stop_job(&fixture, &["--lease", "2"]);
     // The supervisor has ended the command before the lock is acquired again.
-    let has_ended = format!("[ ! -e /proc/{child} ] || grep -q '^State:.Z' /proc/{child}/status");
-    fixture.run(&["run", "-w", "60", "a", "-c", &has_ended]).exits_with(0);
+    fixture.run(&["run", "-w", "60", "a", "-c", &has_ended(child)]).exits_with(0);
     assert_eq!(state(running.pid()), Some('T'));
     running.signal("CONT");
     assert_ended_by_loss(running.wait(), child);
@@ -179,8 +150,7 @@ fn descendant_outliving_supervisor_keeps_lock() {
     for pid in [supervisor, running.pid()] {
         send("KILL", pid);
     }
-    let refused = fixture.run(&["run", "-w", "3", "a", "true"]).exits_with(75);
-    assert!(refused.stderr.contains("is held by"), "{refused:?}");
+    fixture.run(&["run", "-w", "3", "a", "true"]).exits_with(75).prints("is held by");
     assert!(state(descendant).is_some(), "the descendant, for which the lock is kept, has ended");
     send("KILL", descendant);
     fixture.run(&["run", "-w", "60", "--lease", "1", "a", "true"]).exits_with(0);

@@ -1,41 +1,54 @@
 //! Acquisition of a lock for a guard.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use dynamo_lock_protocol::{Acquire, AcquireEnd, Machine, Request};
+use dynamo_lock_protocol::{Acquire, AcquireEnd, DATA_MAX, LEASE_MIN, Machine, Request, WaitMode};
 
 use crate::{
-    AcquireError, Event, Guard, LockName, RowError, StoreError, StoreErrorKind, TryAcquire, core::Core, run::Run,
+    AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, StoreError, StoreErrorKind, TryAcquire,
+    run::Run,
 };
 
-impl Core {
-    /// Acquires a lock, or returns its holder if the request does not wait. With a `limit` it waits at most that long.
+impl LockOptions {
+    /// Checks the options and acquires the lock. Returns the holder if the mode is not to wait. With a `limit` it waits
+    /// at most that long.
     ///
     /// If it is dropped, the background waits for the write in flight and gives back what it may have acquired.
-    pub(crate) async fn acquire(
-        self: &Arc<Self>,
-        request: Request,
-        limit: Option<Duration>,
-    ) -> Result<TryAcquire, AcquireError> {
+    pub(crate) async fn start(self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<TryAcquire, AcquireError> {
+        let (core, mut request) = (self.core, Request { wait_mode, ..self.request });
+        if let Some(lease) = self.lease {
+            request.timing = request.timing.with_lease(lease)?;
+        }
+        if let Some(max_hold) = request.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
+            return Err(ConfigError::MaxHold { max_hold }.into());
+        }
+        if let Some(bytes) = request.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
+            return Err(ConfigError::Data { bytes }.into());
+        }
         let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
-        let machine = Acquire::new(request, self.watches.get(&name));
-        let mut run = Run::new(self, &name, machine, timeout);
-        let began = self.clock.now();
+        let machine = Acquire::new(request, core.watches.get(&name));
+        let mut run = Run::new(&core, &name, machine, timeout);
+        let began = core.clock.now();
         match run.complete_within(limit).await? {
             Some(AcquireEnd::Acquired(held)) => {
-                self.watches.remove(&name);
-                let waited = self.clock.now().holder_elapsed_since(began);
-                self.observer.event(Event::Acquired { name: &name, token: held.token(), waited });
-                Ok(TryAcquire::Acquired(Guard::new(self.clone(), *held)))
+                core.watches.remove(&name);
+                let waited = core.clock.now().holder_elapsed_since(began);
+                core.observer.event(Event::Acquired { name: &name, token: held.token(), waited });
+                Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
             }
             Some(AcquireEnd::Contended(holder)) => Ok(TryAcquire::Held(holder)),
             Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),
-            Some(AcquireEnd::Unanswered) => Err(run.last_error.take().unwrap_or_else(unanswered).into()),
+            // Only a hold is lost before it is reported.
+            Some(AcquireEnd::Unanswered | AcquireEnd::Lost { .. }) => {
+                Err(run.last_error.take().unwrap_or_else(unanswered).into())
+            }
             None => {
                 let holder = run.machine.watch().map(|watch| watch.holder().clone());
                 let waited = run.waited(began);
+                // If no row was read, the lock may be free, and the store is the reason.
+                let unread = run.last_error.take().filter(|_| !run.has_row);
                 run.give_back().await;
-                Err(AcquireError::TimedOut { holder, waited })
+                Err(unread.map_or(AcquireError::TimedOut { holder, waited }, AcquireError::Store))
             }
         }
     }

@@ -8,7 +8,8 @@ use dynamo_lock_protocol::{OWNER_MAX, ServiceClock, Timing};
 use futures_core::Stream;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{Clock, Random, SystemClock, SystemRandom};
+use crate::clock::{Clock, SystemClock, timeout};
+use crate::random::{Random, SystemRandom};
 use crate::store::{Answer, BoxFuture, IntoStore, Page};
 use crate::{
     ConfigError, Inspection, Lock, LockName, NameError, Observer, RowError, Store, StoreError, core::Core,
@@ -20,11 +21,10 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 /// Factory of [`Lock`]s on one store.
 ///
 /// Create one client per process and clone it: clones are cheap and share their state. A client remembers the locks
-/// that it has seen held, so that several short attempts to acquire a lock add up to one long observation of its
-/// holder.
+/// that it has seen held, so that several short acquisitions add up to one long observation of the holder.
 ///
-/// Creating a client and its locks needs no runtime. Acquiring, releasing and reading need a tokio runtime with time
-/// enabled, and panic without one.
+/// Creating a client and its locks needs no runtime. Acquiring, releasing, revoking and reading need a tokio runtime
+/// with time enabled, and panic without one.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) core: Arc<Core>,
@@ -70,7 +70,9 @@ impl Client {
 
     /// Lists all rows of the store, held or not, in no particular order. Sends no request until the list is read.
     ///
-    /// Pages are fetched as needed, with eventually consistent reads. On DynamoDB this scans the whole table.
+    /// Pages are fetched as needed, with eventually consistent reads, so a row may be older than its page. A lock that
+    /// is listed as [`Inspection::Expired`] may have been renewed or acquired in the meantime; [`Lock::inspect`] reads
+    /// its current state. On DynamoDB a listing scans the whole table.
     ///
     /// ```
     /// use dynamo_lock::{Client, Inspection, Memory};
@@ -107,11 +109,7 @@ impl Client {
     pub async fn close(&self) {
         // The tracker stays closed, because other calls of `close` may still be waiting. It accepts new tasks anyway.
         self.core.tasks.close();
-        tokio::select! {
-            biased;
-            () = self.core.tasks.wait() => {}
-            () = self.core.clock.sleep(self.core.timing.lease()) => {}
-        }
+        let _ended = timeout(&*self.core.clock, self.core.timing.lease(), self.core.tasks.wait()).await;
     }
 }
 
@@ -191,9 +189,9 @@ impl ClientBuilder {
     /// Sets whether the `Date` headers of the store's answers may prove that a lease has expired. Default: the value of
     /// [`Store::service_clock`], which is `true` for DynamoDB on AWS.
     ///
-    /// If `true`, a client that starts after a crash can acquire the lock as soon as the service's clock proves that the
-    /// lease has ended, which takes 7 to 9 s from its end. If `false`, it observes the row for one lease first. Set it to
-    /// `true` only if the clocks of all servers that answer are within 2 s of each other.
+    /// If `true`, a client that starts after a crash can acquire the lock as soon as the service's clock proves that
+    /// the lease has ended, which takes 7 to 9 s from its end. If `false`, it observes the row for one lease first. Set
+    /// it to `true` only if the clocks of all servers that answer are within 2 s of each other.
     pub fn service_clock(mut self, on: bool) -> Self {
         self.service_clock = Some(on);
         self
@@ -282,7 +280,8 @@ pub struct Listed {
     /// Name of the row. Escape it before printing, because other programs may have written it; it is not necessarily a
     /// valid [`LockName`].
     pub name: String,
-    /// State of the lock, or the reason why the row cannot be read as a lock.
+    /// State of the lock, or the reason why the row cannot be read as a lock. It may be outdated, also
+    /// [`Inspection::Expired`], because [`Client::list`] uses eventually consistent reads.
     pub inspection: Result<Inspection, RowError>,
 }
 

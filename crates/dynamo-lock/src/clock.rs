@@ -1,16 +1,24 @@
-//! Clocks and random sources: the only module that reads the clocks and the random source of the operating system.
+//! The clocks by which leases are measured. A program that measures a lease itself, for example in a process that does
+//! not hold it, reads the same clocks with [`SystemClock`].
+//!
+//! ```
+//! use dynamo_lock::clock::{Clock, SystemClock};
+//!
+//! let began = SystemClock.now();
+//! let elapsed = SystemClock.now().holder_elapsed_since(began); // includes time during which the host is suspended
+//! # let _ = elapsed;
+//! ```
 
 #[cfg(unix)]
 use nix::time::{ClockId, clock_gettime};
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::store::BoxFuture;
-use dynamo_lock_protocol::ClockReading;
+pub use dynamo_lock_protocol::ClockReading;
 
 /// The clocks of a host, and a timer that follows them.
 ///
-/// A simulator implements this trait and passes it to `ClientBuilder::clock`.
+/// A simulator implements this trait and passes it to `ClientBuilder::clock` (feature `simulation`).
 pub trait Clock: fmt::Debug + Send + Sync {
     /// Reads all clocks at the same moment.
     fn now(&self) -> ClockReading;
@@ -19,14 +27,6 @@ pub trait Clock: fmt::Debug + Send + Sync {
     ///
     /// The future may complete arbitrarily late, so callers read [`now`](Clock::now) afterwards.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
-}
-
-/// A source of random bits.
-///
-/// Lease IDs and record versions come from it, so two clients must never get the same bits.
-pub trait Random: fmt::Debug + Send + Sync {
-    /// Returns 128 fresh random bits.
-    fn bits(&self) -> u128;
 }
 
 /// The clocks of the operating system.
@@ -48,6 +48,15 @@ impl Clock for SystemClock {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         #[allow(clippy::disallowed_methods)]
         Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// Waits for a future. Returns `None` if it takes longer than `limit` on `clock`.
+pub(crate) async fn timeout<T>(clock: &dyn Clock, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = future => Some(done),
+        () = clock.sleep(limit) => None,
     }
 }
 
@@ -79,19 +88,4 @@ fn lease_clocks() -> (u64, u64) {
     let now = Instant::now();
     let elapsed = now.duration_since(*START.get_or_init(|| now)).as_nanos() as u64;
     (elapsed, elapsed)
-}
-
-/// The random source of the operating system.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemRandom;
-
-impl Random for SystemRandom {
-    /// # Panics
-    /// Panics if the operating system has no random source. Linux waits until it is ready after boot.
-    fn bits(&self) -> u128 {
-        let mut bytes = [0; 16];
-        #[allow(clippy::disallowed_methods)]
-        getrandom::fill(&mut bytes).expect("the operating system provides random bits");
-        u128::from_le_bytes(bytes)
-    }
 }

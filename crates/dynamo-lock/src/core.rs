@@ -9,17 +9,19 @@ use dynamo_lock_protocol::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::clock::{Clock, Random};
+use crate::clock::{Clock, timeout};
 use crate::store::{Answer, BoxFuture, Consistency, Page, StoreErrorCause};
-use crate::{Event, LockName, Observer, Store, StoreError, StoreErrorKind, sync::lock, watch_cache::WatchCache};
+use crate::{
+    Event, LockName, Observer, Store, StoreError, StoreErrorKind, random::Random, sync::lock, watch_cache::WatchCache,
+};
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// State that all handles of a client share.
 ///
-/// Every request to the store goes through here: it is timed, its duration is limited, and the date of its response goes
-/// into the service clock.
+/// Every request to the store goes through here: it is timed, its duration is limited, and the date of its response
+/// goes into the service clock.
 pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -40,7 +42,7 @@ impl fmt::Debug for Core {
     }
 }
 
-/// Response to one try of a write, with its times.
+/// Response to one attempt of a write, with its times.
 pub(crate) struct Reply {
     pub(crate) sent_at: SentAt,
     /// Outcome of the write, or the error with which the store refused it.
@@ -73,31 +75,28 @@ impl Core {
         }
     }
 
-    /// Sends one request for at most `timeout`. Returns the time before it was sent, and its response.
+    /// Sends one request for at most `limit`. Returns the time before it was sent, and its response.
     ///
     /// A request that was refused because of this host's wall clock is sent once more. The response to the first had the
     /// date of the service, by which the store corrects the time of the next signature.
     async fn request<'a, T>(
         &self,
-        timeout: Duration,
+        limit: Duration,
         request: impl Fn() -> BoxFuture<'a, Answer<T>>,
     ) -> (SentAt, Answer<T>) {
-        let (sent_at, answer) = self.request_once(timeout, request()).await;
+        let (sent_at, answer) = self.request_once(limit, request()).await;
         match &answer.result {
             Err(error) if error.cause() == Some(StoreErrorCause::WrongClock) => {
-                (sent_at, self.request_once(timeout, request()).await.1)
+                (sent_at, self.request_once(limit, request()).await.1)
             }
             _ => (sent_at, answer),
         }
     }
 
-    async fn request_once<T>(&self, timeout: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
+    async fn request_once<T>(&self, limit: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
         let sent_at = SentAt(self.clock.now()); // R1: before the first byte
-        let mut answer = tokio::select! {
-            biased;
-            answer = request => answer,
-            () = self.pause(timeout) => Err(timed_out(timeout)).into(),
-        };
+        let answer = timeout(&*self.clock, limit.max(PAUSE_MIN), request).await;
+        let mut answer = answer.unwrap_or_else(|| Err(timed_out(limit)).into());
         match (&self.service, answer.date) {
             // R2: after the response
             (Some(service), Some(date)) => lock(service).observe(date, sent_at, ReceivedAt(self.clock.now())),
@@ -107,13 +106,8 @@ impl Core {
     }
 
     /// Reads one row.
-    pub(crate) async fn read(
-        &self,
-        name: &LockName,
-        consistency: Consistency,
-        timeout: Duration,
-    ) -> Answer<Option<Row>> {
-        self.request(timeout, || self.store.read(name, consistency)).await.1
+    pub(crate) async fn read(&self, name: &LockName, consistency: Consistency, limit: Duration) -> Answer<Option<Row>> {
+        self.request(limit, || self.store.read(name, consistency)).await.1
     }
 
     /// Reads one page of all rows.
@@ -122,11 +116,12 @@ impl Core {
         self.request(self.timing.attempt_timeout(), || self.store.list(after)).await.1
     }
 
-    /// Sends one try of a write. The future is independent of its caller, so that it can continue in the background.
-    pub(crate) fn write(self: &Arc<Self>, op: Op, timeout: Duration) -> BoxFuture<'static, Reply> {
+    /// Sends one attempt of a write. The future is independent of its caller, so that it can continue in the
+    /// background.
+    pub(crate) fn write(self: &Arc<Self>, op: Op, limit: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
-            let (sent_at, answer) = core.request(timeout, || core.store.write(&op)).await;
+            let (sent_at, answer) = core.request(limit, || core.store.write(&op)).await;
             let error = answer.result.as_ref().err().cloned();
             let outcome = match answer.result {
                 Err(error) if error.kind() == StoreErrorKind::Unanswered => Ok(Outcome::Unknown),
@@ -147,14 +142,15 @@ impl Core {
 }
 
 impl Reply {
-    /// Returns the outcome for a holder. A refusal counts as one more failed try, because the lease goes on until its
-    /// deadline.
+    /// Returns the outcome for a holder. A refusal counts as one more failed attempt, because the lease goes on until
+    /// its deadline.
     pub(crate) fn outcome_for_holder(&self) -> Outcome {
         self.outcome.clone().unwrap_or(Outcome::Throttled)
     }
 }
 
-/// Returns random bits that differ from those of a copy of this host, unless both clocks of the copy show the same time.
+/// Returns random bits that differ from those of a copy of this host, unless both clocks of the copy show the same
+/// time.
 ///
 /// Virtual machines that were resumed from one snapshot get the same random bits from their kernels for a while (A6).
 fn distinct_bits(random: u128, at: ClockReading) -> u128 {
@@ -165,7 +161,7 @@ fn distinct_bits(random: u128, at: ClockReading) -> u128 {
         ^ spread(at.wall_ms, 0xD1B5_4A32_D192_ED03_AEF1_7502_B3C5_4B6D)
 }
 
-fn timed_out(timeout: Duration) -> StoreError {
-    StoreError::new(StoreErrorKind::Unanswered, format!("the store did not respond within {timeout:?}"))
+fn timed_out(limit: Duration) -> StoreError {
+    StoreError::new(StoreErrorKind::Unanswered, format!("the store did not respond within {limit:?}"))
         .with_fix("check the network, or use a longer lease")
 }

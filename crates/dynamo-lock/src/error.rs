@@ -16,13 +16,13 @@ pub enum AcquireError {
          wait longer, or find the holder with `inspect`"
     )]
     TimedOut {
-        /// Last holder that was seen, `None` if the row was never seen held. Escape the text before printing it,
+        /// Last holder that was seen, `None` if the row was seen free but not acquired in time. Escape the text before printing it,
         /// because other processes wrote it.
         holder: Option<Holder>,
         /// Time since the call, without time during which the host was suspended.
         waited: Duration,
     },
-    /// The store rejected a request, or returned no usable answer for a whole lease.
+    /// The store rejected a request, or returned no usable answer for a whole lease or until the time limit.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The row of this name is not a lock, or has a format that this version does not support. It was not changed.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{DATA_MAX, Held, Release, ReleaseEnd};
+use dynamo_lock_protocol::{ClockReading, DATA_MAX, Held, Release, ReleaseEnd};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,9 @@ use crate::{
     EnsureError, Event, FencingToken, LockName, LossReason, Lost, ReleaseError, StoreError, UpdateError, core::Core,
     renewal::Holding,
 };
+
+/// Time after the acquisition within which a drop is taken for a mistake.
+const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
 
 /// A held lock. At most one guard per lock is valid at any time, on all hosts together.
 ///
@@ -28,7 +31,9 @@ use crate::{
 /// was acquired, so that runtime must keep running, and must not be blocked for longer than the lease.
 ///
 /// Dropping the guard releases the lock in the background; call [`release`](Guard::release) to wait for the result and
-/// to see errors. If the process ends without a release, the lock expires after its lease.
+/// to see errors. If the process ends without a release, the lock expires after its lease. A guard that is dropped
+/// within 5 ms of its acquisition causes a warning in the log, because `let _ = lock.acquire().await?` does that by
+/// mistake.
 ///
 /// In a forked child process a guard is always lost, and dropping it there does not release the lock of the parent.
 #[must_use = "the lock is released when its guard is dropped"]
@@ -38,6 +43,7 @@ pub struct Guard {
     timeout: Duration,
     pid: u32,
     released: bool,
+    acquired_at: ClockReading,
 }
 
 impl Guard {
@@ -47,7 +53,8 @@ impl Guard {
         let runtime = Handle::current();
         // The renewal task ends with the guard.
         runtime.spawn(holding.clone().keep());
-        Self { holding, runtime, timeout, pid: std::process::id(), released: false }
+        let acquired_at = holding.core.clock.now();
+        Self { holding, runtime, timeout, pid: std::process::id(), released: false, acquired_at }
     }
 
     /// Returns the name of the lock.
@@ -74,8 +81,8 @@ impl Guard {
         self.loss_reason().is_none()
     }
 
-    /// Returns whether this is a forked copy of the process. Such a copy must not lock any mutex of the guard, because a
-    /// thread that held it at the time of the fork does not exist in the copy.
+    /// Returns whether this is a forked copy of the process. Such a copy must not lock any mutex of the guard, because
+    /// a thread that held it at the time of the fork does not exist in the copy.
     fn is_forked(&self) -> bool {
         self.pid != std::process::id()
     }
@@ -86,10 +93,7 @@ impl Guard {
     }
 
     fn loss_reason(&self) -> Option<LossReason> {
-        if self.is_forked() {
-            return Some(LossReason::Suspended);
-        }
-        self.holding.check()
+        if self.is_forked() { Some(LossReason::Suspended) } else { self.holding.check() }
     }
 
     /// Returns the time until the lease ends if no further renewal succeeds, zero once the lock is lost.
@@ -112,8 +116,8 @@ impl Guard {
     /// Checks that the lease is valid for at least `min` from now, even if no further renewal succeeds.
     ///
     /// Call it before work that must not be interrupted and takes a known time. If it fails, [`renew`](Guard::renew)
-    /// and check again. `min` must be well below the lease, because a renewal extends the lease to its full length and no
-    /// further, counted from before the request was sent.
+    /// and check again. `min` must be well below the lease, because a renewal extends the lease to its full length and
+    /// no further, counted from before the request was sent.
     ///
     /// # Errors
     /// [`EnsureError::TooShort`] if the lease ends earlier, [`EnsureError::Lost`] if it has ended.
@@ -269,9 +273,9 @@ impl Guard {
     /// ends.
     ///
     /// # Errors
-    /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the responses do not show whether
-    /// the release was applied, [`ReleaseError::Store`] if the store rejected the request. In all three cases this
-    /// guard's lease expires within its length.
+    /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the responses do not show
+    /// whether the release was applied, [`ReleaseError::Store`] if the store rejected the request. In all three cases
+    /// this guard's lease expires within its length.
     ///
     /// # Cancel safety
     /// Safe. The release continues in the background; [`Client::close`](crate::Client::close) waits for it.
@@ -314,6 +318,10 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.released && !self.is_forked() {
+            if self.holding.core.clock.now().waiter_elapsed_since(self.acquired_at) < DROPPED_AT_ONCE {
+                let lock = self.name().as_str();
+                tracing::warn!(lock, "a guard was dropped at once, so its lock is released; keep it while you work");
+            }
             self.begin_release(|result| match result {
                 Ok(ReleaseEnd::Released) => {}
                 Ok(end) => tracing::warn!(?end, "the lock of a dropped guard was not released"),
@@ -331,10 +339,62 @@ impl fmt::Debug for Guard {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+    use tracing::{Metadata, Subscriber, span};
+
     use super::*;
 
-    /// A thread that held the guard's mutex at the time of the fork does not exist in the child, so the child would wait
-    /// for ever if it locked the mutex.
+    /// Subscriber that keeps the levels of all events.
+    #[derive(Clone, Debug, Default)]
+    struct Levels(Arc<Mutex<Vec<tracing::Level>>>);
+
+    impl Subscriber for Levels {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target().starts_with("dynamo_lock")
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            self.0.lock().expect("no panic").push(*event.metadata().level());
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn guard_dropped_at_once_causes_a_warning() {
+        let levels = Levels::default();
+        let _default = tracing::subscriber::set_default(levels.clone());
+        let warnings = || levels.0.lock().expect("no panic").iter().filter(|l| **l == tracing::Level::WARN).count();
+        let client = crate::Client::builder(crate::Memory::new()).build().expect("valid");
+        let lock = client.lock("a").expect("valid");
+        // The time of the acquisition is set, because the test may be interrupted at any time.
+        let drop_at = async |acquired_ns: u64| {
+            let mut guard = lock.acquire().await.expect("free");
+            guard.acquired_at.boot_ns = acquired_ns;
+            guard.acquired_at.raw_ns = acquired_ns;
+            drop(guard);
+            client.close().await;
+        };
+        drop_at(u64::MAX).await;
+        assert_eq!(warnings(), 1);
+        // Controls: a guard that was kept for a moment, or is released.
+        drop_at(0).await;
+        lock.acquire().await.expect("free").release().await.expect("held");
+        assert_eq!(warnings(), 1);
+    }
+
+    /// A thread that held the guard's mutex at the time of the fork does not exist in the child, so the child would
+    /// wait for ever if it locked the mutex.
     #[tokio::test]
     async fn guard_in_forked_child_leaves_shared_state_alone() {
         let client = crate::Client::builder(crate::Memory::new()).build().expect("valid");

@@ -1,42 +1,55 @@
 //! Holds: locks for a fixed time.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use dynamo_lock_protocol::{EXPIRY_PAD, Hold, HoldEnd, Request};
+use dynamo_lock_protocol::{AcquireEnd, EXPIRY_PAD, Hold, Request};
 
 use crate::acquisition::{row_error, unanswered};
-use crate::{AcquireError, FencingToken, HoldError, Lost, core::Core, run::Run};
+use crate::{AcquireError, FencingToken, HoldError, Lock, Lost, run::Run};
 
-impl Core {
-    /// Acquires a lock for `duration`. If it is dropped, the lock is released in the background.
-    pub(crate) async fn hold(
-        self: &Arc<Self>,
-        request: Request,
-        duration: Duration,
-    ) -> Result<FencingToken, HoldError> {
-        let name = request.name.clone();
-        let watch = self.watches.get(&name);
-        let hold = self.now(|now| {
-            // A hold outlives this process, so the process must not count. If all clients of the store share a clock, the
-            // key contains the end of the hold. The pad is the time until the acquire is sent.
-            let liveness_key = self.store.hold_liveness_key(duration.saturating_add(EXPIRY_PAD));
+impl Lock {
+    /// Acquires the lock for a fixed time of 1 s to 30 days, without a guard, and returns its fencing token.
+    ///
+    /// Nothing renews or releases the lock, and it stays held after this process has ended, until `duration` has passed
+    /// or the lock is revoked. Use it to run something at most once per period. Does not wait for another holder.
+    ///
+    /// The time counts from the acquisition. Others can acquire the lock a few seconds after its end if the store can
+    /// prove the end, as DynamoDB on AWS and SQLite on Linux can. Otherwise they must observe the row for the whole
+    /// `duration`.
+    ///
+    /// This is the safe replacement for `getLock` of npm dynamo-lock.
+    ///
+    /// # Errors
+    /// [`HoldError::Held`] if another client holds the lock, [`HoldError::Lost`] if the lock could not be extended to
+    /// the whole duration, otherwise [`HoldError::Acquire`].
+    ///
+    /// # Cancel safety
+    /// Same as [`acquire`](Lock::acquire). If the future is dropped while the lock is being extended and the release
+    /// fails, the lock may stay held for up to `duration`.
+    pub async fn hold(&self, duration: Duration) -> Result<FencingToken, HoldError> {
+        let (core, name, request) = (&self.client.core, self.name.clone(), self.options().request);
+        let watch = core.watches.get(&name);
+        let hold = core.now(|now| {
+            // A hold outlives this process, so the process must not count. If all clients of the store share a clock,
+            // the key contains the end of the hold. The pad is the time until the acquire is sent.
+            let liveness_key = core.store.hold_liveness_key(duration.saturating_add(EXPIRY_PAD));
             Hold::new(Request { liveness_key, ..request }, duration, watch, now)
         });
         let hold = hold.map_err(AcquireError::Config)?;
         let timeout = hold.attempt_timeout();
-        let mut run = Run::new(self, &name, hold, timeout);
+        let mut run = Run::new(core, &name, hold, timeout);
         let end = run.complete().await.map_err(AcquireError::Store)?;
-        if run.machine.has_won() {
-            self.watches.remove(&name);
+        if matches!(end, AcquireEnd::Acquired(_) | AcquireEnd::Lost { .. }) {
+            core.watches.remove(&name);
         }
         match end {
-            HoldEnd::Held(held) => Ok(held.token()),
-            HoldEnd::Lost { token, reason } => {
+            AcquireEnd::Acquired(held) => Ok(held.token()),
+            AcquireEnd::Lost { token, reason } => {
                 Err(Lost { reason, name, token, output: None, last_error: run.last_error.take() }.into())
             }
-            HoldEnd::Contended(holder) => Err(HoldError::Held { holder: Box::new(holder) }),
-            HoldEnd::RowError(error) => Err(row_error(&name, error).into()),
-            HoldEnd::Unanswered => Err(AcquireError::Store(run.last_error.take().unwrap_or_else(unanswered)).into()),
+            AcquireEnd::Contended(holder) => Err(HoldError::Held { holder: Box::new(holder) }),
+            AcquireEnd::RowError(error) => Err(row_error(&name, error).into()),
+            AcquireEnd::Unanswered => Err(AcquireError::Store(run.last_error.take().unwrap_or_else(unanswered)).into()),
         }
     }
 }

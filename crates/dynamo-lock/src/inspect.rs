@@ -9,7 +9,8 @@ use crate::{FencingToken, Holder, RowError, core::Core, sync::lock};
 /// State of a lock when its row was read, returned by [`Lock::inspect`](crate::Lock::inspect) and in a
 /// [`Listed`](crate::Listed) row.
 ///
-/// A snapshot: the holder may have released or lost the lock since, or may have renewed its lease.
+/// A snapshot: the holder may have released or lost the lock since, or may have renewed its lease. In a listing the row
+/// may also be older than the answer, see [`Client::list`](crate::Client::list).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Inspection {
@@ -26,8 +27,9 @@ pub enum Inspection {
         holder: Holder,
         /// Time from now after which other clients can acquire the lock, if the holder does not renew its lease again.
         ///
-        /// The start is the earliest, the end the latest time. The start is zero if nothing is known. With the SQLite
-        /// store it takes longer while a child process that was started under the lock is running.
+        /// The start is the earliest, the end the latest time. The start is exact to the error of the service's dates,
+        /// a few seconds, and zero if nothing is known. With the SQLite store it takes longer while a child process
+        /// that was started under the lock is running.
         may_end: RangeInclusive<Duration>,
     },
     /// The holder did not release the lock, but its lease has expired and no other client has acquired it since. Any

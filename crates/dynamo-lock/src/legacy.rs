@@ -48,9 +48,9 @@ impl Lock {
     /// Does not wait for another holder, and returns after about 10 s at the latest.
     ///
     /// # Errors
-    /// [`LegacyError`]. [`LegacyError::Held`], [`LegacyError::Lost`] and [`LegacyError::Row`] mean that the lock was not
-    /// acquired. After [`LegacyError::Unanswered`] and [`LegacyError::Store`] the outcome is unknown, because a write
-    /// without a response may have been applied.
+    /// [`LegacyError`]. [`LegacyError::Held`], [`LegacyError::Lost`] and [`LegacyError::Row`] mean that the lock was
+    /// not acquired. After [`LegacyError::Unanswered`] and [`LegacyError::Store`] the outcome is unknown, because a
+    /// write without a response may have been applied.
     ///
     /// # Cancel safety
     /// If the future is dropped, the lock may have been acquired. It then expires after `duration_ms`.

@@ -72,11 +72,11 @@
 //!
 //! # Renewal and loss
 //!
-//! A background task renews the lease of each guard every quarter of the lease, at most every 5 minutes (see [`Renewal`]
-//! for alternatives and [`ClientBuilder::heartbeat`] for the interval). A failed renewal is repeated until the lease ends. The guard
-//! computes the end of its lease from this host's clocks, starting before the renewal was sent, so it becomes invalid
-//! before another client can acquire the lock, even if the store is unreachable. Clocks may show any time, but must run
-//! at the right rate within 0.5 %.
+//! A background task renews the lease of each guard every quarter of the lease, at most every 5 minutes (see
+//! [`Renewal`] for alternatives and [`ClientBuilder::heartbeat`] for the interval). A failed renewal is repeated until
+//! the lease ends. The guard computes the end of its lease from this host's clocks, starting before the renewal was
+//! sent, so it becomes invalid before another client can acquire the lock, even if the store is unreachable. Clocks may
+//! show any time, but must run at the right rate within 0.5 %.
 //!
 //! A lock is lost when its lease expires, when it is revoked, when its row is deleted, or when
 //! [`max_hold`](LockOptions::max_hold) has passed. [`Guard::run`] then cancels the work, [`Guard::lost`] returns, and
@@ -205,15 +205,15 @@
 //!
 //! # Runtime
 //!
-//! Acquiring, releasing and reading need a tokio runtime with time enabled. Renewals run on the runtime on which the
-//! lock was acquired: keep it running, and do not block its threads for longer than a quarter of the lease. Before the
-//! runtime ends, call [`Client::close`], which waits for the releases of dropped guards.
+//! Acquiring, releasing, revoking and reading need a tokio runtime with time enabled. Renewals run on the runtime on
+//! which the lock was acquired: keep it running, and do not block its threads for longer than a quarter of the lease.
+//! Before the runtime ends, call [`Client::close`], which waits for the releases of dropped guards.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquisition;
 mod client;
-mod clock;
+pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod core;
@@ -226,6 +226,7 @@ mod legacy;
 mod lock;
 mod observer;
 mod options;
+mod random;
 mod renewal;
 mod run;
 pub mod store;
@@ -256,8 +257,8 @@ pub use store::{Store, StoreError, StoreErrorKind};
 /// Clocks and random sources that a simulator can replace, for deterministic tests of code that uses locks.
 #[cfg(feature = "simulation")]
 pub mod simulation {
-    pub use crate::clock::{Clock, Random, SystemClock, SystemRandom};
-    pub use dynamo_lock_protocol::ClockReading;
+    pub use crate::clock::{Clock, ClockReading, SystemClock};
+    pub use crate::random::{Random, SystemRandom};
 }
 
 /// Compiles the code of the README.

@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use dynamo_lock_protocol::{Revoke, RevokeEnd, RowState, Target};
 
 use crate::{
-    AcquireError, Client, FencingToken, Guard, HoldError, Holder, InspectError, Inspection, LockName, LockOptions,
-    RevokeError, TryAcquire, WithError, run::Run, store::Consistency,
+    AcquireError, Client, FencingToken, Guard, Holder, InspectError, Inspection, LockName, LockOptions, RevokeError,
+    TryAcquire, WithError, run::Run, store::Consistency,
 };
 
 /// Handle to one named lock, returned by [`Client::lock`].
@@ -73,7 +73,8 @@ impl Lock {
     /// it is repeated in the background, and the lock may stay held for up to one lease.
     ///
     /// # Errors
-    /// Same as [`acquire`](Lock::acquire), and [`AcquireError::TimedOut`] after `limit`.
+    /// Same as [`acquire`](Lock::acquire), and [`AcquireError::TimedOut`] after `limit`. If the store failed and no
+    /// response contained the lock's row within `limit`, the error is [`AcquireError::Store`] instead.
     ///
     /// # Cancel safety
     /// Same as [`acquire`](Lock::acquire).
@@ -134,28 +135,6 @@ impl Lock {
     /// Depends on `work`, which is dropped together with this future. The lock is then released in the background.
     pub async fn with<T: fmt::Debug>(&self, work: impl AsyncFnOnce(&Guard) -> T) -> Result<T, WithError<T>> {
         self.options().with(work).await
-    }
-
-    /// Acquires the lock for a fixed time of 1 s to 30 days, without a guard, and returns its fencing token.
-    ///
-    /// Nothing renews or releases the lock, and it stays held after this process has ended, until `duration` has passed
-    /// or the lock is revoked. Use it to run something at most once per period. Does not wait for another holder.
-    ///
-    /// The time counts from the acquisition. Others can acquire the lock a few seconds after its end if the store can
-    /// prove the end, as DynamoDB on AWS and SQLite on Linux can. Otherwise they must observe the row for the whole
-    /// `duration`.
-    ///
-    /// This is the safe replacement for `getLock` of npm dynamo-lock.
-    ///
-    /// # Errors
-    /// [`HoldError::Held`] if another client holds the lock, [`HoldError::Lost`] if the lock could not be extended to
-    /// the whole duration, otherwise [`HoldError::Acquire`].
-    ///
-    /// # Cancel safety
-    /// Same as [`acquire`](Lock::acquire). If the future is dropped while the lock is being extended and the release
-    /// fails, the lock may stay held for up to `duration`.
-    pub async fn hold(&self, duration: Duration) -> Result<FencingToken, HoldError> {
-        self.client.core.hold(self.options().request, duration).await
     }
 
     /// Returns the state of the lock, by one strongly consistent read.

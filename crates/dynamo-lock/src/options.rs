@@ -2,20 +2,20 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{DATA_MAX, LEASE_MIN, Request, WaitMode};
+use dynamo_lock_protocol::{Request, WaitMode};
 
-use crate::{AcquireError, ConfigError, Guard, Holder, LockName, Renewal, WithError, core::Core};
+use crate::{AcquireError, Guard, Holder, LockName, Renewal, WithError, core::Core};
 
-/// Options of one acquisition, returned by [`Lock::options`](crate::Lock::options), and the ways to acquire the lock with
-/// them.
+/// Options of one acquisition, returned by [`Lock::options`](crate::Lock::options), and the ways to acquire the lock
+/// with them.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until something is acquired with them"]
 pub struct LockOptions {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     /// Request with the timing of the client.
     pub(crate) request: Request,
     /// Lease in place of the client's.
-    lease: Option<Duration>,
+    pub(crate) lease: Option<Duration>,
 }
 
 impl LockOptions {
@@ -79,8 +79,8 @@ impl LockOptions {
     /// Like [`Lock::acquire_within`](crate::Lock::acquire_within), with these options.
     ///
     /// # Errors
-    /// Same as [`Lock::acquire_within`](crate::Lock::acquire_within), and [`AcquireError::Config`] if an option is out of
-    /// range.
+    /// Same as [`Lock::acquire_within`](crate::Lock::acquire_within), and [`AcquireError::Config`] if an option is out
+    /// of range.
     ///
     /// # Cancel safety
     /// Same as [`Lock::acquire`](crate::Lock::acquire).
@@ -125,21 +125,6 @@ impl LockOptions {
             }
         }
     }
-
-    /// Checks the options and acquires the lock.
-    async fn start(self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<TryAcquire, AcquireError> {
-        let mut request = Request { wait_mode, ..self.request };
-        if let Some(lease) = self.lease {
-            request.timing = request.timing.with_lease(lease)?;
-        }
-        if let Some(max_hold) = request.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
-            return Err(ConfigError::MaxHold { max_hold }.into());
-        }
-        if let Some(bytes) = request.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
-            return Err(ConfigError::Data { bytes }.into());
-        }
-        self.core.acquire(request, limit).await
-    }
 }
 
 /// Result of [`Lock::try_acquire`](crate::Lock::try_acquire).
@@ -151,6 +136,7 @@ impl LockOptions {
 pub enum TryAcquire {
     /// The lock was acquired.
     Acquired(Guard),
-    /// Another client holds the lock. The holder was read by the same request.
+    /// Another client holds the lock. The holder was read by the same request. Its fields are `None` if other clients
+    /// acquired and released the lock faster than this one.
     Held(Holder),
 }

@@ -67,10 +67,7 @@ impl Holding {
     pub(crate) fn check(&self) -> Option<LossReason> {
         let at = self.core.clock.now();
         let loss = self.held().check(at);
-        if let Some(loss) = loss {
-            self.report(loss);
-        }
-        loss
+        loss.inspect(|reason| self.report(*reason))
     }
 
     /// Reports the loss to the observer and to all waiting callers, once.

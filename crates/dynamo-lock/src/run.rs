@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use dynamo_lock_protocol::{ClockReading, Liveness, Machine, Op, Outcome, Release, ReleaseEnd, Response, Row, Step};
 use tokio::runtime::Handle;
 
+use crate::clock::timeout;
 use crate::core::{Core, Reply};
 use crate::store::{BoxFuture, Consistency};
 use crate::{Event, LockName, StoreError};
@@ -17,7 +18,7 @@ pub(crate) struct Run<M: Task> {
     core: Arc<Core>,
     name: LockName,
     pub(crate) machine: M,
-    /// Maximum time for one try of a request.
+    /// Maximum time for one attempt of a request.
     timeout: Duration,
     runtime: Handle,
     in_flight: Option<BoxFuture<'static, Reply>>,
@@ -25,6 +26,8 @@ pub(crate) struct Run<M: Task> {
     pub(crate) last_error: Option<StoreError>,
     /// Whether a request has ended. A time limit of zero still allows one.
     has_response: bool,
+    /// Whether a response contained the row.
+    pub(crate) has_row: bool,
     finished: bool,
 }
 
@@ -44,6 +47,7 @@ impl<M: Task> Run<M> {
             in_flight: None,
             last_error: None,
             has_response: false,
+            has_row: false,
             finished: false,
         }
     }
@@ -95,11 +99,7 @@ impl<M: Task> Run<M> {
             // A lease is four times as long as a request or longer. After it, a release has no use any more.
             let longest = if self.machine.may_acquire() { Duration::MAX } else { self.timeout * 4 };
             let longest = longest.min(self.left(began, limit));
-            tokio::select! {
-                biased;
-                () = ready => {}
-                () = core.pause(longest) => {}
-            }
+            timeout(&*core.clock, longest, ready).await;
         }
     }
 
@@ -112,8 +112,8 @@ impl<M: Task> Run<M> {
         self.core.clock.now().waiter_elapsed_since(began)
     }
 
-    /// Ends the task early. If a write was not answered and may have acquired the lock, one try of a release is waited for.
-    /// Further tries follow in the background.
+    /// Ends the task early. If a write was not answered and may have acquired the lock, waits for one attempt of a
+    /// release. Further attempts follow in the background.
     pub(crate) async fn give_back(mut self) {
         if let Some(release) = self.core.now(|now| self.machine.cancel(now)) {
             let mut release: Release = release.into();
@@ -167,6 +167,7 @@ impl<M: Task> Run<M> {
 
     /// Passes a response to the machine. Checks the liveness of the holder of `row`, if the machine may take it over.
     fn handle(&mut self, response: Response<'_>, row: Option<&Row>) {
+        self.has_row |= row.is_some();
         let row = row.filter(|_| self.machine.may_acquire());
         self.core.now(|now| {
             // After `now`, as the machine requires.

@@ -9,7 +9,7 @@ use crate::{LockName, sync::lock};
 /// Maximum number of observations that are kept.
 const WATCHES_MAX: usize = 1024;
 
-/// The latest observation of each held lock, so that several short attempts add up to one long observation.
+/// The latest observation of each held lock, so that several short acquisitions add up to one long observation.
 #[derive(Debug, Default)]
 pub(crate) struct WatchCache {
     watches: Mutex<BTreeMap<LockName, Watch>>,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Deadline, Held, HeldStep, Holder, Lease, LeaseId, LockName, LossReason, Machine, Now, Op,
+    Body, ClockReading, Deadline, FencingToken, Held, HeldStep, Holder, Lease, LeaseId, LossReason, Machine, Now, Op,
     OpKind, Outcome, RecordVersion, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step, Timing,
     WaitMode, Watch, attr, held::Won, lease_end::ends, retry::Backoff, retry::RepeatedWrite, takeover::Takeover,
     takeover::Waiter, takeover::token_floor, time::millis,
@@ -12,13 +12,21 @@ use crate::{
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
 const RESTARTS_MAX: u32 = 3;
 
-/// Result of an [`Acquire`].
+/// Result of an [`Acquire`] or a [`Hold`](crate::Hold).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AcquireEnd {
     /// The lock is acquired.
     Acquired(Box<Held>),
-    /// Another client holds the lock, and the wait mode is [`WaitMode::Try`].
+    /// The lock is not acquired, and the wait mode is [`WaitMode::Try`]. Contains the holder that was observed last. If the
+    /// lock was free each time, because other clients acquired and released it faster, its fields are `None`.
     Contended(Holder),
+    /// The lock was acquired but lost before its row lasted as long as the hold. An [`Acquire`] starts again instead.
+    Lost {
+        /// Token of the lost acquisition.
+        token: FencingToken,
+        /// Reason of the loss.
+        reason: LossReason,
+    },
     /// The row cannot be used as a lock.
     RowError(RowError),
     /// No request was answered for a whole lease.
@@ -86,19 +94,9 @@ impl Acquire {
         self
     }
 
-    /// Returns the name of the lock.
-    pub fn name(&self) -> &LockName {
-        &self.request.name
-    }
-
-    /// Returns the maximum time for one try of a request.
-    pub fn attempt_timeout(&self) -> Duration {
-        self.request.timing.attempt_timeout()
-    }
-
     /// Returns whether the lock is acquired, so that the next step is [`AcquireEnd::Acquired`] unless it is lost before.
     pub fn has_won(&self) -> bool {
-        matches!(&self.phase, Phase::Won(held) if held.is_confirmed())
+        matches!(&self.phase, Phase::Won(held) if held.is_confirmed)
     }
 
     /// Returns the next step of an acquired lock, which may need a renewal before it is reported (R6).
@@ -108,14 +106,14 @@ impl Acquire {
             HeldStep::Lost(loss) => {
                 self.clean_up = Some(Release::of(held, now));
                 // If no renewal was answered for a whole lease, or none with a date, then the store does not work.
-                match loss == LossReason::Expired && !held.is_confirmed() {
+                match loss == LossReason::Expired && !held.is_confirmed {
                     true => self.phase = Phase::Ended(AcquireEnd::Unanswered),
                     false => self.restart(now),
                 }
                 self.next(now)
             }
-            HeldStep::Write(op) if !held.is_confirmed() => Step::Write(op),
-            HeldStep::Sleep(length) if !held.is_confirmed() => Step::Pause(length),
+            HeldStep::Write(op) if !held.is_confirmed => Step::Write(op),
+            HeldStep::Sleep(length) if !held.is_confirmed => Step::Pause(length),
             // R5: the lease is still valid now, after all waiting.
             _ => {
                 self.waiter.watch = None;
@@ -189,16 +187,9 @@ impl Acquire {
             self.abandon(now);
             return self.restart(now);
         }
-        let won = Won {
-            name: self.request.name.clone(),
-            lease_id: operation.lease_id.clone(),
-            token,
-            sent_at: operation.sent_at,
-            row,
-            date: date.map(|date| (date, sent_at)),
-        };
-        let Request { timing, renewal, max_hold, .. } = &self.request;
-        self.phase = Phase::Won(Box::new(Held::new(won, timing.clone(), *renewal, *max_hold, now)));
+        let (lease_id, date) = (operation.lease_id.clone(), date.map(|date| (date, sent_at)));
+        let won = Won { lease_id, token, sent_at: operation.sent_at, row, date };
+        self.phase = Phase::Won(Box::new(Held::new(&self.request, won, now)));
     }
 
     /// Takes a row that this operation does not hold: takes its lock over, or waits.

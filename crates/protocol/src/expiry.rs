@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{ClockReading, HeldRow, LegacyRow, Liveness, RowState, ServiceClock, ServiceDate, Watch, time::millis};
+use crate::{
+    ClockReading, EXPIRY_PAD, HeldRow, LegacyRow, Liveness, RowState, ServiceClock, ServiceDate, Watch, time::millis,
+};
 
 /// Result of [`expiry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +13,8 @@ pub enum Expiry {
     Expired,
     /// The lease may not have expired. Without a renewal it can be taken over after a time within these bounds.
     Running {
-        /// Earliest end, from now.
+        /// Earliest end, from now, on the evidence of the service's dates. It is exact to the error of these dates, a few
+        /// seconds, and zero if there are none.
         earliest: Duration,
         /// Latest end, from now. A child process of the holder may keep the lock for longer.
         latest: Duration,
@@ -82,9 +85,11 @@ fn native(held: &HeldRow, evidence: &Evidence<'_>) -> Expiry {
         }
     }
     let interval = evidence.interval().filter(|_| held.service_timestamp);
-    // The service timestamp or one whole lease of observation from now, whichever comes first.
     let (earliest, latest) = interval.map_or((Duration::ZERO, held.lease), |(lower, upper)| {
-        (until(held.expires_on, upper), until(held.expires_on, lower).min(held.lease))
+        // Another client may have observed the row since it was written, and R2 does not include the pad.
+        let observed = held.expires_on.saturating_sub(millis(EXPIRY_PAD));
+        // The service timestamp or one whole lease of observation from now, whichever comes first.
+        (until(observed, upper), until(held.expires_on, lower).min(held.lease))
     });
     Expiry::Running { earliest: earliest.min(latest), latest }
 }

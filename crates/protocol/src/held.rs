@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome,
-    RecordVersion, Row, SentAt, ServiceDate, Timing, attr, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
-    time::millis, validity::Validity, validity::row_deadline,
+    RecordVersion, Request, Row, SentAt, ServiceDate, Timing, attr, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
+    time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
 };
 
 /// Time after which the first renewal is due if the row has no service timestamp (§5).
@@ -32,7 +32,7 @@ pub enum Renewal {
 pub enum LossReason {
     /// The lease expired, because no renewal was known to be applied in time.
     Expired,
-    /// Another client holds the lock.
+    /// The row shows another acquisition: another client has acquired the lock, and may have released it since.
     TakenOver,
     /// An operator revoked the lease.
     Revoked,
@@ -75,22 +75,22 @@ struct PendingRenewal {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
     name: LockName,
-    lease_id: LeaseId,
+    pub(crate) lease_id: LeaseId,
     token: FencingToken,
     timing: Timing,
     renewal: Renewal,
     /// Lower bound of the lease in the row. A renewal never shortens the lease.
     lease: Duration,
-    validity: Validity,
+    pub(crate) validity: Validity,
     max_hold: Option<Deadline>,
-    /// Whether the lock must not be reported as held before a renewal was applied, because the row's own `expiresOn`
-    /// bounds the validity too closely (R6).
-    unconfirmed: bool,
+    /// Whether the lock may be reported as held, because the row's own `expiresOn` is late enough (R6). Otherwise a renewal
+    /// must be applied before.
+    pub(crate) is_confirmed: bool,
     service_timestamp: bool,
     /// The last known `expiresOn` of the row.
     expires_on: u64,
     /// Date of the last response that had one, and the time at which its request was sent.
-    last_date: Option<(ServiceDate, SentAt)>,
+    last_date: Option<DatedTry>,
     /// Whether the next service timestamp is based on the last date alone, because older dates may be from before a
     /// standstill of the host.
     from_last_date: bool,
@@ -103,41 +103,34 @@ pub struct Held {
     lost: Option<LossReason>,
 }
 
-/// The response to an acquisition, from which a [`Held`] starts.
+/// The write that acquired a lock, and the row in its response.
 pub(crate) struct Won<'a> {
-    pub(crate) name: LockName,
     pub(crate) lease_id: LeaseId,
     pub(crate) token: FencingToken,
+    /// Time before the first byte of the first try (R1).
     pub(crate) sent_at: SentAt,
     pub(crate) row: &'a Row,
-    pub(crate) date: Option<(ServiceDate, SentAt)>,
+    pub(crate) date: Option<DatedTry>,
 }
 
 impl Held {
-    pub(crate) fn new(
-        won: Won<'_>,
-        timing: Timing,
-        renewal: Renewal,
-        max_hold: Option<Duration>,
-        now: &Now<'_>,
-    ) -> Self {
-        let Won { name, lease_id, token, sent_at, row, date } = won;
+    pub(crate) fn new(request: &Request, won: Won<'_>, now: &Now<'_>) -> Self {
+        let Won { lease_id, token, sent_at, row, date } = won;
+        let timing = request.timing.clone();
         let bound = row_deadline(row, date);
-        let lease = timing.lease();
         let service_timestamp = row.has_service_timestamp();
-        let unknown = now.service.is_some() && bound.is_none();
         // If a slow wall clock wrote the row, a renewal replaces the time by a service timestamp, which is late enough.
-        let short = |bound: Deadline| bound.left(now.at) < timing.heartbeat() && !service_timestamp;
-        let unconfirmed = unknown || bound.is_some_and(|bound| bound.passed(now.at) || short(bound));
+        let is_late_enough =
+            |bound: Deadline| !bound.passed(now.at) && (service_timestamp || bound.left(now.at) >= timing.heartbeat());
         Self {
-            name,
+            name: request.name.clone(),
             lease_id,
             token,
-            renewal,
-            lease,
-            validity: Validity { sent: Deadline::new(sent_at, Timing::validity(lease)), row: bound },
-            max_hold: max_hold.map(|d| Deadline::new(sent_at, d)),
-            unconfirmed,
+            renewal: request.renewal,
+            lease: timing.lease(),
+            validity: Validity { sent: Deadline::new(sent_at, Timing::validity(timing.lease())), row: bound },
+            max_hold: request.max_hold.map(|max_hold| Deadline::new(sent_at, max_hold)),
+            is_confirmed: bound.map_or(now.service.is_none(), is_late_enough),
             service_timestamp,
             expires_on: row.whole(attr::EXPIRES_ON).unwrap_or(0),
             last_date: date,
@@ -163,25 +156,11 @@ impl Held {
         self.token
     }
 
-    /// Returns the lease ID of this acquisition.
-    pub(crate) fn lease_id(&self) -> &LeaseId {
-        &self.lease_id
-    }
-
-    pub(crate) fn validity(&self) -> Validity {
-        self.validity
-    }
-
-    /// Returns whether the row has a service timestamp. A lock that is never renewed needs one, because the `expiresOn` of
-    /// a slow wall clock may be too early (R6).
-    pub fn has_service_timestamp(&self) -> bool {
-        self.service_timestamp
-    }
-
-    /// Returns whether the row may expire before the lease does (R6). This happens if the host stood still between the last
-    /// date and the write. A lock that is never renewed needs one more service timestamp then.
-    pub fn outlasts_row(&self, at: ClockReading) -> bool {
-        self.validity.row.is_some_and(|row| row.left(at) < self.validity.sent.left(at))
+    /// Returns whether the row lasts as long as the lease, so that the lock needs no renewal before its lease ends. It does
+    /// not if a wall clock wrote its `expiresOn`, or if the host stood still between the last date and the write (R6).
+    pub(crate) fn row_outlasts_lease(&self, now: &Now<'_>) -> bool {
+        let may_end_first = |row: Deadline| row.left(now.at) < self.validity.sent.left(now.at);
+        (self.service_timestamp || now.service.is_none()) && !self.validity.row.is_some_and(may_end_first)
     }
 
     /// Returns the number of renewals that are known to be applied and that have extended the validity.
@@ -194,11 +173,6 @@ impl Held {
         self.timing.attempt_timeout()
     }
 
-    /// Returns whether the acquisition may be reported, because the row's own `expiresOn` is late enough (R6).
-    pub(crate) fn is_confirmed(&self) -> bool {
-        !self.unconfirmed
-    }
-
     /// Returns a condition that holds on the row for as long as this acquisition holds the lock. It stays true across
     /// renewals, because it does not contain the record version.
     pub fn condition(&self) -> Condition {
@@ -207,7 +181,7 @@ impl Held {
 
     /// Returns whether the lease is valid at this time (R3). Once `false`, it never becomes `true` again.
     pub fn is_valid(&mut self, at: ClockReading) -> bool {
-        self.check(at).is_none() && !self.unconfirmed
+        self.check(at).is_none() && self.is_confirmed
     }
 
     /// Returns the remaining validity if no further renewal succeeds, zero once the lock is lost.
@@ -216,20 +190,23 @@ impl Held {
             return Duration::ZERO;
         }
         let max_hold = self.max_hold.map_or(Duration::MAX, |d| d.left(at));
-        if self.unconfirmed { self.validity.sent.left(at) } else { self.validity.left(at) }.min(max_hold)
+        self.lease_left(at).min(max_hold)
+    }
+
+    /// Returns the remaining validity of the lease. The row's own `expiresOn` bounds a confirmed lease only.
+    fn lease_left(&self, at: ClockReading) -> Duration {
+        if self.is_confirmed { self.validity.left(at) } else { self.validity.sent.left(at) }
     }
 
     /// Returns the reason of the loss if the lock is lost at this time.
     pub fn check(&mut self, at: ClockReading) -> Option<LossReason> {
         if self.lost.is_none() {
-            let ended = if self.unconfirmed { self.validity.sent.passed(at) } else { self.validity.passed(at) };
-            if self.max_hold.is_some_and(|d| d.passed(at)) {
-                self.lost = Some(LossReason::MaxHold);
-            } else if ended && self.validity.slept_through(at) {
-                self.lost = Some(LossReason::Suspended);
-            } else if ended {
-                self.lost = Some(LossReason::Expired);
-            }
+            let ended = self.lease_left(at).is_zero();
+            self.lost = match self.max_hold.is_some_and(|max_hold| max_hold.passed(at)) {
+                true => Some(LossReason::MaxHold),
+                false if ended && self.validity.slept_through(at) => Some(LossReason::Suspended),
+                false => ended.then_some(LossReason::Expired),
+            };
         }
         self.lost
     }
@@ -307,7 +284,7 @@ impl Held {
         if let Some(left) = self.pause.and_then(|pause| pause.left(now.at)) {
             return left;
         }
-        if self.requested || self.unconfirmed || self.pending.is_some() {
+        if self.requested || !self.is_confirmed || self.pending.is_some() {
             return Duration::ZERO;
         }
         // A renewal is useless if the maximum holding time ends first.
@@ -331,11 +308,10 @@ impl Held {
             return;
         }
         let Some(renewal) = self.pending.take() else { return };
+        let date = date.map(|date| (date, sent_at));
         match outcome {
-            Outcome::Applied(row) => self.renewed(renewal, row, sent_at, date, now),
-            Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => {
-                self.renewed(renewal, row, sent_at, date, now);
-            }
+            Outcome::Applied(row) => self.renewed(renewal, row, date, now),
+            Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => self.renewed(renewal, row, date, now),
             Outcome::Conflict(row) => self.lost = Some(loss_reason(row.as_ref(), self.token)),
             Outcome::Unknown | Outcome::Throttled => {
                 self.pending = Some(renewal);
@@ -352,14 +328,7 @@ impl Held {
             && !row.is_free()
     }
 
-    fn renewed(
-        &mut self,
-        renewal: PendingRenewal,
-        row: &Row,
-        sent_at: SentAt,
-        date: Option<ServiceDate>,
-        now: &Now<'_>,
-    ) {
+    fn renewed(&mut self, renewal: PendingRenewal, row: &Row, date: Option<DatedTry>, now: &Now<'_>) {
         let OpKind::Renew { lease_ms, data, .. } = renewal.op.kind else { return };
         if self.data == data {
             self.data = None;
@@ -367,11 +336,9 @@ impl Held {
         self.requested = self.data.is_some() || lease_ms < millis(self.lease);
         self.service_timestamp = row.has_service_timestamp();
         self.expires_on = row.whole(attr::EXPIRES_ON).unwrap_or(self.expires_on);
-        let date = date.map(|date| (date, sent_at));
         let bound = row_deadline(row, date);
         self.last_date = date.or(self.last_date);
-        let unknown = now.service.is_some() && bound.is_none();
-        if unknown || bound.is_some_and(|d| d.passed(now.at)) && self.unconfirmed {
+        if bound.map_or(now.service.is_some(), |bound| bound.passed(now.at) && !self.is_confirmed) {
             // Without a bound on service time the present validity stands, and another renewal is needed soon (R6).
             self.requested = true;
             return self.pause_retry(now);
@@ -380,7 +347,7 @@ impl Held {
         let sent = Deadline::new(renewal.sent_at, Timing::validity(lease));
         self.validity = Validity { sent: self.validity.sent.later(sent, now.at), row: bound };
         self.renewals += 1;
-        self.unconfirmed = false;
+        self.is_confirmed = true;
         self.pause = None;
     }
 

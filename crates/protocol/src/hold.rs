@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Acquire, AcquireEnd, Body, ConfigError, Deadline, EXPIRY_PAD, FencingToken, Held, HeldStep, Holder, LossReason,
-    Machine, Now, Release, Renewal, Request, Response, RowError, SentAt, Step, Timing, WaitMode, Watch,
+    Acquire, AcquireEnd, Body, ConfigError, Deadline, EXPIRY_PAD, Held, HeldStep, LossReason, Machine, Now, Release,
+    Renewal, Request, Response, SentAt, Step, Timing, WaitMode, Watch,
 };
 
 /// Maximum number of renewals that make the row last as long as the hold. Two are enough where the dates are correct (A4)
@@ -13,47 +13,23 @@ const EXTENSIONS_MAX: u64 = 4;
 /// Maximum length of one pause, so that a loss is noticed soon after the host has resumed (R4).
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
-/// Result of a [`Hold`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HoldEnd {
-    /// The lock is held for the requested time.
-    Held(Box<Held>),
-    /// The lock was acquired but lost before the row lasted as long as the hold.
-    Lost {
-        /// Token of the lost acquisition.
-        token: FencingToken,
-        /// Reason of the loss.
-        reason: LossReason,
-    },
-    /// Another client holds the lock.
-    Contended(Holder),
-    /// The row cannot be used as a lock.
-    RowError(RowError),
-    /// No request was answered for a whole lease.
-    Unanswered,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Acquiring(Acquire),
-    Extending(Extension),
-    Held(Box<Held>),
-    Lost(FencingToken, LossReason),
-}
-
-/// A lock that is held, with a row that does not last for the whole hold yet.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Extension {
-    held: Held,
-    /// Number of renewals at the start of the extension.
-    before: u64,
-    /// Number of renewals at the last look.
-    seen: u64,
+    /// The lock is held, and its row does not last for the whole hold yet.
+    Extending {
+        held: Box<Held>,
+        /// Number of renewals at the start of the extension.
+        before: u64,
+        /// Number of renewals at the last look.
+        seen: u64,
+    },
+    Ended(AcquireEnd),
 }
 
 /// State machine that acquires a lock for a fixed time. [`Machine`] describes how to call it.
 ///
-/// Nothing renews a hold, so its row must last for the whole time before the hold is reported (§3):
+/// [`AcquireEnd::Acquired`] reports the hold. Nothing renews it, so its row must last for the whole time before the hold is reported (§3):
 ///
 /// 1. It reads first if no service time is known, so that the acquire can have a service timestamp.
 /// 2. It acquires the lock without waiting. The lease is at most the client's own, so that an orphaned lease of this step
@@ -100,98 +76,82 @@ impl Hold {
         self.attempt_timeout
     }
 
-    /// Returns whether the lock is acquired, even if the hold cannot be reported yet.
-    pub fn has_won(&self) -> bool {
-        match &self.phase {
-            Phase::Acquiring(acquire) => acquire.has_won(),
-            Phase::Extending(_) | Phase::Held(_) | Phase::Lost(..) => true,
-        }
-    }
-
     /// Decides whether the row of the acquired lock lasts as long as the hold.
-    fn acquired(&mut self, mut held: Held, now: &Now<'_>) -> Step<HoldEnd, Release> {
-        let without_timestamp = now.service.is_some() && !held.has_service_timestamp();
-        if self.duration <= self.lease && !without_timestamp && !held.outlasts_row(now.at) {
-            return self.finish(&held, now);
+    fn acquired(&mut self, mut held: Box<Held>, now: &Now<'_>) -> Step<AcquireEnd, Release> {
+        if self.duration <= self.lease && held.row_outlasts_lease(now) {
+            return self.finish(held, now);
         }
         held.request_lease(self.duration);
         let renewals = held.renewals();
-        self.phase = Phase::Extending(Extension { held, before: renewals, seen: renewals });
-        self.extend(now)
+        self.phase = Phase::Extending { held, before: renewals, seen: renewals };
+        self.next(now)
     }
 
-    fn extend(&mut self, now: &Now<'_>) -> Step<HoldEnd, Release> {
-        let Phase::Extending(Extension { held, before, seen }) = &mut self.phase else { return self.next(now) };
+    fn extend(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
+        let Phase::Extending { held, before, seen } = &mut self.phase else { return self.next(now) };
         let mut failed = held.check(now.at); // R5
         if failed.is_none() && held.renewals() > *seen {
             *seen = held.renewals();
-            let with_timestamp = now.service.is_none() || held.has_service_timestamp();
-            if with_timestamp && !held.outlasts_row(now.at) {
+            if held.row_outlasts_lease(now) {
                 let held = held.clone();
-                return self.finish(&held, now);
+                return self.finish(held, now);
             }
             // Each date came with a standstill of the host, or the dates are wrong.
             failed = (*seen - *before == EXTENSIONS_MAX).then_some(LossReason::Expired);
             // The row has no service timestamp or an old one. The last response had the date for the next one.
             held.request_renewal();
         }
-        if failed.is_none() {
-            match held.next(now) {
-                HeldStep::Lost(reason) => failed = Some(reason),
+        let reason = match failed {
+            Some(reason) => reason,
+            None => match held.next(now) {
+                HeldStep::Lost(reason) => reason,
                 HeldStep::Sleep(length) => return Step::Pause(length.min(PAUSE_MAX)),
                 HeldStep::Write(op) => return Step::Write(op),
-            }
-        }
+            },
+        };
         let held = held.clone();
-        self.fail(&held, failed.unwrap_or(LossReason::Expired), now)
+        self.fail(&held, reason, now)
     }
 
     /// Reports the hold, unless it took too long: its liveness key would end before the hold does.
-    fn finish(&mut self, held: &Held, now: &Now<'_>) -> Step<HoldEnd, Release> {
+    fn finish(&mut self, held: Box<Held>, now: &Now<'_>) -> Step<AcquireEnd, Release> {
         if self.in_time.is_some_and(|in_time| in_time.passed(now.at)) {
-            return self.fail(held, LossReason::Expired, now);
+            return self.fail(&held, LossReason::Expired, now);
         }
-        self.phase = Phase::Held(Box::new(held.clone()));
-        Step::Done(HoldEnd::Held(Box::new(held.clone())))
+        self.phase = Phase::Ended(AcquireEnd::Acquired(held));
+        self.next(now)
     }
 
-    fn fail(&mut self, held: &Held, reason: LossReason, now: &Now<'_>) -> Step<HoldEnd, Release> {
-        self.phase = Phase::Lost(held.token(), reason);
+    fn fail(&mut self, held: &Held, reason: LossReason, now: &Now<'_>) -> Step<AcquireEnd, Release> {
+        self.phase = Phase::Ended(AcquireEnd::Lost { token: held.token(), reason });
         Step::CleanUp(Release::of_hold(held, self.duration, now))
     }
 }
 
 impl Machine for Hold {
-    type End = HoldEnd;
+    type End = AcquireEnd;
     type CleanUp = Release;
 
-    fn next(&mut self, now: &Now<'_>) -> Step<HoldEnd, Release> {
+    fn next(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
         match &mut self.phase {
             Phase::Acquiring(acquire) => match acquire.next(now) {
-                Step::Done(AcquireEnd::Acquired(held)) => self.acquired(*held, now),
-                Step::Done(AcquireEnd::Contended(holder)) => Step::Done(HoldEnd::Contended(holder)),
-                Step::Done(AcquireEnd::RowError(error)) => Step::Done(HoldEnd::RowError(error)),
-                Step::Done(AcquireEnd::Unanswered) => Step::Done(HoldEnd::Unanswered),
-                Step::Read { strong } => Step::Read { strong },
-                Step::Write(op) => Step::Write(op),
-                Step::Pause(length) => Step::Pause(length),
-                Step::CleanUp(release) => Step::CleanUp(release),
+                Step::Done(AcquireEnd::Acquired(held)) => self.acquired(held, now),
+                step => step,
             },
-            Phase::Extending(_) => self.extend(now),
-            Phase::Held(held) => Step::Done(HoldEnd::Held(held.clone())),
-            Phase::Lost(token, reason) => Step::Done(HoldEnd::Lost { token: *token, reason: *reason }),
+            Phase::Extending { .. } => self.extend(now),
+            Phase::Ended(end) => Step::Done(end.clone()),
         }
     }
 
     fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
         match &mut self.phase {
             Phase::Acquiring(acquire) => acquire.handle(now, response),
-            Phase::Extending(Extension { held, .. }) => {
+            Phase::Extending { held, .. } => {
                 if let Body::Outcome { sent_at, outcome } = response.body {
                     held.handle_outcome(now, sent_at, outcome, response.date);
                 }
             }
-            Phase::Held(_) | Phase::Lost(..) => {}
+            Phase::Ended(_) => {}
         }
     }
 
@@ -202,14 +162,14 @@ impl Machine for Hold {
     fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {
         match &mut self.phase {
             Phase::Acquiring(acquire) => acquire.cancel(now),
-            Phase::Extending(Extension { held, .. }) => Some(Release::of_hold(held, self.duration, now)),
-            Phase::Held(_) | Phase::Lost(..) => None,
+            Phase::Extending { held, .. } => Some(Release::of_hold(held, self.duration, now)),
+            Phase::Ended(_) => None,
         }
     }
 
     /// A hold that is being extended retries until its lease ends. An acquisition ends with the refusal.
     fn retries_refusals(&self) -> bool {
-        matches!(self.phase, Phase::Extending(_))
+        matches!(self.phase, Phase::Extending { .. })
     }
 
     fn watch(&self) -> Option<&Watch> {

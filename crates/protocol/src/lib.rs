@@ -55,7 +55,7 @@ pub use config::{
 };
 pub use expiry::{Evidence, Expiry, expiry};
 pub use held::{Held, HeldStep, LossReason, Renewal};
-pub use hold::{Hold, HoldEnd};
+pub use hold::Hold;
 pub use legacy::{LegacyEnd, LegacyGet};
 pub use machine::{Body, Machine, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};

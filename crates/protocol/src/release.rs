@@ -42,8 +42,8 @@ impl Release {
     /// Starts the release of a held lock.
     pub fn of(held: &Held, now: &Now<'_>) -> Self {
         let lost = held.clone().check(now.at);
-        let (name, lease_id) = (held.name().clone(), held.lease_id().clone());
-        let mut release = Self::new(name, lease_id, Some(held.token()), held.validity(), now);
+        let (name, lease_id) = (held.name().clone(), held.lease_id.clone());
+        let mut release = Self::new(name, lease_id, Some(held.token()), held.validity, now);
         release.lost = lost;
         if let Some(loss @ (LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone)) = lost {
             release.end = Some(ReleaseEnd::Lost(loss));
@@ -59,7 +59,7 @@ impl Release {
 
     /// Starts the clean-up after an abandoned hold that may last `duration` from now.
     pub(crate) fn of_hold(held: &Held, duration: Duration, now: &Now<'_>) -> Self {
-        Self::clean_up(held.name().clone(), held.lease_id().clone(), Deadline::new(SentAt(now.at), duration), now)
+        Self::clean_up(held.name().clone(), held.lease_id.clone(), Deadline::new(SentAt(now.at), duration), now)
     }
 
     fn new(name: LockName, lease_id: LeaseId, token: Option<FencingToken>, validity: Validity, now: &Now<'_>) -> Self {

@@ -24,19 +24,18 @@ impl Validity {
         self.left(at).is_zero()
     }
 
-    /// Returns whether the validity ended while the host was suspended.
+    /// Returns whether an ended validity ended while the host was suspended: no bound of it has passed while it was awake.
     pub(crate) fn slept_through(&self, at: ClockReading) -> bool {
-        let ended = |d: &Deadline| d.passed(at);
-        let awake = |d: &Deadline| d.passed(at) && d.passed_awake(at);
-        (ended(&self.sent) || self.row.as_ref().is_some_and(ended))
-            && !awake(&self.sent)
-            && !self.row.as_ref().is_some_and(awake)
+        ![Some(self.sent), self.row].iter().flatten().any(|bound| bound.passed(at) && bound.passed_awake(at))
     }
 }
 
+/// Date of a response, and the time at which the try that it answers was sent.
+pub(crate) type DatedTry = (ServiceDate, SentAt);
+
 /// Returns the time at which service time, bounded from this response's date alone, could reach the row's `expiresOn`,
 /// with or without a service timestamp (R6). Returns `None` without a date.
-pub(crate) fn row_deadline(row: &Row, response: Option<(ServiceDate, SentAt)>) -> Option<Deadline> {
+pub(crate) fn row_deadline(row: &Row, response: Option<DatedTry>) -> Option<Deadline> {
     let (date, sent_at) = response?;
     let left = row.whole(attr::EXPIRES_ON)?.saturating_sub(date.upper_when_sent());
     Some(Deadline::new(sent_at, Duration::from_millis(left * (1000 - DRIFT_PER_MILLE) / 1000)))

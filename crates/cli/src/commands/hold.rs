@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use dynamo_lock::HoldError;
 
-use crate::exit::{Exit, NOT_ACQUIRED};
-use crate::ui::{format, output};
-use crate::{failure::Failure, store::OpenStore};
+use crate::{exit::Exit, exit::NOT_ACQUIRED, failure::Failure, store::OpenStore, ui::format, ui::output};
 
 /// Acquires the lock for the given time and prints its token. The lock stays held after this process has ended.
 pub async fn hold(store: &OpenStore, name: &str, duration: Duration, owner: String) -> Result<Exit, Failure> {

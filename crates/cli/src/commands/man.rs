@@ -7,8 +7,7 @@ use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use crate::exit::{self, Exit};
-use crate::{args::Args, failure::Failure, signals, ui::output};
+use crate::{args::Args, exit, exit::Exit, failure::Failure, signals, ui::output};
 
 /// Prints the completion script for a shell.
 pub fn completions(shell: Shell) -> Result<Exit, Failure> {

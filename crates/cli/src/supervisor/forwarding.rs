@@ -1,7 +1,7 @@
 //! Forwarding of signals and stops between the wrapper and the command with its descendants.
 //!
-//! If the terminal sends a signal, the kernel sends it to the whole process group of the terminal. The processes of that
-//! group therefore do not receive it from the supervisor again.
+//! If the terminal sends a signal, the kernel sends it to the terminal's whole process group. The supervisor does not
+//! send it to the processes of that group again.
 
 use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;
@@ -52,11 +52,9 @@ impl Supervisor {
         if self.wrapper_stopped || self.signals.stopped_by_terminal() {
             self.stopped = None;
         }
-        if self.stopped.is_some_and(|at| now.holder_elapsed_since(at) >= STOP_SETTLE_TIME) {
-            self.stopped = None;
-            if self.descendants().is_stopped(self.command) {
-                self.send(Event::Stopped);
-            }
+        let has_settled = |at: &mut ClockReading| now.holder_elapsed_since(*at) >= STOP_SETTLE_TIME;
+        if self.stopped.take_if(has_settled).is_some() && self.descendants().is_stopped(self.command) {
+            self.send(Event::Stopped);
         }
     }
 }

@@ -22,13 +22,11 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::{errno::Errno, sys::signal::Signal, sys::wait::WaitPidFlag, unistd::Pid};
 
+use self::ending::{Due, Ending, KILL_INTERVAL};
+use self::message::{Event, Grant, Order};
+use self::{channel::Channel, process_tree::ProcessTree};
 use crate::signals::{SupervisorSignals, is_terminal_stop};
-use crate::supervisor::ending::{Due, Ending, KILL_INTERVAL};
-use crate::supervisor::message::{Event, Grant, Order};
-use crate::{
-    clock, signal_mask::SignalMask, supervisor::channel::Channel, supervisor::process_tree::ProcessTree, sys,
-    ui::output,
-};
+use crate::{clock, signal_mask::SignalMask, sys, ui::output};
 
 /// `argv[0]` that selects supervisor mode. It differs from the wrapper's name, so that `pkill dynamo-lock` does not
 /// signal the supervisor.
@@ -56,9 +54,8 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let invalid =
         || io::Error::new(ErrorKind::InvalidInput, "invalid arguments: only `dynamo-lock run` starts this program");
     let mut number = || arguments.next().and_then(|text| text.to_str()?.parse::<u64>().ok()).ok_or_else(invalid);
-    let (channel, blocked, grace) = (number()?, number()?, number()?);
+    let (channel, blocked, grace) = (number()?, number()?, Duration::from_nanos(number()?));
     let mask = SignalMask::inherited(blocked)?;
-    let grace = Duration::from_nanos(grace);
     let program = arguments.next().ok_or_else(invalid)?;
     let channel = UnixStream::from(sys::inherited_fd(i32::try_from(channel).map_err(|_| invalid())?)?);
     // The command must not inherit the channel, because the wrapper takes its end for the end of this process.

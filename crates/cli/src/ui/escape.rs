@@ -20,11 +20,10 @@ fn replace_unsafe(text: &str, escaped: impl Fn(char) -> String) -> String {
 /// Returns whether the character could control a terminal or reorder a line: control characters, direction marks,
 /// overrides and isolates, Unicode line breaks, and zero-width characters.
 fn is_unsafe(c: char) -> bool {
-    let is_format = matches!(
-        c,
-        '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-    );
-    c.is_control() || is_format
+    match c {
+        '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => true,
+        _ => c.is_control(),
+    }
 }
 
 #[cfg(test)]

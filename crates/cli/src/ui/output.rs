@@ -7,8 +7,7 @@ use std::{convert::Infallible, os::fd::AsFd as _, time::Duration};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::failure::{Failure, FailureKind};
-use crate::{stdio, ui::escape::escape};
+use crate::{failure::Failure, failure::FailureKind, stdio, ui::escape::escape};
 
 /// Maximum time to wait for standard error to accept a message.
 pub const STDERR_TIMEOUT: Duration = Duration::from_secs(5);

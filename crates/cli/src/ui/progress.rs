@@ -71,12 +71,10 @@ async fn update_status_line(lock: &Lock) -> Infallible {
 /// Result of one inspection.
 enum Status {
     /// The lock was held when `inspected_at` was read. Its lease ended `latest` later, unless it was renewed.
-    Held {
-        holder: Holder,
-        latest: Duration,
-        inspected_at: ClockReading,
-    },
+    Held { holder: Holder, latest: Duration, inspected_at: ClockReading },
+    /// The lock is free or expired, or its state cannot be read.
     NotHeld,
+    /// The store has not responded within [`INSPECT_TIMEOUT`].
     NoResponse,
 }
 

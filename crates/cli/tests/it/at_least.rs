@@ -1,7 +1,5 @@
 //! `run --at-least`: the lock is kept after a quick command.
 
-use std::os::unix::process::CommandExt as _;
-
 use crate::support::{Fixture, Running, children, state, wait_until};
 
 /// `--at-least` prevents that hosts whose clocks differ run a scheduled job twice.
@@ -31,28 +29,24 @@ fn lock_kept_after_command_is_reported() {
     let fixture = Fixture::new();
     let keep = |name: &str, flags: &[&str]| {
         let arguments = [&["run", "--at-least", "1h"], flags, &[name, "touch", name]].concat();
-        let stderr = fixture.path(&format!("stderr of {name}"));
-        let mut command = fixture.command(&arguments);
-        command.stderr(std::fs::File::create(&stderr).expect("a file"));
-        (Running::spawn(command), move || std::fs::read_to_string(&stderr).unwrap_or_default())
+        fixture.spawn_with_stderr_file(fixture.command(&arguments))
     };
     let end = |run: Running| {
         run.signal("TERM");
         run.wait().exits_with(0);
     };
-    let (run, stderr) = keep("a", &[]);
-    wait_until("the message is printed", || stderr().contains('\n'));
+    let run = keep("a", &[]);
+    wait_until("the message is printed", || fixture.read("stderr").contains('\n'));
     end(run);
-    let line = stderr();
+    let line = fixture.read("stderr");
     assert!(line.starts_with("dynamo-lock: the command has ended; the lock is kept for another "), "{line:?}");
     assert!(line.ends_with(" (--at-least)\n") && line.lines().count() == 1, "{line:?}");
-    for flag in ["-q", "--skip"] {
-        let (run, stderr) = keep("b", &[flag]);
-        wait_until("the command has ended", || fixture.path("b").exists());
+    for (name, flag) in [("b", "-q"), ("c", "--skip")] {
+        let run = keep(name, &[flag]);
+        wait_until("the command has ended", || fixture.path(name).exists());
         wait_until("its supervisor has ended", || children(run.pid()).is_empty());
         end(run);
-        assert_eq!(stderr(), "", "{flag}");
-        std::fs::remove_file(fixture.path("b")).expect("it exists");
+        assert_eq!(fixture.read("stderr"), "", "{flag}");
     }
 }
 
@@ -60,11 +54,8 @@ fn lock_kept_after_command_is_reported() {
 #[test]
 fn terminal_stop_does_not_end_at_least() {
     let fixture = Fixture::new();
-    let mut command = fixture.command(&["run", "--at-least", "1h", "a", "touch", "ran"]);
-    // Only a run in its own process group, like a job of a shell, handles SIGTSTP.
-    command.process_group(0);
-    let run = Running::spawn(command);
-    wait_until("command and supervisor have ended", || fixture.path("ran").exists() && children(run.pid()).is_empty());
+    let run = fixture.start_job(&["run", "--at-least", "1h", "a", "touch", "ready"]);
+    wait_until("command and supervisor have ended", || children(run.pid()).is_empty());
     wait_until("the run is stopped or ends", || {
         run.signal("TSTP");
         matches!(state(run.pid()), Some('T') | None)
@@ -81,8 +72,6 @@ fn lock_lost_during_at_least_is_reported() {
     let fixture = Fixture::new();
     let run = Running::spawn(fixture.command(&["run", "--lease", "2", "--at-least", "1h", "a", "touch", "ran"]));
     wait_until("the command has ended", || fixture.path("ran").exists());
-    let token = fixture.token("a");
-    fixture.run(&["revoke", "a", "--token", &token, "--yes"]).exits_with(0);
-    let finished = run.wait().exits_with(76);
-    assert!(finished.stderr.contains("revoked") && finished.stderr.contains("ended by itself"), "{finished:?}");
+    fixture.revoke();
+    run.wait().exits_with(76).prints("revoked").prints("ended by itself");
 }

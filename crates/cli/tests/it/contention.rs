@@ -7,8 +7,8 @@ fn run_without_wait_reports_holder() {
     let fixture = Fixture::new();
     let holder = fixture.start(HOLD);
     for flags in [&["-n"][..], &["--nb"], &["--nonblock"], &["-w", "0"], &["-w", "0.2"], &["--wait", "200ms"]] {
-        let finished = fixture.run(&[&["run"], flags, &["a", "touch", "ran"]].concat()).exits_with(75);
-        assert!(finished.stderr.contains("held by tester (") && finished.stderr.lines().count() == 1, "{finished:?}");
+        let finished = fixture.run(&[&["run"], flags, &["a", "touch", "ran"]].concat());
+        finished.exits_with(75).prints_line("held by tester (");
     }
     fixture.run(&["run", "--timeout", "0", "a", "touch", "ran"]).exits_with(75);
     assert!(!fixture.path("ran").exists());
@@ -46,8 +46,7 @@ fn second_run_waits_and_reports_holder() {
     assert_eq!((fixture.read("log"), fixture.read("quiet")), (String::new(), String::new()));
     std::fs::write(fixture.path("go"), "").expect("a file");
     first.wait().exits_with(0);
-    let second = second.wait().exits_with(0);
-    assert!(second.stderr.contains("waiting for lock \"a\", held by tester ("), "{second:?}");
+    second.wait().exits_with(0).prints("waiting for lock \"a\", held by tester (");
     assert_eq!(quiet.wait().exits_with(0).stderr, "");
     assert_eq!(fixture.read("log"), "1\n2\n");
 }
@@ -55,8 +54,8 @@ fn second_run_waits_and_reports_holder() {
 #[test]
 fn nested_run_of_same_lock_is_refused() {
     let fixture = Fixture::new();
-    let finished = fixture.run(&["run", "a", "--", PROGRAM, "run", "a", "touch", "ran"]).exits_with(75);
-    assert!(finished.stderr.contains("around this one"), "{finished:?}");
+    let nested = ["run", "a", "--", PROGRAM, "run", "a", "touch", "ran"];
+    fixture.run(&nested).exits_with(75).prints("around this one");
     fixture.run(&["run", "a", "--", PROGRAM, "run", "-E", "9", "a", "touch", "ran"]).exits_with(9);
     assert!(!fixture.path("ran").exists());
     let inner = ["run", "a", "--", PROGRAM, "run", "b", "-c", "echo $DYNAMO_LOCK_NAME"];
@@ -104,8 +103,7 @@ fn signal_ends_wait_and_leaves_no_row() {
 fn nested_run_is_detected_at_any_depth() {
     let fixture = Fixture::new();
     let inner = ["run", "a", "--", PROGRAM, "run", "b", "--", PROGRAM, "run", "a", "touch", "ran"];
-    let finished = fixture.run(&inner).exits_with(75);
-    assert!(finished.stderr.contains("around this one"), "{finished:?}");
+    fixture.run(&inner).exits_with(75).prints("around this one");
     assert!(!fixture.path("ran").exists());
     let three = ["run", "a", "--", PROGRAM, "run", "b", "--", PROGRAM, "run", "c", "touch", "ran"];
     fixture.run(&three).exits_with(0);

@@ -3,17 +3,14 @@
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use crate::support::{Finished, Fixture, PROGRAM, Running, dynamodb_error, report_skipped, server_with_response};
+use crate::support::{Finished, Fixture, PROGRAM, Running};
+use crate::support::{dynamodb_error, report_skipped, server_with_response, table_url};
 
 /// Asserts the exit code, and that the only output is one error line that contains these parts.
 #[track_caller]
 fn assert_error(finished: Finished, code: i32, parts: &[&str]) {
-    let finished = finished.exits_with(code);
-    assert!(finished.stderr.starts_with("dynamo-lock: ") && finished.stderr.lines().count() == 1, "{finished:?}");
-    for part in parts {
-        assert!(finished.stderr.contains(part), "{part:?} is missing: {}", finished.stderr);
-    }
-    assert_eq!(finished.stdout, "");
+    let finished = parts.iter().fold(finished.exits_with(code), |finished, part| finished.prints_line(part));
+    assert!(finished.stderr.starts_with("dynamo-lock: ") && finished.stdout.is_empty(), "{finished:?}");
 }
 
 /// Commands of each kind. The runs have a short lease, because they retry for one lease.
@@ -68,14 +65,13 @@ fn wrong_key_schema_is_reported_with_fix() {
     for arguments in &COMMANDS[..3] {
         assert_error(fixture.run(arguments), 78, &["the partition key `name` of type S", "`partition_key`"]);
     }
-    let body = r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE","KeySchema":[{"AttributeName":"id","KeyType":"HASH"},
-        {"AttributeName":"at","KeyType":"RANGE"}],"AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},
-        {"AttributeName":"at","AttributeType":"N"}]}}"#;
+    let body = r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE",
+        "KeySchema":[{"AttributeName":"id","KeyType":"HASH"},{"AttributeName":"at","KeyType":"RANGE"}],
+        "AttributeDefinitions":[{"AttributeName":"id","AttributeType":"S"},
+            {"AttributeName":"at","AttributeType":"N"}]}}"#;
     let finished = server_with_response("200 OK", body).run(&["table", "check"]).exits_with(78);
-    assert!(finished.stderr.contains("the partition key is `id`, not `name`"), "{finished:?}");
-    assert!(
-        finished.stderr.contains("sort key") && finished.stderr.lines().all(|line| line.starts_with("dynamo-lock: "))
-    );
+    let finished = finished.prints("the partition key is `id`, not `name`").prints("sort key");
+    assert!(finished.stderr.lines().all(|line| line.starts_with("dynamo-lock: ")), "{finished:?}");
 }
 
 #[test]
@@ -99,16 +95,10 @@ fn wrong_clock_is_not_reported_as_wrong_credentials() {
 
 #[test]
 fn expired_credentials_are_reported_with_fix() {
-    assert_all_fail(
-        &rejecting_table("ExpiredTokenException", "token expired"),
-        78,
-        &["credentials have expired", "`aws sso login`"],
-    );
-    assert_all_fail(
-        &rejecting_table("UnrecognizedClientException", "invalid"),
-        78,
-        &["does not accept these AWS credentials"],
-    );
+    let fixture = rejecting_table("ExpiredTokenException", "token expired");
+    assert_all_fail(&fixture, 78, &["credentials have expired", "`aws sso login`"]);
+    let fixture = rejecting_table("UnrecognizedClientException", "invalid");
+    assert_all_fail(&fixture, 78, &["does not accept these AWS credentials"]);
 }
 
 #[test]
@@ -124,8 +114,7 @@ fn unused_port() -> u16 {
 
 #[test]
 fn refused_connection_exits_69_even_without_wait_limit() {
-    let fixture =
-        Fixture::with_store(&format!("dynamodb://Lock?region=us-east-1&endpoint=http://127.0.0.1:{}", unused_port()));
+    let fixture = Fixture::with_store(&table_url(unused_port()));
     assert_all_fail(&fixture, 69, &["the connection was refused", "check that a server listens"]);
     for wait_mode in [["-w", "1"], ["-w", "0"]] {
         let arguments = [&["run", "--lease", "1"], &wait_mode[..], &["a", "true"]].concat();
@@ -161,8 +150,8 @@ fn missing_region_exits_78() {
     let fixture = Fixture::with_store("dynamodb://Lock");
     assert_all_fail(&fixture, 78, &["no AWS Region is configured", "set AWS_REGION", "?region="]);
     // Control: with a Region in the environment, the run continues.
-    let set =
-        [("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL_DYNAMODB", &format!("http://127.0.0.1:{}", unused_port()))];
+    let endpoint = format!("http://127.0.0.1:{}", unused_port());
+    let set = [("AWS_REGION", "us-east-1"), ("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)];
     assert_error(run_with(&fixture, COMMANDS[1], &set, &[]), 69, &["refused"]);
 }
 
@@ -186,8 +175,8 @@ fn expired_or_missing_sso_session_exits_78() {
     }
     // The name of the file is the SHA-1 of the session name.
     let token = r#"{"accessToken":"x","expiresAt":"2020-01-01T00:00:00Z","region":"us-east-1"}"#;
-    std::fs::write(fixture.path(".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json"), token)
-        .expect("a file");
+    let file = fixture.path(".aws/sso/cache/ee0bfd2552fbd840c02cc48b6e823320543c450f.json");
+    std::fs::write(file, token).expect("a file");
     assert_error(run_with(&fixture, COMMANDS[1], &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
 }
 
@@ -200,14 +189,15 @@ fn assert_embedded_fail(fixture: &Fixture, code: i32, parts: &[&str]) {
 
 #[test]
 fn invalid_database_path_exits_78() {
-    assert_embedded_fail(
-        &Fixture::with_store("sqlite:///no/such/locks.db"),
-        78,
-        &["\"/no/such\"", "does not exist; create it"],
-    );
-    assert_embedded_fail(&Fixture::with_store("sqlite:///sys/locks.db"), 78, &["cannot create", "let this user write"]);
-    assert_embedded_fail(&Fixture::with_store("sqlite:///tmp"), 78, &["is a directory; name a file in it"]);
-    assert_embedded_fail(&Fixture::with_store("nonsense"), 78, &["DYNAMO_LOCK_STORE", "`sqlite:///`"]);
+    let cases: [(&str, &[&str]); 4] = [
+        ("sqlite:///no/such/locks.db", &["\"/no/such\"", "does not exist; create it"]),
+        ("sqlite:///sys/locks.db", &["cannot create", "let this user write"]),
+        ("sqlite:///tmp", &["is a directory; name a file in it"]),
+        ("nonsense", &["DYNAMO_LOCK_STORE", "`sqlite:///`"]),
+    ];
+    for (store, parts) in cases {
+        assert_embedded_fail(&Fixture::with_store(store), 78, parts);
+    }
 }
 
 #[test]
@@ -226,11 +216,8 @@ fn unwritable_database_exits_78() {
     } else {
         fixture.command(&["run", "a", "true"])
     };
-    assert_error(
-        Running::spawn(command).wait(),
-        78,
-        &["cannot read and write the lock database", "(mode 0400)", "give this user both"],
-    );
+    let parts = ["cannot read and write the lock database", "(mode 0400)", "give this user both"];
+    assert_error(Running::spawn(command).wait(), 78, &parts);
 }
 
 #[test]
@@ -284,11 +271,8 @@ fn on_faulty_disk(fixture: &Fixture, fault: &str, arguments: &[&str]) -> Finishe
 #[test]
 fn network_file_system_exits_78() {
     let fixture = Fixture::new();
-    assert_error(
-        on_faulty_disk(&fixture, "network", &["run", "a", "true"]),
-        78,
-        &["is on a network (NFS) file system", "name a file on a local disk"],
-    );
+    let finished = on_faulty_disk(&fixture, "network", &["run", "a", "true"]);
+    assert_error(finished, 78, &["is on a network (NFS) file system", "name a file on a local disk"]);
     assert!(!fixture.path("locks.db").exists());
     on_faulty_disk(&fixture, "none", &["run", "a", "true"]).exits_with(0);
 }
@@ -297,13 +281,9 @@ fn network_file_system_exits_78() {
 fn full_disk_exits_69_without_running_command() {
     let fixture = Fixture::new();
     fixture.run(&["ls"]).exits_with(0);
-    let run = ["run", "--lease", "1", "a", "touch", "ran"];
+    let finished = on_faulty_disk(&fixture, "full", &["run", "--lease", "1", "a", "touch", "ran"]);
     // SQLite reports the full disk at COMMIT, when the write may already be stored.
-    assert_error(
-        on_faulty_disk(&fixture, "full", &run),
-        69,
-        &["has stored the write: database or disk is full", "free space"],
-    );
+    assert_error(finished, 69, &["has stored the write: database or disk is full", "free space"]);
     assert!(!fixture.path("ran").exists());
 }
 
@@ -311,6 +291,6 @@ fn full_disk_exits_69_without_running_command() {
 fn internal_error_exits_70() {
     let fixture = Fixture::new();
     // No descriptor is left for the event loop.
-    let script = "ulimit -n 4; exec \"$PROGRAM\" run a true";
-    assert_error(Running::spawn(fixture.command_of("sh", &["-c", script])).wait(), 70, &["cannot start", "try again"]);
+    let finished = fixture.run_script("ulimit -n 4; exec \"$PROGRAM\" run a true");
+    assert_error(finished, 70, &["cannot start", "try again"]);
 }

@@ -6,8 +6,7 @@ use crate::support::{Fixture, Running};
 fn hold_outlives_process_and_prints_token() {
     let fixture = Fixture::new();
     let token = fixture.run(&["hold", "a", "10m", "--owner", "ops"]).exits_with(0).stdout;
-    let finished = fixture.run(&["hold", "a", "5"]).exits_with(75);
-    assert!(finished.stderr.contains("held by ops ("), "{finished:?}");
+    fixture.run(&["hold", "a", "5"]).exits_with(75).prints("held by ops (");
     fixture.run(&["run", "-n", "a", "true"]).exits_with(75);
     let shown = fixture.run(&["show", "a"]).exits_with(0).stdout;
     assert!(shown.contains("held") && shown.contains(token.trim()), "{shown}");
@@ -23,8 +22,8 @@ fn hold_with_unwritable_stdout_reports_token_and_stays() {
         let mut command = fixture.command_of("sh", &["-c", &format!("exec \"$PROGRAM\" hold {name} 10m {to}")]);
         command.stdout(writer.try_clone().expect("access to it"));
         let finished = Running::spawn(command).wait().exits_with(74);
-        let message = format!("is held with token {}, but: cannot write to standard output", fixture.token(name));
-        assert!(finished.stderr.contains(&message) && finished.stderr.lines().count() == 1, "{finished:?}");
+        let token = fixture.token(name);
+        finished.prints_line(&format!("is held with token {token}, but: cannot write to standard output"));
         fixture.run(&["run", "-n", name, "true"]).exits_with(75);
     }
 }

@@ -24,14 +24,10 @@ fn untrusted_text_is_escaped_on_terminal() {
     }
 }
 
-const GUID: &str = "0123456789abcdef0123456789abcdef";
-
 /// Returns a row in the native format, with these additional attributes.
 fn row(attributes: &str) -> String {
-    format!(
-        "{{\"v\":{{\"N\":\"1\"}},\"guid\":{{\"S\":\"{GUID}\"}},\"leaseId\":{{\"S\":\"{GUID}\"}},\
-         \"ttl\":{{\"N\":\"1790000000\"}},{attributes}}}"
-    )
+    let id = r#"{"S":"0123456789abcdef0123456789abcdef"}"#;
+    format!(r#"{{"v":{{"N":"1"}},"guid":{id},"leaseId":{id},"ttl":{{"N":"1790000000"}},{attributes}}}"#)
 }
 
 /// Returns a directory whose store contains one lock in each state.
@@ -49,39 +45,54 @@ fn fixture_with_locks() -> Fixture {
     fixture
 }
 
-/// The objects that `--json` prints. This is a stable schema: keys are never removed, renamed or changed in type.
-const JSON: [&str; 5] = [
-    r#"{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"\u001b[2J\u202e","owner":null,"state":"free","token":9}"#,
-    r#"{"acquiredAtMs":null,"data":"left","error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"a/free","owner":null,"state":"free","token":7}"#,
-    r#"{"acquiredAtMs":1789999990000,"data":null,"error":null,"expiresAtMs":1790000020000,"leaseMs":20000,"mayEndMs":{"earliest":0,"latest":20000},"name":"a/held","owner":"ops (host, pid 1, 00000001)","state":"held","token":8}"#,
-    r#"{"acquiredAtMs":null,"data":null,"error":"the row of this name has no `guid`, so it is not a lock but other data: use another lock name or a table of its own","expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"b/data","owner":null,"state":"unreadable","token":null}"#,
-    r#"{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":1000,"leaseMs":null,"mayEndMs":null,"name":"b/legacy","owner":null,"state":"expired","token":null}"#,
-];
+/// Returns the objects that `--json` prints, and that of a free lock without a row. This is a stable schema: keys are
+/// never removed, renamed or changed in type.
+fn json_objects() -> Vec<String> {
+    let objects = r#"
+{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,
+    "name":"\u001b[2J\u202e","owner":null,"state":"free","token":9}
+{"acquiredAtMs":null,"data":"left","error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,
+    "name":"a/free","owner":null,"state":"free","token":7}
+{"acquiredAtMs":1789999990000,"data":null,"error":null,"expiresAtMs":1790000020000,"leaseMs":20000,
+    "mayEndMs":{"earliest":0,"latest":20000},
+    "name":"a/held","owner":"ops (host, pid 1, 00000001)","state":"held","token":8}
+{"acquiredAtMs":null,"data":null,
+    "error":"the row of this name has no `guid`, so it is not a lock but other data: use another lock name or a table \
+    of its own","expiresAtMs":null,"leaseMs":null,"mayEndMs":null,
+    "name":"b/data","owner":null,"state":"unreadable","token":null}
+{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":1000,"leaseMs":null,"mayEndMs":null,
+    "name":"b/legacy","owner":null,"state":"expired","token":null}
+{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,
+    "name":"never","owner":null,"state":"free","token":null}
+"#;
+    // Continuation lines are indented. A backslash stands for a line break within a string.
+    objects.replace("\\\n    ", "").replace("\n    ", "").trim().lines().map(str::to_owned).collect()
+}
 
 const TABLE: &str = "\
 NAME               STATE       TOKEN  OWNER                        ACQUIRED              MAY END
 \\u{1b}[2J\\u{202e}  free        9      -                            -                     -
 a/free             free        7      -                            -                     -
 a/held             held        8      ops (host, pid 1, 00000001)  2026-09-21T14:13:10Z  within 20.0 s
-b/data             unreadable  -      -                            -                     the row of this name has no `guid`, \
-so it is not a lock but other data: use another lock name or a table of its own
+b/data             unreadable  -      -                            -                     the row of this name has no \
+`guid`, so it is not a lock but other data: use another lock name or a table of its own
 b/legacy           expired     -      -                            -                     -
 ";
 
 #[test]
-fn ls_prints_table_or_json_lines_only() {
+fn ls_of_each_state_prints_exact_table_and_json() {
     let fixture = fixture_with_locks();
     let table = fixture.run(&["ls"]).exits_with(0);
     assert_eq!((table.stdout.as_str(), table.stderr.as_str()), (TABLE, ""));
-    let json = fixture.run(&["ls", "--json"]).exits_with(0);
+    let (json, expected) = (fixture.run(&["ls", "--json"]).exits_with(0), json_objects());
     let mut lines: Vec<&str> = json.stdout.lines().collect();
-    lines.sort_unstable_by_key(|line| JSON.iter().position(|expected| expected == line));
-    assert_eq!(lines, JSON);
+    lines.sort_unstable_by_key(|line| expected.iter().position(|expected| expected == line));
+    assert_eq!(lines, expected[..5]);
     assert_eq!(json.stderr, "");
 }
 
 #[test]
-fn ls_filters_by_prefix_and_held() {
+fn ls_with_prefix_or_held_lists_matching_locks() {
     let fixture = fixture_with_locks();
     let names = |arguments: &[&str]| {
         let finished = fixture.run(&[&["ls", "--json"], arguments].concat()).exits_with(0);
@@ -100,16 +111,14 @@ fn ls_filters_by_prefix_and_held() {
 }
 
 #[test]
-fn show_prints_same_object_and_refuses_foreign_row() {
+fn show_of_each_state_prints_same_object_as_ls() {
     let fixture = fixture_with_locks();
-    for (name, expected) in [("a/free", JSON[1]), ("a/held", JSON[2]), ("b/legacy", JSON[4])] {
+    let objects = json_objects();
+    for (name, index) in [("a/free", 1), ("a/held", 2), ("b/legacy", 4), ("never", 5)] {
         let finished = fixture.run(&["show", name, "--json"]).exits_with(0);
-        assert_eq!((finished.stdout, finished.stderr), (format!("{expected}\n"), String::new()));
+        assert_eq!((finished.stdout, finished.stderr), (format!("{}\n", objects[index]), String::new()));
     }
-    let never = r#"{"acquiredAtMs":null,"data":null,"error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,"name":"never","owner":null,"state":"free","token":null}"#;
-    assert_eq!(fixture.run(&["show", "never", "--json"]).exits_with(0).stdout, format!("{never}\n"));
-    let finished = fixture.run(&["show", "b/data", "--json"]).exits_with(78);
-    assert!(finished.stdout.is_empty() && finished.stderr.contains("not a lock"), "{finished:?}");
+    assert_eq!(fixture.run(&["show", "b/data", "--json"]).exits_with(78).prints("not a lock").stdout, "");
     let text = fixture.run(&["show", "a/free"]).exits_with(0).stdout;
     assert_eq!(text, "lock    a/free\nstate   free\ntoken   7 (of the last holder)\ndata    left\n");
     let text = fixture.run(&["show", "never"]).exits_with(0).stdout;
@@ -119,7 +128,7 @@ fn show_prints_same_object_and_refuses_foreign_row() {
 }
 
 #[test]
-fn closed_pipe_ends_listing_and_full_disk_exits_74() {
+fn ls_into_closed_pipe_exits_0_and_into_full_disk_74() {
     let fixture = fixture_with_locks();
     let ls = |to: std::process::Stdio| {
         let mut command = fixture.command(&["ls", "--json"]);
@@ -130,18 +139,16 @@ fn closed_pipe_ends_listing_and_full_disk_exits_74() {
     drop(reader);
     assert_eq!(ls(writer.into()).exits_with(0).stderr, "");
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("it exists");
-    let finished = ls(full.into()).exits_with(74);
-    assert!(finished.stderr.contains("cannot write to standard output"), "{finished:?}");
+    ls(full.into()).exits_with(74).prints("cannot write to standard output");
 }
 
 #[test]
 fn closed_standard_output_exits_74() {
     let fixture = fixture_with_locks();
     for command in ["ls", "show a/held", "man", "completions bash"] {
-        let script = format!("\"$PROGRAM\" {command} >&-");
-        let finished = Running::spawn(fixture.command_of("sh", &["-c", &script])).wait().exits_with(74);
-        assert!(finished.stderr.contains("cannot write to standard output"), "{finished:?}");
+        let finished = fixture.run_script(&format!("\"$PROGRAM\" {command} >&-"));
+        finished.exits_with(74).prints("cannot write to standard output");
     }
     // Control: a command that prints nothing needs no standard output.
-    Running::spawn(fixture.command_of("sh", &["-c", "\"$PROGRAM\" run b true >&-"])).wait().exits_with(0);
+    fixture.run_script("\"$PROGRAM\" run b true >&-").exits_with(0);
 }

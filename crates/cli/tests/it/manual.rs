@@ -4,40 +4,22 @@ use std::collections::BTreeSet;
 
 use crate::support::{Fixture, Running};
 
-/// Every command with its flags. Users rely on them.
-const COMMANDS: &[(&[&str], &[&str])] = &[
+/// Every command with its flags and arguments, separated by spaces. Users rely on them.
+const COMMANDS: &[(&str, &str)] = &[
     (
-        &["run"],
-        &[
-            "-n",
-            "--nb",
-            "--nonblock",
-            "-w",
-            "--wait",
-            "--timeout",
-            "-E",
-            "--conflict-exit-code",
-            "--skip",
-            "--lease",
-            "--grace",
-            "--max-hold",
-            "--at-least",
-            "--owner",
-            "--report",
-            "-q",
-            "-c",
-            "--command",
-        ],
+        "run",
+        "-n --nb --nonblock -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --max-hold --at-least \
+         --owner --report -q -c --command",
     ),
-    (&["hold"], &["<NAME>", "<DUR>"]),
-    (&["ls"], &["--prefix", "--held", "--json"]),
-    (&["show"], &["<NAME>", "--json"]),
-    (&["revoke"], &["<NAME>", "--token", "--force", "--yes"]),
-    (&["table", "create"], &["--provisioned"]),
-    (&["table", "delete"], &["--yes"]),
-    (&["table", "check"], &[]),
-    (&["completions"], &["<SHELL>"]),
-    (&["man"], &[]),
+    ("hold", "<NAME> <DUR>"),
+    ("ls", "--prefix --held --json"),
+    ("show", "<NAME> --json"),
+    ("revoke", "<NAME> --token --force --yes"),
+    ("table create", "--provisioned"),
+    ("table delete", "--yes"),
+    ("table check", ""),
+    ("completions", "<SHELL>"),
+    ("man", ""),
 ];
 
 /// Flags that every command accepts.
@@ -58,13 +40,8 @@ fn stdout(arguments: &[&str]) -> String {
 
 /// Returns the manual page without roff markup.
 fn manual_page() -> String {
-    stdout(&["man"])
-        .replace("\\-", "-")
-        .replace("\\fB", "")
-        .replace("\\fI", "")
-        .replace("\\fR", "")
-        .replace("\\ ", " ")
-        .replace("\\*(Aq", "'")
+    let markup = [("\\-", "-"), ("\\fB", ""), ("\\fI", ""), ("\\fR", ""), ("\\ ", " "), ("\\*(Aq", "'")];
+    markup.iter().fold(stdout(&["man"]), |page, (roff, plain)| page.replace(roff, plain))
 }
 
 /// Returns the words of a text, for example flags and arguments.
@@ -83,11 +60,11 @@ fn codes(help: &str) -> Vec<(String, String)> {
 fn every_flag_is_in_help_and_manual() {
     let page = manual_page();
     for (command, flags) in COMMANDS {
-        let help = stdout(&[*command, &["--help"]].concat());
-        let heading = format!(".SH \"DYNAMO-LOCK {}\"", command.join(" ").to_uppercase());
+        let help = stdout(&command.split(' ').chain(["--help"]).collect::<Vec<_>>());
+        let heading = format!(".SH \"DYNAMO-LOCK {}\"", command.to_uppercase());
         let section = page.split_once(&heading).unwrap_or_else(|| panic!("{heading} is missing")).1;
         let section = section.split("\n.SH ").next().unwrap_or_default();
-        for flag in *flags {
+        for flag in flags.split_whitespace() {
             assert!(words(&help).contains(flag), "{flag} is missing in {help}");
             assert!(words(section).contains(flag), "{flag} is missing in {section}");
         }
@@ -146,7 +123,8 @@ fn completions_include_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let script = stdout(&["completions", shell]);
         for (command, _) in COMMANDS {
-            assert!(script.contains(command[0]), "{command:?} is missing in the completions of {shell}");
+            let name = command.split(' ').next().unwrap_or_default();
+            assert!(script.contains(name), "{name} is missing in the completions of {shell}");
         }
         assert!(script.contains("at-least"), "{shell}");
     }

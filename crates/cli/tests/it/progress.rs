@@ -74,8 +74,7 @@ fn stalled_terminal() -> (OwnedFd, OwnedFd) {
 #[test]
 fn wait_ends_on_stalled_terminal() {
     let fixture = Fixture::new();
-    let holder = Running::spawn(fixture.command(HOLD));
-    wait_until("the lock is held", || fixture.path("ready").exists());
+    let _holder = fixture.start(HOLD);
     let wait = |wait_mode: &str| {
         let (master, slave) = stalled_terminal();
         let mut command = fixture.command(&["run", "-w", wait_mode, "a", "true"]);
@@ -89,7 +88,6 @@ fn wait_ends_on_stalled_terminal() {
     fixture.run(&["run", "-w", "4", "a", "true"]).exits_with(75);
     waiter.signal("TERM");
     waiter.wait().exits_with(143);
-    drop(holder);
 }
 
 /// Track record: while the store did not respond, a run printed nothing for a whole lease.
@@ -99,19 +97,15 @@ fn unresponsive_store_is_reported() {
     let (fixture, _listener) = silent_server();
     // The message does not depend on the wait mode, because no holder is known.
     for flags in [&["-n"][..], &["-w", "5"], &[]] {
-        let mut command = fixture.command(&[&["run", "--lease", "1h"], flags, &["a", "true"]].concat());
-        command.stderr(std::fs::File::create(fixture.path("stderr")).expect("a file"));
-        let run = Running::spawn(command);
+        let arguments = [&["run", "--lease", "1h"], flags, &["a", "true"]].concat();
+        let run = fixture.spawn_with_stderr_file(fixture.command(&arguments));
         wait_until("the message is printed", || fixture.read("stderr").contains('\n'));
         run.signal("TERM");
         run.wait().exits_with(143);
         let output = fixture.read("stderr");
         assert!(output.starts_with(&format!("dynamo-lock: {LINE}")) && output.lines().count() == 1, "{output:?}");
     }
-    let terminal = Terminal::new();
-    let mut command = fixture.command(&["run", "-n", "--lease", "1h", "a", "true"]);
-    command.stderr(terminal.stdio()).env("TERM", "xterm");
-    let run = Running::spawn(command);
+    let (run, terminal) = fixture.spawn_on_terminal(&["run", "-n", "--lease", "1h", "a", "true"]);
     wait_until("the message is displayed", || terminal.contents().contains(LINE));
     run.signal("TERM");
     run.wait().exits_with(143);
@@ -127,15 +121,8 @@ fn waiting_line_is_updated_and_removed_on_terminal() {
     let fixture = Fixture::new();
     let mut holder = fixture.command(HOLD);
     holder.env("USER", "\u{7}bell\u{202e}");
-    let holder = Running::spawn(holder);
-    wait_until("the lock is held", || fixture.path("ready").exists());
-    let wait = |arguments: &[&str], term: &str| {
-        let terminal = Terminal::new();
-        let mut command = fixture.command(arguments);
-        command.stderr(terminal.stdio()).env("TERM", term);
-        (Running::spawn(command), terminal)
-    };
-    let (waiter, terminal) = wait(&["run", "a", "touch", "ran"], "xterm");
+    let _holder = fixture.start_command(holder);
+    let (waiter, terminal) = fixture.spawn_on_terminal(&["run", "a", "touch", "ran"]);
     wait_until("the line was written twice", || terminal.contents().matches("waiting for lock").count() >= 2);
     let output = terminal.contents();
     assert!(output.contains("held by \\u{7}bell\\u{202e} (") && output.contains("lease ends within"), "{output:?}");
@@ -144,13 +131,15 @@ fn waiting_line_is_updated_and_removed_on_terminal() {
     waiter.wait().exits_with(130);
     wait_until("the line is removed", || terminal.contents().ends_with("\r\u{1b}[K"));
     // A terminal that cannot move its cursor gets plain lines.
-    let (waiter, terminal) = wait(&["run", "a", "true"], "dumb");
+    let terminal = Terminal::new();
+    let mut command = fixture.command(&["run", "a", "true"]);
+    command.stderr(terminal.stdio()).env("TERM", "dumb");
+    let waiter = Running::spawn(command);
     wait_until("the line is printed", || terminal.contents().contains('\n'));
     assert!(!terminal.contents().contains('\u{1b}'), "{:?}", terminal.contents());
     waiter.signal("TERM");
     waiter.wait().exits_with(143);
-    let (waiter, terminal) = wait(&["run", "-q", "-w", "2.5", "a", "true"], "xterm");
+    let (waiter, terminal) = fixture.spawn_on_terminal(&["run", "-q", "-w", "2.5", "a", "true"]);
     waiter.wait().exits_with(75);
     assert_eq!(terminal.contents(), "");
-    drop(holder);
 }

@@ -55,11 +55,7 @@ fn report_is_written_if_command_did_not_run() {
     assert_report(&fixture, "", not_acquired(0));
     drop(holder);
     fixture.run(&["run", "--report", "report", "b", "no-such-command"]).exits_with(127);
-    let report = read_report(&fixture);
-    assert_eq!(
-        (&report["acquired"], &report["released"], &report["childCode"]),
-        (&json!(true), &json!(true), &Value::Null)
-    );
+    assert_report(&fixture, "no-such-command", json!({ "name": "b", "code": 127 }));
     fixture.run(&["--store", "sqlite:///no/such/locks.db", "run", "--report", "report", "a", "true"]).exits_with(78);
     assert_report(&fixture, "/no/such", not_acquired(78));
 }
@@ -87,23 +83,18 @@ fn report_is_written_for_invalid_run() {
 fn report_contains_loss() {
     let fixture = Fixture::new();
     let run = fixture.start(&["run", "--lease", "2", "--report", "report", "a", "-c", "touch ready; exec sleep 100"]);
-    let token = fixture.token("a");
-    fixture.run(&["revoke", "a", "--token", &token, "--yes"]).exits_with(0);
+    fixture.revoke();
     run.wait().exits_with(76);
     let report = read_report(&fixture);
-    assert_eq!(
-        (&report["lost"], &report["released"], &report["code"]),
-        (&json!(true), &json!(false), &json!(76)),
-        "{report}"
-    );
+    assert_eq!(json!([report["lost"], report["released"], report["code"]]), json!([true, false, 76]), "{report}");
 }
 
 #[test]
 fn report_goes_to_descriptor_or_pipe() {
     let fixture = Fixture::new();
-    let script = "echo before > report; $PROGRAM run --report /dev/fd/3 a true 3>> report; cat report | tail -1 > last; \
+    let script = "echo before > report; $PROGRAM run --report /dev/fd/3 a true 3>> report; tail -1 report > last; \
                   mkfifo pipe; cat pipe > through & $PROGRAM run --report pipe a true; wait";
-    Running::spawn(fixture.command_of("sh", &["-c", script])).wait().exits_with(0);
+    fixture.run_script(script).exits_with(0);
     assert_eq!(fixture.read("report").lines().next(), Some("before"));
     for file in ["last", "through"] {
         let report: Value = serde_json::from_str(&fixture.read(file)).expect(file);
@@ -115,8 +106,7 @@ fn report_goes_to_descriptor_or_pipe() {
 fn unwritable_report_fails_before_command_runs() {
     let fixture = Fixture::new();
     for path in ["no/such/report", "/", "/sys/report"] {
-        let finished = fixture.run(&["run", "--report", path, "a", "touch", "ran"]).exits_with(78);
-        assert!(finished.stderr.contains(path) && finished.stderr.lines().count() == 1, "{finished:?}");
+        fixture.run(&["run", "--report", path, "a", "touch", "ran"]).exits_with(78).prints_line(path);
     }
     assert!(!fixture.path("ran").exists());
 }

@@ -1,22 +1,22 @@
 //! The number of requests of each command, counted by a proxy. Needs a DynamoDB server.
 
-use std::process::{Child, Command, Output, Stdio};
 use std::{io::Write, time::Duration};
 
 use crate::support::proxy::Proxy;
-use crate::support::{PROGRAM, server_url};
+use crate::support::{Fixture, Running, server_table_url, server_url, wait_until};
 
 /// A table for one test, behind a proxy that records the operations. Each command is a process of its own.
 struct TestTable {
     proxy: Proxy,
-    name: String,
+    fixture: Fixture,
 }
 
 impl TestTable {
     /// Creates the table. Without a server, reports the test as skipped and returns `None`.
     fn new(test: &str) -> Option<Self> {
-        let endpoint = server_url(test)?;
-        let table = Self { proxy: Proxy::to(&endpoint), name: format!("{test}-{}", std::process::id()) };
+        let proxy = Proxy::to(&server_url(test)?);
+        let name = format!("{test}-{}", std::process::id());
+        let table = Self { fixture: Fixture::with_store(&server_table_url(&name, &proxy.url())), proxy };
         table.succeed(&["table", "create"]);
         table.take();
         Some(table)
@@ -27,44 +27,21 @@ impl TestTable {
         self.proxy.take_operations()
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        let region = std::env::var("AWS_REGION").unwrap_or_else(|_| "us-east-1".to_owned());
-        let store = format!("dynamodb://{}?region={region}&endpoint={}&service_clock=on", self.name, self.proxy.url());
-        command.env("DYNAMO_LOCK_STORE", store).args(arguments).stdin(Stdio::null());
-        command
-    }
-
-    fn output(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("it starts")
-    }
-
     /// Returns the standard output. Asserts that the command succeeds.
     fn succeed(&self, arguments: &[&str]) -> String {
-        let output = self.output(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        self.fixture.run(arguments).exits_with(0).stdout
     }
 
     /// Starts a run that holds the lock, and waits until its command is running.
-    fn start_holder(&self, lease: &str) -> Child {
-        let mut command = self.command(&["run", "--lease", lease, "demo", "--", "sh", "-c", "echo in; exec sleep 600"]);
-        let mut holder = command.stdout(Stdio::piped()).spawn().expect("it starts");
-        let mut output = [0; 3];
-        std::io::Read::read_exact(holder.stdout.as_mut().expect("piped"), &mut output).expect("its command is running");
-        holder
+    fn start_holder(&self, lease: &str) -> Running {
+        self.fixture.start(&["run", "--lease", lease, "demo", "-c", "touch ready; exec sleep 600"])
     }
 }
 
 impl Drop for TestTable {
     fn drop(&mut self) {
-        let _ = self.output(&["table", "delete", "--yes"]);
+        let _ = self.fixture.run(&["table", "delete", "--yes"]);
     }
-}
-
-fn kill(mut holder: Child) {
-    holder.kill().expect("it is running");
-    holder.wait().expect("it has ended");
 }
 
 #[allow(clippy::disallowed_methods)] // the server's clock is real, so the test waits for real
@@ -90,10 +67,9 @@ fn contended_try_is_one_request() {
     let holder = table.start_holder("60s");
     pause(Duration::from_secs(2));
     table.take();
-    let output = table.output(&["run", "-n", "demo", "--", "true"]);
-    assert_eq!(output.status.code(), Some(75));
+    table.fixture.run(&["run", "-n", "demo", "--", "true"]).exits_with(75);
     assert_eq!(table.take(), ["UpdateItem"]);
-    kill(holder);
+    drop(holder);
 }
 
 #[test]
@@ -102,17 +78,11 @@ fn expired_lock_is_acquired_in_three_requests() {
     let holder = table.start_holder("2s");
     // Wait for the renewal that adds the service timestamp, half a second after the acquisition.
     let mut renewals = 0;
-    for _ in 0..100 {
-        pause(Duration::from_millis(100));
-        if table.take().contains(&"UpdateItem".to_owned()) {
-            renewals += 1;
-        }
-        if renewals >= 2 {
-            break;
-        }
-    }
-    assert!(renewals >= 2, "the holder renews its lease");
-    kill(holder);
+    wait_until("the holder renews its lease", || {
+        renewals += table.take().iter().filter(|operation| *operation == "UpdateItem").count();
+        renewals >= 2
+    });
+    drop(holder);
     pause(Duration::from_secs(17)); // 15 s after the end of the lease
     table.take();
     // With -n the run does not wait, so only the service timestamp can prove that the lease has expired.
@@ -128,8 +98,7 @@ fn expired_lock_is_acquired_in_three_requests() {
 fn lock_of_holder_killed_at_once_is_free_after_lease() {
     let Some(table) = TestTable::new("lock_of_holder_killed_at_once_is_free_after_lease") else { return };
     // Killed before its first renewal, the holder leaves a row without a service timestamp.
-    let holder = table.start_holder("3s");
-    kill(holder);
+    drop(table.start_holder("3s"));
     let row = table.succeed(&["show", "demo", "--json"]);
     table.take();
     // The waiter polls at most every lease/20 of its own, during the lease in the row, 3 s.

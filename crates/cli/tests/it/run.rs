@@ -1,8 +1,8 @@
 //! `run`: the environment, signals and exit code of its command.
 
-use std::{os::unix::fs::PermissionsExt, os::unix::process::CommandExt as _, process::Stdio};
+use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, process::Stdio};
 
-use crate::support::{Fixture, HOLD, PROGRAM, Running, send, wait_until};
+use crate::support::{Fixture, HOLD, PROGRAM, send, wait_until};
 
 #[test]
 fn exit_code_of_child_is_returned() {
@@ -37,14 +37,11 @@ fn real_time_signal_exits_128_plus_number() {
 fn missing_command_exits_127_and_releases_lock() {
     let fixture = Fixture::new();
     std::fs::write(fixture.path("plain"), "no program").expect("a file");
-    let finished = fixture.run(&["run", "a", "no-such-command"]).exits_with(127);
-    assert!(finished.stderr.contains("no-such-command") && finished.stderr.lines().count() == 1, "{finished:?}");
+    fixture.run(&["run", "a", "no-such-command"]).exits_with(127).prints_line("no-such-command");
     fixture.run(&["run", "-n", "a", "./plain"]).exits_with(126);
     fixture.run(&["run", "-n", "a", "/"]).exits_with(126);
-    let mut mode = std::fs::metadata(fixture.path("plain")).expect("it exists").permissions();
-    mode.set_mode(0o755);
     std::fs::write(fixture.path("plain"), "#!/bin/sh\nexit 4\n").expect("a file");
-    std::fs::set_permissions(fixture.path("plain"), mode).expect("access to it");
+    std::fs::set_permissions(fixture.path("plain"), Permissions::from_mode(0o755)).expect("access to it");
     fixture.run(&["run", "-n", "a", "./plain"]).exits_with(4);
 }
 
@@ -116,10 +113,7 @@ fn usr1_and_usr2_reach_only_command() {
     let fixture = Fixture::new();
     // Also if the signal is sent to the whole process group.
     for whole_group in [false, true] {
-        let mut command = fixture.command(&["run", "a", "-c", RECORDING]);
-        command.process_group(0);
-        let mut running = Running::spawn(command);
-        wait_until("the command is ready", || fixture.path("ready").exists());
+        let mut running = fixture.start_job(&["run", "a", "-c", RECORDING]);
         for signal in ["USR1", "USR2"] {
             let to = if whole_group { -running.pid() } else { running.pid() };
             send(signal, to);
@@ -137,8 +131,7 @@ fn usr1_and_usr2_reach_only_command() {
 fn ignored_hangup_stays_ignored_in_child() {
     let fixture = Fixture::new();
     let script = "trap '' HUP; exec \"$PROGRAM\" run a -c 'kill -s HUP $PPID; kill -s HUP $$; echo alive'";
-    let finished = Running::spawn(fixture.command_of("sh", &["-c", script])).wait().exits_with(0);
-    assert_eq!(finished.stdout, "alive\n");
+    assert_eq!(fixture.run_script(script).exits_with(0).stdout, "alive\n");
     // Control: if SIGHUP is not ignored, it ends the command.
     fixture.run(&["run", "a", "-c", "kill -s HUP $$; echo alive"]).exits_with(129);
 }

@@ -14,12 +14,10 @@ fn default_store_is_below_home_and_reported_once() {
         }
         Running::spawn(command).wait()
     };
-    let first = run(true).exits_with(0);
-    assert!(first.stderr.contains("exclude only processes of this user on this machine"), "{first:?}");
+    let first = run(true).exits_with(0).prints("exclude only processes of this user on this machine");
     assert!(first.stdout.ends_with("/.local/state/dynamo-lock/locks.db\n"), "{first:?}");
     assert_eq!(run(true).exits_with(0).stderr, "");
-    let without_home = run(false).exits_with(78);
-    assert!(without_home.stderr.contains("HOME"), "{without_home:?}");
+    run(false).exits_with(78).prints("HOME");
 }
 
 #[test]
@@ -29,18 +27,15 @@ fn flags_select_table_endpoint_and_owner() {
     let config = "[profile work]\naws_access_key_id = a\naws_secret_access_key = b\nregion = eu-north-1\n";
     std::fs::create_dir(fixture.path(".aws")).expect("a directory");
     std::fs::write(fixture.path(".aws/config"), config).expect("a file");
-    let exit_code = |flags: &[&str], part: &str| {
-        let mut command = fixture.command(&[&["show", "a", "--endpoint-url", endpoint], flags].concat());
+    let fails = |code: i32, part: &str, flags: &[&str]| {
+        let arguments = [&["show", "a", "--table", "Other", "--endpoint-url", endpoint], flags].concat();
+        let mut command = fixture.command(&arguments);
         command.env_remove("DYNAMO_LOCK_STORE").env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
-        let finished = Running::spawn(command).wait();
-        assert!(finished.stderr.contains(part), "{flags:?}: {finished:?}");
-        finished.code
+        Running::spawn(command).wait().exits_with(code).prints(part);
     };
-    let table = ["--table", "Other"];
-    assert_eq!(exit_code(&[&table[..], &["--profile", "work"]].concat(), "table Other in eu-north-1"), Some(77));
-    let region = [&table[..], &["--profile", "work", "--region", "us-west-2"]].concat();
-    assert_eq!(exit_code(&region, "table Other in us-west-2"), Some(77));
-    assert_eq!(exit_code(&[&table[..], &["--region", "us-west-2"]].concat(), "no usable AWS credentials"), Some(78));
+    fails(77, "table Other in eu-north-1", &["--profile", "work"]);
+    fails(77, "table Other in us-west-2", &["--profile", "work", "--region", "us-west-2"]);
+    fails(78, "no usable AWS credentials", &["--region", "us-west-2"]);
 }
 
 #[test]
@@ -52,15 +47,9 @@ fn table_is_created_on_demand_or_provisioned() {
     fixture.run(&["table", "create", "--provisioned", "3,4"]).exits_with(0);
     let request = requests.lock().unwrap()[0].clone();
     assert!(request.contains(r#""ReadCapacityUnits":3"#) && request.contains(r#""WriteCapacityUnits":4"#), "{request}");
-    let fixture = server_with_response(
-        "400 Bad Request",
-        &dynamodb_error("ResourceInUseException", "Table already exists: Lock"),
-    );
-    let finished = fixture.run(&["table", "create"]).exits_with(78);
-    assert!(
-        finished.stderr.contains("already exists") && finished.stderr.contains("`dynamo-lock table check`"),
-        "{finished:?}"
-    );
+    let error = dynamodb_error("ResourceInUseException", "Table already exists: Lock");
+    let finished = server_with_response("400 Bad Request", &error).run(&["table", "create"]);
+    finished.exits_with(78).prints("already exists").prints("`dynamo-lock table check`");
 }
 
 #[test]
@@ -68,10 +57,7 @@ fn ls_lists_dynamodb_table() {
     let item = r#"{"name":{"S":"a"},"v":{"N":"1"},"guid":{"S":"0123456789abcdef0123456789abcdef"},
         "leaseId":{"S":"0123456789abcdef0123456789abcdef"},"token":{"N":"7"},"expiresOn":{"N":"0"},"ttl":{"N":"1"}}"#;
     let fixture = server_with_response("200 OK", &format!(r#"{{"Items":[{item}],"Count":1,"ScannedCount":1}}"#));
-    let finished = fixture.run(&["ls"]).exits_with(0);
-    assert_eq!(
-        finished.stdout,
-        "NAME  STATE  TOKEN  OWNER  ACQUIRED  MAY END\na     free   7      -      -         -\n"
-    );
+    let table = "NAME  STATE  TOKEN  OWNER  ACQUIRED  MAY END\na     free   7      -      -         -\n";
+    assert_eq!(fixture.run(&["ls"]).exits_with(0).stdout, table);
     assert_eq!(server_with_response("200 OK", r#"{"Items":[],"Count":0}"#).run(&["ls"]).exits_with(0).stdout, "");
 }

@@ -25,13 +25,11 @@ impl<'a> OtherUser<'a> {
 
     /// Returns a command that runs the program as this user.
     pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
-        let ids = [format!("--reuid={NOBODY_ID}"), format!("--regid={NOBODY_ID}")];
-        match is_root() {
-            true => self
-                .0
-                .command_of("setpriv", &[&[&ids[0], &ids[1], "--clear-groups", "--", program], arguments].concat()),
-            false => self.0.command_of(program, arguments),
+        if !is_root() {
+            return self.0.command_of(program, arguments);
         }
+        let (user, group) = (format!("--reuid={NOBODY_ID}"), format!("--regid={NOBODY_ID}"));
+        self.0.command_of("setpriv", &[&[&user, &group, "--clear-groups", "--", program], arguments].concat())
     }
 }
 

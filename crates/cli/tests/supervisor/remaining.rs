@@ -24,13 +24,12 @@ fn remaining_descendant_keeps_lock_and_is_reported() {
 #[test]
 fn remaining_descendant_is_reported_without_new_thread() {
     let fixture = Fixture::new();
-    let Some(other_user) = OtherUser::new("remaining_descendant_is_reported_without_new_thread", &fixture) else {
-        return;
-    };
+    let test = "remaining_descendant_is_reported_without_new_thread";
+    let Some(other_user) = OtherUser::new(test, &fixture) else { return };
     let left = "until [ -e go ]; do sleep 0.05; done";
     let script = format!("setsid -f sh -c '{left}'; touch ready; until [ -e limited ]; do sleep 0.05; done; exit 3");
-    let running = Running::spawn(other_user.command(PROGRAM, &["run", "--lease", "1h", "a", "-c", &script]));
-    wait_until("the command is ready", || fixture.path("ready").exists());
+    let command = other_user.command(PROGRAM, &["run", "--lease", "1h", "a", "-c", &script]);
+    let running = fixture.start_command(command);
     // An idle thread of the runtime ends after a while.
     wait_until("the runtime has only its first thread", || {
         let threads = std::fs::read_dir(format!("/proc/{}/task", running.pid())).expect("it starts").flatten();
@@ -42,8 +41,7 @@ fn remaining_descendant_is_reported_without_new_thread() {
     std::fs::write(fixture.path("limited"), "").expect("a file");
     Running::spawn(other_user.command(PROGRAM, &["run", "-w", "2", "a", "true"])).wait().exits_with(75);
     std::fs::write(fixture.path("go"), "").expect("a file");
-    let finished = running.wait().exits_with(3);
-    assert!(finished.stderr.contains("that it started are still running: sh "), "{finished:?}");
+    running.wait().exits_with(3).prints("that it started are still running: sh ");
 }
 
 #[test]
@@ -80,18 +78,16 @@ fn unkillable_child_is_reported_and_keeps_lock() {
     let Some(other_user) = OtherUser::new("unkillable_child_is_reported_and_keeps_lock", &fixture) else { return };
     let copied = fixture.command_of("sh", &["-c", "cp \"$(command -v setpriv)\" become && chmod 4755 become"]).status();
     let left = "./become --reuid=0 --clear-groups sh -c 'echo $(id -u) $$ > tmp; mv tmp ready; exec sleep 1000'";
-    let mut command = other_user.command(PROGRAM, &["run", "a", "-c", &format!("setsid -f {left}; exec sleep 1000")]);
-    command.stderr(std::fs::File::create(fixture.path("stderr")).expect("a file"));
-    let mut running = Running::spawn(command);
+    let command = other_user.command(PROGRAM, &["run", "a", "-c", &format!("setsid -f {left}; exec sleep 1000")]);
+    let mut running = fixture.spawn_with_stderr_file(command);
     wait_until("the command is ready", || fixture.path("ready").exists() || !running.is_running());
     let ready = fixture.read("ready");
     let Some(left) = ready.trim().strip_prefix("0 ").filter(|_| is_root() && copied.is_ok()) else {
         report_skipped("unkillable_child_is_reported_and_keeps_lock", "needs root and a set-user-ID copy of `setpriv`");
         return;
     };
-    let reports = || {
-        fixture.read("stderr").matches(&format!("cannot end processes that the command started: sleep {left};")).count()
-    };
+    let report = format!("cannot end processes that the command started: sleep {left};");
+    let reports = || fixture.read("stderr").matches(&report).count();
     send("KILL", children(running.pid()).trim());
     wait_until("the process is reported", || reports() == 1);
     Running::spawn(other_user.command(PROGRAM, &["run", "-w", "1", "a", "true"])).wait().exits_with(75);

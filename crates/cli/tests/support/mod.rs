@@ -9,9 +9,10 @@ pub mod watcher;
 
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use std::{fmt::Display, io::Write as _, path::PathBuf};
+use std::{fmt::Display, io::Write as _, os::unix::process::CommandExt as _, path::PathBuf};
 
-pub use server::{dynamodb_error, recording_server, server_with_response, silent_server};
+pub use server::{dynamodb_error, recording_server, server_with_response, silent_server, table_url};
+use terminal::Terminal;
 
 /// Upper bound of every wait, far above the time that a busy machine needs.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -98,9 +99,35 @@ impl Fixture {
         command
     }
 
+    /// Returns a command for any program in a new session, with this as its terminal.
+    pub fn command_on(&self, terminal: &Terminal, program: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command_of("setsid", &[&["-c", program], arguments].concat());
+        terminal.attach(&mut command);
+        command
+    }
+
     /// Runs the binary to its end.
     pub fn run(&self, arguments: &[&str]) -> Finished {
         Finished::from_output(self.command(arguments).output().expect("the program starts"))
+    }
+
+    /// Runs a shell script to its end.
+    pub fn run_script(&self, script: &str) -> Finished {
+        Running::spawn(self.command_of("sh", &["-c", script])).wait()
+    }
+
+    /// Starts the binary with its standard streams on a new terminal.
+    pub fn spawn_on_terminal(&self, arguments: &[&str]) -> (Running, Terminal) {
+        let terminal = Terminal::new();
+        let mut command = self.command(arguments);
+        terminal.attach(&mut command);
+        (Running::spawn(command), terminal)
+    }
+
+    /// Starts the binary with its standard error in the file `stderr`.
+    pub fn spawn_with_stderr_file(&self, mut command: Command) -> Running {
+        command.stderr(std::fs::File::create(self.path("stderr")).expect("a file"));
+        Running::spawn(command)
     }
 
     /// Inserts a row, in the JSON of DynamoDB, into the embedded store, as another client could.
@@ -116,9 +143,27 @@ impl Fixture {
         serde_json::from_str::<serde_json::Value>(&shown).expect("JSON")["token"].to_string()
     }
 
+    /// Revokes the current acquisition of lock `a`.
+    pub fn revoke(&self) {
+        self.run(&["revoke", "a", "--token", &self.token("a"), "--yes"]).exits_with(0);
+    }
+
     /// Starts the binary and waits until its command has created the file `ready`.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let running = Running::spawn(self.command(arguments));
+        self.start_command(self.command(arguments))
+    }
+
+    /// Like [`start`](Self::start), in a process group of its own like a job of a shell. Only such a run handles
+    /// SIGTSTP.
+    pub fn start_job(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        command.process_group(0);
+        self.start_command(command)
+    }
+
+    /// Starts a command and waits until it has created the file `ready`.
+    pub fn start_command(&self, command: Command) -> Running {
+        let running = Running::spawn(command);
         wait_until("the command is ready", || self.path("ready").exists());
         running
     }
@@ -154,6 +199,20 @@ impl Finished {
         assert_eq!(self.code, Some(code), "{self:?}");
         self
     }
+
+    /// Asserts that standard error contains this text.
+    #[track_caller]
+    pub fn prints(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "{text:?} is missing in {self:?}");
+        self
+    }
+
+    /// Asserts that standard error is one line that contains this text.
+    #[track_caller]
+    pub fn prints_line(self, text: &str) -> Self {
+        assert_eq!(self.stderr.lines().count(), 1, "{self:?}");
+        self.prints(text)
+    }
 }
 
 /// A running program. It is killed when this value is dropped.
@@ -176,6 +235,14 @@ impl Running {
         self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// Kills the program and reaps it.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _already_ended = child.kill();
+            let _already_ended = child.wait();
+        }
+    }
+
     /// Waits for the end of the program, at most [`TIMEOUT`].
     pub fn wait(mut self) -> Finished {
         wait_until("the program ends", || !self.is_running());
@@ -186,10 +253,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(mut child) = self.0.take() {
-            let _already_ended = child.kill();
-            let _already_ended = child.wait();
-        }
+        self.kill();
     }
 }
 
@@ -250,6 +314,11 @@ pub fn parent(pid: i32) -> i32 {
 /// Prints the line that marks a test as skipped. Not `println!`, because the test harness captures that.
 pub fn report_skipped(test: &str, reason: &str) {
     let _ = writeln!(std::io::stdout(), "SKIPPED: {test}: {reason}");
+}
+
+/// Returns the URL of a table at a DynamoDB server.
+pub fn server_table_url(table: &str, endpoint: &str) -> String {
+    format!("dynamodb://{table}?region=us-east-1&endpoint={endpoint}&service_clock=on")
 }
 
 /// Returns the URL of the DynamoDB server. Without one, reports the test as skipped and returns `None`.

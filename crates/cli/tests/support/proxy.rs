@@ -1,8 +1,10 @@
 //! A proxy between the program and a DynamoDB server, which records the operations and can inject faults.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+
+use super::server::{Request, dynamodb_error, respond};
 
 /// A proxy that listens on a free loopback port until the test process ends.
 pub struct Proxy {
@@ -22,26 +24,22 @@ pub enum Fault {
     Throttle,
 }
 
-const THROTTLED: &str =
-    r#"{"__type":"com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException","message":"throttled"}"#;
-
 impl Proxy {
     /// Starts a proxy for the server at this URL.
     pub fn to(url: &str) -> Self {
         let upstream = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let operations: Arc<Mutex<Vec<String>>> = Arc::default();
-        let fault: Arc<Mutex<Option<Fault>>> = Arc::default();
-        let (recorded, current) = (operations.clone(), fault.clone());
+        let proxy = Self { address, operations: Arc::default(), fault: Arc::default() };
+        let (operations, fault) = (proxy.operations.clone(), proxy.fault.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (upstream, operations, fault) = (upstream.clone(), recorded.clone(), current.clone());
+                let (upstream, operations, fault) = (upstream.clone(), operations.clone(), fault.clone());
                 // The client notices a broken connection.
                 std::thread::spawn(move || _ = forward(client, &upstream, &operations, &fault));
             }
         });
-        Self { address, operations, fault }
+        proxy
     }
 
     pub fn url(&self) -> String {
@@ -61,51 +59,29 @@ impl Proxy {
 
 /// Forwards one request and its response, and closes the connection.
 fn forward(
-    client: TcpStream,
+    mut client: TcpStream,
     upstream: &str,
     operations: &Mutex<Vec<String>>,
     fault: &Mutex<Option<Fault>>,
 ) -> std::io::Result<()> {
     let mut from = BufReader::new(client.try_clone()?);
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if from.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        let lower = line.to_ascii_lowercase();
-        if let Some(value) = lower.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
-        }
-        if let Some(target) = lower.strip_prefix("x-amz-target:") {
-            let operation = line[line.len() - target.len()..].trim().rsplit('.').next().unwrap_or_default().to_owned();
-            operations.lock().unwrap().push(operation);
-        }
-        if line == "\r\n" {
-            break;
-        }
-        if !lower.starts_with("connection:") {
-            head.push_str(&line);
-        }
-    }
-    let mut body = vec![0; length];
-    from.read_exact(&mut body)?;
+    let request = Request::read(&mut from)?;
+    operations.lock().unwrap().push(request.operation);
     let fault = *fault.lock().unwrap();
     match fault {
-        None => {}
+        None => {
+            let mut server = TcpStream::connect(upstream)?;
+            server.write_all(format!("{}Connection: close\r\n\r\n", request.head).as_bytes())?;
+            server.write_all(&request.body)?;
+            std::io::copy(&mut server, &mut client)?;
+        }
         // Returns when the client closes the connection.
         Some(Fault::Hang) => return std::io::copy(&mut from, &mut std::io::sink()).map(drop),
-        Some(Fault::Refuse) => return client.shutdown(std::net::Shutdown::Both),
+        Some(Fault::Refuse) => {}
         Some(Fault::Throttle) => {
-            let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close";
-            write!(&client, "{head}\r\nContent-Length: {}\r\n\r\n{THROTTLED}", THROTTLED.len())?;
-            return client.shutdown(std::net::Shutdown::Both);
+            let error = dynamodb_error("ProvisionedThroughputExceededException", "throttled");
+            respond(&client, "400 Bad Request", &error)?;
         }
     }
-    let mut server = TcpStream::connect(upstream)?;
-    server.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
-    server.write_all(&body)?;
-    let mut client = client;
-    std::io::copy(&mut server, &mut client)?;
     client.shutdown(std::net::Shutdown::Both)
 }

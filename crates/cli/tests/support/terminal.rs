@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
-use std::{fs::File, os::fd::OwnedFd, process::Stdio};
+use std::{fs::File, os::fd::OwnedFd, process::Command, process::Stdio};
 
 /// A pseudo-terminal. A thread reads everything that is written to it.
 pub struct Terminal {
@@ -29,6 +29,11 @@ impl Terminal {
     /// Returns the terminal as a standard stream of a program.
     pub fn stdio(&self) -> Stdio {
         self.slave.try_clone().expect("a descriptor").into()
+    }
+
+    /// Connects the standard streams of a program to the terminal.
+    pub fn attach(&self, command: &mut Command) {
+        command.stdin(self.stdio()).stdout(self.stdio()).stderr(self.stdio()).env("TERM", "xterm");
     }
 
     /// Returns the output until now, with the echo of the typed text.

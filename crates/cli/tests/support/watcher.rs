@@ -1,7 +1,7 @@
 //! Finds the running processes that were started with a mark in their environment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Condvar, LazyLock, Mutex};
 use std::time::Duration;
 
 /// Name of the environment variable that contains the mark.
@@ -15,10 +15,11 @@ struct Scans {
     started: u64,
     /// Number of the last scan that has finished.
     finished: u64,
-    pids_by_mark: Arc<BTreeMap<String, Vec<i32>>>,
+    pids_by_mark: BTreeMap<String, Vec<i32>>,
 }
 
 /// Scans `/proc` in one thread for all tests of the process.
+#[derive(Default)]
 pub struct Watcher {
     scans: Mutex<Scans>,
     changed: Condvar,
@@ -27,23 +28,24 @@ pub struct Watcher {
 impl Watcher {
     /// Returns the watcher of this process, and starts its thread when first called.
     pub fn shared() -> &'static Watcher {
-        static WATCHER: OnceLock<Watcher> = OnceLock::new();
-        static STARTED: OnceLock<()> = OnceLock::new();
-        let watcher = WATCHER.get_or_init(|| Watcher { scans: Mutex::default(), changed: Condvar::new() });
-        STARTED.get_or_init(|| {
+        static WATCHER: LazyLock<Watcher> = LazyLock::new(|| {
             std::thread::spawn(|| {
                 loop {
-                    watcher.scans.lock().unwrap().started += 1;
-                    let pids_by_mark = Arc::new(scan());
-                    let mut scans = watcher.scans.lock().unwrap();
-                    (scans.finished, scans.pids_by_mark) = (scans.started, pids_by_mark);
-                    watcher.changed.notify_all();
-                    drop(scans);
+                    Watcher::shared().scan_once();
                     std::thread::sleep(SCAN_INTERVAL);
                 }
             });
+            Watcher::default()
         });
-        watcher
+        &WATCHER
+    }
+
+    fn scan_once(&self) {
+        self.scans.lock().unwrap().started += 1;
+        let pids_by_mark = scan();
+        let mut scans = self.scans.lock().unwrap();
+        (scans.finished, scans.pids_by_mark) = (scans.started, pids_by_mark);
+        self.changed.notify_all();
     }
 
     /// Returns the running processes with this mark, as found by a scan that started after the call.

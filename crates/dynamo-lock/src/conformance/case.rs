@@ -134,11 +134,11 @@ impl Rng {
     fn legacy(&mut self) -> Row {
         let mut row = Row::default();
         row.set("guid", self.one_of(&["6f1c9c1e-1f0c-4cf1-8c7d-000000000001", "x", ""]).into());
-        let times = ["1700000000000", "1700000000000.25", HUGE, "0", "-5", "1"];
-        match self.below(times.len() as u32 + 2) as usize {
-            at if at < times.len() => row.set("expiresOn", number(times[at])),
-            at if at == times.len() => row.set("expiresOn", "1700000000000".into()),
-            _ => {}
+        let times = ["1700000000000", "1700000000000.25", HUGE, "0", "-5", "1"].map(number);
+        let text_or_missing = [Some("1700000000000".into()), None];
+        let times: Vec<_> = times.map(Some).into_iter().chain(text_or_missing).collect();
+        if let Some(expires_on) = self.one_of(&times) {
+            row.set("expiresOn", expires_on);
         }
         if self.once_in(3) {
             row.set("token", self.token().into());
@@ -180,16 +180,18 @@ impl Rng {
         self.one_of(&[5, 1, 1_700_000_000 << 20, (1 << 53) - 1])
     }
 
-    /// Returns the version in the row, or sometimes another one.
-    fn seen_version(&mut self, row: Option<&Row>) -> RecordVersion {
+    /// Returns a value of the row, or sometimes another one.
+    fn seen<T>(&mut self, value: Option<T>, other: impl FnOnce(&mut Self) -> T) -> T {
         let stale = self.once_in(5);
-        row.and_then(Row::version).filter(|_| !stale).unwrap_or_else(|| self.version())
+        value.filter(|_| !stale).unwrap_or_else(|| other(self))
     }
 
-    /// Returns the lease ID in the row, or sometimes another one.
+    fn seen_version(&mut self, row: Option<&Row>) -> RecordVersion {
+        self.seen(row.and_then(Row::version), Self::version)
+    }
+
     fn seen_lease_id(&mut self, row: Option<&Row>) -> LeaseId {
-        let stale = self.once_in(5);
-        row.and_then(|row| row.text("leaseId")).filter(|_| !stale).map_or_else(|| self.lease_id(), LeaseId::from)
+        self.seen(row.and_then(|row| row.text("leaseId")).map(LeaseId::from), Self::lease_id)
     }
 
     /// Returns the token in the row, or sometimes another one.
@@ -225,19 +227,14 @@ impl Rng {
     /// Returns a legacy get, mostly one that has seen the current row. Stores do not check whether the lease in it has
     /// expired.
     fn legacy_get(&mut self, row: Option<&Row>) -> OpKind {
-        let seen = match (row, self.below(6)) {
-            (None, 5) => Some(self.legacy()),
-            (None, _) | (_, 5) => None,
-            (Some(row), draw) => {
-                let mut seen = row.clone();
-                match draw {
-                    4 => seen.set("guid", self.version().as_str().into()),
-                    3 => seen.set("token", self.token().into()),
-                    _ => {}
-                }
-                Some(seen)
-            }
-        };
+        let mut seen = row.cloned();
+        match (&mut seen, self.below(6)) {
+            (None, 5) => seen = Some(self.legacy()),
+            (Some(_), 5) => seen = None,
+            (Some(seen), 4) => seen.set("guid", self.version().as_str().into()),
+            (Some(seen), 3) => seen.set("token", self.token().into()),
+            _ => {}
+        }
         OpKind::LegacyGet { seen, expires_on: self.one_of(&[1_700_000_060_000, 1]) }
     }
 
@@ -291,16 +288,13 @@ impl Rng {
     }
 
     fn target(&mut self, row: Option<&Row>) -> Target {
-        let by_token = match row {
-            Some(row) if row.get("token").is_none() => self.once_in(5),
-            _ => !self.once_in(5),
-        };
-        if by_token {
+        let has_token = row.is_none_or(|row| row.get("token").is_some());
+        // Sometimes the kind of target that does not suit the row.
+        if has_token != self.once_in(5) {
             return Target::Token(self.seen_token(row));
         }
-        let seen = row.and_then(|row| row.number("expiresOn")).cloned();
-        let stale = self.once_in(5);
-        let expires_on = seen.filter(|_| !stale).unwrap_or_else(|| 1_700_000_000_001.into());
+        let expires_on = row.and_then(|row| row.number("expiresOn")).cloned();
+        let expires_on = self.seen(expires_on, |_| 1_700_000_000_001.into());
         Target::Version { version: self.seen_version(row), expires_on }
     }
 }

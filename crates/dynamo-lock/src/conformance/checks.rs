@@ -154,10 +154,10 @@ pub(super) async fn once(harness: &Harness<'_>, name: &LockName) -> CheckResult 
     harness.insert_raw(name, Some(free_row(7))).await?;
     for round in 0..10u64 {
         let id = 10 + u128::from(round);
-        let (acquire, release) = (acquire(name, id), release(name, 100 + id, id, 8 + round));
-        for (op, what) in [(&acquire, "an acquisition"), (&release, "a release")] {
+        let release = release(name, 100 + id, id, 8 + round);
+        for (op, what) in [(acquire(name, id), "an acquisition"), (release, "a release")] {
             let first = format!("{what} that is written for the first time");
-            harness.handle(round as usize).write_applied(op, &first).await?;
+            harness.handle(round as usize).write_applied(&op, &first).await?;
             let row = harness.handle(0).read(name, Consistency::Strong).await?.ok_or("the row is missing")?;
             if row.whole("token") != Some(8 + round) {
                 return Err(format!("after {what} the token is {:?}, not {}", row.get("token"), 8 + round));

@@ -19,10 +19,7 @@ pub struct Coverage {
 impl Coverage {
     /// Counts one op.
     pub fn count(&mut self, op: &Op, verdict: &Verdict) {
-        let verdict = match verdict {
-            Verdict::Applied(_) => "Applied",
-            Verdict::Conflict(_) => "Conflict",
-        };
+        let verdict = if matches!(verdict, Verdict::Applied(_)) { "Applied" } else { "Conflict" };
         *self.counts.entry((kind(op), verdict)).or_default() += 1;
     }
 
@@ -34,10 +31,8 @@ impl Coverage {
 
     /// Checks that every outcome has occurred.
     pub(super) fn complete(&self) -> CheckResult {
-        match self.rarer_than(1) {
-            missed if missed.is_empty() => Ok(()),
-            missed => Err(format!("these never occurred: {missed:?}; raise Options::cases")),
-        }
+        let missed = self.rarer_than(1);
+        if missed.is_empty() { Ok(()) } else { Err(format!("these never occurred: {missed:?}; raise Options::cases")) }
     }
 }
 

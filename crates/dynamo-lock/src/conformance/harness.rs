@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::{Options, Report, StoreUnderTest};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, timeout};
 use crate::store::{
     Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreErrorKind, Value, Verdict,
 };
@@ -46,7 +46,7 @@ impl<'a> Harness<'a> {
     }
 
     /// Runs the check of a requirement on a row of its own, which is removed after the check has passed.
-    pub async fn check(
+    pub(super) async fn check(
         &mut self,
         requirement: &'static str,
         row: &str,
@@ -63,7 +63,7 @@ impl<'a> Harness<'a> {
 
     /// Replaces a row without a condition, or deletes it.
     pub(super) async fn insert_raw(&self, name: &LockName, row: Option<Row>) -> CheckResult {
-        let inserted = with_timeout(self.options.timeout, self.store.insert_raw(name, row)).await;
+        let inserted = timeout(&SystemClock, self.options.timeout, self.store.insert_raw(name, row)).await;
         inserted.ok_or("inserting a row took too long")?.map_err(|e| format!("cannot insert a row: {e}"))
     }
 
@@ -112,34 +112,25 @@ impl Handle {
 
     async fn request<'a, T>(&'a self, what: &str, send: impl Fn() -> BoxFuture<'a, Answer<T>>) -> Result<T, String> {
         for attempt in 0..TRIES {
-            let Some(answer) = with_timeout(self.timeout, send()).await else {
+            let Some(answer) = timeout(&SystemClock, self.timeout, send()).await else {
                 return Err(format!("a {what} took longer than {:?}", self.timeout));
             };
-            let error = match answer.result {
+            match answer.result {
                 Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let failure = match error.kind() {
-                StoreErrorKind::Throttled => {
+                Err(error) if error.kind() == StoreErrorKind::Throttled => {
                     SystemClock.sleep(FIRST_PAUSE * (1 << attempt)).await;
-                    continue;
                 }
-                StoreErrorKind::Refused | StoreErrorKind::Misconfigured => "refused",
-                StoreErrorKind::Unanswered => "not answered",
-                StoreErrorKind::AccessDenied => "not allowed",
-            };
-            return Err(format!("a {what} was {failure}: {error}"));
+                Err(error) => {
+                    let failure = match error.kind() {
+                        StoreErrorKind::Unanswered => "not answered",
+                        StoreErrorKind::AccessDenied => "not allowed",
+                        _ => "refused",
+                    };
+                    return Err(format!("a {what} was {failure}: {error}"));
+                }
+            }
         }
         Err(format!("a {what} was throttled {TRIES} times in a row"))
-    }
-}
-
-/// Waits for a future. Returns `None` if it takes longer than the timeout.
-async fn with_timeout<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        done = future => Some(done),
-        () = SystemClock.sleep(timeout) => None,
     }
 }
 

@@ -76,8 +76,7 @@ pub async fn run(store: &dyn StoreUnderTest, options: Options) -> Report {
     harness.check("an inserted row is read as it is", "raw", checks::raw_inserts).await;
     let generated = checks::generated(&mut harness).await;
     harness.report.add("writes do what the specification says", generated);
-    let complete = harness.report.coverage.complete();
-    harness.report.add("the generated ops reach every outcome", complete);
+    harness.report.add("the generated ops reach every outcome", harness.report.coverage.complete());
     harness.check("an applied write returns the row as it has left it", "applied", checks::applied_row).await;
     harness.check("a conflict returns the current row", "conflict", checks::conflict_row).await;
     harness.check("a conflict changes nothing", "unchanged", checks::conflict_changes_nothing).await;
@@ -86,10 +85,8 @@ pub async fn run(store: &dyn StoreUnderTest, options: Options) -> Report {
     harness.check("one write takes effect once", "once", checks::once).await;
     harness.check("a strong read sees every write that was answered", "strong", checks::strong_reads).await;
     harness.check("an eventual read returns a state that the row was in", "eventual", checks::eventual_reads).await;
-    let names = checks::names(&harness).await;
-    harness.report.add("names are compared by bytes", names);
-    let list = checks::list(&harness).await;
-    harness.report.add("a list contains every row once, as it is", list);
+    harness.report.add("names are compared by bytes", checks::names(&harness).await);
+    harness.report.add("a list contains every row once, as it is", checks::list(&harness).await);
     harness.check("one of several racing acquisitions wins", "race", races::acquire_race).await;
     harness.check("one of several racing takeovers wins", "expired", races::take_over).await;
     harness.check("a release survives the renewals that race it", "release", races::release_race).await;

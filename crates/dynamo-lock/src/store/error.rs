@@ -73,6 +73,8 @@ pub enum StoreErrorCause {
     MissingTable,
     /// The table has another partition key, or a sort key.
     KeySchema,
+    /// The server, or the SDK in front of it, does not return the row of a failed condition.
+    NoConflictRow,
     /// The file is a database of another program, or not a database.
     NotALockDatabase,
     /// The database has a format that this version cannot use.
@@ -163,15 +165,11 @@ impl Error for StoreError {
     }
 }
 
-/// Limit of a foreign text in a message, in characters.
-#[cfg(any(feature = "dynamodb", feature = "sqlite"))]
-const FOREIGN_TEXT_MAX: usize = 300;
-
-/// Puts the text of another program on one line of bounded length, without control characters.
+/// Puts the text of another program on one line of at most 300 characters, without control characters.
 #[cfg(any(feature = "dynamodb", feature = "sqlite"))]
 pub(super) fn one_line(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty());
-    words.collect::<Vec<_>>().join(" ").chars().take(FOREIGN_TEXT_MAX).collect()
+    words.collect::<Vec<_>>().join(" ").chars().take(300).collect()
 }
 
 #[cfg(test)]

@@ -33,8 +33,7 @@ impl Store for Memory {
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
             let mut rows = lock(&self.rows);
-            let verdict = apply(rows.get(op.name.as_str()), op);
-            let outcome = match verdict {
+            let outcome = match apply(rows.get(op.name.as_str()), op) {
                 Verdict::Applied(row) => {
                     rows.insert(op.name.to_string(), row.clone());
                     Outcome::Applied(row)
@@ -46,9 +45,6 @@ impl Store for Memory {
     }
 
     fn list<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
-        Box::pin(async move {
-            let rows = lock(&self.rows).clone().into_iter().collect();
-            Ok(Page { rows, next: None }).into()
-        })
+        Box::pin(async move { Ok(Page { rows: lock(&self.rows).clone().into_iter().collect(), next: None }).into() })
     }
 }

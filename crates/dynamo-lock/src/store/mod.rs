@@ -18,11 +18,9 @@ pub use dynamo_lock_protocol::{
 
 pub use self::answer::{Answer, Consistency, Page};
 pub use self::contract::{BoxFuture, IntoStore, Store};
-#[cfg(feature = "dynamodb")]
-pub use self::dynamodb::TableFault;
 pub use self::error::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
 #[cfg(feature = "config")]
 pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
 
 #[cfg(feature = "dynamodb")]
-pub use crate::error::TableMismatch;
+pub use {self::dynamodb::TableFault, crate::error::TableMismatch};

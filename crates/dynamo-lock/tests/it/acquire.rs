@@ -119,6 +119,29 @@ async fn acquire_within_timeout_names_the_holder() {
     assert!(waited >= secs(3));
 }
 
+/// A caller that takes "held" for "done by another process" would skip its work while the store is down.
+#[tokio::test(start_paused = true)]
+async fn failing_store_is_not_reported_as_a_holder() {
+    let kinds = [StoreErrorKind::Unanswered, StoreErrorKind::Throttled];
+    let refusals = kinds.map(LinkFault::Refuse);
+    for fault in refusals.into_iter().chain([LinkFault::Hang, LinkFault::Throttle, LinkFault::LoseRequest]) {
+        let host = World::new().host();
+        host.link.set_all(fault.clone());
+        let error = host.lock().acquire_within(secs(3)).await.unwrap_err();
+        assert!(matches!(error, AcquireError::Store(_)), "{fault:?}: {error}");
+    }
+    // Control: the holder was seen before the store failed.
+    let world = World::new();
+    let _guard = world.host().acquire().await;
+    let host = world.host();
+    let lock = host.lock();
+    let waiting = tokio::spawn(async move { lock.acquire_within(secs(3)).await });
+    sleep(secs(1)).await;
+    host.link.set_all(LinkFault::Hang);
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(error, AcquireError::TimedOut { holder: Some(_), .. }), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn acquire_within_ignores_suspensions_and_clock_steps() {
     let world = World::new();
@@ -140,7 +163,7 @@ async fn timed_out_acquire_within_releases_once() {
     host.link.set_all_of("acquire", LinkFault::LoseAnswer);
     let client = host.client();
     let error = client.lock("a").unwrap().acquire_within(ms(5)).await.unwrap_err();
-    assert!(matches!(error, AcquireError::TimedOut { .. }), "{error}");
+    assert!(matches!(error, AcquireError::Store(_)), "{error}");
     client.close().await;
     assert_eq!(host.link.count("release"), 1, "{:?}", host.link.kinds());
 }

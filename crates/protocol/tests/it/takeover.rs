@@ -1,6 +1,10 @@
 //! Takeover of expired locks, and of rows without a token.
 
-use dynamo_lock_protocol::{Acquire, AcquireEnd, Machine, OpKind, Outcome, Row, Step, WaitMode, attr};
+use std::time::Duration;
+
+use dynamo_lock_protocol::{
+    Acquire, AcquireEnd, Evidence, Expiry, Liveness, Machine, OpKind, Outcome, Row, Step, WaitMode, attr, expiry,
+};
 
 use crate::support::{EPOCH_MS, TestHost, attempt, date, held_row, npm_row, request, waiter, write};
 
@@ -13,6 +17,35 @@ fn long_poll_pause_does_not_delay_the_takeover() {
     let step = host.run(&mut ms, &mut machine, false, |_| held_row(1_000));
     assert!(matches!(&step, Step::Write(op) if matches!(op.kind, OpKind::TakeOver { .. })), "{step:?}");
     assert_eq!(ms, 1_001, "neither before nor after the end of the lease");
+}
+
+/// A client that has observed the row since it was written takes the lock over after the lease, without the pad that the
+/// row's `expiresOn` contains.
+#[test]
+fn earliest_end_does_not_include_pad_of_expires_on() {
+    let (mut holder, mut reader, mut row) = (TestHost::new(1), TestHost::new(2), None);
+    holder.observe(date(0), 0, 0);
+    holder.acquire(10, &mut row, 0, 0, Some(date(0)));
+    let (mut watcher, mut waiting, mut ms) = (TestHost::without_dates(3), waiter(10), 0);
+    watcher.write(&mut row, &mut waiting, 0, 0, None);
+    let stored = row.unwrap();
+    let step = watcher.run(&mut ms, &mut waiting, false, |_| stored.clone());
+    assert!(matches!(&step, Step::Write(op) if matches!(op.kind, OpKind::TakeOver { .. })), "{step:?}");
+
+    reader.observe(date(5_000), 5_000, 5_000);
+    let now = reader.now(5_000);
+    let evidence = Evidence {
+        at: now.at,
+        service: now.service,
+        date: Some(date(5_000)),
+        liveness: Liveness::Unknown,
+        watch: None,
+        legacy_skew: Duration::ZERO,
+    };
+    let expiry = expiry(&stored.state().unwrap(), &evidence);
+    let Expiry::Running { earliest, latest } = expiry else { panic!("{expiry:?}") };
+    let taken_over = Duration::from_millis(ms - 5_000);
+    assert!(earliest <= taken_over && taken_over <= latest, "{taken_over:?} is not in {earliest:?} to {latest:?}");
 }
 
 /// Lesson 51. The duplicate of an acquire arrives much later, so that its record version returns with another lease ID. The

@@ -1,9 +1,9 @@
 //! The tasks of a client: the loops of the library, one step at a time, over the machines of the protocol.
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, ClockReading, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hold, HoldEnd, LockName,
-    LossReason, Machine as _, Now, Op, OpKind, RecordVersion, Release, ReleaseEnd, Renewal, Request, Revoke, SentAt,
-    Step, Target, Timing, WaitMode, attr,
+    Acquire, AcquireEnd, ClockReading, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hold, LockName, LossReason,
+    Machine as _, Now, Op, OpKind, RecordVersion, Release, ReleaseEnd, Renewal, Request, Revoke, SentAt, Step, Target,
+    Timing, WaitMode, attr,
 };
 use std::time::Duration;
 
@@ -247,7 +247,7 @@ impl Context<'_> {
                 self.clean_up(world, host, Some(release));
                 Ok(Did::Became(Some(agent)))
             }
-            Step::Done(HoldEnd::Held(held)) => {
+            Step::Done(AcquireEnd::Acquired(held)) => {
                 world.host(host, |me| me.watch = None);
                 lasts(&held, self.client(host), *began, at)?;
                 self.report(world, agent, *held)
@@ -261,7 +261,7 @@ impl Context<'_> {
         let Machine::Hold(HoldTask { hold, .. }) = &agent.machine else { return false };
         let at = self.agent_clock(world, agent);
         let step = self.call(world, agent.host, at, Luck::Next, |now| hold.clone().next(now));
-        matches!(step, Step::Done(HoldEnd::Held(_)))
+        matches!(step, Step::Done(AcquireEnd::Acquired(_)))
     }
 
     fn read(&self, world: &World, mut agent: Agent, at: ClockReading, strong: bool) -> Did {

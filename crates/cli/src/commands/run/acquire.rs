@@ -61,8 +61,6 @@ async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failu
     };
     let name = task.name.as_str();
     let Some(holder) = holder else {
-        // No holder was seen. If the store does not respond, this returns the error of the store instead.
-        lock.inspect().await?;
         let message =
             format!("lock {name:?} was not acquired in time: its last holder had just released it; try again");
         return Ok(Acquisition::Held(message));

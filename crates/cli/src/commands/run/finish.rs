@@ -6,10 +6,9 @@ use dynamo_lock::{Guard, ReleaseError};
 use dynamo_lock_protocol::ClockReading;
 
 use super::{report::RunOutcome, supervised, terminal::Terminal, watch::CommandEnd};
+use crate::supervisor::ending::CLOCK_CHECK_INTERVAL;
 use crate::ui::{format, output};
-use crate::{
-    clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals, supervisor::ending::CLOCK_CHECK_INTERVAL,
-};
+use crate::{clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals};
 
 /// Shortest time of keeping the lock that is reported.
 const REPORTED_KEEP_MIN: Duration = Duration::from_secs(1);

@@ -12,12 +12,8 @@ use std::time::Duration;
 use dynamo_lock::Guard;
 use nix::sys::signal::Signal;
 
-use self::{
-    acquire::Acquisition, report::RunOutcome, supervised::SupervisedCommand, terminal::Terminal, watch::CommandEnd,
-};
-use crate::{
-    clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore, supervisor::process, sys,
-};
+use self::{acquire::Acquisition, report::RunOutcome, supervised::SupervisedCommand, terminal::Terminal};
+use crate::{clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore, supervisor, sys};
 
 /// Maximum time for cleaning up after an acquisition that was given up. A lock that is not released by then is free
 /// when its lease has expired.
@@ -25,7 +21,7 @@ const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Runs the command under the lock. Facts for the report are stored in `outcome`.
 pub async fn run(store: &OpenStore, task: &RunTask, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
-    if !process::proc_matches_namespace() {
+    if !supervisor::process::proc_matches_namespace() {
         return Err(Failure::configuration(
             "cannot track the processes of the command: /proc belongs to another PID namespace; mount /proc for this \
              namespace, for example with `unshare --mount-proc`",
@@ -74,7 +70,7 @@ async fn run_locked(
     let terminal = Terminal::save();
     let end = match listening.and_then(|()| start(store, task, &guard)) {
         Ok(Some(mut command)) => watch::watch(&mut command, &guard, signals, task).await,
-        Ok(None) => CommandEnd::TooLate,
+        Ok(None) => watch::CommandEnd::TooLate,
         Err(failure) => {
             finish::release(guard, signals, outcome).await;
             return Err(failure);

@@ -10,8 +10,7 @@ use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 use dynamo_lock::FencingToken;
 use serde_json::json;
 
-use crate::exit::{self, Exit};
-use crate::{failure::Failure, ui::escape::escape_json, ui::output};
+use crate::{exit, exit::Exit, failure::Failure, ui::escape::escape_json, ui::output};
 
 /// Facts about a run, collected while it proceeds.
 #[derive(Debug, Default)]
@@ -75,13 +74,10 @@ impl Drop for Report {
 
 /// Opens the file to write to. Returns its path too if it is a temporary file next to `path`.
 fn open_file(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
-    let is_replaced = match fs::symlink_metadata(path) {
-        Ok(found) => found.is_file(),
-        Err(error) if error.kind() == ErrorKind::NotFound => true,
-        Err(error) => return Err(error),
-    };
-    if !is_replaced {
-        return Ok((OpenOptions::new().append(true).open(path)?, None));
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => return Ok((OpenOptions::new().append(true).open(path)?, None)),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
     let mut name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_owned();
     // The process ID would not be unique, because it is often 1 in containers, and an earlier run may have left its

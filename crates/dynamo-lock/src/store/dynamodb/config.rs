@@ -8,7 +8,7 @@ use aws_config::{default_provider::region::DefaultRegionChain, provider_config::
 use aws_types::os_shim_internal::{Env, Fs};
 
 use super::{DynamoDb, error::missing_region};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{SystemClock, timeout};
 use crate::store::{DynamoDbUrl, StoreError, StoreErrorKind, StoreOperation, error::one_line};
 
 /// Time limit for finding the Region. Environment and files take no time. The EC2 metadata service responds within
@@ -31,14 +31,9 @@ impl DynamoDb {
             chain = chain.profile_name(profile);
         }
         let chain = chain.build();
-        let found = tokio::select! {
-            biased;
-            found = chain.region() => found,
-            () = SystemClock.sleep(REGION_LIMIT) => None,
-        };
-        let missing =
-            || missing_region("set AWS_REGION, or `region` in the profile").with_operation(StoreOperation::Open);
-        found.ok_or_else(missing)
+        let found = timeout(&SystemClock, REGION_LIMIT, chain.region()).await.flatten();
+        let fix = "set AWS_REGION, or `region` in the profile";
+        found.ok_or_else(|| missing_region(fix).with_operation(StoreOperation::Open))
     }
 
     /// Opens the table of a URL. Sends no request to DynamoDB.

@@ -10,13 +10,7 @@ use crate::store::ServiceDate;
 
 /// Interceptor that records the service's `Date` from the response to one request, also if that is an error.
 #[derive(Clone, Debug, Default)]
-pub(super) struct DateReader(Arc<OnceLock<ServiceDate>>);
-
-impl DateReader {
-    pub(super) fn date(&self) -> Option<ServiceDate> {
-        self.0.get().copied()
-    }
-}
+pub(super) struct DateReader(pub(super) Arc<OnceLock<ServiceDate>>);
 
 impl Intercept for DateReader {
     fn name(&self) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::identity::LoadError;
@@ -102,14 +102,6 @@ impl Request<'_> {
     /// Returns the error for a response that lacks a required part.
     pub(super) fn unreadable(self) -> StoreError {
         self.unanswered("its response is not readable", "check the endpoint and HTTP proxies")
-    }
-
-    /// Returns the error for a request that the SDK's builder rejects.
-    pub(super) fn unbuilt(self, error: BuildError) -> StoreError {
-        let Action(action, operation) = self.action;
-        StoreError::new(Refused, format!("cannot build the request {action}: {error}"))
-            .with_operation(operation)
-            .with_source(error)
     }
 
     fn unanswered(self, cause: &str, fix: &str) -> StoreError {

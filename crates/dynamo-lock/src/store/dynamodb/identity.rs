@@ -17,7 +17,7 @@ use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterce
 use tokio::sync::watch;
 
 use super::error::{chain, texts};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{SystemClock, timeout};
 use crate::store::BoxFuture;
 use crate::store::error::one_line;
 use crate::sync::lock;
@@ -165,11 +165,8 @@ impl Entry {
         let (report, loading) = watch::channel(None);
         let (entry, time) = (self.clone(), time.clone());
         tokio::spawn(async move {
-            let result = tokio::select! {
-                biased;
-                result = load => result,
-                () = SystemClock.sleep(LOAD_LIMIT) => Err(CredentialsError::provider_timed_out(LOAD_LIMIT).into()),
-            };
+            let result = timeout(&SystemClock, LOAD_LIMIT, load).await;
+            let result = result.unwrap_or_else(|| Err(CredentialsError::provider_timed_out(LOAD_LIMIT).into()));
             report.send_replace(Some(lock(&entry.0).finish(result, time.now())));
         });
         loading
@@ -246,12 +243,11 @@ impl LoadError {
 
     /// Returns the reason that the source of the credentials gave, in one line.
     pub(super) fn reason(&self) -> String {
-        let error: &(dyn Error + 'static) = match credentials_error(&**self.source) {
-            // The outer text is generic: "an error occurred while loading credentials".
-            Some(error) => error.source().unwrap_or(error),
-            None => &**self.source,
-        };
-        one_line(&texts(error))
+        let error: &(dyn Error + 'static) = &**self.source;
+        let inner = chain(error).filter_map(|error| error.downcast_ref::<CredentialsError>());
+        // The texts of the outer errors are generic: "an error occurred while loading credentials".
+        let reason = inner.last().map_or_else(|| texts(error), |error| texts(error.source().unwrap_or(error)));
+        one_line(&reason.replace("the credential provider was not enabled: ", ""))
     }
 }
 

@@ -52,9 +52,7 @@ fn json(attribute: &AttributeValue) -> Json {
         AttributeValue::Ns(set) => json!({ "NS": set }),
         AttributeValue::Bs(set) => json!({ "BS": set.iter().map(blob).collect::<Vec<_>>() }),
         AttributeValue::L(list) => json!({ "L": list.iter().map(json).collect::<Vec<_>>() }),
-        AttributeValue::M(map) => {
-            json!({ "M": map.iter().map(|(name, value)| (name.clone(), json(value))).collect::<serde_json::Map<_, _>>() })
-        }
+        AttributeValue::M(map) => json!({ "M": map.iter().map(|(k, v)| (k, json(v))).collect::<HashMap<_, _>>() }),
         unknown => json!(format!("{unknown:?}")),
     }
 }

@@ -14,8 +14,8 @@ use super::error::{self, Action, Request};
 use super::expression::{Expression, NpmCondition, Write};
 use super::{date::DateReader, identity::IdentityCache, identity::IdentityLoad, item};
 use crate::store::{
-    Answer, BoxFuture, Condition, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreError, StoreErrorKind,
-    StoreOperation, attr, holds,
+    Answer, BoxFuture, Condition, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreError, StoreErrorCause,
+    StoreErrorKind, StoreOperation, attr, holds,
 };
 
 type Item = HashMap<String, AttributeValue>;
@@ -188,6 +188,7 @@ impl DynamoDb {
             let problem = format!("the server of table {} does not return the row of a failed condition", self.table);
             return Err(StoreError::new(StoreErrorKind::Refused, problem)
                 .with_operation(StoreOperation::Write)
+                .with_cause(StoreErrorCause::NoConflictRow)
                 .with_fix("upgrade the server to one that supports ReturnValuesOnConditionCheckFailure"));
         }
         Ok(Outcome::Conflict(row))
@@ -220,7 +221,7 @@ where
 {
     let dates = DateReader::default();
     let request = request(dates.clone());
-    Box::pin(async move { Answer { result: request.await, date: dates.date() } })
+    Box::pin(async move { Answer { result: request.await, date: dates.0.get().copied() } })
 }
 
 impl Store for DynamoDb {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::create_table::{CreateTableError, builders::CreateTableFluentBuilder};
-use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, MultiRegionConsistency, ProvisionedThroughput,
     ScalarAttributeType, TableDescription, TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus,
@@ -13,7 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::DynamoDb;
 use super::error::{self, Action};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, timeout};
 use crate::store::{StoreError, attr};
 
 /// Interval between requests for the status of a table that is being created or deleted.
@@ -23,18 +22,12 @@ const POLLS_LIMIT: Duration = Duration::from_secs(120);
 
 /// Options of [`DynamoDb::create_table`]. By default the table is billed per request, and DynamoDB deletes the rows of
 /// locks that have been idle for a week or more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TableOptions {
     provisioned: Option<(u32, u32)>,
-    ttl: bool,
+    keeps_idle_rows: bool,
     tags: Vec<(String, String)>,
     deletion_protection: bool,
-}
-
-impl Default for TableOptions {
-    fn default() -> Self {
-        Self { provisioned: None, ttl: true, tags: Vec::new(), deletion_protection: false }
-    }
 }
 
 impl TableOptions {
@@ -48,7 +41,7 @@ impl TableOptions {
     /// Sets whether DynamoDB deletes idle rows by their attribute `ttl`. Default: yes.
     #[must_use]
     pub fn ttl(mut self, on: bool) -> Self {
-        self.ttl = on;
+        self.keeps_idle_rows = !on;
         self
     }
 
@@ -169,7 +162,7 @@ impl DynamoDb {
     /// # Cancel safety
     /// If dropped, the table may have been created, possibly without the deletion of idle rows.
     pub async fn create_table(&self, options: TableOptions) -> Result<(), TableError> {
-        match self.creation(&options)?.send().await {
+        match self.creation(&options).send().await {
             Ok(_) => {}
             Err(error) if matches!(error.as_service_error(), Some(CreateTableError::ResourceInUseException(_))) => {
                 return Err(TableError::TableExists { table: self.table.to_string() });
@@ -177,7 +170,7 @@ impl DynamoDb {
             Err(error) => return Err(self.request(Action::CREATE_TABLE).error(error).into()),
         }
         self.wait_until(|status| status == Some(&TableStatus::Active)).await?;
-        if options.ttl { self.enable_ttl().await } else { Ok(()) }
+        if options.keeps_idle_rows { Ok(()) } else { self.enable_ttl().await }
     }
 
     /// Deletes the table with all its locks, and waits until it has disappeared. In a new table with the same name,
@@ -257,7 +250,7 @@ impl DynamoDb {
 
     async fn enable_ttl(&self) -> Result<(), TableError> {
         let on = TimeToLiveSpecification::builder().enabled(true).attribute_name(attr::TTL).build();
-        let on = on.map_err(|error| self.request(Action::UPDATE_TTL).unbuilt(error))?;
+        let on = on.expect("state and attribute are set");
         let request = self.client.update_time_to_live().table_name(&*self.table).time_to_live_specification(on);
         match request.send().await {
             Err(error) if !is_unknown_operation(&error) => Err(self.request(Action::UPDATE_TTL).error(error).into()),
@@ -265,8 +258,7 @@ impl DynamoDb {
         }
     }
 
-    fn creation(&self, options: &TableOptions) -> Result<CreateTableFluentBuilder, StoreError> {
-        let unbuilt = |error| self.request(Action::CREATE_TABLE).unbuilt(error);
+    fn creation(&self, options: &TableOptions) -> CreateTableFluentBuilder {
         let key = KeySchemaElement::builder().attribute_name(&*self.key).key_type(KeyType::Hash).build();
         let definition =
             AttributeDefinition::builder().attribute_name(&*self.key).attribute_type(ScalarAttributeType::S).build();
@@ -274,27 +266,29 @@ impl DynamoDb {
             .client
             .create_table()
             .table_name(&*self.table)
-            .key_schema(key.map_err(unbuilt)?)
-            .attribute_definitions(definition.map_err(unbuilt)?)
+            .key_schema(key.expect("name and type are set"))
+            .attribute_definitions(definition.expect("name and type are set"))
             .deletion_protection_enabled(options.deletion_protection);
         request = match options.provisioned {
             None => request.billing_mode(BillingMode::PayPerRequest),
             Some((read, write)) => {
                 let units = ProvisionedThroughput::builder();
                 let units = units.read_capacity_units(read.into()).write_capacity_units(write.into()).build();
-                request.billing_mode(BillingMode::Provisioned).provisioned_throughput(units.map_err(unbuilt)?)
+                request
+                    .billing_mode(BillingMode::Provisioned)
+                    .provisioned_throughput(units.expect("both units are set"))
             }
         };
         for (key, value) in &options.tags {
-            request = request.tags(Tag::builder().key(key).value(value).build().map_err(unbuilt)?);
+            request = request.tags(Tag::builder().key(key).value(value).build().expect("key and value are set"));
         }
-        Ok(request)
+        request
     }
 
     async fn describe(&self) -> Result<Option<TableDescription>, StoreError> {
         match self.client.describe_table().table_name(&*self.table).send().await {
             Ok(output) => Ok(output.table),
-            Err(error) if error::definite(&error).is_some_and(DescribeTableError::is_resource_not_found_exception) => {
+            Err(error) if error::definite(&error).is_some_and(|error| error.is_resource_not_found_exception()) => {
                 Ok(None)
             }
             Err(error) => Err(self.request(Action::DESCRIBE_TABLE).error(error)),
@@ -306,18 +300,13 @@ impl DynamoDb {
             loop {
                 match self.describe().await {
                     Ok(table) if reached(table.as_ref().and_then(TableDescription::table_status)) => return Ok(()),
-                    Ok(_) => {}
-                    Err(error) if error.is_retryable() => {}
-                    Err(error) => return Err(error.into()),
+                    Err(error) if !error.is_retryable() => return Err(error.into()),
+                    _ => SystemClock.sleep(POLL).await,
                 }
-                SystemClock.sleep(POLL).await;
             }
         };
-        tokio::select! {
-            biased;
-            end = looks => end,
-            () = SystemClock.sleep(POLLS_LIMIT) => Err(TableError::NotYet { table: self.table.to_string() }),
-        }
+        let not_yet = || Err(TableError::NotYet { table: self.table.to_string() });
+        timeout(&SystemClock, POLLS_LIMIT, looks).await.unwrap_or_else(not_yet)
     }
 }
 

@@ -130,11 +130,9 @@ impl DatabasePath {
 
     /// Returns the identity of the file that the path names now.
     pub(super) fn file_id(&self) -> Result<FileId, StoreError> {
-        match metadata_of(&self.path)? {
-            Some(found) => Ok(FileId::of(&found)),
-            None => Err(misconfigured(format!("the lock database {:?} was removed", self.path), "start again")
-                .with_cause(StoreErrorCause::DatabaseReplaced)),
-        }
+        let removed = || misconfigured(format!("the lock database {:?} was removed", self.path), "start again");
+        let found = metadata_of(&self.path)?.ok_or_else(|| removed().with_cause(StoreErrorCause::DatabaseReplaced));
+        found.map(|found| FileId::of(&found))
     }
 
     /// Checks the files of SQLite and of this crate beside the database, because they are as trusted as the database.
@@ -222,12 +220,10 @@ fn inaccessible(path: &Path, error: &std::io::Error) -> StoreError {
 
 #[cfg(unix)]
 mod unix {
-    use super::{Directory, OTHER_PLACE, inaccessible, misconfigured};
-    use crate::store::StoreError;
+    use super::{Directory, Metadata, OTHER_PLACE, Path, StoreError, fs, inaccessible, misconfigured};
     use nix::unistd::{AccessFlags, access, geteuid};
-    use std::fs::{self, File, Metadata, Permissions};
+    use std::fs::{File, Permissions};
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    use std::path::Path;
 
     const OTHERS_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;

@@ -6,17 +6,18 @@ use rusqlite::{Error, ErrorCode};
 
 use crate::store::{StoreError, StoreErrorCause, StoreErrorKind, error::one_line};
 
+use StoreErrorKind::{Misconfigured, Refused, Throttled, Unanswered};
+
 pub(super) fn misconfigured(problem: impl Into<String>, fix: impl Into<String>) -> StoreError {
-    StoreError::new(StoreErrorKind::Misconfigured, problem).with_fix(fix)
+    StoreError::new(Misconfigured, problem).with_fix(fix)
 }
 
 pub(super) fn refused(problem: impl Into<String>, fix: impl Into<String>) -> StoreError {
-    StoreError::new(StoreErrorKind::Refused, problem).with_fix(fix)
+    StoreError::new(Refused, problem).with_fix(fix)
 }
 
 /// Converts the error of a statement that has certainly changed nothing.
 pub(super) fn without_effect(path: &Path, error: Error) -> StoreError {
-    use StoreErrorKind::{Misconfigured, Refused, Throttled};
     let database = format!("the lock database {path:?}");
     let (kind, problem, fix) = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
@@ -46,7 +47,5 @@ pub(super) fn without_effect(path: &Path, error: Error) -> StoreError {
 pub(super) fn outcome_unknown(path: &Path, error: Error) -> StoreError {
     let cause = one_line(&error.to_string());
     let problem = format!("cannot tell whether the lock database {path:?} has stored the write: {cause}");
-    StoreError::new(StoreErrorKind::Unanswered, problem)
-        .with_fix("check its disk and its free space")
-        .with_source(error)
+    StoreError::new(Unanswered, problem).with_fix("check its disk and its free space").with_source(error)
 }

@@ -28,7 +28,7 @@ use nix::{errno::Errno, libc};
 
 use super::database_path::{DatabasePath, FileId};
 use super::error::{misconfigured, refused};
-use crate::clock::{Random, SystemRandom};
+use crate::random::{Random, SystemRandom};
 use crate::store::{Liveness, StoreError};
 
 /// Bits of a number, so that both bytes of the largest number have an offset below 2^63.

@@ -3,8 +3,6 @@
 //! Each handle has one operating-system thread, so that waiting for another process or for the disk never blocks the
 //! runtime. A busy wait of 3 s inside the runtime would also stop renewals for 3 s.
 
-use std::fmt;
-
 use dynamo_lock_protocol::{Deadline, SentAt};
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,15 +20,10 @@ const NAME: &str = "dynamo-lock-sql";
 type Job = Box<dyn FnOnce(&Database) + Send>;
 
 /// Sending half of the thread's queue. When it is dropped, the thread completes the queued requests and ends.
+#[derive(Debug)]
 pub(super) struct Thread {
     jobs: mpsc::Sender<Job>,
     pid: u32,
-}
-
-impl fmt::Debug for Thread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Thread").field("pid", &self.pid).finish_non_exhaustive()
-    }
 }
 
 impl Thread {

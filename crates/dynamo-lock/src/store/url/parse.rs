@@ -1,7 +1,7 @@
 //! Parser and printer of store URLs. A general URL parser does not fit, because an ARN has colons and slashes in place
 //! of the host.
 
-use std::{fmt, path::PathBuf};
+use std::{ffi::OsString, fmt};
 
 use super::{DynamoDbUrl, StoreUrl, UrlError};
 
@@ -18,19 +18,24 @@ impl StoreUrl {
             return Err(UrlError::Fragment);
         }
         let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
-        if let Some(rest) = address.strip_prefix("sqlite:") {
-            no_query(query)?;
-            return sqlite(rest);
-        }
-        if let Some(rest) = address.strip_prefix("memory:") {
-            no_query(query)?;
-            return if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) };
-        }
-        match address.strip_prefix("dynamodb://") {
-            Some(table) => dynamodb(table, query).map(StoreUrl::DynamoDb),
-            // The scheme is known, but the slashes and the table are missing.
-            None if address.starts_with("dynamodb:") => Err(UrlError::NoTable),
-            None => Err(UrlError::UnknownScheme { found: scheme(address) }),
+        match address.split_once(':') {
+            Some(("sqlite", rest)) => {
+                no_query(query)?;
+                sqlite(rest)
+            }
+            Some(("memory", rest)) => {
+                no_query(query)?;
+                if rest.is_empty() { Ok(StoreUrl::Memory) } else { Err(UrlError::NotJustMemory) }
+            }
+            Some(("dynamodb", rest)) => {
+                let table = rest.strip_prefix("//").ok_or(UrlError::NoTable)?;
+                dynamodb(table, query).map(StoreUrl::DynamoDb)
+            }
+            // The error names the scheme without the text that follows it.
+            Some((scheme, _)) => {
+                Err(UrlError::UnknownScheme { found: format!("{}:", scheme.chars().take(32).collect::<String>()) })
+            }
+            None => Err(UrlError::UnknownScheme { found: "no scheme".to_owned() }),
         }
     }
 }
@@ -40,14 +45,6 @@ impl DynamoDbUrl {
     #[cfg(feature = "dynamodb")]
     pub(crate) fn named_region(&self) -> Option<&str> {
         self.region.as_deref().or_else(|| arn_region(&self.table))
-    }
-}
-
-/// Returns the unknown scheme of a URL, without the text that follows it.
-fn scheme(address: &str) -> String {
-    match address.split_once(':') {
-        Some((scheme, _)) => format!("{}:", scheme.chars().take(32).collect::<String>()),
-        None => "no scheme".to_owned(),
     }
 }
 
@@ -68,18 +65,11 @@ fn sqlite(rest: &str) -> Result<StoreUrl, UrlError> {
     if path.contains(&0) {
         return Err(UrlError::BadEscape);
     }
-    Ok(StoreUrl::Sqlite { path: path_of(path)? })
-}
-
-#[cfg(unix)]
-fn path_of(bytes: Vec<u8>) -> Result<PathBuf, UrlError> {
-    use std::os::unix::ffi::OsStringExt;
-    Ok(std::ffi::OsString::from_vec(bytes).into())
-}
-
-#[cfg(not(unix))]
-fn path_of(bytes: Vec<u8>) -> Result<PathBuf, UrlError> {
-    String::from_utf8(bytes).map(PathBuf::from).map_err(|_| UrlError::BadEscape)
+    #[cfg(unix)]
+    let path: OsString = std::os::unix::ffi::OsStringExt::from_vec(path);
+    #[cfg(not(unix))]
+    let path: OsString = String::from_utf8(path).map_err(|_| UrlError::BadEscape)?.into();
+    Ok(StoreUrl::Sqlite { path: path.into() })
 }
 
 fn dynamodb(table: &str, query: Option<&str>) -> Result<DynamoDbUrl, UrlError> {
@@ -131,19 +121,15 @@ fn set(url: &mut DynamoDbUrl, key: &str, value: String) -> Result<(), UrlError> 
         }
         "service_clock" => {
             let on = matches!(&value[..], "on" | "off").then_some(value == "on");
-            return set_once("service_clock", &mut url.service_clock, on, "`on` or `off`");
+            return fill(&mut url.service_clock, on, "service_clock", "`on` or `off`");
         }
         other => return Err(unknown_key(other, DYNAMODB_KEYS)),
     };
-    set_once(key, slot, is_valid.then_some(value), expected)
+    fill(slot, is_valid.then_some(value), key, expected)
 }
 
-fn set_once<T>(
-    key: &'static str,
-    slot: &mut Option<T>,
-    value: Option<T>,
-    expected: &'static str,
-) -> Result<(), UrlError> {
+/// Sets the value of a key, unless it is invalid or the key has a value already.
+fn fill<T>(slot: &mut Option<T>, value: Option<T>, key: &'static str, expected: &'static str) -> Result<(), UrlError> {
     if slot.is_some() {
         return Err(UrlError::DuplicateKey { key });
     }
@@ -185,8 +171,7 @@ fn unescape(text: &str) -> Result<Vec<u8>, UrlError> {
             continue;
         }
         let mut digit = || bytes.next().and_then(|b| (b as char).to_digit(16)).ok_or(UrlError::BadEscape);
-        let value = digit()? * 16 + digit()?;
-        out.push(value as u8);
+        out.push((digit()? * 16 + digit()?) as u8);
     }
     Ok(out)
 }
@@ -195,39 +180,27 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory => f.write_str("memory:"),
-            Self::Sqlite { path } => {
-                f.write_str("sqlite://")?;
-                escape(path.as_os_str().as_encoded_bytes(), f)
-            }
+            Self::Sqlite { path } => write!(f, "sqlite://{}", escape(path.as_os_str().as_encoded_bytes())),
             Self::DynamoDb(url) => {
-                write!(f, "dynamodb://")?;
-                escape(url.table.as_bytes(), f)?;
-                let clock = url.service_clock.map(|on| if on { "on" } else { "off" });
                 let query = [
                     ("region", url.region.as_deref()),
                     ("endpoint", url.endpoint.as_deref()),
                     ("profile", url.profile.as_deref()),
                     ("partition_key", url.partition_key.as_deref()),
-                    ("service_clock", clock),
+                    ("service_clock", url.service_clock.map(|on| if on { "on" } else { "off" })),
                 ];
-                let pairs = query.into_iter().filter_map(|(key, value)| value.map(|value| (key, value)));
-                for (at, (key, value)) in pairs.enumerate() {
-                    write!(f, "{}{key}=", if at == 0 { '?' } else { '&' })?;
-                    escape(value.as_bytes(), f)?;
-                }
-                Ok(())
+                let pairs = query.into_iter().filter_map(|(key, value)| Some((key, escape(value?.as_bytes()))));
+                let pairs: Vec<_> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+                let mark = if pairs.is_empty() { "" } else { "?" };
+                write!(f, "dynamodb://{}{mark}{}", escape(url.table.as_bytes()), pairs.join("&"))
             }
         }
     }
 }
 
-fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
-            write!(f, "{}", byte as char)?;
-        } else {
-            write!(f, "%{byte:02X}")?;
-        }
-    }
-    Ok(())
+/// Encodes bytes other than unreserved characters, slashes and colons as percent escapes.
+fn escape(bytes: &[u8]) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte);
+    let escaped = |byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    bytes.iter().copied().map(escaped).collect()
 }

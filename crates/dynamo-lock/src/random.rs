@@ -1,0 +1,26 @@
+//! [`Random`]: a source of random bits, and that of the operating system.
+
+use std::fmt;
+
+/// A source of random bits.
+///
+/// Lease IDs and record versions come from it, so two clients must never get the same bits.
+pub trait Random: fmt::Debug + Send + Sync {
+    /// Returns 128 fresh random bits.
+    fn bits(&self) -> u128;
+}
+
+/// The random source of the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    /// # Panics
+    /// Panics if the operating system has no random source. Linux waits until it is ready after boot.
+    fn bits(&self) -> u128 {
+        let mut bytes = [0; 16];
+        #[allow(clippy::disallowed_methods)]
+        getrandom::fill(&mut bytes).expect("the operating system provides random bits");
+        u128::from_le_bytes(bytes)
+    }
+}
