@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::error::CredentialsError;
@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::identity::{
     Identity, IdentityCachePartition, IdentityFuture, ResolveIdentity, SharedIdentityResolver,
 };
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::error::{chain, texts};
 use crate::clock::{SystemClock, timeout};
@@ -102,7 +102,14 @@ impl Intercept for IdentityLoad {
 }
 
 type Load = BoxFuture<'static, Result<Identity, BoxError>>;
-type Loading = watch::Receiver<Option<Result<Identity, LoadError>>>;
+
+/// A load, as the requests see it that wait for it. `tokio::sync::watch` would wake them in random order.
+#[derive(Clone, Debug, Default)]
+struct Loading {
+    result: Arc<OnceLock<Result<Identity, LoadError>>>,
+    /// Cancelled when the load has ended, also without a result, because its runtime was shut down.
+    ended: CancellationToken,
+}
 
 /// Identity of one provider.
 #[derive(Debug, Default)]
@@ -138,36 +145,34 @@ impl Entry {
         time: &SharedTimeSource,
         load: impl FnOnce() -> Load,
     ) -> Result<Identity, LoadError> {
-        let mut loading = {
+        let loading = {
             let (mut state, now) = (lock(&self.0), time.now());
-            // The sender is gone without a result if the runtime of the load was shut down.
-            let is_loading = state.loading.as_ref().is_some_and(|loading| loading.has_changed().is_ok());
+            let is_loading = state.loading.as_ref().is_some_and(|loading| !loading.ended.is_cancelled());
             if !is_loading && state.is_due(now) && state.recent_failure(now).is_none() {
                 state.loading = Some(self.start(time, load()));
             }
             match (state.usable(now), &state.loading, state.recent_failure(now)) {
                 (Some(identity), ..) => return Ok(identity.clone()),
+                (None, Some(loading), _) => loading.clone(),
                 (None, None, Some(failure)) => return Err(failure.error.clone()),
-                (None, loading, _) => loading.clone(),
+                // Unreachable, because an identity that has ended is due.
+                (None, None, None) => return Err(LoadError::interrupted()),
             }
         };
-        if let Some(loading) = &mut loading
-            && let Ok(result) = loading.wait_for(Option::is_some).await
-            && let Some(result) = &*result
-        {
-            return result.clone();
-        }
-        Err(LoadError::new(CredentialsError::unhandled("the load was interrupted").into(), true))
+        loading.ended.cancelled().await;
+        loading.result.get().cloned().unwrap_or_else(|| Err(LoadError::interrupted()))
     }
 
     /// Starts a load in a task of its own, so that it does not end with the request that needs it.
     fn start(self: &Arc<Self>, time: &SharedTimeSource, load: Load) -> Loading {
-        let (report, loading) = watch::channel(None);
-        let (entry, time) = (self.clone(), time.clone());
+        let loading = Loading::default();
+        let (entry, time, result_of_load) = (self.clone(), time.clone(), loading.result.clone());
+        let ended = loading.ended.clone().drop_guard();
         tokio::spawn(async move {
             let result = timeout(&SystemClock, LOAD_LIMIT, load).await;
             let result = result.unwrap_or_else(|| Err(CredentialsError::provider_timed_out(LOAD_LIMIT).into()));
-            report.send_replace(Some(lock(&entry.0).finish(result, time.now())));
+            let _ = result_of_load.set(lock(&entry.0).finish(result, time.now()));
+            drop(ended);
         });
         loading
     }
@@ -234,6 +239,10 @@ impl LoadError {
             _ => true,
         };
         Self { source: Arc::new(source), is_passing }
+    }
+
+    fn interrupted() -> Self {
+        Self::new(CredentialsError::unhandled("the load was interrupted").into(), true)
     }
 
     /// Returns whether the same load may succeed later, because the configuration is not at fault.
