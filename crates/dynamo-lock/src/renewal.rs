@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Held, HeldStep};
+use dynamo_lock_protocol::{Held, HeldStep, Response};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -124,7 +124,8 @@ impl Holding {
 
     fn handle(&self, reply: Reply) {
         let outcome = reply.outcome_for_holder();
-        self.core.now(|now| self.held().handle_outcome(now, reply.sent_at, &outcome, reply.date));
+        let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
+        self.core.now(|now| self.held().handle(now, response));
         *lock(&self.last_error) = reply.error;
         self.changed.notify_waiters();
     }

@@ -26,18 +26,19 @@ exit status: 0 success, 1 a promise is broken or a result is not the expected on
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    match args.first().map(String::as_str) {
+    let code = match args.first().map(String::as_str) {
         Some("run") => world::main(&args[1..]),
         Some("shrink") => world::shrink(&args[1..]),
         Some("explore") => explore::main(&args[1..]),
         Some("mutants") => mutants::command::main(&args[1..]),
         Some("-h" | "--help" | "help") => {
             println!("{USAGE}");
-            ExitCode::SUCCESS
+            Ok(ExitCode::SUCCESS)
         }
-        _ => {
-            eprintln!("{USAGE}");
-            ExitCode::from(64)
-        }
-    }
+        _ => Err(USAGE.to_owned()),
+    };
+    code.unwrap_or_else(|message| {
+        eprintln!("{message}");
+        ExitCode::from(64)
+    })
 }

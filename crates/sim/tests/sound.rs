@@ -2,24 +2,10 @@
 //!
 //! `cargo mutants` runs these tests on each mutant of the product (`.cargo/mutants.toml`), so they take a few seconds.
 
-use dynamo_lock_sim::explore::driver::Context;
-use dynamo_lock_sim::explore::search::search;
-use dynamo_lock_sim::explore::{configs, trace};
-use dynamo_lock_sim::mutants::MutantConfig;
+mod common;
+
+use common::assert_sound;
 use dynamo_lock_sim::world;
-
-/// Upper bound of the states of a small configuration.
-const STATES_MAX: usize = 400_000;
-
-fn assert_sound(name: &str) {
-    let config = configs::all().into_iter().find(|config| config.name == name).expect("the configuration exists");
-    let context = Context { config: &config, mutant: &MutantConfig::NONE };
-    let found = search(&context, STATES_MAX);
-    let trace = found.violation.as_ref().map(|(way, violation)| trace::print(way, violation, &context));
-    assert!(found.violation.is_none(), "{name}:\n{}", trace.unwrap_or_default());
-    assert!(found.exhausted, "{name} has more than {STATES_MAX} states");
-    assert!(found.states > 1_000, "{name} has only {} states, so nothing happens in it", found.states);
-}
 
 #[test]
 fn clocks_with_different_rates_are_sound() {

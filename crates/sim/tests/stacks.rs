@@ -1,16 +1,15 @@
 //! Worlds over the real stores, the AWS SDK and SQLite: seeds that must be sound, and mutants that must be noticed.
 
-use std::process::{Command, Output};
+mod cli;
+
+use std::process::Output;
+
+use cli::{printed, sim};
 
 const SPECIFIED: &str = "the store is the specification";
 
 fn run(world: &str, args: &[&str]) -> Output {
-    let mut run = Command::new(env!("CARGO_BIN_EXE_dynamo-lock-sim"));
-    run.args(["run", "--world", world]).args(args).output().expect("the simulator starts")
-}
-
-fn printed(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    sim("run", &[&["--world", world], args].concat())
 }
 
 /// Returns how often something occurred in the worlds of a run.

@@ -1,18 +1,13 @@
 //! The command line of the simulator: replay, mutants in worlds, and shrinking.
 
-use std::process::{Command, Output};
+mod cli;
 
-fn sim(command: &str, args: &[&str]) -> Output {
-    let mut sim = Command::new(env!("CARGO_BIN_EXE_dynamo-lock-sim"));
-    sim.arg(command).args(args).output().expect("the simulator starts")
-}
+use std::process::Output;
+
+use cli::{printed, sim};
 
 fn run(args: &[&str]) -> Output {
     sim("run", args)
-}
-
-fn printed(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 #[test]

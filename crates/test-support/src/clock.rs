@@ -1,5 +1,4 @@
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::{sync::Arc, sync::Mutex, time::Duration};
 
 use dynamo_lock::simulation::{Clock, ClockReading};
 use dynamo_lock::store::BoxFuture;

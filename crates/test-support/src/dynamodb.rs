@@ -1,7 +1,4 @@
-use std::collections::VecDeque;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{collections::VecDeque, fmt, sync::Arc, sync::Mutex, time::Duration, time::SystemTime, time::UNIX_EPOCH};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, Region};
@@ -19,6 +16,8 @@ use dynamo_lock::{DynamoDb, TableOptions};
 use dynamo_lock_protocol::{Row, Value, attr};
 use dynoxide::{Database, DynoxideError};
 use serde_json::{Value as Json, json};
+
+use crate::lock;
 
 /// A request, as the SDK sent it.
 #[derive(Clone, Debug)]
@@ -74,9 +73,32 @@ pub struct Reply {
 impl ServerFault {
     /// Returns an error response as DynamoDB sends it.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
-        let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message });
-        Self::Reply(Reply { status, body: body.to_string() })
+        Self::Reply(Reply::error(status, code, message))
     }
+}
+
+impl Reply {
+    /// Returns an error response as DynamoDB sends it.
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
+        let body = json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message });
+        Self { status, body: body.to_string() }
+    }
+
+    /// Returns the response with the headers that DynamoDB sends. `date` is in seconds since 1970.
+    pub fn into_http(self, date: u64) -> HttpResponse {
+        let status = StatusCode::try_from(self.status).expect("an HTTP status");
+        let mut response = HttpResponse::new(status, SdkBody::from(self.body));
+        let headers = response.headers_mut();
+        headers.insert("content-type", "application/x-amz-json-1.0");
+        headers.insert("x-amzn-requestid", "REQUEST");
+        headers.insert("date", http_date(date));
+        response
+    }
+}
+
+/// Returns the `Date` header for this number of seconds since 1970.
+pub fn http_date(seconds: u64) -> String {
+    DateTime::from_secs(seconds as i64).fmt(Format::HttpDate).expect("a date")
 }
 
 type ChooseFault = Box<dyn FnMut(&Request) -> Option<ServerFault> + Send>;
@@ -97,19 +119,19 @@ struct FaultPlan {
 impl RequestFaults {
     /// Queues a fault for the next request.
     pub fn push(&self, fault: ServerFault) -> &Self {
-        locked(&self.0).queue.push_back((None, fault));
+        lock(&self.0).queue.push_back((None, fault));
         self
     }
 
     /// Queues a fault for the next request of this operation.
     pub fn push_for(&self, operation: &str, fault: ServerFault) -> &Self {
-        locked(&self.0).queue.push_back((Some(operation.to_owned()), fault));
+        lock(&self.0).queue.push_back((Some(operation.to_owned()), fault));
         self
     }
 
     /// Chooses the faults of requests for which nothing is queued.
     pub fn choose(&self, choose: impl FnMut(&Request) -> Option<ServerFault> + Send + 'static) {
-        locked(&self.0).choose = Some(Box::new(choose));
+        lock(&self.0).choose = Some(Box::new(choose));
     }
 
     /// Applies this fault to all requests of this operation for which nothing is queued.
@@ -119,11 +141,11 @@ impl RequestFaults {
 
     /// Removes all faults.
     pub fn clear(&self) {
-        *locked(&self.0) = FaultPlan::default();
+        *lock(&self.0) = FaultPlan::default();
     }
 
     fn take(&self, request: &Request) -> Option<ServerFault> {
-        let FaultPlan { queue, choose } = &mut *locked(&self.0);
+        let FaultPlan { queue, choose } = &mut *lock(&self.0);
         let is_for = |operation: &Option<String>| operation.as_ref().is_none_or(|name| *name == request.operation);
         match queue.iter().position(|(operation, _)| is_for(operation)) {
             Some(at) => queue.remove(at).map(|(_, fault)| fault),
@@ -160,7 +182,7 @@ impl LocalDynamoDb {
 
     /// Takes the `Date` of responses from this clock, in seconds since 1970.
     pub fn set_clock(&self, seconds: impl Fn() -> u64 + Send + 'static) {
-        *locked(&self.0.seconds) = Box::new(seconds);
+        *lock(&self.0.seconds) = Box::new(seconds);
     }
 
     /// Returns the configuration of a client, as for AWS but with this server as its HTTP client.
@@ -192,14 +214,8 @@ impl LocalDynamoDb {
             self.call("DeleteItem", json!({ "TableName": table, "Key": { attr::NAME: key } })).expect("deletes");
             return;
         };
-        let value = |value: &Value| match value {
-            Value::S(text) => json!({ "S": text }),
-            Value::N(number) => json!({ "N": number.as_str() }),
-            Value::Other(json) => serde_json::from_str(json).expect("DynamoDB's JSON"),
-        };
-        let mut item: serde_json::Map<_, _> =
-            row.attributes().map(|(name, stored)| (name.to_owned(), value(stored))).collect();
-        item.insert(attr::NAME.to_owned(), key);
+        let mut item = item(row);
+        item[attr::NAME] = key;
         self.call("PutItem", json!({ "TableName": table, "Item": item })).expect("puts");
     }
 
@@ -222,17 +238,17 @@ impl LocalDynamoDb {
 
     /// Returns all requests since the last [`clear_requests`](Self::clear_requests).
     pub fn requests(&self) -> Vec<Request> {
-        locked(&self.0.requests).clone()
+        lock(&self.0.requests).clone()
     }
 
     /// Returns the number of these requests that have this operation.
     pub fn count(&self, operation: &str) -> usize {
-        locked(&self.0.requests).iter().filter(|request| request.operation == operation).count()
+        lock(&self.0.requests).iter().filter(|request| request.operation == operation).count()
     }
 
     /// Clears the record of requests.
     pub fn clear_requests(&self) {
-        locked(&self.0.requests).clear();
+        lock(&self.0.requests).clear();
     }
 
     async fn respond(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
@@ -240,7 +256,7 @@ impl LocalDynamoDb {
         let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
         let body = String::from_utf8_lossy(request.body().bytes().unwrap_or_default()).into_owned();
         let request = Request { operation, body: serde_json::from_str(&body).unwrap_or_default() };
-        locked(&self.0.requests).push(request.clone());
+        lock(&self.0.requests).push(request.clone());
         let apply = || match dispatch(&self.0.database, &request.operation, &body) {
             Ok(body) => self.response(200, body),
             Err(error) => self.response(error.status_code(), error.to_json()),
@@ -297,14 +313,7 @@ impl LocalDynamoDb {
     }
 
     fn response(&self, status: u16, body: String) -> HttpResponse {
-        let date = DateTime::from_secs(locked(&self.0.seconds)() as i64);
-        let status = StatusCode::try_from(status).expect("an HTTP status");
-        let mut response = HttpResponse::new(status, SdkBody::from(body));
-        let headers = response.headers_mut();
-        headers.insert("content-type", "application/x-amz-json-1.0");
-        headers.insert("x-amzn-requestid", "REQUEST");
-        headers.insert("date", date.fmt(Format::HttpDate).expect("a date"));
-        response
+        Reply { status, body }.into_http(lock(&self.0.seconds)())
     }
 }
 
@@ -324,6 +333,16 @@ impl HttpClient for LocalDynamoDb {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
+}
+
+/// Returns a row in DynamoDB's JSON, without its key.
+pub fn item(row: &Row) -> Json {
+    let value = |value: &Value| match value {
+        Value::S(text) => json!({ "S": text }),
+        Value::N(number) => json!({ "N": number.as_str() }),
+        Value::Other(json) => serde_json::from_str(json).expect("DynamoDB's JSON"),
+    };
+    row.attributes().map(|(name, stored)| (name.to_owned(), value(stored))).collect::<serde_json::Map<_, _>>().into()
 }
 
 fn dispatch(database: &Database, operation: &str, body: &str) -> Result<String, DynoxideError> {
@@ -356,8 +375,4 @@ fn dispatch(database: &Database, operation: &str, body: &str) -> Result<String, 
         "DescribeTimeToLive" => describe_time_to_live,
         "ListTagsOfResource" => list_tags_of_resource,
     }
-}
-
-fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -19,16 +19,15 @@ mod observer;
 mod rng;
 mod world;
 
-use std::io::Write;
-use std::time::Duration;
+use std::{io::Write, sync::Mutex, sync::MutexGuard, sync::PoisonError, time::Duration};
 
 use dynamo_lock::store::{Row, Value};
 use dynamo_lock::{Client, Guard, Lock, TryAcquire};
 
 pub use clock::HostClock;
 #[cfg(feature = "dynamodb")]
-pub use dynamodb::{LocalDynamoDb, Reply, Request, RequestFaults, ServerFault};
-pub use link::{Call, LATENCY, Link, LinkFault};
+pub use dynamodb::{LocalDynamoDb, Reply, Request, RequestFaults, ServerFault, http_date, item};
+pub use link::{Call, LATENCY, Link, LinkFault, kind_of};
 #[cfg(feature = "dynamodb")]
 pub use npm_client::NpmClient;
 pub use observed_store::ObservedStore;
@@ -44,6 +43,11 @@ pub const fn ms(ms: u64) -> Duration {
 /// Returns a duration of `secs` seconds.
 pub const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
+}
+
+/// Locks a mutex, even if a thread has panicked while it held it.
+pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Waits until this client holds the lock `a`.

@@ -1,6 +1,4 @@
-use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::{fmt, sync::Arc, sync::Mutex, time::Duration};
 
 use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, Outcome, Page, Row, ServiceDate};
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
@@ -56,16 +54,21 @@ impl Call {
         match self {
             Self::Read(..) => "read",
             Self::List => "list",
-            Self::Write(op) => match op.kind {
-                OpKind::Acquire(_) => "acquire",
-                OpKind::TakeOver { .. } => "take over",
-                OpKind::Renew { .. } => "renew",
-                OpKind::Release { .. } => "release",
-                OpKind::Revoke { .. } => "revoke",
-                OpKind::ForceRevoke { .. } => "force revoke",
-                OpKind::LegacyGet { .. } => "legacy get",
-            },
+            Self::Write(op) => kind_of(op),
         }
+    }
+}
+
+/// Returns the name of a write, for example `take over`.
+pub fn kind_of(op: &Op) -> &'static str {
+    match op.kind {
+        OpKind::Acquire(_) => "acquire",
+        OpKind::TakeOver { .. } => "take over",
+        OpKind::Renew { .. } => "renew",
+        OpKind::Release { .. } => "release",
+        OpKind::Revoke { .. } => "revoke",
+        OpKind::ForceRevoke { .. } => "force revoke",
+        OpKind::LegacyGet { .. } => "legacy get",
     }
 }
 

@@ -1,5 +1,4 @@
-use std::fmt;
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use dynamo_lock::store::{Answer, BoxFuture, Consistency, Liveness, Op, Outcome, Page, Row};
 use dynamo_lock::{LockName, Store};

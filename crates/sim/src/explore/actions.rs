@@ -1,35 +1,33 @@
-//! Everything that can happen next, and what comes of it.
+//! The events that can occur in a state, and their successors.
 
-use dynamo_lock_protocol::{Outcome, Row, ServiceDate, attr};
+use dynamo_lock_protocol::{Row, attr};
 
-use super::calm::{self, Fate};
-use super::clocks::EPOCH_MS;
-use super::driver::{Context, Did};
-use super::properties;
-use super::service::{self, Violation};
-use super::world::{Agent, Answer, Asked, Body, Flight, Machine, Shared, World};
+use super::{
+    Answer, Body, Context, EPOCH_MS, InFlight, RequestBody, Shared, StepResult, Task, TaskState, Violation, World,
+    properties, quiescence, quiescence::Continuation, service,
+};
 use crate::mutants::Fault;
 
-/// One thing that happens. Numbers are places in the lists of the state before.
+/// One event. Numbers are indices into the lists of the state before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Time passes, to the grid's next instant.
+    /// Time passes until the next instant of the grid.
     Tick,
-    /// A host's user asks for the lock.
+    /// The user of a host requests the lock.
     Begin(u8),
-    /// An agent takes its next step.
+    /// A task performs its next step.
     Step(u8),
-    /// An agent sends its request, or has one under way; this becomes of it.
-    Ask(u8, How),
-    /// An agent gets its answer.
+    /// A task sends its request, or has one in flight, which is delivered like this.
+    Send(u8, Delivery),
+    /// A task receives its answer.
     Deliver(u8),
-    /// A request that was given up is applied.
-    Land(u8),
+    /// An abandoned request is applied.
+    Apply(u8),
     /// The user drops an acquire.
     Drop(u8),
-    /// The user lets go of a guard; a renewal in flight may still be on its way.
-    LetGo(u8, bool),
-    /// A host loses all that it knows; its requests may still be on their way.
+    /// The user releases a guard. With `true`, a renewal in flight may still be applied.
+    Release(u8, bool),
+    /// A host crashes. With `true`, its write in flight may still be applied.
     Crash(u8, bool),
     Revoke,
     LegacyRead,
@@ -43,126 +41,133 @@ pub enum Action {
     Inspect(u8),
     /// The service deletes the row.
     Purge,
-    /// Nothing disturbs from here on.
-    Calm(Fate),
+    /// No fault and no request of a user happens any more.
+    Quiescence(Continuation),
     /// This number of milliseconds passes without an event.
     Pass(u32),
 }
 
-/// Fate of a request.
+/// Delivery of a request.
 ///
 /// An event between sending, applying and receiving at the same instant would make no difference, because a request depends
 /// on its sender alone and no clock moves. So each request takes its whole way at once, or waits for a later instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// Applied and answered at once, with that one of the possible dates.
-    Quick(u8),
-    /// On its way until a later instant.
-    SlowRequest,
+pub enum Delivery {
+    /// Applied and answered at once, with the possible date of this index.
+    Immediate(u8),
+    /// Delivered at a later instant.
+    RequestDelayed,
     /// Applied at once; the answer comes at a later instant.
-    SlowAnswer(u8),
+    ResponseDelayed(u8),
     /// Never applied and never answered.
     Lost,
-    /// Applied, and its sender does not learn it.
-    Unheard,
-    /// Given up by its sender, and still on its way.
-    Late,
-    /// Applied and answered, and a copy of it is still on its way.
-    Copied,
-    /// A read that is answered with the version before.
+    /// Applied, and its response is lost.
+    ResponseLost,
+    /// Abandoned by its sender. It may still be applied.
+    Abandoned,
+    /// Applied and answered, and a copy of it may be applied later.
+    Duplicated,
+    /// A read that returns the previous version.
     Stale,
     /// Applied and answered at once, with the service's exact second.
-    Exact,
+    ExactDate,
 }
 
-/// Lists what can happen. Some of it may turn out to change nothing.
+/// Returns the events that can occur. Some of them may change nothing.
 pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
     let mut actions = Vec::new();
-    for (i, agent) in (0_u8..).zip(&world.agents) {
-        match &agent.flight {
+    for (i, task) in (0_u8..).zip(&world.tasks) {
+        match &task.flight {
             None => match step(&mut world.clone(), context, i) {
-                Ok(Did::Waits(_)) => {}
-                Ok(Did::Became(Some(Agent { flight: Some(flight), .. }))) => {
-                    ask(world, context, i, &flight.request, false, &mut actions);
+                Ok(StepResult::Pending(_)) => {}
+                Ok(StepResult::Progress(Some(Task { flight: Some(flight), .. }))) => {
+                    deliveries(world, context, i, &flight.request, false, &mut actions);
                 }
                 _ => actions.push(Action::Step(i)),
             },
             Some(flight) if flight.since == world.tick => {}
-            Some(Flight { answer: Some(_), .. }) => actions.push(Action::Deliver(i)),
-            Some(flight) => ask(world, context, i, &flight.request, true, &mut actions),
+            Some(InFlight { answer: Some(_), .. }) => actions.push(Action::Deliver(i)),
+            Some(flight) => deliveries(world, context, i, &flight.request, true, &mut actions),
         }
-        match &agent.machine {
-            Machine::Acquire(_) | Machine::Hold(_) if world.left.drops > 0 => actions.push(Action::Drop(i)),
+        match &task.state {
+            TaskState::Acquire(_) | TaskState::Hold(_) if world.left.drops > 0 => actions.push(Action::Drop(i)),
             // Nothing releases a hold.
-            Machine::Held(_) if context.client(agent.host).hold_ms.is_some() => {}
-            Machine::Held(_) => {
-                actions.push(Action::LetGo(i, false));
-                if is_unserved_write(agent) && world.left.late > 0 {
-                    actions.push(Action::LetGo(i, true));
+            TaskState::Held(_) if context.client(task.host).hold_ms.is_some() => {}
+            TaskState::Held(_) => {
+                actions.push(Action::Release(i, false));
+                if is_unserved_write(task) && world.left.late > 0 {
+                    actions.push(Action::Release(i, true));
                 }
             }
             _ => {}
         }
     }
-    actions.extend((0_u8..).zip(&world.wire).map(|(i, _)| Action::Land(i)));
-    hosts(world, context, &mut actions);
-    others(world, context, &mut actions);
+    actions.extend((0_u8..).zip(&world.late_requests).map(|(i, _)| Action::Apply(i)));
+    host_events(world, context, &mut actions);
+    external_events(world, context, &mut actions);
     if usize::from(world.tick) + 1 < context.config.grid.len() {
         actions.push(Action::Tick);
     }
     actions
 }
 
-fn ask(world: &World, context: &Context<'_>, i: u8, request: &Asked, under_way: bool, actions: &mut Vec<Action>) {
+fn deliveries(
+    world: &World,
+    context: &Context<'_>,
+    i: u8,
+    request: &RequestBody,
+    in_flight: bool,
+    actions: &mut Vec<Action>,
+) {
     let left = &world.left;
-    let mut add = |how| actions.push(Action::Ask(i, how));
-    let is_write = matches!(request, Asked::Write(_));
+    let mut add = |delivery| actions.push(Action::Send(i, delivery));
+    let is_write = matches!(request, RequestBody::Write(_));
     let dates = 0..context.config.dates.len().max(1) as u8;
-    dates.clone().for_each(|date| add(How::Quick(date)));
-    if left.delay > 0 && !under_way {
-        add(How::SlowRequest);
+    dates.clone().for_each(|date| add(Delivery::Immediate(date)));
+    if left.delay > 0 && !in_flight {
+        add(Delivery::RequestDelayed);
     }
-    // A waiter counts from hearing: its read may as well have been applied then.
+    // A waiter counts from its receipt of the response, so its read may as well have been applied then.
     if left.delay > 0 && is_write {
-        dates.for_each(|date| add(How::SlowAnswer(date)));
+        dates.for_each(|date| add(Delivery::ResponseDelayed(date)));
     }
     if left.unknown > 0 {
-        add(How::Lost);
+        add(Delivery::Lost);
         if is_write {
-            add(How::Unheard);
+            add(Delivery::ResponseLost);
         }
         if is_write && left.late > 0 {
-            add(How::Late);
+            add(Delivery::Abandoned);
         }
     }
     if is_write && left.copies > 0 {
-        add(How::Copied);
+        add(Delivery::Duplicated);
     }
-    if left.stale > 0 && matches!(request, Asked::Read { strong: false }) && world.before.is_some() {
-        add(How::Stale);
+    if left.stale > 0 && matches!(request, RequestBody::Read { strong: false }) && world.before.is_some() {
+        add(Delivery::Stale);
     }
 }
 
-fn hosts(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
+fn host_events(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
     for (h, host) in (0_u8..).zip(&world.hosts) {
-        let mine = || world.agents.iter().filter(|agent| agent.host == h);
-        if host.acquisitions > 0 && !mine().any(|agent| agent.is_main()) {
+        let mine = || world.tasks.iter().filter(|task| task.host == h);
+        if host.acquisitions > 0 && !mine().any(|task| task.is_main()) {
             actions.push(Action::Begin(h));
         }
         if world.left.crashes > 0 && mine().next().is_some() {
             actions.push(Action::Crash(h, false));
-            if world.left.late > 0 && mine().any(|agent| is_unserved_write(agent)) {
+            if world.left.late > 0 && mine().any(|task| is_unserved_write(task)) {
                 actions.push(Action::Crash(h, true));
             }
         }
-        let holds_or_writes = |a: &Agent| {
-            matches!(a.machine, Machine::Held(_))
+        let holds_or_writes = |a: &Task| {
+            matches!(a.state, TaskState::Held(_))
                 || context.is_about_to_report(world, a)
-                || matches!(&a.machine, Machine::Acquire(machine) if machine.has_won())
-                || matches!(&a.machine, Machine::Release(closing) if closing.token.is_some())
-                || matches!(&a.flight, Some(Flight { request: Asked::Write(_), .. }))
+                || matches!(&a.state, TaskState::Acquire(machine) if machine.has_won())
+                || matches!(&a.state, TaskState::Release(release_task) if release_task.token.is_some())
+                || matches!(&a.flight, Some(InFlight { request: RequestBody::Write(_), .. }))
         };
-        if world.left.freezes > 0 && mine().next().is_some() && !mine().any(|agent| holds_or_writes(agent)) {
+        if world.left.freezes > 0 && mine().next().is_some() && !mine().any(|task| holds_or_writes(task)) {
             actions.push(Action::Freeze(h));
         }
         if world.left.inspections > 0 {
@@ -174,7 +179,7 @@ fn hosts(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
     }
 }
 
-fn others(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
+fn external_events(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
     if world.left.revokes > 0 && world.row.as_deref().is_some_and(service::is_held) {
         actions.push(Action::Revoke);
     }
@@ -185,7 +190,7 @@ fn others(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
         actions.push(Action::Purge);
     }
     let Some(legacy) = context.config.legacy.filter(|_| world.left.legacy > 0) else { return };
-    if world.legacy_saw.is_some() {
+    if world.legacy_seen.is_some() {
         return actions.push(Action::LegacyPut);
     }
     let wall = (EPOCH_MS + world.real_ms(context.config)).saturating_add_signed(legacy.wall_ms);
@@ -195,11 +200,11 @@ fn others(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
     }
 }
 
-fn is_unserved_write(agent: &Agent) -> bool {
-    matches!(&agent.flight, Some(Flight { request: Asked::Write(_), answer: None, .. }))
+fn is_unserved_write(task: &Task) -> bool {
+    matches!(&task.flight, Some(InFlight { request: RequestBody::Write(_), answer: None, .. }))
 }
 
-/// Does it: the state after, `None` if nothing has changed, or what it goes against.
+/// Returns the state after an event, `None` if nothing has changed, or the property that the state violates.
 pub fn successor(
     world: &World,
     action: Action,
@@ -222,27 +227,28 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
         Action::Tick => return tick(world, context),
         Action::Begin(h) => context.begin(world, h),
         Action::Step(i) => match step(world, context, i)? {
-            Did::Waits(_) => return Ok(false),
-            Did::Became(agent) => world.agents.extend(agent.map(Shared::new)),
+            StepResult::Pending(_) => return Ok(false),
+            StepResult::Progress(task) => world.tasks.extend(task.map(Shared::new)),
         },
-        Action::Ask(i, how) => return become_of(world, context, i, how),
+        Action::Send(i, delivery) => return deliver(world, context, i, delivery),
         Action::Deliver(i) => {
-            let mut agent = world.agents.remove(i.into()).clone_inner();
-            let answer = agent.flight.as_mut().and_then(|flight| flight.answer.take());
-            let agent = context.answer(world, agent, answer)?;
-            world.agents.push(Shared::new(agent));
+            let mut task = world.tasks.remove(i.into()).clone_inner();
+            let answer = task.flight.as_mut().and_then(|flight| flight.answer.take());
+            let task = context.answer(world, task, answer)?;
+            world.tasks.push(Shared::new(task));
         }
-        Action::Land(i) => {
-            let op = world.wire.remove(i.into());
+        Action::Apply(i) => {
+            let op = world.late_requests.remove(i.into());
             service::write(world, context.mutant, &op)?;
         }
         Action::Drop(i) => {
             world.left.drops -= 1;
-            let agent = world.agents.remove(i.into()).clone_inner();
-            let agent = context.drop_acquire(world, agent);
-            world.agents.extend(agent.map(Shared::new));
+            let task = world.tasks.remove(i.into()).clone_inner();
+            if let StepResult::Progress(task) = context.drop_acquire(world, task)? {
+                world.tasks.extend(task.map(Shared::new));
+            }
         }
-        Action::LetGo(i, late) => let_go(world, context, i, late),
+        Action::Release(i, late) => release_guard(world, context, i, late),
         Action::Crash(h, late) => crash(world, context, h, late),
         Action::Revoke => {
             world.left.revokes -= 1;
@@ -254,16 +260,16 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
         }
         Action::Inspect(h) => {
             world.left.inspections -= 1;
-            context.inspect(world, h);
+            world.tasks.push(Shared::new(Task::new(h, TaskState::Inspect)));
         }
         Action::Purge => {
             world.left.purges -= 1;
             world.before = world.row.take();
         }
-        Action::Calm(fate) => calm::begin(world, context, fate),
+        Action::Quiescence(continuation) => quiescence::begin(world, context, continuation),
         Action::Pass(ms) => world.jumped_ms += u64::from(ms),
         Action::LegacyRead => {
-            world.legacy_saw = world.row.as_ref().and_then(|row| row.text(attr::GUID)).map(str::to_owned)
+            world.legacy_seen = world.row.as_ref().and_then(|row| row.text(attr::GUID)).map(str::to_owned)
         }
         Action::LegacyPut => legacy_put(world, context),
         Action::Freeze(h) => {
@@ -282,9 +288,9 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
 
 fn tick(world: &mut World, context: &Context<'_>) -> Result<bool, Violation> {
     let mut pending = false;
-    for i in 0..world.agents.len() {
+    for i in 0..world.tasks.len() {
         let acts = || step(&mut world.clone(), context, i as u8);
-        pending |= world.agents[i].flight.is_some() || !matches!(acts(), Ok(Did::Waits(_)));
+        pending |= world.tasks[i].flight.is_some() || !matches!(acts(), Ok(StepResult::Pending(_)));
     }
     if pending {
         if world.left.delay == 0 {
@@ -296,125 +302,97 @@ fn tick(world: &mut World, context: &Context<'_>) -> Result<bool, Violation> {
     Ok(true)
 }
 
-/// An agent's next step. It is taken out of the list.
-pub fn step(world: &mut World, context: &Context<'_>, i: u8) -> Result<Did, Violation> {
-    let agent = world.agents.remove(i.into()).clone_inner();
-    context.step(world, agent)
+/// Removes a task from the list and performs its next step.
+pub fn step(world: &mut World, context: &Context<'_>, i: u8) -> Result<StepResult, Violation> {
+    let task = world.tasks.remove(i.into()).clone_inner();
+    context.step(world, task)
 }
 
-fn become_of(world: &mut World, context: &Context<'_>, i: u8, how: How) -> Result<bool, Violation> {
-    let mut agent = match &world.agents[usize::from(i)].flight {
-        Some(_) => world.agents.remove(i.into()).clone_inner(),
+fn deliver(world: &mut World, context: &Context<'_>, i: u8, delivery: Delivery) -> Result<bool, Violation> {
+    let mut task = match &world.tasks[usize::from(i)].flight {
+        Some(_) => world.tasks.remove(i.into()).clone_inner(),
         None => match step(world, context, i)? {
-            Did::Became(Some(agent)) => agent,
+            StepResult::Progress(Some(task)) => task,
             _ => return Ok(false),
         },
     };
-    let Some(mut flight) = agent.flight.take() else { return Ok(false) };
+    let Some(mut flight) = task.flight.take() else { return Ok(false) };
     flight.since = world.tick;
-    let first = context.config.dates.first().copied().flatten();
-    let date = |n: u8| context.config.dates.get(usize::from(n)).copied().flatten();
-    let mut answer = None;
-    match how {
-        How::Exact => {
-            answer = Some(serve_dated(world, context, &flight, service::exact(world, context.config), false)?)
-        }
-        How::Quick(n) | How::SlowAnswer(n) => answer = Some(serve(world, context, &flight, date(n), false)?),
-        How::SlowRequest => {}
-        How::Lost => world.left.unknown -= 1,
-        How::Unheard => {
-            world.left.unknown -= 1;
-            serve(world, context, &flight, first, false)?;
-        }
-        How::Late => {
-            world.left.unknown -= 1;
-            stray(world, Some(&flight), true);
-        }
-        How::Copied => {
+    match (delivery, &flight.request) {
+        (Delivery::Lost | Delivery::ResponseLost | Delivery::Abandoned, _) => world.left.unknown -= 1,
+        (Delivery::Stale, _) => world.left.stale -= 1,
+        (Delivery::Duplicated, RequestBody::Write(op)) => {
             world.left.copies -= 1;
-            if let Asked::Write(op) = &flight.request {
-                world.wire.push(op.clone());
-            }
-            answer = Some(serve(world, context, &flight, first, false)?);
+            world.late_requests.push(op.clone());
         }
-        How::Stale => {
-            world.left.stale -= 1;
-            answer = Some(serve(world, context, &flight, first, true)?);
+        _ => {}
+    }
+    let answer = match delivery {
+        Delivery::RequestDelayed | Delivery::Lost => None,
+        Delivery::Abandoned => {
+            abandon(world, Some(&flight));
+            None
         }
+        Delivery::ResponseLost => {
+            serve(world, context, &flight, delivery)?;
+            None
+        }
+        _ => Some(serve(world, context, &flight, delivery)?),
+    };
+    task.flight = Some(flight);
+    match (delivery, &mut task.flight) {
+        (Delivery::RequestDelayed | Delivery::ResponseDelayed(_), Some(flight)) => flight.answer = answer,
+        _ => task = context.answer(world, task, answer)?,
     }
-    if matches!(how, How::SlowRequest | How::SlowAnswer(_)) {
-        flight.answer = answer;
-        agent.flight = Some(flight);
-    } else {
-        agent.flight = Some(flight);
-        agent = context.answer(world, agent, answer)?;
-    }
-    world.agents.push(Shared::new(agent));
+    world.tasks.push(Shared::new(task));
     Ok(true)
 }
 
-fn serve(
-    world: &mut World,
-    context: &Context<'_>,
-    flight: &Flight,
-    date: Option<i64>,
-    stale: bool,
-) -> Result<Answer, Violation> {
-    let date = service::date(world, context.config, date);
-    serve_dated(world, context, flight, date, stale)
-}
-
-fn serve_dated(
-    world: &mut World,
-    context: &Context<'_>,
-    flight: &Flight,
-    date: Option<ServiceDate>,
-    stale: bool,
-) -> Result<Answer, Violation> {
+fn serve(world: &mut World, context: &Context<'_>, flight: &InFlight, delivery: Delivery) -> Result<Answer, Violation> {
+    let dates = &context.config.dates;
+    let off = match delivery {
+        Delivery::ExactDate => dates.first().map(|_| 0),
+        Delivery::Immediate(n) | Delivery::ResponseDelayed(n) => dates.get(usize::from(n)).copied().flatten(),
+        _ => dates.first().copied().flatten(),
+    };
+    let date = service::date(world, context.config, off);
     let body = match &flight.request {
-        Asked::Read { .. } if stale => Body::Row(world.before.clone()),
-        Asked::Read { .. } => Body::Row(world.row.clone()),
-        Asked::Write(op) => {
-            let outcome: Outcome = service::write(world, context.mutant, op)?;
-            Body::Outcome(Shared::new(outcome))
-        }
+        RequestBody::Read { .. } if delivery == Delivery::Stale => Body::Row(world.before.clone()),
+        RequestBody::Read { .. } => Body::Row(world.row.clone()),
+        RequestBody::Write(op) => Body::Outcome(Shared::new(service::write(world, context.mutant, op)?)),
     };
     Ok(Answer { body, date })
 }
 
-/// A request is given up; if `late`, it may still be applied.
-fn stray(world: &mut World, flight: Option<&Flight>, late: bool) {
-    if let (true, Some(Flight { request: Asked::Write(op), answer: None, .. })) = (late, flight) {
+/// Abandons a request. If it is an unserved write, it may still be applied.
+fn abandon(world: &mut World, flight: Option<&InFlight>) {
+    if let Some(InFlight { request: RequestBody::Write(op), answer: None, .. }) = flight {
         world.left.late -= 1;
-        world.wire.push(op.clone());
+        world.late_requests.push(op.clone());
     }
 }
 
-fn let_go(world: &mut World, context: &Context<'_>, i: u8, late: bool) {
-    let agent = world.agents.remove(i.into()).clone_inner();
-    stray(world, agent.flight.as_ref(), late);
-    context.let_go(world, &agent);
-    if context.mutant.is(Fault::ValidUntilReleased) {
-        let Machine::Held(_) = agent.machine else { return };
-        world.agents.push(Shared::new(Agent { flight: None, ..agent }));
+fn release_guard(world: &mut World, context: &Context<'_>, i: u8, late: bool) {
+    let task = world.tasks.remove(i.into()).clone_inner();
+    abandon(world, task.flight.as_ref().filter(|_| late));
+    context.release_guard(world, &task);
+    if context.mutant.is(Fault::ValidUntilReleased) && matches!(task.state, TaskState::Held(_)) {
+        world.tasks.push(Shared::new(Task { flight: None, ..task }));
     }
 }
 
 fn crash(world: &mut World, context: &Context<'_>, h: u8, late: bool) {
     world.left.crashes -= 1;
-    let gone: Vec<_> = world.agents.iter().filter(|agent| agent.host == h).cloned().collect();
-    world.agents.retain(|agent| agent.host != h);
-    let stray_one = gone.iter().find(|agent| is_unserved_write(agent)).filter(|_| late);
-    if let Some(agent) = stray_one {
-        stray(world, agent.flight.as_ref(), true);
-    }
+    let crashed: Vec<_> = world.tasks.extract_if(.., |task| task.host == h).collect();
+    let write = crashed.iter().find(|task| is_unserved_write(task)).filter(|_| late);
+    abandon(world, write.and_then(|task| task.flight.as_ref()));
     let service = (!context.config.dates.is_empty()).then(Default::default);
     world.host(h, |host| (host.watch, host.service) = (None, service));
 }
 
-/// The original's PutItem: a whole new item, on condition that the version is the one it saw.
+/// Puts the row of a legacy client: a new item, on condition that the version is the one that the client has read.
 fn legacy_put(world: &mut World, context: &Context<'_>) {
-    let (Some(seen), Some(legacy)) = (world.legacy_saw.take(), context.config.legacy) else { return };
+    let (Some(seen), Some(legacy)) = (world.legacy_seen.take(), context.config.legacy) else { return };
     let used = world.left.legacy;
     world.left.legacy -= 1;
     if world.row.as_ref().and_then(|row| row.text(attr::GUID)) != Some(&seen) {

@@ -1,23 +1,23 @@
-//! Delivery of responses to the machines of the clients, and the checks of what they make of them.
+//! Delivery of responses to the machines of the clients, and checks of the results.
 
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Evidence, Expiry, Held, Liveness, LossReason, Machine as _, Now, Outcome, ReceivedAt, Response, Row, RowState,
-    SentAt, ServiceDate, attr, expiry,
+    Evidence, Expiry, Held, Liveness, LossReason, Machine, Now, Outcome, ReceivedAt, Response, Row, RowState, SentAt,
+    ServiceDate, attr, expiry,
 };
 
-use super::driver::{Context, Luck, lease_id_of};
-use super::liveness;
-use super::service::{self, Violation};
-use super::world::{Agent, Answer, Asked, Body, Flight, HoldTask, Machine, World};
+use super::{
+    Answer, Body, Context, HoldTask, InFlight, RequestBody, Task, TaskState, Violation, World, driver::EntropyUse,
+    driver::lease_id_of, liveness, service,
+};
 use crate::mutants::Fault;
 
 impl Context<'_> {
-    /// Gives an agent the answer to its request; `None` if it never comes.
-    pub fn answer(&self, world: &mut World, mut agent: Agent, answer: Option<Answer>) -> Result<Agent, Violation> {
-        let Some(flight) = agent.flight.take() else { return Ok(agent) };
-        let (host, at) = (agent.host, self.agent_clock(world, &agent));
+    /// Delivers the answer to the request of a task. `None`: no answer arrives.
+    pub fn answer(&self, world: &mut World, mut task: Task, answer: Option<Answer>) -> Result<Task, Violation> {
+        let Some(flight) = task.flight.take() else { return Ok(task) };
+        let (host, at) = (task.host, self.task_clock(world, &task));
         let date = answer.as_ref().and_then(|answer| answer.date);
         if let Some(date) = date {
             let received = ReceivedAt(self.clock(world, host));
@@ -29,12 +29,12 @@ impl Context<'_> {
         }
         let outcome = match answer.map(|answer| answer.body) {
             Some(Body::Row(row)) => {
-                self.answer_read(world, &mut agent, &flight, Some(row.as_deref()), date)?;
-                return Ok(agent);
+                self.answer_read(world, &mut task, &flight, Some(row.as_deref()), date)?;
+                return Ok(task);
             }
-            None if matches!(flight.request, Asked::Read { .. }) => {
-                self.answer_read(world, &mut agent, &flight, None, None)?;
-                return Ok(agent);
+            None if matches!(flight.request, RequestBody::Read { .. }) => {
+                self.answer_read(world, &mut task, &flight, None, None)?;
+                return Ok(task);
             }
             Some(Body::Outcome(outcome)) => (*outcome).clone(),
             None => Outcome::Unknown,
@@ -49,59 +49,60 @@ impl Context<'_> {
             _ if self.mutant.is(Fault::DatelessConfirms) => date.or(Some(ServiceDate(0))),
             _ => date,
         };
-        match &mut agent.machine {
-            Machine::Acquire(_) | Machine::Hold(_) | Machine::Dropped(_) | Machine::DroppedHold(_) => {
-                self.answer_acquire(world, &mut agent, &flight, &outcome, date);
+        match &mut task.state {
+            TaskState::Acquire(_) | TaskState::Hold(_) | TaskState::Dropped(_) | TaskState::DroppedHold(_) => {
+                self.answer_acquire(world, &mut task, &flight, &outcome, date);
             }
-            Machine::Inspect | Machine::Inspected => {}
-            Machine::Held(held) | Machine::Renewing(held) => {
+            TaskState::Inspect | TaskState::Inspected => {}
+            TaskState::Held(held) | TaskState::Renewing(held) => {
                 let at = if self.mutant.is(Fault::LateAnswersCount) { flight.sent } else { at };
                 let before = held.clone().check(at);
-                self.call(world, host, at, Luck::Answer, |now| {
-                    held.handle_outcome(now, SentAt(flight.sent), &outcome, date);
+                self.call(world, host, at, EntropyUse::Response, |now| {
+                    held.handle(now, Response::outcome(SentAt(flight.sent), &outcome).with_date(date));
                 });
-                truthful_loss(world, held, before, held.clone().check(at))?;
+                check_loss(world, held, before, held.clone().check(at))?;
             }
-            Machine::Release(closing) => {
-                let unsure = self.mutant.is(Fault::UnknownReleaseIsThrottled) && outcome == Outcome::Unknown;
-                let outcome = if unsure { Outcome::Throttled } else { outcome };
+            state @ (TaskState::Release(_) | TaskState::Revoke(_)) => {
+                let is_release = matches!(state, TaskState::Release(_));
+                let outcome = match outcome {
+                    Outcome::Unknown if is_release && self.mutant.is(Fault::UnknownReleaseIsThrottled) => {
+                        Outcome::Throttled
+                    }
+                    outcome => outcome,
+                };
                 let response = Response::outcome(SentAt(flight.sent), &outcome);
-                self.call(world, host, at, Luck::Answer, |now| closing.release.handle(now, response));
-            }
-            Machine::Revoke(revoke) => {
-                let response = Response::outcome(SentAt(flight.sent), &outcome);
-                self.call(world, host, at, Luck::Answer, |now| revoke.handle(now, response));
+                self.call(world, host, at, EntropyUse::Response, |now| handle(state, now, response));
             }
         }
-        Ok(agent)
+        Ok(task)
     }
 
     fn answer_read(
         &self,
         world: &mut World,
-        agent: &mut Agent,
-        flight: &Flight,
+        task: &mut Task,
+        flight: &InFlight,
         row: Option<Option<&Row>>,
         date: Option<ServiceDate>,
     ) -> Result<(), Violation> {
         let at =
-            if self.mutant.is(Fault::WaiterCountsFromRequest) { flight.sent } else { self.agent_clock(world, agent) };
+            if self.mutant.is(Fault::WaiterCountsFromRequest) { flight.sent } else { self.task_clock(world, task) };
         let ahead = if let Some(Fault::ReaderDateAhead(seconds)) = self.mutant.fault { seconds } else { 0 };
         let date = date.map(|date| ServiceDate(date.0 + ahead));
         let date = date.filter(|_| !self.mutant.is(Fault::ReaderIgnoresDates));
-        let row = row.map(|row| row.map(|row| self.row_as_told(agent.host, row)));
-        if matches!(agent.machine, Machine::Inspect) {
-            agent.machine = Machine::Inspected;
+        let row = row.map(|row| row.map(|row| self.row_as_received(task.host, row)));
+        if matches!(task.state, TaskState::Inspect) {
+            task.state = TaskState::Inspected;
             let row = row.flatten();
-            return row.map_or(Ok(()), |row| self.inspection(world, agent.host, &row, date));
+            return row.map_or(Ok(()), |row| self.inspection(world, task.host, &row, date));
         }
         let liveness = row.as_ref().and_then(Option::as_ref).map_or(Liveness::Unknown, |row| liveness::check(row, at));
         let response = match &row {
             Some(row) => Response::row(row.as_ref()).with_date(date).with_liveness(liveness),
             None => Response::unread(),
         };
-        self.call(world, agent.host, at, Luck::Answer, |now| handle(&mut agent.machine, now, response));
-        remember(world, agent);
+        self.call(world, task.host, at, EntropyUse::Response, |now| handle(&mut task.state, now, response));
+        remember(world, task);
         Ok(())
     }
 
@@ -118,10 +119,10 @@ impl Context<'_> {
             watch: None,
             legacy_skew: Duration::from_secs(2),
         };
-        let is_valid = world.agents.iter().any(|agent| match &agent.machine {
-            Machine::Held(held) => {
+        let is_valid = world.tasks.iter().any(|task| match &task.state {
+            TaskState::Held(held) => {
                 let same = row.text(attr::LEASE_ID) == Some(lease_id_of(held).as_str());
-                same && held.clone().is_valid(self.agent_clock(world, agent))
+                same && held.clone().is_valid(self.task_clock(world, task))
             }
             _ => false,
         });
@@ -132,7 +133,7 @@ impl Context<'_> {
     }
 
     /// Returns a row as a waiter receives it. Mutants change it.
-    fn row_as_told(&self, host: u8, row: &Row) -> Row {
+    fn row_as_received(&self, host: u8, row: &Row) -> Row {
         let mut row = row.clone();
         if self.mutant.is(Fault::WaiterUsesOwnLease) && row.whole(attr::LEASE_MS).is_some() {
             row.set(attr::LEASE_MS, self.client(host).lease_ms.into());
@@ -147,23 +148,23 @@ impl Context<'_> {
     fn answer_acquire(
         &self,
         world: &mut World,
-        agent: &mut Agent,
-        flight: &Flight,
+        task: &mut Task,
+        flight: &InFlight,
         outcome: &Outcome,
         date: Option<ServiceDate>,
     ) {
-        let mut at = self.agent_clock(world, agent);
+        let mut at = self.task_clock(world, task);
         let here = at;
         if let (true, Outcome::Conflict(_)) = (self.mutant.is(Fault::WaiterCountsFromRequest), outcome) {
             at = flight.sent;
         }
         if let (true, Some(first), Outcome::Applied(_)) =
-            (self.mutant.is(Fault::HolderCountsFromAnswer), agent.noted, outcome)
+            (self.mutant.is(Fault::HolderCountsFromAnswer), task.noted, outcome)
         {
             at = first;
         }
         let outcome = match outcome {
-            Outcome::Conflict(Some(row)) => &Outcome::Conflict(Some(self.row_as_told(agent.host, row))),
+            Outcome::Conflict(Some(row)) => &Outcome::Conflict(Some(self.row_as_received(task.host, row))),
             other => other,
         };
         let liveness = match outcome {
@@ -171,51 +172,53 @@ impl Context<'_> {
             _ => Liveness::Unknown,
         };
         let response = Response::outcome(SentAt(flight.sent), outcome).with_date(date).with_liveness(liveness);
-        self.call(world, agent.host, at, Luck::Answer, |now| handle(&mut agent.machine, now, response));
-        let has_won = matches!(&agent.machine, Machine::Acquire(machine) if machine.has_won());
+        self.call(world, task.host, at, EntropyUse::Response, |now| handle(&mut task.state, now, response));
+        let has_won = matches!(&task.state, TaskState::Acquire(machine) if machine.has_won());
         if self.mutant.is(Fault::HolderCountsFromAnswer) && has_won {
-            agent.lag_ms = here.holder_elapsed_since(at).as_millis() as i64;
+            task.lag_ms = here.holder_elapsed_since(at).as_millis() as i64;
         }
         if self.mutant.is(Fault::ReportsWithoutCheck) {
-            agent.noted = Some(here);
+            task.noted = Some(here);
         }
-        remember(world, agent);
+        remember(world, task);
     }
 }
 
-/// Passes a response to an acquire or a hold.
-fn handle(machine: &mut Machine, now: &Now<'_>, response: Response<'_>) {
-    match machine {
-        Machine::Acquire(machine) | Machine::Dropped(machine) => machine.handle(now, response),
-        Machine::Hold(HoldTask { hold, .. }) | Machine::DroppedHold(hold) => hold.handle(now, response),
-        _ => {}
+/// Passes a response to the state machine of a task.
+fn handle(state: &mut TaskState, now: &Now<'_>, response: Response<'_>) {
+    match state {
+        TaskState::Acquire(machine) | TaskState::Dropped(machine) => Machine::handle(machine, now, response),
+        TaskState::Hold(HoldTask { hold, .. }) | TaskState::DroppedHold(hold) => Machine::handle(hold, now, response),
+        TaskState::Release(task) => Machine::handle(&mut task.release, now, response),
+        TaskState::Revoke(revoke) => Machine::handle(revoke, now, response),
+        TaskState::Held(_) | TaskState::Renewing(_) | TaskState::Inspect | TaskState::Inspected => {}
     }
 }
 
-fn remember(world: &mut World, agent: &Agent) {
-    let watch = match &agent.machine {
-        Machine::Acquire(machine) => machine.watch(),
-        Machine::Hold(HoldTask { hold, .. }) => hold.watch(),
+fn remember(world: &mut World, task: &Task) {
+    let watch = match &task.state {
+        TaskState::Acquire(machine) => Machine::watch(machine),
+        TaskState::Hold(HoldTask { hold, .. }) => Machine::watch(hold),
         _ => None,
     };
     if let Some(watch) = watch.cloned() {
-        world.host(agent.host, |me| me.watch = Some(watch));
+        world.host(task.host, |me| me.watch = Some(watch));
     }
 }
 
 /// Checks that a guard that reports a takeover, a revocation or a missing row has lost the row (E).
-fn truthful_loss(
+fn check_loss(
     world: &World,
     held: &Held,
     before: Option<LossReason>,
     after: Option<LossReason>,
 ) -> Result<(), Violation> {
-    let told =
+    let reported =
         before.is_none() && matches!(after, Some(LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone));
-    if told && service::is_held_by(world, &lease_id_of(held), Some(held.token().get())) {
+    if reported && service::is_held_by(world, &lease_id_of(held), Some(held.token().get())) {
         return Err(format!("E: a guard reports {after:?} while its lease ID holds the row"));
     }
-    if told && after == Some(LossReason::Revoked) && !world.past.revoked.contains(&held.token().get()) {
+    if reported && after == Some(LossReason::Revoked) && !world.past.revoked.contains(&held.token().get()) {
         return Err("E: a guard reports a revocation that did not happen".into());
     }
     Ok(())

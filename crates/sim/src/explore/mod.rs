@@ -1,29 +1,34 @@
 //! Exhaustive exploration of small worlds: the protocol's own machines and its own `apply`, every order of events.
 //!
-//! A world has a handful of instants and a budget of faults, so that it ends. Within that, everything may happen at any
-//! time: [`actions`] lists it. [`properties`] and [`service`] contain the properties of every state, [`calm`] those of its
-//! continuation without disturbance, and the [mutants] show that the search would notice.
+//! A world has a few instants and a budget of faults, so that it ends. Within these limits every event can occur at any
+//! instant: [`actions`] lists the events. [`properties`] and [`service`] contain the properties of every state,
+//! [`quiescence`] those of its continuations without faults. The [mutants] show that the search notices faults.
 
 pub mod actions;
 pub mod answers;
-pub mod calm;
 pub mod clocks;
 pub mod configs;
 pub mod driver;
 pub mod fingerprint;
 pub mod liveness;
 pub mod properties;
+pub mod quiescence;
 pub mod search;
 pub mod service;
 pub mod trace;
 pub mod world;
 
-use std::process::ExitCode;
-use std::time::Duration;
+pub use clocks::EPOCH_MS;
+pub use driver::{Context, StepResult, letter};
+pub use service::Violation;
+pub use world::{
+    Answer, Body, Budget, Client, Config, HoldTask, Host, InFlight, Legacy, Past, ReleaseTask, RequestBody, Shared,
+    Task, TaskState, World,
+};
 
-use driver::Context;
+use std::{process::ExitCode, time::Duration};
+
 use search::{Found, search};
-use world::Config;
 
 use crate::mutants::{self, MutantConfig};
 
@@ -31,41 +36,34 @@ use crate::mutants::{self, MutantConfig};
 const STATES_MAX: usize = 20_000_000;
 
 /// Runs `explore [--all | CONFIG] [--mutant NAME]`.
-pub fn main(args: &[String]) -> ExitCode {
+pub fn main(args: &[String]) -> Result<ExitCode, String> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args[..] {
         [] | ["--all"] => explore(None, MutantConfig::NONE),
         [config, "--mutant", name] | ["--mutant", name, config] => with_mutant(name, Some(config)),
         ["--mutant", name] => with_mutant(name, None),
         [config] => explore(Some(config), MutantConfig::NONE),
-        _ => usage(),
+        _ => Err(usage()),
     }
 }
 
-fn usage() -> ExitCode {
-    eprintln!("usage: dynamo-lock-sim explore [--all | CONFIG] [--mutant NAME]\n\nconfigurations:");
-    for config in configs::all() {
-        eprintln!("  {:<12} {}", config.name, config.about);
-    }
-    ExitCode::from(64)
+fn usage() -> String {
+    let configs = configs::all().into_iter().map(|config| format!("\n  {:<12} {}", config.name, config.about));
+    let usage = "usage: dynamo-lock-sim explore [--all | CONFIG] [--mutant NAME]\n\nconfigurations:";
+    usage.to_owned() + &configs.collect::<String>()
 }
 
 /// Explores one mutant, by default in the configuration that finds it.
-fn with_mutant(name: &str, config: Option<&str>) -> ExitCode {
-    match mutants::list::find(name) {
-        Ok(mutant) => explore(config.or(mutant.explore), mutant.config),
-        Err(message) => {
-            eprintln!("{message}");
-            ExitCode::from(64)
-        }
-    }
+fn with_mutant(name: &str, config: Option<&str>) -> Result<ExitCode, String> {
+    let mutant = mutants::list::find(name)?;
+    explore(config.or(mutant.explore), mutant.config)
 }
 
 /// Explores one configuration or all. The exit code is a failure if a search found a violation or was not exhausted.
-fn explore(name: Option<&str>, mutant: MutantConfig) -> ExitCode {
+fn explore(name: Option<&str>, mutant: MutantConfig) -> Result<ExitCode, String> {
     let configs: Vec<_> = configs::all().into_iter().filter(|c| name.is_none_or(|name| c.name == name)).collect();
     if configs.is_empty() {
-        return usage();
+        return Err(usage());
     }
     let (mut states, mut good) = (0, true);
     println!(
@@ -79,31 +77,31 @@ fn explore(name: Option<&str>, mutant: MutantConfig) -> ExitCode {
         good &= found.exhausted;
     }
     println!("{states} states in total");
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn report(config: &Config, found: &Found, took: Duration, mutant: &MutantConfig) {
     let result = match (&found.violation, found.exhausted) {
-        (Some((way, _)), _) => format!("VIOLATION after {} steps", way.len()),
+        (Some((path, _)), _) => format!("VIOLATION after {} steps", path.len()),
         (None, true) => "exhausted".into(),
         (None, false) => "not exhausted".into(),
     };
-    let Found { states, transitions, calms, depth, .. } = found;
+    let Found { states, transitions, continuations, depth, .. } = found;
     println!(
-        "{:<12} {states:>9} {transitions:>11} {calms:>9} {depth:>5} {:>7.1}s  {result}",
+        "{:<12} {states:>9} {transitions:>11} {continuations:>9} {depth:>5} {:>7.1}s  {result}",
         config.name,
         took.as_secs_f64()
     );
-    if let Some((way, violation)) = &found.violation {
-        println!("{}", trace::print(way, violation, &Context { config, mutant }));
+    if let Some((path, violation)) = &found.violation {
+        println!("{}", trace::print(path, violation, &Context { config, mutant }));
     }
 }
 
 /// Returns the promise that a mutant breaks in a configuration, and the depth of the counterexample.
 pub fn violation_of(mutant: &MutantConfig, name: &str) -> Option<(String, usize)> {
-    let config = configs::all().into_iter().find(|config| config.name == name)?;
+    let config = configs::find(name)?;
     let found = search(&Context { config: &config, mutant }, STATES_MAX);
-    found.violation.map(|(way, violation)| (violation, way.len()))
+    found.violation.map(|(path, violation)| (violation, path.len()))
 }
 
 #[allow(clippy::disallowed_methods)] // only for the report

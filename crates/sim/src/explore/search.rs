@@ -1,14 +1,11 @@
 //! Breadth-first search: every state within a configuration, and the shortest way to a violation.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hasher};
 
-use super::actions::{Action, enabled, successor};
-use super::calm::{self, Broken};
-use super::driver::Context;
-use super::fingerprint::fingerprint;
-use super::service::Violation;
-use super::world::World;
+use super::{
+    Context, Violation, World, actions::Action, actions::enabled, actions::successor, fingerprint::fingerprint,
+    quiescence, quiescence::Counterexample,
+};
 
 const THREADS: usize = 2;
 /// Frontiers are worked off in slices of this number of states, so that their successors fit the memory.
@@ -19,8 +16,8 @@ const SLICE: usize = 100_000;
 pub struct Found {
     pub states: usize,
     pub transitions: usize,
-    /// Unlike continuations in which nothing disturbs any more.
-    pub calms: usize,
+    /// Number of different continuations.
+    pub continuations: usize,
     /// Length of the longest of the shortest ways.
     pub depth: usize,
     /// All states were seen; else the limit was hit or something was found.
@@ -28,21 +25,7 @@ pub struct Found {
     pub violation: Option<(Vec<Action>, Violation)>,
 }
 
-/// The fingerprint is a hash already.
-#[derive(Default)]
-pub struct Itself(u64);
-
-impl Hasher for Itself {
-    fn write(&mut self, _: &[u8]) {}
-    fn write_u128(&mut self, print: u128) {
-        self.0 = print as u64;
-    }
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-pub type Visited = HashSet<u128, BuildHasherDefault<Itself>>;
+pub type Visited = HashSet<u128>;
 
 /// First way in which a state was reached.
 struct Origin {
@@ -60,7 +43,7 @@ struct Reached {
 struct Batch {
     reached: Vec<Reached>,
     transitions: usize,
-    violation: Option<(Origin, Broken)>,
+    violation: Option<(Origin, Counterexample)>,
 }
 
 /// Looks at every state, at most `limit`.
@@ -71,7 +54,7 @@ pub fn search(context: &Context<'_>, limit: usize) -> Found {
     let mut origins = vec![Origin { parent: 0, action: Action::Tick }];
     let mut frontier = vec![(0_u32, initial)];
     let mut good: [Visited; THREADS] = Default::default();
-    let mut found = Found { states: 1, transitions: 0, calms: 0, depth: 0, exhausted: false, violation: None };
+    let mut found = Found { states: 1, transitions: 0, continuations: 0, depth: 0, exhausted: false, violation: None };
     while !frontier.is_empty() {
         let mut next = Vec::new();
         for slice in frontier.chunks(SLICE) {
@@ -84,11 +67,11 @@ pub fn search(context: &Context<'_>, limit: usize) -> Found {
                     }
                 }
                 if let (None, Some((origin, (rest, violation)))) = (&found.violation, batch.violation) {
-                    found.violation = Some(([way(&origins, origin), rest].concat(), violation));
+                    found.violation = Some(([path(&origins, origin), rest].concat(), violation));
                 }
             }
             found.states = visited.len();
-            found.calms = good.iter().map(Visited::len).sum();
+            found.continuations = good.iter().map(Visited::len).sum();
             if found.violation.is_some() || found.states > limit {
                 return found;
             }
@@ -130,8 +113,8 @@ fn expand_one(chunk: &[(u32, World)], visited: &Visited, good: &mut Visited, con
                     batch.transitions += 1;
                     let print = fingerprint(&world);
                     if !visited.contains(&print) && here.insert(print) {
-                        if let Some(broken) = calm::check(&world, context, good) {
-                            batch.violation = Some((origin, broken));
+                        if let Some(counterexample) = quiescence::check(&world, context, good) {
+                            batch.violation = Some((origin, counterexample));
                             return batch;
                         }
                         batch.reached.push(Reached { print, origin, world });
@@ -147,7 +130,7 @@ fn expand_one(chunk: &[(u32, World)], visited: &Visited, good: &mut Visited, con
     batch
 }
 
-fn way(origins: &[Origin], last: Origin) -> Vec<Action> {
+fn path(origins: &[Origin], last: Origin) -> Vec<Action> {
     let mut actions = vec![last.action];
     let mut at = last.parent;
     while at != 0 {

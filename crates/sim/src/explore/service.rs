@@ -2,8 +2,7 @@
 
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, ServiceDate, Verdict, attr};
 
-use super::clocks::EPOCH_MS;
-use super::world::{Config, Shared, World};
+use super::{Config, EPOCH_MS, Shared, World};
 use crate::mutants::MutantConfig;
 
 /// Description of a broken promise, in one sentence.

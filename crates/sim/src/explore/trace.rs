@@ -1,20 +1,18 @@
-//! A counterexample for people: one line a step.
+//! Text of a counterexample, with one line for each step.
 
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, attr};
 
-use super::actions::{Action, How, successor};
-use super::calm::Fate;
-use super::clocks::EPOCH_MS;
-use super::driver::{Context, Did, letter};
-use super::service::Violation;
-use super::world::{Agent, Asked, Body, Machine, World};
+use super::{
+    Body, Context, EPOCH_MS, RequestBody, Shared, StepResult, Task, TaskState, Violation, World, actions::Action,
+    actions::Delivery, actions::successor, letter, quiescence::Continuation,
+};
 
-/// Replays a way from the beginning: each step, and the row after it.
+/// Returns the text of a path from the initial state: each step, and the row after it.
 pub fn print(actions: &[Action], violation: &Violation, context: &Context<'_>) -> String {
     let mut world = World::initial(context.config);
     let mut text = String::new();
     for (n, action) in actions.iter().enumerate() {
-        let what = tell(&world, *action, context);
+        let what = describe(&world, *action, context);
         world = match successor(&world, *action, context) {
             Ok(Some(next)) => next,
             Err(end) => end.0,
@@ -25,88 +23,90 @@ pub fn print(actions: &[Action], violation: &Violation, context: &Context<'_>) -
             "{:>3}. {at:>6.2} s  {what:<76} {}{}\n",
             n + 1,
             show_row(world.row.as_deref()),
-            believers(&world, context)
+            valid_guards(&world, context)
         );
     }
     text + &format!("     => {violation}\n")
 }
 
-fn tell(world: &World, action: Action, context: &Context<'_>) -> String {
-    let agent = |i: u8| &world.agents[usize::from(i)];
-    let late = |late| if late { ", and may still land" } else { "" };
+fn describe(world: &World, action: Action, context: &Context<'_>) -> String {
+    let task = |i: u8| &world.tasks[usize::from(i)];
+    let late = |late| if late { ", its write may still be applied" } else { "" };
     match action {
         Action::Tick => "time passes".into(),
-        Action::Begin(h) => format!("{} asks for the lock", letter(h)),
-        Action::Step(i) => format!("{} takes a step", who(agent(i))),
-        Action::Ask(i, how) => tell_request(world, context, i, how),
-        Action::Deliver(i) => format!("{} hears: {}", who(agent(i)), heard(agent(i))),
-        Action::Land(i) => format!("a late request lands: {}", show_op(&world.wire[usize::from(i)])),
-        Action::Drop(i) => format!("{} is dropped", who(agent(i))),
-        Action::LetGo(i, l) => format!("{} is let go of{}", who(agent(i)), late(l)),
+        Action::Begin(h) => format!("{} requests the lock", letter(h)),
+        Action::Step(i) => format!("{} takes a step", task_name(task(i))),
+        Action::Send(i, delivery) => describe_request(world, context, i, delivery),
+        Action::Deliver(i) => format!("{} receives: {}", task_name(task(i)), answer_text(task(i))),
+        Action::Apply(i) => format!("a late request is applied: {}", show_op(&world.late_requests[usize::from(i)])),
+        Action::Drop(i) => format!("{} is dropped", task_name(task(i))),
+        Action::Release(i, l) => format!("{} is released{}", task_name(task(i)), late(l)),
         Action::Crash(h, l) => format!("{} crashes{}", letter(h), late(l)),
-        Action::Revoke => "an operator revokes what is held".into(),
-        Action::LegacyRead => "the original client sees the row to be over".into(),
-        Action::LegacyPut => "the original client puts its row".into(),
-        Action::Freeze(h) => format!("{} stands still, no clock of it counts", letter(h)),
+        Action::Revoke => "an operator revokes the lock".into(),
+        Action::LegacyRead => "the legacy client finds the row expired".into(),
+        Action::LegacyPut => "the legacy client puts its row".into(),
+        Action::Freeze(h) => format!("{} is frozen, none of its clocks counts", letter(h)),
         Action::Sleep(h) => format!("{} sleeps", letter(h)),
-        Action::Force => "an operator frees by force what is held".into(),
+        Action::Force => "an operator revokes the lock by force".into(),
         Action::Inspect(h) => format!("{} inspects the lock", letter(h)),
-        Action::Purge => "the service deletes the row, whose purgeOn has passed".into(),
-        Action::Calm(fate) => match fate {
-            Fate::Newcomer => format!("all processes end; {} asks, nothing disturbs", letter(context.newcomer())),
-            Fate::Waiter(h) => format!("all processes but {}'s end, nothing disturbs", letter(h)),
-            Fate::Rest => "nothing disturbs any more, users let go".into(),
+        Action::Purge => "the service deletes the row, whose ttl has passed".into(),
+        Action::Quiescence(continuation) => match continuation {
+            Continuation::Newcomer => {
+                format!("all processes end, {} requests the lock, no more faults", letter(context.newcomer()))
+            }
+            Continuation::Waiter(h) => format!("all processes except those of {} end, no more faults", letter(h)),
+            Continuation::Rest => "no more faults, users release their guards".into(),
         },
         Action::Pass(ms) => format!("{ms} ms pass"),
     }
 }
 
-fn tell_request(world: &World, context: &Context<'_>, i: u8, how: How) -> String {
-    let mut agent = world.agents[usize::from(i)].clone_inner();
-    if agent.flight.is_none()
-        && let Ok(Did::Became(Some(sent))) = context.step(&mut world.clone(), agent.clone())
+fn describe_request(world: &World, context: &Context<'_>, i: u8, delivery: Delivery) -> String {
+    let mut task = world.tasks[usize::from(i)].clone_inner();
+    if task.flight.is_none()
+        && let Ok(StepResult::Progress(Some(sent))) = context.step(&mut world.clone(), task.clone())
     {
-        agent = sent;
+        task = sent;
     }
-    let what = match how {
-        How::Quick(_) | How::Exact => "and is answered",
-        How::SlowRequest => "and waits",
-        How::SlowAnswer(_) => "applied, the answer is slow",
-        How::Lost => "lost, no answer",
-        How::Unheard => "applied, the answer is lost",
-        How::Late => "no answer, it may still land",
-        How::Copied => "and is answered, a copy goes on",
-        How::Stale => "and an old version answers",
+    let what = match delivery {
+        Delivery::Immediate(_) | Delivery::ExactDate => "and is answered",
+        Delivery::RequestDelayed => "and waits",
+        Delivery::ResponseDelayed(_) => "applied, the answer is slow",
+        Delivery::Lost => "lost, no answer",
+        Delivery::ResponseLost => "applied, the answer is lost",
+        Delivery::Abandoned => "no answer, it may still be applied",
+        Delivery::Duplicated => "and is answered, a copy is in flight",
+        Delivery::Stale => "and an old version answers",
     };
-    format!("{} sends {}: {what}", who(&agent), asked(&agent))
+    format!("{} sends {}: {what}", task_name(&task), request_text(&task))
 }
 
-fn who(agent: &Agent) -> String {
-    let what = match &agent.machine {
-        Machine::Acquire(_) => "acquire",
-        Machine::Dropped(_) => "dropped acquire",
-        Machine::Hold(_) => "hold",
-        Machine::DroppedHold(_) => "dropped hold",
-        Machine::Inspect | Machine::Inspected => "inspection",
-        Machine::Held(_) => "guard",
-        Machine::Release(closing) if closing.token.is_none() => "clean-up",
-        Machine::Release(_) => "release",
-        Machine::Revoke(_) => "revocation",
-        Machine::Renewing(_) => "renewer",
+fn task_name(task: &Task) -> String {
+    let what = match &task.state {
+        TaskState::Acquire(_) => "acquire",
+        TaskState::Dropped(_) => "dropped acquire",
+        TaskState::Hold(_) => "hold",
+        TaskState::DroppedHold(_) => "dropped hold",
+        TaskState::Inspect | TaskState::Inspected => "inspection",
+        TaskState::Held(_) => "guard",
+        TaskState::Release(release_task) if release_task.token.is_none() => "clean-up",
+        TaskState::Release(_) => "release",
+        TaskState::Revoke(_) => "revocation",
+        TaskState::Renewing(_) => "renewer",
     };
-    format!("{}'s {what}", letter(agent.host))
+    format!("{}'s {what}", letter(task.host))
 }
 
-fn asked(agent: &Agent) -> String {
-    match agent.flight.as_ref().map(|flight| &flight.request) {
+fn request_text(task: &Task) -> String {
+    match task.flight.as_ref().map(|flight| &flight.request) {
         None => "nothing".into(),
-        Some(Asked::Read { strong }) => if *strong { "strong read" } else { "read" }.into(),
-        Some(Asked::Write(op)) => show_op(op),
+        Some(RequestBody::Read { strong }) => if *strong { "strong read" } else { "read" }.into(),
+        Some(RequestBody::Write(op)) => show_op(op),
     }
 }
 
-fn heard(agent: &Agent) -> String {
-    match agent.flight.as_ref().and_then(|flight| flight.answer.as_ref()).map(|answer| &answer.body) {
+fn answer_text(task: &Task) -> String {
+    match task.flight.as_ref().and_then(|flight| flight.answer.as_ref()).map(|answer| &answer.body) {
         None => "nothing".into(),
         Some(Body::Row(row)) => format!("row {}", show_row(row.as_deref())),
         Some(Body::Outcome(outcome)) => match &**outcome {
@@ -127,7 +127,7 @@ fn show_op(op: &Op) -> String {
         OpKind::Renew { renewal_seq, .. } => format!("renew {renewal_seq} {version}"),
         OpKind::Release { lease_id, .. } => format!("release of lease ID {}", nonce(lease_id.as_str())),
         OpKind::Revoke { .. } => format!("revoke {version}"),
-        OpKind::ForceRevoke { .. } => format!("force free {version}"),
+        OpKind::ForceRevoke { .. } => format!("force revoke {version}"),
         OpKind::LegacyGet { .. } => format!("legacy get {version}"),
     }
 }
@@ -157,9 +157,9 @@ fn show_row(row: Option<&Row>) -> String {
     let held = match row.whole(attr::EXPIRES_ON) {
         Some(0) => "free".into(),
         Some(at) => {
-            let service_timestamp = if row.text(attr::EXPIRY_CLOCK).is_some() { " stamped" } else { "" };
+            let service_timestamp = if row.text(attr::EXPIRY_CLOCK).is_some() { " with service timestamp" } else { "" };
             let renewal_seq =
-                row.whole(attr::RENEWAL_SEQ).map_or(String::new(), |renewal_seq| format!(" beat {renewal_seq}"));
+                row.whole(attr::RENEWAL_SEQ).map_or(String::new(), |renewal_seq| format!(" renewal {renewal_seq}"));
             format!("held{renewal_seq} until {:.2} s{service_timestamp}", (at as f64 - EPOCH_MS as f64) / 1000.0)
         }
         None => "?".into(),
@@ -167,11 +167,11 @@ fn show_row(row: Option<&Row>) -> String {
     format!("| {} token {token} {held}", short(row))
 }
 
-fn believers(world: &World, context: &Context<'_>) -> String {
-    let live = |agent: &&super::world::Shared<Agent>| match &agent.machine {
-        Machine::Held(held) => held.clone().is_valid(context.agent_clock(world, agent)),
+fn valid_guards(world: &World, context: &Context<'_>) -> String {
+    let is_valid = |task: &&Shared<Task>| match &task.state {
+        TaskState::Held(held) => held.clone().is_valid(context.task_clock(world, task)),
         _ => false,
     };
-    let names: Vec<_> = world.agents.iter().filter(live).map(|agent| letter(agent.host)).collect();
-    if names.is_empty() { String::new() } else { format!(" | believes: {}", names.join(" and ")) }
+    let names: Vec<_> = world.tasks.iter().filter(is_valid).map(|task| letter(task.host)).collect();
+    if names.is_empty() { String::new() } else { format!(" | valid: {}", names.join(" and ")) }
 }

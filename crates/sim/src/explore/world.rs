@@ -1,19 +1,16 @@
 //! The state of the model.
 
-use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::{hash::Hash, hash::Hasher, sync::Arc};
 
 use dynamo_lock_protocol::{
     Acquire, ClockReading, Held, Hold, Op, Outcome, Release, Renewal, Revoke, Row, ServiceClock, ServiceDate, WaitMode,
     Watch,
 };
 
-use super::calm::Calm;
-use super::clocks::Clocks;
-use super::fingerprint::fingerprint;
+use super::{clocks::Clocks, fingerprint::fingerprint, quiescence::Quiescence};
 
 /// A small world to be explored to its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     pub name: &'static str,
     pub about: &'static str,
@@ -46,7 +43,7 @@ pub struct Client {
     pub hold_ms: Option<u64>,
 }
 
-/// The original npm client: believes by its wall clock, and overwrites what is past.
+/// Legacy client: decides by its wall clock, and overwrites expired rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Legacy {
     pub wall_ms: i64,
@@ -56,29 +53,29 @@ pub struct Legacy {
 /// Number of faults that may still happen.
 #[derive(Clone, Copy, Debug, Default, Hash, PartialEq, Eq)]
 pub struct Budget {
-    /// Time passes although an agent could act or is waiting for a response.
+    /// Time passes although a task could act or is waiting for a response.
     pub delay: u8,
-    /// A request or its answer is lost, and the client knows no more than that.
+    /// A request or its answer is lost, so that its outcome is unknown.
     pub unknown: u8,
-    /// A request that its client has given up is still on its way.
+    /// An abandoned request may still be applied.
     pub late: u8,
     /// A request is applied, and once more later.
     pub copies: u8,
     /// An acquire is dropped.
     pub drops: u8,
-    /// A host loses all that it knows.
+    /// A host crashes.
     pub crashes: u8,
-    /// An operator revokes what is held.
+    /// An operator revokes the lock.
     pub revokes: u8,
-    /// An eventually consistent read brings the version before.
+    /// An eventually consistent read returns the previous version.
     pub stale: u8,
-    /// A host stands still and no clock of it counts: never while it holds or writes (A2).
+    /// A host freezes, and none of its clocks counts: never while it holds or writes (A2).
     pub freezes: u8,
     /// A host sleeps.
     pub sleeps: u8,
-    /// The original client overwrites the row.
+    /// The legacy client overwrites the row.
     pub legacy: u8,
-    /// An operator frees by force what is held.
+    /// An operator revokes the lock by force.
     pub forces: u8,
     /// The service deletes a row whose `ttl` has passed.
     pub purges: u8,
@@ -87,14 +84,8 @@ pub struct Budget {
 }
 
 /// A value with its fingerprint, shared between states.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Shared<T>(Arc<T>, u128);
-
-impl<T> Clone for Shared<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone(), self.1)
-    }
-}
 
 impl<T: Hash> Shared<T> {
     pub fn new(value: T) -> Self {
@@ -127,7 +118,7 @@ impl<T> Hash for Shared<T> {
 }
 
 /// One state.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct World {
     /// Index into the grid.
     pub tick: u8,
@@ -137,15 +128,15 @@ pub struct World {
     /// The version before, for stale reads.
     pub before: Option<Shared<Row>>,
     pub hosts: Vec<Shared<Host>>,
-    pub agents: Vec<Shared<Agent>>,
-    /// Requests that were given up and that may still be applied.
-    pub wire: Vec<Shared<Op>>,
-    /// The version that the original client has seen to be over.
-    pub legacy_saw: Option<String>,
+    pub tasks: Vec<Shared<Task>>,
+    /// Abandoned requests that may still be applied.
+    pub late_requests: Vec<Shared<Op>>,
+    /// The expired version that the legacy client has read.
+    pub legacy_seen: Option<String>,
     pub left: Budget,
     pub past: Past,
-    /// Nothing disturbs any more.
-    pub calm: Option<Calm>,
+    /// No fault and no request of a user happens any more.
+    pub quiescence: Option<Quiescence>,
 }
 
 /// Facts of the past that the properties need.
@@ -159,12 +150,12 @@ pub struct Past {
     pub revoked: Vec<u64>,
     /// Largest token of a forced revocation. Acquisitions up to it are exempt from A.
     pub forced: u64,
-    /// The original client was in.
+    /// The legacy client has overwritten the row.
     pub legacy: bool,
 }
 
 /// State that a client keeps between acquisitions.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug, Default, Hash)]
 pub struct Host {
     pub watch: Option<Watch>,
     pub service: Option<ServiceClock>,
@@ -175,19 +166,19 @@ pub struct Host {
     pub slept_ms: u64,
 }
 
-/// A machine and the request that it waits for: a task of a client.
+/// Task of a client: a state machine, and the request that it waits for.
 #[derive(Clone, Debug, Hash)]
-pub struct Agent {
+pub struct Task {
     pub host: u8,
-    pub machine: Machine,
-    pub flight: Option<Flight>,
+    pub state: TaskState,
+    pub flight: Option<InFlight>,
     /// Only for mutants: lag of the time that it receives, in milliseconds, and a reading that it has noted.
     pub lag_ms: i64,
     pub noted: Option<ClockReading>,
 }
 
 #[derive(Clone, Debug, Hash)]
-pub enum Machine {
+pub enum TaskState {
     Acquire(Acquire),
     /// A hold, until it is reported.
     Hold(HoldTask),
@@ -201,9 +192,9 @@ pub enum Machine {
     Inspected,
     /// A reported guard or hold; also once it is lost, until the user drops it.
     Held(Held),
-    Release(Closing),
+    Release(ReleaseTask),
     Revoke(Revoke),
-    /// For a mutant only: renewals of what was let go of.
+    /// For a mutant only: renewals of a released guard.
     Renewing(Held),
 }
 
@@ -216,7 +207,7 @@ pub struct HoldTask {
 
 /// A release, with what it was of.
 #[derive(Clone, Debug, Hash)]
-pub struct Closing {
+pub struct ReleaseTask {
     pub release: Release,
     /// None: a clean-up.
     pub token: Option<u64>,
@@ -226,16 +217,16 @@ pub struct Closing {
 }
 
 #[derive(Clone, Debug, Hash)]
-pub struct Flight {
-    pub request: Asked,
+pub struct InFlight {
+    pub request: RequestBody,
     pub sent: ClockReading,
-    /// The tick at which it was sent or answered: what comes of it comes later.
+    /// Tick at which it was sent or answered. Its next event happens at a later tick.
     pub since: u8,
     pub answer: Option<Answer>,
 }
 
 #[derive(Clone, Debug, Hash)]
-pub enum Asked {
+pub enum RequestBody {
     Read { strong: bool },
     Write(Shared<Op>),
 }
@@ -254,20 +245,8 @@ pub enum Body {
 
 impl World {
     pub fn initial(config: &Config) -> Self {
-        let host = |client: &Client| Shared::new(Host::new(client, config));
-        Self {
-            tick: 0,
-            jumped_ms: 0,
-            row: None,
-            before: None,
-            hosts: config.clients.iter().map(host).collect(),
-            agents: Vec::new(),
-            wire: Vec::new(),
-            legacy_saw: None,
-            left: config.budget,
-            past: Past::default(),
-            calm: None,
-        }
+        let hosts = config.clients.iter().map(|client| Shared::new(Host::new(client, config))).collect();
+        Self { hosts, left: config.budget, ..Self::default() }
     }
 
     pub fn real_ms(&self, config: &Config) -> u64 {
@@ -280,33 +259,27 @@ impl World {
         self.hosts[usize::from(host)] = Shared::new(value);
     }
 
-    /// Background agents come in a fixed order, so that equal states look equal.
+    /// Sorts the background tasks, so that equal states have equal fingerprints.
     pub fn sort(&mut self) {
-        self.agents.sort_by_key(|agent| (agent.host, agent.is_main(), agent.print()));
-        self.wire.sort_by_key(Shared::print);
+        self.tasks.sort_by_key(|task| (task.host, task.is_main(), task.print()));
+        self.late_requests.sort_by_key(Shared::print);
     }
 }
 
 impl Host {
     pub fn new(client: &Client, config: &Config) -> Self {
-        Self {
-            watch: None,
-            service: (!config.dates.is_empty()).then(ServiceClock::default),
-            used: 0,
-            acquisitions: client.acquisitions,
-            frozen_ms: 0,
-            slept_ms: 0,
-        }
+        let service = (!config.dates.is_empty()).then(ServiceClock::default);
+        Self { service, acquisitions: client.acquisitions, ..Self::default() }
     }
 }
 
-impl Agent {
-    pub fn new(host: u8, machine: Machine) -> Self {
-        Self { host, machine, flight: None, lag_ms: 0, noted: None }
+impl Task {
+    pub fn new(host: u8, state: TaskState) -> Self {
+        Self { host, state, flight: None, lag_ms: 0, noted: None }
     }
 
     /// Returns whether this is the task that the user of the client waits for or holds.
     pub fn is_main(&self) -> bool {
-        matches!(self.machine, Machine::Acquire(_) | Machine::Hold(_) | Machine::Held(_))
+        matches!(self.state, TaskState::Acquire(_) | TaskState::Hold(_) | TaskState::Held(_))
     }
 }

@@ -11,31 +11,20 @@ const SEEDS: u64 = 20_000;
 const SEEDS_FEW: u64 = 1000;
 
 /// Runs `mutants [--list] [NAME…]`.
-pub fn main(args: &[String]) -> ExitCode {
-    let (mut names, mut lists) = (Vec::new(), false);
-    for arg in args {
-        match arg.as_str() {
-            "--list" => lists = true,
-            name => match list::find(name) {
-                Ok(mutant) => names.push(mutant),
-                Err(message) => {
-                    eprintln!("{message}");
-                    return ExitCode::from(64);
-                }
-            },
-        }
-    }
-    let mutants = if names.is_empty() { list::all() } else { names };
-    if lists {
+pub fn main(args: &[String]) -> Result<ExitCode, String> {
+    let names = args.iter().filter(|arg| *arg != "--list").map(|name| list::find(name));
+    let named = names.collect::<Result<Vec<_>, _>>()?;
+    let mutants = if named.is_empty() { list::all() } else { named };
+    if args.iter().any(|arg| arg == "--list") {
         mutants.iter().for_each(|mutant| println!("{:<28} {:?}", mutant.name, mutant.expected));
-        return ExitCode::SUCCESS;
+        return Ok(ExitCode::SUCCESS);
     }
     world::count_panics();
     let (mut good, mut killed) = (true, 0);
     for mutant in &mutants {
-        let result = search(mutant);
-        let as_expected = result.killed == (mutant.expected == Expected::Killed);
-        killed += usize::from(result.killed);
+        let (result, is_killed) = search(mutant);
+        let as_expected = is_killed == (mutant.expected == Expected::Killed);
+        killed += usize::from(is_killed);
         good &= as_expected;
         let expected = match mutant.expected {
             _ if !as_expected => "UNEXPECTED: ".to_owned(),
@@ -43,32 +32,26 @@ pub fn main(args: &[String]) -> ExitCode {
             Expected::Equivalent(reason) => format!("equivalent, because {reason}: "),
             Expected::Rare(test) => format!("too rare for worlds, noticed by the test {test}: "),
         };
-        println!("{:<28} {expected}{}", mutant.name, result.text);
+        println!("{:<28} {expected}{result}", mutant.name);
     }
     println!("{} mutants, {killed} killed", mutants.len());
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-struct Found {
-    killed: bool,
-    text: String,
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Searches in the explorer first, because a counterexample there is the shortest, then in the worlds.
-fn search(mutant: &Mutant) -> Found {
-    let mut found = Found { killed: false, text: String::new() };
+/// Returns the report, and whether a check noticed the mutant.
+fn search(mutant: &Mutant) -> (String, bool) {
+    let mut report = String::new();
     if let Some(config) = mutant.explore {
-        match explore::violation_of(&mutant.config, config) {
-            Some((promise, depth)) => {
-                return Found { killed: true, text: format!("killed by {config} after {depth} steps: {promise}") };
-            }
-            None => found.text = format!("alive in {config}; "),
+        if let Some((promise, depth)) = explore::violation_of(&mutant.config, config) {
+            return (format!("killed by {config} after {depth} steps: {promise}"), true);
         }
+        report = format!("alive in {config}; ");
     }
-    if mutant.worlds {
-        let seeds = if mutant.expected == Expected::Killed { SEEDS } else { SEEDS_FEW };
-        let (text, killed) = world::hunt_in(mutant, 0..seeds);
-        found = Found { killed, text: found.text + &text };
+    if !mutant.worlds {
+        return (report, false);
     }
-    found
+    let seeds = if mutant.expected == Expected::Killed { SEEDS } else { SEEDS_FEW };
+    let (text, killed) = world::hunt_in(mutant, 0..seeds);
+    (report + &text, killed)
 }

@@ -2,8 +2,10 @@
 
 use dynamo_lock_protocol::{Change, EXPIRY_PAD, Op, OpKind, Value, attr};
 
-use super::equivalent::{EQUIVALENT, RARE};
-use super::{ChangeFault, Expected, Fault, Mutant, MutantConfig, OpTag, Unchecked, set_name};
+use super::{
+    ChangeFault, Expected, Fault, Mutant, MutantConfig, OpTag, Unchecked, equivalent::EQUIVALENT, equivalent::RARE,
+    kebab, set_name,
+};
 
 /// Attributes that each kind of write checks: each conjunct of the conditions in `docs/protocol.md`, section 3.
 const CHECKED: &[(OpTag, &[&str])] = &[
@@ -29,18 +31,12 @@ const UNCHECKED: &[(&str, Unchecked)] = &[
 
 /// Changes that a write omits or makes differently.
 const CHANGES: &[(&str, ChangeFault)] = &[
-    ("renew-same-guid", |op, _, changes| unset(op, OpTag::Renew, attr::GUID, changes)),
-    ("take-over-same-guid", |op, _, changes| unset(op, OpTag::TakeOver, attr::GUID, changes)),
-    ("revoke-same-guid", |op, _, changes| unset(op, OpTag::Revoke, attr::GUID, changes)),
-    ("release-same-guid", |op, row, changes| {
-        if frees(op) && row.is_some() {
-            changes.retain(|change| set_name(change) != Some(attr::GUID));
-        }
-    }),
+    ("renew-same-guid", |op, _, changes| omit(is(op, OpTag::Renew), attr::GUID, changes)),
+    ("take-over-same-guid", |op, _, changes| omit(is(op, OpTag::TakeOver), attr::GUID, changes)),
+    ("revoke-same-guid", |op, _, changes| omit(is(op, OpTag::Revoke), attr::GUID, changes)),
+    ("release-same-guid", |op, row, changes| omit(frees(op) && row.is_some(), attr::GUID, changes)),
     ("same-token", |op, row, changes| {
-        if acquires(op) && row.is_some() {
-            changes.retain(|change| !matches!(change, Change::Next(..)));
-        }
+        changes.retain(|change| !acquires(op) || row.is_none() || !matches!(change, Change::Next(..)));
     }),
     ("token-restarts", |_, _, changes| {
         for change in changes {
@@ -49,18 +45,11 @@ const CHANGES: &[(&str, ChangeFault)] = &[
             }
         }
     }),
-    ("renew-old-lease", |op, _, changes| unset(op, OpTag::Renew, attr::LEASE_MS, changes)),
-    ("renew-old-end", |op, _, changes| unset(op, OpTag::Renew, attr::EXPIRES_ON, changes)),
-    ("renew-drops-data", |op, _, changes| {
-        if OpTag::of(op) == OpTag::Renew {
-            changes.retain(|change| set_name(change) != Some(attr::DATA));
-            changes.push(Change::Remove(attr::DATA));
-        }
-    }),
+    ("renew-old-lease", |op, _, changes| omit(is(op, OpTag::Renew), attr::LEASE_MS, changes)),
+    ("renew-old-end", |op, _, changes| omit(is(op, OpTag::Renew), attr::EXPIRES_ON, changes)),
+    ("renew-drops-data", |op, _, changes| remove(is(op, OpTag::Renew), attr::DATA, changes)),
     ("timestamp-stays", |op, _, changes| {
-        if !frees(op) {
-            changes.retain(|change| !matches!(change, Change::Remove(attr::EXPIRY_CLOCK)));
-        }
+        changes.retain(|change| frees(op) || !matches!(change, Change::Remove(attr::EXPIRY_CLOCK)));
     }),
     ("always-timestamped", |op, _, changes| {
         for change in changes.iter_mut().filter(|_| !frees(op)) {
@@ -71,39 +60,20 @@ const CHANGES: &[(&str, ChangeFault)] = &[
     }),
     ("no-pad", |_, _, changes| shorten(changes, EXPIRY_PAD.as_millis() as u64)),
     ("half-pad", |_, _, changes| shorten(changes, EXPIRY_PAD.as_millis() as u64 / 2)),
-    ("release-holds", |op, _, changes| {
-        if frees(op) {
-            changes.retain(|change| set_name(change) != Some(attr::EXPIRES_ON));
-        }
-    }),
-    ("release-drops-token", |op, _, changes| {
-        if frees(op) {
-            changes.push(Change::Remove(attr::TOKEN));
-        }
-    }),
+    ("release-holds", |op, _, changes| omit(frees(op), attr::EXPIRES_ON, changes)),
+    ("release-drops-token", |op, _, changes| remove(frees(op), attr::TOKEN, changes)),
     ("revoke-frees", |op, _, changes| {
-        if OpTag::of(op) == OpTag::Revoke {
-            changes.push(Change::Set(attr::EXPIRES_ON, 0.into()));
-        }
+        changes.extend(is(op, OpTag::Revoke).then(|| Change::Set(attr::EXPIRES_ON, 0.into())));
     }),
-    ("revoke-unmarked", |_, _, changes| changes.retain(|change| set_name(change) != Some(attr::REVOKED_TOKEN))),
+    ("revoke-unmarked", |_, _, changes| omit(true, attr::REVOKED_TOKEN, changes)),
     ("revoke-same-lease-id", |op, _, changes| {
-        if OpTag::of(op) == OpTag::Revoke {
-            changes.retain(|change| !matches!(change, Change::Set(attr::LEASE_ID | attr::TOKEN, _)));
-        }
+        let is_other = |change: &Change| !matches!(change, Change::Set(attr::LEASE_ID | attr::TOKEN, _));
+        changes.retain(|change| !is(op, OpTag::Revoke) || is_other(change));
     }),
-    ("revoke-drops-lease", |op, _, changes| {
-        if OpTag::of(op) == OpTag::Revoke {
-            changes.push(Change::Remove(attr::LEASE_MS));
-        }
-    }),
-    ("force-revoke-holds", |op, _, changes| unset(op, OpTag::ForceRevoke, attr::EXPIRES_ON, changes)),
+    ("revoke-drops-lease", |op, _, changes| remove(is(op, OpTag::Revoke), attr::LEASE_MS, changes)),
+    ("force-revoke-holds", |op, _, changes| omit(is(op, OpTag::ForceRevoke), attr::EXPIRES_ON, changes)),
     ("mark-stays", |_, _, changes| changes.retain(|change| !matches!(change, Change::Remove(attr::REVOKED_TOKEN)))),
-    ("purge-at-once", |op, _, changes| {
-        if !acquires(op) {
-            changes.retain(|change| set_name(change) != Some(attr::TTL));
-        }
-    }),
+    ("purge-at-once", |op, _, changes| omit(!acquires(op), attr::TTL, changes)),
     ("purge-soon", |_, _, changes| {
         for change in changes {
             if let Change::Set(attr::TTL, on) = change {
@@ -239,13 +209,6 @@ fn mutant(name: &str, config: MutantConfig, explore: Option<&'static str>, world
     Mutant { name: name.to_owned(), config, explore, worlds, expected }
 }
 
-fn kebab(attribute: &str) -> String {
-    attribute.chars().fold(String::new(), |name, c| match c.is_ascii_uppercase() {
-        true => name + "-" + &c.to_ascii_lowercase().to_string(),
-        false => name + &c.to_string(),
-    })
-}
-
 fn acquires(op: &Op) -> bool {
     matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. })
 }
@@ -254,9 +217,19 @@ fn frees(op: &Op) -> bool {
     matches!(op.kind, OpKind::Release { .. })
 }
 
-/// Removes the change of one attribute by one kind of write.
-fn unset(op: &Op, tag: OpTag, attribute: &str, changes: &mut Vec<Change>) {
-    changes.retain(|change| OpTag::of(op) != tag || set_name(change) != Some(attribute));
+fn is(op: &Op, tag: OpTag) -> bool {
+    OpTag::of(op) == tag
+}
+
+/// Omits the change that sets an attribute, if the fault applies.
+fn omit(applies: bool, attribute: &str, changes: &mut Vec<Change>) {
+    changes.retain(|change| !applies || set_name(change) != Some(attribute));
+}
+
+/// Removes an attribute, if the fault applies.
+fn remove(applies: bool, attribute: &'static str, changes: &mut Vec<Change>) {
+    omit(applies, attribute, changes);
+    changes.extend(applies.then_some(Change::Remove(attribute)));
 }
 
 /// Ends a row with a service timestamp this much earlier.
@@ -283,6 +256,8 @@ fn strip(changes: &mut [Change], attribute: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use dynamo_lock_protocol::{Condition, Ends, FencingToken, Lease, LeaseId, LockName, RecordVersion, Row, Target};
 
     use super::*;
@@ -337,13 +312,9 @@ mod tests {
         for op in ops() {
             let mut checked = Vec::new();
             names(&op.condition(), &mut checked);
-            checked.retain(|name| *name != attr::NAME);
-            checked.sort_unstable();
-            checked.dedup();
+            let checked: BTreeSet<_> = checked.into_iter().filter(|name| *name != attr::NAME).collect();
             let (_, known) = CHECKED.iter().find(|(tag, _)| *tag == OpTag::of(&op)).expect("each tag has a row");
-            let mut known = known.to_vec();
-            known.sort_unstable();
-            assert_eq!(checked, known, "{}", OpTag::of(&op));
+            assert_eq!(checked, known.iter().copied().collect(), "{}", OpTag::of(&op));
         }
     }
 

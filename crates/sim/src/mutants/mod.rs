@@ -96,17 +96,7 @@ impl OpTag {
 
 impl fmt::Display for OpTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Acquire => "acquire",
-            Self::TakeOver => "take-over",
-            Self::Renew => "renew",
-            Self::Release => "release",
-            Self::CleanUp => "clean-up",
-            Self::Revoke => "revoke",
-            Self::ForceRevoke => "force-revoke",
-            Self::LegacyGet => "legacy-get",
-            Self::Check => "check",
-        })
+        f.write_str(&kebab(&format!("{self:?}")))
     }
 }
 
@@ -254,6 +244,12 @@ impl MutantConfig {
         let (all, left): (Vec<_>, Vec<_>) = (names(op.changes()), names(self.changes(Some(&Row::default()), op)));
         all.into_iter().filter(|name| !left.contains(name)).collect()
     }
+}
+
+/// Returns a name in camel case in lower case with hyphens, for example `take-over`.
+fn kebab(name: &str) -> String {
+    let hyphenated = name.chars().map(|c| if c.is_ascii_uppercase() { format!("-{c}") } else { c.to_string() });
+    hyphenated.collect::<String>().trim_start_matches('-').to_ascii_lowercase()
 }
 
 /// Returns the attribute that a change sets.

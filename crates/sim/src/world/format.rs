@@ -2,8 +2,13 @@
 
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, attr};
 
+/// Returns the text of an operation, with lease IDs and versions cut short.
 pub fn show_op(op: &Op) -> String {
-    let short = |text: &str| text[..6.min(text.len())].to_owned();
+    show_op_with(op, |text| text[..6.min(text.len())].to_owned())
+}
+
+/// Returns the text of an operation, with lease IDs and versions in this short form.
+pub fn show_op_with(op: &Op, short: fn(&str) -> String) -> String {
     let what = match &op.kind {
         OpKind::Acquire(lease) => format!("acquire {} lease {} ms", short(lease.lease_id.as_str()), lease.lease_ms),
         OpKind::TakeOver { lease, seen, .. } => {

@@ -1,7 +1,6 @@
 //! History of a world: its trace, its violations, and its event counts.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{borrow::Cow, collections::BTreeMap, collections::BTreeSet, time::Duration};
 
 /// Upper bound of the violations that are kept, because the first ones are the most useful.
 const VIOLATIONS_MAX: usize = 5;
@@ -13,7 +12,7 @@ pub struct History {
     pub violations: Vec<String>,
     /// Promises that were broken.
     pub broken: BTreeSet<&'static str>,
-    pub counts: BTreeMap<&'static str, u64>,
+    pub counts: BTreeMap<Cow<'static, str>, u64>,
 }
 
 impl History {
@@ -35,7 +34,7 @@ impl History {
         }
     }
 
-    pub fn count(&mut self, what: &'static str) {
+    pub fn count(&mut self, what: Cow<'static, str>) {
         *self.counts.entry(what).or_default() += 1;
     }
 }

@@ -3,21 +3,19 @@
 //! The product's code between two awaits cannot be interrupted. Every await of a process ends at its
 //! [`Process::gate`], which is closed while the host is paused, and for ever once the process has crashed.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::{
+    collections::HashMap, fmt, sync::Arc, sync::Mutex, sync::atomic::AtomicBool, sync::atomic::Ordering::Relaxed,
+    time::Duration,
+};
 
 use dynamo_lock::LockName;
 use dynamo_lock::simulation::{Clock, ClockReading, Random};
 use dynamo_lock::store::BoxFuture;
-use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::{task::AbortHandle, time::sleep};
 
+use super::{EPOCH_MS, World, lock};
 use crate::mutants::Fault;
-use crate::world::rng::Rng;
-use crate::world::{EPOCH_MS, World, lock};
+use test_support::Rng;
 
 /// Upper bound of the clock readings at one instant. More of them mean an endless loop.
 const SPIN_MAX: u64 = 50_000;

@@ -14,33 +14,36 @@ mod host;
 mod network;
 mod plan;
 mod reduction;
-mod rng;
 mod scenario;
 mod stack;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use test_support::{EPOCH_MS, Rng, lock};
 use tokio::time::Instant;
 
 use crate::mutants::MutantConfig;
 
 pub use command::run::{count_panics, hunt_in, main, violations_in};
 pub use command::shrink::main as shrink;
-
-/// True time at which every world begins, in milliseconds since 1970.
-const EPOCH_MS: u64 = 1_800_000_000_000;
+use format::{show, show_op, show_outcome};
+use host::{Host, Process, ProcessEnv, Stop};
+use network::Link;
+use plan::Plan;
+use reduction::Reduction;
 
 /// State of one world: the true time, the table, and the history.
 pub struct World {
     begin: Instant,
-    pub plan: plan::Plan,
+    pub plan: Plan,
     pub mutant: MutantConfig,
     pub real_store: Option<Arc<dyn stack::RealStore>>,
-    pub rng: Mutex<rng::Rng>,
+    pub rng: Mutex<Rng>,
     pub table: Mutex<table::Table>,
     pub validities: Mutex<checks::validity::Validities>,
     pub history: Mutex<history::History>,
@@ -55,15 +58,9 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(
-        seed: u64,
-        mutant: MutantConfig,
-        kind: stack::StoreKind,
-        reduction: &reduction::Reduction,
-        tracing: bool,
-    ) -> Self {
-        let mut rng = rng::Rng::new(seed);
-        let mut plan = plan::Plan::of(&mut rng);
+    pub fn new(seed: u64, mutant: MutantConfig, kind: stack::StoreKind, reduction: &Reduction, tracing: bool) -> Self {
+        let mut rng = Rng::mixed(seed);
+        let mut plan = Plan::of(&mut rng);
         kind.restrict(&mut plan);
         reduction.restrict(&mut plan);
         let rng = reduction.rng(rng);
@@ -107,22 +104,20 @@ impl World {
         lock(&self.dead).insert(process);
     }
 
+    /// Begins a phase, or ends it: workers finish what they do and begin nothing more.
+    pub fn set_phase(&self, stopping: bool, quiescent: bool) {
+        self.stopping.store(stopping, Relaxed);
+        self.quiescent.store(quiescent, Relaxed);
+    }
+
     /// Returns whether faults are off now.
     pub fn is_quiescent(&self) -> bool {
         self.quiescent.load(Relaxed)
     }
 
-    pub fn set_quiescent(&self, quiescent: bool) {
-        self.quiescent.store(quiescent, Relaxed);
-    }
-
-    /// Returns whether the phase has ended: workers finish what they do and begin nothing more.
+    /// Returns whether the phase has ended.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
-    }
-
-    pub fn set_stopping(&self, stopping: bool) {
-        self.stopping.store(stopping, Relaxed);
     }
 
     /// Adds one line to the trace, if this world has one.
@@ -143,11 +138,7 @@ impl World {
         }
     }
 
-    pub fn count(&self, what: &'static str) {
-        lock(&self.history).count(what);
+    pub fn count(&self, what: impl Into<Cow<'static, str>>) {
+        lock(&self.history).count(what.into());
     }
-}
-
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

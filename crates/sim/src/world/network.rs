@@ -1,18 +1,14 @@
 //! Network between a process and the table: it delays, loses and repeats requests. A request is applied at one time
 //! and answered at another, and either may never happen.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, OpKind, Outcome, Page, Row, ServiceDate};
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
 use tokio::time::sleep;
 
+use super::{Process, World, lock, plan::FaultRates, show_op};
 use crate::mutants::Fault;
-use crate::world::format::show_op;
-use crate::world::host::Process;
-use crate::world::plan::FaultRates;
-use crate::world::{World, lock};
 
 /// Upper bound of the requests of one process in one second: forty polls for each of its tasks, and a reserve.
 const RATE_MAX: u64 = 400;
@@ -30,7 +26,7 @@ struct Delivery {
     /// Time until it is applied. `None`: never.
     until_applied: Option<Duration>,
     until_answered: Duration,
-    reply: Reply,
+    reply: ReplyKind,
     /// Time until it is applied again.
     applied_again: Option<Duration>,
     /// It is applied even if its sender has stopped waiting.
@@ -39,9 +35,9 @@ struct Delivery {
     service_host: usize,
 }
 
-/// Reply that a sender receives.
+/// Kind of the reply that a sender receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply {
+pub enum ReplyKind {
     Answered,
     /// An error: there was no answer.
     Lost,
@@ -54,8 +50,8 @@ pub enum Reply {
 /// A request that has ended.
 #[derive(Debug)]
 pub struct Exchange<T> {
-    /// Reply that the sender receives, never [`Reply::Hung`].
-    pub reply: Reply,
+    /// Kind of the reply that the sender receives, never [`ReplyKind::Hung`].
+    pub reply: ReplyKind,
     /// Result of the request, received or not. `None` if it was not applied.
     pub result: Option<T>,
     /// Date of the service.
@@ -74,7 +70,7 @@ impl World {
         let mut delivery = Delivery {
             until_applied: Some(rng.ms(1..=latency)),
             until_answered: rng.ms(1..=latency),
-            reply: Reply::Answered,
+            reply: ReplyKind::Answered,
             applied_again: None,
             detached: rng.chance(300),
             dated: quiescent || !rng.chance(self.plan.dateless),
@@ -85,19 +81,19 @@ impl World {
         }
         let late = self.plan.longest * 2;
         if burst && rng.chance(900) || rng.chance(fault_rates.throttled) {
-            return Delivery { until_applied: None, reply: Reply::Throttled, ..delivery };
+            return Delivery { until_applied: None, reply: ReplyKind::Throttled, ..delivery };
         }
         if down && rng.chance(950) || rng.chance(fault_rates.lost) {
-            let reply = if rng.chance(500) { Reply::Lost } else { Reply::Hung };
+            let reply = if rng.chance(500) { ReplyKind::Lost } else { ReplyKind::Hung };
             return Delivery { until_applied: None, reply, ..delivery };
         }
         if rng.chance(fault_rates.refused) {
-            return Delivery { until_applied: None, reply: Reply::Refused, ..delivery };
+            return Delivery { until_applied: None, reply: ReplyKind::Refused, ..delivery };
         }
         if down || rng.chance(fault_rates.unanswered) {
-            delivery.reply = Reply::Lost;
+            delivery.reply = ReplyKind::Lost;
         } else if rng.chance(fault_rates.hung) {
-            delivery.reply = Reply::Hung;
+            delivery.reply = ReplyKind::Hung;
         }
         if rng.chance(fault_rates.late) {
             delivery.detached = true;
@@ -179,7 +175,7 @@ impl Link {
                 Err(record_guard_gone) if record_guard_gone.is_panic() => {
                     std::panic::resume_unwind(record_guard_gone.into_panic())
                 }
-                Err(_) => return finish(Reply::Hung, None, None).await,
+                Err(_) => return finish(ReplyKind::Hung, None, None).await,
             },
         };
         sleep(delivery.until_answered).await;
@@ -245,8 +241,8 @@ impl Process {
 }
 
 /// Ends a request. A request that hangs never ends.
-async fn finish<T>(reply: Reply, result: Option<T>, date: Option<ServiceDate>) -> Exchange<T> {
-    if reply == Reply::Hung {
+async fn finish<T>(reply: ReplyKind, result: Option<T>, date: Option<ServiceDate>) -> Exchange<T> {
+    if reply == ReplyKind::Hung {
         std::future::pending::<()>().await;
     }
     Exchange { reply, result, date }
@@ -256,9 +252,9 @@ impl<T> Exchange<T> {
     /// Returns the answer of the store.
     fn answer(self) -> Answer<T> {
         let (kind, message) = match (self.reply, self.result) {
-            (Reply::Answered, Some(result)) => return Answer { result: Ok(result), date: self.date },
-            (Reply::Throttled, _) => (StoreErrorKind::Throttled, "throttled"),
-            (Reply::Refused, _) => (StoreErrorKind::AccessDenied, "access denied"),
+            (ReplyKind::Answered, Some(result)) => return Answer { result: Ok(result), date: self.date },
+            (ReplyKind::Throttled, _) => (StoreErrorKind::Throttled, "throttled"),
+            (ReplyKind::Refused, _) => (StoreErrorKind::AccessDenied, "access denied"),
             _ => (StoreErrorKind::Unanswered, "no answer"),
         };
         Err(StoreError::new(kind, message)).into()

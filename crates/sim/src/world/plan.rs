@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::world::rng::Rng;
+use test_support::Rng;
 
 /// Rates of the faults of requests, per thousand requests.
 #[derive(Clone, Copy, Debug, Default)]

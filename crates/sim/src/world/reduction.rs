@@ -1,12 +1,9 @@
 //! Reduction of a world: the parts that are left out of it, for a shorter trace.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
+use std::{collections::BTreeSet, fmt, str::FromStr, time::Duration};
 
-use crate::world::plan::Plan;
-use crate::world::rng::Rng;
+use super::Plan;
+use test_support::Rng;
 
 /// Name of a part of a world, and the function that leaves it out of a plan.
 type Part = (&'static str, fn(&mut Plan));
@@ -157,7 +154,7 @@ mod tests {
         let everything = Reduction::names().fold(Reduction::default(), Reduction::and);
         let mut seen = BTreeSet::new();
         for seed in 0..300 {
-            let mut plan = Plan::of(&mut Rng::new(seed));
+            let mut plan = Plan::of(&mut Rng::mixed(seed));
             seen.extend(Reduction::remaining(&plan));
             everything.restrict(&mut plan);
             assert_eq!(Reduction::remaining(&plan), Vec::<&str>::new(), "seed {seed}");
@@ -169,7 +166,7 @@ mod tests {
     #[test]
     fn reduction_never_enlarges_world() {
         let reduction: Reduction = "hosts=9,locks=9,phase=999999999".parse().expect("it is understood");
-        let before = Plan::of(&mut Rng::new(1));
+        let before = Plan::of(&mut Rng::mixed(1));
         let mut after = before.clone();
         reduction.restrict(&mut after);
         assert_eq!((after.hosts, after.locks, after.phase), (before.hosts, before.locks, before.phase));

@@ -1,17 +1,12 @@
 //! Scenario of a world: phases with faults, each followed by quiescence, in which every lock must become free.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::{Client, LockName};
 use dynamo_lock_protocol::attr;
-use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::{task::JoinHandle, time::sleep};
 
-use crate::world::actors::external_writers;
-use crate::world::actors::worker::Worker;
-use crate::world::host::{Host, Process, Stop};
-use crate::world::{World, lock};
+use super::{Host, Process, Stop, World, actors::external_writers, actors::worker::Worker, lock};
 
 /// Time within which all workers must finish once faults are off.
 const FINISH: Duration = Duration::from_secs(400);
@@ -70,8 +65,7 @@ pub async fn run(world: &Arc<World>) {
 impl Scenario {
     async fn phase(&mut self, length: Duration) {
         let world = self.world.clone();
-        world.set_stopping(false);
-        world.set_quiescent(world.plan.fault_free);
+        world.set_phase(false, world.plan.fault_free);
         for index in 0..self.hosts.len() {
             self.start(index);
         }
@@ -126,17 +120,18 @@ impl Scenario {
             (rng.range(0..=6), index, rng.up_to(plan.longest * 3), plan.wall(&mut rng))
         };
         let host = self.hosts[index].clone();
+        let stop = match kind {
+            0 if plan.pauses => Some(("pause", Stop::Pause)),
+            1 if plan.suspends => Some(("suspend", Stop::Suspend)),
+            0 | 1 | 3 | 6 if plan.freezes => Some(("freeze", Stop::Freeze)),
+            _ => None,
+        };
+        if let Some((what, stop)) = stop {
+            world.trace(|| format!("h{index}: {what} for {length:?}"));
+            world.count(what);
+            return host.stop(&world, length, stop);
+        }
         match kind {
-            0 if plan.pauses => {
-                world.trace(|| format!("h{index} is paused for {length:?}"));
-                world.count("pause");
-                host.stop(&world, length, Stop::Pause);
-            }
-            1 if plan.suspends => {
-                world.trace(|| format!("h{index} is suspended for {length:?}"));
-                world.count("suspend");
-                host.stop(&world, length, Stop::Suspend);
-            }
             2 if plan.crashes => self.crash_or_start(index),
             3 if plan.partitions => {
                 if let Some(running) = &self.running[index] {
@@ -153,11 +148,6 @@ impl Scenario {
                 world.trace(|| format!("h{index} sets its wall clock {ms} ms off"));
                 world.count("wall step");
                 host.set_wall(&world, ms);
-            }
-            0 | 1 | 3 | 6 if plan.freezes => {
-                world.trace(|| format!("h{index} is frozen for {length:?}"));
-                world.count("freeze");
-                host.stop(&world, length, Stop::Freeze);
             }
             _ => {}
         }
@@ -177,8 +167,7 @@ impl Scenario {
     async fn quiesce(&mut self) {
         let world = self.world.clone();
         world.trace(|| "quiescence".to_owned());
-        world.set_stopping(true);
-        world.set_quiescent(true);
+        world.set_phase(true, true);
         for host in &self.hosts {
             sleep(host.paused_until().saturating_sub(world.time())).await;
         }
@@ -241,8 +230,13 @@ impl Scenario {
             };
             let token = guard.token().get();
             world.acquire_returned(&name, token, before);
-            let id =
-                world.record_acquired(&process, &LockName::new(name.as_str()).expect("the name is valid"), token, None);
+            let id = world.record_reported(
+                &process,
+                &LockName::new(name.as_str()).expect("the name is valid"),
+                token,
+                None,
+                None,
+            );
             world.record_validity(&id, guard.is_valid());
             let waited = world.time() - before;
             let most =

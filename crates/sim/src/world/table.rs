@@ -1,15 +1,13 @@
 //! The table, with facts that no client knows: which process wrote each row, and when.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
+use std::{collections::BTreeMap, collections::BTreeSet, collections::VecDeque, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock_protocol::{FencingToken, LockName, Op, OpKind, Outcome, RecordVersion, Row, Verdict, attr};
+use test_support::kind_of;
 
-use super::format::{show_op, show_outcome};
+use super::{Process, World, lock, show_op, show_outcome};
 use crate::mutants::{MutantConfig, OpTag};
-use crate::world::host::Process;
-use crate::world::{World, lock};
 
 /// Age up to which old versions of a row are kept, for stale reads.
 const STALE_MAX: Duration = Duration::from_secs(5);
@@ -60,7 +58,7 @@ pub struct Entry {
 }
 
 /// Facts about one acquisition.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Acquisition {
     pub process: u64,
     pub lease_id: String,
@@ -80,6 +78,17 @@ pub struct Acquisition {
     pub loss_received: bool,
     /// Its first row had a service timestamp.
     pub service_timestamp: bool,
+}
+
+impl Table {
+    pub fn acquisition(&self, name: &str, token: u64) -> Option<&Acquisition> {
+        self.locks.get(name)?.acquisitions.get(&token)
+    }
+
+    /// Returns the row of a lock that is held with this token.
+    pub fn held_row(&self, name: &str, token: u64) -> Option<&Row> {
+        self.locks.get(name).filter(|entry| entry.is_held_by(token))?.row.as_ref()
+    }
 }
 
 impl Entry {
@@ -151,11 +160,8 @@ impl World {
                     self.check_takeover(process, op, before, entry, given_up_ids);
                 }
                 if matches!(op.kind, OpKind::LegacyGet { .. }) {
-                    let of_process = legacy_puts.entry(process.id).or_default();
-                    of_process
-                        .iter_mut()
-                        .filter(|put| put.version == op.version.as_str())
-                        .for_each(|put| put.applied = true);
+                    let puts = legacy_puts.entry(process.id).or_default().iter_mut();
+                    puts.filter(|put| put.version == op.version.as_str()).for_each(|put| put.applied = true);
                     self.check_legacy_put(op, before.as_ref(), row);
                 }
                 entry.put(time, Some(row.clone()));
@@ -166,14 +172,11 @@ impl World {
             }
             _ => {
                 let what = conflict(op, before.as_ref());
+                let is_own = what.ends_with("own row");
                 self.count(what);
-                if let (OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. }, true) =
-                    (&op.kind, what.ends_with("own row"))
-                {
-                    entry
-                        .by_lease_id(lease.lease_id.as_str())
-                        .into_iter()
-                        .for_each(|acquisition| acquisition.recognized = true);
+                if let (OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. }, true) = (&op.kind, is_own) {
+                    let own = entry.by_lease_id(lease.lease_id.as_str());
+                    own.into_iter().for_each(|acquisition| acquisition.recognized = true);
                 }
                 entry.row = before;
             }
@@ -231,24 +234,22 @@ impl World {
     }
 }
 
-fn conflict(op: &Op, row: Option<&Row>) -> &'static str {
-    let version = row.is_some_and(|row| row.text(attr::GUID) == Some(op.version.as_str()));
-    let is_own = |lease_id: &str| row.is_some_and(|row| row.text(attr::LEASE_ID) == Some(lease_id));
+/// Returns the event that a conditional write has found another row, or that of an earlier try.
+fn conflict(op: &Op, row: Option<&Row>) -> String {
+    let lease_id = match &op.kind {
+        OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => Some(lease.lease_id.as_str()),
+        OpKind::Release { lease_id, .. } => Some(lease_id.as_str()),
+        _ => None,
+    };
+    let is_own = row.is_some_and(|row| {
+        let same_lease = lease_id.is_some() && row.text(attr::LEASE_ID) == lease_id;
+        same_lease || row.text(attr::GUID) == Some(op.version.as_str())
+    });
     match &op.kind {
-        OpKind::Acquire(lease) if is_own(lease.lease_id.as_str()) => "acquire conflict with own row",
-        OpKind::Acquire(_) => "acquire conflict with other row",
-        OpKind::TakeOver { lease, .. } if is_own(lease.lease_id.as_str()) => "take over conflict with own row",
-        OpKind::TakeOver { .. } => "take over conflict with other row",
-        OpKind::Renew { .. } if version => "renew conflict with own row",
-        OpKind::Renew { .. } => "renew conflict with other row",
-        OpKind::Release { lease_id, .. } if version || is_own(lease_id.as_str()) => "release conflict with own row",
-        OpKind::Release { .. } => "release conflict with other row",
-        OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } if version => "revoke conflict with own row",
-        OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => "revoke conflict with other row",
-        OpKind::LegacyGet { .. } if version => "legacy get conflict with own row",
+        _ if is_own => format!("{} conflict with own row", kind_of(op)),
         OpKind::LegacyGet { seen: Some(seen), .. } if row.is_some_and(|row| row.version() == seen.version()) => {
-            "legacy get conflict by token"
+            "legacy get conflict by token".to_owned()
         }
-        OpKind::LegacyGet { .. } => "legacy get conflict with other row",
+        _ => format!("{} conflict with other row", kind_of(op)),
     }
 }

@@ -1,7 +1,6 @@
 //! Other writers of the rows: legacy clients, an operator, and DynamoDB's TTL.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::store::Value;
 use dynamo_lock::{Client, LegacyError, LockName, RevokeError};
@@ -9,11 +8,8 @@ use dynamo_lock_protocol::{Row, attr};
 use tokio::time::sleep;
 
 use crate::mutants::Fault;
-use crate::world::actors::worker::lock_name;
-use crate::world::format::show;
-use crate::world::host::Process;
-use crate::world::rng::Rng;
-use crate::world::{World, lock};
+use crate::world::{Process, World, actors::worker::lock_name, lock, show};
+use test_support::Rng;
 
 /// Upper bound of the offset of a legacy client's wall clock from the service's time.
 pub const LEGACY_SKEW_MS: i64 = 2000;

@@ -1,7 +1,6 @@
 //! Workers: programs that acquire locks in all ways, work under them, and release them.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock::{
@@ -11,10 +10,8 @@ use dynamo_lock_protocol::attr;
 use tokio::time::sleep;
 
 use crate::mutants::Fault;
-use crate::world::checks::validity::{LossChecker, SpanId};
-use crate::world::host::{Process, ProcessEnv};
-use crate::world::rng::Rng;
-use crate::world::{World, lock};
+use crate::world::{Process, ProcessEnv, World, checks::validity::LossChecker, checks::validity::SpanId, lock};
+use test_support::Rng;
 
 impl Process {
     pub fn client(self: &Arc<Self>, lease: Duration) -> Client {
@@ -159,7 +156,7 @@ impl Worker {
         let guard = Arc::new(guard);
         let world = self.world();
         let from = self.process.host.clock(world);
-        let id = world.record_acquired(&self.process, &name, token, Some(guard.clone()));
+        let id = world.record_reported(&self.process, &name, token, Some(guard.clone()), None);
         let live = guard.is_valid();
         world.check(live, "A (R5)", || format!("{name} with {token} was lost when it was reported"));
         world.record_validity(&id, live);
@@ -239,7 +236,7 @@ impl Worker {
         let draw_length = self.draw_length();
         match self.process.draw(|rng| rng.range(0..=9)) {
             0 => {
-                let data = self.process.draw(|rng| format!("more {}", rng.next()));
+                let data = self.process.draw(|rng| format!("more {}", rng.next_u64()));
                 tokio::select! {
                     biased;
                     answer = guard.update_data(data.as_str()) => self.check_data(guard, &data, answer.is_ok()),
@@ -343,7 +340,7 @@ impl Worker {
             .with(async |guard: &Guard| {
                 let (world, token) = (process.world.clone(), guard.token().get());
                 world.acquire_returned(guard.name().as_str(), token, called);
-                let id = world.record_acquired(&process, guard.name(), token, None);
+                let id = world.record_reported(&process, guard.name(), token, None, None);
                 world.record_validity(&id, guard.is_valid());
                 process.sleep(draw_length).await;
                 world.record_validity(&id, guard.is_valid());
@@ -361,7 +358,7 @@ impl Worker {
             Ok(token) => {
                 let validity = length - length / 100 - Duration::from_millis(10);
                 world.acquire_returned(lock.name().as_str(), token.get(), called);
-                let _id = world.record_hold(&self.process, lock.name(), token.get(), from, validity);
+                world.record_reported(&self.process, lock.name(), token.get(), None, Some((from, validity)));
                 world.count("hold");
             }
             Err(HoldError::Held { .. }) => {

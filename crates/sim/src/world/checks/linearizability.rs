@@ -6,8 +6,7 @@
 //! give the order of the acquisitions. The earliest possible instants are the best ones: if they do not fit, none do.
 //! An attempt that was refused needs an instant at which the lock was held.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::world::{World, lock};
 
@@ -31,23 +30,17 @@ pub type Calls = BTreeMap<String, BTreeMap<u64, Results>>;
 pub fn misfit(acquisitions: &BTreeMap<u64, Results>) -> Option<(u64, String)> {
     let mut now = Duration::ZERO;
     for (token, record) in acquisitions.iter().filter(|(_, record)| !record.forced) {
-        let (called, returned) = record.acquired;
-        now = now.max(called);
-        if now > returned {
-            return Some((
-                *token,
-                format!("acquired by {returned:?}, but an earlier call needs the time until {now:?}"),
-            ));
-        }
-        now = now.max(record.live);
-        if let Some((called, returned)) = record.released {
+        let acquired = ("acquired", Some(record.acquired), record.live);
+        for (what, call, valid_until) in [acquired, ("released", record.released, Duration::ZERO)] {
+            let Some((called, returned)) = call else { continue };
             now = now.max(called);
             if now > returned {
                 return Some((
                     *token,
-                    format!("released by {returned:?}, but an earlier call needs the time until {now:?}"),
+                    format!("{what} by {returned:?}, but an earlier call needs the time until {now:?}"),
                 ));
             }
+            now = now.max(valid_until);
         }
     }
     None
@@ -132,23 +125,18 @@ mod tests {
     }
 
     #[test]
-    fn overlapping_acquisitions_do_not_fit() {
-        assert!(!fits(&[(1, acquisition((0, 1), 5, None)), (2, acquisition((2, 4), 4, None))]));
-    }
-
-    #[test]
-    fn decreasing_token_does_not_fit() {
-        assert!(!fits(&[(2, acquisition((0, 1), 1, Some((1, 2)))), (1, acquisition((3, 4), 4, Some((5, 6))))]));
-    }
-
-    #[test]
-    fn release_before_last_validity_does_not_fit() {
-        assert!(!fits(&[(1, acquisition((0, 1), 7, Some((2, 3))))]));
-    }
-
-    #[test]
-    fn release_before_acquisition_does_not_fit() {
-        assert!(!fits(&[(1, acquisition((4, 5), 0, Some((1, 2))))]));
+    fn contradictory_results_do_not_fit() {
+        for (contradiction, acquisitions) in [
+            ("overlap", vec![(1, acquisition((0, 1), 5, None)), (2, acquisition((2, 4), 4, None))]),
+            (
+                "decreasing token",
+                vec![(2, acquisition((0, 1), 1, Some((1, 2)))), (1, acquisition((3, 4), 4, Some((5, 6))))],
+            ),
+            ("release before last validity", vec![(1, acquisition((0, 1), 7, Some((2, 3))))]),
+            ("release before acquisition", vec![(1, acquisition((4, 5), 0, Some((1, 2))))]),
+        ] {
+            assert!(!fits(&acquisitions), "{contradiction}");
+        }
     }
 
     #[test]

@@ -4,17 +4,13 @@
 //! was valid, and two guards are valid together exactly if such spans overlap. A check of a guard may itself make it
 //! report its loss. So in some worlds only those guards are checked that would check themselves.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock::{Event, Guard, LockName, LossReason, Observer, ReleaseError};
 use dynamo_lock_protocol::{Op, OpKind, attr};
 
-use crate::world::format::show_op;
-use crate::world::host::{Process, ProcessEnv};
-use crate::world::{World, lock};
+use crate::world::{Process, ProcessEnv, World, lock, show_op};
 
 /// Returns the time that a holder has to count between two readings: that of its fastest clock (R4). This repeats the
 /// rule of the product on purpose, because the product's own code may be wrong.
@@ -50,37 +46,12 @@ struct Span {
 pub type SpanId = (String, u64);
 
 impl World {
-    /// Records a reported acquisition. Its guard is checked from now on.
-    pub fn record_acquired(
-        &self,
-        process: &Arc<Process>,
-        name: &LockName,
-        token: u64,
-        guard: Option<Arc<Guard>>,
-    ) -> SpanId {
-        self.span(process, name, token, guard, None)
-    }
-
-    /// Records a reported hold that was requested at this reading.
-    pub fn record_hold(
-        &self,
-        process: &Arc<Process>,
-        name: &LockName,
-        token: u64,
-        from: ClockReading,
-        length: Duration,
-    ) -> SpanId {
-        self.check_hold_row(process, name, token, (from, length));
-        self.span(process, name, token, None, Some((from, length)))
-    }
-
     /// Checks the row of a hold. A hold has no guard that compares the row with the service's time (R6), so the row
     /// needs a service timestamp and must last for as long as the hold.
     fn check_hold_row(&self, process: &Process, name: &LockName, token: u64, (from, length): (ClockReading, Duration)) {
         let left = length.saturating_sub(holder_elapsed(process.host.clock(self), from)).as_millis() as u64;
         let table = lock(&self.table);
-        let entry = table.locks.get(name.as_str()).filter(|entry| entry.is_held_by(token));
-        let Some(row) = entry.and_then(|entry| entry.row.as_ref()).filter(|_| self.plan.service_clock) else { return };
+        let Some(row) = table.held_row(name.as_str(), token).filter(|_| self.plan.service_clock) else { return };
         let service_timestamp = row.text(attr::EXPIRY_CLOCK).is_some();
         self.check(service_timestamp, "§5 (has a timestamp)", || {
             format!("{name}: the row of the hold {token} has no service timestamp")
@@ -89,7 +60,8 @@ impl World {
         self.check(short == 0, "A (hold)", || format!("{name}: the row of {token} ends {short} ms before its hold"));
     }
 
-    fn span(
+    /// Records a reported acquisition, whose guard is checked from now on, or a hold that was requested at a reading.
+    pub fn record_reported(
         &self,
         process: &Arc<Process>,
         name: &LockName,
@@ -97,10 +69,11 @@ impl World {
         guard: Option<Arc<Guard>>,
         hold: Option<(ClockReading, Duration)>,
     ) -> SpanId {
-        let time = self.time();
-        self.trace(|| {
-            format!("{process:?} {name} reported with token {token}{}", if hold.is_some() { " (hold)" } else { "" })
-        });
+        if let Some(hold) = hold {
+            self.check_hold_row(process, name, token, hold);
+        }
+        let (time, kind) = (self.time(), if hold.is_some() { "hold" } else { "guard" });
+        self.trace(|| format!("{process:?} {name}: {kind} reported with token {token}"));
         {
             let mut table = lock(&self.table);
             let known = table.locks.get_mut(name.as_str()).and_then(|entry| entry.acquisitions.get_mut(&token));
@@ -158,7 +131,7 @@ impl World {
         if !checks_all && !acquired {
             return;
         }
-        let store_request: Vec<_> = {
+        let checked: Vec<_> = {
             let validities = lock(&self.validities);
             let of_lock = validities.spans.range((name.to_owned(), 0)..=(name.to_owned(), u64::MAX));
             let awake = |span: &Span| !span.process.is_dead() && (checks_all || !span.process.host.is_paused(self));
@@ -167,13 +140,10 @@ impl World {
                 .map(|(id, span)| (id.clone(), span.guard.clone(), span.hold, span.process.clone()))
                 .collect()
         };
-        for (id, guard, hold, process) in store_request {
+        for (id, guard, hold, process) in checked {
             let live = match (guard, hold) {
                 (Some(guard), _) => guard.is_valid(),
-                (None, Some((from, length))) => {
-                    let at = process.host.clock(self);
-                    holder_elapsed(at, from) < length
-                }
+                (None, Some((from, length))) => holder_elapsed(process.host.clock(self), from) < length,
                 // The guard belongs to a call of `with`, which checks it.
                 (None, None) => continue,
             };
@@ -184,23 +154,15 @@ impl World {
     fn check_overlap(&self, id: &SpanId) {
         let found = {
             let table = lock(&self.table);
-            let acquisitions = table.locks.get(&id.0).map(|entry| &entry.acquisitions);
-            let forced = |token| {
-                acquisitions
-                    .and_then(|acquisitions| acquisitions.get(&token))
-                    .is_some_and(|acquisition| acquisition.forced)
-            };
+            let forced = |token| table.acquisition(&id.0, token).is_some_and(|acquisition| acquisition.forced);
             let validities = lock(&self.validities);
             let Some(mine) = validities.spans.get(id).filter(|mine| !forced(mine.token)) else { return };
             let of_lock = validities.spans.range((id.0.clone(), 0)..=(id.0.clone(), u64::MAX));
-            of_lock
-                .filter(|(other, span)| {
-                    *other != id && span.from <= mine.to && mine.from < span.to && !forced(span.token)
-                })
-                .map(|(_, span)| {
-                    format!("{:?} with {} and {:?} with {}", mine.process, mine.token, span.process, span.token)
-                })
-                .next()
+            let overlaps = |span: &Span| span.from <= mine.to && mine.from < span.to && !forced(span.token);
+            let other = of_lock.into_iter().find(|(other, span)| *other != id && overlaps(span));
+            other.map(|(_, span)| {
+                format!("{:?} with {} and {:?} with {}", mine.process, mine.token, span.process, span.token)
+            })
         };
         if let Some(pair) = found {
             self.violation("A (exclusion)", format!("two guards of {} are valid: {pair}", id.0));
@@ -226,12 +188,11 @@ impl World {
         let Some(token) = lock(&self.validities).spans.get(id).map(|span| span.token) else { return };
         let time = if self.plan.service_clock { self.epoch_ms() } else { 0 };
         let table = lock(&self.table);
-        let acquisition = table.locks.get(&id.0).and_then(|entry| entry.acquisitions.get(&token));
-        let told = acquisition.is_some_and(|acquisition| acquisition.loss_received);
-        let row = table.locks.get(&id.0).filter(|entry| entry.is_held_by(token)).and_then(|entry| entry.row.as_ref());
+        let lost = table.acquisition(&id.0, token).is_some_and(|acquisition| acquisition.loss_received);
+        let row = table.held_row(&id.0, token);
         let over = row.and_then(|row| row.whole(attr::EXPIRES_ON)).map_or(0, |ends| time.saturating_sub(ends));
         drop(table);
-        self.check(!told, "A (known loss)", || {
+        self.check(!lost, "A (known loss)", || {
             format!("{} with {token} is valid although its client has received its loss", id.0)
         });
         self.check(over == 0, "A (R6)", || {
@@ -260,7 +221,7 @@ impl World {
     fn past_deadline(&self, process: &Process, name: &str, token: u64) -> Option<Duration> {
         let at = process.host.clock(self);
         let table = lock(&self.table);
-        let writes = &table.locks.get(name)?.acquisitions.get(&token)?.writes;
+        let writes = &table.acquisition(name, token)?.writes;
         let past = |(sent_at, lease): &(ClockReading, Duration)| {
             let validity = *lease - *lease / 100 - Duration::from_millis(10);
             holder_elapsed(at, *sent_at).saturating_sub(validity)
@@ -278,12 +239,9 @@ impl World {
         }
         let at = process.host.clock(self);
         let table = lock(&self.table);
-        let Some(entry) = table.locks.get(name).filter(|entry| entry.is_held_by(token)) else { return };
-        let Some(acquisition) = entry.acquisitions.get(&token).filter(|acquisition| acquisition.service_timestamp)
-        else {
-            return;
-        };
-        let Some((sent_at, lease)) = acquisition.writes.first() else { return };
+        let acquisition = table.acquisition(name, token).filter(|_| table.held_row(name, token).is_some());
+        let with_timestamp = acquisition.filter(|acquisition| acquisition.service_timestamp);
+        let Some((sent_at, lease)) = with_timestamp.and_then(|acquisition| acquisition.writes.first()) else { return };
         // R6: a date and a service timestamp may mislead by 5 s, and the pad is 3 s. The date is younger than the try
         // from which it is counted, by at most the duration of a try.
         let least = (*lease - *lease / 100).saturating_sub(Duration::from_millis(2100) + *lease / 4);
@@ -386,8 +344,8 @@ impl Observer for LossChecker {
                 }
                 let awake = world.time().saturating_sub(process.host.disturbed_at());
                 let over = world.past_deadline(process, name.as_str(), token.get()).unwrap_or_default().min(awake);
-                let told = over <= LOSS_DELAY_MAX || process.host.is_paused(world);
-                world.check(told, "lost() by the deadline", || {
+                let in_time = over <= LOSS_DELAY_MAX || process.host.is_paused(world);
+                world.check(in_time, "lost() by the deadline", || {
                     format!("{process:?} {name} {token}: the loss was reported {over:?} late")
                 });
             }

@@ -1,16 +1,15 @@
 //! Checks of the writes that are applied, against the facts in the table.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{collections::BTreeMap, collections::BTreeSet, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock_protocol::{EXPIRY_PAD, Op, OpKind, Row, RowState, attr};
+use test_support::kind_of;
 
-use super::validity::holder_elapsed;
-use crate::world::actors::external_writers::LEGACY_SKEW_MS;
-use crate::world::host::Process;
-use crate::world::table::{Acquisition, Entry};
-use crate::world::{World, lock};
+use crate::world::{
+    Process, World, actors::external_writers::LEGACY_SKEW_MS, checks::validity::holder_elapsed, lock,
+    table::Acquisition, table::Entry,
+};
 
 /// Distance from the current time at which the token of a row starts that has lost its token.
 const FLOOR_AHEAD_MS: u64 = 24 * 3600 * 1000;
@@ -119,20 +118,12 @@ impl World {
                 });
                 entry.largest_token = largest_token.max(token);
                 entry.passes += 1;
-                let lease_id = new.lease_id.as_str().to_owned();
                 let acquisition = Acquisition {
                     process: process.id,
-                    lease_id,
+                    lease_id: new.lease_id.as_str().to_owned(),
                     writes: vec![(sent_at, lease)],
-                    released: false,
-                    revoked: false,
-                    forced: false,
-                    reported: false,
-                    given_up: None,
-                    hold: false,
-                    recognized: false,
-                    loss_received: false,
                     service_timestamp: new.ends.service_timestamp,
+                    ..Acquisition::default()
                 };
                 entry.acquisitions.insert(token, acquisition);
             }
@@ -174,31 +165,19 @@ impl World {
         entry: &Entry,
         received: &BTreeMap<(u64, String), Duration>,
     ) {
-        let what = match &op.kind {
-            OpKind::Acquire(_) => "acquire applied",
-            OpKind::Renew { .. } => "renew applied",
-            OpKind::Release { .. } => "release applied",
-            OpKind::Revoke { .. } => "revoke applied",
-            OpKind::ForceRevoke { .. } => "force revoke applied",
-            OpKind::LegacyGet { .. } => "legacy get applied",
-            OpKind::TakeOver { seen, .. } => {
-                let quiet = received.get(&(process.id, seen.as_str().to_owned())).map(|first| self.time() - *first);
-                match before.and_then(|row| row.state().ok()) {
-                    Some(RowState::Legacy(_)) => self.count("takeover of a legacy row"),
-                    Some(RowState::Held(held)) if quiet.is_some_and(|quiet| quiet >= held.lease * 98 / 100) => {
-                        self.count("takeover by R2");
-                    }
-                    Some(RowState::Held(held))
-                        if entry.acquisitions.get(&held.token.get()).is_some_and(|r| r.process == process.id) =>
-                    {
-                        self.count("takeover of an abandoned lock");
-                    }
-                    _ => self.count("takeover by §5"),
+        if let OpKind::TakeOver { seen, .. } = &op.kind {
+            let quiet = received.get(&(process.id, seen.as_str().to_owned())).map(|first| self.time() - *first);
+            let is_own = |token| entry.acquisitions.get(&token).is_some_and(|taken| taken.process == process.id);
+            self.count(match before.and_then(|row| row.state().ok()) {
+                Some(RowState::Legacy(_)) => "takeover of a legacy row",
+                Some(RowState::Held(held)) if quiet.is_some_and(|quiet| quiet >= held.lease * 98 / 100) => {
+                    "takeover by R2"
                 }
-                "take over applied"
-            }
-        };
-        self.count(what);
+                Some(RowState::Held(held)) if is_own(held.token.get()) => "takeover of an abandoned lock",
+                _ => "takeover by §5",
+            });
+        }
+        self.count(format!("{} applied", kind_of(op)));
     }
 
     /// Checks at quiescence that every applied acquisition was reported to its caller or given back, unless its

@@ -1,20 +1,15 @@
 //! Command `run`: many seeds, or the trace of one.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell, collections::BTreeMap, collections::BTreeSet, process::ExitCode, sync::Arc, sync::Mutex,
+    sync::atomic::AtomicBool, sync::atomic::AtomicU64, sync::atomic::Ordering::Relaxed, time::Duration, time::Instant,
+};
 
-use super::coverage::Coverage;
 use crate::mutants::{self, Mutant, MutantConfig};
-use crate::world::history::History;
-use crate::world::plan::Plan;
-use crate::world::reduction::Reduction;
-use crate::world::rng::Rng;
-use crate::world::stack::StoreKind;
-use crate::world::{World, lock, scenario};
+use crate::world::{
+    Plan, Reduction, World, command::coverage::Coverage, history::History, lock, scenario, stack::StoreKind,
+};
+use test_support::Rng;
 
 /// Number of seeds from which on coverage is checked, because fewer seeds meet too little.
 const COVERAGE_FROM: u64 = 200;
@@ -46,17 +41,8 @@ pub struct Args {
 
 impl Default for Args {
     fn default() -> Self {
-        Self {
-            from: 0,
-            seeds: 1000,
-            jobs: 2,
-            seed: None,
-            trace: false,
-            mutant: None,
-            kills: None,
-            world: StoreKind::Model,
-            reduction: Reduction::default(),
-        }
+        let (world, reduction) = (StoreKind::Model, Reduction::default());
+        Self { from: 0, seeds: 1000, jobs: 2, seed: None, trace: false, mutant: None, kills: None, world, reduction }
     }
 }
 
@@ -67,20 +53,15 @@ impl Args {
 }
 
 /// Runs the command with these arguments.
-pub fn main(args: &[String]) -> ExitCode {
-    let args = match parse(args) {
-        Ok(args) => args,
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(64);
-        }
-    };
+pub fn main(args: &[String]) -> Result<ExitCode, String> {
+    let args = parse(args)?;
     count_panics();
-    match (args.seed, args.kills) {
+    let good = match (args.seed, args.kills) {
         (Some(seed), _) => run_one(&args, seed),
         (None, Some(kills)) => hunt(&args, kills),
         (None, None) => run_many(&args),
-    }
+    };
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Counts panics from now on, so that a panic breaks a promise of the world in which it occurs.
@@ -125,7 +106,7 @@ pub struct Finished {
 
 /// Returns the plan of a seed, reduced by the arguments.
 pub fn plan(seed: u64, args: &Args) -> Plan {
-    let mut plan = Plan::of(&mut Rng::new(seed));
+    let mut plan = Plan::of(&mut Rng::mixed(seed));
     args.world.restrict(&mut plan);
     args.reduction.restrict(&mut plan);
     plan
@@ -159,7 +140,8 @@ pub fn world(seed: u64, args: &Args, tracing: bool) -> Finished {
     Finished { history, passes, lock_hours }
 }
 
-fn run_one(args: &Args, seed: u64) -> ExitCode {
+/// Returns whether the world of this seed breaks no promise.
+fn run_one(args: &Args, seed: u64) -> bool {
     let ended = world(seed, args, args.trace);
     for line in &ended.history.lines {
         println!("{line}");
@@ -167,11 +149,11 @@ fn run_one(args: &Args, seed: u64) -> ExitCode {
     for violation in &ended.history.violations {
         println!("seed {seed}: {violation}");
     }
-    if ended.history.violations.is_empty() {
+    let good = ended.history.violations.is_empty();
+    if good {
         println!("seed {seed}: no violation, {} acquisitions", ended.passes);
-        return ExitCode::SUCCESS;
     }
-    ExitCode::FAILURE
+    good
 }
 
 /// Result of many worlds.
@@ -231,7 +213,8 @@ pub fn replay(seed: u64, args: &Args) -> String {
     format!("cargo xtask sim{} --seed {seed} --trace{mutant}{reduction}", args.world.arguments())
 }
 
-fn run_many(args: &Args) -> ExitCode {
+/// Returns whether no world breaks a promise and enough events occur.
+fn run_many(args: &Args) -> bool {
     #[allow(clippy::disallowed_methods)] // how fast this is, for people
     let began = Instant::now();
     let found = search(args, FAILURES_MAX);
@@ -252,15 +235,15 @@ fn run_many(args: &Args) -> ExitCode {
     for what in &missing {
         println!("too rare: {what}");
     }
-    if found.failures.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    found.failures.is_empty() && missing.is_empty()
 }
 
 /// Searches for the mutant and reports the number of seeds and the checks that noticed it.
-fn hunt(args: &Args, kills: usize) -> ExitCode {
+fn hunt(args: &Args, kills: usize) -> bool {
     let found = search(args, kills);
     print_failures(&found, args);
     println!("{}", verdict(&found, args));
-    if found.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    found.failures.is_empty()
 }
 
 fn verdict(found: &Found, args: &Args) -> String {

@@ -1,11 +1,8 @@
 //! Command `shrink`: reduces a failing world to a smaller one that breaks the same promise.
 
-use std::process::ExitCode;
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
-use super::run::{self, Args, world};
-use crate::world::plan::Plan;
-use crate::world::reduction::Reduction;
+use crate::world::{Plan, Reduction, command::run, command::run::Args, command::run::world};
 
 /// Lower bound of the length of a phase, in milliseconds.
 const PHASE_MIN: u64 = 500;
@@ -13,31 +10,18 @@ const PHASE_MIN: u64 = 500;
 const VARIANTS: u64 = 4;
 
 /// Runs `shrink SEED [--world W] [--mutant M]`.
-pub fn main(args: &[String]) -> ExitCode {
-    let (seed, args) = match parse(args) {
-        Ok(parsed) => parsed,
-        Err(message) => {
-            eprintln!("{message}");
-            return ExitCode::from(64);
-        }
-    };
+pub fn main(args: &[String]) -> Result<ExitCode, String> {
+    let (seed, rest) = args.split_first().ok_or("missing seed: expected `shrink SEED`")?;
+    let seed = seed.parse().map_err(|_| format!("invalid seed {seed:?}: expected a number"))?;
+    let args = run::parse(rest)?;
     run::count_panics();
     let history = world(seed, &args, false).history;
     let first = history.violations.first();
     let promise = first.and_then(|first| history.broken.iter().find(|promise| first.starts_with(*promise)));
-    let Some(promise) = promise else {
-        eprintln!("cannot shrink: seed {seed} breaks no promise");
-        return ExitCode::from(64);
-    };
+    let promise = promise.ok_or_else(|| format!("cannot shrink: seed {seed} breaks no promise"))?;
     let (least, tries) = Shrinker { seed, promise, args, tries: 0 }.into_smallest();
     report(seed, promise, &least, tries);
-    ExitCode::SUCCESS
-}
-
-fn parse(args: &[String]) -> Result<(u64, Args), String> {
-    let (seed, rest) = args.split_first().ok_or("missing seed: expected `shrink SEED`")?;
-    let number = seed.parse().map_err(|_| format!("invalid seed {seed:?}: expected a number"))?;
-    Ok((number, run::parse(rest)?))
+    Ok(ExitCode::SUCCESS)
 }
 
 fn report(seed: u64, promise: &str, args: &Args, tries: usize) {

@@ -12,18 +12,12 @@ mod sqlite;
 #[cfg(feature = "stacks")]
 mod wire;
 
-use std::str::FromStr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use dynamo_lock::store::{Op, Outcome, Row};
 use dynamo_lock::{LockName, Store};
 
-use super::World;
-use super::format::show;
-use super::host::Process;
-use super::network::Link;
-use super::plan::Plan;
+use super::{Link, Plan, Process, World, show};
 use crate::mutants::Fault;
 
 /// Writes that the faulty store forgets, per thousand.

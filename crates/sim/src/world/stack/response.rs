@@ -5,8 +5,7 @@ use std::fmt;
 use dynamo_lock::StoreErrorKind;
 use dynamo_lock::store::{Outcome, Row};
 
-use crate::world::World;
-use crate::world::format::{show, show_outcome};
+use crate::world::{World, show, show_outcome};
 
 /// Name of the promise that a real store and the model agree.
 const SPECIFIED: &str = "the store is the specification";

@@ -6,21 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_sdk_dynamodb::config::{AsyncSleep, BehaviorVersion, Config, Credentials, Region, Sleep};
+use aws_sdk_dynamodb::config::{AsyncSleep, Sleep};
 use aws_smithy_async::time::TimeSource;
 use dynamo_lock::simulation::Clock;
 use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, Outcome, Page, Row, ServiceDate};
 use dynamo_lock::{DynamoDb, LockName, Store, StoreErrorKind};
-use dynoxide::{Database, DynoxideError};
 use serde_json::{Value as Json, json};
+use test_support::{LocalDynamoDb, Reply, item};
 
-use super::RealStore;
-use super::response::Response;
-use super::wire::{self, HttpLink};
 use crate::mutants::OpTag;
-use crate::world::format::{show, show_op};
-use crate::world::host::{Process, ProcessEnv};
-use crate::world::{World, lock};
+use crate::world::{
+    Process, ProcessEnv, World, lock, show, show_op, stack::RealStore, stack::response::Response, stack::wire,
+    stack::wire::HttpLink,
+};
 
 pub const TABLE: &str = "locks";
 
@@ -63,10 +61,9 @@ pub struct Sdk {
 
 impl Sdk {
     pub fn new(process: &Arc<Process>, table: &Arc<Table>, lease: Duration) -> Self {
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-west-1"))
-            .credentials_provider(Credentials::new("key", "secret", None, None, "simulated"))
+        let config = table
+            .0
+            .config()
             .sleep_impl(Timers(ProcessEnv(process.clone())))
             .time_source(Timers(ProcessEnv(process.clone())))
             .http_client(HttpLink::new(process, table))
@@ -159,29 +156,26 @@ impl TimeSource for Timers {
 }
 
 /// The table of a world.
-pub struct Table {
-    database: Database,
-}
+pub struct Table(LocalDynamoDb);
 
 /// Response of the table, as HTTP and as the protocol's result.
 #[derive(Debug)]
 pub struct Served {
-    pub status: u16,
-    pub body: String,
+    pub reply: Reply,
     pub response: Response,
 }
 
 impl Table {
     pub fn new() -> Self {
-        let table = Self { database: Database::memory().expect("SQLite in memory") };
         let create = json!({
             "TableName": TABLE,
             "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{ "AttributeName": "name", "AttributeType": "S" }],
             "KeySchema": [{ "AttributeName": "name", "KeyType": "HASH" }],
         });
-        table.ask("CreateTable", &create.to_string()).expect("the table can be created");
-        table
+        let server = LocalDynamoDb::new();
+        server.call("CreateTable", create).expect("the table can be created");
+        Self(server)
     }
 
     /// Applies a request at this instant, in the table and in the model.
@@ -197,22 +191,23 @@ impl Table {
         let forgets = process.forgets();
         let model = world.apply(process, op);
         if let (true, Outcome::Applied(row)) = (forgets, &model) {
-            let body = json!({ "Attributes": wire::item(row) }).to_string();
-            return Served { status: 200, body, response: Response::Outcome(model) };
+            let reply = Reply { status: 200, body: json!({ "Attributes": item(row) }).to_string() };
+            return Served { reply, response: Response::Outcome(model) };
         }
         let body = with_fault(world, op, body);
-        let (status, body) = self.raw(operation, &body);
-        let real = match (operation, status) {
+        let reply = self.raw(operation, &body);
+        let real = match (operation, reply.status) {
             // The answer to a put contains no row, so the row is read.
-            ("PutItem", 200) => self.stored_row(&op.name).map(Outcome::Applied),
-            _ => wire::outcome(status, &body),
+            ("PutItem", 200) => wire::row(&self.0.item(TABLE, op.name.as_str())).map(Outcome::Applied),
+            _ => wire::outcome(&reply),
         };
-        world.trace(|| format!("the table answers HTTP {status}{}", if real.is_some() { "" } else { body.as_str() }));
+        let unknown = if real.is_some() { "" } else { reply.body.as_str() };
+        world.trace(|| format!("the table answers HTTP {}{unknown}", reply.status));
         let response = real.clone().map_or(Response::Error(StoreErrorKind::Refused), Response::Outcome);
         if !world.check_agreement(&call.store_request, &response, &Response::Outcome(model.clone())) {
             self.copy_model_row(world, &op.name);
         }
-        Served { status, body, response: Response::Outcome(real.unwrap_or(model)) }
+        Served { reply, response: Response::Outcome(real.unwrap_or(model)) }
     }
 
     fn read(
@@ -227,9 +222,9 @@ impl Table {
         world.check_specified(strong == (consistency == Consistency::Strong), || {
             format!("{}: it was sent with ConsistentRead = {strong}", call.store_request)
         });
-        let (status, body) = self.raw(operation, body);
+        let mut reply = self.raw(operation, body);
         let model = world.row(name, Duration::ZERO);
-        let response = wire::read(status, &body).map_or(Response::Error(StoreErrorKind::Refused), Response::Row);
+        let response = wire::read(&reply).map_or(Response::Error(StoreErrorKind::Refused), Response::Row);
         if !world.check_agreement(&call.store_request, &response, &Response::Row(model.clone())) {
             self.copy_model_row(world, name);
         }
@@ -237,15 +232,10 @@ impl Table {
         let stale = world.staleness(if strong { Consistency::Strong } else { Consistency::Eventual });
         let row = if stale.is_zero() { model } else { world.row(name, stale) };
         world.trace(|| format!("{process:?} {name} read {stale:?} old: {}", show(row.as_ref())));
-        let body = if stale.is_zero() { body } else { wire::found(name, row.as_ref()) };
-        Served { status, body, response: Response::Row(row) }
-    }
-
-    /// Returns the row in the table.
-    fn stored_row(&self, name: &LockName) -> Option<Row> {
-        let key = json!({ "TableName": TABLE, "Key": { "name": { "S": name.as_str() } }, "ConsistentRead": true });
-        let (status, body) = self.raw("GetItem", &key.to_string());
-        wire::read(status, &body).flatten()
+        if !stale.is_zero() {
+            reply = Reply { status: 200, body: wire::found(name, row.as_ref()) };
+        }
+        Served { reply, response: Response::Row(row) }
     }
 
     /// Copies the model's row to the table after a reported difference, because clients could wait for ever on two
@@ -254,32 +244,10 @@ impl Table {
         self.mirror_row(name.as_str(), world.row(name, Duration::ZERO).as_ref());
     }
 
-    fn raw(&self, operation: &str, body: &str) -> (u16, String) {
-        match self.ask(operation, body) {
-            Ok(body) => (200, body),
-            Err(error) => (error.status_code(), error.to_json()),
-        }
-    }
-
-    fn ask(&self, operation: &str, body: &str) -> Result<String, DynoxideError> {
-        macro_rules! ask {
-            ($($name:literal => $method:ident),* $(,)?) => {
-                match operation {
-                    $($name => {
-                        let request = serde_json::from_str(body);
-                        let request = request.map_err(|e| DynoxideError::SerializationException(e.to_string()))?;
-                        Ok(serde_json::to_string(&self.database.$method(request)?).expect("JSON"))
-                    })*
-                    _ => Err(DynoxideError::SerializationException(format!("no operation {operation}"))),
-                }
-            };
-        }
-        ask! {
-            "CreateTable" => create_table,
-            "GetItem" => get_item,
-            "PutItem" => put_item,
-            "UpdateItem" => update_item,
-            "DeleteItem" => delete_item,
+    fn raw(&self, operation: &str, body: &str) -> Reply {
+        match self.0.call(operation, serde_json::from_str(body).expect("the SDK sends JSON")) {
+            Ok(body) => Reply { status: 200, body: body.to_string() },
+            Err(error) => Reply { status: error.status_code(), body: error.to_json() },
         }
     }
 }
@@ -290,18 +258,7 @@ impl RealStore for Table {
     }
 
     fn mirror_row(&self, name: &str, row: Option<&Row>) {
-        let done = match row {
-            Some(row) => {
-                let mut item = wire::item(row);
-                item["name"] = json!({ "S": name });
-                self.ask("PutItem", &json!({ "TableName": TABLE, "Item": item }).to_string())
-            }
-            None => {
-                let key = json!({ "TableName": TABLE, "Key": { "name": { "S": name } } });
-                self.ask("DeleteItem", &key.to_string())
-            }
-        };
-        done.expect("the table accepts it");
+        self.0.set_row(TABLE, name, row);
     }
 }
 

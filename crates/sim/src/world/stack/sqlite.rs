@@ -3,21 +3,16 @@
 //! Each process has its own handle with its own connection and thread. A request is awaited here by blocking the
 //! thread, so virtual time does not advance until the store has answered.
 
-use std::collections::BTreeMap;
-use std::pin::pin;
-use std::sync::{Arc, Mutex, Weak};
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::{
+    collections::BTreeMap, pin::pin, sync::Arc, sync::Mutex, sync::Weak, task::Context, task::Poll, task::Wake,
+    task::Waker, thread, thread::Thread,
+};
 
 use dynamo_lock::store::{Consistency, Op, Outcome, Row};
 use dynamo_lock::{LockName, Sqlite, Store, StoreError};
 use tempfile::TempDir;
 
-use super::RealStore;
-use super::response::Response;
-use crate::world::format::show_op;
-use crate::world::host::Process;
-use crate::world::lock;
+use crate::world::{Process, lock, show_op, stack::RealStore, stack::response::Response};
 
 /// Requests before which a process reopens its store, per thousand.
 const REOPENED: u64 = 5;

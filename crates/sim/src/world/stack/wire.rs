@@ -1,8 +1,6 @@
 //! Connector of the SDK: HTTP over the simulated network, with errors of services and changes by proxies.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::{collections::BTreeSet, sync::Arc, sync::atomic::Ordering::Relaxed};
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -10,19 +8,15 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_runtime_api::http::StatusCode;
-use aws_smithy_types::DateTime;
-use aws_smithy_types::body::SdkBody;
-use aws_smithy_types::date_time::Format;
 use dynamo_lock::store::{Number, Outcome, Row, ServiceDate, Value};
 use dynamo_lock::{LockName, StoreErrorKind};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
+use test_support::{Reply, http_date, item};
 
-use super::response::Response;
-use super::sdk::{CALL, Call, Served, Table};
-use crate::world::host::Process;
-use crate::world::lock;
-use crate::world::network::{Exchange, Link, Reply};
+use crate::world::{
+    Link, Process, lock, network::Exchange, network::ReplyKind, stack::response::Response, stack::sdk::CALL,
+    stack::sdk::Call, stack::sdk::Served, stack::sdk::Table,
+};
 
 /// Answers that a proxy has changed, per thousand.
 const PROXIED: u64 = 30;
@@ -59,83 +53,77 @@ impl HttpLink {
         exchange: Exchange<Served>,
     ) -> (Response, Option<ServiceDate>, Result<HttpResponse, ConnectorError>) {
         let process = &self.link.0;
-        let (expected, status, body) = match (exchange.reply, exchange.result) {
-            (Reply::Answered, Some(served)) => (served.response, served.status, served.body),
-            (Reply::Throttled, _) => {
+        let (expected, reply) = match (exchange.reply, exchange.result) {
+            (ReplyKind::Answered, Some(served)) => (served.response, served.reply),
+            (ReplyKind::Throttled, _) => {
                 let code = process.draw(|rng| rng.pick(&THROTTLES));
-                (Response::Error(StoreErrorKind::Throttled), 400, error(code, "throttled"))
+                (Response::Error(StoreErrorKind::Throttled), Reply::error(400, code, "throttled"))
             }
-            (Reply::Refused, _) => {
-                (Response::Error(StoreErrorKind::AccessDenied), 400, error("AccessDeniedException", "access denied"))
-            }
+            (ReplyKind::Refused, _) => (
+                Response::Error(StoreErrorKind::AccessDenied),
+                Reply::error(400, "AccessDeniedException", "access denied"),
+            ),
             (_, result) => match self.lost(result) {
-                Ok((status, body)) => (Response::Error(StoreErrorKind::Unanswered), status, body),
+                Ok(reply) => (Response::Error(StoreErrorKind::Unanswered), reply),
                 Err(broken) => return (Response::Error(StoreErrorKind::Unanswered), None, Err(broken)),
             },
         };
-        let (date, response) = self.headed(response(status, body), exchange.date);
+        let (date, response) = self.dated(reply, exchange.date);
         (expected, date, Ok(response))
     }
 
-    /// Returns a response without information about the result, or an error.
-    fn lost(&self, result: Option<Served>) -> Result<(u16, String), ConnectorError> {
+    /// Returns a reply without information about the result, or an error.
+    fn lost(&self, result: Option<Served>) -> Result<Reply, ConnectorError> {
         let process = &self.link.0;
-        let (way, cut) = process.draw(|rng| (rng.range(0..=6), rng.next()));
+        let (way, cut) = process.draw(|rng| (rng.range(0..=6), rng.next_u64()));
         let way = if way == 6 && result.is_none() { 0 } else { way };
         process.world.count(LOST_ANSWERS[way as usize]);
         process.world.trace(|| format!("{process:?} receives no result: {}", LOST_ANSWERS[way as usize]));
+        let bad_gateway = |body: &str| Reply { status: 502, body: body.to_owned() };
         Ok(match way {
             0 => return Err(ConnectorError::io("connection reset by peer".into())),
             1 => return Err(ConnectorError::timeout("timed out".into())),
-            2 => (500, error("InternalServerError", "?")),
-            3 => (503, error("ServiceUnavailable", "?")),
+            2 => Reply::error(500, "InternalServerError", "?"),
+            3 => Reply::error(503, "ServiceUnavailable", "?"),
             // The code would mean a conflict, but the status does not.
-            4 => (500, error("ConditionalCheckFailedException", "?")),
-            5 => (502, "<html>Bad Gateway</html>".to_owned()),
+            4 => Reply::error(500, "ConditionalCheckFailedException", "?"),
+            5 => bad_gateway("<html>Bad Gateway</html>"),
             _ => {
-                let (status, mut body) = result.map_or((502, String::new()), |served| (served.status, served.body));
+                let Reply { status, mut body } = result.map_or_else(|| bad_gateway(""), |served| served.reply);
                 // At least one byte, and at least one less than all.
                 let length = 1 + cut as usize % body.len().saturating_sub(1).max(1);
                 body.truncate(body.floor_char_boundary(length));
-                (status, body)
+                Reply { status, body }
             }
         })
     }
 
-    /// Returns the response with its headers, and the date in them that counts.
-    fn headed(&self, mut response: HttpResponse, date: Option<ServiceDate>) -> (Option<ServiceDate>, HttpResponse) {
+    /// Returns the response, and the date in its headers that counts.
+    fn dated(&self, reply: Reply, date: Option<ServiceDate>) -> (Option<ServiceDate>, HttpResponse) {
         let process = &self.link.0;
         let world = &process.world;
         let (wild, proxied, way) =
             process.draw(|rng| (rng.signed(WILD_S), rng.chance(PROXIED) && !world.is_quiescent(), rng.range(0..=4)));
         let wild = ServiceDate((world.epoch_ms() / 1000).saturating_add_signed(wild));
-        let headers = response.headers_mut();
-        headers.insert("content-type", "application/x-amz-json-1.0");
-        headers.insert("x-amzn-requestid", "REQUEST");
-        match date {
-            Some(date) if !proxied => {
-                headers.insert("date", http_date(date));
-                return (Some(date), response);
-            }
+        let counts = match date {
+            Some(date) if !proxied => Some(date),
             // Some clock, which the client must not take for the service's.
-            None if !world.plan.service_clock => {
-                headers.insert("date", http_date(wild));
-                return (Some(wild), response);
+            None if !world.plan.service_clock => Some(wild),
+            _ => None,
+        };
+        let mut response = reply.into_http(counts.unwrap_or(wild).0);
+        if counts.is_none() {
+            world.count("ignored date");
+            let headers = response.headers_mut();
+            match way {
+                0 => drop(headers.remove("date")),
+                1 => drop(headers.remove("x-amzn-requestid")),
+                2 => drop(headers.insert("age", "7")),
+                3 => drop(headers.append("date", http_date(wild.0 + 1))),
+                _ => drop(headers.insert("date", "yesterday")),
             }
-            _ => world.count("ignored date"),
         }
-        match way {
-            0 => return (None, response),
-            1 => drop(headers.remove("x-amzn-requestid")),
-            2 => drop(headers.insert("age", "7")),
-            3 => drop(headers.insert("date", http_date(ServiceDate(wild.0 + 1)))),
-            _ => {
-                headers.insert("date", "yesterday");
-                return (None, response);
-            }
-        }
-        headers.append("date", http_date(wild));
-        (None, response)
+        (counts, response)
     }
 }
 
@@ -176,29 +164,8 @@ const THROTTLES: [&str; 5] = [
     "LimitExceededException",
 ];
 
-fn error(code: &str, message: &str) -> String {
-    json!({ "__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message }).to_string()
-}
-
-fn response(status: u16, body: String) -> HttpResponse {
-    HttpResponse::new(StatusCode::try_from(status).expect("the status is valid"), SdkBody::from(body))
-}
-
-fn http_date(date: ServiceDate) -> String {
-    DateTime::from_secs(date.0 as i64).fmt(Format::HttpDate).expect("the date is valid")
-}
-
-/// Returns a row as the attributes of an item, without its key.
-pub fn item(row: &Row) -> Json {
-    let value = |value: &Value| match value {
-        Value::S(text) => json!({ "S": text }),
-        Value::N(number) => json!({ "N": number.as_str() }),
-        Value::Other(json) => serde_json::from_str(json).expect("the value is JSON"),
-    };
-    row.attributes().map(|(name, there)| (name.to_owned(), value(there))).collect::<Map<_, _>>().into()
-}
-
-fn row(item: &Json) -> Option<Row> {
+/// Returns the row in an item, without its key.
+pub fn row(item: &Json) -> Option<Row> {
     let value = |json: &Json| match (&json["S"], &json["N"]) {
         (Json::String(text), _) => Some(Value::S(text.clone())),
         (_, Json::String(number)) => Number::parse(number).map(Value::N),
@@ -209,10 +176,10 @@ fn row(item: &Json) -> Option<Row> {
 }
 
 /// Returns the outcome in the answer to an `UpdateItem`, if there is one.
-pub fn outcome(status: u16, body: &str) -> Option<Outcome> {
-    let body: Json = serde_json::from_str(body).ok()?;
+pub fn outcome(reply: &Reply) -> Option<Outcome> {
+    let body: Json = serde_json::from_str(&reply.body).ok()?;
     let failed = || body["__type"].as_str().is_some_and(|code| code.ends_with("#ConditionalCheckFailedException"));
-    match status {
+    match reply.status {
         200 => row(&body["Attributes"]).map(Outcome::Applied),
         400 if failed() && body["Item"].is_null() => Some(Outcome::Conflict(None)),
         400 if failed() => row(&body["Item"]).map(|row| Outcome::Conflict(Some(row))),
@@ -221,8 +188,8 @@ pub fn outcome(status: u16, body: &str) -> Option<Outcome> {
 }
 
 /// Returns the row in the answer to a `GetItem`, if it is a valid answer.
-pub fn read(status: u16, body: &str) -> Option<Option<Row>> {
-    let body: Json = serde_json::from_str(body).ok().filter(|_| status == 200)?;
+pub fn read(reply: &Reply) -> Option<Option<Row>> {
+    let body: Json = serde_json::from_str(&reply.body).ok().filter(|_| reply.status == 200)?;
     if body["Item"].is_null() { Some(None) } else { row(&body["Item"]).map(Some) }
 }
 

@@ -1,0 +1,231 @@
+//! Continuations of a state without faults: waiters acquire the lock (D), and orphaned leases end (E).
+//!
+//! From every state three continuations are run, beyond the grid, by one fair schedule: every task that can act acts at once,
+//! every request is answered at once, with the service's exact second, and time passes until the next pause has ended.
+//! Abandoned requests are lost. A state in which they are applied is explored separately.
+
+use dynamo_lock_protocol::{Row, RowState, attr};
+
+use super::{
+    Budget, Context, EPOCH_MS, Host, InFlight, Past, Shared, StepResult, Task, TaskState, Violation, World,
+    actions::Action, actions::Delivery, actions::step, actions::successor, fingerprint::fingerprint, letter,
+    properties, search::Visited, service,
+};
+
+/// Processes that continue, and their users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Continuation {
+    /// No process: every process ends, and a newcomer requests the lock.
+    Newcomer,
+    /// The processes of this host, which waits for the lock; all others end.
+    Waiter(u8),
+    /// All processes. Users release their guards and request nothing more.
+    Rest,
+}
+
+/// The part of a world in which no fault and no request of a user happens any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Quiescence {
+    pub continuation: Continuation,
+    /// Before, a request was lost or a host crashed, so a lease may be orphaned.
+    pub may_orphan: bool,
+}
+
+/// Number of steps from which on a continuation counts as endless.
+const STEPS_MAX: usize = 5_000;
+/// Time that polls, retries and rounded clocks add to a wait, in milliseconds.
+const POLLS_MS: u64 = 100;
+/// Time until a row without a token is taken over, in milliseconds, because a fresh token floor must be above all earlier
+/// tokens. The time that the response took is added.
+const TOKEN_FLOOR_MS: u64 = 9_000;
+/// A legacy row is respected for its skew, and the service's second may be this much less than the time.
+const LEGACY_MS: u64 = 5_000;
+
+/// Counterexample: the actions after the state, and the broken promise.
+pub type Counterexample = (Vec<Action>, Violation);
+
+/// Runs a state on in every way; those that were run before are known to be good.
+pub fn check(world: &World, context: &Context<'_>, good: &mut Visited) -> Option<Counterexample> {
+    // A hold does not wait, so it may end without the lock.
+    let waits = |task: &Task| matches!(task.state, TaskState::Acquire(_));
+    let waiters = world.tasks.iter().filter(|task| waits(task)).map(|task| Continuation::Waiter(task.host));
+    let rest = (!world.tasks.is_empty()).then_some(Continuation::Rest);
+    let continuations = std::iter::once(Continuation::Newcomer).chain(waiters).chain(rest);
+    continuations.into_iter().find_map(|continuation| from(world, continuation, context, good))
+}
+
+fn from(
+    world: &World,
+    continuation: Continuation,
+    context: &Context<'_>,
+    good: &mut Visited,
+) -> Option<Counterexample> {
+    let mut run = Run { actions: vec![Action::Quiescence(continuation)], context };
+    let mut world = match successor(world, Action::Quiescence(continuation), context) {
+        Ok(Some(next)) => next,
+        Ok(None) => return None,
+        Err(end) => return Some((run.actions, end.1)),
+    };
+    if !good.insert(fingerprint(&world)) {
+        return None;
+    }
+    let ended = match continuation {
+        Continuation::Newcomer => run.acquires_in_time(&mut world, context.newcomer(), 1),
+        // An attempt that nothing answered for a lease ends with an error, and its user tries again.
+        Continuation::Waiter(host) => run.acquires_in_time(&mut world, host, 2),
+        Continuation::Rest => run.ends_all_tasks(&mut world),
+    };
+    if let Err(violation) = ended {
+        return Some((run.actions, violation));
+    }
+    let (mut rest, violation) =
+        (continuation == Continuation::Rest).then(|| from(&world, Continuation::Newcomer, context, good)).flatten()?;
+    run.actions.append(&mut rest);
+    Some((run.actions, violation))
+}
+
+/// One continuation.
+struct Run<'a> {
+    actions: Vec<Action>,
+    context: &'a Context<'a>,
+}
+
+impl Run<'_> {
+    /// D: this host's attempt ends with the lock, in time.
+    fn acquires_in_time(&mut self, world: &mut World, host: u8, attempts: usize) -> Result<(), Violation> {
+        let main = |world: &World| world.tasks.iter().find(|task| task.host == host && task.is_main()).cloned();
+        for attempt in 1..=attempts {
+            if attempt > 1 {
+                self.perform(world, Action::Begin(host))?;
+            }
+            let (since, most) = (world.real_ms(self.context.config), self.wait_max_ms(world, host));
+            while let Some(task) = main(world) {
+                let waited = world.real_ms(self.context.config) - since;
+                if waited > most {
+                    let host = letter(host);
+                    return Err(format!("D: {host} has waited for {waited} ms, at most {most} ms are allowed"));
+                }
+                if let TaskState::Held(_) = task.state {
+                    return Ok(());
+                }
+                self.advance(world)?;
+            }
+        }
+        Err(format!("D: the attempt of {} ends without the lock and without a fault", letter(host)))
+    }
+
+    /// Checks that every task ends, and that an orphaned lease is not renewed any more (E).
+    fn ends_all_tasks(&mut self, world: &mut World) -> Result<(), Violation> {
+        let since = world.real_ms(self.context.config);
+        let leases = self.context.config.clients.iter().map(|client| client.hold_ms.unwrap_or(0).max(client.lease_ms));
+        let row = world.row.as_deref().map_or(0, |row| self.held_ms(row, world));
+        let most = row + leases.map(|lease| lease + POLLS_MS).sum::<u64>();
+        while let Some(task) = world.tasks.first() {
+            let passed = world.real_ms(self.context.config) - since;
+            if passed > most {
+                return Err(format!(
+                    "E: a task of {} has not ended {passed} ms after all guards were released",
+                    letter(task.host)
+                ));
+            }
+            self.advance(world)?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, world: &mut World) -> Result<(), Violation> {
+        let action = next(world, self.context)?;
+        if self.actions.len() > STEPS_MAX {
+            return Err("D: requests are sent without end".into());
+        }
+        self.perform(world, action)
+    }
+
+    fn perform(&mut self, world: &mut World, action: Action) -> Result<(), Violation> {
+        self.actions.push(action);
+        match successor(world, action, self.context) {
+            Ok(next) => *world = next.unwrap_or_else(|| world.clone()),
+            Err(end) => return Err(end.1),
+        }
+        Ok(())
+    }
+
+    /// Returns the maximum wait that promise D allows, in milliseconds.
+    fn wait_max_ms(&self, world: &World, host: u8) -> u64 {
+        let row = world.row.as_deref();
+        let held = row.map_or(0, |row| self.held_ms(row, world));
+        let lost_its_token = matches!(row.map(Row::state), Some(Ok(RowState::Legacy(row))) if row.token.is_none());
+        let on_its_way = if lost_its_token { self.context.config.grid.last().copied().unwrap_or(0) } else { 0 };
+        // A newcomer acquires a free lock at once. Other clients may be in a pause.
+        match host == self.context.newcomer() {
+            true if held == 0 => 0,
+            true => held + POLLS_MS,
+            false => held + on_its_way + POLLS_MS,
+        }
+    }
+
+    /// Returns the maximum time for which a row keeps a newcomer waiting, on clocks that are 0.5 % slow.
+    fn held_ms(&self, row: &Row, world: &World) -> u64 {
+        let now = EPOCH_MS + world.real_ms(self.context.config);
+        let date = service::exact(world, self.context.config);
+        let has_expired = |expires_on| date.is_some_and(|date| date.lower_when_received() > expires_on);
+        match row.state() {
+            Ok(RowState::Held(held)) if row.get(attr::EXPIRY_CLOCK).is_some() && has_expired(held.expires_on) => 0,
+            Ok(RowState::Held(held)) => held.lease.as_millis() as u64 * 1006 / 1000 + 1,
+            Ok(RowState::Legacy(row)) => {
+                let floor = if row.token.is_none() { TOKEN_FLOOR_MS } else { 0 };
+                (row.expires_on as u64 + LEGACY_MS).saturating_sub(now) + floor
+            }
+            Ok(_) | Err(_) => 0,
+        }
+    }
+}
+
+/// Returns the next action of the fair schedule.
+fn next(world: &World, context: &Context<'_>) -> Result<Action, Violation> {
+    let releases = matches!(world.quiescence, Some(Quiescence { continuation: Continuation::Rest, .. }));
+    let mut pause = None;
+    for (i, task) in (0_u8..).zip(&world.tasks) {
+        match &task.flight {
+            Some(InFlight { answer: Some(_), .. }) => return Ok(Action::Deliver(i)),
+            Some(_) => return Ok(Action::Send(i, Delivery::ExactDate)),
+            None => {}
+        }
+        if releases && matches!(task.state, TaskState::Held(_)) {
+            return Ok(Action::Release(i, false));
+        }
+        match step(&mut world.clone(), context, i)? {
+            StepResult::Pending(length) => pause = pause.map_or(Some(length), |pause| Some(length.min(pause))),
+            StepResult::Progress(Some(Task { flight: Some(_), .. })) => {
+                return Ok(Action::Send(i, Delivery::ExactDate));
+            }
+            StepResult::Progress(_) => return Ok(Action::Step(i)),
+        }
+    }
+    let ms = pause.map(|pause| pause.as_millis()).and_then(|ms| u32::try_from(ms + ms / 200 + 1).ok());
+    // No task waits for anything.
+    ms.map(Action::Pass).ok_or_else(|| "D: no task waits for anything, and none has ended".into())
+}
+
+/// Starts a continuation. State without further effect is cleared, so that many states become one.
+pub fn begin(world: &mut World, context: &Context<'_>, continuation: Continuation) {
+    let lives = |host: u8| continuation == Continuation::Rest || continuation == Continuation::Waiter(host);
+    let may_orphan = properties::may_orphan(world, context) || continuation != Continuation::Rest;
+    world.quiescence = Some(Quiescence { continuation, may_orphan });
+    (world.left, world.before, world.legacy_seen) = (Budget::default(), None, None);
+    world.late_requests.clear();
+    world.tasks.retain(|task| lives(task.host));
+    for host in 0..world.hosts.len() as u8 {
+        match lives(host) {
+            // The user tries once more if the attempt ends with an error.
+            true => world.host(host, |host| host.acquisitions = u8::from(continuation != Continuation::Rest)),
+            false => world.host(host, |host| *host = Host::default()),
+        }
+    }
+    if continuation == Continuation::Newcomer {
+        let Past { reported, forced, .. } = world.past;
+        world.past = Past { reported, forced, ..Past::default() };
+        world.hosts.push(Shared::new(Host::new(context.client(context.newcomer()), context.config)));
+        context.begin(world, context.newcomer());
+    }
+}
