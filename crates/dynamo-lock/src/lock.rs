@@ -162,6 +162,7 @@ impl Lock {
     /// Safe. Nothing is written.
     pub async fn inspect(&self) -> Result<Inspection, InspectError> {
         let core = &self.client.core;
+        core.ready().await;
         let answer = core.read(&self.name, Consistency::Strong, core.timing.attempt_timeout()).await;
         let row = answer.result?;
         let inspection = core.inspection(row.as_ref(), answer.date);
@@ -220,7 +221,7 @@ impl Lock {
 
     async fn revoke_token(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
         let core = &self.client.core;
-        let revoke = core.now(|now| Revoke::new(self.name.clone(), Target::Token(token), force, now));
+        let revoke = core.now(|now| Revoke::new(&self.name, Target::Token(token), force, now));
         match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).complete().await? {
             RevokeEnd::Done => Ok(()),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),

@@ -1,9 +1,10 @@
 //! Writes to the row of a lock, as data.
 
 use crate::{
-    Condition, FencingToken, LeaseId, LockName, Number, RecordVersion, Row, Value, attr, condition::Condition::Above,
-    condition::Condition::All, condition::Condition::Any, condition::Condition::Below, condition::Condition::Differs,
-    condition::Condition::Equals, condition::Condition::Missing, npm_format::npm_row, schema::HELD_ONLY,
+    Condition, FencingToken, LeaseId, LockName, Now, Number, RecordVersion, Row, Value, attr,
+    condition::Condition::Above, condition::Condition::All, condition::Condition::Any, condition::Condition::Below,
+    condition::Condition::Differs, condition::Condition::Equals, condition::Condition::Missing, npm_format::npm_row,
+    schema::HELD_ONLY,
 };
 
 /// A conditional write to one row.
@@ -156,6 +157,11 @@ pub enum Outcome {
 }
 
 impl Op {
+    /// Returns a write with a fresh record version.
+    pub(crate) fn new(name: &LockName, kind: OpKind, now: &Now<'_>) -> Self {
+        Self { name: name.clone(), version: RecordVersion::from_random(now.entropy.version), kind }
+    }
+
     /// Returns the condition under which the write takes effect.
     pub fn condition(&self) -> Condition {
         match &self.kind {
