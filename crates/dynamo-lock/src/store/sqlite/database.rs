@@ -227,9 +227,9 @@ fn contents(database: &Database) -> Result<Contents, StoreError> {
 
 /// Selects a rollback journal that stays beside the database, and converts a database with a write-ahead log.
 ///
-/// A write-ahead log and its index are files that contain committed rows and locks. If one is removed while the database
-/// is open, processes that open the database later do not see those rows, and two of them may hold one lock. With a
-/// rollback journal all rows and all locks are in the database file itself.
+/// A write-ahead log and its index are files that contain committed rows and locks. If one is removed while the
+/// database is open, processes that open the database later do not see those rows, and two of them may hold one lock.
+/// With a rollback journal all rows and all locks are in the database file itself.
 fn leave_write_ahead_log(database: &Database, tries: u32) -> Result<(), StoreError> {
     for tried in 1..=tries {
         match database.journal_mode(" = PERSIST") {

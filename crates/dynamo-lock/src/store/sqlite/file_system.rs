@@ -61,8 +61,8 @@ fn unsafe_file_system(_: &Path) -> Result<Option<String>, &'static str> {
     Ok(None)
 }
 
-/// Returns whether a canonical Windows path is on another machine. Windows replaces the letter of a network drive by the
-/// name of its share in canonical paths.
+/// Returns whether a canonical Windows path is on another machine. Windows replaces the letter of a network drive by
+/// the name of its share in canonical paths.
 #[cfg(any(windows, test))]
 fn is_network_path(path: &str) -> bool {
     let is_local = [r"\\?\", r"\\.\"].iter().any(|prefix| path.starts_with(prefix));
@@ -113,7 +113,7 @@ fn unsafe_magic(magic: u32) -> Option<String> {
         0x786f_4256 => "shared-folder (vboxsf)",
         0x0116_1970 => "shared-disk (GFS2)",
         0x7461_636f => "shared-disk (OCFS2)",
-        unknown => return Some(format!("unknown (type {unknown:#x})")),
+        unknown => return Some(format!("possibly shared (type {unknown:#x})")),
     };
     Some(name.to_owned())
 }
@@ -145,7 +145,7 @@ mod tests {
         for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630, 0xf2f5_2010, 0x2fc1_2fc1] {
             assert_eq!(unsafe_magic(local), None, "{local:#x}");
         }
-        assert_eq!(unsafe_magic(0x786f_4257).as_deref(), Some("unknown (type 0x786f4257)"));
+        assert_eq!(unsafe_magic(0x786f_4257).as_deref(), Some("possibly shared (type 0x786f4257)"));
     }
 
     #[test]

@@ -59,10 +59,10 @@ impl Sqlite {
     ///
     /// # Errors
     /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) if the file is not a lock database that is safe to use:
-    /// a file of another program, another format version, a symbolic link, a file that is mounted by itself, a directory
-    /// that all users may change, a file system that is not known to be local, a path of more than 504 bytes, or missing
-    /// permissions. [`Throttled`](super::StoreErrorKind::Throttled) if the system has no thread or descriptor left, or if
-    /// another program keeps the database busy or in a write-ahead log. Nothing is written then.
+    /// a file of another program, another format version, a symbolic link, a file that is mounted by itself, a
+    /// directory that all users may change, a file system that is not known to be local, a path of more than 504 bytes,
+    /// or missing permissions. [`Throttled`](super::StoreErrorKind::Throttled) if the system has no thread or
+    /// descriptor left, or if another program keeps the database busy or in a write-ahead log. Nothing is written then.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_on(path.as_ref(), FileSystems::Local)
     }
