@@ -1,4 +1,7 @@
 //! The renewal task of a guard, and the state that it shares with the guard.
+//!
+//! The task sends renewals and watches the deadline. `held.rs` of the protocol decides when a renewal is due, how it is
+//! repeated, and when the lock is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
