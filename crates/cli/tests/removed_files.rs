@@ -37,7 +37,7 @@ fn acquires(fixture: &Fixture, name: &str) -> bool {
     finished.code == Some(0)
 }
 
-/// F1. `y` is acquired after the removal, while a holder of `x` lives that has opened the database before it.
+/// Lesson 52. `y` is acquired after the removal, while a holder of `x` lives that has opened the database before it.
 fn assert_removal_admits_no_second_holder(selection: usize) {
     let fixture = Fixture::new();
     let hold = |name: &str, lease: &str| {
@@ -95,7 +95,7 @@ fn in_container(fixture: &Fixture, script: &str) -> Command {
     fixture.command_of("unshare", &["-m", "sh", "-c", &mount])
 }
 
-/// F2. `docker run -v ./locks.db:/data/locks.db` mounts the file alone, so that its other files are not shared.
+/// Lesson 53. `docker run -v ./locks.db:/data/locks.db` mounts the file alone, so that its other files are not shared.
 #[test]
 fn mounted_database_file_is_refused() {
     let fixture = Fixture::new();

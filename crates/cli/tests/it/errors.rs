@@ -285,7 +285,7 @@ fn full_disk_exits_69_without_running_command() {
     assert!(!fixture.path("ran").exists());
 }
 
-/// F14. A thread that cannot be started is no wrong configuration, and no panic.
+/// Lesson 55. A thread that cannot be started is no wrong configuration, and no panic.
 #[test]
 fn lack_of_threads_exits_69() {
     let fixture = Fixture::new();

@@ -303,7 +303,7 @@ async fn removed_or_replaced_database_is_detected() {
     }
 }
 
-/// F10. Rows with a future `ttl`, held rows and unreadable rows stay. Tokens do not go back.
+/// Lesson 54. Rows with a future `ttl`, held rows and unreadable rows stay. Tokens do not go back.
 #[tokio::test]
 async fn acquisitions_remove_old_free_rows_and_keep_token_floor() {
     let (_directory, store) = open_new();

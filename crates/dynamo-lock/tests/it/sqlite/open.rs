@@ -113,7 +113,7 @@ fn create_version_2(path: &Path) -> rusqlite::Connection {
     connection
 }
 
-/// F1. Nothing is lost with a write-ahead log that no longer exists.
+/// Lesson 52. Nothing is lost with a write-ahead log that no longer exists.
 #[tokio::test]
 async fn version_2_is_upgraded_and_leaves_write_ahead_log() {
     let (directory, path) = temporary();
@@ -125,7 +125,7 @@ async fn version_2_is_upgraded_and_leaves_write_ahead_log() {
     assert!(!directory.path().join("locks.db-wal").exists() && !directory.path().join("locks.db-shm").exists());
 }
 
-/// F1. A request writes nothing while another program keeps the database in a write-ahead log.
+/// Lesson 52. A request writes nothing while another program keeps the database in a write-ahead log.
 #[tokio::test]
 async fn database_in_write_ahead_log_is_not_written() {
     let (_directory, path) = temporary();
@@ -145,7 +145,7 @@ async fn database_in_write_ahead_log_is_not_written() {
     assert!(!path.with_file_name("locks.db-wal").exists());
 }
 
-/// F15. SQLite itself would only report that it cannot open the file.
+/// SQLite itself would only report that it cannot open the file.
 #[test]
 fn path_that_is_too_long_is_refused_with_the_limit() {
     let (directory, _) = temporary();
@@ -159,7 +159,7 @@ fn path_that_is_too_long_is_refused_with_the_limit() {
     check_refused(&long, &long.join("f".repeat(rest + 1)), &["has 505 bytes", "SQLite supports 504", "shorter path"]);
 }
 
-/// F14. The limits of the child allow no further descriptor, and then no further thread.
+/// Lesson 55. The limits of the child allow no further descriptor, and then no further thread.
 #[cfg(target_os = "linux")]
 #[test]
 fn lack_of_descriptors_or_threads_is_retryable() {
