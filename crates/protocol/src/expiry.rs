@@ -13,8 +13,8 @@ pub enum Expiry {
     Expired,
     /// The lease may not have expired. Without a renewal it can be taken over after a time within these bounds.
     Running {
-        /// Earliest end, from now, on the evidence of the service's dates. It is exact to the error of these dates, a few
-        /// seconds, and zero if there are none.
+        /// Earliest end, from now, on the evidence of the service's dates. It is exact to the error of these dates, a
+        /// few seconds, and zero if there are none.
         earliest: Duration,
         /// Latest end, from now. A child process of the holder may keep the lock for longer.
         latest: Duration,

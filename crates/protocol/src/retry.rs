@@ -1,7 +1,7 @@
 //! Retry and backoff: the repetition of a write without a usable response, and the pauses between requests.
 //!
-//! A write that was not answered may have been applied, or may still be. It is repeated identically, so that the row shows
-//! whether a try was applied. Each state machine decides until when a repetition is useful.
+//! A write that was not answered may have been applied, or may still be. It is repeated identically, so that the row
+//! shows whether a try was applied. Each state machine decides until when a repetition is useful.
 
 use std::time::Duration;
 

@@ -99,8 +99,8 @@ impl Waiter {
         });
     }
 
-    /// Decides whether an expired row of npm dynamo-lock can be taken over now. A row without a token is taken over only
-    /// when a fresh token floor is certainly above every earlier token of this lock.
+    /// Decides whether an expired row of npm dynamo-lock can be taken over now. A row without a token is taken over
+    /// only when a fresh token floor is certainly above every earlier token of this lock.
     fn token_floor_wait(&self, legacy: &LegacyRow, now: &Now<'_>) -> Takeover {
         let lower = service_or_wall(now).map(|(lower, _)| lower / 1000);
         let since = self.watch.as_ref().and_then(|watch| watch.tokenless_since);
@@ -121,8 +121,8 @@ pub(crate) fn token_floor(seen: Option<&Watch>, now: &Now<'_>) -> FencingToken {
     FencingToken::token_floor(if has_lost_its_token { second + FLOOR_AHEAD.as_secs() } else { second })
 }
 
-/// Returns the bounds of service time in milliseconds. Where the store has no service clock, our own wall clock takes its
-/// place.
+/// Returns the bounds of service time in milliseconds. Where the store has no service clock, our own wall clock takes
+/// its place.
 fn service_or_wall(now: &Now<'_>) -> Option<(u64, u64)> {
     match now.service {
         Some(_) => now.service_interval(),
