@@ -47,6 +47,7 @@ impl Lock {
     /// fails, the lock may stay held for up to `duration`.
     pub async fn hold(&self, duration: Duration) -> Result<FencingToken, HoldError> {
         let (core, name, request) = (&self.client.core, self.name.clone(), self.options().request);
+        let timeout = request.timing.attempt_timeout().min(duration / 4);
         let watch = core.watches.get(&name);
         let hold = core.now(|now| {
             // A hold outlives this process, so the process must not count. If all clients of the store share a clock,
@@ -55,7 +56,6 @@ impl Lock {
             Hold::new(Request { liveness_key, ..request }, duration, watch, now)
         });
         let hold = hold.map_err(AcquireError::Config)?;
-        let timeout = hold.attempt_timeout();
         let mut run = Run::new(core, &name, hold, timeout);
         let end = run.complete().await.map_err(AcquireError::Store)?;
         if matches!(end, AcquireEnd::Acquired(_) | AcquireEnd::Lost { .. }) {

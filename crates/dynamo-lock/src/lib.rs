@@ -92,6 +92,9 @@
 //! | taking over from a crashed holder | up to one lease of that holder; seconds if its end can be proven |
 //! | [`hold`](Lock::hold) | 1 s to 30 days |
 //!
+//! On DynamoDB, missing AWS credentials are loaded before a request, within two minutes. The limit of
+//! [`acquire_within`](Lock::acquire_within) includes that time, and the other limits do not.
+//!
 //! # Fencing
 //!
 //! A lock cannot stop a process that is suspended between its last check and its write. Only the resource can reject
@@ -157,7 +160,7 @@
 //! [`StoreError::kind`] for programs; its `is_retryable` and [`AcquireError::is_retryable`] return whether the same
 //! call may succeed later. A row of the same name that is not a lock is never changed and is reported as `Row`, with a
 //! [`RowError`]. Acquiring, renewing, releasing and revoking repeat their requests themselves, so callers need no retry
-//! loop around a single call. [`Lock::inspect`] and [`Client::list`] send each read once.
+//! loop around a single call. [`Lock::inspect`] and [`Client::list`] return the error of a failed read at once.
 //!
 //! # Logs and metrics
 //!

@@ -163,12 +163,13 @@ impl Lock {
     ///
     /// # Errors
     /// [`InspectError::Row`] if the row is not a lock, [`InspectError::Store`] if it could not be read. The read is not
-    /// repeated, and is given up after a quarter of the lease, at most 10 s.
+    /// repeated, and is given up after a quarter of the lease, at most 10 s. Loading AWS credentials may take longer.
     ///
     /// # Cancel safety
     /// Safe. Nothing is written.
     pub async fn inspect(&self) -> Result<Inspection, InspectError> {
         let core = &self.client.core;
+        core.ready().await;
         let answer = core.read(&self.name, Consistency::Strong, core.timing.attempt_timeout()).await;
         let row = answer.result?;
         let inspection = core.inspection(row.as_ref(), answer.date);
@@ -229,7 +230,7 @@ impl Lock {
 
     async fn revoke_token(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
         let core = &self.client.core;
-        let revoke = core.now(|now| Revoke::new(self.name.clone(), Target::Token(token), force, now));
+        let revoke = core.now(|now| Revoke::new(&self.name, Target::Token(token), force, now));
         match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).complete().await? {
             RevokeEnd::Done => Ok(()),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome,
-    RecordVersion, Request, Row, SentAt, ServiceDate, Timing, attr, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
+    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome,
+    Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
     time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
 };
 
@@ -47,7 +47,7 @@ pub enum LossReason {
 /// Next step for a held lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldStep {
-    /// Send this write once and pass its outcome to [`Held::handle_outcome`].
+    /// Send this write once and pass its outcome to [`Held::handle`].
     Write(Op),
     /// Wait for this time, unless a renewal is requested earlier.
     Sleep(Duration),
@@ -68,7 +68,7 @@ struct PendingRenewal {
 ///
 /// 1. Call [`next`](Self::next) with the current time.
 /// 2. Send the write, or wait. [`request_renewal`](Self::request_renewal) and the other requests end a wait early.
-/// 3. Pass the outcome of a write to [`handle_outcome`](Self::handle_outcome), then start again at 1.
+/// 3. Pass the outcome of a write to [`handle`](Self::handle), then start again at 1.
 ///
 /// [`is_valid`](Self::is_valid), [`check`](Self::check) and [`time_left`](Self::time_left) can be called at any time.
 /// Once the lock is lost, it stays lost.
@@ -266,18 +266,15 @@ impl Held {
         } else if let Some((date, sent_at)) = self.last_date.filter(|_| self.from_last_date) {
             ends.expires_on = ends.expires_on.max(date.upper_at(sent_at, now.at) + millis(self.lease + EXPIRY_PAD));
         }
-        Op {
-            name: self.name.clone(),
-            version: RecordVersion::from_random(now.entropy.version),
-            kind: OpKind::Renew {
-                lease_id: self.lease_id.clone(),
-                token: self.token,
-                renewal_seq: self.renewal_seq,
-                lease_ms: millis(self.lease),
-                ends,
-                data: self.data.clone(),
-            },
-        }
+        let kind = OpKind::Renew {
+            lease_id: self.lease_id.clone(),
+            token: self.token,
+            renewal_seq: self.renewal_seq,
+            lease_ms: millis(self.lease),
+            ends,
+            data: self.data.clone(),
+        };
+        Op::new(&self.name, kind, now)
     }
 
     /// Returns the time until a renewal is due.
@@ -297,19 +294,19 @@ impl Held {
         let period = self.timing.heartbeat();
         let period = if without_timestamp { period.min(TIMESTAMP_AFTER) } else { period };
         // If the row's own `expiresOn` ends first (R6), it must be moved in time.
-        let period = self.validity.row.map_or(period, |row| period.min(row.length() / 2)).max(RETRY_MIN);
-        period.saturating_sub(self.validity.sent.age(now.at))
+        let period = self.validity.row.map_or(period, |row| period.min(row.after / 2)).max(RETRY_MIN);
+        period.saturating_sub(now.at.holder_elapsed_since(self.validity.sent.from.0))
     }
 
-    /// Takes the outcome of the renewal in flight. `now` is the time at which the response arrived, `sent_at` the time
-    /// before this try was sent.
-    pub fn handle_outcome(&mut self, now: &Now<'_>, sent_at: SentAt, outcome: &Outcome, date: Option<ServiceDate>) {
+    /// Takes the response to the renewal in flight. `now` is the time at which it arrived.
+    pub fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
+        let Body::Outcome { sent_at, outcome } = response.body else { return };
         // A response after the deadline extends nothing, because a loss is final.
         if self.check(now.at).is_some() {
             return;
         }
         let Some(renewal) = self.pending.take() else { return };
-        let date = date.map(|date| (date, sent_at));
+        let date = response.date.map(|date| (date, sent_at));
         match outcome {
             Outcome::Applied(row) => self.renewed(renewal, row, date, now),
             Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => self.renewed(renewal, row, date, now),
@@ -323,10 +320,7 @@ impl Held {
 
     /// Returns whether an earlier try of `renewal` has been applied, because the row has its version.
     fn was_applied(&self, renewal: &PendingRenewal, row: &Row) -> bool {
-        row.has_lease_id(&self.lease_id)
-            && row.token() == Some(self.token)
-            && row.has_version(&renewal.op.version)
-            && !row.is_free()
+        row.has_version(&renewal.op.version) && holds(Some(row), &self.condition())
     }
 
     fn renewed(&mut self, renewal: PendingRenewal, row: &Row, date: Option<DatedTry>, now: &Now<'_>) {
@@ -346,7 +340,8 @@ impl Held {
         }
         let lease = Duration::from_millis(lease_ms);
         let sent = Deadline::new(renewal.sent_at, Timing::validity(lease));
-        self.validity = Validity { sent: self.validity.sent.later(sent, now.at), row: bound };
+        let later = if sent.left(now.at) > self.validity.sent.left(now.at) { sent } else { self.validity.sent };
+        self.validity = Validity { sent: later, row: bound };
         self.renewals += 1;
         self.is_confirmed = true;
         self.pause = None;

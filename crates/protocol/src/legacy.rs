@@ -73,11 +73,6 @@ impl LegacyGet {
         Self { name, duration_ms, until, put: None, failures: 0, pause: None, end: None }
     }
 
-    fn is_hopeless(&self, at: ClockReading) -> bool {
-        let ended = self.put.as_ref().is_some_and(|put| put.ends.passed(at));
-        self.failures >= FAILURES_MAX || self.until.passed(at) || ended
-    }
-
     fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>) {
         match &mut self.put {
             Some(put) if put.read_back => {
@@ -109,7 +104,7 @@ impl LegacyGet {
         }
         let expires_on = now_ms.saturating_add_signed(self.duration_ms);
         let kind = OpKind::LegacyGet { seen: seen.cloned(), expires_on };
-        let op = Op { name: self.name.clone(), version: RecordVersion::from_random(now.entropy.version), kind };
+        let op = Op::new(&self.name, kind, now);
         let duration = Duration::from_millis(self.duration_ms.try_into().unwrap_or(0));
         let ends = Deadline::new(SentAt(now.at), duration);
         Ok(Put { op, seen: seen.and_then(Row::version), ends, ambiguous: false, read_back: false })
@@ -157,7 +152,8 @@ impl Machine for LegacyGet {
     type CleanUp = Infallible;
 
     fn next(&mut self, now: &Now<'_>) -> Step<LegacyEnd> {
-        if self.end.is_none() && self.failures > 0 && self.is_hopeless(now.at) {
+        let ended = self.until.passed(now.at) || self.put.as_ref().is_some_and(|put| put.ends.passed(now.at));
+        if self.end.is_none() && (self.failures >= FAILURES_MAX || self.failures > 0 && ended) {
             self.end = Some(LegacyEnd::Unknown);
         }
         match (&self.end, self.pause.and_then(|pause| pause.left(now.at)), &self.put) {

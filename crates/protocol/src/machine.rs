@@ -59,14 +59,12 @@ pub trait Machine {
     }
 
     /// Ends the task early. Returns the clean-up that is needed, because an operation may have taken effect.
-    fn cancel(&mut self, now: &Now<'_>) -> Option<Self::CleanUp> {
-        let _ = now;
+    fn cancel(&mut self, _now: &Now<'_>) -> Option<Self::CleanUp> {
         None
     }
 
     /// Returns the maximum time for the next request, besides the caller's own limit.
-    fn request_limit(&self, at: ClockReading) -> Duration {
-        let _ = at;
+    fn request_limit(&self, _at: ClockReading) -> Duration {
         Duration::MAX
     }
 

@@ -49,10 +49,6 @@ impl Sample {
         let passed = now.waiter_elapsed_since(self.received_at.0).as_millis() as u64;
         self.date.lower_when_received() + passed * 1000 / (1000 + DRIFT_PER_MILLE)
     }
-
-    fn upper(&self, now: ClockReading) -> u64 {
-        self.date.upper_at(self.sent_at, now)
-    }
 }
 
 /// The clock of the service as an interval.
@@ -74,7 +70,7 @@ impl ServiceClock {
             self.samples.remove(0);
         }
         self.samples.push(Sample { date, sent_at, received_at });
-        while self.samples.len() > 1 && self.bounds(now).is_some_and(|(lower, upper)| lower > upper) {
+        while self.samples.len() > 1 && self.interval(now).is_none() {
             self.samples.remove(0);
         }
     }
@@ -82,12 +78,10 @@ impl ServiceClock {
     /// Returns the lower and upper bound of service time now, in milliseconds since 1970. Returns `None` without a
     /// recent sample.
     pub fn interval(&self, now: ClockReading) -> Option<(u64, u64)> {
-        self.bounds(now).filter(|(lower, upper)| lower <= upper)
-    }
-
-    fn bounds(&self, now: ClockReading) -> Option<(u64, u64)> {
-        let recent = || self.samples.iter().filter(|s| is_recent(s, now));
-        Some((recent().map(|s| s.lower(now)).max()?, recent().map(|s| s.upper(now)).min()?))
+        let recent = || self.samples.iter().filter(|sample| is_recent(sample, now));
+        let lower = recent().map(|sample| sample.lower(now)).max()?;
+        let upper = recent().map(|sample| sample.date.upper_at(sample.sent_at, now)).min()?;
+        (lower <= upper).then_some((lower, upper))
     }
 }
 

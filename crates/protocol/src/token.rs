@@ -26,12 +26,6 @@ impl FencingToken {
         self.0
     }
 
-    /// Returns the floor of a first token: seconds since 1970 × 2^20. The tokens of a row that was deleted and created
-    /// again are then greater than before, unless the lock was acquired more than a million times per second.
-    pub(crate) const fn token_floor(seconds: u64) -> Self {
-        Self(seconds.saturating_mul(1 << 20))
-    }
-
     /// Returns the token of the next acquisition.
     pub(crate) const fn next(self) -> Self {
         Self(self.0.saturating_add(1))

@@ -77,25 +77,15 @@ pub struct Watch {
     /// Whether the row has a liveness key. Such a row is only taken over after a new liveness check.
     pub(crate) has_liveness_key: bool,
     /// Holder that the row describes.
-    pub(crate) holder: Holder,
+    pub holder: Holder,
 }
 
 impl Watch {
-    /// Returns the holder that the observed row describes.
-    pub fn holder(&self) -> &Holder {
-        &self.holder
-    }
-
     /// Returns the time until this version may be taken over, zero if that time has come (R2). Returns `None` for a row
     /// without a lease.
-    fn expires_in(&self, at: ClockReading) -> Option<Duration> {
+    pub(crate) fn expires_in(&self, at: ClockReading) -> Option<Duration> {
         let lease = self.lease?;
         Some(lease.saturating_sub(at.waiter_elapsed_since(self.received_at.0)))
-    }
-
-    /// Returns whether this version may be taken over, because it has been observed for a whole lease (R2).
-    pub(crate) fn has_expired(&self, at: ClockReading) -> bool {
-        self.expires_in(at).is_some_and(|left| left.is_zero())
     }
 
     /// Returns the time until this version may be taken over without another read. Returns `None` if the row has a

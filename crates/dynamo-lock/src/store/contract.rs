@@ -22,7 +22,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// - **Futures** may be dropped at any time; a dropped write may or may not take effect. They never block the thread.
 /// - **Names**: each [`LockName`] has its own row. Names are compared by bytes.
 ///
-/// The client limits the time of each call to a quarter of the lease and at most 10 s, and then drops the future.
+/// The client limits the time of each read, write and page of a list to a quarter of the lease and at most 10 s, and
+/// then drops the future.
 ///
 /// # Example
 ///
@@ -50,6 +51,9 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///     }
 ///     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
 ///         self.inner.list(after)
+///     }
+///     fn ready(&self) -> Option<BoxFuture<'_, ()>> {
+///         self.inner.ready()
 ///     }
 ///     fn service_clock(&self) -> bool {
 ///         self.inner.service_clock()
@@ -83,6 +87,16 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// Returns one page of all rows, eventually consistent and in any order. `after` is the cursor of the previous
     /// page, [`Page::next`], and `None` for the first page. Callers do not interpret cursors.
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>>;
+
+    /// Returns a future that completes once a request can be sent at once, or `None` if it can be sent now.
+    ///
+    /// Callers wait for it before they take the time from which a lease counts, and without the time limit of a
+    /// request. It prepares what all requests need, for example credentials, and sends no request to the table. It has
+    /// no result: if the preparation fails, then the next request returns the error. It may be dropped at any time.
+    /// Default: `None`.
+    fn ready(&self) -> Option<BoxFuture<'_, ()>> {
+        None
+    }
 
     /// Returns whether answers contain the service's `Date`, so that clients determine the end of a lease by it. That
     /// is only safe if all servers keep their clocks within 2 s of each other. Default: `false`.
