@@ -35,7 +35,15 @@ impl IntoStore for OpenedStore {
 }
 
 impl StoreUrl {
-    /// Opens the store. Sends no request to a table.
+    /// Opens the store. Sends no request to a table. Call it on a tokio runtime with time enabled,
+    /// because it may panic elsewhere.
+    ///
+    /// - `memory:`: each call returns a new, empty store.
+    /// - `sqlite:`: the file is opened or created as by `Sqlite::open`. The wait for other processes does not block the
+    ///   runtime.
+    /// - `dynamodb:`: AWS's configuration files are read. A Region that neither the URL nor the configuration contains
+    ///   is requested from the EC2 metadata service, for up to two seconds. The table is not checked; see
+    ///   `DynamoDb::check_table`.
     ///
     /// # Errors
     /// [`Misconfigured`](StoreErrorKind::Misconfigured) if the store cannot be opened, or if this program was
