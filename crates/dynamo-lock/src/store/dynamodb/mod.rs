@@ -3,8 +3,10 @@
 mod condition_check;
 #[cfg(feature = "config")]
 mod config;
+mod credentials_error;
 mod date;
 mod error;
+mod error_chain;
 mod expression;
 mod fence;
 mod identity;
