@@ -32,6 +32,9 @@ const CONNECTION_ERRORS: [(&[&str], &str, &str); 4] = [
     (&["reset", "closed", "broken pipe", "eof", "incomplete"], "the connection broke", "check the network"),
 ];
 
+/// Environment variables with proxies that the SDK's HTTP client uses.
+const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
 /// DynamoDB operation: its name in an IAM policy, without `dynamodb:`, and the operation of the store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Action(&'static str, StoreOperation);
@@ -125,10 +128,13 @@ impl Request<'_> {
         let (Action(action, _), place, detail) = (self.action, self.place(), one_line(message));
         let is_clock = detail.contains("expired") || detail.contains("not yet current");
         match code {
-            "ProvisionedThroughputExceededException"
-            | "RequestLimitExceeded"
-            | "LimitExceededException"
-            | "TooManyRequestsException" => self.throttled(),
+            "ProvisionedThroughputExceededException" | "RequestLimitExceeded" | "TooManyRequestsException" => {
+                self.throttled()
+            }
+            "LimitExceededException" => {
+                let problem = format!("{action} on {place} exceeds a limit of this AWS account ({detail})");
+                StoreError::new(Throttled, problem).with_fix("wait for other changes of tables, or raise the quota")
+            }
             _ if code.starts_with("Throttling") => self.throttled(),
             "TransactionConflictException" | "TransactionInProgressException" | "ReplicatedWriteConflictException" => {
                 let problem = format!("{action} on {place} conflicts with another write to the same row");
@@ -177,7 +183,11 @@ impl Request<'_> {
         let lower = texts.to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         let is_sso = lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso");
-        if has(&["missing region", "missing signing region", "region must be set", "region was not set"]) {
+        // The text that follows the endpoint contains the request, with arbitrary words.
+        if let Some((_, rest)) = texts.split_once("failed to apply endpoint `") {
+            let problem = format!("the endpoint {:?} is not a URL", rest.split('`').next().unwrap_or_default());
+            StoreError::new(Misconfigured, problem).with_fix("begin it with http:// or https://")
+        } else if has(&["missing region", "missing signing region", "region must be set", "region was not set"]) {
             missing_region("set AWS_REGION, or `region` in the profile, or give the client one")
         } else if has(&["invalid configuration"]) {
             // For example from the endpoint rules: FIPS together with a custom endpoint.
@@ -189,7 +199,7 @@ impl Request<'_> {
         } else if has(&["credential", "identity", "no auth options", "auth scheme"]) {
             self.missing_credentials(texts)
         } else if let Some((_, cause, fix)) = CONNECTION_ERRORS.iter().find(|(words, ..)| has(words)) {
-            self.unanswered(cause, fix)
+            self.unanswered(cause, &format!("{fix}{}", proxies()))
         } else if has(&["timeout", "timed out"]) {
             self.timed_out()
         } else {
@@ -213,6 +223,13 @@ fn misconfigured(cause: StoreErrorCause, problem: impl Into<String>, fix: &str) 
 
 pub(super) fn missing_region(fix: &str) -> StoreError {
     misconfigured(MissingRegion, "no AWS Region is configured", fix)
+}
+
+/// Returns the part of a fix that names the proxy variables that are set. Their values may contain passwords.
+fn proxies() -> String {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let set = PROXY_VARIABLES.into_iter().filter(|name| is_set(name));
+    set.map(|name| format!(", and the proxy in {name}")).collect()
 }
 
 fn wrong_clock(detail: &str) -> StoreError {
