@@ -162,6 +162,7 @@ impl Lock {
     /// Safe. Nothing is written.
     pub async fn inspect(&self) -> Result<Inspection, InspectError> {
         let core = &self.client.core;
+        core.ready().await;
         let answer = core.read(&self.name, Consistency::Strong, core.timing.attempt_timeout()).await;
         let row = answer.result?;
         let inspection = core.inspection(row.as_ref(), answer.date);

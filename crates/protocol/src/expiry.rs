@@ -1,4 +1,7 @@
-//! The decision whether a lease has expired (R2 and §5).
+//! The decision of other clients whether a lease has expired (R2 and §5).
+//!
+//! It rests on an observation of the row (`watch.rs`) and on the bounds of service time (`service_clock.rs`). The holder's
+//! own deadline is in `validity.rs`, and `lease_end.rs` has the end that a write stores in the row.
 
 use std::time::Duration;
 

@@ -190,8 +190,10 @@ impl Op {
                 All(all)
             }
             OpKind::Release { lease_id, token, .. } => All(Condition::held_under(lease_id, *token)),
-            OpKind::Revoke { target, .. } | OpKind::ForceRevoke { target, .. } => {
-                let known_format = Any(vec![Missing(attr::V), Equals(attr::V, 1.into())]);
+            OpKind::Revoke { target, lease_id } | OpKind::ForceRevoke { target, lease_id, .. } => {
+                // A native row without a lease ID has the attributes of an unreleased version, which is never changed.
+                let native = All(vec![Equals(attr::V, 1.into()), Differs(attr::LEASE_ID, lease_id.as_str().into())]);
+                let known_format = Any(vec![Missing(attr::V), native]);
                 let mut all = vec![known_format, Missing(attr::KIND), self.row_is_lock()];
                 all.extend(target.conditions());
                 All(all)

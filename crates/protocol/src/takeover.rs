@@ -1,7 +1,8 @@
 //! Takeover of a lock after its lease has expired (R2 and §5): the observation of its row, the decision, and the token
 //! floor.
 //!
-//! `expiry.rs` decides whether a lease has expired. `acquire.rs` runs the loop and sends the takeover.
+//! `expiry.rs` decides whether a lease has expired. `acquire.rs` runs the loop and sends the takeover, also without a
+//! further read once the observed lease has expired. The condition of the write is in `op.rs`.
 
 use std::time::Duration;
 

@@ -31,6 +31,15 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// page, [`Page::next`].
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>>;
 
+    /// Returns a future that completes once a request can be sent at once, or `None` if it can be sent now.
+    ///
+    /// Callers wait for it before they take the time from which a lease counts, and without the time limit of a request.
+    /// It prepares what all requests need, for example credentials, and sends no request to the table. It has no
+    /// result: if the preparation fails, then the next request returns the error. It may be dropped at any time.
+    fn ready(&self) -> Option<BoxFuture<'_, ()>> {
+        None
+    }
+
     /// Returns whether answers contain the service's `Date`, so that it can determine the end of a lease.
     fn service_clock(&self) -> bool {
         false

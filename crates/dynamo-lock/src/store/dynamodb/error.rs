@@ -5,6 +5,7 @@ use std::error::Error;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::identity::LoadError;
 use crate::store::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation, error::one_line};
 
 use StoreErrorCause::{
@@ -12,7 +13,7 @@ use StoreErrorCause::{
 };
 use StoreErrorKind::{AccessDenied, Misconfigured, Refused, Throttled, Unanswered};
 
-/// Causes of an SDK error that are searched and printed. The limit ends a cyclic chain.
+/// Errors in the chain of an SDK error that are searched and printed. The limit ends a cyclic chain.
 const CAUSES_MAX: usize = 16;
 
 /// Errors of a connection: words in the texts of the SDK, the cause and the fix. The first entry with a matching word
@@ -93,7 +94,10 @@ impl Request<'_> {
                 }
             }
             SdkError::ResponseError(_) => self.unreadable(),
-            other => self.not_sent(&causes(other)),
+            other => match chain(other).find_map(|error| error.downcast_ref::<LoadError>()) {
+                Some(error) => self.not_loaded(error),
+                None => self.not_sent(&causes(other)),
+            },
         };
         converted.with_operation(self.action.1).with_source(error)
     }
@@ -175,6 +179,21 @@ impl Request<'_> {
         }
     }
 
+    /// Converts an error of the source of the credentials.
+    fn not_loaded(self, error: &LoadError) -> StoreError {
+        let (Action(action, _), reason) = (self.action, error.reason());
+        if needs_sso_login(&reason.to_lowercase()) {
+            misconfigured(ExpiredCredentials, "there is no valid AWS SSO session", "run `aws sso login`")
+        } else if error.is_passing() {
+            let problem = format!("cannot load the AWS credentials for {action} on {}: {reason}", self.place());
+            StoreError::new(Unanswered, problem)
+                .with_cause(MissingCredentials)
+                .with_fix("check the source of the credentials, for example the profile, role or metadata service")
+        } else {
+            self.missing_credentials(&reason)
+        }
+    }
+
     /// Converts an error that occurred before a response arrived: of the configuration, credentials or connection.
     ///
     /// The SDK wraps these errors several times and does not export all their types, so that only their texts remain
@@ -182,18 +201,15 @@ impl Request<'_> {
     fn not_sent(self, texts: &str) -> StoreError {
         let lower = texts.to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-        let is_sso = lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso");
         // The text that follows the endpoint contains the request, with arbitrary words.
         if let Some((_, rest)) = texts.split_once("failed to apply endpoint `") {
             let problem = format!("the endpoint {:?} is not a URL", rest.split('`').next().unwrap_or_default());
             StoreError::new(Misconfigured, problem).with_fix("begin it with http:// or https://")
         } else if has(&["missing region", "missing signing region", "region must be set", "region was not set"]) {
             missing_region("set AWS_REGION, or `region` in the profile, or give the client one")
-        } else if has(&["invalid configuration"]) {
+        } else if has(&["invalid configuration", "endpoint params could not be built"]) {
             // For example from the endpoint rules: FIPS together with a custom endpoint.
             StoreError::new(Misconfigured, format!("invalid AWS configuration: {}", one_line(texts)))
-        } else if is_sso && has(&["expired", "refresh", "token"]) {
-            misconfigured(ExpiredCredentials, "there is no valid AWS SSO session", "run `aws sso login`")
         } else if has(&["expired"]) && has(&["credential", "token"]) {
             misconfigured(ExpiredCredentials, "the AWS credentials have expired", "renew them")
         } else if has(&["credential", "identity", "no auth options", "auth scheme"]) {
@@ -207,12 +223,13 @@ impl Request<'_> {
         }
     }
 
-    fn missing_credentials(self, texts: &str) -> StoreError {
+    fn missing_credentials(self, reason: &str) -> StoreError {
+        let reason = one_line(reason);
         let Some(profile) = self.profile else {
             let fix = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this host a role";
-            return misconfigured(MissingCredentials, "no usable AWS credentials", fix);
+            return misconfigured(MissingCredentials, format!("no usable AWS credentials ({reason})"), fix);
         };
-        let problem = format!("the profile `{profile}` has no usable AWS credentials ({})", one_line(texts));
+        let problem = format!("the profile `{profile}` has no usable AWS credentials ({reason})");
         misconfigured(MissingCredentials, problem, "configure keys, a role or SSO for it, or do not name a profile")
     }
 }
@@ -252,9 +269,24 @@ fn is_about_the_key(detail: &str) -> bool {
     texts.iter().any(|text| detail.contains(text))
 }
 
-/// Returns the texts of all causes, outermost first. The SDK's own outermost text is a generic "dispatch failure".
+/// Returns whether the source of the credentials needs a new SSO login. The SDK does not export the types of these
+/// errors, so only the text remains to decide by.
+fn needs_sso_login(reason: &str) -> bool {
+    let is_sso = reason.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso");
+    is_sso && ["expired", "refresh", "token"].iter().any(|word| reason.contains(word))
+}
+
+/// Returns the error and its causes, outermost first.
+pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source()).take(CAUSES_MAX)
+}
+
+/// Returns the texts of an error and its causes, outermost first.
+pub(super) fn texts(error: &(dyn Error + 'static)) -> String {
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Returns the texts of all causes. The SDK's own outermost text is a generic "dispatch failure".
 fn causes(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |error| (*error).source());
-    let texts: Vec<_> = causes.map(|cause| cause.to_string()).take(CAUSES_MAX).collect();
-    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
+    texts(error.source().unwrap_or(error))
 }

@@ -9,6 +9,7 @@ mod date;
 mod error;
 mod expression;
 mod fence;
+mod identity;
 mod item;
 mod store;
 mod table;

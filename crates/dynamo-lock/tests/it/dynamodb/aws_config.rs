@@ -248,3 +248,53 @@ fn refused_connection_names_the_proxy_variable() {
     let answer = aws.open(url, &[KEYS[0], KEYS[1], ("HTTPS_PROXY", "")]);
     assert!(answer.contains("refused") && !answer.contains("PROXY"), "{answer}");
 }
+
+#[test]
+fn unusable_ca_bundle_is_refused() {
+    let aws = AwsFiles::new();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = |name: &str, text: &str| {
+        std::fs::write(directory.path().join(name), text).expect("a file");
+        directory.path().join(name).to_str().expect("text").to_owned()
+    };
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for path in ["/nowhere/ca.pem".to_owned(), file("empty", "no certificate"), file("garbage", garbage)] {
+        let expected = format!("Misconfigured: cannot read the CA bundle {path}: ");
+        let answer = aws.open("dynamodb://Lock?region=eu-west-1", &[("AWS_CA_BUNDLE", &path)]);
+        assert!(answer.starts_with(&expected), "{answer}");
+        aws.write_config(&format!("[default]\nca_bundle = {path}\n[profile work]\nca_bundle = {path}\n"));
+        for profile in ["", "&profile=work"] {
+            let answer = aws.open(&format!("dynamodb://Lock?region=eu-west-1{profile}"), &[("AWS_CA_BUNDLE", "")]);
+            assert!(answer.starts_with(&expected), "{answer}");
+        }
+    }
+}
+
+/// The server is that of the `openssl` command. It never answers a request, so a timeout shows that TLS has succeeded.
+#[test]
+fn ca_bundle_replaces_certificates_of_the_system() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("text").to_owned();
+    let (key, certificate) = (path("key.pem"), path("ca.pem"));
+    let request = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=test -addext basicConstraints=critical,CA:FALSE -addext";
+    let names = ["subjectAltName=IP:127.0.0.1", "-keyout", &key, "-out", &certificate];
+    let made = Command::new("openssl").args(request.split(' ')).args(names).output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        return println!("SKIPPED: openssl cannot make a certificate");
+    }
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-www", "-cert", &certificate, "-key", &key, "-accept", &port.to_string()])
+        .spawn()
+        .expect("a server");
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let aws = AwsFiles::new();
+    let url = format!("dynamodb://Lock?region=eu-west-1&endpoint=https://127.0.0.1:{port}");
+    let without = aws.open(&url, &KEYS);
+    let with = aws.open(&url, &[KEYS[0], KEYS[1], ("AWS_CA_BUNDLE", &certificate)]);
+    server.kill().and_then(|()| server.wait()).expect("ends");
+    assert!(without.contains("the TLS connection failed"), "{without}");
+    assert!(with.contains("did not answer in time"), "{with}");
+}
