@@ -77,8 +77,8 @@ impl Core {
 
     /// Sends one request for at most `limit`. Returns the time before it was sent, and its response.
     ///
-    /// A request that was refused because of this host's wall clock is sent once more. The response to the first had the
-    /// date of the service, by which the store corrects the time of the next signature.
+    /// A request that was refused because of this host's wall clock is sent once more. The response to the first had
+    /// the date of the service, by which the store corrects the time of the next signature.
     async fn request<'a, T>(
         &self,
         limit: Duration,

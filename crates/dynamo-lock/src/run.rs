@@ -89,8 +89,8 @@ impl<M: Task> Run<M> {
         }
     }
 
-    /// Waits until the store is ready for the request that follows. The machine makes the request after that, because the
-    /// lease counts from then.
+    /// Waits until the store is ready for the request that follows. The machine makes the request after that, because
+    /// the lease counts from then.
     async fn ready(&mut self, began: ClockReading, limit: Option<Duration>) {
         let core = self.core.clone();
         let Some(ready) = core.store.ready() else { return };

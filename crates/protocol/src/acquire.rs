@@ -17,8 +17,8 @@ const RESTARTS_MAX: u32 = 3;
 pub enum AcquireEnd {
     /// The lock is acquired.
     Acquired(Box<Held>),
-    /// The lock is not acquired, and the wait mode is [`WaitMode::Try`]. Contains the holder that was observed last. If the
-    /// lock was free each time, because other clients acquired and released it faster, its fields are `None`.
+    /// The lock is not acquired, and the wait mode is [`WaitMode::Try`]. Contains the holder that was observed last. If
+    /// the lock was free each time, because other clients acquired and released it faster, its fields are `None`.
     Contended(Holder),
     /// The lock was acquired but lost before its row lasted as long as the hold. An [`Acquire`] starts again instead.
     Lost {
@@ -61,8 +61,8 @@ struct Operation {
 ///
 /// An unanswered write is repeated identically until its own lease would have ended, because a write whose response was
 /// lost may have been applied. The machine then abandons the operation, returns a clean-up for it, and ends with
-/// [`AcquireEnd::Unanswered`]. A write that was applied too late is cleaned up too, and followed by a new operation with
-/// a fresh lease ID.
+/// [`AcquireEnd::Unanswered`]. A write that was applied too late is cleaned up too, and followed by a new operation
+/// with a fresh lease ID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acquire {
     request: Request,
@@ -75,8 +75,9 @@ pub struct Acquire {
 }
 
 impl Acquire {
-    /// Starts an acquisition. `watch` is the client's earlier observation of this lock. If there is one, the first request
-    /// is a read, because a failed write costs more, unless the observed lease has expired and can be taken over.
+    /// Starts an acquisition. `watch` is the client's earlier observation of this lock. If there is one, the first
+    /// request is a read, because a failed write costs more, unless the observed lease has expired and can be taken
+    /// over.
     pub fn new(request: Request, watch: Option<Watch>) -> Self {
         Self {
             phase: if watch.is_some() { Phase::Read } else { Phase::Begin { take_over: false } },
@@ -89,14 +90,15 @@ impl Acquire {
         }
     }
 
-    /// Makes the first request a read, also without an earlier observation. The date of its response bounds service time,
-    /// so that the first write can have a service timestamp.
+    /// Makes the first request a read, also without an earlier observation. The date of its response bounds service
+    /// time, so that the first write can have a service timestamp.
     pub fn reading_first(mut self) -> Self {
         self.phase = Phase::Read;
         self
     }
 
-    /// Returns whether the lock is acquired, so that the next step is [`AcquireEnd::Acquired`] unless it is lost before.
+    /// Returns whether the lock is acquired, so that the next step is [`AcquireEnd::Acquired`] unless it is lost
+    /// before.
     pub fn has_won(&self) -> bool {
         matches!(&self.phase, Phase::Won(held) if held.is_confirmed)
     }

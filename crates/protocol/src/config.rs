@@ -137,8 +137,8 @@ impl Timing {
         (self.poll_min, self.poll_max)
     }
 
-    /// Returns the time for which a lease is valid for its holder, counted from `sent_at` (R1). The safety margin is 1 % of
-    /// the lease, which is twice the maximum deviation of a clock (A2), and 10 ms for scheduling.
+    /// Returns the time for which a lease is valid for its holder, counted from `sent_at` (R1). The safety margin is 1
+    /// % of the lease, which is twice the maximum deviation of a clock (A2), and 10 ms for scheduling.
     pub(crate) fn validity(lease: Duration) -> Duration {
         lease.saturating_sub(lease * (2 * DRIFT_PER_MILLE as u32) / 1000 + SCHEDULING_SLACK)
     }
@@ -148,38 +148,38 @@ impl Timing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The lease is out of range.
+    /// The lease is outside 1 s to 1 h, or the duration of a hold is outside 1 s to 30 days.
     Lease {
         /// Requested lease or duration.
         lease: Duration,
         /// Maximum that is allowed here: that of a lease or that of a hold.
         max: Duration,
     },
-    /// The heartbeat is out of range for the lease.
+    /// The heartbeat interval is shorter than 10 ms, or longer than a third of the lease or 5 minutes.
     Heartbeat {
         /// Requested interval.
         heartbeat: Duration,
         /// Lease to which it applies.
         lease: Duration,
     },
-    /// The range of pauses between polls is empty or out of range.
+    /// The range of pauses between polls is empty, or not within 1 ms to 60 s.
     Poll {
         /// Requested shortest pause.
         min: Duration,
         /// Requested longest pause.
         max: Duration,
     },
-    /// The owner label is empty or too long.
+    /// The owner label is empty or longer than [`OWNER_MAX`], 256 bytes.
     Owner {
         /// Length of the label in bytes.
         bytes: usize,
     },
-    /// The data is too long.
+    /// The data is longer than [`DATA_MAX`], 4,096 bytes.
     Data {
         /// Length of the data in bytes.
         bytes: usize,
     },
-    /// The maximum hold time is shorter than the minimum lease.
+    /// The maximum hold time is shorter than [`LEASE_MIN`], 1 s.
     MaxHold {
         /// Requested time.
         max_hold: Duration,

@@ -1,7 +1,7 @@
 //! The decision of other clients whether a lease has expired (R2 and §5).
 //!
-//! It rests on an observation of the row (`watch.rs`) and on the bounds of service time (`service_clock.rs`). The holder's
-//! own deadline is in `validity.rs`, and `lease_end.rs` has the end that a write stores in the row.
+//! It rests on an observation of the row (`watch.rs`) and on the bounds of service time (`service_clock.rs`). The
+//! holder's own deadline is in `validity.rs`, and `lease_end.rs` has the end that a write stores in the row.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ pub enum Expiry {
     Expired,
     /// The lease may not have expired. Without a renewal it can be taken over after a time within these bounds.
     Running {
-        /// Earliest end, from now, on the evidence of the service's dates. It is exact to the error of these dates, a few
-        /// seconds, and zero if there are none.
+        /// Earliest end, from now, on the evidence of the service's dates. It is exact to the error of these dates, a
+        /// few seconds, and zero if there are none.
         earliest: Duration,
         /// Latest end, from now. A child process of the holder may keep the lock for longer.
         latest: Duration,

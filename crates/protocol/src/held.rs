@@ -13,16 +13,16 @@ const TIMESTAMP_AFTER: Duration = Duration::from_millis(500);
 /// Number of tries that fit into the remaining validity: a pause between two tries is at most this part of it.
 const TRIES: u32 = 20;
 
-/// Renewal of a held lock.
+/// Renewal of a held lock, set by `LockOptions::renewal`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Renewal {
-    /// The library renews the lease in the background.
+    /// The library renews the lease in the background, once per heartbeat interval. This is the default.
     #[default]
     Automatic,
-    /// The caller renews the lease by calling `renew`.
+    /// The caller renews the lease by calling `Guard::renew` before each end of the lease.
     Manual,
-    /// The lease is not renewed unless the caller asks for it: the lock expires at the end of its lease.
+    /// The lock is meant to expire at the end of its lease. `Guard::renew` works as with `Manual`.
     Disabled,
 }
 
@@ -38,7 +38,7 @@ pub enum LossReason {
     Revoked,
     /// The row does not exist any more, because it or its table was deleted.
     RowGone,
-    /// The lock was held for the maximum time that its options allow.
+    /// The lock was held for the maximum time that its options allow, `LockOptions::max_hold`.
     MaxHold,
     /// The host was suspended, or its wall clock jumped, past the end of the lease. Also the reason in a forked child.
     Suspended,
@@ -70,8 +70,8 @@ struct PendingRenewal {
 /// 2. Send the write, or wait. [`request_renewal`](Self::request_renewal) and the other requests end a wait early.
 /// 3. Pass the outcome of a write to [`handle`](Self::handle), then start again at 1.
 ///
-/// [`is_valid`](Self::is_valid), [`check`](Self::check) and [`time_left`](Self::time_left) can be called at any time. Once
-/// the lock is lost, it stays lost.
+/// [`is_valid`](Self::is_valid), [`check`](Self::check) and [`time_left`](Self::time_left) can be called at any time.
+/// Once the lock is lost, it stays lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
     name: LockName,
@@ -83,8 +83,8 @@ pub struct Held {
     lease: Duration,
     pub(crate) validity: Validity,
     max_hold: Option<Deadline>,
-    /// Whether the lock may be reported as held, because the row's own `expiresOn` is late enough (R6). Otherwise a renewal
-    /// must be applied before.
+    /// Whether the lock may be reported as held, because the row's own `expiresOn` is late enough (R6). Otherwise a
+    /// renewal must be applied before.
     pub(crate) is_confirmed: bool,
     service_timestamp: bool,
     /// The last known `expiresOn` of the row.
@@ -156,8 +156,9 @@ impl Held {
         self.token
     }
 
-    /// Returns whether the row lasts as long as the lease, so that the lock needs no renewal before its lease ends. It does
-    /// not if a wall clock wrote its `expiresOn`, or if the host stood still between the last date and the write (R6).
+    /// Returns whether the row lasts as long as the lease, so that the lock needs no renewal before its lease ends. It
+    /// does not if a wall clock wrote its `expiresOn`, or if the host stood still between the last date and the write
+    /// (R6).
     pub(crate) fn row_outlasts_lease(&self, now: &Now<'_>) -> bool {
         let may_end_first = |row: Deadline| row.left(now.at) < self.validity.sent.left(now.at);
         (self.service_timestamp || now.service.is_none()) && !self.validity.row.is_some_and(may_end_first)
@@ -346,8 +347,8 @@ impl Held {
         self.pause = None;
     }
 
-    /// Starts a pause before the next try. It is short when the deadline is near, so that one of many tries succeeds even if
-    /// most of them fail. Far from the deadline it is long, because a store in trouble needs rest.
+    /// Starts a pause before the next try. It is short when the deadline is near, so that one of many tries succeeds
+    /// even if most of them fail. Far from the deadline it is long, because a store in trouble needs rest.
     fn pause_retry(&mut self, now: &Now<'_>) {
         let cap = (self.time_left(now.at) / TRIES).clamp(RETRY_MIN, self.timing.heartbeat().max(RETRY_MIN));
         self.pause = Some(Backoff::after(self.pause, RETRY_MIN, cap, now));

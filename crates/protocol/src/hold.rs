@@ -7,8 +7,8 @@ use crate::{
     Request, Response, SentAt, Step, Timing, WaitMode, Watch,
 };
 
-/// Maximum number of renewals that make the row last as long as the hold. Two are enough where the dates are correct (A4)
-/// and the host keeps running.
+/// Maximum number of renewals that make the row last as long as the hold. Two are enough where the dates are correct
+/// (A4) and the host keeps running.
 const EXTENSIONS_MAX: u64 = 4;
 /// Maximum length of one pause, so that a loss is noticed soon after the host has resumed (R4).
 const PAUSE_MAX: Duration = Duration::from_millis(250);
@@ -29,11 +29,12 @@ enum Phase {
 
 /// State machine that acquires a lock for a fixed time. [`Machine`] describes how to call it.
 ///
-/// [`AcquireEnd::Acquired`] reports the hold. Nothing renews it, so its row must last for the whole time before the hold is reported (§3):
+/// [`AcquireEnd::Acquired`] reports the hold. Nothing renews it, so its row must last for the whole time before the
+/// hold is reported (§3):
 ///
 /// 1. It reads first if no service time is known, so that the acquire can have a service timestamp.
-/// 2. It acquires the lock without waiting. The lease is at most the client's own, so that an orphaned lease of this step
-///    ends soon.
+/// 2. It acquires the lock without waiting. The lease is at most the client's own, so that an orphaned lease of this
+///    step ends soon.
 /// 3. If the hold is longer, if the row has no service timestamp, or if the row would expire before the lease (R6), it
 ///    renews the lease, up to four times.
 ///
@@ -50,7 +51,8 @@ pub struct Hold {
 
 impl Hold {
     /// Starts a hold of `duration`, from 1 s to 30 days. `request.timing` is the client's timing. A liveness key in the
-    /// request contains the end of the hold and must have been created just now, with [`EXPIRY_PAD`] for the acquisition.
+    /// request contains the end of the hold and must have been created just now, with [`EXPIRY_PAD`] for the
+    /// acquisition.
     ///
     /// # Errors
     /// [`ConfigError::Lease`] if the duration is out of range.

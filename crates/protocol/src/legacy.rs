@@ -34,14 +34,14 @@ pub enum LegacyEnd {
     RowError(RowError),
 }
 
-/// State machine that acquires a lock as `getLock` of npm dynamo-lock does: a strongly consistent read, then a conditional
-/// put of `guid` and `expiresOn`, with the wall clock alone.
+/// State machine that acquires a lock as `getLock` of npm dynamo-lock does: a strongly consistent read, then a
+/// conditional put of `guid` and `expiresOn`, with the wall clock alone.
 ///
 /// The lock has the guarantees of npm dynamo-lock and no others: it lasts until `expiresOn` passes, if the clocks of
 /// all clients agree. Unlike npm dynamo-lock it recognises its own put when the response was lost.
 ///
-/// [`Machine`] describes how to call it. If it is dropped before [`Step::Done`], the lock may be acquired until the requested
-/// time.
+/// [`Machine`] describes how to call it. If it is dropped before [`Step::Done`], the lock may be acquired until the
+/// requested time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LegacyGet {
     name: LockName,

@@ -5,6 +5,8 @@ use std::fmt;
 
 /// Number in a row, kept as decimal text, because rows of other clients may contain fractions and more digits than fit
 /// into a `u64`.
+///
+/// `==` and `<` compare the texts, so that `1` and `1.0` differ. [`compare`](Number::compare) compares the values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Number(String);
 

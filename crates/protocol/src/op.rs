@@ -99,7 +99,7 @@ pub struct Lease {
     pub acquired_on: u64,
     /// Payload. `None` keeps the present one.
     pub data: Option<String>,
-    /// Liveness key, with which the embedded store finds out whether the holder is alive.
+    /// Liveness key, with which the SQLite store finds out whether the holder is alive.
     pub liveness_key: Option<String>,
 }
 

@@ -21,10 +21,11 @@ pub enum ReleaseEnd {
     Unknown,
 }
 
-/// State machine that releases a lock, or that cleans up after an abandoned acquire. [`Machine`] describes how to call it.
+/// State machine that releases a lock, or that cleans up after an abandoned acquire. [`Machine`] describes how to call
+/// it.
 ///
-/// The machine only writes. It retries the identical write until the lease would have ended. It may be dropped at any time;
-/// the lock expires at the end of its lease then.
+/// The machine only writes. It retries the identical write until the lease would have ended. It may be dropped at any
+/// time; the lock expires at the end of its lease then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
     write: RepeatedWrite,

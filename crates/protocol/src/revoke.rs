@@ -25,8 +25,8 @@ pub enum RevokeEnd {
 
 /// State machine that revokes one acquisition. [`Machine`] describes how to call it.
 ///
-/// The machine only writes. It retries the identical write for 10 s. It may be dropped at any time; the write in flight may
-/// still take effect then.
+/// The machine only writes. It retries the identical write for 10 s. It may be dropped at any time; the write in flight
+/// may still take effect then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revoke {
     write: RepeatedWrite,
@@ -35,8 +35,8 @@ pub struct Revoke {
 }
 
 impl Revoke {
-    /// Starts the revocation of exactly `target`. Other clients wait until its lease has expired. With `force` the lock is
-    /// free at once, which is unsafe while the holder is alive.
+    /// Starts the revocation of exactly `target`. Other clients wait until its lease has expired. With `force` the lock
+    /// is free at once, which is unsafe while the holder is alive.
     pub fn new(name: &LockName, target: Target, force: bool, now: &Now<'_>) -> Self {
         let lease_id = LeaseId::from_random(now.entropy.lease_id);
         let kind = match force {

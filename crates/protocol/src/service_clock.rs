@@ -53,9 +53,9 @@ impl Sample {
 
 /// The clock of the service as an interval.
 ///
-/// The date of each response bounds service time from both sides. The interval is the intersection of the last 16 samples,
-/// each widened with its age because a lease clock may drift. Samples older than 10 minutes are ignored. If the
-/// intersection is empty, the oldest samples are dropped.
+/// The date of each response bounds service time from both sides. The interval is the intersection of the last 16
+/// samples, each widened with its age because a lease clock may drift. Samples older than 10 minutes are ignored. If
+/// the intersection is empty, the oldest samples are dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ServiceClock {
     samples: Vec<Sample>,
@@ -75,8 +75,8 @@ impl ServiceClock {
         }
     }
 
-    /// Returns the lower and upper bound of service time now, in milliseconds since 1970. Returns `None` without a recent
-    /// sample.
+    /// Returns the lower and upper bound of service time now, in milliseconds since 1970. Returns `None` without a
+    /// recent sample.
     pub fn interval(&self, now: ClockReading) -> Option<(u64, u64)> {
         let recent = || self.samples.iter().filter(|sample| is_recent(sample, now));
         let lower = recent().map(|sample| sample.lower(now)).max()?;

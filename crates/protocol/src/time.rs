@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-/// A reading of all clocks of a host, taken at one moment.
+/// A reading of all clocks of a host, taken at one moment. Readings of different hosts, or from before a reboot, cannot
+/// be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClockReading {
     /// Clock that counts suspension (`CLOCK_BOOTTIME` on Linux), in nanoseconds.

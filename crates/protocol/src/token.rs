@@ -12,10 +12,11 @@ use std::str::FromStr;
 pub struct FencingToken(u64);
 
 impl FencingToken {
-    /// Upper bound of the tokens: 2^53 − 1. Rows with a greater token are refused.
+    /// Upper bound of the tokens: 2^53 − 1. Rows with this token or a greater one are refused, because no greater token
+    /// could follow.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// Creates a token from a number that was stored or sent before.
+    /// Creates a token from a number that was stored or sent before. Accepts any number.
     pub const fn new(value: u64) -> Self {
         Self(value)
     }

@@ -6,10 +6,12 @@ use crate::{ClockReading, FencingToken, ReceivedAt, RecordVersion, Row, attr, ti
 
 /// The holder of a lock, as described by the lock's row.
 ///
-/// Every client with access to the table can write these fields, so escape the texts before printing them on a terminal.
+/// Every client with access to the table can write these fields, so escape the texts before printing them on a
+/// terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// Label that the holder chose, for example `worker-7`.
+    /// Label that the holder chose, with its host, process ID and instance ID, for example
+    /// `worker-7 (host-3, pid 4711, 1a2b3c4d)`.
     pub owner: Option<String>,
     /// Fencing token of the holder. `None` for a row that npm dynamo-lock wrote.
     pub token: Option<FencingToken>,
@@ -40,8 +42,8 @@ impl Holder {
 
 /// Result of a liveness check: whether the process that holds a lock is alive, as far as the store can find out.
 ///
-/// DynamoDB cannot. The embedded store asks the kernel, and it does so *after* it has read the row, because the holder
-/// may start a child process between the two.
+/// DynamoDB always returns `Unknown`. SQLite on Linux checks byte locks of the kernel. The check begins *after* the row
+/// was read, because the holder may start a child process between the two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Liveness {
     /// The store does not know, so only the lease counts.

@@ -38,8 +38,8 @@ const RETRY_MAX: Duration = Duration::from_secs(8);
 /// Identity cache of a DynamoDB client, in place of the SDK's, so that loading an identity cannot cost a lock.
 ///
 /// The SDK's cache loads an identity within the request that needs it. A request that is cancelled cancels the load, so
-/// that a source slower than one request never succeeds, and an identity is not used in its last seconds. Here a load is
-/// a task of its own, which all requests share. It starts well before the old identity ends, and the old one is used
+/// that a source slower than one request never succeeds, and an identity is not used in its last seconds. Here a load
+/// is a task of its own, which all requests share. It starts well before the old identity ends, and the old one is used
 /// until then.
 #[derive(Clone, Debug)]
 pub(super) struct IdentityCache {

@@ -25,6 +25,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Locks in a DynamoDB table. Clones are cheap and share their connections.
 ///
+/// The table has a partition key of type string and no sort key. [`create_table`](DynamoDb::create_table) creates such
+/// a table, and [`check_table`](DynamoDb::check_table) checks an existing one.
+///
 /// The store copies the configuration of the SDK client: Region, credentials, endpoint, HTTP client and interceptors.
 /// The SDK's retries are disabled and each request has a time limit, because the protocol repeats requests itself and
 /// must know when each one was sent.
@@ -65,7 +68,7 @@ impl DynamoDb {
         }
     }
 
-    /// Sets the name of the table's partition key. Default: `name`.
+    /// Sets the name of the table's partition key, which must be of type string. Default: `name`.
     #[must_use]
     pub fn partition_key(mut self, name: impl Into<String>) -> Self {
         self.key = name.into().into();
@@ -74,14 +77,18 @@ impl DynamoDb {
 
     /// Sets whether the `Date` of responses may determine the end of leases. That is only safe if all servers that
     /// respond keep their clocks within 2 s of each other, as AWS does. Default: enabled if requests go to AWS.
+    /// [`ClientBuilder::service_clock`](crate::ClientBuilder::service_clock) overrides it for one client.
     #[must_use]
     pub fn service_clock(mut self, on: bool) -> Self {
         self.service_clock = on;
         self
     }
 
-    /// Sets the time limit of one request, after which it counts as unanswered. Default: 5 s. More than a quarter of
-    /// the lease leaves a holder too few tries to renew it.
+    /// Sets the time limit of one request, after which it counts as unanswered. Default: 5 s.
+    ///
+    /// A client also limits its requests to a quarter of the lease and at most 10 s, so a time above that limit has an
+    /// effect only on [`create_table`](DynamoDb::create_table), [`delete_table`](DynamoDb::delete_table) and
+    /// [`check_table`](DynamoDb::check_table).
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.client = with_timeout(self.client.config(), timeout);
