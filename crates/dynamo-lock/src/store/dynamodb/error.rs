@@ -48,6 +48,7 @@ impl Action {
     pub(super) const CREATE_TABLE: Self = Self("CreateTable", StoreOperation::CreateTable);
     pub(super) const DELETE_TABLE: Self = Self("DeleteTable", StoreOperation::DeleteTable);
     pub(super) const DESCRIBE_TABLE: Self = Self("DescribeTable", StoreOperation::DescribeTable);
+    pub(super) const DESCRIBE_GLOBAL_TABLE: Self = Self("DescribeGlobalTable", StoreOperation::DescribeTable);
     pub(super) const DESCRIBE_TTL: Self = Self("DescribeTimeToLive", StoreOperation::DescribeTimeToLive);
     pub(super) const UPDATE_TTL: Self = Self("UpdateTimeToLive", StoreOperation::UpdateTimeToLive);
 }
