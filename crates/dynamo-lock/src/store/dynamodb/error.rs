@@ -31,6 +31,9 @@ const CONNECTION_ERRORS: [(&[&str], &str, &str); 4] = [
     (&["reset", "closed", "broken pipe", "eof", "incomplete"], "the connection broke", "check the network"),
 ];
 
+/// Environment variables with proxies that the SDK's HTTP client uses.
+const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
 /// DynamoDB operation: its name in an IAM policy, without `dynamodb:`, and the operation of the store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Action(&'static str, StoreOperation);
@@ -43,6 +46,7 @@ impl Action {
     pub(super) const CREATE_TABLE: Self = Self("CreateTable", StoreOperation::CreateTable);
     pub(super) const DELETE_TABLE: Self = Self("DeleteTable", StoreOperation::DeleteTable);
     pub(super) const DESCRIBE_TABLE: Self = Self("DescribeTable", StoreOperation::DescribeTable);
+    pub(super) const DESCRIBE_GLOBAL_TABLE: Self = Self("DescribeGlobalTable", StoreOperation::DescribeTable);
     pub(super) const DESCRIBE_TTL: Self = Self("DescribeTimeToLive", StoreOperation::DescribeTimeToLive);
     pub(super) const UPDATE_TTL: Self = Self("UpdateTimeToLive", StoreOperation::UpdateTimeToLive);
 }
@@ -127,10 +131,13 @@ impl Request<'_> {
         let (Action(action, _), place, detail) = (self.action, self.place(), one_line(message));
         let is_clock = detail.contains("expired") || detail.contains("not yet current");
         match code {
-            "ProvisionedThroughputExceededException"
-            | "RequestLimitExceeded"
-            | "LimitExceededException"
-            | "TooManyRequestsException" => self.throttled(),
+            "ProvisionedThroughputExceededException" | "RequestLimitExceeded" | "TooManyRequestsException" => {
+                self.throttled()
+            }
+            "LimitExceededException" => {
+                let problem = format!("{action} on {place} exceeds a limit of this AWS account ({detail})");
+                StoreError::new(Throttled, problem).with_fix("wait for other changes of tables, or raise the quota")
+            }
             _ if code.starts_with("Throttling") => self.throttled(),
             "TransactionConflictException" | "TransactionInProgressException" | "ReplicatedWriteConflictException" => {
                 let problem = format!("{action} on {place} conflicts with another write to the same row");
@@ -193,9 +200,13 @@ impl Request<'_> {
     fn not_sent(self, texts: &str) -> StoreError {
         let lower = texts.to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-        if has(&["missing region", "missing signing region", "region must be set", "region was not set"]) {
+        // The text that follows the endpoint contains the request, with arbitrary words.
+        if let Some((_, rest)) = texts.split_once("failed to apply endpoint `") {
+            let problem = format!("the endpoint {:?} is not a URL", rest.split('`').next().unwrap_or_default());
+            StoreError::new(Misconfigured, problem).with_fix("begin it with http:// or https://")
+        } else if has(&["missing region", "missing signing region", "region must be set", "region was not set"]) {
             missing_region("set AWS_REGION, or `region` in the profile, or give the client one")
-        } else if has(&["invalid configuration"]) {
+        } else if has(&["invalid configuration", "endpoint params could not be built"]) {
             // For example from the endpoint rules: FIPS together with a custom endpoint.
             StoreError::new(Misconfigured, format!("invalid AWS configuration: {}", one_line(texts)))
         } else if has(&["expired"]) && has(&["credential", "token"]) {
@@ -203,7 +214,7 @@ impl Request<'_> {
         } else if has(&["credential", "identity", "no auth options", "auth scheme"]) {
             self.missing_credentials(texts)
         } else if let Some((_, cause, fix)) = CONNECTION_ERRORS.iter().find(|(words, ..)| has(words)) {
-            self.unanswered(cause, fix)
+            self.unanswered(cause, &format!("{fix}{}", proxies()))
         } else if has(&["timeout", "timed out"]) {
             self.timed_out()
         } else {
@@ -228,6 +239,13 @@ fn misconfigured(cause: StoreErrorCause, problem: impl Into<String>, fix: &str) 
 
 pub(super) fn missing_region(fix: &str) -> StoreError {
     misconfigured(MissingRegion, "no AWS Region is configured", fix)
+}
+
+/// Returns the part of a fix that names the proxy variables that are set. Their values may contain passwords.
+fn proxies() -> String {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let set = PROXY_VARIABLES.into_iter().filter(|name| is_set(name));
+    set.map(|name| format!(", and the proxy in {name}")).collect()
 }
 
 fn wrong_clock(detail: &str) -> StoreError {
