@@ -123,8 +123,8 @@ fn named_tests() -> Result<(), String> {
     none(missing_tests(&record, &sources), "these tests do not exist: write them, or name others")
 }
 
-/// Returns the names in the last column of a table that are not the name of a test in `sources`. A name may be cut short
-/// with `…`; names of files are skipped.
+/// Returns the names in the last column of a table that are not the name of a test in `sources`. A name may be cut
+/// short with `…`; names of files are skipped.
 fn missing_tests(table: &str, sources: &str) -> Vec<String> {
     let cells = table.lines().filter_map(|line| line.trim_end().strip_suffix('|')?.rsplit('|').next());
     let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).filter(|name| !name.contains(['/', '.']));
@@ -184,8 +184,8 @@ fn builds_with(feature: &str) -> Result<(), String> {
     if ok && !warns(&stderr) { Ok(()) } else { Err(sh::tail(&stderr, 40)) }
 }
 
-/// Returns whether the compiler warned about a file of this project. `-D warnings` is not used, because other flags would
-/// compile all dependencies again.
+/// Returns whether the compiler warned about a file of this project. `-D warnings` is not used, because other flags
+/// would compile all dependencies again.
 fn warns(stderr: &str) -> bool {
     stderr.lines().any(|line| line.trim_start().starts_with("--> crates"))
 }

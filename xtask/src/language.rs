@@ -25,8 +25,8 @@ const REFUSED: [&str; 17] = [
     "long dead",
 ];
 
-/// Bounds of the figures in [`Figures`]: name, least and most. Words are counted per 1,000 words of comments, openings in
-/// per cent of the doc comments. Crates such as quinn-proto, object_store, tokio and ripgrep stay within them.
+/// Bounds of the figures in [`Figures`]: name, least and most. Words are counted per 1,000 words of comments, openings
+/// in per cent of the doc comments. Crates such as quinn-proto, object_store, tokio and ripgrep stay within them.
 const BOUNDS: [(&str, &[&str], f64, f64); 9] = [
     ("nobody", &["nobody"], 0.0, 0.1),
     ("somebody, someone, anybody", &["somebody", "someone", "anybody"], 0.0, 0.15),
@@ -63,7 +63,8 @@ pub fn refused(path: &Path, text: &str) -> Vec<String> {
     found
 }
 
-/// Returns the messages and the comment in a line of source code. A string without a blank is an identifier, not a message.
+/// Returns the messages and the comment in a line of source code. A string without a blank is an identifier, not a
+/// message.
 fn comments_and_strings(line: &str) -> String {
     let (code, comment) = line.split_once("//").unwrap_or((line, ""));
     let strings: Vec<&str> = code.split('"').skip(1).step_by(2).filter(|text| text.contains(' ')).collect();

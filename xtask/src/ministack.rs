@@ -90,13 +90,13 @@ fn find_python() -> Result<(&'static str, String), String> {
     found.ok_or_else(|| "no Python 3.11 or later with pip was found: install it".to_owned())
 }
 
-/// Returns the directory with the server's packages, and creates it if necessary. Its name contains a hash of the pinned
-/// list and the Python's tag, so that a new list never meets old files.
+/// Returns the directory with the server's packages, and creates it if necessary. Its name contains a hash of the
+/// pinned list and the Python's tag, so that a new list never meets old files.
 fn install(python: &str, tag: &str) -> Result<PathBuf, String> {
     let name = format!("ministack-{tag}-{:016x}", sh::fnv(REQUIREMENTS.as_bytes()));
     sh::once("ministack", &name, |to| {
-        // --target instead of a virtual environment, because Debian's Python has no ensurepip. Only wheels, so that no code
-        // runs during the installation.
+        // --target instead of a virtual environment, because Debian's Python has no ensurepip. Only wheels, so that no
+        // code runs during the installation.
         let mut pip = Command::new(python);
         pip.args("-I -m pip install --quiet --disable-pip-version-check --no-input --no-warn-conflicts".split(' '))
             .args("--root-user-action ignore --require-hashes --no-deps --only-binary :all: --target".split(' '))

@@ -55,8 +55,8 @@ pub fn cache() -> Result<PathBuf, String> {
         .ok_or_else(|| "cannot find the cache directory: neither XDG_CACHE_HOME nor HOME is set; set one".into())
 }
 
-/// Returns the directory `name` in the cache. If it does not exist, `make` fills a temporary directory, which is then renamed,
-/// so that a concurrent run never sees an incomplete one.
+/// Returns the directory `name` in the cache. If it does not exist, `make` fills a temporary directory, which is then
+/// renamed, so that a concurrent run never sees an incomplete one.
 pub fn once(what: &str, name: &str, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<PathBuf, String> {
     let directory = cache()?.join(name);
     if directory.exists() {

@@ -1,7 +1,7 @@
 //! Rust half of `bench/overhead.js`.
 //!
-//! For each line of standard input, which contains a number, the program acquires and releases a lock this many times and
-//! prints the elapsed nanoseconds.
+//! For each line of standard input, which contains a number, the program acquires and releases a lock this many times
+//! and prints the elapsed nanoseconds.
 #![allow(clippy::disallowed_methods)] // because it measures real time
 
 use std::io::{BufRead, Write};

@@ -73,8 +73,8 @@ fn store_that_differs_from_model_is_noticed() {
     }
 }
 
-/// The store does what it should, and two clients believe that they hold the lock: the checks of the ordinary worlds work
-/// through the whole stack, too.
+/// The store does what it should, and two clients believe that they hold the lock: the checks of the ordinary worlds
+/// work through the whole stack, too.
 #[test]
 fn wrong_clocks_and_dates_are_noticed_over_sdk() {
     for (mutant, seed) in [("wild-dates", "0"), ("wild-clocks", "0")] {

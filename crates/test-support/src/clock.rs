@@ -35,8 +35,8 @@ impl HostClock {
         self.step_wall(length.as_millis() as i64);
     }
 
-    /// Stops all clocks of the host for `length`, as the migration of a virtual machine may do. The caller advances true
-    /// time.
+    /// Stops all clocks of the host for `length`, as the migration of a virtual machine may do. The caller advances
+    /// true time.
     pub fn freeze(&self, length: Duration) {
         self.state.lock().unwrap().frozen += length;
     }

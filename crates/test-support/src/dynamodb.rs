@@ -156,7 +156,8 @@ impl RequestFaults {
 
 /// DynamoDB in this process, behind the HTTP connector of the AWS SDK. Clones share it.
 ///
-/// This server uses no sockets, threads or real time, so it works while tokio's time is paused. It records its requests.
+/// This server uses no sockets, threads or real time, so it works while tokio's time is paused. It records its
+/// requests.
 #[derive(Clone)]
 pub struct LocalDynamoDb(Arc<Inner>);
 

@@ -11,7 +11,8 @@ use crate::{LocalDynamoDb, World, skip};
 /// Directory with the installed npm package. `cargo xtask test` sets it.
 const MODULES: &str = "DYNAMO_LOCK_TEST_NPM";
 
-/// npm dynamo-lock 0.1.3, running in a process of Node.js. Its database, its clock and its pauses come from this process.
+/// npm dynamo-lock 0.1.3, running in a process of Node.js. Its database, its clock and its pauses come from this
+/// process.
 #[derive(Debug)]
 pub struct NpmClient {
     child: Child,

@@ -50,7 +50,8 @@ impl World {
         Host { clock: HostClock::new(self), link: Link::new(self), random: self.random.clone() }
     }
 
-    /// Acquires the lock `a` on a new host, waits for `after`, and crashes that host. Returns the token of the acquisition.
+    /// Acquires the lock `a` on a new host, waits for `after`, and crashes that host. Returns the token of the
+    /// acquisition.
     pub async fn crash_holder_after(&self, after: Duration) -> FencingToken {
         let host = self.host();
         let guard = host.acquire().await;
@@ -86,8 +87,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Creates a host with a link and clocks of its own, which draws the same random bits as this one from now on, as two
-    /// virtual machines do that were resumed from one snapshot.
+    /// Creates a host with a link and clocks of its own, which draws the same random bits as this one from now on, as
+    /// two virtual machines do that were resumed from one snapshot.
     pub fn with_equal_random_bits(&self, world: &World) -> Self {
         let random = CountedRandom(Arc::new(Mutex::new(*self.random.0.lock().unwrap())));
         Self { random, ..world.host() }
@@ -117,8 +118,8 @@ impl Host {
         acquire(&self.client()).await
     }
 
-    /// Ends the process that has `guard`, as a crash does: nothing is released, and no request is sent any more. Returns
-    /// the token of the guard.
+    /// Ends the process that has `guard`, as a crash does: nothing is released, and no request is sent any more.
+    /// Returns the token of the guard.
     pub fn crash(&self, guard: Guard) -> FencingToken {
         self.link.set_all(LinkFault::Hang);
         let token = guard.token();

@@ -57,8 +57,8 @@ async fn waiter_with_fast_clock_waits_a_whole_lease() {
     assert!(world.time() >= secs(10), "{:?}", world.time());
 }
 
-/// Lesson 49. The successor has no service clock, and its wall clock is an hour slow. A client with a service clock must
-/// not take its lease for expired.
+/// Lesson 49. The successor has no service clock, and its wall clock is an hour slow. A client with a service clock
+/// must not take its lease for expired.
 #[tokio::test(start_paused = true)]
 async fn wall_clock_expiry_removes_old_service_timestamp() {
     let world = World::new();

@@ -118,8 +118,8 @@ fn earliest_end(start: Duration, duration: Duration) -> Duration {
     start + duration * 99 / 100 - ms(10)
 }
 
-/// Freezes a host after it has learned the service's time, then holds a lock on it. The dates that the two hosts receive
-/// are off by these seconds.
+/// Freezes a host after it has learned the service's time, then holds a lock on it. The dates that the two hosts
+/// receive are off by these seconds.
 async fn check_hold_after_freeze(freeze: Duration, date_offsets: (i64, i64)) {
     let world = World::new();
     let (host, other) = (world.host(), world.host());

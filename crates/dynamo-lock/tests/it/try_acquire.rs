@@ -38,8 +38,8 @@ async fn two_guards_in_one_process_exclude_each_other() {
     assert!(try_acquire(&lock).await.is_some());
 }
 
-/// Virtual machines that are resumed from one snapshot may get the same random bits (A6). With equal lease IDs the second
-/// one would take the row of the first for the result of its own attempt.
+/// Virtual machines that are resumed from one snapshot may get the same random bits (A6). With equal lease IDs the
+/// second one would take the row of the first for the result of its own attempt.
 #[tokio::test(start_paused = true)]
 async fn hosts_with_equal_random_bits_exclude_each_other() {
     let world = World::new();

@@ -48,8 +48,8 @@ fn throttled_clean_up_is_retried() {
     }
 }
 
-/// No date has told the service's time when the acquire is sent, and the response shows that the wall clock is far behind.
-/// A renewal with the service's time makes the lock usable.
+/// No date has told the service's time when the acquire is sent, and the response shows that the wall clock is far
+/// behind. A renewal with the service's time makes the lock usable.
 #[test]
 fn acquire_by_slow_wall_clock_is_renewed_before_report() {
     for (behind_ms, is_reported) in [(0, true), (12_000, true), (18_000, false), (30_000, false)] {

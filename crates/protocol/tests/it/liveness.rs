@@ -182,8 +182,8 @@ fn unreadable_expired_lock_is_polled_with_pauses() {
     assert!(matches!(end, End::Held(_)), "{end:?}");
 }
 
-/// The acquire was answered too late, so that it is released and not reported. The row has the client's own liveness key,
-/// which reports the client's own child process.
+/// The acquire was answered too late, so that it is released and not reported. The row has the client's own liveness
+/// key, which reports the client's own child process.
 #[test]
 fn own_abandoned_lease_does_not_wait_for_own_child() {
     let mut world = World::new(|_| Liveness::ChildAlive);

@@ -1,8 +1,8 @@
 //! The state machines of the protocol under exact interleavings: each test chooses the time and the content of every
 //! response.
 //!
-//! "Lesson 14" in the comment of a test refers to `docs/internals/lessons.md`, and "Seed 139" to the simulator's run that
-//! found the fault.
+//! "Lesson 14" in the comment of a test refers to `docs/internals/lessons.md`, and "Seed 139" to the simulator's run
+//! that found the fault.
 
 mod acquire;
 mod liveness;

@@ -4,8 +4,8 @@ use dynamo_lock_protocol::{FencingToken, LossReason, Outcome, ReleaseEnd, Revoke
 
 use crate::support::{EPOCH_MS, TestHost, held_row, name, npm_row, write};
 
-/// Before the deadline another native client can only hold the lock because the release was applied. npm dynamo-lock, and a
-/// deletion of the row, hide whether it was.
+/// Before the deadline another native client can only hold the lock because the release was applied. npm dynamo-lock,
+/// and a deletion of the row, hide whether it was.
 #[test]
 fn unanswered_release_is_unknown_after_foreign_write() {
     let mut successor = held_row(60_000);

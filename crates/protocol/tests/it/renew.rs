@@ -107,8 +107,8 @@ fn renewal_without_service_timestamp_never_ends_row_earlier() {
     assert!(ends.expires_on > EPOCH_MS + 700_000 + left.as_millis() as u64);
 }
 
-/// The wall clock was a day fast and is set right. npm dynamo-lock, which knows `expiresOn` only, must not be kept out for
-/// that day.
+/// The wall clock was a day fast and is set right. npm dynamo-lock, which knows `expiresOn` only, must not be kept out
+/// for that day.
 #[test]
 fn renewal_without_service_clock_uses_present_wall_clock() {
     let (mut host, mut row) = (TestHost::without_dates(1), None);

@@ -235,8 +235,8 @@ impl TestHost {
         held.handle(&self.now(ms), Response::outcome(sent_at, outcome).with_date(date));
     }
 
-    /// Calls an acquisition until it writes or ends, and returns that step. Pauses take their whole time, and reads return
-    /// the row that `rows` returns for the present time. With `has_dates`, the responses to reads have dates.
+    /// Calls an acquisition until it writes or ends, and returns that step. Pauses take their whole time, and reads
+    /// return the row that `rows` returns for the present time. With `has_dates`, the responses to reads have dates.
     pub fn run(
         &mut self,
         ms: &mut u64,

@@ -19,8 +19,8 @@ fn long_poll_pause_does_not_delay_the_takeover() {
     assert_eq!(ms, 1_001, "neither before nor after the end of the lease");
 }
 
-/// A client that has observed the row since it was written takes the lock over after the lease, without the pad that the
-/// row's `expiresOn` contains.
+/// A client that has observed the row since it was written takes the lock over after the lease, without the pad that
+/// the row's `expiresOn` contains.
 #[test]
 fn earliest_end_does_not_include_pad_of_expires_on() {
     let (mut holder, mut reader, mut row) = (TestHost::new(1), TestHost::new(2), None);
@@ -48,8 +48,8 @@ fn earliest_end_does_not_include_pad_of_expires_on() {
     assert!(earliest <= taken_over && taken_over <= latest, "{taken_over:?} is not in {earliest:?} to {latest:?}");
 }
 
-/// Lesson 51. The duplicate of an acquire arrives much later, so that its record version returns with another lease ID. The
-/// waiter has seen nothing of the time between.
+/// Lesson 51. The duplicate of an acquire arrives much later, so that its record version returns with another lease ID.
+/// The waiter has seen nothing of the time between.
 #[test]
 fn takeover_requires_the_seen_version_and_token() {
     let (mut host, mut other, mut watcher) =

@@ -49,8 +49,9 @@ pub enum Action {
 
 /// Delivery of a request.
 ///
-/// An event between sending, applying and receiving at the same instant would make no difference, because a request depends
-/// on its sender alone and no clock moves. So each request takes its whole way at once, or waits for a later instant.
+/// An event between sending, applying and receiving at the same instant would make no difference, because a request
+/// depends on its sender alone and no clock moves. So each request takes its whole way at once, or waits for a later
+/// instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// Applied and answered at once, with the possible date of this index.

@@ -106,8 +106,8 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// I: the library's inspection never reports a lease as expired that a guard considers valid. Its other result, a range of
-    /// times, is only for display.
+    /// I: the library's inspection never reports a lease as expired that a guard considers valid. Its other result, a
+    /// range of times, is only for display.
     fn inspection(&self, world: &World, host: u8, row: &Row, date: Option<ServiceDate>) -> Result<(), Violation> {
         let Ok(state @ RowState::Held(_)) = row.state() else { return Ok(()) };
         let at = self.clock(world, host);

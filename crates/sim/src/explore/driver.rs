@@ -362,8 +362,8 @@ fn known_loss(held: &Held) -> Option<LossReason> {
     held.clone().check(ClockReading { boot_ns: 0, raw_ns: 0, wall_ms: 0 })
 }
 
-/// Checks that a reported hold is valid for its whole duration (H), counted from its request, less the margin of 1 % and
-/// 10 ms.
+/// Checks that a reported hold is valid for its whole duration (H), counted from its request, less the margin of 1 %
+/// and 10 ms.
 fn check_hold_lasts(held: &Held, client: &Client, began: ClockReading, at: ClockReading) -> Result<(), Violation> {
     let Some(hold_ms) = client.hold_ms else { return Ok(()) };
     let duration = Duration::from_millis(hold_ms - hold_ms / 100 - 10);

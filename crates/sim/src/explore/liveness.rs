@@ -9,7 +9,8 @@ pub fn hold_key(now: ClockReading, length: Duration) -> String {
     format!("{}-{}-{}", now.boot_ns, now.raw_ns, length.as_millis())
 }
 
-/// Returns the result of a liveness check: a hold is dead once the smaller of the two lease clocks has counted its length.
+/// Returns the result of a liveness check: a hold is dead once the smaller of the two lease clocks has counted its
+/// length.
 pub fn check(row: &Row, now: ClockReading) -> Liveness {
     let Some(key) = row.text(attr::LIVENESS_KEY) else { return Liveness::Unknown };
     let numbers: Vec<u64> = key.split('-').filter_map(|number| number.parse().ok()).collect();

@@ -36,7 +36,8 @@ pub fn may_orphan(world: &World, context: &Context<'_>) -> bool {
     world.quiescence.map_or(differs, |quiescence| quiescence.may_orphan)
 }
 
-/// Checks that a client without a task holds nothing (E), unless a request was lost, it crashed, or its lease was revoked.
+/// Checks that a client without a task holds nothing (E), unless a request was lost, it crashed, or its lease was
+/// revoked.
 fn orphaned_lease(world: &World, context: &Context<'_>) -> Option<Violation> {
     let row = world
         .row

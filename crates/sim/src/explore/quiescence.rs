@@ -1,8 +1,8 @@
 //! Continuations of a state without faults: waiters acquire the lock (D), and orphaned leases end (E).
 //!
-//! From every state three continuations are run, beyond the grid, by one fair schedule: every task that can act acts at once,
-//! every request is answered at once, with the service's exact second, and time passes until the next pause has ended.
-//! Abandoned requests are lost. A state in which they are applied is explored separately.
+//! From every state three continuations are run, beyond the grid, by one fair schedule: every task that can act acts at
+//! once, every request is answered at once, with the service's exact second, and time passes until the next pause has
+//! ended. Abandoned requests are lost. A state in which they are applied is explored separately.
 
 use dynamo_lock_protocol::{Row, RowState, attr};
 
@@ -35,8 +35,8 @@ pub struct Quiescence {
 const STEPS_MAX: usize = 5_000;
 /// Time that polls, retries and rounded clocks add to a wait, in milliseconds.
 const POLLS_MS: u64 = 100;
-/// Time until a row without a token is taken over, in milliseconds, because a fresh token floor must be above all earlier
-/// tokens. The time that the response took is added.
+/// Time until a row without a token is taken over, in milliseconds, because a fresh token floor must be above all
+/// earlier tokens. The time that the response took is added.
 const TOKEN_FLOOR_MS: u64 = 9_000;
 /// A legacy row is respected for its skew, and the service's second may be this much less than the time.
 const LEGACY_MS: u64 = 5_000;

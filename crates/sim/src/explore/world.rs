@@ -18,8 +18,8 @@ pub struct Config {
     pub grid: Vec<u64>,
     pub clients: Vec<Client>,
     pub budget: Budget,
-    /// Possible deviations of a `Date` from service time in seconds. `None` is a response without a date. Empty: the store has
-    /// no service clock.
+    /// Possible deviations of a `Date` from service time in seconds. `None` is a response without a date. Empty: the
+    /// store has no service clock.
     pub dates: Vec<Option<i64>>,
     pub legacy: Option<Legacy>,
     /// Whether rows of holds have a liveness key, because all clients share the clocks of one machine.

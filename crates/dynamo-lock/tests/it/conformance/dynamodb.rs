@@ -18,8 +18,8 @@ use test_support::{LocalDynamoDb, ObservedStore, Request, skip};
 
 const TABLE: &str = "Lock";
 
-/// Returns fewer cases than the default, because each case sends some ten requests through the whole SDK. Far fewer would
-/// leave gaps in the coverage.
+/// Returns fewer cases than the default, because each case sends some ten requests through the whole SDK. Far fewer
+/// would leave gaps in the coverage.
 fn options() -> Options {
     Options { cases: 300, ..Options::default() }
 }

@@ -1,5 +1,5 @@
-//! A store in another process, which is this test binary running its own test `second_process`. Each request is a line of
-//! JSON on its standard input, and each response is a line on its standard output.
+//! A store in another process, which is this test binary running its own test `second_process`. Each request is a line
+//! of JSON on its standard input, and each response is a line on its standard output.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Write};

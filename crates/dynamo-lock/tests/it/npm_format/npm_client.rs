@@ -22,8 +22,8 @@ async fn acquire_on_new_host(world: &World, store: &DynamoDb) -> Guard {
     acquire(&Client::builder(store.clone()).lease(LEASE).clock(world.host().clock).build().unwrap()).await
 }
 
-/// Lesson 30. The clock of the npm client is an hour ahead, so that it takes every lease for expired. It reads the version
-/// of a renewal, which the next renewal replaces while the client is paused.
+/// Lesson 30. The clock of the npm client is an hour ahead, so that it takes every lease for expired. It reads the
+/// version of a renewal, which the next renewal replaces while the client is paused.
 #[tokio::test(start_paused = true)]
 async fn paused_npm_client_cannot_overwrite_renewed_lock() {
     let Some(modules) = NpmClient::modules("paused_npm_client_cannot_overwrite_renewed_lock") else { return };

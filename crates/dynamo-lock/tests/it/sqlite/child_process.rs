@@ -1,5 +1,5 @@
-//! Ops for the SQLite tests, and child processes. A child is this test binary running its own test `second_process`, and an
-//! environment variable selects its role.
+//! Ops for the SQLite tests, and child processes. A child is this test binary running its own test `second_process`,
+//! and an environment variable selects its role.
 
 use dynamo_lock::store::{Consistency, attr};
 use dynamo_lock::{FencingToken, LockName, Sqlite, Store};
@@ -258,8 +258,8 @@ fn hold_write_lock(path: &Path) {
     connection.execute_batch("COMMIT").expect("commits");
 }
 
-/// Acquires and releases one lock `count` times, and prints each token. A held lock is taken over at once, because stores do
-/// not check leases.
+/// Acquires and releases one lock `count` times, and prints each token. A held lock is taken over at once, because
+/// stores do not check leases.
 async fn work(path: &Path, count: u64) {
     let store = Sqlite::open(path).expect("opens");
     let name = lock_name("worked");

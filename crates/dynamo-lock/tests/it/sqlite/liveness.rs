@@ -100,7 +100,8 @@ async fn expired_hold_is_acquired_on_first_attempt() {
     held().hold(Duration::from_secs(1)).await.expect("expired");
 }
 
-/// Each write takes four seconds, which is longer than a hold may take to begin. Other clients must not have to wait for this hold.
+/// Each write takes four seconds, which is longer than a hold may take to begin. Other clients must not have to wait
+/// for this hold.
 #[tokio::test]
 async fn hold_with_slow_writes_fails_and_is_released() {
     let (_directory, path) = temporary();

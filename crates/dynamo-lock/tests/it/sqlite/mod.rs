@@ -191,8 +191,8 @@ async fn list_returns_every_row_in_pages() {
     assert_eq!(rows, memory.list(None).await.result.expect("lists").rows);
 }
 
-/// Returns the order of two events while `other` holds SQLite's write lock: the end of `write`, and a hundred turns of a
-/// second task on the same thread, after which `other` releases the write lock.
+/// Returns the order of two events while `other` holds SQLite's write lock: the end of `write`, and a hundred turns of
+/// a second task on the same thread, after which `other` releases the write lock.
 async fn order_of_events(write: impl Future<Output = ()>, mut other: Child) -> Vec<&'static str> {
     let events = RefCell::new(Vec::new());
     let write = async {

@@ -1,4 +1,5 @@
-//! Coverage: the events that worlds met, and their required numbers, because a run in which nothing happens proves nothing.
+//! Coverage: the events that worlds met, and their required numbers, because a run in which nothing happens proves
+//! nothing.
 
 use std::{borrow::Cow, collections::BTreeMap};
 

@@ -83,8 +83,8 @@ impl Shrinker {
         }
     }
 
-    /// Returns whether a reduced world still breaks the promise, if necessary with another random sequence, and keeps the
-    /// reduction then.
+    /// Returns whether a reduced world still breaks the promise, if necessary with another random sequence, and keeps
+    /// the reduction then.
     fn attempt(&mut self, reduction: Reduction) -> bool {
         let others = (1..=VARIANTS).map(Some).filter(|variant| *variant != reduction.variant);
         let found = std::iter::once(reduction.variant).chain(others).find_map(|variant| {
