@@ -14,18 +14,14 @@ use crate::{credentials, db::Db, port::Port, settings::Settings};
 /// Returns an SDK client for the user's `db`, or for `awsConfig` completed from the environment.
 ///
 /// # Errors
-/// Misconfigured if no Region is configured.
+/// Misconfigured if no Region is configured, or a configured file is not readable.
 pub(crate) async fn client(settings: &Settings, port: &Arc<Port>) -> Result<Client, StoreError> {
     if settings.flag("db") == Some(true) {
         return Ok(client_over_db(settings, port));
     }
-    let region = match settings.text("region") {
-        Some(region) => Region::new(region.to_owned()),
-        None => DynamoDb::default_region(None)
-            .await
-            .map_err(|error| error.with_fix("set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile"))?,
-    };
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(region);
+    let region = settings.text("region").map(|region| Region::new(region.to_owned()));
+    let region_fix = "set `region` in awsConfig, AWS_REGION, or `region` in the AWS profile";
+    let mut loader = DynamoDb::config_loader(region, None, region_fix).await?;
     if let Some(fixed) = credentials::from_json(settings.value("credentials")) {
         loader = loader.credentials_provider(SharedCredentialsProvider::new(fixed));
     } else if settings.flag("credentialsProvider") == Some(true) {

@@ -1,4 +1,6 @@
 //! Exit codes with their meanings, for `--help` and the manual page, and the exit code of each result.
+//!
+//! `failure.rs` assigns a code to each kind of failure, and a kind to each error of the library.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};

@@ -43,7 +43,7 @@ impl LockOptions {
                 Err(run.last_error.take().unwrap_or_else(unanswered).into())
             }
             None => {
-                let holder = run.machine.watch().map(|watch| watch.holder().clone());
+                let holder = run.machine.watch().map(|watch| watch.holder.clone());
                 let waited = run.waited(began);
                 // If no row was read, the lock may be free, and the store is the reason.
                 let unread = run.last_error.take().filter(|_| !run.has_row);

@@ -20,8 +20,8 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 
 /// Factory of [`Lock`]s on one store.
 ///
-/// Create one client per process and clone it: clones are cheap and share their state. A client remembers the locks
-/// that it has seen held, so that several short acquisitions add up to one long observation of the holder.
+/// Create one client per process and clone it: clones are cheap and share their state. A client remembers up to 1,024
+/// locks that it has seen held, so that several short acquisitions add up to one long observation of the holder.
 ///
 /// Creating a client and its locks needs no runtime. Acquiring, releasing, revoking and reading need a tokio runtime
 /// with time enabled, and panic without one.
@@ -31,7 +31,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Returns a builder for a client on `store`. Accepts a store or an `Arc<dyn Store>`.
+    /// Returns a builder for a client on `store`: a store, an `Arc<dyn Store>`, or the result of `StoreUrl::open`.
     ///
     /// ```
     /// use dynamo_lock::{Client, Memory};
@@ -100,9 +100,9 @@ impl Client {
 
     /// Waits for background work: releases of dropped guards, and clean-up after cancelled acquisitions.
     ///
-    /// Waits for at most one lease. A lock that was not released by then expires by itself. Call this before the
-    /// process or its runtime ends, because the runtime cancels background tasks, and other clients would have to wait
-    /// for the lease. Guards are not affected, and the client remains usable.
+    /// Waits for at most one lease of the client. A lock that was not released by then expires by itself. Call this
+    /// before the process or its runtime ends, because the runtime cancels background tasks, and other clients would
+    /// have to wait for the lease. Guards are not affected, and the client remains usable.
     ///
     /// # Cancel safety
     /// Safe. The background work continues.
@@ -161,7 +161,9 @@ impl ClientBuilder {
     /// Sets the heartbeat interval, the time from one renewal to the next: 10 ms to a third of the lease, at most 5
     /// minutes. Default: a quarter of the lease, at most 5 minutes.
     ///
-    /// With the default, three renewals in a row may fail before the lock is lost.
+    /// With the default, the client has at least three quarters of the lease to repeat a failed renewal before the lock
+    /// is lost. The first renewal follows after 0.5 s already if the lock was acquired before the client knew the time
+    /// of the service, as in the first acquisition of a client on DynamoDB.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = Some(heartbeat);
         self
@@ -171,7 +173,7 @@ impl ClientBuilder {
     /// Default: 25 ms to a twentieth of the lease, at most 1 s.
     ///
     /// Pauses grow and are chosen at random within this range. Shorter pauses notice a release earlier; on DynamoDB
-    /// every poll of every waiter costs half a read unit.
+    /// every poll of every waiter costs half a read unit, or one if the row is larger than 4 KB.
     pub fn poll(mut self, range: RangeInclusive<Duration>) -> Self {
         self.poll = Some(range);
         self
@@ -197,14 +199,14 @@ impl ClientBuilder {
         self
     }
 
-    /// Replaces the clocks of the operating system, for simulators.
+    /// Replaces the clocks of the operating system, for simulators. Default: [`SystemClock`].
     #[cfg(feature = "simulation")]
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Replaces the random source of the operating system, for simulators.
+    /// Replaces the random source of the operating system, for simulators. Default: [`SystemRandom`].
     #[cfg(feature = "simulation")]
     pub fn random(mut self, random: impl Random + 'static) -> Self {
         self.random = Arc::new(random);
@@ -221,6 +223,9 @@ impl ClientBuilder {
     ///
     /// # Errors
     /// [`ConfigError`] if a value is out of range; the message contains the allowed range.
+    ///
+    /// # Panics
+    /// If the operating system has no random source.
     pub fn build(self) -> Result<Client, ConfigError> {
         let label = self.owner.unwrap_or_else(program);
         if label.is_empty() || label.len() > OWNER_MAX {
@@ -285,7 +290,8 @@ pub struct Listed {
     pub inspection: Result<Inspection, RowError>,
 }
 
-/// Rows of a store, returned by [`Client::list`]. Implements [`Stream`].
+/// Rows of a store, returned by [`Client::list`]. Implements [`Stream`], with the same items and errors as
+/// [`try_next`](List::try_next). Dropping it ends the listing.
 pub struct List {
     core: Arc<Core>,
     page: VecDeque<Listed>,
@@ -298,7 +304,8 @@ impl List {
     /// Returns the next row, or `None` after the last one.
     ///
     /// # Errors
-    /// [`StoreError`] if a page could not be read. The next call requests the same page again.
+    /// [`StoreError`] if a page could not be read. The library does not repeat the read; the next call requests the
+    /// same page again. A row that is not a lock is no error: [`Listed::inspection`] contains the reason.
     ///
     /// # Cancel safety
     /// Safe. No row is skipped.

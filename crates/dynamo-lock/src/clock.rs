@@ -1,5 +1,8 @@
-//! The clocks by which leases are measured. A program that measures a lease itself, for example in a process that does
-//! not hold it, reads the same clocks with [`SystemClock`].
+//! The clocks by which leases are measured.
+//!
+//! A program that measures a lease itself, for example in a process that does not hold it, reads the same clocks with
+//! [`SystemClock`]. A holder uses [`ClockReading::holder_elapsed_since`], a waiting client
+//! [`ClockReading::waiter_elapsed_since`].
 //!
 //! ```
 //! use dynamo_lock::clock::{Clock, SystemClock};
@@ -20,7 +23,8 @@ pub use dynamo_lock_protocol::ClockReading;
 ///
 /// A simulator implements this trait and passes it to `ClientBuilder::clock` (feature `simulation`).
 pub trait Clock: fmt::Debug + Send + Sync {
-    /// Reads all clocks at the same moment.
+    /// Reads all clocks at the same moment. No reading of the two lease clocks may be earlier than a previous one; the
+    /// wall clock may jump. Must not block, because it is called before and after each request.
     fn now(&self) -> ClockReading;
 
     /// Waits for at least `duration` while the host is not suspended.
@@ -32,7 +36,8 @@ pub trait Clock: fmt::Debug + Send + Sync {
 /// The clocks of the operating system.
 ///
 /// Linux and Android: `CLOCK_BOOTTIME` and `CLOCK_MONOTONIC_RAW`. Other Unix systems: `CLOCK_MONOTONIC`, which counts
-/// suspension on Apple's systems. Elsewhere: [`std::time::Instant`].
+/// suspension on Apple's systems. Elsewhere: [`std::time::Instant`]. [`sleep`](Clock::sleep) panics outside of a tokio
+/// runtime with time enabled.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

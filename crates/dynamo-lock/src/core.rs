@@ -10,7 +10,7 @@ use dynamo_lock_protocol::{
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, timeout};
-use crate::store::{Answer, BoxFuture, Consistency, Page};
+use crate::store::{Answer, BoxFuture, Consistency, Page, StoreErrorCause};
 use crate::{
     Event, LockName, Observer, Store, StoreError, StoreErrorKind, random::Random, sync::lock, watch_cache::WatchCache,
 };
@@ -68,8 +68,32 @@ impl Core {
         self.clock.sleep(length.max(PAUSE_MIN)).await;
     }
 
+    /// Waits until the store can send a request at once.
+    pub(crate) async fn ready(&self) {
+        if let Some(ready) = self.store.ready() {
+            ready.await;
+        }
+    }
+
     /// Sends one request for at most `limit`. Returns the time before it was sent, and its response.
-    async fn request<T>(&self, limit: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
+    ///
+    /// A request that was refused because of this host's wall clock is sent once more. The response to the first had
+    /// the date of the service, by which the store corrects the time of the next signature.
+    async fn request<'a, T>(
+        &self,
+        limit: Duration,
+        request: impl Fn() -> BoxFuture<'a, Answer<T>>,
+    ) -> (SentAt, Answer<T>) {
+        let (sent_at, answer) = self.request_once(limit, request()).await;
+        match &answer.result {
+            Err(error) if error.cause() == Some(StoreErrorCause::WrongClock) => {
+                (sent_at, self.request_once(limit, request()).await.1)
+            }
+            _ => (sent_at, answer),
+        }
+    }
+
+    async fn request_once<T>(&self, limit: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
         let sent_at = SentAt(self.clock.now()); // R1: before the first byte
         let answer = timeout(&*self.clock, limit.max(PAUSE_MIN), request).await;
         let mut answer = answer.unwrap_or_else(|| Err(timed_out(limit)).into());
@@ -83,12 +107,13 @@ impl Core {
 
     /// Reads one row.
     pub(crate) async fn read(&self, name: &LockName, consistency: Consistency, limit: Duration) -> Answer<Option<Row>> {
-        self.request(limit, self.store.read(name, consistency)).await.1
+        self.request(limit, || self.store.read(name, consistency)).await.1
     }
 
     /// Reads one page of all rows.
     pub(crate) async fn list(&self, after: Option<&str>) -> Answer<Page> {
-        self.request(self.timing.attempt_timeout(), self.store.list(after)).await.1
+        self.ready().await;
+        self.request(self.timing.attempt_timeout(), || self.store.list(after)).await.1
     }
 
     /// Sends one attempt of a write. The future is independent of its caller, so that it can continue in the
@@ -96,7 +121,7 @@ impl Core {
     pub(crate) fn write(self: &Arc<Self>, op: Op, limit: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
-            let (sent_at, answer) = core.request(limit, core.store.write(&op)).await;
+            let (sent_at, answer) = core.request(limit, || core.store.write(&op)).await;
             let error = answer.result.as_ref().err().cloned();
             let outcome = match answer.result {
                 Err(error) if error.kind() == StoreErrorKind::Unanswered => Ok(Outcome::Unknown),

@@ -16,8 +16,8 @@ pub enum AcquireError {
          wait longer, or find the holder with `inspect`"
     )]
     TimedOut {
-        /// Last holder that was seen, `None` if the row was seen free but not acquired in time. Escape the text before printing it,
-        /// because other processes wrote it.
+        /// Last holder that was seen, `None` if the row was seen free but not acquired in time. Escape the text before
+        /// printing it, because other processes wrote it.
         holder: Option<Holder>,
         /// Time since the call, without time during which the host was suspended.
         waited: Duration,
@@ -63,7 +63,8 @@ pub enum HoldError {
     /// that fails too, the lock stays held for at most the requested duration.
     #[error(transparent)]
     Lost(#[from] Lost),
-    /// The lock could not be acquired for another reason.
+    /// The lock could not be acquired for another reason, or the duration is out of range. Never contains
+    /// [`AcquireError::TimedOut`].
     #[error(transparent)]
     Acquire(#[from] AcquireError),
 }
@@ -83,8 +84,8 @@ pub struct Lost<T = ()> {
     pub token: FencingToken,
     /// Output of the work, if the work had completed when the loss was noticed.
     pub output: Option<T>,
-    /// Error of the last renewal, `None` if it was answered. It distinguishes an unreachable store from a lock that
-    /// was taken over.
+    /// Error that the store returned for the last renewal, `None` if it returned none. It distinguishes an unreachable
+    /// store from a lock that was taken over.
     #[source]
     pub last_error: Option<StoreError>,
 }
@@ -187,7 +188,7 @@ pub enum RevokeError {
         /// Current holder of the lock, `None` if it is free.
         holder: Option<Box<Holder>>,
     },
-    /// The outcome is unknown, because the store did not respond.
+    /// The outcome is unknown, because the store did not respond for about 10 s, or throttled all requests.
     #[error("cannot tell whether the lock was revoked: the store did not respond; find the holder with `inspect`")]
     Unknown,
     /// The row of this name is not a lock, or has a format that this version does not support. It was not changed.

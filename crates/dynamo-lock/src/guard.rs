@@ -28,7 +28,7 @@ const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
 ///    lease ends.
 ///
 /// A background task renews the lease (see [`Renewal`](crate::Renewal)). It runs on the tokio runtime on which the lock
-/// was acquired, so that runtime must keep running, and must not be blocked for longer than the lease.
+/// was acquired, so that runtime must keep running, and must not be blocked for longer than a quarter of the lease.
 ///
 /// Dropping the guard releases the lock in the background; call [`release`](Guard::release) to wait for the result and
 /// to see errors. If the process ends without a release, the lock expires after its lease. A guard that is dropped
@@ -98,8 +98,8 @@ impl Guard {
 
     /// Returns the time until the lease ends if no further renewal succeeds, zero once the lock is lost.
     ///
-    /// Directly after a renewal this is the lease minus about 1 %, or less if
-    /// [`max_hold`](crate::LockOptions::max_hold) ends earlier.
+    /// Directly after a renewal this is the lease minus 1 %, 10 ms and the time that the request took, or less if
+    /// [`max_hold`](crate::LockOptions::max_hold) ends earlier. Sends no request.
     pub fn time_left(&self) -> Duration {
         match self.loss_reason() {
             Some(_) => Duration::ZERO,
@@ -108,7 +108,7 @@ impl Guard {
     }
 
     /// Returns the loss of the lock, or `None` while the lease is valid. Like [`is_valid`](Guard::is_valid), but with
-    /// the reason.
+    /// the reason. [`Lost::output`] is `None`.
     pub fn loss(&self) -> Option<Lost> {
         self.loss_reason().map(|reason| self.lost_error(reason, None))
     }
@@ -135,8 +135,33 @@ impl Guard {
 
     /// Waits until the lock is lost, and returns the reason.
     ///
-    /// A local timer ends the wait at the end of the lease, even if a request to the store hangs. Does not return while
-    /// renewals succeed, unless [`max_hold`](crate::LockOptions::max_hold) ends.
+    /// A local timer ends the wait at the end of the lease, even if a request to the store hangs. A revocation, a
+    /// takeover or a deletion of the row ends it when the next renewal is answered. Does not return while renewals
+    /// succeed, unless [`max_hold`](crate::LockOptions::max_hold) ends.
+    ///
+    /// ```
+    /// # use dynamo_lock::{Client, Memory};
+    /// # async fn next_job() -> Option<u32> { None }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = Client::builder(Memory::new()).build()?;
+    /// let guard = client.lock("orders/leader")?.acquire().await?;
+    /// loop {
+    ///     tokio::select! {
+    ///         reason = guard.lost() => {
+    ///             println!("not the leader any more: {reason:?}");
+    ///             break;
+    ///         }
+    ///         job = next_job() => match job {
+    ///             Some(job) => println!("job {job} with token {}", guard.token()),
+    ///             None => break,
+    ///         },
+    ///     }
+    /// }
+    /// guard.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     /// Safe. The wait has no side effects.
@@ -203,10 +228,11 @@ impl Guard {
     /// suffices, and the lease then counts from before that request was sent.
     ///
     /// Required with [`Renewal::Manual`](crate::Renewal::Manual). Otherwise useful before long work that cannot be
-    /// interrupted. Failed requests are repeated until the lease ends.
+    /// interrupted. Failed requests are repeated until the lease ends, also those that the store rejects.
     ///
     /// # Errors
-    /// [`Lost`] if the lock is lost before a renewal succeeds.
+    /// [`Lost`] if the lock is lost before a renewal succeeds. [`Lost::last_error`] contains the last error of the
+    /// store.
     ///
     /// # Cancel safety
     /// Safe. The renewal continues in the background.

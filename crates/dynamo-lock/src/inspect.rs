@@ -36,8 +36,8 @@ pub enum Inspection {
     /// client that can prove the same can acquire it now.
     ///
     /// Reported if the service's clock proves the expiry, or, with the SQLite store on Linux, if the holder's process
-    /// and its children have ended. Rows of npm dynamo-lock are compared with the local wall clock where the store has
-    /// no service clock.
+    /// and its children have ended or the clocks of the machine show the end of a [`hold`](crate::Lock::hold). Rows of
+    /// npm dynamo-lock are compared with the local wall clock where the store has no service clock.
     Expired {
         /// The last holder. Escape its text before printing it, because another process wrote it.
         holder: Holder,

@@ -72,7 +72,7 @@
 //!
 //! # Renewal and loss
 //!
-//! A background task renews the lease of each guard every quarter of the lease, at most every 5 minutes (see
+//! A background task renews the lease of each guard every quarter of the lease, and at least every 5 minutes (see
 //! [`Renewal`] for alternatives and [`ClientBuilder::heartbeat`] for the interval). A failed renewal is repeated until
 //! the lease ends. The guard computes the end of its lease from this host's clocks, starting before the renewal was
 //! sent, so it becomes invalid before another client can acquire the lock, even if the store is unreachable. Clocks may
@@ -87,10 +87,13 @@
 //! | what | limit |
 //! |---|---|
 //! | lease | 1 s to 1 h, default 20 s; [`ClientBuilder::lease`] |
-//! | one request | a quarter of the lease, at most 10 s; for DynamoDB also 5 s |
-//! | acquiring while the store does not respond | one lease, then [`AcquireError::Store`] |
-//! | taking over from a crashed holder | one lease of that holder; seconds if its end can be proven |
+//! | one request | a quarter of the lease, at most 10 s; on DynamoDB at most 5 s |
+//! | acquiring while the store does not respond | about one lease, then [`AcquireError::Store`] |
+//! | taking over from a crashed holder | up to one lease of that holder; seconds if its end can be proven |
 //! | [`hold`](Lock::hold) | 1 s to 30 days |
+//!
+//! On DynamoDB, missing AWS credentials are loaded before a request, within two minutes. The limit of
+//! [`acquire_within`](Lock::acquire_within) includes that time, and the other limits do not.
 //!
 //! # Fencing
 //!
@@ -156,12 +159,14 @@
 //! Each operation has its own error type. A [`StoreError`] contains the cause and the fix in one line, and
 //! [`StoreError::kind`] for programs; its `is_retryable` and [`AcquireError::is_retryable`] return whether the same
 //! call may succeed later. A row of the same name that is not a lock is never changed and is reported as `Row`, with a
-//! [`RowError`]. The library repeats requests itself, so callers need no retry loop around a single call.
+//! [`RowError`]. Acquiring, renewing, releasing and revoking repeat their requests themselves, so callers need no retry
+//! loop around a single call. [`Lock::inspect`] and [`Client::list`] return the error of a failed read at once.
 //!
 //! # Logs and metrics
 //!
-//! A client emits `tracing` events: a lost lock at level `WARN`, everything else at level `DEBUG`. Implement
-//! [`Observer`] to receive the events yourself.
+//! A client emits `tracing` events: a lost lock at level `WARN`, other events at level `DEBUG`. Implement [`Observer`]
+//! to receive these events yourself. A release in the background that fails, and a guard that is dropped within 5 ms of
+//! its acquisition, are logged at level `WARN` in either case.
 //!
 //! # Stores
 //!
@@ -184,8 +189,9 @@
 //! ```
 //!
 //! A process needs the permissions `dynamodb:GetItem` and `dynamodb:UpdateItem` on the table, `dynamodb:Scan` for
-//! [`Client::list`], and `dynamodb:ConditionCheckItem` for [`DynamoDb::condition_check`]. Acquiring and releasing a
-//! free lock takes two writes and no read.
+//! [`Client::list`], and `dynamodb:ConditionCheckItem` for [`DynamoDb::condition_check`]. [`DynamoDb::create_table`]
+//! needs `dynamodb:CreateTable`, `dynamodb:DescribeTable` and `dynamodb:UpdateTimeToLive`. Acquiring a free lock and
+//! releasing it takes two writes and no read; each renewal is one more write.
 //!
 //! `store::StoreUrl` opens a store by URL, for example `dynamodb://Lock?region=eu-west-1` or
 //! `sqlite:///var/lib/locks.db`. [`store::Store`] can be implemented for other databases; the module `conformance`
@@ -205,8 +211,9 @@
 //!
 //! # Runtime
 //!
-//! Acquiring, releasing, revoking and reading need a tokio runtime with time enabled. Renewals run on the runtime on
-//! which the lock was acquired: keep it running, and do not block its threads for longer than a quarter of the lease.
+//! Acquiring, releasing, revoking and reading need a tokio runtime with time enabled, and panic without one. Renewals
+//! run on the runtime on which the lock was acquired: keep it running, and do not block its threads for longer than a
+//! quarter of the lease.
 //! Before the runtime ends, call [`Client::close`], which waits for the releases of dropped guards.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -255,6 +262,9 @@ pub use store::sqlite::Sqlite;
 pub use store::{Store, StoreError, StoreErrorKind};
 
 /// Clocks and random sources that a simulator can replace, for deterministic tests of code that uses locks.
+///
+/// Pass them to [`ClientBuilder::clock`] and [`ClientBuilder::random`]. Programs that run on real time do not need
+/// them.
 #[cfg(feature = "simulation")]
 pub mod simulation {
     pub use crate::clock::{Clock, ClockReading, SystemClock};

@@ -52,8 +52,8 @@ impl Lock {
 
     /// Waits until the lock is free or the lease of its holder has expired, and acquires it.
     ///
-    /// There is no time limit. A free lock costs one request. While another client holds the lock, its row is read
-    /// again and again, with pauses within [`ClientBuilder::poll`](crate::ClientBuilder::poll).
+    /// There is no time limit. A free lock usually costs one request. While another client holds the lock, its row is
+    /// read again and again, with pauses within [`ClientBuilder::poll`](crate::ClientBuilder::poll).
     ///
     /// # Errors
     /// [`AcquireError::Store`] if the store rejects a request or returns no usable answer for a whole lease, and
@@ -86,7 +86,10 @@ impl Lock {
     ///
     /// Does not wait for the holder. After a crash of the holder, the lock counts as held until this client can prove
     /// that the lease has expired: by the clock of the service, by the state of the process (SQLite on Linux), or
-    /// because it has observed the same row for a whole lease.
+    /// because it has observed the same row for a whole lease. Repeated calls on one client add up to that observation.
+    ///
+    /// The call may take up to about one lease if the store does not respond, and a few seconds if the row is an
+    /// expired one of npm dynamo-lock, because the token of this acquisition must then be greater than all others.
     ///
     /// ```
     /// use dynamo_lock::{Client, Memory, TryAcquire};
@@ -115,6 +118,9 @@ impl Lock {
     }
 
     /// Acquires the lock, runs `work`, and releases the lock. `work` is cancelled if the lock is lost.
+    ///
+    /// Waits for another holder without a time limit, like [`acquire`](Lock::acquire), and cancels `work` like
+    /// [`Guard::run`]. If `work` panics, the lock is released in the background.
     ///
     /// ```
     /// # use dynamo_lock::{Client, Memory};
@@ -156,12 +162,14 @@ impl Lock {
     /// ```
     ///
     /// # Errors
-    /// [`InspectError`] if the row is not a lock or could not be read. The read is not repeated.
+    /// [`InspectError::Row`] if the row is not a lock, [`InspectError::Store`] if it could not be read. The read is not
+    /// repeated, and is given up after a quarter of the lease, at most 10 s. Loading AWS credentials may take longer.
     ///
     /// # Cancel safety
     /// Safe. Nothing is written.
     pub async fn inspect(&self) -> Result<Inspection, InspectError> {
         let core = &self.client.core;
+        core.ready().await;
         let answer = core.read(&self.name, Consistency::Strong, core.timing.attempt_timeout()).await;
         let row = answer.result?;
         let inspection = core.inspection(row.as_ref(), answer.date);
@@ -171,8 +179,9 @@ impl Lock {
     /// Revokes the acquisition that has this fencing token.
     ///
     /// The holder's next renewal fails, and its guard reports [`LossReason::Revoked`](crate::LossReason::Revoked).
-    /// Other clients can acquire the lock after the lease of the holder, so at most one guard is valid at any time. An
-    /// acquisition that has already ended, or a later one, is never affected.
+    /// Other clients can acquire the lock after the lease of the holder, so at most one guard is valid at any time. A
+    /// [`hold`](Lock::hold) is not renewed, so the lock stays held until the end of the hold. An acquisition that has
+    /// already ended, or a later one, is never affected. Revoking the same acquisition twice succeeds.
     ///
     /// The revocation increments the token in the row by one. To free the lock at once afterwards, pass the new token
     /// to [`force_revoke`](Lock::force_revoke).
@@ -194,8 +203,9 @@ impl Lock {
     /// ```
     ///
     /// # Errors
-    /// [`RevokeError::Ended`] if that acquisition has already ended, [`RevokeError::Unknown`] if the store did not
-    /// respond for 10 s.
+    /// [`RevokeError::Ended`] if the lock was released, its row was deleted, or another acquisition has followed.
+    /// [`RevokeError::Unknown`] if the store did not confirm the revocation within about 10 s. [`RevokeError::Row`] if
+    /// the row is not a lock. [`RevokeError::Store`] if the store rejected the request.
     ///
     /// # Cancel safety
     /// If the future is dropped, the revocation may or may not be applied.
@@ -220,7 +230,7 @@ impl Lock {
 
     async fn revoke_token(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
         let core = &self.client.core;
-        let revoke = core.now(|now| Revoke::new(self.name.clone(), Target::Token(token), force, now));
+        let revoke = core.now(|now| Revoke::new(&self.name, Target::Token(token), force, now));
         match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).complete().await? {
             RevokeEnd::Done => Ok(()),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),

@@ -17,7 +17,7 @@ pub enum Event<'a> {
         /// Time from the call to the acquisition. Time during which the host was suspended is included.
         waited: Duration,
     },
-    /// A guard has lost its lock. Sent once per guard.
+    /// A guard has lost its lock. Sent at most once per guard.
     Lost {
         /// Name of the lock.
         name: &'a LockName,
@@ -25,17 +25,19 @@ pub enum Event<'a> {
         token: FencingToken,
         /// Reason of the loss.
         reason: LossReason,
-        /// Error of the last renewal, `None` if it was answered.
+        /// Error that the store returned for the last renewal, `None` if it returned none.
         last_error: Option<&'a StoreError>,
     },
-    /// The store confirmed that a guard has released its lock.
+    /// The store confirmed that a guard has released its lock. Not sent if the outcome of the release is unknown.
     Released {
         /// Name of the lock.
         name: &'a LockName,
         /// Fencing token of the released acquisition.
         token: FencingToken,
     },
-    /// A request failed or was not answered in time. The client usually repeats it.
+    /// A write, or a read of a waiting client, failed or was not answered in time. The client usually repeats it. Not
+    /// sent for [`Lock::inspect`](crate::Lock::inspect) and [`Client::list`](crate::Client::list), which return the
+    /// error.
     RequestFailed {
         /// Name of the lock.
         name: &'a LockName,
@@ -47,7 +49,7 @@ pub enum Event<'a> {
 /// Receiver of the [`Event`]s of a client, for logs and metrics.
 ///
 /// Pass an implementation to [`ClientBuilder::observer`](crate::ClientBuilder::observer). Without one, the client emits
-/// `tracing` events: losses at level `WARN`, everything else at level `DEBUG`.
+/// a `tracing` event for each of them: losses at level `WARN`, all others at level `DEBUG`.
 ///
 /// ```
 /// use dynamo_lock::{Client, Event, Memory, Observer};

@@ -7,7 +7,8 @@ use dynamo_lock_protocol::{Request, WaitMode};
 use crate::{AcquireError, Guard, Holder, LockName, Renewal, WithError, core::Core};
 
 /// Options of one acquisition, returned by [`Lock::options`](crate::Lock::options), and the ways to acquire the lock
-/// with them.
+/// with them. Clone the options to acquire several times with them. [`Lock::hold`](crate::Lock::hold) does not use
+/// them.
 #[derive(Clone, Debug)]
 #[must_use = "options do nothing until something is acquired with them"]
 pub struct LockOptions {

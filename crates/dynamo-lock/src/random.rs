@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-/// A source of random bits.
+/// A source of random bits, for `ClientBuilder::random` (feature `simulation`).
 ///
 /// Lease IDs and record versions come from it, so two clients must never get the same bits.
 pub trait Random: fmt::Debug + Send + Sync {
-    /// Returns 128 fresh random bits.
+    /// Returns 128 fresh random bits. Called several times for each request, so it must return quickly.
     fn bits(&self) -> u128;
 }
 

@@ -1,10 +1,13 @@
 //! The renewal task of a guard, and the state that it shares with the guard.
+//!
+//! The task sends renewals and watches the deadline. `held.rs` of the protocol decides when a renewal is due, how it is
+//! repeated, and when the lock is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Held, HeldStep};
+use dynamo_lock_protocol::{Held, HeldStep, Response};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +88,15 @@ impl Holding {
     /// Renews the lock and watches its deadline, until it is lost or the guard ends.
     pub(crate) async fn keep(self: Arc<Self>) {
         loop {
+            // Before the renewal is made, because the lease counts from then.
+            if let Some(ready) = self.core.store.ready().filter(|_| self.is_renewal_due()) {
+                tokio::select! {
+                    biased;
+                    () = self.ended.cancelled() => return,
+                    loss = self.until_lost() => return self.report(loss),
+                    () = ready => {}
+                }
+            }
             let step = self.core.now(|now| self.held().next(now));
             match step {
                 HeldStep::Lost(loss) => return self.report(loss),
@@ -108,9 +120,15 @@ impl Holding {
         }
     }
 
+    fn is_renewal_due(&self) -> bool {
+        let step = self.core.now(|now| self.held().clone().next(now));
+        matches!(step, HeldStep::Write(_))
+    }
+
     fn handle(&self, reply: Reply) {
         let outcome = reply.outcome_for_holder();
-        self.core.now(|now| self.held().handle_outcome(now, reply.sent_at, &outcome, reply.date));
+        let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
+        self.core.now(|now| self.held().handle(now, response));
         *lock(&self.last_error) = reply.error;
         self.changed.notify_waiters();
     }

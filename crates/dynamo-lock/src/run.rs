@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use dynamo_lock_protocol::{ClockReading, Liveness, Machine, Op, Outcome, Release, ReleaseEnd, Response, Row, Step};
 use tokio::runtime::Handle;
 
+use crate::clock::timeout;
 use crate::core::{Core, Reply};
 use crate::store::{BoxFuture, Consistency};
 use crate::{Event, LockName, StoreError};
@@ -68,7 +69,8 @@ impl<M: Task> Run<M> {
     pub(crate) async fn complete_within(&mut self, limit: Option<Duration>) -> Result<Option<M::End>, StoreError> {
         let began = self.core.clock.now();
         loop {
-            let left = limit.map_or(Duration::MAX, |limit| limit.saturating_sub(self.waited(began)));
+            self.ready(began, limit).await;
+            let left = self.left(began, limit);
             let step = self.core.now(|now| self.machine.next(now));
             // At the limit the machine does not wait any longer, but it may still acquire a lock that is free.
             if left.is_zero() && self.has_response && matches!(step, Step::Pause(_) | Step::Read { .. }) {
@@ -85,6 +87,24 @@ impl<M: Task> Run<M> {
                 }
             }
         }
+    }
+
+    /// Waits until the store is ready for the request that follows. The machine makes the request after that, because
+    /// the lease counts from then.
+    async fn ready(&mut self, began: ClockReading, limit: Option<Duration>) {
+        let core = self.core.clone();
+        let Some(ready) = core.store.ready() else { return };
+        let step = core.now(|now| self.machine.clone().next(now));
+        if matches!(step, Step::Write(_) | Step::Read { .. }) {
+            // A lease is four times as long as a request or longer. After it, a release has no use any more.
+            let longest = if self.machine.may_acquire() { Duration::MAX } else { self.timeout * 4 };
+            let longest = longest.min(self.left(began, limit));
+            timeout(&*core.clock, longest, ready).await;
+        }
+    }
+
+    fn left(&self, began: ClockReading, limit: Option<Duration>) -> Duration {
+        limit.map_or(Duration::MAX, |limit| limit.saturating_sub(self.waited(began)))
     }
 
     /// Returns the time waited. It does not include a suspension of the host or a jump of its wall clock.

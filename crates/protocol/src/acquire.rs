@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     Body, ClockReading, Deadline, FencingToken, Held, HeldStep, Holder, Lease, LeaseId, LossReason, Machine, Now, Op,
-    OpKind, Outcome, RecordVersion, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step, Timing,
-    WaitMode, Watch, attr, held::Won, lease_end::ends, retry::Backoff, retry::RepeatedWrite, takeover::Takeover,
-    takeover::Waiter, takeover::token_floor, time::millis,
+    OpKind, Outcome, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step, Timing, WaitMode, Watch,
+    attr, held::Won, lease_end::ends, retry::Backoff, retry::RepeatedWrite, takeover::Takeover, takeover::Waiter,
+    takeover::token_floor, time::millis,
 };
 
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
@@ -17,8 +17,8 @@ const RESTARTS_MAX: u32 = 3;
 pub enum AcquireEnd {
     /// The lock is acquired.
     Acquired(Box<Held>),
-    /// The lock is not acquired, and the wait mode is [`WaitMode::Try`]. Contains the holder that was observed last. If the
-    /// lock was free each time, because other clients acquired and released it faster, its fields are `None`.
+    /// The lock is not acquired, and the wait mode is [`WaitMode::Try`]. Contains the holder that was observed last. If
+    /// the lock was free each time, because other clients acquired and released it faster, its fields are `None`.
     Contended(Holder),
     /// The lock was acquired but lost before its row lasted as long as the hold. An [`Acquire`] starts again instead.
     Lost {
@@ -35,12 +35,12 @@ pub enum AcquireEnd {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
-    /// An acquire is started next.
-    Begin,
-    /// A takeover of the observed version is started next.
-    TakeOver,
+    /// A new operation is started next: a takeover of the observed version, or an acquire.
+    Begin {
+        take_over: bool,
+    },
     Read,
-    Pausing(Backoff),
+    Pausing,
     Write(Operation),
     Won(Box<Held>),
     Ended(AcquireEnd),
@@ -53,14 +53,16 @@ struct Operation {
     lease_id: LeaseId,
     /// Time before the first byte of its first try (R1).
     sent_at: SentAt,
+    /// End of the validity of its lease.
+    validity: Deadline,
 }
 
 /// State machine that acquires one lock. [`Machine`] describes how to call it.
 ///
 /// An unanswered write is repeated identically until its own lease would have ended, because a write whose response was
 /// lost may have been applied. The machine then abandons the operation, returns a clean-up for it, and ends with
-/// [`AcquireEnd::Unanswered`]. A write that was applied too late is cleaned up too, and followed by a new operation with
-/// a fresh lease ID.
+/// [`AcquireEnd::Unanswered`]. A write that was applied too late is cleaned up too, and followed by a new operation
+/// with a fresh lease ID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acquire {
     request: Request,
@@ -73,11 +75,12 @@ pub struct Acquire {
 }
 
 impl Acquire {
-    /// Starts an acquisition. `watch` is the client's earlier observation of this lock. If there is one, the first request
-    /// is a read, because a failed write costs more, unless the observed lease has expired and can be taken over.
+    /// Starts an acquisition. `watch` is the client's earlier observation of this lock. If there is one, the first
+    /// request is a read, because a failed write costs more, unless the observed lease has expired and can be taken
+    /// over.
     pub fn new(request: Request, watch: Option<Watch>) -> Self {
         Self {
-            phase: if watch.is_some() { Phase::Read } else { Phase::Begin },
+            phase: if watch.is_some() { Phase::Read } else { Phase::Begin { take_over: false } },
             waiter: Waiter::new(watch, request.timing.legacy_skew()),
             request,
             clean_up: None,
@@ -87,14 +90,15 @@ impl Acquire {
         }
     }
 
-    /// Makes the first request a read, also without an earlier observation. Its date tells the service time, so that the first write can have a
-    /// service timestamp.
+    /// Makes the first request a read, also without an earlier observation. The date of its response bounds service
+    /// time, so that the first write can have a service timestamp.
     pub fn reading_first(mut self) -> Self {
         self.phase = Phase::Read;
         self
     }
 
-    /// Returns whether the lock is acquired, so that the next step is [`AcquireEnd::Acquired`] unless it is lost before.
+    /// Returns whether the lock is acquired, so that the next step is [`AcquireEnd::Acquired`] unless it is lost
+    /// before.
     pub fn has_won(&self) -> bool {
         matches!(&self.phase, Phase::Won(held) if held.is_confirmed)
     }
@@ -108,7 +112,7 @@ impl Acquire {
                 // If no renewal was answered for a whole lease, or none with a date, then the store does not work.
                 match loss == LossReason::Expired && !held.is_confirmed {
                     true => self.phase = Phase::Ended(AcquireEnd::Unanswered),
-                    false => self.restart(now),
+                    false => self.restart(now, false),
                 }
                 self.next(now)
             }
@@ -122,35 +126,8 @@ impl Acquire {
         }
     }
 
-    fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>, response: Response<'_>) {
-        self.unread_since = None;
-        if !matches!(self.phase, Phase::Read) {
-            return;
-        }
-        match row {
-            None => {
-                self.waiter.watch = None;
-                self.phase = Phase::Begin;
-            }
-            Some(row) => self.observe(now, row, response),
-        }
-    }
-
-    fn handle_unread(&mut self, now: &Now<'_>) {
-        let since = *self.unread_since.get_or_insert(now.at);
-        if now.at.waiter_elapsed_since(since) >= self.request.timing.lease() {
-            self.phase = Phase::Ended(AcquireEnd::Unanswered);
-        } else {
-            self.pause(now);
-        }
-    }
-
     fn handle_outcome(&mut self, now: &Now<'_>, sent_at: SentAt, outcome: &Outcome, response: Response<'_>) {
-        let operation = match &mut self.phase {
-            Phase::Write(operation) => operation,
-            Phase::Won(held) => return held.handle_outcome(now, sent_at, outcome, response.date),
-            _ => return,
-        };
+        let Phase::Write(operation) = &mut self.phase else { return };
         match outcome {
             Outcome::Applied(row) => self.win(now, row, sent_at, response.date),
             Outcome::Conflict(Some(row)) if row.has_lease_id(&operation.lease_id) && !row.is_free() => {
@@ -165,7 +142,7 @@ impl Acquire {
                 }
                 match row {
                     Some(row) if !spent => self.observe(now, row, response),
-                    _ => self.restart(now),
+                    _ => self.restart(now, false),
                 }
             }
             Outcome::Unknown | Outcome::Throttled => {
@@ -182,10 +159,10 @@ impl Acquire {
             self.phase = Phase::Ended(AcquireEnd::RowError(error));
             return;
         };
-        if operation.validity(&self.request.timing).passed(now.at) {
+        if operation.validity.passed(now.at) {
             // The write was applied, but its lease would have ended by now. It is released and not reported.
             self.abandon(now);
-            return self.restart(now);
+            return self.restart(now, false);
         }
         let (lease_id, date) = (operation.lease_id.clone(), date.map(|date| (date, sent_at)));
         let won = Won { lease_id, token, sent_at: operation.sent_at, row, date };
@@ -199,12 +176,7 @@ impl Acquire {
             Err(error) => return self.phase = Phase::Ended(AcquireEnd::RowError(error)),
         };
         match takeover {
-            Takeover::Now => {
-                self.restart(now);
-                if matches!(self.phase, Phase::Begin) {
-                    self.phase = Phase::TakeOver;
-                }
-            }
+            Takeover::Now => self.restart(now, true),
             Takeover::Later if self.request.wait_mode == WaitMode::Try => {
                 self.phase = Phase::Ended(AcquireEnd::Contended(Holder::of(row)));
             }
@@ -214,19 +186,19 @@ impl Acquire {
 
     fn pause(&mut self, now: &Now<'_>) {
         let (base, cap) = self.request.timing.poll_range();
-        let pause = Backoff::after(self.pause, base, cap, now);
-        (self.pause, self.restarts) = (Some(pause), 0);
-        self.phase = Phase::Pausing(pause);
+        self.pause = Some(Backoff::after(self.pause, base, cap, now));
+        self.restarts = 0;
+        self.phase = Phase::Pausing;
     }
 
     /// Starts a new operation: a few times at once, after that with a pause, because other clients win the race.
-    fn restart(&mut self, now: &Now<'_>) {
+    fn restart(&mut self, now: &Now<'_>, take_over: bool) {
         self.restarts += 1;
         match (self.restarts > RESTARTS_MAX, self.request.wait_mode) {
-            (false, _) => self.phase = Phase::Begin,
+            (false, _) => self.phase = Phase::Begin { take_over },
             (true, WaitMode::Wait) => self.pause(now),
             (true, WaitMode::Try) => {
-                let holder = self.watch().map(|watch| watch.holder().clone()).unwrap_or_default();
+                let holder = self.watch().map(|watch| watch.holder.clone()).unwrap_or_default();
                 self.phase = Phase::Ended(AcquireEnd::Contended(holder));
             }
         }
@@ -237,7 +209,7 @@ impl Acquire {
         if let Phase::Write(operation) = &self.phase {
             let lease_id = operation.lease_id.clone();
             let until = Deadline::new(SentAt(now.at), self.request.timing.lease());
-            self.clean_up = Some(Release::clean_up(self.request.name.clone(), lease_id.clone(), until, now));
+            self.clean_up = Some(Release::clean_up(&self.request.name, lease_id.clone(), until, now));
             self.waiter.abandon(lease_id);
         }
     }
@@ -261,16 +233,11 @@ impl Acquire {
             Some(watch) => OpKind::TakeOver { lease, seen: watch.version.clone(), seen_token: watch.token },
             None => OpKind::Acquire(lease),
         };
-        let op = Op { name: self.request.name.clone(), version: RecordVersion::from_random(now.entropy.version), kind };
-        let write = RepeatedWrite::new(op.clone());
-        self.phase = Phase::Write(Operation { write, lease_id, sent_at: SentAt(now.at) });
+        let op = Op::new(&self.request.name, kind, now);
+        let (write, sent_at) = (RepeatedWrite::new(op.clone()), SentAt(now.at));
+        let validity = Deadline::new(sent_at, Timing::validity(timing.lease()));
+        self.phase = Phase::Write(Operation { write, lease_id, sent_at, validity });
         Step::Write(op)
-    }
-}
-
-impl Operation {
-    fn validity(&self, timing: &Timing) -> Deadline {
-        Deadline::new(self.sent_at, Timing::validity(timing.lease()))
     }
 }
 
@@ -284,22 +251,22 @@ impl Machine for Acquire {
         }
         let expires_in = self.watch().and_then(|watch| watch.expires_in_without_check(now.at));
         match &mut self.phase {
-            Phase::Begin => self.begin(now, false),
-            Phase::TakeOver => self.begin(now, true),
+            Phase::Begin { take_over } => {
+                let take_over = *take_over;
+                self.begin(now, take_over)
+            }
             Phase::Read if expires_in == Some(Duration::ZERO) => self.begin(now, true),
             Phase::Read => Step::Read { strong: self.request.wait_mode == WaitMode::Try },
-            Phase::Pausing(pause) => {
-                match pause.left(now.at).map(|left| expires_in.map_or(left, |end| end.min(left))) {
-                    Some(left) if !left.is_zero() => Step::Pause(left),
-                    _ => {
-                        self.phase = Phase::Read;
-                        self.next(now)
-                    }
+            Phase::Pausing => match self.pause.and_then(|pause| pause.left(now.at)) {
+                Some(left) if expires_in != Some(Duration::ZERO) => Step::Pause(left.min(expires_in.unwrap_or(left))),
+                _ => {
+                    self.phase = Phase::Read;
+                    self.next(now)
                 }
-            }
+            },
             Phase::Write(operation) => {
                 let step = operation.write.step(now.at);
-                if matches!(step, Step::Write(_)) && operation.validity(&self.request.timing).passed(now.at) {
+                if matches!(step, Step::Write(_)) && operation.validity.passed(now.at) {
                     self.abandon(now);
                     self.phase = Phase::Ended(AcquireEnd::Unanswered);
                     return self.next(now);
@@ -312,10 +279,27 @@ impl Machine for Acquire {
     }
 
     fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
-        match response.body {
-            Body::Row(row) => self.handle_row(now, row, response),
-            Body::Unread => self.handle_unread(now),
-            Body::Outcome { sent_at, outcome } => self.handle_outcome(now, sent_at, outcome, response),
+        match (response.body, &mut self.phase) {
+            (_, Phase::Won(held)) => held.handle(now, response),
+            (Body::Row(row), Phase::Read) => {
+                self.unread_since = None;
+                match row {
+                    Some(row) => self.observe(now, row, response),
+                    None => {
+                        self.waiter.watch = None;
+                        self.phase = Phase::Begin { take_over: false };
+                    }
+                }
+            }
+            (Body::Unread, _) => {
+                let since = *self.unread_since.get_or_insert(now.at);
+                match now.at.waiter_elapsed_since(since) >= self.request.timing.lease() {
+                    true => self.phase = Phase::Ended(AcquireEnd::Unanswered),
+                    false => self.pause(now),
+                }
+            }
+            (Body::Outcome { sent_at, outcome }, _) => self.handle_outcome(now, sent_at, outcome, response),
+            _ => {}
         }
     }
 

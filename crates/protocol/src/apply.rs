@@ -25,15 +25,15 @@ pub fn apply(row: Option<&Row>, op: &Op) -> Verdict {
             Change::Set(name, value) => next.set(name, value),
             Change::Remove(name) => next.remove(name),
             Change::Replace(row) => next = row,
-            Change::Next(name, floor) => match next.get(name) {
-                None => next.set(name, floor.saturating_add(1).into()),
-                Some(Value::N(number)) => {
-                    let number = number.plus_one();
-                    next.set(name, Value::N(number));
-                }
-                // Unreachable, because a condition before every `Next` requires a number or no attribute.
-                Some(_) => return Verdict::Conflict(row.cloned()),
-            },
+            Change::Next(name, floor) => {
+                let value = match next.get(name) {
+                    None => floor.saturating_add(1).into(),
+                    Some(Value::N(number)) => Value::N(number.plus_one()),
+                    // Unreachable, because a condition before every `Next` requires a number or no attribute.
+                    Some(_) => return Verdict::Conflict(row.cloned()),
+                };
+                next.set(name, value);
+            }
         }
     }
     Verdict::Applied(next)

@@ -6,7 +6,8 @@ use crate::{FencingToken, LeaseId, Row, Value, attr};
 
 /// Condition under which a write takes effect.
 ///
-/// A comparison with a missing attribute, or with one of another type, does not hold.
+/// A comparison with a missing attribute does not hold. With an attribute of another type only
+/// [`Differs`](Condition::Differs) holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// The attribute does not exist. For [`attr::NAME`]: the row does not exist.

@@ -51,29 +51,26 @@ impl Timing {
     /// # Errors
     /// [`ConfigError::Lease`] if the duration is outside this range.
     pub fn new(lease: Duration) -> Result<Self, ConfigError> {
-        if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
-            return Err(ConfigError::Lease { lease, max: LEASE_MAX });
-        }
-        Ok(Self::unchecked(lease))
+        Self::up_to(LEASE_MAX, lease)
     }
 
     /// Creates the timing for a hold of 1 s to 30 days, which is not renewed.
     ///
     /// # Errors
     /// [`ConfigError::Lease`] if the duration is outside this range.
-    pub fn for_hold(duration: Duration) -> Result<Self, ConfigError> {
-        if !(LEASE_MIN..=HOLD_MAX).contains(&duration) {
-            return Err(ConfigError::Lease { lease: duration, max: HOLD_MAX });
-        }
-        Ok(Self::unchecked(duration))
+    pub(crate) fn for_hold(duration: Duration) -> Result<Self, ConfigError> {
+        Self::up_to(HOLD_MAX, duration)
     }
 
-    fn unchecked(lease: Duration) -> Self {
+    fn up_to(max: Duration, lease: Duration) -> Result<Self, ConfigError> {
+        if !(LEASE_MIN..=max).contains(&lease) {
+            return Err(ConfigError::Lease { lease, max });
+        }
         // The row stores leases in whole milliseconds.
         let lease = Duration::from_millis(lease.as_millis() as u64);
         let poll_max = POLL_MAX.min(lease / 20);
         let heartbeat = HEARTBEAT_MAX.min(lease / 4);
-        Self { lease, heartbeat, poll_min: POLL_MIN.min(poll_max), poll_max, legacy_skew: LEGACY_SKEW }
+        Ok(Self { lease, heartbeat, poll_min: POLL_MIN.min(poll_max), poll_max, legacy_skew: LEGACY_SKEW })
     }
 
     /// Returns the default timing for another lease. Only the legacy skew is kept.
@@ -140,54 +137,49 @@ impl Timing {
         (self.poll_min, self.poll_max)
     }
 
-    /// Returns the time for which a lease is valid for its holder, counted from `sent_at` (R1).
+    /// Returns the time for which a lease is valid for its holder, counted from `sent_at` (R1). The safety margin is 1
+    /// % of the lease, which is twice the maximum deviation of a clock (A2), and 10 ms for scheduling.
     pub(crate) fn validity(lease: Duration) -> Duration {
-        lease.saturating_sub(margin(lease))
+        lease.saturating_sub(lease * (2 * DRIFT_PER_MILLE as u32) / 1000 + SCHEDULING_SLACK)
     }
-}
-
-/// Returns the safety margin of a lease: 1 % of it, which is twice the maximum deviation of a clock (A2), and 10 ms for
-/// scheduling.
-fn margin(lease: Duration) -> Duration {
-    lease * (2 * DRIFT_PER_MILLE as u32) / 1000 + SCHEDULING_SLACK
 }
 
 /// Error returned for a setting that is out of range. The message contains the allowed range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The lease is out of range.
+    /// The lease is outside 1 s to 1 h, or the duration of a hold is outside 1 s to 30 days.
     Lease {
         /// Requested lease or duration.
         lease: Duration,
         /// Maximum that is allowed here: that of a lease or that of a hold.
         max: Duration,
     },
-    /// The heartbeat is out of range for the lease.
+    /// The heartbeat interval is shorter than 10 ms, or longer than a third of the lease or 5 minutes.
     Heartbeat {
         /// Requested interval.
         heartbeat: Duration,
         /// Lease to which it applies.
         lease: Duration,
     },
-    /// The range of pauses between polls is empty or out of range.
+    /// The range of pauses between polls is empty, or not within 1 ms to 60 s.
     Poll {
         /// Requested shortest pause.
         min: Duration,
         /// Requested longest pause.
         max: Duration,
     },
-    /// The owner label is empty or too long.
+    /// The owner label is empty or longer than [`OWNER_MAX`], 256 bytes.
     Owner {
         /// Length of the label in bytes.
         bytes: usize,
     },
-    /// The data is too long.
+    /// The data is longer than [`DATA_MAX`], 4,096 bytes.
     Data {
         /// Length of the data in bytes.
         bytes: usize,
     },
-    /// The maximum hold time is shorter than the minimum lease.
+    /// The maximum hold time is shorter than [`LEASE_MIN`], 1 s.
     MaxHold {
         /// Requested time.
         max_hold: Duration,

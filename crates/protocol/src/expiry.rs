@@ -1,4 +1,7 @@
-//! The decision whether a lease has expired (R2 and §5).
+//! The decision of other clients whether a lease has expired (R2 and §5).
+//!
+//! It rests on an observation of the row (`watch.rs`) and on the bounds of service time (`service_clock.rs`). The
+//! holder's own deadline is in `validity.rs`, and `lease_end.rs` has the end that a write stores in the row.
 
 use std::time::Duration;
 
@@ -13,8 +16,8 @@ pub enum Expiry {
     Expired,
     /// The lease may not have expired. Without a renewal it can be taken over after a time within these bounds.
     Running {
-        /// Earliest end, from now, on the evidence of the service's dates. It is exact to the error of these dates, a few
-        /// seconds, and zero if there are none.
+        /// Earliest end, from now, on the evidence of the service's dates. It is exact to the error of these dates, a
+        /// few seconds, and zero if there are none.
         earliest: Duration,
         /// Latest end, from now. A child process of the holder may keep the lock for longer.
         latest: Duration,
@@ -36,12 +39,6 @@ pub struct Evidence<'a> {
     pub watch: Option<&'a Watch>,
     /// Time past the end of a row of npm dynamo-lock during which it is still respected.
     pub legacy_skew: Duration,
-}
-
-impl Evidence<'_> {
-    fn interval(&self) -> Option<(u64, u64)> {
-        self.service.and_then(|clock| clock.interval(self.at))
-    }
 }
 
 /// Decides whether the lease in a row has expired, and when it may expire. A free row counts as expired.
@@ -74,17 +71,16 @@ pub(crate) fn expired_for_npm(state: &RowState, wall_ms: u64) -> bool {
 fn native(held: &HeldRow, evidence: &Evidence<'_>) -> Expiry {
     let lower = evidence.date.filter(|_| held.service_timestamp).map(ServiceDate::lower_when_received);
     let expired_on_service_clock = lower.is_some_and(|lower| lower > held.expires_on);
-    let observed_for_lease = evidence.watch.is_some_and(|watch| watch.has_expired(evidence.at)); // R2
-    match evidence.liveness {
-        Liveness::Dead => return Expiry::Expired,
-        Liveness::ChildAlive => {}
-        Liveness::Unknown | Liveness::ProcessAlive => {
-            if expired_on_service_clock || observed_for_lease {
-                return Expiry::Expired;
-            }
-        }
+    let observed_for_lease = evidence.watch.and_then(|watch| watch.expires_in(evidence.at)) == Some(Duration::ZERO); // R2
+    let expired = match evidence.liveness {
+        Liveness::Dead => true,
+        Liveness::ChildAlive => false,
+        Liveness::Unknown | Liveness::ProcessAlive => expired_on_service_clock || observed_for_lease,
+    };
+    if expired {
+        return Expiry::Expired;
     }
-    let interval = evidence.interval().filter(|_| held.service_timestamp);
+    let interval = evidence.service.and_then(|clock| clock.interval(evidence.at)).filter(|_| held.service_timestamp);
     let (earliest, latest) = interval.map_or((Duration::ZERO, held.lease), |(lower, upper)| {
         // Another client may have observed the row since it was written, and R2 does not include the pad.
         let observed = held.expires_on.saturating_sub(millis(EXPIRY_PAD));
@@ -107,7 +103,8 @@ fn npm(legacy: &LegacyRow, evidence: &Evidence<'_>) -> Expiry {
     if time.is_some_and(|time| time > respected_until) {
         return Expiry::Expired;
     }
-    let (lower, upper) = evidence.interval().unwrap_or((evidence.at.wall_ms, evidence.at.wall_ms));
+    let interval = evidence.service.and_then(|clock| clock.interval(evidence.at));
+    let (lower, upper) = interval.unwrap_or((evidence.at.wall_ms, evidence.at.wall_ms));
     Expiry::Running { earliest: until(expires_on, upper), latest: until(respected_until, lower) }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome,
-    RecordVersion, Request, Row, SentAt, ServiceDate, Timing, attr, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
+    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome,
+    Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
     time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
 };
 
@@ -13,16 +13,16 @@ const TIMESTAMP_AFTER: Duration = Duration::from_millis(500);
 /// Number of tries that fit into the remaining validity: a pause between two tries is at most this part of it.
 const TRIES: u32 = 20;
 
-/// Renewal of a held lock.
+/// Renewal of a held lock, set by `LockOptions::renewal`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Renewal {
-    /// The library renews the lease in the background.
+    /// The library renews the lease in the background, once per heartbeat interval. This is the default.
     #[default]
     Automatic,
-    /// The caller renews the lease by calling `renew`.
+    /// The caller renews the lease by calling `Guard::renew` before each end of the lease.
     Manual,
-    /// The lease is not renewed unless the caller asks for it: the lock expires at the end of its lease.
+    /// The lock is meant to expire at the end of its lease. `Guard::renew` works as with `Manual`.
     Disabled,
 }
 
@@ -38,7 +38,7 @@ pub enum LossReason {
     Revoked,
     /// The row does not exist any more, because it or its table was deleted.
     RowGone,
-    /// The lock was held for the maximum time that its options allow.
+    /// The lock was held for the maximum time that its options allow, `LockOptions::max_hold`.
     MaxHold,
     /// The host was suspended, or its wall clock jumped, past the end of the lease. Also the reason in a forked child.
     Suspended,
@@ -47,7 +47,7 @@ pub enum LossReason {
 /// Next step for a held lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldStep {
-    /// Send this write once and pass its outcome to [`Held::handle_outcome`].
+    /// Send this write once and pass its outcome to [`Held::handle`].
     Write(Op),
     /// Wait for this time, unless a renewal is requested earlier.
     Sleep(Duration),
@@ -68,10 +68,10 @@ struct PendingRenewal {
 ///
 /// 1. Call [`next`](Self::next) with the current time.
 /// 2. Send the write, or wait. [`request_renewal`](Self::request_renewal) and the other requests end a wait early.
-/// 3. Pass the outcome of a write to [`handle_outcome`](Self::handle_outcome), then start again at 1.
+/// 3. Pass the outcome of a write to [`handle`](Self::handle), then start again at 1.
 ///
-/// [`is_valid`](Self::is_valid), [`check`](Self::check) and [`time_left`](Self::time_left) can be called at any time. Once
-/// the lock is lost, it stays lost.
+/// [`is_valid`](Self::is_valid), [`check`](Self::check) and [`time_left`](Self::time_left) can be called at any time.
+/// Once the lock is lost, it stays lost.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
     name: LockName,
@@ -83,8 +83,8 @@ pub struct Held {
     lease: Duration,
     pub(crate) validity: Validity,
     max_hold: Option<Deadline>,
-    /// Whether the lock may be reported as held, because the row's own `expiresOn` is late enough (R6). Otherwise a renewal
-    /// must be applied before.
+    /// Whether the lock may be reported as held, because the row's own `expiresOn` is late enough (R6). Otherwise a
+    /// renewal must be applied before.
     pub(crate) is_confirmed: bool,
     service_timestamp: bool,
     /// The last known `expiresOn` of the row.
@@ -156,8 +156,9 @@ impl Held {
         self.token
     }
 
-    /// Returns whether the row lasts as long as the lease, so that the lock needs no renewal before its lease ends. It does
-    /// not if a wall clock wrote its `expiresOn`, or if the host stood still between the last date and the write (R6).
+    /// Returns whether the row lasts as long as the lease, so that the lock needs no renewal before its lease ends. It
+    /// does not if a wall clock wrote its `expiresOn`, or if the host stood still between the last date and the write
+    /// (R6).
     pub(crate) fn row_outlasts_lease(&self, now: &Now<'_>) -> bool {
         let may_end_first = |row: Deadline| row.left(now.at) < self.validity.sent.left(now.at);
         (self.service_timestamp || now.service.is_none()) && !self.validity.row.is_some_and(may_end_first)
@@ -265,18 +266,15 @@ impl Held {
         } else if let Some((date, sent_at)) = self.last_date.filter(|_| self.from_last_date) {
             ends.expires_on = ends.expires_on.max(date.upper_at(sent_at, now.at) + millis(self.lease + EXPIRY_PAD));
         }
-        Op {
-            name: self.name.clone(),
-            version: RecordVersion::from_random(now.entropy.version),
-            kind: OpKind::Renew {
-                lease_id: self.lease_id.clone(),
-                token: self.token,
-                renewal_seq: self.renewal_seq,
-                lease_ms: millis(self.lease),
-                ends,
-                data: self.data.clone(),
-            },
-        }
+        let kind = OpKind::Renew {
+            lease_id: self.lease_id.clone(),
+            token: self.token,
+            renewal_seq: self.renewal_seq,
+            lease_ms: millis(self.lease),
+            ends,
+            data: self.data.clone(),
+        };
+        Op::new(&self.name, kind, now)
     }
 
     /// Returns the time until a renewal is due.
@@ -296,19 +294,19 @@ impl Held {
         let period = self.timing.heartbeat();
         let period = if without_timestamp { period.min(TIMESTAMP_AFTER) } else { period };
         // If the row's own `expiresOn` ends first (R6), it must be moved in time.
-        let period = self.validity.row.map_or(period, |row| period.min(row.length() / 2)).max(RETRY_MIN);
-        period.saturating_sub(self.validity.sent.age(now.at))
+        let period = self.validity.row.map_or(period, |row| period.min(row.after / 2)).max(RETRY_MIN);
+        period.saturating_sub(now.at.holder_elapsed_since(self.validity.sent.from.0))
     }
 
-    /// Takes the outcome of the renewal in flight. `now` is the time at which the response arrived, `sent_at` the time
-    /// before this try was sent.
-    pub fn handle_outcome(&mut self, now: &Now<'_>, sent_at: SentAt, outcome: &Outcome, date: Option<ServiceDate>) {
+    /// Takes the response to the renewal in flight. `now` is the time at which it arrived.
+    pub fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
+        let Body::Outcome { sent_at, outcome } = response.body else { return };
         // A response after the deadline extends nothing, because a loss is final.
         if self.check(now.at).is_some() {
             return;
         }
         let Some(renewal) = self.pending.take() else { return };
-        let date = date.map(|date| (date, sent_at));
+        let date = response.date.map(|date| (date, sent_at));
         match outcome {
             Outcome::Applied(row) => self.renewed(renewal, row, date, now),
             Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => self.renewed(renewal, row, date, now),
@@ -322,10 +320,7 @@ impl Held {
 
     /// Returns whether an earlier try of `renewal` has been applied, because the row has its version.
     fn was_applied(&self, renewal: &PendingRenewal, row: &Row) -> bool {
-        row.has_lease_id(&self.lease_id)
-            && row.token() == Some(self.token)
-            && row.has_version(&renewal.op.version)
-            && !row.is_free()
+        row.has_version(&renewal.op.version) && holds(Some(row), &self.condition())
     }
 
     fn renewed(&mut self, renewal: PendingRenewal, row: &Row, date: Option<DatedTry>, now: &Now<'_>) {
@@ -345,14 +340,15 @@ impl Held {
         }
         let lease = Duration::from_millis(lease_ms);
         let sent = Deadline::new(renewal.sent_at, Timing::validity(lease));
-        self.validity = Validity { sent: self.validity.sent.later(sent, now.at), row: bound };
+        let later = if sent.left(now.at) > self.validity.sent.left(now.at) { sent } else { self.validity.sent };
+        self.validity = Validity { sent: later, row: bound };
         self.renewals += 1;
         self.is_confirmed = true;
         self.pause = None;
     }
 
-    /// Starts a pause before the next try. It is short when the deadline is near, so that one of many tries succeeds even if
-    /// most of them fail. Far from the deadline it is long, because a store in trouble needs rest.
+    /// Starts a pause before the next try. It is short when the deadline is near, so that one of many tries succeeds
+    /// even if most of them fail. Far from the deadline it is long, because a store in trouble needs rest.
     fn pause_retry(&mut self, now: &Now<'_>) {
         let cap = (self.time_left(now.at) / TRIES).clamp(RETRY_MIN, self.timing.heartbeat().max(RETRY_MIN));
         self.pause = Some(Backoff::after(self.pause, RETRY_MIN, cap, now));

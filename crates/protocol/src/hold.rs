@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use crate::{
-    Acquire, AcquireEnd, Body, ConfigError, Deadline, EXPIRY_PAD, Held, HeldStep, LossReason, Machine, Now, Release,
-    Renewal, Request, Response, SentAt, Step, Timing, WaitMode, Watch,
+    Acquire, AcquireEnd, ConfigError, Deadline, EXPIRY_PAD, Held, HeldStep, LossReason, Machine, Now, Release, Renewal,
+    Request, Response, SentAt, Step, Timing, WaitMode, Watch,
 };
 
-/// Maximum number of renewals that make the row last as long as the hold. Two are enough where the dates are correct (A4)
-/// and the host keeps running.
+/// Maximum number of renewals that make the row last as long as the hold. Two are enough where the dates are correct
+/// (A4) and the host keeps running.
 const EXTENSIONS_MAX: u64 = 4;
 /// Maximum length of one pause, so that a loss is noticed soon after the host has resumed (R4).
 const PAUSE_MAX: Duration = Duration::from_millis(250);
@@ -16,24 +16,25 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Acquiring(Acquire),
-    /// The lock is held, and its row does not last for the whole hold yet.
+    /// The lock is held. The hold is reported when its row lasts for the whole time.
     Extending {
         held: Box<Held>,
-        /// Number of renewals at the start of the extension.
-        before: u64,
-        /// Number of renewals at the last look.
-        seen: u64,
+        /// Number of extensions that were requested.
+        extensions: u64,
+        /// Number of renewals at the last look at the row.
+        seen: Option<u64>,
     },
     Ended(AcquireEnd),
 }
 
 /// State machine that acquires a lock for a fixed time. [`Machine`] describes how to call it.
 ///
-/// [`AcquireEnd::Acquired`] reports the hold. Nothing renews it, so its row must last for the whole time before the hold is reported (§3):
+/// [`AcquireEnd::Acquired`] reports the hold. Nothing renews it, so its row must last for the whole time before the
+/// hold is reported (§3):
 ///
 /// 1. It reads first if no service time is known, so that the acquire can have a service timestamp.
-/// 2. It acquires the lock without waiting. The lease is at most the client's own, so that an orphaned lease of this step
-///    ends soon.
+/// 2. It acquires the lock without waiting. The lease is at most the client's own, so that an orphaned lease of this
+///    step ends soon.
 /// 3. If the hold is longer, if the row has no service timestamp, or if the row would expire before the lease (R6), it
 ///    renews the lease, up to four times.
 ///
@@ -43,7 +44,6 @@ pub struct Hold {
     duration: Duration,
     /// Lease of the acquisition. A longer hold is extended by a renewal.
     lease: Duration,
-    attempt_timeout: Duration,
     /// Latest time for reporting the hold, if its liveness key contains the end of the hold.
     in_time: Option<Deadline>,
     phase: Phase,
@@ -51,7 +51,8 @@ pub struct Hold {
 
 impl Hold {
     /// Starts a hold of `duration`, from 1 s to 30 days. `request.timing` is the client's timing. A liveness key in the
-    /// request contains the end of the hold and must have been created just now, with [`EXPIRY_PAD`] for the acquisition.
+    /// request contains the end of the hold and must have been created just now, with [`EXPIRY_PAD`] for the
+    /// acquisition.
     ///
     /// # Errors
     /// [`ConfigError::Lease`] if the duration is out of range.
@@ -60,7 +61,7 @@ impl Hold {
         let own = Timing::for_hold(duration)?;
         let timing =
             if duration > client.lease() { client.clone() } else { own.with_legacy_skew(client.legacy_skew()) };
-        let (lease, attempt_timeout) = (client.lease(), timing.attempt_timeout());
+        let lease = client.lease();
         let in_time = request.liveness_key.is_some().then(|| Deadline::new(SentAt(now.at), EXPIRY_PAD));
         let request =
             Request { timing, renewal: Renewal::Disabled, max_hold: None, wait_mode: WaitMode::Try, ..request };
@@ -68,38 +69,26 @@ impl Hold {
         if now.service.is_some() && now.service_interval().is_none() {
             acquire = acquire.reading_first();
         }
-        Ok(Self { duration, lease, attempt_timeout, in_time, phase: Phase::Acquiring(acquire) })
+        Ok(Self { duration, lease, in_time, phase: Phase::Acquiring(acquire) })
     }
 
-    /// Returns the maximum time for one try of a request.
-    pub fn attempt_timeout(&self) -> Duration {
-        self.attempt_timeout
-    }
-
-    /// Decides whether the row of the acquired lock lasts as long as the hold.
-    fn acquired(&mut self, mut held: Box<Held>, now: &Now<'_>) -> Step<AcquireEnd, Release> {
-        if self.duration <= self.lease && held.row_outlasts_lease(now) {
-            return self.finish(held, now);
-        }
-        held.request_lease(self.duration);
-        let renewals = held.renewals();
-        self.phase = Phase::Extending { held, before: renewals, seen: renewals };
-        self.next(now)
-    }
-
+    /// Reports the hold if its row lasts for the whole time, or renews the row.
     fn extend(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
-        let Phase::Extending { held, before, seen } = &mut self.phase else { return self.next(now) };
+        let Phase::Extending { held, extensions, seen } = &mut self.phase else { return self.next(now) };
         let mut failed = held.check(now.at); // R5
-        if failed.is_none() && held.renewals() > *seen {
-            *seen = held.renewals();
-            if held.row_outlasts_lease(now) {
-                let held = held.clone();
-                return self.finish(held, now);
+        if failed.is_none() && *seen != Some(held.renewals()) {
+            *seen = Some(held.renewals());
+            let lasts = (*extensions > 0 || self.duration <= self.lease) && held.row_outlasts_lease(now);
+            // If the acquisition took too long, the liveness key would end before the hold does.
+            if lasts && self.in_time.is_none_or(|in_time| !in_time.passed(now.at)) {
+                self.phase = Phase::Ended(AcquireEnd::Acquired(held.clone()));
+                return self.next(now);
             }
-            // Each date came with a standstill of the host, or the dates are wrong.
-            failed = (*seen - *before == EXTENSIONS_MAX).then_some(LossReason::Expired);
-            // The row has no service timestamp or an old one. The last response had the date for the next one.
-            held.request_renewal();
+            // After the last extension: each date came with a standstill of the host, or the dates are wrong.
+            failed = (lasts || *extensions == EXTENSIONS_MAX).then_some(LossReason::Expired);
+            *extensions += 1;
+            // The last response had a date for the service timestamp of this renewal.
+            held.request_lease(self.duration);
         }
         let reason = match failed {
             Some(reason) => reason,
@@ -109,22 +98,9 @@ impl Hold {
                 HeldStep::Write(op) => return Step::Write(op),
             },
         };
-        let held = held.clone();
-        self.fail(&held, reason, now)
-    }
-
-    /// Reports the hold, unless it took too long: its liveness key would end before the hold does.
-    fn finish(&mut self, held: Box<Held>, now: &Now<'_>) -> Step<AcquireEnd, Release> {
-        if self.in_time.is_some_and(|in_time| in_time.passed(now.at)) {
-            return self.fail(&held, LossReason::Expired, now);
-        }
-        self.phase = Phase::Ended(AcquireEnd::Acquired(held));
-        self.next(now)
-    }
-
-    fn fail(&mut self, held: &Held, reason: LossReason, now: &Now<'_>) -> Step<AcquireEnd, Release> {
-        self.phase = Phase::Ended(AcquireEnd::Lost { token: held.token(), reason });
-        Step::CleanUp(Release::of_hold(held, self.duration, now))
+        let (token, release) = (held.token(), Release::of_hold(held, self.duration, now));
+        self.phase = Phase::Ended(AcquireEnd::Lost { token, reason });
+        Step::CleanUp(release)
     }
 }
 
@@ -135,7 +111,10 @@ impl Machine for Hold {
     fn next(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
         match &mut self.phase {
             Phase::Acquiring(acquire) => match acquire.next(now) {
-                Step::Done(AcquireEnd::Acquired(held)) => self.acquired(held, now),
+                Step::Done(AcquireEnd::Acquired(held)) => {
+                    self.phase = Phase::Extending { held, extensions: 0, seen: None };
+                    self.next(now)
+                }
                 step => step,
             },
             Phase::Extending { .. } => self.extend(now),
@@ -146,11 +125,7 @@ impl Machine for Hold {
     fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
         match &mut self.phase {
             Phase::Acquiring(acquire) => acquire.handle(now, response),
-            Phase::Extending { held, .. } => {
-                if let Body::Outcome { sent_at, outcome } = response.body {
-                    held.handle_outcome(now, sent_at, outcome, response.date);
-                }
-            }
+            Phase::Extending { held, .. } => held.handle(now, response),
             Phase::Ended(_) => {}
         }
     }

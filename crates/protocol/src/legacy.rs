@@ -34,14 +34,14 @@ pub enum LegacyEnd {
     RowError(RowError),
 }
 
-/// State machine that acquires a lock as `getLock` of npm dynamo-lock does: a strongly consistent read, then a conditional
-/// put of `guid` and `expiresOn`, with the wall clock alone.
+/// State machine that acquires a lock as `getLock` of npm dynamo-lock does: a strongly consistent read, then a
+/// conditional put of `guid` and `expiresOn`, with the wall clock alone.
 ///
 /// The lock has the guarantees of npm dynamo-lock and no others: it lasts until `expiresOn` passes, if the clocks of
 /// all clients agree. Unlike npm dynamo-lock it recognises its own put when the response was lost.
 ///
-/// [`Machine`] describes how to call it. If it is dropped before [`Step::Done`], the lock may be acquired until the requested
-/// time.
+/// [`Machine`] describes how to call it. If it is dropped before [`Step::Done`], the lock may be acquired until the
+/// requested time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LegacyGet {
     name: LockName,
@@ -71,11 +71,6 @@ impl LegacyGet {
     pub fn new(name: LockName, duration_ms: i64, at: ClockReading) -> Self {
         let until = Deadline::new(SentAt(at), GIVE_UP_AFTER);
         Self { name, duration_ms, until, put: None, failures: 0, pause: None, end: None }
-    }
-
-    fn is_hopeless(&self, at: ClockReading) -> bool {
-        let ended = self.put.as_ref().is_some_and(|put| put.ends.passed(at));
-        self.failures >= FAILURES_MAX || self.until.passed(at) || ended
     }
 
     fn handle_row(&mut self, now: &Now<'_>, row: Option<&Row>) {
@@ -109,7 +104,7 @@ impl LegacyGet {
         }
         let expires_on = now_ms.saturating_add_signed(self.duration_ms);
         let kind = OpKind::LegacyGet { seen: seen.cloned(), expires_on };
-        let op = Op { name: self.name.clone(), version: RecordVersion::from_random(now.entropy.version), kind };
+        let op = Op::new(&self.name, kind, now);
         let duration = Duration::from_millis(self.duration_ms.try_into().unwrap_or(0));
         let ends = Deadline::new(SentAt(now.at), duration);
         Ok(Put { op, seen: seen.and_then(Row::version), ends, ambiguous: false, read_back: false })
@@ -157,7 +152,8 @@ impl Machine for LegacyGet {
     type CleanUp = Infallible;
 
     fn next(&mut self, now: &Now<'_>) -> Step<LegacyEnd> {
-        if self.end.is_none() && self.failures > 0 && self.is_hopeless(now.at) {
+        let ended = self.until.passed(now.at) || self.put.as_ref().is_some_and(|put| put.ends.passed(now.at));
+        if self.end.is_none() && (self.failures >= FAILURES_MAX || self.failures > 0 && ended) {
             self.end = Some(LegacyEnd::Unknown);
         }
         match (&self.end, self.pause.and_then(|pause| pause.left(now.at)), &self.put) {

@@ -1,7 +1,7 @@
 //! The lease protocol of dynamo-lock, as data and state machines without I/O.
 //!
-//! A lock is one row. Every change of the row is an [`Op`], one conditional write, and [`apply`] specifies its effect. The
-//! state machines decide which requests to send and how long a lease is valid:
+//! A lock is one row. Every change of the row is an [`Op`], one conditional write, and [`apply`] specifies its effect.
+//! The state machines decide which requests to send and how long a lease is valid:
 //!
 //! | machine | task |
 //! |---|---|
@@ -12,8 +12,8 @@
 //! | [`Revoke`] | revokes another client's lock |
 //! | [`LegacyGet`] | acquires a lock as npm dynamo-lock does |
 //!
-//! [`Machine`] describes how to drive them. Time and random bits are arguments ([`Now`]), so that a test, a simulator or a
-//! model checker can use the same machines as the library. [`expiry`] decides whether a lease has expired.
+//! [`Machine`] describes how to drive them. Time and random bits are arguments ([`Now`]), so that a test, a simulator
+//! or a model checker can use the same machines as the library. [`expiry`] decides whether a lease has expired.
 //!
 //! Comments name the rules R1 to R6 and the sections (§) of `docs/protocol.md`.
 //!

@@ -7,8 +7,8 @@ use crate::{ClockReading, Liveness, Now, Op, Outcome, Row, SentAt, ServiceDate, 
 
 /// Next step of a state machine.
 ///
-/// `T` is the result of the task. `C` is the type of its clean-ups; it is [`Infallible`] for a machine that leaves nothing
-/// behind.
+/// `T` is the result of the task. `C` is the type of its clean-ups; it is [`Infallible`] for a machine that leaves
+/// nothing behind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step<T, C = Infallible> {
     /// Read the row and pass the result to the machine.
@@ -33,8 +33,8 @@ pub enum Step<T, C = Infallible> {
 ///
 /// 1. Call [`next`](Self::next) with the current time. It returns a [`Step`].
 /// 2. Perform the step: send one request, wait, start a clean-up, or finish.
-/// 3. After a request, call [`handle`](Self::handle) with the time at which its response arrived, or at which waiting for
-///    it ended. Then start again at 1.
+/// 3. After a request, call [`handle`](Self::handle) with the time at which its response arrived, or at which waiting
+///    for it ended. Then start again at 1.
 ///
 /// At most one request is in flight. A pause may end early or late, because `next` computes everything from the time
 /// that it is given. Every call needs fresh [`Entropy`](crate::Entropy).
@@ -59,14 +59,12 @@ pub trait Machine {
     }
 
     /// Ends the task early. Returns the clean-up that is needed, because an operation may have taken effect.
-    fn cancel(&mut self, now: &Now<'_>) -> Option<Self::CleanUp> {
-        let _ = now;
+    fn cancel(&mut self, _now: &Now<'_>) -> Option<Self::CleanUp> {
         None
     }
 
     /// Returns the maximum time for the next request, besides the caller's own limit.
-    fn request_limit(&self, at: ClockReading) -> Duration {
-        let _ = at;
+    fn request_limit(&self, _at: ClockReading) -> Duration {
         Duration::MAX
     }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 /// Number in a row, kept as decimal text, because rows of other clients may contain fractions and more digits than fit
 /// into a `u64`.
+///
+/// `==` and `<` compare the texts, so that `1` and `1.0` differ. [`compare`](Number::compare) compares the values.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Number(String);
 
@@ -29,16 +31,10 @@ impl Number {
     /// Returns the value that JavaScript's `parseInt` returns for the text, because npm dynamo-lock reads numbers with
     /// it: an optional sign and the leading digits. Returns `None` for not-a-number. Saturates at the limits of `i64`.
     pub fn parse_int(&self) -> Option<i64> {
-        let (negative, digits) = match self.0.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, self.0.strip_prefix('+').unwrap_or(&self.0)),
-        };
-        let end = digits.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
-        if end == 0 {
-            return None;
-        }
+        let digits = self.0.trim_start_matches(['+', '-']);
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
         let value = digits[..end].parse::<i64>().unwrap_or(i64::MAX);
-        Some(if negative { -value } else { value })
+        (end > 0).then_some(if self.0.starts_with('-') { -value } else { value })
     }
 
     /// Returns the number plus one; the digits after the point are kept. Requires a number from 0 without an exponent.
@@ -53,13 +49,9 @@ impl Number {
         let (whole, fraction) = self.0.split_once('.').unwrap_or((&self.0, ""));
         match (whole.parse::<i128>(), fraction.bytes().all(|b| b.is_ascii_digit())) {
             (Ok(whole), true) => {
-                let more = fraction.bytes().any(|b| b != b'0');
-                let beyond = match (more, self.0.starts_with('-')) {
-                    (false, _) => Ordering::Equal,
-                    (true, false) => Ordering::Greater,
-                    (true, true) => Ordering::Less,
-                };
-                whole.cmp(&i128::from(other)).then(beyond)
+                let sign = if self.0.starts_with('-') { -1 } else { 1 };
+                let rest = if fraction.bytes().any(|b| b != b'0') { sign } else { 0 };
+                (whole, rest).cmp(&(i128::from(other), 0))
             }
             _ => {
                 let value = self.0.parse::<f64>().unwrap_or(f64::NAN);

@@ -1,9 +1,10 @@
 //! Writes to the row of a lock, as data.
 
 use crate::{
-    Condition, FencingToken, LeaseId, LockName, Number, RecordVersion, Row, Value, attr, condition::Condition::Above,
-    condition::Condition::All, condition::Condition::Any, condition::Condition::Below, condition::Condition::Differs,
-    condition::Condition::Equals, condition::Condition::Missing, npm_format::npm_row, schema::HELD_ONLY,
+    Condition, FencingToken, LeaseId, LockName, Now, Number, RecordVersion, Row, Value, attr,
+    condition::Condition::Above, condition::Condition::All, condition::Condition::Any, condition::Condition::Below,
+    condition::Condition::Differs, condition::Condition::Equals, condition::Condition::Missing, npm_format::npm_row,
+    schema::HELD_ONLY,
 };
 
 /// A conditional write to one row.
@@ -98,7 +99,7 @@ pub struct Lease {
     pub acquired_on: u64,
     /// Payload. `None` keeps the present one.
     pub data: Option<String>,
-    /// Liveness key, with which the embedded store finds out whether the holder is alive.
+    /// Liveness key, with which the SQLite store finds out whether the holder is alive.
     pub liveness_key: Option<String>,
 }
 
@@ -156,6 +157,11 @@ pub enum Outcome {
 }
 
 impl Op {
+    /// Returns a write with a fresh record version.
+    pub(crate) fn new(name: &LockName, kind: OpKind, now: &Now<'_>) -> Self {
+        Self { name: name.clone(), version: RecordVersion::from_random(now.entropy.version), kind }
+    }
+
     /// Returns the condition under which the write takes effect.
     pub fn condition(&self) -> Condition {
         match &self.kind {
@@ -184,8 +190,10 @@ impl Op {
                 All(all)
             }
             OpKind::Release { lease_id, token, .. } => All(Condition::held_under(lease_id, *token)),
-            OpKind::Revoke { target, .. } | OpKind::ForceRevoke { target, .. } => {
-                let known_format = Any(vec![Missing(attr::V), Equals(attr::V, 1.into())]);
+            OpKind::Revoke { target, lease_id } | OpKind::ForceRevoke { target, lease_id, .. } => {
+                // A native row without a lease ID has the attributes of an unreleased version, which is never changed.
+                let native = All(vec![Equals(attr::V, 1.into()), Differs(attr::LEASE_ID, lease_id.as_str().into())]);
+                let known_format = Any(vec![Missing(attr::V), native]);
                 let mut all = vec![known_format, Missing(attr::KIND), self.row_is_lock()];
                 all.extend(target.conditions());
                 All(all)

@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, Deadline, FencingToken, Held, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind, Outcome,
-    RecordVersion, Response, Row, RowState, SentAt, Step, attr, held::loss_reason, lease_end::ttl, retry::RETRY_MAX,
-    retry::RepeatedWrite, validity::Validity,
+    Body, Deadline, FencingToken, Held, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind, Outcome, Response,
+    Row, RowState, SentAt, Step, attr, held::loss_reason, lease_end::ttl, retry::RETRY_MAX, retry::RepeatedWrite,
+    validity::Validity,
 };
 
 /// Result of a release.
@@ -21,10 +21,11 @@ pub enum ReleaseEnd {
     Unknown,
 }
 
-/// State machine that releases a lock, or that cleans up after an abandoned acquire. [`Machine`] describes how to call it.
+/// State machine that releases a lock, or that cleans up after an abandoned acquire. [`Machine`] describes how to call
+/// it.
 ///
-/// The machine only writes. It retries the identical write until the lease would have ended. It may be dropped at any time;
-/// the lock expires at the end of its lease then.
+/// The machine only writes. It retries the identical write until the lease would have ended. It may be dropped at any
+/// time; the lock expires at the end of its lease then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
     write: RepeatedWrite,
@@ -42,8 +43,7 @@ impl Release {
     /// Starts the release of a held lock.
     pub fn of(held: &Held, now: &Now<'_>) -> Self {
         let lost = held.clone().check(now.at);
-        let (name, lease_id) = (held.name().clone(), held.lease_id.clone());
-        let mut release = Self::new(name, lease_id, Some(held.token()), held.validity, now);
+        let mut release = Self::new(held.name(), held.lease_id.clone(), Some(held.token()), held.validity, now);
         release.lost = lost;
         if let Some(loss @ (LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone)) = lost {
             release.end = Some(ReleaseEnd::Lost(loss));
@@ -53,19 +53,18 @@ impl Release {
 
     /// Starts the clean-up after an abandoned acquire with this lease ID. It is retried until `until`, when the lease
     /// would have ended anyway.
-    pub(crate) fn clean_up(name: LockName, lease_id: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
+    pub(crate) fn clean_up(name: &LockName, lease_id: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
         Self::new(name, lease_id, None, Validity { sent: until, row: None }, now)
     }
 
     /// Starts the clean-up after an abandoned hold that may last `duration` from now.
     pub(crate) fn of_hold(held: &Held, duration: Duration, now: &Now<'_>) -> Self {
-        Self::clean_up(held.name().clone(), held.lease_id.clone(), Deadline::new(SentAt(now.at), duration), now)
+        Self::clean_up(held.name(), held.lease_id.clone(), Deadline::new(SentAt(now.at), duration), now)
     }
 
-    fn new(name: LockName, lease_id: LeaseId, token: Option<FencingToken>, validity: Validity, now: &Now<'_>) -> Self {
+    fn new(name: &LockName, lease_id: LeaseId, token: Option<FencingToken>, validity: Validity, now: &Now<'_>) -> Self {
         let kind = OpKind::Release { lease_id: lease_id.clone(), token, ttl: ttl(Duration::ZERO, now) };
-        let op = Op { name, version: RecordVersion::from_random(now.entropy.version), kind };
-        Self { write: RepeatedWrite::new(op), lease_id, token, validity, lost: None, end: None }
+        Self { write: RepeatedWrite::new(Op::new(name, kind, now)), lease_id, token, validity, lost: None, end: None }
     }
 
     /// Returns the name of the lock.

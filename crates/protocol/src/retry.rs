@@ -1,7 +1,9 @@
 //! Retry and backoff: the repetition of a write without a usable response, and the pauses between requests.
 //!
-//! A write that was not answered may have been applied, or may still be. It is repeated identically, so that the row shows
-//! whether a try was applied. Each state machine decides until when a repetition is useful.
+//! A write that was not answered may have been applied, or may still be. It is repeated identically, so that the row
+//! shows whether an attempt was applied. Each state machine decides until when a repetition is useful. Renewals have
+//! rules of their own in `held.rs`, because their pauses depend on the validity that is left. Pauses between polls are
+//! in `acquire.rs`. In the library, `run.rs` decides which errors of a store are repeated.
 
 use std::time::Duration;
 

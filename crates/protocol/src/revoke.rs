@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, Deadline, LeaseId, LockName, Machine, Now, Op, OpKind, Outcome, RecordVersion, Response, Row, SentAt, Step,
-    Target, attr, lease_end::ttl, retry::RETRY_MAX, retry::RepeatedWrite,
+    Body, Deadline, LeaseId, LockName, Machine, Now, Op, OpKind, Outcome, Response, Row, SentAt, Step, Target, attr,
+    lease_end::ttl, retry::RETRY_MAX, retry::RepeatedWrite,
 };
 
 /// Time during which an unanswered revocation is retried.
@@ -25,8 +25,8 @@ pub enum RevokeEnd {
 
 /// State machine that revokes one acquisition. [`Machine`] describes how to call it.
 ///
-/// The machine only writes. It retries the identical write for 10 s. It may be dropped at any time; the write in flight may
-/// still take effect then.
+/// The machine only writes. It retries the identical write for 10 s. It may be dropped at any time; the write in flight
+/// may still take effect then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revoke {
     write: RepeatedWrite,
@@ -35,17 +35,16 @@ pub struct Revoke {
 }
 
 impl Revoke {
-    /// Starts the revocation of exactly `target`. Other clients wait until its lease has expired. With `force` the lock is
-    /// free at once, which is unsafe while the holder is alive.
-    pub fn new(name: LockName, target: Target, force: bool, now: &Now<'_>) -> Self {
+    /// Starts the revocation of exactly `target`. Other clients wait until its lease has expired. With `force` the lock
+    /// is free at once, which is unsafe while the holder is alive.
+    pub fn new(name: &LockName, target: Target, force: bool, now: &Now<'_>) -> Self {
         let lease_id = LeaseId::from_random(now.entropy.lease_id);
         let kind = match force {
             false => OpKind::Revoke { target, lease_id },
             true => OpKind::ForceRevoke { target, lease_id, ttl: ttl(Duration::ZERO, now) },
         };
-        let op = Op { name, version: RecordVersion::from_random(now.entropy.version), kind };
         let until = Deadline::new(SentAt(now.at), GIVE_UP_AFTER);
-        Self { write: RepeatedWrite::new(op), until, end: None }
+        Self { write: RepeatedWrite::new(Op::new(name, kind, now)), until, end: None }
     }
 
     /// Returns whether the row shows that the requested revocation has taken place.

@@ -107,18 +107,12 @@ impl Row {
 
     /// Returns one attribute if it is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
-        match self.get(name) {
-            Some(Value::S(text)) => Some(text),
-            _ => None,
-        }
+        if let Some(Value::S(text)) = self.get(name) { Some(text) } else { None }
     }
 
     /// Returns one attribute if it is a number.
     pub fn number(&self, name: &str) -> Option<&Number> {
-        match self.get(name) {
-            Some(Value::N(number)) => Some(number),
-            _ => None,
-        }
+        if let Some(Value::N(number)) = self.get(name) { Some(number) } else { None }
     }
 
     /// Returns one attribute if it is a whole number from 0 to 2^64 − 1.

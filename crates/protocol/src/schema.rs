@@ -1,12 +1,13 @@
 //! The item schema: names, types and meanings of the attributes of the item that represents a lock.
 //!
-//! `docs/protocol.md` §2 has the same table with the rules. `row.rs` interprets the attributes, and `op.rs` writes them.
+//! `docs/protocol.md` §2 has the same table with the rules. `row.rs` interprets the attributes, and `op.rs` writes
+//! them.
 
 /// Attribute names. `S` and `N` are the types of the attributes in DynamoDB: string and number.
 ///
 /// `guid` and `expiresOn` are shared with npm dynamo-lock 0.1.x, so their names cannot change.
 pub mod attr {
-    /// `S`: partition key, whatever the table calls it. A [`crate::Row`] never contains it.
+    /// `S`: partition key. The table may have another name for it. A [`crate::Row`] never contains it.
     pub const NAME: &str = "name";
     /// `N`: version of the row format. This crate reads and writes 1; npm dynamo-lock writes none.
     pub const V: &str = "v";
@@ -36,11 +37,11 @@ pub mod attr {
     pub const DATA: &str = "data";
     /// `N`: time after which DynamoDB may delete the item, in seconds since 1970.
     pub const TTL: &str = "ttl";
-    /// `S`: key with which the embedded store finds out whether the holder's process is alive.
+    /// `S`: key with which the SQLite store finds out whether the holder's process is alive.
     pub const LIVENESS_KEY: &str = "livenessKey";
 
-    /// Value of [`EXPIRY_CLOCK`] in a row with a service timestamp: [`EXPIRES_ON`] is an upper bound of the lease's end on
-    /// the service clock.
+    /// Value of [`EXPIRY_CLOCK`] in a row with a service timestamp: [`EXPIRES_ON`] is an upper bound of the lease's end
+    /// on the service clock.
     pub const SERVICE_CLOCK: &str = "service";
 
     /// Name of the attribute that [`LEASE_ID`] replaced before the first release.
@@ -51,6 +52,6 @@ pub mod attr {
 pub(crate) const HELD_ONLY: [&str; 6] =
     [attr::EXPIRY_CLOCK, attr::RENEWAL_SEQ, attr::LEASE_MS, attr::OWNER, attr::ACQUIRED_ON, attr::LIVENESS_KEY];
 
-/// Attributes that a row in the format of npm dynamo-lock must not contain, besides those in [`HELD_ONLY`]. The payload is
-/// not among them, because it survives.
+/// Attributes that a row in the format of npm dynamo-lock must not contain, besides those in [`HELD_ONLY`]. The payload
+/// is not among them, because it survives.
 pub(crate) const NATIVE_ONLY: [&str; 5] = [attr::V, attr::LEASE_ID, attr::TOKEN, attr::REVOKED_TOKEN, attr::TTL];

@@ -49,17 +49,13 @@ impl Sample {
         let passed = now.waiter_elapsed_since(self.received_at.0).as_millis() as u64;
         self.date.lower_when_received() + passed * 1000 / (1000 + DRIFT_PER_MILLE)
     }
-
-    fn upper(&self, now: ClockReading) -> u64 {
-        self.date.upper_at(self.sent_at, now)
-    }
 }
 
 /// The clock of the service as an interval.
 ///
-/// The date of each response bounds service time from both sides. The interval is the intersection of the last 16 samples,
-/// each widened with its age because a lease clock may drift. Samples older than 10 minutes are ignored. If the
-/// intersection is empty, the oldest samples are dropped.
+/// The date of each response bounds service time from both sides. The interval is the intersection of the last 16
+/// samples, each widened with its age because a lease clock may drift. Samples older than 10 minutes are ignored. If
+/// the intersection is empty, the oldest samples are dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ServiceClock {
     samples: Vec<Sample>,
@@ -74,20 +70,18 @@ impl ServiceClock {
             self.samples.remove(0);
         }
         self.samples.push(Sample { date, sent_at, received_at });
-        while self.samples.len() > 1 && self.bounds(now).is_some_and(|(lower, upper)| lower > upper) {
+        while self.samples.len() > 1 && self.interval(now).is_none() {
             self.samples.remove(0);
         }
     }
 
-    /// Returns the lower and upper bound of service time now, in milliseconds since 1970. Returns `None` without a recent
-    /// sample.
+    /// Returns the lower and upper bound of service time now, in milliseconds since 1970. Returns `None` without a
+    /// recent sample.
     pub fn interval(&self, now: ClockReading) -> Option<(u64, u64)> {
-        self.bounds(now).filter(|(lower, upper)| lower <= upper)
-    }
-
-    fn bounds(&self, now: ClockReading) -> Option<(u64, u64)> {
-        let recent = || self.samples.iter().filter(|s| is_recent(s, now));
-        Some((recent().map(|s| s.lower(now)).max()?, recent().map(|s| s.upper(now)).min()?))
+        let recent = || self.samples.iter().filter(|sample| is_recent(sample, now));
+        let lower = recent().map(|sample| sample.lower(now)).max()?;
+        let upper = recent().map(|sample| sample.date.upper_at(sample.sent_at, now)).min()?;
+        (lower <= upper).then_some((lower, upper))
     }
 }
 

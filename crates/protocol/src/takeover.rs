@@ -1,7 +1,8 @@
 //! Takeover of a lock after its lease has expired (R2 and §5): the observation of its row, the decision, and the token
 //! floor.
 //!
-//! `expiry.rs` decides whether a lease has expired. `acquire.rs` runs the loop and sends the takeover.
+//! `expiry.rs` decides whether a lease has expired. `acquire.rs` runs the loop and sends the takeover, also without a
+//! further read once the observed lease has expired. The condition of the write is in `op.rs`.
 
 use std::time::Duration;
 
@@ -99,8 +100,8 @@ impl Waiter {
         });
     }
 
-    /// Decides whether an expired row of npm dynamo-lock can be taken over now. A row without a token is taken over only
-    /// when a fresh token floor is certainly above every earlier token of this lock.
+    /// Decides whether an expired row of npm dynamo-lock can be taken over now. A row without a token is taken over
+    /// only when a fresh token floor is certainly above every earlier token of this lock.
     fn token_floor_wait(&self, legacy: &LegacyRow, now: &Now<'_>) -> Takeover {
         let lower = service_or_wall(now).map(|(lower, _)| lower / 1000);
         let since = self.watch.as_ref().and_then(|watch| watch.tokenless_since);
@@ -114,15 +115,18 @@ impl Waiter {
     }
 }
 
-/// Returns the token floor of an acquisition that starts now, or of a takeover of the `seen` version.
+/// Returns the token floor of an acquisition that starts now, or of a takeover of the `seen` version: seconds since
+/// 1970 × 2^20. The tokens of a row that was deleted and created again are then greater than before, unless the lock
+/// was acquired more than a million times per second.
 pub(crate) fn token_floor(seen: Option<&Watch>, now: &Now<'_>) -> FencingToken {
     let second = now.service_interval().map_or(now.at.wall_ms, |(lower, _)| lower) / 1000;
     let has_lost_its_token = seen.is_some_and(|watch| watch.token.is_none());
-    FencingToken::token_floor(if has_lost_its_token { second + FLOOR_AHEAD.as_secs() } else { second })
+    let second = if has_lost_its_token { second + FLOOR_AHEAD.as_secs() } else { second };
+    FencingToken::new(second.saturating_mul(1 << 20))
 }
 
-/// Returns the bounds of service time in milliseconds. Where the store has no service clock, our own wall clock takes its
-/// place.
+/// Returns the bounds of service time in milliseconds. Where the store has no service clock, our own wall clock takes
+/// its place.
 fn service_or_wall(now: &Now<'_>) -> Option<(u64, u64)> {
     match now.service {
         Some(_) => now.service_interval(),

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-/// A reading of all clocks of a host, taken at one moment.
+/// A reading of all clocks of a host, taken at one moment. Readings of different hosts, or from before a reboot, cannot
+/// be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClockReading {
     /// Clock that counts suspension (`CLOCK_BOOTTIME` on Linux), in nanoseconds.
@@ -31,11 +32,6 @@ impl ClockReading {
         let boot = self.boot_ns.saturating_sub(earlier.boot_ns);
         Duration::from_nanos(boot.min(self.raw_ns.saturating_sub(earlier.raw_ns)))
     }
-
-    /// Returns the time during which the host was awake, as counted by the unslewed clock.
-    fn awake_since(self, earlier: ClockReading) -> Duration {
-        Duration::from_nanos(self.raw_ns.saturating_sub(earlier.raw_ns))
-    }
 }
 
 /// Clock reading taken *before* the first byte of a request was sent. A holder counts its lease from here (R1).
@@ -49,8 +45,8 @@ pub struct ReceivedAt(pub ClockReading);
 /// A time after a request was sent, measured with the holder's clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Deadline {
-    from: SentAt,
-    after: Duration,
+    pub(crate) from: SentAt,
+    pub(crate) after: Duration,
 }
 
 impl Deadline {
@@ -69,26 +65,12 @@ impl Deadline {
         self.left(now).is_zero()
     }
 
-    /// Returns the deadline that passes later.
-    pub(crate) fn later(self, other: Self, now: ClockReading) -> Self {
-        if other.left(now) > self.left(now) { other } else { self }
-    }
-
     /// Returns whether the deadline has passed, or nearly, on the unslewed clock alone. If it has not, but the deadline
     /// has passed, then the host was suspended or its wall clock jumped. The tolerance of 2 % and 250 ms covers slewing
     /// and rounding.
     pub(crate) fn passed_awake(&self, now: ClockReading) -> bool {
-        now.awake_since(self.from.0) + self.after / 50 + Duration::from_millis(250) >= self.after
-    }
-
-    /// Returns the time from the start to the deadline.
-    pub(crate) fn length(&self) -> Duration {
-        self.after
-    }
-
-    /// Returns the time since the start.
-    pub(crate) fn age(&self, now: ClockReading) -> Duration {
-        now.holder_elapsed_since(self.from.0)
+        let awake = Duration::from_nanos(now.raw_ns.saturating_sub(self.from.0.raw_ns));
+        awake + self.after / 50 + Duration::from_millis(250) >= self.after
     }
 }
 

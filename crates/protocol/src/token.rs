@@ -12,10 +12,11 @@ use std::str::FromStr;
 pub struct FencingToken(u64);
 
 impl FencingToken {
-    /// Upper bound of the tokens: 2^53 − 1. Rows with a greater token are refused.
+    /// Upper bound of the tokens: 2^53 − 1. Rows with this token or a greater one are refused, because no greater token
+    /// could follow.
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// Creates a token from a number that was stored or sent before.
+    /// Creates a token from a number that was stored or sent before. Accepts any number.
     pub const fn new(value: u64) -> Self {
         Self(value)
     }
@@ -23,12 +24,6 @@ impl FencingToken {
     /// Returns the number.
     pub const fn get(self) -> u64 {
         self.0
-    }
-
-    /// Returns the floor of a first token: seconds since 1970 × 2^20. The tokens of a row that was deleted and created
-    /// again are then greater than before, unless the lock was acquired more than a million times per second.
-    pub(crate) const fn token_floor(seconds: u64) -> Self {
-        Self(seconds.saturating_mul(1 << 20))
     }
 
     /// Returns the token of the next acquisition.

@@ -24,7 +24,8 @@ impl Validity {
         self.left(at).is_zero()
     }
 
-    /// Returns whether an ended validity ended while the host was suspended: no bound of it has passed while it was awake.
+    /// Returns whether an ended validity ended while the host was suspended: no bound of it has passed while it was
+    /// awake.
     pub(crate) fn slept_through(&self, at: ClockReading) -> bool {
         ![Some(self.sent), self.row].iter().flatten().any(|bound| bound.passed(at) && bound.passed_awake(at))
     }

@@ -6,10 +6,12 @@ use crate::{ClockReading, FencingToken, ReceivedAt, RecordVersion, Row, attr, ti
 
 /// The holder of a lock, as described by the lock's row.
 ///
-/// Every client with access to the table can write these fields, so escape the texts before printing them on a terminal.
+/// Every client with access to the table can write these fields, so escape the texts before printing them on a
+/// terminal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// Label that the holder chose, for example `worker-7`.
+    /// Label that the holder chose, with its host, process ID and instance ID, for example
+    /// `worker-7 (host-3, pid 4711, 1a2b3c4d)`.
     pub owner: Option<String>,
     /// Fencing token of the holder. `None` for a row that npm dynamo-lock wrote.
     pub token: Option<FencingToken>,
@@ -40,8 +42,8 @@ impl Holder {
 
 /// Result of a liveness check: whether the process that holds a lock is alive, as far as the store can find out.
 ///
-/// DynamoDB cannot. The embedded store asks the kernel, and it does so *after* it has read the row, because the holder
-/// may start a child process between the two.
+/// DynamoDB always returns `Unknown`. SQLite on Linux checks byte locks of the kernel. The check begins *after* the row
+/// was read, because the holder may start a child process between the two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Liveness {
     /// The store does not know, so only the lease counts.
@@ -75,25 +77,15 @@ pub struct Watch {
     /// Whether the row has a liveness key. Such a row is only taken over after a new liveness check.
     pub(crate) has_liveness_key: bool,
     /// Holder that the row describes.
-    pub(crate) holder: Holder,
+    pub holder: Holder,
 }
 
 impl Watch {
-    /// Returns the holder that the observed row describes.
-    pub fn holder(&self) -> &Holder {
-        &self.holder
-    }
-
     /// Returns the time until this version may be taken over, zero if that time has come (R2). Returns `None` for a row
     /// without a lease.
-    fn expires_in(&self, at: ClockReading) -> Option<Duration> {
+    pub(crate) fn expires_in(&self, at: ClockReading) -> Option<Duration> {
         let lease = self.lease?;
         Some(lease.saturating_sub(at.waiter_elapsed_since(self.received_at.0)))
-    }
-
-    /// Returns whether this version may be taken over, because it has been observed for a whole lease (R2).
-    pub(crate) fn has_expired(&self, at: ClockReading) -> bool {
-        self.expires_in(at).is_some_and(|left| left.is_zero())
     }
 
     /// Returns the time until this version may be taken over without another read. Returns `None` if the row has a

@@ -15,6 +15,11 @@ impl RecordingObserver {
         let events = self.0.lock().unwrap();
         events.iter().find(|event| event.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {events:?}")).clone()
     }
+
+    /// Returns the number of recorded events that start with `name`.
+    pub fn count(&self, name: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|event| event.starts_with(name)).count()
+    }
 }
 
 impl Observer for RecordingObserver {

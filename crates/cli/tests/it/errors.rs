@@ -1,6 +1,6 @@
 //! Errors: each is one line that contains the cause and the fix, with its own exit code.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::Command;
 
 use crate::support::{Finished, Fixture, PROGRAM, Running};
@@ -191,7 +191,10 @@ fn assert_embedded_fail(fixture: &Fixture, code: i32, parts: &[&str]) {
 fn invalid_database_path_exits_78() {
     let cases: [(&str, &[&str]); 4] = [
         ("sqlite:///no/such/locks.db", &["\"/no/such\"", "does not exist; create it"]),
-        ("sqlite:///sys/locks.db", &["cannot create", "let this user write"]),
+        (
+            "sqlite:///sys/locks.db",
+            &["is on a possibly shared (type 0x62656572) file system", "name a file on a local disk"],
+        ),
         ("sqlite:///tmp", &["is a directory; name a file in it"]),
         ("nonsense", &["DYNAMO_LOCK_STORE", "`sqlite:///`"]),
     ];
@@ -247,10 +250,6 @@ fn damaged_database_exits_78() {
     let fixture = Fixture::new();
     fixture.run(&["hold", "a", "10m"]).exits_with(0);
     let path = fixture.path("locks.db");
-    let database = rusqlite::Connection::open(&path).expect("a database");
-    let busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-    assert_eq!(busy, Ok(0), "the write-ahead log was checkpointed");
-    drop(database);
     let mut bytes = std::fs::read(&path).expect("it exists");
     bytes[4096..].fill(0xa5);
     std::fs::write(&path, bytes).expect("access to it");
@@ -282,9 +281,25 @@ fn full_disk_exits_69_without_running_command() {
     let fixture = Fixture::new();
     fixture.run(&["ls"]).exits_with(0);
     let finished = on_faulty_disk(&fixture, "full", &["run", "--lease", "1", "a", "touch", "ran"]);
-    // SQLite reports the full disk at COMMIT, when the write may already be stored.
-    assert_error(finished, 69, &["has stored the write: database or disk is full", "free space"]);
+    assert_error(finished, 69, &["no space is left for the lock database", "free some and try again"]);
     assert!(!fixture.path("ran").exists());
+}
+
+/// Lesson 55. A thread that cannot be started is no wrong configuration, and no panic.
+#[test]
+fn lack_of_threads_exits_69() {
+    let fixture = Fixture::new();
+    let user = std::fs::metadata(fixture.path("")).expect("the directory").uid();
+    // Limits of threads do not apply to root.
+    let (program, arguments): (_, &[&str]) = match user {
+        0 => ("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", "--nproc=0", PROGRAM, "ls"]),
+        _ => ("prlimit", &["--nproc=0", PROGRAM, "ls"]),
+    };
+    if user == 0 {
+        chown(fixture.path(""), Some(65534), Some(65534)).expect("root may change the owner");
+    }
+    let finished = Running::spawn(fixture.command_of(program, arguments)).wait();
+    assert_error(finished, 69, &["cannot start a thread that opens the lock database", "try again with less load"]);
 }
 
 #[test]

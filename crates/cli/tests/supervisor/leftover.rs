@@ -4,12 +4,10 @@ use std::{collections::BTreeSet, os::unix::fs::MetadataExt as _};
 
 use crate::support::Fixture;
 
-/// Returns the names in the directory, the size of the database, the number of rows, and the attributes of the row. The
-/// write-ahead log and its index are left out, because the last process may not have removed them yet.
+/// Returns the names in the directory, the size of the database, the number of rows, and the attributes of the row.
 fn leftovers(fixture: &Fixture) -> (BTreeSet<String>, u64, i64, String) {
     let files = std::fs::read_dir(fixture.path("")).expect("the directory").flatten();
-    let files = files.map(|file| file.file_name().to_string_lossy().into_owned());
-    let files = files.filter(|name| name != "locks.db-wal" && name != "locks.db-shm").collect();
+    let files = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
     let size = std::fs::metadata(fixture.path("locks.db")).expect("it exists").len();
     let database = rusqlite::Connection::open(fixture.path("locks.db")).expect("it exists");
     let rows = database.query_row("SELECT count(*) FROM lock", [], |row| row.get(0)).expect("rows");

@@ -27,7 +27,7 @@ int statfs64(const char *path, struct statfs64 *found) {
     return result;
 }
 
-/* Returns whether a write to this file fails with ENOSPC. Writes to SQLite's write-ahead log do. */
+/* Returns whether a write to this file fails with ENOSPC. Writes to SQLite's journal do. */
 static int is_full(int file) {
     char link[64], path[4096];
     if (!fault_is("full")) return 0;
@@ -35,7 +35,7 @@ static int is_full(int file) {
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length < 0) return 0;
     path[length] = 0;
-    return strstr(path, "locks.db-wal") != NULL;
+    return strstr(path, "locks.db-journal") != NULL;
 }
 
 ssize_t write(int file, const void *bytes, size_t count) {

@@ -33,7 +33,7 @@
 //! with two handles, with concurrent writers, or with many rows. All generated values depend on [`Options::seed`]
 //! alone.
 //!
-//! The checks do not cover response times, the dates of responses, or failures of machines.
+//! The checks do not cover response times, the dates of responses, liveness keys, or failures of machines.
 
 mod case;
 mod checks;
@@ -60,13 +60,13 @@ use harness::Harness;
 
 /// Runs all checks on a store. Requires a tokio runtime with timers.
 ///
-/// A throttled request is repeated up to ten times with growing pauses. A request without an answer, or one that takes
+/// A throttled request is sent up to ten times, with growing pauses. A request without an answer, or one that takes
 /// longer than [`Options::timeout`], is a failure of its check. All loops are bounded, so that the run ends on any
 /// store.
 ///
 /// # Errors
 ///
-/// None. The [`Report`] contains the failed checks.
+/// None. The [`Report`] contains the failed checks, also those that failed because of an error of the store.
 ///
 /// # Cancel safety
 ///

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Number and size of the checks.
+/// Number and size of the checks. The defaults suit a test against a local server.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Seed of all generated rows and ops. Default: 1.

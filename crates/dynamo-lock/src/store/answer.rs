@@ -14,7 +14,7 @@ pub enum Consistency {
 pub struct Answer<T> {
     /// Result of the request.
     pub result: Result<T, StoreError>,
-    /// `Date` that the service has set in this answer.
+    /// `Date` that the service has set in this answer, `None` if there is none or the store has no service clock.
     pub date: Option<ServiceDate>,
 }
 
@@ -28,8 +28,9 @@ impl<T> From<Result<T, StoreError>> for Answer<T> {
 /// Page of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// Names and rows. A name may be invalid as a [`LockName`](super::LockName), because other programs can write to the table.
+    /// Names and rows. A name may be invalid as a [`LockName`](super::LockName), because other programs can write to
+    /// the table.
     pub rows: Vec<(String, Row)>,
-    /// Cursor of the next page. `None` on the last page.
+    /// Cursor of the next page, for [`Store::list`](super::Store::list). `None` on the last page.
     pub next: Option<String>,
 }

@@ -9,9 +9,10 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 ///
 /// # Contract
 ///
-/// - **Writes**: [`write`](Store::write) takes effect exactly as [`apply`](dynamo_lock_protocol::apply) specifies, atomically, at one instant
-///   between call and answer, or not at all. If the store does not know whether it has taken effect, the answer is
-///   [`StoreErrorKind::Unanswered`](super::StoreErrorKind::Unanswered), never a conflict. One call sends one request, without retries.
+/// - **Writes**: [`write`](Store::write) takes effect exactly as [`apply`](dynamo_lock_protocol::apply) specifies,
+///   atomically, at one instant between call and answer, or not at all. If the store does not know whether it has taken
+///   effect, the answer is [`StoreErrorKind::Unanswered`](super::StoreErrorKind::Unanswered), never a conflict. One
+///   call sends one request, without retries.
 /// - **Answers**: `Applied` contains the row as the write has left it. `Conflict` contains the row as it was when the
 ///   condition failed, read in the same operation.
 /// - **Reads**: with [`Consistency::Strong`] a read sees every write that was answered before it began. With
@@ -20,38 +21,106 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// - **Dates**: the `date` of an answer comes from the service itself and from this response. If in doubt it is `None`.
 /// - **Futures** may be dropped at any time; a dropped write may or may not take effect. They never block the thread.
 /// - **Names**: each [`LockName`] has its own row. Names are compared by bytes.
+///
+/// The client limits the time of each read, write and page of a list to a quarter of the lease and at most 10 s, and
+/// then drops the future.
+///
+/// # Example
+///
+/// A store that counts the writes of another one. The methods with a default are forwarded too, so that the client uses
+/// the clock and the liveness checks of the inner store.
+///
+/// ```
+/// use dynamo_lock::store::{Answer, BoxFuture, Consistency, Liveness, LockName, Op, Outcome, Page, Row, Store};
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::time::Duration;
+///
+/// #[derive(Debug)]
+/// struct CountedWrites<S> {
+///     inner: S,
+///     writes: AtomicU64,
+/// }
+///
+/// impl<S: Store> Store for CountedWrites<S> {
+///     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
+///         self.inner.read(name, consistency)
+///     }
+///     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
+///         self.writes.fetch_add(1, Ordering::Relaxed);
+///         self.inner.write(op)
+///     }
+///     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
+///         self.inner.list(after)
+///     }
+///     fn ready(&self) -> Option<BoxFuture<'_, ()>> {
+///         self.inner.ready()
+///     }
+///     fn service_clock(&self) -> bool {
+///         self.inner.service_clock()
+///     }
+///     fn liveness_key(&self) -> Option<&str> {
+///         self.inner.liveness_key()
+///     }
+///     fn hold_liveness_key(&self, duration: Duration) -> Option<String> {
+///         self.inner.hold_liveness_key(duration)
+///     }
+///     fn liveness(&self, liveness_key: &str) -> Liveness {
+///         self.inner.liveness(liveness_key)
+///     }
+/// }
+///
+/// # fn main() -> Result<(), dynamo_lock::ConfigError> {
+/// let store = CountedWrites { inner: dynamo_lock::Memory::new(), writes: AtomicU64::new(0) };
+/// let client = dynamo_lock::Client::builder(store).build()?;
+/// # Ok(())
+/// # }
+/// ```
 pub trait Store: Any + fmt::Debug + Send + Sync {
-    /// Reads one row.
+    /// Reads one row. Returns `None` if it does not exist.
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>>;
 
-    /// Performs one op. Returns [`Outcome::Applied`], [`Outcome::Conflict`] or an error.
+    /// Performs one op. Returns [`Outcome::Applied`], [`Outcome::Conflict`] or an error. In place of
+    /// [`Outcome::Unknown`] and [`Outcome::Throttled`] it returns errors of the kinds
+    /// [`Unanswered`](super::StoreErrorKind::Unanswered) and [`Throttled`](super::StoreErrorKind::Throttled).
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>>;
 
     /// Returns one page of all rows, eventually consistent and in any order. `after` is the cursor of the previous
-    /// page, [`Page::next`].
+    /// page, [`Page::next`], and `None` for the first page. Callers do not interpret cursors.
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>>;
 
-    /// Returns whether answers contain the service's `Date`, so that it can determine the end of a lease.
+    /// Returns a future that completes once a request can be sent at once, or `None` if it can be sent now.
+    ///
+    /// Callers wait for it before they take the time from which a lease counts, and without the time limit of a
+    /// request. It prepares what all requests need, for example credentials, and sends no request to the table. It has
+    /// no result: if the preparation fails, then the next request returns the error. It may be dropped at any time.
+    /// Default: `None`.
+    fn ready(&self) -> Option<BoxFuture<'_, ()>> {
+        None
+    }
+
+    /// Returns whether answers contain the service's `Date`, so that clients determine the end of a lease by it. That
+    /// is only safe if all servers keep their clocks within 2 s of each other. Default: `false`.
     fn service_clock(&self) -> bool {
         false
     }
 
     /// Returns the liveness key for rows that are acquired through this handle. [`liveness`](Store::liveness) finds out
-    /// by it whether the process of this handle is alive. `None` means that only leases decide.
+    /// by it whether the process of this handle is alive. `None`, the default, means that only leases decide.
     fn liveness_key(&self) -> Option<&str> {
         None
     }
 
-    /// Returns the liveness key for the row of a [`hold`](crate::Lock::hold) that starts now.
-    /// [`liveness`](Store::liveness) finds out by it whether the hold has expired, because a hold outlives its process.
-    /// `None` means that only leases decide, because the users of the store share no clock.
+    /// Returns the liveness key for the row of a [`hold`](crate::Lock::hold) that starts now and ends after `duration`,
+    /// which includes 3 s for the acquisition. [`liveness`](Store::liveness) finds out by it whether the hold has
+    /// expired, because a hold outlives its process. `None`, the default, means that only leases decide, because the
+    /// users of the store share no clock.
     fn hold_liveness_key(&self, duration: Duration) -> Option<String> {
         let _ = duration;
         None
     }
 
-    /// Returns whether the handle with this liveness key is alive. The check takes place after the call, and does not
-    /// wait.
+    /// Returns whether the handle with this liveness key is alive. The check begins after this method was called, and
+    /// does not block. Default: [`Liveness::Unknown`].
     ///
     /// [`Liveness::Dead`] is a promise: no process has a guard that was acquired through that handle, and none will
     /// have one. For the key of a hold, the hold has expired on the clocks of its holder. If a store is not certain, it

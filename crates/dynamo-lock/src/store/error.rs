@@ -117,7 +117,7 @@ impl StoreError {
         self
     }
 
-    /// Returns what the caller can do about the error.
+    /// Returns the kind of the error: what the caller can do about it.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
@@ -138,12 +138,13 @@ impl StoreError {
         &self.problem
     }
 
-    /// Returns how to fix the problem, in terms of this crate's API.
+    /// Returns how to fix the problem, in terms of this crate's API, or `None` if the store knows no fix.
     pub fn fix(&self) -> Option<&str> {
         self.fix.as_deref()
     }
 
-    /// Returns whether the same request may succeed later.
+    /// Returns whether the same request may succeed later: `true` for [`Unanswered`](StoreErrorKind::Unanswered) and
+    /// [`Throttled`](StoreErrorKind::Throttled).
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Unanswered | StoreErrorKind::Throttled)
     }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use super::{Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Store, Verdict, apply};
 use crate::sync::lock;
 
-/// Locks in the memory of this process, for tests and for tasks of one process. Clones share their rows.
+/// Locks in the memory of this process, for tests and for tasks of one process. Clones share their rows; two stores
+/// from [`new`](Memory::new) do not. The store never fails, and has no service clock.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     rows: Arc<Mutex<BTreeMap<String, Row>>>,

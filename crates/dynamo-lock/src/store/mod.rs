@@ -1,4 +1,8 @@
 //! Stores of lock rows. The trait [`Store`] documents the contract of a store, and the `conformance` module checks it.
+//!
+//! Programs that only use locks need [`StoreError`] and `StoreUrl` of this module. The other types describe rows and
+//! writes, for implementations of [`Store`]: an [`Op`] is one write, and [`apply`] specifies its effect on a [`Row`].
+//! Rules such as R4 and sections such as §5 are those of `docs/protocol.md` in the repository.
 
 mod answer;
 mod contract;

@@ -117,3 +117,19 @@ async fn release_of_revoked_lease_reports_the_revocation() {
     assert_eq!(host.link.kinds(), ["acquire", "release", "release"]);
     assert!(matches!(&error, ReleaseError::Lost(lost) if lost.reason == LossReason::Revoked), "{error}");
 }
+
+/// The revocation of a row of an unreleased version wrote a lease ID, so that the row looked like one of this version.
+#[tokio::test(start_paused = true)]
+async fn row_of_unreleased_version_is_not_revoked() {
+    let world = World::new();
+    let token = world.host().acquire().await.token();
+    let mut unreleased = world.row("a").await.unwrap();
+    unreleased.set("reign", unreleased.get("leaseId").unwrap().clone());
+    unreleased.remove("leaseId");
+    world.set_row("a", Some(unreleased.clone()));
+    let operator = world.host().lock();
+    for error in [operator.revoke(token).await, operator.force_revoke(token).await] {
+        assert!(matches!(error, Err(RevokeError::Row { .. })), "{error:?}");
+    }
+    assert_eq!(world.row("a").await, Some(unreleased));
+}

@@ -35,7 +35,7 @@ fn unanswered_release_is_unknown_after_two_revocations() {
     host.op(20, &mut release);
     host.respond(30, &mut release, 20, &Outcome::Unknown, None);
     for (token, ms) in [(held.token(), 40), (FencingToken::new(held.token().get() + 1), 50)] {
-        let mut revoke = Revoke::new(name(), Target::Token(token), false, &host.now(ms));
+        let mut revoke = Revoke::new(&name(), Target::Token(token), false, &host.now(ms));
         let op = host.op(ms, &mut revoke);
         assert!(matches!(write(&mut row, &op), Outcome::Applied(_)));
     }
@@ -48,11 +48,11 @@ fn unanswered_release_is_unknown_after_two_revocations() {
 fn force_revoke_after_revoke_does_not_report_success() {
     let (mut host, mut row) = (TestHost::without_dates(1), None);
     let held = host.acquire(20, &mut row, 0, 10, None);
-    let mut revoke = Revoke::new(name(), Target::Token(held.token()), false, &host.now(20));
+    let mut revoke = Revoke::new(&name(), Target::Token(held.token()), false, &host.now(20));
     let op = host.op(20, &mut revoke);
     assert!(matches!(write(&mut row, &op), Outcome::Applied(_)));
 
-    let mut force = Revoke::new(name(), Target::Token(held.token()), true, &host.now(30));
+    let mut force = Revoke::new(&name(), Target::Token(held.token()), true, &host.now(30));
     let op = host.op(30, &mut force);
     let conflict = write(&mut row, &op);
     assert!(matches!(conflict, Outcome::Conflict(_)));

@@ -20,7 +20,7 @@ fn token_out_of_range_is_refused_without_overflow() {
         let op = host.op(0, &mut waiter(20));
         assert_eq!(apply(Some(&free), &op), Verdict::Conflict(Some(free)));
     }
-    let mut revoke = Revoke::new(name(), Target::Token(FencingToken::new(u64::MAX)), false, &now(0));
+    let mut revoke = Revoke::new(&name(), Target::Token(FencingToken::new(u64::MAX)), false, &now(0));
     let op = host.op(0, &mut revoke);
     assert_eq!(apply(Some(&held_row(1_000)), &op), Verdict::Conflict(Some(held_row(1_000))));
 }

@@ -232,7 +232,7 @@ impl TestHost {
     /// Passes the outcome of a renewal, which was sent at `sent_ms`, to a held lock.
     pub fn renewed(&mut self, ms: u64, held: &mut Held, sent_ms: u64, outcome: &Outcome, date: Option<ServiceDate>) {
         let sent_at = SentAt(self.at(sent_ms));
-        held.handle_outcome(&self.now(ms), sent_at, outcome, date);
+        held.handle(&self.now(ms), Response::outcome(sent_at, outcome).with_date(date));
     }
 
     /// Calls an acquisition until it writes or ends, and returns that step. Pauses take their whole time, and reads return

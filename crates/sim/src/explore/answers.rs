@@ -58,7 +58,7 @@ impl Context<'_> {
                 let at = if self.mutant.is(Fault::LateAnswersCount) { flight.sent } else { at };
                 let before = held.clone().check(at);
                 self.call(world, host, at, EntropyUse::Response, |now| {
-                    held.handle_outcome(now, SentAt(flight.sent), &outcome, date);
+                    held.handle(now, Response::outcome(SentAt(flight.sent), &outcome).with_date(date));
                 });
                 check_loss(world, held, before, held.clone().check(at))?;
             }

@@ -327,7 +327,7 @@ impl Context<'_> {
         let Some(token) = world.row.as_ref().and_then(|row| row.token()) else { return };
         let at = self.clock(world, 0);
         let revoke =
-            self.call(world, 0, at, EntropyUse::Revoke, |now| Revoke::new(name(), Target::Token(token), force, now));
+            self.call(world, 0, at, EntropyUse::Revoke, |now| Revoke::new(&name(), Target::Token(token), force, now));
         world.host(0, |me| me.used += 1);
         world.tasks.push(Shared::new(Task::new(0, TaskState::Revoke(revoke))));
     }

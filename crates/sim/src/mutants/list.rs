@@ -14,8 +14,8 @@ const CHECKED: &[(OpTag, &[&str])] = &[
     (OpTag::Renew, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::RENEWAL_SEQ]),
     (OpTag::Release, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
     (OpTag::CleanUp, &[attr::V, attr::LEASE_ID, attr::EXPIRES_ON]),
-    (OpTag::Revoke, &[attr::V, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
-    (OpTag::ForceRevoke, &[attr::V, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
+    (OpTag::Revoke, &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
+    (OpTag::ForceRevoke, &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
     (OpTag::LegacyGet, &[attr::GUID, attr::TOKEN]),
     (OpTag::Check, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
 ];

@@ -8,8 +8,9 @@ impl DynamoDb {
     /// Returns a `ConditionCheck` that passes only while `guard` holds its lock. Put it into your own
     /// `TransactWriteItems`: the other writes of the transaction are then applied only if the lock is held.
     ///
-    /// Renewals do not invalidate the check. After the lock was released or has passed to another holder, the check
-    /// fails for ever.
+    /// Renewals do not invalidate the check. After the lock was released, was revoked or has passed to another holder,
+    /// the check fails for ever. It still passes after the lease has expired as long as no other client has acquired
+    /// the lock, because the row shows no other holder. Sends no request.
     ///
     /// # Errors
     /// [`TableMismatch`] unless the guard's client was built with this store, a clone of it, or another [`DynamoDb`]
@@ -25,7 +26,8 @@ impl DynamoDb {
         }
     }
 
-    /// Returns a `ConditionCheck` for any condition, so that tests can compare the expressions with [`holds`](crate::store::holds).
+    /// Returns a `ConditionCheck` for any condition, so that tests can compare the expressions with
+    /// [`holds`](crate::store::holds).
     #[cfg(feature = "conformance")]
     #[doc(hidden)]
     pub fn check_condition(&self, name: &LockName, condition: &Condition) -> ConditionCheck {

@@ -5,6 +5,7 @@ use std::error::Error;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::identity::LoadError;
 use crate::store::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation, error::one_line};
 
 use StoreErrorCause::{
@@ -12,7 +13,7 @@ use StoreErrorCause::{
 };
 use StoreErrorKind::{AccessDenied, Misconfigured, Refused, Throttled, Unanswered};
 
-/// Causes of an SDK error that are searched and printed. The limit ends a cyclic chain.
+/// Errors in the chain of an SDK error that are searched and printed. The limit ends a cyclic chain.
 const CAUSES_MAX: usize = 16;
 
 /// Errors of a connection: words in the texts of the SDK, the cause and the fix. The first entry with a matching word
@@ -31,6 +32,9 @@ const CONNECTION_ERRORS: [(&[&str], &str, &str); 4] = [
     (&["refused"], "the connection was refused", "check that a server listens at the endpoint"),
     (&["reset", "closed", "broken pipe", "eof", "incomplete"], "the connection broke", "check the network"),
 ];
+
+/// Environment variables with proxies that the SDK's HTTP client uses.
+const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 /// DynamoDB operation: its name in an IAM policy, without `dynamodb:`, and the operation of the store.
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +94,10 @@ impl Request<'_> {
                 }
             }
             SdkError::ResponseError(_) => self.unreadable(),
-            other => self.not_sent(&causes(other)),
+            other => match chain(other).find_map(|error| error.downcast_ref::<LoadError>()) {
+                Some(error) => self.not_loaded(error),
+                None => self.not_sent(&causes(other)),
+            },
         };
         converted.with_operation(self.action.1).with_source(error)
     }
@@ -125,10 +132,13 @@ impl Request<'_> {
         let (Action(action, _), place, detail) = (self.action, self.place(), one_line(message));
         let is_clock = detail.contains("expired") || detail.contains("not yet current");
         match code {
-            "ProvisionedThroughputExceededException"
-            | "RequestLimitExceeded"
-            | "LimitExceededException"
-            | "TooManyRequestsException" => self.throttled(),
+            "ProvisionedThroughputExceededException" | "RequestLimitExceeded" | "TooManyRequestsException" => {
+                self.throttled()
+            }
+            "LimitExceededException" => {
+                let problem = format!("{action} on {place} exceeds a limit of this AWS account ({detail})");
+                StoreError::new(Throttled, problem).with_fix("wait for other changes of tables, or raise the quota")
+            }
             _ if code.starts_with("Throttling") => self.throttled(),
             "TransactionConflictException" | "TransactionInProgressException" | "ReplicatedWriteConflictException" => {
                 let problem = format!("{action} on {place} conflicts with another write to the same row");
@@ -169,6 +179,21 @@ impl Request<'_> {
         }
     }
 
+    /// Converts an error of the source of the credentials.
+    fn not_loaded(self, error: &LoadError) -> StoreError {
+        let (Action(action, _), reason) = (self.action, error.reason());
+        if needs_sso_login(&reason.to_lowercase()) {
+            misconfigured(ExpiredCredentials, "there is no valid AWS SSO session", "run `aws sso login`")
+        } else if error.is_passing() {
+            let problem = format!("cannot load the AWS credentials for {action} on {}: {reason}", self.place());
+            StoreError::new(Unanswered, problem)
+                .with_cause(MissingCredentials)
+                .with_fix("check the source of the credentials, for example the profile, role or metadata service")
+        } else {
+            self.missing_credentials(&reason)
+        }
+    }
+
     /// Converts an error that occurred before a response arrived: of the configuration, credentials or connection.
     ///
     /// The SDK wraps these errors several times and does not export all their types, so that only their texts remain
@@ -176,20 +201,21 @@ impl Request<'_> {
     fn not_sent(self, texts: &str) -> StoreError {
         let lower = texts.to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-        let is_sso = lower.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso");
-        if has(&["missing region", "missing signing region", "region must be set", "region was not set"]) {
+        // The text that follows the endpoint contains the request, with arbitrary words.
+        if let Some((_, rest)) = texts.split_once("failed to apply endpoint `") {
+            let problem = format!("the endpoint {:?} is not a URL", rest.split('`').next().unwrap_or_default());
+            StoreError::new(Misconfigured, problem).with_fix("begin it with http:// or https://")
+        } else if has(&["missing region", "missing signing region", "region must be set", "region was not set"]) {
             missing_region("set AWS_REGION, or `region` in the profile, or give the client one")
-        } else if has(&["invalid configuration"]) {
+        } else if has(&["invalid configuration", "endpoint params could not be built"]) {
             // For example from the endpoint rules: FIPS together with a custom endpoint.
             StoreError::new(Misconfigured, format!("invalid AWS configuration: {}", one_line(texts)))
-        } else if is_sso && has(&["expired", "refresh", "token"]) {
-            misconfigured(ExpiredCredentials, "there is no valid AWS SSO session", "run `aws sso login`")
         } else if has(&["expired"]) && has(&["credential", "token"]) {
             misconfigured(ExpiredCredentials, "the AWS credentials have expired", "renew them")
         } else if has(&["credential", "identity", "no auth options", "auth scheme"]) {
             self.missing_credentials(texts)
         } else if let Some((_, cause, fix)) = CONNECTION_ERRORS.iter().find(|(words, ..)| has(words)) {
-            self.unanswered(cause, fix)
+            self.unanswered(cause, &format!("{fix}{}", proxies()))
         } else if has(&["timeout", "timed out"]) {
             self.timed_out()
         } else {
@@ -197,12 +223,13 @@ impl Request<'_> {
         }
     }
 
-    fn missing_credentials(self, texts: &str) -> StoreError {
+    fn missing_credentials(self, reason: &str) -> StoreError {
+        let reason = one_line(reason);
         let Some(profile) = self.profile else {
             let fix = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this host a role";
-            return misconfigured(MissingCredentials, "no usable AWS credentials", fix);
+            return misconfigured(MissingCredentials, format!("no usable AWS credentials ({reason})"), fix);
         };
-        let problem = format!("the profile `{profile}` has no usable AWS credentials ({})", one_line(texts));
+        let problem = format!("the profile `{profile}` has no usable AWS credentials ({reason})");
         misconfigured(MissingCredentials, problem, "configure keys, a role or SSO for it, or do not name a profile")
     }
 }
@@ -213,6 +240,13 @@ fn misconfigured(cause: StoreErrorCause, problem: impl Into<String>, fix: &str) 
 
 pub(super) fn missing_region(fix: &str) -> StoreError {
     misconfigured(MissingRegion, "no AWS Region is configured", fix)
+}
+
+/// Returns the part of a fix that names the proxy variables that are set. Their values may contain passwords.
+fn proxies() -> String {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let set = PROXY_VARIABLES.into_iter().filter(|name| is_set(name));
+    set.map(|name| format!(", and the proxy in {name}")).collect()
 }
 
 fn wrong_clock(detail: &str) -> StoreError {
@@ -235,9 +269,24 @@ fn is_about_the_key(detail: &str) -> bool {
     texts.iter().any(|text| detail.contains(text))
 }
 
-/// Returns the texts of all causes, outermost first. The SDK's own outermost text is a generic "dispatch failure".
+/// Returns whether the source of the credentials needs a new SSO login. The SDK does not export the types of these
+/// errors, so only the text remains to decide by.
+fn needs_sso_login(reason: &str) -> bool {
+    let is_sso = reason.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso");
+    is_sso && ["expired", "refresh", "token"].iter().any(|word| reason.contains(word))
+}
+
+/// Returns the error and its causes, outermost first.
+pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source()).take(CAUSES_MAX)
+}
+
+/// Returns the texts of an error and its causes, outermost first.
+pub(super) fn texts(error: &(dyn Error + 'static)) -> String {
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// Returns the texts of all causes. The SDK's own outermost text is a generic "dispatch failure".
 fn causes(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |error| (*error).source());
-    let texts: Vec<_> = causes.map(|cause| cause.to_string()).take(CAUSES_MAX).collect();
-    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
+    texts(error.source().unwrap_or(error))
 }

@@ -1,5 +1,5 @@
-//! Conversion between rows and DynamoDB items. A row does not contain the key attribute. The names of the other attributes
-//! are in `schema.rs` of the protocol crate.
+//! Conversion between rows and DynamoDB items. A row does not contain the key attribute. The names of the other
+//! attributes are in `schema.rs` of the protocol crate.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,7 @@
 //! DynamoDB store, which sends each op as one conditional write through the official SDK.
 
+#[cfg(all(feature = "config", feature = "default-https-client"))]
+mod ca_bundle;
 mod condition_check;
 #[cfg(feature = "config")]
 mod config;
@@ -7,6 +9,7 @@ mod date;
 mod error;
 mod expression;
 mod fence;
+mod identity;
 mod item;
 mod store;
 mod table;

@@ -12,7 +12,7 @@ use aws_types::endpoint_config::EndpointUrl;
 
 use super::error::{self, Action, Request};
 use super::expression::{Expression, NpmCondition, Write};
-use super::{date::DateReader, item};
+use super::{date::DateReader, identity::IdentityCache, identity::IdentityLoad, item};
 use crate::store::{
     Answer, BoxFuture, Condition, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreError, StoreErrorCause,
     StoreErrorKind, StoreOperation, attr, holds,
@@ -25,12 +25,23 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Locks in a DynamoDB table. Clones are cheap and share their connections.
 ///
+/// The table has a partition key of type string and no sort key. [`create_table`](DynamoDb::create_table) creates such
+/// a table, and [`check_table`](DynamoDb::check_table) checks an existing one.
+///
 /// The store copies the configuration of the SDK client: Region, credentials, endpoint, HTTP client and interceptors.
 /// The SDK's retries are disabled and each request has a time limit, because the protocol repeats requests itself and
 /// must know when each one was sent.
+///
+/// The store has its own identity cache, also if the client has one, so that slow credentials cannot cost a lock:
+/// credentials are loaded before a request and its time limit begin, refreshed up to five minutes before they expire,
+/// and used until then. One load may take two minutes. If it fails, it is repeated while the old credentials are valid;
+/// after that the store counts as one that does not answer.
 #[derive(Clone, Debug)]
 pub struct DynamoDb {
     pub(super) client: Client,
+    /// Client without time limits and interceptors, for requests that are stopped before they are sent.
+    probe: Client,
+    identities: IdentityCache,
     pub(super) table: Arc<str>,
     pub(super) key: Arc<str>,
     /// AWS profile that the user named, for messages.
@@ -43,12 +54,21 @@ impl DynamoDb {
     ///
     /// The service clock is enabled unless the client has a custom endpoint outside AWS.
     pub fn new(client: Client, table_name_or_arn: impl Into<String>) -> Self {
-        let service_clock = has_aws_endpoint(client.config());
-        let client = with_timeout(client.config(), ATTEMPT_TIMEOUT);
-        Self { client, table: table_name_or_arn.into().into(), key: attr::NAME.into(), profile: None, service_clock }
+        let identities = IdentityCache::new(client.config());
+        let config = client.config().to_builder().identity_cache(identities.clone()).build();
+        let probe = probe(&config);
+        Self {
+            client: with_timeout(&config, ATTEMPT_TIMEOUT),
+            service_clock: has_aws_endpoint(&probe),
+            probe,
+            identities,
+            table: table_name_or_arn.into().into(),
+            key: attr::NAME.into(),
+            profile: None,
+        }
     }
 
-    /// Sets the name of the table's partition key. Default: `name`.
+    /// Sets the name of the table's partition key, which must be of type string. Default: `name`.
     #[must_use]
     pub fn partition_key(mut self, name: impl Into<String>) -> Self {
         self.key = name.into().into();
@@ -57,14 +77,18 @@ impl DynamoDb {
 
     /// Sets whether the `Date` of responses may determine the end of leases. That is only safe if all servers that
     /// respond keep their clocks within 2 s of each other, as AWS does. Default: enabled if requests go to AWS.
+    /// [`ClientBuilder::service_clock`](crate::ClientBuilder::service_clock) overrides it for one client.
     #[must_use]
     pub fn service_clock(mut self, on: bool) -> Self {
         self.service_clock = on;
         self
     }
 
-    /// Sets the time limit of one request, after which it counts as unanswered. Default: 5 s. More than a quarter of
-    /// the lease leaves a holder too few tries to renew it.
+    /// Sets the time limit of one request, after which it counts as unanswered. Default: 5 s.
+    ///
+    /// A client also limits its requests to a quarter of the lease and at most 10 s, so a time above that limit has an
+    /// effect only on [`create_table`](DynamoDb::create_table), [`delete_table`](DynamoDb::delete_table) and
+    /// [`check_table`](DynamoDb::check_table).
     #[must_use]
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
         self.client = with_timeout(self.client.config(), timeout);
@@ -89,6 +113,14 @@ impl DynamoDb {
     pub(super) fn request(&self, action: Action) -> Request<'_> {
         let region = self.client.config().region().map(AsRef::as_ref);
         Request { action, table: &self.table, key: &self.key, region, profile: self.profile.as_deref() }
+    }
+
+    /// Waits until a request need not load an identity, by a request that is stopped before it is signed.
+    pub(super) async fn load_identity(&self) {
+        if !self.identities.is_settled() {
+            // The error of a load is that of the next request, too.
+            let _stopped = self.probe.list_tables().customize().interceptor(IdentityLoad).send().await;
+        }
     }
 
     /// Returns the row of an item.
@@ -200,6 +232,10 @@ where
 }
 
 impl Store for DynamoDb {
+    fn ready(&self) -> Option<BoxFuture<'_, ()>> {
+        if self.identities.is_settled() { None } else { Some(Box::pin(self.load_identity())) }
+    }
+
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
         answer(|dates| self.get(name.as_str(), consistency == Consistency::Strong, dates))
     }
@@ -225,9 +261,17 @@ fn with_timeout(config: &Config, timeout: Duration) -> Client {
     Client::from_conf(config)
 }
 
+/// Returns a client for requests that are stopped before they are sent. It has no time limits, because there may be no
+/// runtime yet and a load of an identity has its own, and none of the user's interceptors, because nothing is sent.
+fn probe(config: &Config) -> Client {
+    let mut quiet = config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(TimeoutConfig::disabled());
+    quiet.set_interceptors([]);
+    Client::from_conf(quiet.build())
+}
+
 /// Returns whether requests go to AWS, and `false` if in doubt. Only the interceptors of a request see the endpoint of
 /// a client. So this function starts a request and stops it before it is serialized.
-fn has_aws_endpoint(config: &Config) -> bool {
+fn has_aws_endpoint(client: &Client) -> bool {
     #[derive(Clone, Debug, Default)]
     struct Probe(Arc<OnceLock<bool>>);
 
@@ -247,11 +291,6 @@ fn has_aws_endpoint(config: &Config) -> bool {
     }
 
     let probe = Probe::default();
-    // Without timers, because there may be no runtime yet, and without the user's interceptors, because nothing is
-    // sent.
-    let mut quiet = config.to_builder().timeout_config(TimeoutConfig::disabled());
-    quiet.set_interceptors([]);
-    let client = Client::from_conf(quiet.build());
     let request = client.list_tables().customize().interceptor(probe.clone()).send();
     let _ = pin!(request).poll(&mut Context::from_waker(Waker::noop()));
     probe.0.get().copied().unwrap_or(false)

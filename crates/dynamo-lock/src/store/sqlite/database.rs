@@ -1,12 +1,15 @@
 //! Connection to the database: opening, checking the format, and creating the table.
 
-use std::{path::Path, time::Duration};
+use std::{cell::Cell, path::Path, time::Duration};
 
+use dynamo_lock_protocol::{Deadline, SentAt};
 use rusqlite::{Connection, OpenFlags};
 
 use super::database_path::{DatabasePath, FileId};
 use super::error::{misconfigured, without_effect};
-use crate::store::{StoreError, StoreErrorCause};
+use crate::clock::{Clock, SystemClock};
+use crate::random::{Random, SystemRandom};
+use crate::store::{StoreError, StoreErrorCause, StoreErrorKind};
 
 /// Time that one request may wait for other processes, including its time in the queue. After it the request fails with
 /// `Throttled`.
@@ -15,17 +18,43 @@ pub(super) const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// `application_id` in the file header, by which this crate and `file(1)` recognize a lock database: "DynL".
 const APPLICATION_ID: i64 = 0x4479_6e4c;
 
-/// `user_version` of the current format. Other versions are refused and never changed.
-const VERSION: i64 = 2;
+/// `user_version` of the current format. Version 2, which had a write-ahead log and no table `meta`, is upgraded. Other
+/// versions are refused and never changed.
+const VERSION: i64 = 3;
 
 /// STRICT, so that a row is text. TEXT columns compare by bytes.
-const SCHEMA: &str = "CREATE TABLE lock (name TEXT NOT NULL PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID";
+const LOCK_TABLE: &str = "CREATE TABLE lock (name TEXT NOT NULL PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;";
 
-/// Size to which SQLite truncates the write-ahead log after it was larger: 4 MiB.
-const LOG_LIMIT: i64 = 4 << 20;
+/// Contents that version 3 has added. `meta` has one row: the largest token of any removed row. The index finds free
+/// rows by their `ttl`, and is only a hint, because SQL does not parse numbers as the protocol does.
+const ADDITIONS: &str = "CREATE TABLE meta (token_floor INTEGER NOT NULL) STRICT;
+    INSERT INTO meta VALUES (0);
+    CREATE INDEX free_lock ON lock (CAST(json_extract(row, '$.ttl.N') AS INTEGER))
+        WHERE CASE WHEN json_valid(row) THEN json_extract(row, '$.expiresOn.N') = '0' END;";
 
-/// Tries to switch to the write-ahead log, 20 ms apart, because SQLite's busy timeout does not apply there.
-const WAL_TRIES: u32 = 250;
+/// Bounds of the pause of a statement that waits for another process, in microseconds. The pause is random and does not
+/// grow, because with SQLite's growing pauses a process that has waited long has the smallest chance.
+const BUSY_PAUSE_US: std::ops::Range<u64> = 500..2000;
+
+/// Tries to leave the write-ahead log of version 2, 20 ms apart, because SQLite does not call the busy handler there.
+const CONVERSION_TRIES: u32 = 250;
+
+thread_local! {
+    /// Time at which the statements of this thread give up waiting for other processes.
+    static BUSY_DEADLINE: Cell<Option<Deadline>> = const { Cell::new(None) };
+}
+
+/// Pauses and returns whether the statement waits on.
+fn wait_for_other_process(_: i32) -> bool {
+    let is_waiting = BUSY_DEADLINE.get().is_some_and(|deadline| !deadline.passed(SystemClock.now()));
+    if is_waiting {
+        let pause = BUSY_PAUSE_US.start + SystemRandom.bits() as u64 % (BUSY_PAUSE_US.end - BUSY_PAUSE_US.start);
+        // On the thread of the store, or in `Database::open`, which is documented to block.
+        #[allow(clippy::disallowed_methods)]
+        std::thread::sleep(Duration::from_micros(pause));
+    }
+    is_waiting
+}
 
 /// An open connection to a lock database.
 #[derive(Debug)]
@@ -47,9 +76,10 @@ impl Database {
         let connection =
             Connection::open_with_flags(path.path(), flags).map_err(|error| without_effect(path.path(), error))?;
         let database = Self { connection, path, file_id };
-        database.wait_at_most(BUSY_LIMIT)?;
-        let created = create_if_empty(&database)?;
-        configure(&database)?;
+        let set = database.connection.busy_handler(Some(wait_for_other_process));
+        set.map_err(|error| database.error(error))?;
+        database.wait_until(Deadline::new(SentAt(SystemClock.now()), BUSY_LIMIT));
+        let created = prepare(&database)?;
         // Other users with write access to the directory could have created files since the first check.
         database.path.check_siblings()?;
         database.check_not_replaced()?;
@@ -79,9 +109,30 @@ impl Database {
         self.connection.is_autocommit()
     }
 
-    /// Limits the time that the following statements may wait for other processes.
-    pub(super) fn wait_at_most(&self, limit: Duration) -> Result<(), StoreError> {
-        self.connection.busy_timeout(limit).map_err(|error| self.error(error))
+    /// Limits the time that the following statements of this thread may wait for other processes.
+    pub(super) fn wait_until(&self, deadline: Deadline) {
+        BUSY_DEADLINE.set(Some(deadline));
+    }
+
+    /// Begins a transaction that excludes all other processes, so that its COMMIT waits for none. Rolls it back if the
+    /// database was replaced, or if another program has switched it to a write-ahead log.
+    pub(super) fn begin_exclusive(&self) -> Result<(), StoreError> {
+        // SQLite itself would report a replaced file with a less helpful error.
+        self.check_not_replaced()?;
+        self.execute("BEGIN EXCLUSIVE")?;
+        let checked = self.check_not_replaced().and_then(|()| self.journal_mode(""));
+        if checked.as_ref().is_ok_and(|mode| mode != "wal") {
+            return Ok(());
+        }
+        self.execute("ROLLBACK")?;
+        checked.and_then(|_| leave_write_ahead_log(self, 1))?;
+        Err(write_ahead_log_in_use(self))
+    }
+
+    /// Returns the journal mode, after an attempt to change it if `change` is not empty.
+    fn journal_mode(&self, change: &str) -> Result<String, StoreError> {
+        let mode = self.connection.query_row(&format!("PRAGMA journal_mode{change}"), [], |row| row.get(0));
+        mode.map_err(|error| self.error(error))
     }
 
     /// Checks that the path still names the open file. If the file was removed or replaced, other processes lock in a
@@ -96,31 +147,47 @@ impl Database {
     }
 }
 
-/// Creates the table if the database is empty, and refuses the database of another program. Returns whether the table
-/// was created.
-fn create_if_empty(database: &Database) -> Result<bool, StoreError> {
-    // One transaction, because another process may create the table between two queries.
-    database.execute("BEGIN")?;
-    let was_empty = is_empty(database);
-    database.execute("ROLLBACK")?;
-    if !was_empty? {
-        return Ok(false);
-    }
-    database.execute("BEGIN IMMEDIATE")?;
-    // Another process may have created the table before this transaction began.
-    let created = is_empty(database).and_then(|is_still_empty| {
-        if is_still_empty {
-            let header = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}");
-            database.execute(&format!("{SCHEMA}; {header}"))?;
-        }
-        Ok(is_still_empty)
-    });
-    database.execute(if created.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-    created
+/// Contents of a database that is not refused.
+#[derive(Clone, Copy, PartialEq)]
+enum Contents {
+    Empty,
+    Version2,
+    Current,
 }
 
-/// Returns whether the database is empty, or `false` if it is a lock database. Refuses all others.
-fn is_empty(database: &Database) -> Result<bool, StoreError> {
+/// Sets the options of this connection, and creates or upgrades the tables. Refuses the database of another program.
+/// Returns whether the tables were created.
+fn prepare(database: &Database) -> Result<bool, StoreError> {
+    // One transaction, because another process may create the tables between two queries.
+    database.execute("BEGIN")?;
+    let before = contents(database);
+    database.execute("ROLLBACK")?;
+    let before = before?;
+    leave_write_ahead_log(database, CONVERSION_TRIES)?;
+    // With FULL a commit is on the disk before the response. With NORMAL a power failure could take back a token that
+    // a client has already seen.
+    database.execute("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")?;
+    if before == Contents::Current {
+        return Ok(false);
+    }
+    database.begin_exclusive()?;
+    // Another process may have changed the database before this transaction began.
+    let prepared = contents(database).and_then(|before| {
+        let tables = match before {
+            Contents::Empty => LOCK_TABLE,
+            Contents::Version2 => "",
+            Contents::Current => return Ok(false),
+        };
+        let header = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}");
+        database.execute(&format!("{tables} {ADDITIONS} {header}"))?;
+        Ok(before == Contents::Empty)
+    });
+    database.execute(if prepared.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    prepared
+}
+
+/// Returns the contents of an empty database or a lock database. Refuses all others.
+fn contents(database: &Database) -> Result<Contents, StoreError> {
     let path = database.path();
     let number = |sql: &str| {
         let value = database.connection().query_row(sql, [], |row| row.get::<_, i64>(0));
@@ -131,9 +198,10 @@ fn is_empty(database: &Database) -> Result<bool, StoreError> {
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     let has_table = number("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'lock'")? == 1;
     let (problem, fix, cause) = match (application, version) {
-        (0, 0) if tables == 0 => return Ok(true),
-        (APPLICATION_ID, VERSION) if has_table => return Ok(false),
-        (APPLICATION_ID, VERSION) => {
+        (0, 0) if tables == 0 => return Ok(Contents::Empty),
+        (APPLICATION_ID, VERSION) if has_table => return Ok(Contents::Current),
+        (APPLICATION_ID, 2) if has_table => return Ok(Contents::Version2),
+        (APPLICATION_ID, 2 | VERSION) => {
             let problem = format!("the lock database {path:?} has lost its table");
             return Err(misconfigured(problem, "move it away and start afresh while no lock is held"));
         }
@@ -157,39 +225,26 @@ fn is_empty(database: &Database) -> Result<bool, StoreError> {
     Err(misconfigured(problem, fix).with_cause(cause))
 }
 
-/// Sets the options of this connection, and the journal mode, which the file keeps.
-fn configure(database: &Database) -> Result<(), StoreError> {
-    enable_write_ahead_log(database)?;
-    // With FULL a commit is on the disk before the response. With NORMAL a power failure could take back a token that
-    // a client has already seen.
-    database.execute("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF")?;
-    database.execute(&format!("PRAGMA journal_size_limit = {LOG_LIMIT}"))?;
-    // The first read creates the log, so that the caller can check its file.
-    let read = database.connection().query_row("SELECT count(*) FROM (SELECT 1 FROM lock LIMIT 1)", [], |_| Ok(()));
-    read.map_err(|error| database.error(error))
+/// Selects a rollback journal that stays beside the database, and converts a database with a write-ahead log.
+///
+/// A write-ahead log and its index are files that contain committed rows and locks. If one is removed while the
+/// database is open, processes that open the database later do not see those rows, and two of them may hold one lock.
+/// With a rollback journal all rows and all locks are in the database file itself.
+fn leave_write_ahead_log(database: &Database, tries: u32) -> Result<(), StoreError> {
+    for tried in 1..=tries {
+        match database.journal_mode(" = PERSIST") {
+            Ok(mode) if mode != "wal" => return Ok(()),
+            Err(error) if !error.is_retryable() => return Err(error),
+            _ if tried == tries => {}
+            // Opening is documented to block, and a request has one try.
+            #[allow(clippy::disallowed_methods)]
+            _ => std::thread::sleep(BUSY_LIMIT / CONVERSION_TRIES),
+        }
+    }
+    Err(write_ahead_log_in_use(database))
 }
 
-/// Switches to a write-ahead log, with which readers and a writer do not block each other.
-fn enable_write_ahead_log(database: &Database) -> Result<(), StoreError> {
-    let mut tries = 1;
-    loop {
-        match database.connection().query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0)) {
-            Ok(mode) if mode == "wal" => return Ok(()),
-            Ok(mode) => {
-                let file_system = format!("the file system of {:?}", database.path());
-                let problem = format!("{file_system} does not support a write-ahead log (it stays in mode {mode})");
-                return Err(misconfigured(problem, "name a file on a local disk"));
-            }
-            Err(error) => {
-                let error = database.error(error);
-                if !error.is_retryable() || tries == WAL_TRIES {
-                    return Err(error);
-                }
-            }
-        }
-        // Opening is documented to block, and no runtime may be running yet.
-        #[allow(clippy::disallowed_methods)]
-        std::thread::sleep(BUSY_LIMIT / WAL_TRIES);
-        tries += 1;
-    }
+fn write_ahead_log_in_use(database: &Database) -> StoreError {
+    let problem = format!("another program uses the lock database {:?} with a write-ahead log", database.path());
+    StoreError::new(StoreErrorKind::Throttled, problem).with_fix("close the database in that program and try again")
 }

@@ -1,13 +1,14 @@
 //! Path of the database, and the checks that it is safe to use.
 //!
-//! All checks go by the path and never open the file, because closing any descriptor of it would drop the locks that
-//! SQLite holds on it elsewhere in this process.
+//! All checks go by the path and never open the file, except with `O_PATH`, because closing any other descriptor of it
+//! would drop the locks that SQLite holds on it elsewhere in this process.
 
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::{ffi::OsString, io::ErrorKind};
 
-use super::error::misconfigured;
+use super::error::{from_io, misconfigured};
+use super::file_system::check_file_system;
 use crate::store::{StoreError, StoreErrorCause};
 
 /// File systems on which a database may be.
@@ -75,7 +76,7 @@ impl DatabasePath {
             return Err(misconfigured(format!("{path:?} names no file"), "name one for the lock database"));
         };
         let resolved = resolve_directory(path)?;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
+        check_length(&resolved.join(file))?;
         if file_systems == FileSystems::Local {
             check_file_system(&resolved)?;
         }
@@ -91,6 +92,7 @@ impl DatabasePath {
             checked.check_file(&checked.path, &found)?;
             #[cfg(unix)]
             unix::check_access(&checked.path, &found)?;
+            check_mount(&checked.path, &resolved)?;
         }
         checked.check_siblings()?;
         Ok(checked)
@@ -122,7 +124,7 @@ impl DatabasePath {
             }),
             Err(error) if error.kind() != ErrorKind::AlreadyExists => {
                 let problem = format!("cannot create the lock database {:?}: {error}", self.path);
-                Err(misconfigured(problem, "let this user write its directory, or name another").with_source(error))
+                Err(from_io(problem, "let this user write its directory, or name another", error))
             }
             _ => Ok(()),
         }
@@ -201,8 +203,48 @@ fn resolve_directory(path: &Path) -> Result<PathBuf, StoreError> {
                 (problem, "check its permissions")
             }
         };
-        misconfigured(problem, fix).with_source(error)
+        from_io(problem, fix, error)
     })
+}
+
+/// Maximum length of the path with the suffix of the journal: SQLite's limit on Unix, in bytes.
+#[cfg(unix)]
+const PATH_MAX: usize = 512;
+
+/// Refuses a path that is too long for SQLite.
+fn check_length(path: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    if path.as_os_str().len() + "-journal".len() > PATH_MAX {
+        let (length, max) = (path.as_os_str().len(), PATH_MAX - "-journal".len());
+        let problem = format!("the path {path:?} of the lock database has {length} bytes, and SQLite supports {max}");
+        return Err(misconfigured(problem, "name a file with a shorter path"));
+    }
+    let _ = path;
+    Ok(())
+}
+
+/// Refuses a file that is mounted by itself, as `docker run --volume` of a single file does. The journal and the
+/// liveness file beside it would be different ones for each container.
+fn check_mount(path: &Path, directory: &Path) -> Result<(), StoreError> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if mount_id(path).is_some_and(|id| mount_id(directory).is_some_and(|of_directory| id != of_directory)) {
+        let problem = format!("the lock database {path:?} is mounted without its directory, where its other files are");
+        return Err(misconfigured(problem, "mount the directory instead of the file"));
+    }
+    let _ = (path, directory);
+    Ok(())
+}
+
+/// Returns the ID of the mount that the path leads to, or `None` if the kernel does not show it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn mount_id(path: &Path) -> Option<u64> {
+    use nix::fcntl::OFlag;
+    use std::os::{fd::AsRawFd, unix::fs::OpenOptionsExt};
+    // The kernel releases no locks when a descriptor with O_PATH is closed.
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits()).open(path).ok()?;
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
 /// Returns the metadata of a file or link without following the link, or `None` if there is none.
@@ -210,12 +252,12 @@ fn metadata_of(path: &Path) -> Result<Option<Metadata>, StoreError> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(inaccessible(path, &error).with_source(error)),
+        Err(error) => Err(inaccessible(path, error)),
     }
 }
 
-fn inaccessible(path: &Path, error: &std::io::Error) -> StoreError {
-    misconfigured(format!("cannot access {path:?}: {error}"), "check its permissions")
+fn inaccessible(path: &Path, error: std::io::Error) -> StoreError {
+    from_io(format!("cannot access {path:?}: {error}"), "check its permissions", error)
 }
 
 #[cfg(unix)]
@@ -237,7 +279,7 @@ mod unix {
     /// Refuses a directory in which any user could replace the database, and returns which users may create files
     /// there. In a directory like /tmp all users may, but the sticky bit protects existing files.
     pub(super) fn check_directory(directory: &Path) -> Result<Directory, StoreError> {
-        let found = fs::metadata(directory).map_err(|error| inaccessible(directory, &error))?;
+        let found = fs::metadata(directory).map_err(|error| inaccessible(directory, error))?;
         if !found.is_dir() {
             return Err(misconfigured(format!("{directory:?} is not a directory"), OTHER_PLACE));
         }
@@ -284,42 +326,6 @@ mod unix {
     }
 }
 
-/// Refuses file systems on which SQLite's locks may not reach every process that can open the file.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn check_file_system(directory: &Path) -> Result<(), StoreError> {
-    let problem = match nix::sys::statfs::statfs(directory) {
-        // Compare the low 32 bits, because width and sign of the type differ between platforms.
-        Ok(found) => match unsafe_file_system(found.filesystem_type().0 as u32) {
-            Some(name) => {
-                format!("{directory:?} is on a {name} file system, whose file locks may not exclude other processes")
-            }
-            None => return Ok(()),
-        },
-        Err(errno) => format!("cannot determine the file system of {directory:?}: {}", errno.desc()),
-    };
-    Err(misconfigured(problem, "name a file on a local disk"))
-}
-
-/// Returns the name of a file system that is refused, by its `statfs` type.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn unsafe_file_system(magic: u32) -> Option<&'static str> {
-    Some(match magic {
-        0x6969 => "network (NFS)",
-        0x517b | 0xff53_4d42 | 0xfe53_4d42 => "network (SMB)",
-        0x6573_5546 => "FUSE or virtiofs",
-        0x0102_1997 => "9p",
-        0x00c3_6400 => "network (Ceph)",
-        0x5346_414f | 0x6b41_4653 => "network (AFS)",
-        0x7375_7245 => "network (Coda)",
-        0x0bd0_0bd0 => "network (Lustre)",
-        0x4750_4653 => "network (GPFS)",
-        0x1983_0326 => "network (BeeGFS)",
-        0x0116_1970 => "shared-disk (GFS2)",
-        0x7461_636f => "shared-disk (OCFS2)",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,17 +340,5 @@ mod tests {
         assert_eq!(path(Some("relative"), Some("/h")), Some("/h/.local/state/dynamo-lock/locks.db".into()));
         assert_eq!(path(Some(""), Some("")), None);
         assert_eq!(path(None, None), None);
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn network_file_systems_are_refused() {
-        for refused in [0x6969, 0x6573_5546, 0x0102_1997, 0xff53_4d42] {
-            assert!(unsafe_file_system(refused).is_some(), "{refused:#x}");
-        }
-        // ext4, xfs, btrfs, tmpfs, overlay
-        for local in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
-            assert_eq!(unsafe_file_system(local), None, "{local:#x}");
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! Conversion of SQLite errors into [`StoreError`]s.
 
-use std::path::Path;
+use std::{fs::File, io, path::Path};
 
 use rusqlite::{Error, ErrorCode};
 
@@ -14,6 +14,32 @@ pub(super) fn misconfigured(problem: impl Into<String>, fix: impl Into<String>) 
 
 pub(super) fn refused(problem: impl Into<String>, fix: impl Into<String>) -> StoreError {
     StoreError::new(Refused, problem).with_fix(fix)
+}
+
+/// Converts an error of the operating system. If it lacks memory, descriptors or threads, the error is retryable.
+pub(crate) fn from_io(problem: impl Into<String>, fix: impl Into<String>, error: io::Error) -> StoreError {
+    let converted = match is_exhausted(&error) {
+        true => StoreError::new(Throttled, problem).with_fix(LESS_LOAD),
+        false => misconfigured(problem, fix),
+    };
+    converted.with_source(error)
+}
+
+/// Fix if the operating system lacks memory, descriptors or threads.
+const LESS_LOAD: &str = "try again with less load, or raise the limits of this process (ulimit -n, ulimit -u)";
+
+/// Returns whether the operating system lacks memory, descriptors or threads.
+fn is_exhausted(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use nix::errno::Errno;
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        matches!(errno, Some(Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM))
+    }
+    #[cfg(not(unix))]
+    {
+        error.kind() == io::ErrorKind::OutOfMemory
+    }
 }
 
 /// Converts the error of a statement that has certainly changed nothing.
@@ -34,6 +60,11 @@ pub(super) fn without_effect(path: &Path, error: Error) -> StoreError {
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
             (Misconfigured, format!("{database} is not writable"), "give this user read and write permission")
         }
+        // SQLite does not report the error of the operating system, so that another file must show it.
+        Some(ErrorCode::CannotOpen) if File::open("/dev/null").is_err_and(|error| is_exhausted(&error)) => {
+            (Throttled, format!("cannot open {database}: no descriptor is left"), LESS_LOAD)
+        }
+        Some(ErrorCode::OutOfMemory) => (Throttled, format!("no memory is left for {database}"), LESS_LOAD),
         Some(ErrorCode::CannotOpen) => {
             (Misconfigured, format!("cannot open {database}"), "let this user read and write it and its directory")
         }

@@ -27,7 +27,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::{errno::Errno, libc};
 
 use super::database_path::{DatabasePath, FileId};
-use super::error::{misconfigured, refused};
+use super::error::{from_io, misconfigured, refused};
 use crate::random::{Random, SystemRandom};
 use crate::store::{Liveness, StoreError};
 
@@ -170,7 +170,7 @@ fn is_locked(probe: &File, start: u64, length: u64) -> nix::Result<bool> {
 }
 
 fn metadata(file: &File, path: &DatabasePath) -> Result<Metadata, StoreError> {
-    file.metadata().map_err(|error| unusable(path, &error))
+    file.metadata().map_err(|error| unusable(path, error))
 }
 
 /// Opens the file again if the path still names it. Never creates it.
@@ -203,11 +203,11 @@ fn open(path: &DatabasePath, create: bool) -> Result<Option<File>, StoreError> {
         (Err(error), _) => {
             // Returns a more precise error for a link or a directory.
             path.check_siblings()?;
-            return Err(unusable(path, &error));
+            return Err(unusable(path, error));
         }
     };
     if create {
-        copy_access(&file, path).map_err(|error| unusable(path, &error))?;
+        copy_access(&file, path).map_err(|error| unusable(path, error))?;
     }
     // The path may have led elsewhere when it was checked.
     path.check_file(&liveness_path, &metadata(&file, path)?)?;
@@ -222,9 +222,9 @@ fn copy_access(file: &File, path: &DatabasePath) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(database.mode() & MODES))
 }
 
-fn unusable(path: &DatabasePath, error: &io::Error) -> StoreError {
+fn unusable(path: &DatabasePath, error: io::Error) -> StoreError {
     let problem = format!("cannot open the liveness file {:?}: {error}", path.liveness_path());
-    misconfigured(problem, "let all users of the lock database read and write it")
+    from_io(problem, "let all users of the lock database read and write it", error)
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 mod codec;
 mod database;
 mod database_path;
-mod error;
+pub(crate) mod error;
+mod file_system;
 mod hold_expiry;
 #[cfg_attr(not(all(target_os = "linux", target_pointer_width = "64")), path = "liveness_unsupported.rs")]
 mod liveness;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs::DirBuilder, sync::Arc, time::Duration};
 
 use self::database_path::{DatabasePath, FileSystems, default_path};
-use self::{database::Database, error::misconfigured, liveness::LivenessLock, thread::Thread};
+use self::{database::Database, error::from_io, liveness::LivenessLock, thread::Thread};
 use super::{
     Answer, BoxFuture, Consistency, Liveness, LockName, Op, Outcome, Page, Row, Store, StoreError, StoreOperation,
 };
@@ -58,8 +59,10 @@ impl Sqlite {
     ///
     /// # Errors
     /// [`Misconfigured`](super::StoreErrorKind::Misconfigured) if the file is not a lock database that is safe to use:
-    /// a file of another program, another format version, a symbolic link, a directory that all users may change, a
-    /// network file system, or missing permissions. Nothing is written then.
+    /// a file of another program, another format version, a symbolic link, a file that is mounted by itself, a
+    /// directory that all users may change, a file system that is not known to be local, a path of more than 504 bytes,
+    /// or missing permissions. [`Throttled`](super::StoreErrorKind::Throttled) if the system has no thread or
+    /// descriptor left, or if another program keeps the database busy or in a write-ahead log. Nothing is written then.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_on(path.as_ref(), FileSystems::Local)
     }
@@ -159,7 +162,7 @@ fn create_private(directory: &Path) -> Result<(), StoreError> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(directory).map_err(|error| {
         let problem = format!("cannot create the directory {directory:?} for the lock database: {error}");
-        misconfigured(problem, "create it, or name another place").with_source(error)
+        from_io(problem, "create it, or name another place", error)
     })
 }
 

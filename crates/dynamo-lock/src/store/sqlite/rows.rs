@@ -1,13 +1,18 @@
 //! Reading, writing and listing rows. A write runs the specification itself, [`apply`], inside one transaction.
 
+use dynamo_lock_protocol::RowState;
 use rusqlite::OptionalExtension;
 
 use super::error::{outcome_unknown, refused};
 use super::{codec, database::Database};
-use crate::store::{LockName, Op, Outcome, Page, Row, StoreError, Verdict, apply};
+use crate::clock::{Clock, SystemClock};
+use crate::store::{FencingToken, LockName, Op, OpKind, Outcome, Page, Row, StoreError, Verdict, apply, attr};
 
 /// Maximum number of rows on one page of a listing.
 const PAGE: usize = 100;
+
+/// Maximum number of old rows that one acquisition removes.
+const REMOVED_ROWS: usize = 4;
 
 /// Reads one row.
 pub(super) fn read(database: &Database, name: &LockName) -> Result<Option<Row>, StoreError> {
@@ -17,11 +22,8 @@ pub(super) fn read(database: &Database, name: &LockName) -> Result<Option<Row>, 
 
 /// Performs one op as [`apply`] defines it.
 pub(super) fn write(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
-    // SQLite itself would report a replaced file with a less helpful error.
-    database.check_not_replaced()?;
-    // IMMEDIATE takes the write lock before the read, so that the row cannot change between the read and the write.
-    database.execute("BEGIN IMMEDIATE")?;
-    let mut outcome = database.check_not_replaced().and_then(|()| apply_op(database, op));
+    database.begin_exclusive()?;
+    let mut outcome = apply_op(database, op);
     if let Ok(Outcome::Applied(_)) = outcome {
         let committed = database.connection().execute_batch("COMMIT");
         outcome = committed.map_err(|error| outcome_unknown(database.path(), error)).and(outcome);
@@ -36,7 +38,13 @@ pub(super) fn write(database: &Database, op: &Op) -> Result<Outcome, StoreError>
 /// Applies the op inside the open transaction.
 fn apply_op(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
     let before = select(database, &op.name)?;
-    let after = match apply(before.as_ref(), op) {
+    let mut op = op.clone();
+    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &mut op.kind {
+        // A row that was removed has no token any more, and tokens must increase nevertheless.
+        lease.token_floor = lease.token_floor.max(token_floor(database)?);
+        remove_old_rows(database, &op.name)?;
+    }
+    let after = match apply(before.as_ref(), &op) {
         Verdict::Applied(row) => row,
         Verdict::Conflict(row) => return Ok(Outcome::Conflict(row)),
     };
@@ -47,6 +55,38 @@ fn apply_op(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
     let written = database.connection().execute(upsert, [op.name.as_str(), &text]);
     written.map_err(|error| database.error(error))?;
     Ok(Outcome::Applied(after))
+}
+
+/// Returns the largest token of any removed row.
+fn token_floor(database: &Database) -> Result<FencingToken, StoreError> {
+    let floor = database.connection().query_row("SELECT token_floor FROM meta", [], |row| row.get::<_, i64>(0));
+    floor.map(|floor| FencingToken::new(floor.cast_unsigned())).map_err(|error| database.error(error))
+}
+
+/// Removes a few free rows whose `ttl` has passed, as DynamoDB does, but not the row `keep`.
+fn remove_old_rows(database: &Database, keep: &LockName) -> Result<(), StoreError> {
+    let now = SystemClock.now().wall_ms / 1000;
+    let candidates = format!(
+        "SELECT name FROM lock INDEXED BY free_lock
+         WHERE CASE WHEN json_valid(row) THEN json_extract(row, '$.expiresOn.N') = '0' END
+         AND CAST(json_extract(row, '$.ttl.N') AS INTEGER) < {now} AND name <> ?1 LIMIT {REMOVED_ROWS}"
+    );
+    let sql = |error| database.error(error);
+    let mut statement = database.connection().prepare(&candidates).map_err(sql)?;
+    let names = statement.query_map([keep.as_str()], |row| row.get::<_, String>(0)).map_err(sql)?;
+    for name in names.collect::<Result<Vec<_>, _>>().map_err(sql)? {
+        // The protocol decides about the row. A row that it cannot read stays.
+        let Some(row) = LockName::new(&name).ok().and_then(|name| select(database, &name).ok()?) else { continue };
+        let is_old = row.whole(attr::TTL).is_some_and(|ttl| ttl < now);
+        let Some(token) = row.token().filter(|_| is_old && row.state() == Ok(RowState::Free)) else { continue };
+        let floor = token_floor(database)?.max(token).get().to_string();
+        for (remove, value) in
+            [("UPDATE meta SET token_floor = CAST(?1 AS INTEGER)", &floor), ("DELETE FROM lock WHERE name = ?1", &name)]
+        {
+            database.connection().execute(remove, [value]).map_err(sql)?;
+        }
+    }
+    Ok(())
 }
 
 fn select(database: &Database, name: &LockName) -> Result<Option<Row>, StoreError> {

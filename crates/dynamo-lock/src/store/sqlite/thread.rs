@@ -7,7 +7,7 @@ use dynamo_lock_protocol::{Deadline, SentAt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::database::{BUSY_LIMIT, Database};
-use super::error::{misconfigured, refused};
+use super::error::{from_io, refused};
 use crate::clock::{Clock, SystemClock};
 use crate::store::{StoreError, StoreErrorKind};
 
@@ -31,7 +31,7 @@ impl Thread {
     pub(super) fn start(database: Database) -> Result<Self, StoreError> {
         let (jobs, queue) = mpsc::channel(QUEUE);
         std::thread::Builder::new().name(NAME.to_owned()).spawn(move || serve(&database, queue)).map_err(|error| {
-            misconfigured(format!("cannot start the thread of the store: {error}"), "raise the limit of threads")
+            from_io(format!("cannot start the thread of the store: {error}"), "check the limits of this system", error)
         })?;
         Ok(Self { jobs, pid: std::process::id() })
     }
@@ -52,9 +52,9 @@ impl Thread {
             if result.is_closed() {
                 return;
             }
-            let left = Deadline::new(queued_at, BUSY_LIMIT).left(SystemClock.now());
+            database.wait_until(Deadline::new(queued_at, BUSY_LIMIT));
             // Fails if the receiver was dropped meanwhile, which is allowed.
-            let _ = result.send(database.wait_at_most(left).and_then(|()| job(database)));
+            let _ = result.send(job(database));
         });
         self.jobs.send(job).await.map_err(|_| thread_ended())?;
         received.await.map_err(|_| thread_ended())?

@@ -1,11 +1,12 @@
-/// Error of [`StoreUrl::parse`](super::StoreUrl::parse). No message repeats more than a scheme or a key, because the rest may be secret.
+/// Error of [`StoreUrl::parse`](super::StoreUrl::parse). No message repeats more than a scheme, a key or a Region,
+/// because the rest may be secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UrlError {
     /// The scheme is unknown.
     #[error("a store URL begins with `sqlite:///`, `dynamodb://` or `memory:`, not with {found:?}")]
     UnknownScheme {
-        /// Beginning of the URL.
+        /// Scheme of the URL, at most 32 characters and a colon, or `no scheme`.
         found: String,
     },
     /// The URL of a file has no absolute path.
@@ -30,10 +31,10 @@ pub enum UrlError {
         /// Region in the query.
         query: String,
     },
-    /// The query has a key that this store does not know.
+    /// The query has a key that this store does not have. SQLite and memory have none.
     #[error("the store URL's query has the unknown key {key:?}; allowed are {allowed}")]
     UnknownKey {
-        /// Beginning of the key.
+        /// The key, at most 24 characters of it.
         key: String,
         /// Known keys.
         allowed: &'static str,
@@ -58,7 +59,8 @@ pub enum UrlError {
     /// The URL has a fragment.
     #[error("a store URL has no fragment; write `#` as %23")]
     Fragment,
-    /// A `%` is not followed by two hexadecimal digits, or the decoded bytes are not UTF-8.
+    /// A `%` is not followed by two hexadecimal digits, or the decoded bytes are not UTF-8, or the path of a file
+    /// contains a NUL byte.
     #[error("a `%` in a store URL must be followed by two hexadecimal digits that form UTF-8; write `%` itself as %25")]
     BadEscape,
 }

@@ -35,7 +35,15 @@ impl IntoStore for OpenedStore {
 }
 
 impl StoreUrl {
-    /// Opens the store. Sends no request to a table.
+    /// Opens the store. Sends no request to a table. Call it on a tokio runtime with time enabled,
+    /// because it may panic elsewhere.
+    ///
+    /// - `memory:`: each call returns a new, empty store.
+    /// - `sqlite:`: the file is opened or created as by `Sqlite::open`. The wait for other processes does not block the
+    ///   runtime.
+    /// - `dynamodb:`: AWS's configuration files are read. A Region that neither the URL nor the configuration contains
+    ///   is requested from the EC2 metadata service, for up to two seconds. The table is not checked; see
+    ///   `DynamoDb::check_table`.
     ///
     /// # Errors
     /// [`Misconfigured`](StoreErrorKind::Misconfigured) if the store cannot be opened, or if this program was
@@ -49,9 +57,14 @@ impl StoreUrl {
             #[cfg(feature = "sqlite")]
             Self::Sqlite { path } => {
                 let path = path.clone();
-                // Opening may block while another process creates the same database.
-                let opened = tokio::task::spawn_blocking(move || Sqlite::open(path)).await;
+                // Opening may block while another process creates the same database. `spawn_blocking` would panic if
+                // the system has no thread left.
+                let (result, opened) = tokio::sync::oneshot::channel();
+                let open = move || drop(result.send(Sqlite::open(path)));
+                let started = std::thread::Builder::new().name("dynamo-lock-open".to_owned()).spawn(open);
+                started.map_err(|error| no_thread(error).with_operation(StoreOperation::Open))?;
                 let interrupted = |_| not_opened("opening the lock database was interrupted", "try again");
+                let opened = opened.await;
                 opened.map_err(interrupted)?.map(OpenedStore::Sqlite)
             }
             #[cfg(not(feature = "sqlite"))]
@@ -67,6 +80,12 @@ impl StoreUrl {
             }
         }
     }
+}
+
+#[cfg(feature = "sqlite")]
+fn no_thread(error: std::io::Error) -> StoreError {
+    let problem = format!("cannot start a thread that opens the lock database: {error}");
+    crate::store::sqlite::error::from_io(problem, "check the limits of this system", error)
 }
 
 fn not_opened(problem: &str, fix: &str) -> StoreError {

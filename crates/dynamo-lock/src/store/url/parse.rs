@@ -11,6 +11,20 @@ const NO_KEYS: &str = "none";
 impl StoreUrl {
     /// Parses a URL. Does not access the store.
     ///
+    /// Percent escapes are decoded, and a `+` is not a space. The path of a SQLite file is absolute, so that its URL
+    /// has three slashes.
+    ///
+    /// ```
+    /// use dynamo_lock::store::StoreUrl;
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let StoreUrl::DynamoDb(url) = StoreUrl::parse("dynamodb://Lock?region=eu-west-1")? else { unreachable!() };
+    /// assert_eq!((&*url.table, url.region.as_deref()), ("Lock", Some("eu-west-1")));
+    /// assert!(StoreUrl::parse("sqlite://locks.db").is_err()); // not an absolute path
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`UrlError`]. Its message describes the valid form.
     pub fn parse(url: &str) -> Result<Self, UrlError> {

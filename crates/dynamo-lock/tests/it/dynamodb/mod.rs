@@ -2,5 +2,6 @@
 
 mod answers;
 mod aws_config;
+mod credentials;
 mod requests;
 mod table;

@@ -175,6 +175,30 @@ pub fn run_if_child() {
                 Err(error) => print(format!("{:?} {error}", error.kind())),
             }
         }
+        "open with few descriptors" => {
+            let mut opened = Vec::new();
+            nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, 64, 64).expect("sets");
+            while let Ok(file) = std::fs::File::open("/dev/null") {
+                opened.push(file);
+            }
+            opened.truncate(opened.len() - usize::try_from(count).expect("small"));
+            let result = Sqlite::open(path);
+            drop(opened);
+            match result {
+                Ok(store) => print(format!("created {}", store.created())),
+                Err(error) => print(format!("{:?} {error}", error.kind())),
+            }
+        }
+        "open without threads" => {
+            if nix::unistd::geteuid().is_root() {
+                nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("changes its user");
+            }
+            nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NPROC, 0, 0).expect("sets");
+            match Sqlite::open(path) {
+                Ok(store) => print(format!("created {}", store.created())),
+                Err(error) => print(format!("{:?} {error}", error.kind())),
+            }
+        }
         "hold as other user" => {
             nix::unistd::setuid(nix::unistd::Uid::from_raw(NOBODY)).expect("changes its user");
             assert!(crate::sqlite::liveness_role("live holder", path, 0));

@@ -289,7 +289,7 @@ async fn removed_or_replaced_database_is_detected() {
     let path = database(&directory);
     let (store, name) = (Sqlite::open(&path).expect("opens"), lock_name("orders"));
     for replace in [false, true] {
-        for suffix in ["", "-wal", "-shm"] {
+        for suffix in ["", "-journal", "-live"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", path.display()));
         }
         let _other = replace.then(|| Sqlite::open(&path).expect("a new one"));
@@ -301,6 +301,33 @@ async fn removed_or_replaced_database_is_detected() {
             assert!(error.to_string().contains("removed or replaced"), "{error}");
         }
     }
+}
+
+/// Lesson 54. Rows with a future `ttl`, held rows and unreadable rows stay. Tokens do not go back.
+#[tokio::test]
+async fn acquisitions_remove_old_free_rows_and_keep_token_floor() {
+    let (_directory, store) = open_new();
+    let row = |token: u64, expires_on: u64, ttl: u64| {
+        format!(
+            r#"{{"v":{{"N":"1"}},"guid":{{"S":"g"}},"leaseId":{{"S":"r"}},"token":{{"N":"{token}"}},"leaseMs":{{"N":"1"}},"expiresOn":{{"N":"{expires_on}"}},"ttl":{{"N":"{ttl}"}}}}"#
+        )
+    };
+    for n in 0..10 {
+        insert_raw(store.path(), &format!("old {n}"), &row(5000 + n, 0, 1_000_000_000));
+    }
+    insert_raw(store.path(), "held", &row(9000, 1, 1_000_000_000));
+    insert_raw(store.path(), "recent", &row(9000, 0, 99_000_000_000));
+    let other_kind = row(9000, 0, 1_000_000_000).replacen('{', r#"{"kind":{"S":"x"},"#, 1);
+    insert_raw(store.path(), "other kind", &other_kind);
+    for n in 0..3 {
+        assert!(matches!(write(&store, &acquire(&lock_name("new"), n)).await, Outcome::Applied(_)));
+        assert!(matches!(write(&store, &release(&lock_name("new"), 100 + n, n)).await, Outcome::Applied(_)));
+    }
+    let rows = store.list(None).await.result.expect("lists").rows;
+    let names: Vec<_> = rows.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["held", "new", "other kind", "recent"]);
+    let Outcome::Applied(row) = write(&store, &acquire(&lock_name("old 3"), 7)).await else { panic!("free") };
+    assert_eq!(token(&row), 5010, "the floor of the test is 1000, and 5009 was removed");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Opening a database: permissions, and files that are refused.
 
-use crate::sqlite::child_process::{Child, NOBODY, temporary};
+use crate::sqlite::child_process::{Child, NOBODY, acquire, lock_name, temporary, token};
 use dynamo_lock::{Sqlite, Store, StoreErrorKind};
+use dynamo_lock_protocol::Outcome;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ fn missing_database_is_created_for_this_user_alone() {
     assert_eq!(store.path(), directory.path().canonicalize().expect("resolves").join("locks.db"));
     let files = contents(directory.path());
     let more = usize::from(store.liveness_key().is_some());
-    assert_eq!(files.len(), 3 + more, "the database, its log, the index of the log, and perhaps the liveness file");
+    assert_eq!(files.len(), 2 + more, "the database, its journal, and perhaps the liveness file");
     for (file, _) in files {
         assert_eq!(fs::metadata(&file).expect("reads metadata").mode() & 0o7777, 0o600, "{file:?}");
     }
@@ -56,8 +57,8 @@ fn database_has_application_id_and_version() {
     let connection = rusqlite::Connection::open(&path).expect("opens");
     let pragma = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, rusqlite::types::Value>(0)).expect(sql);
     assert_eq!(pragma("PRAGMA application_id"), rusqlite::types::Value::Integer(0x4479_6e4c));
-    assert_eq!(pragma("PRAGMA user_version"), rusqlite::types::Value::Integer(2));
-    assert_eq!(pragma("PRAGMA journal_mode"), rusqlite::types::Value::Text("wal".to_owned()));
+    assert_eq!(pragma("PRAGMA user_version"), rusqlite::types::Value::Integer(3));
+    assert_eq!(pragma("PRAGMA journal_mode"), rusqlite::types::Value::Text("delete".to_owned()), "not WAL");
     assert_eq!(fs::read(&path).expect("reads")[68..72], *b"DynL", "file(1) reads the header");
 }
 
@@ -87,23 +88,93 @@ fn database_of_another_program_is_refused() {
 fn newer_format_and_missing_table_are_refused() {
     for (sql, parts) in [
         ("PRAGMA user_version = 1", ["format 1 of an unreleased version", "delete the file while no lock is held"]),
-        ("PRAGMA user_version = 3", ["has format 3", "upgrade dynamo-lock"]),
+        ("PRAGMA user_version = 4", ["has format 4", "upgrade dynamo-lock"]),
         ("DROP TABLE lock", ["lost its table", "start afresh"]),
     ] {
         let (directory, path) = temporary();
         drop(Sqlite::open(&path).expect("opens"));
-        // The thread of the store closes the database, which removes the log and then its index.
         execute(&path, sql);
-        let _ = rusqlite::Connection::open(&path).and_then(|c| c.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)"));
-        let is_removed = || ["wal", "shm"].iter().all(|end| !directory.path().join(format!("locks.db-{end}")).exists());
-        for _ in 0..1000 {
-            if is_removed() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
         check_refused(directory.path(), &path, &parts);
     }
+}
+
+/// Creates a database in the format of version 2, which had a write-ahead log, with a free lock of token 7.
+fn create_version_2(path: &Path) -> rusqlite::Connection {
+    fs::write(path, "").expect("writes");
+    set_mode(path, 0o600);
+    let connection = rusqlite::Connection::open(path).expect("opens");
+    let row = r#"{"v":{"N":"1"},"guid":{"S":"g"},"leaseId":{"S":"r"},"token":{"N":"7"},"expiresOn":{"N":"0"}}"#;
+    let create = format!(
+        "PRAGMA journal_mode = WAL; PRAGMA application_id = 1148808780; PRAGMA user_version = 2;
+         CREATE TABLE lock (name TEXT NOT NULL PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
+         INSERT INTO lock VALUES ('orders', '{row}')"
+    );
+    connection.execute_batch(&create).expect("creates");
+    connection
+}
+
+/// Lesson 52. Nothing is lost with a write-ahead log that no longer exists.
+#[tokio::test]
+async fn version_2_is_upgraded_and_leaves_write_ahead_log() {
+    let (directory, path) = temporary();
+    drop(create_version_2(&path));
+    let store = Sqlite::open(&path).expect("opens");
+    assert!(!store.created());
+    let answer = store.write(&acquire(&lock_name("orders"), 1)).await.result.expect("writes");
+    assert!(matches!(answer, Outcome::Applied(row) if token(&row) == 8));
+    assert!(!directory.path().join("locks.db-wal").exists() && !directory.path().join("locks.db-shm").exists());
+}
+
+/// Lesson 52. A request writes nothing while another program keeps the database in a write-ahead log.
+#[tokio::test]
+async fn database_in_write_ahead_log_is_not_written() {
+    let (_directory, path) = temporary();
+    let store = Sqlite::open(&path).expect("opens");
+    let other = rusqlite::Connection::open(&path).expect("opens");
+    other.execute_batch("PRAGMA journal_mode = WAL; SELECT count(*) FROM lock").expect("switches");
+    let op = acquire(&lock_name("orders"), 1);
+    let error = store.write(&op).await.result.expect_err("in a write-ahead log");
+    assert_eq!(error.kind(), StoreErrorKind::Throttled, "{error}");
+    assert!(error.to_string().contains("write-ahead log; close the database"), "{error}");
+    let count = other.query_row("SELECT count(*) FROM lock", [], |row| row.get::<_, u64>(0));
+    assert_eq!(count, Ok(0));
+    drop(other);
+    // The next request may find the database in the log once more, and converts it.
+    let _converts = store.write(&op).await;
+    assert!(matches!(store.write(&op).await.result, Ok(Outcome::Applied(_) | Outcome::Conflict(_))));
+    assert!(!path.with_file_name("locks.db-wal").exists());
+}
+
+/// SQLite itself would only report that it cannot open the file.
+#[test]
+fn path_that_is_too_long_is_refused_with_the_limit() {
+    let (directory, _) = temporary();
+    let mut long = directory.path().canonicalize().expect("resolves");
+    while long.as_os_str().len() + 101 < 504 {
+        long.push("d".repeat(100));
+    }
+    fs::create_dir_all(&long).expect("creates");
+    let rest = 504 - long.as_os_str().len() - 1;
+    drop(Sqlite::open(long.join("f".repeat(rest))).expect("504 bytes"));
+    check_refused(&long, &long.join("f".repeat(rest + 1)), &["has 505 bytes", "SQLite supports 504", "shorter path"]);
+}
+
+/// Lesson 55. The limits of the child allow no further descriptor, and then no further thread.
+#[cfg(target_os = "linux")]
+#[test]
+fn lack_of_descriptors_or_threads_is_retryable() {
+    let (directory, path) = temporary();
+    drop(Sqlite::open(&path).expect("opens"));
+    give_to_nobody(directory.path());
+    set_mode(directory.path(), 0o700);
+    for limited in 0..8 {
+        let line = Child::start("open with few descriptors", &path, limited).line().expect("an answer");
+        let is_retryable = line.starts_with("Throttled") && line.contains("try again with less load");
+        assert!(is_retryable || (limited > 2 && line == "created false"), "{limited} descriptors: {line}");
+    }
+    // The limit of threads does not apply to root.
+    let line = Child::start("open without threads", &path, 0).line().expect("an answer");
+    assert!(line.starts_with("Throttled") && line.contains("cannot start the thread"), "{line}");
 }
 
 #[test]
@@ -182,7 +253,7 @@ fn file_of_another_user_in_shared_directory_is_refused() {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    for suffix in ["", "-wal", "-live"] {
+    for suffix in ["", "-journal", "-live"] {
         let (directory, path) = temporary();
         set_mode(directory.path(), 0o1777);
         let file = PathBuf::from(format!("{}{suffix}", path.display()));

@@ -1,0 +1,51 @@
+//! HTTPS client for the certificate authorities of `AWS_CA_BUNDLE`.
+
+use std::error::Error;
+
+use aws_config::profile::ProfileSet;
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use rustls::RootCertStore;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+use super::config::{misconfigured, variable};
+use crate::store::{StoreError, error::one_line};
+
+/// Returns the SDK's HTTPS client with the certificates of `AWS_CA_BUNDLE`, or of `ca_bundle` in the profile, in place of
+/// those of the operating system. Returns `None` if neither is set.
+///
+/// # Errors
+/// Misconfigured if the file is not readable or is not a list of certificates in PEM format.
+pub(super) fn https_client(profiles: Option<&ProfileSet>) -> Result<Option<SharedHttpClient>, StoreError> {
+    let in_profile = || profiles?.get("ca_bundle").filter(|path| !path.is_empty()).map(str::to_owned);
+    let Some(path) = variable("AWS_CA_BUNDLE").or_else(in_profile) else { return Ok(None) };
+    let tls = read(&path).map_err(|error| {
+        misconfigured(format!("cannot read the CA bundle {path}: {}", one_line(&error.to_string())))
+            .with_fix("correct AWS_CA_BUNDLE, or `ca_bundle` in the profile")
+    })?;
+    // The other settings are those of the SDK's default client.
+    Ok(Some(Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = ConnectorBuilder::default()
+            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
+            .tls_context(tls.clone())
+            .proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector.build()
+    })))
+}
+
+fn read(path: &str) -> Result<TlsContext, Box<dyn Error>> {
+    let pem = std::fs::read(path)?;
+    // Checked here because the HTTPS client panics if it cannot parse a certificate.
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        roots.add(certificate?)?;
+    }
+    if roots.is_empty() {
+        return Err("it contains no certificate".into());
+    }
+    Ok(TlsContext::builder().with_trust_store(TrustStore::empty().with_pem_certificate(pem)).build()?)
+}
