@@ -188,7 +188,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    fn from_output(output: Output) -> Self {
+    pub fn from_output(output: Output) -> Self {
         Self {
             code: output.status.code(),
             signal: output.status.signal(),
