@@ -16,7 +16,7 @@
 use nix::time::{ClockId, clock_gettime};
 use std::{fmt, time::Duration};
 
-use crate::store::BoxFuture;
+use crate::boxed_future::BoxFuture;
 pub use dynamo_lock_protocol::ClockReading;
 
 /// The clocks of a host, and a timer that follows them.

@@ -219,6 +219,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquisition;
+mod boxed_future;
 mod client;
 pub mod clock;
 #[cfg(feature = "conformance")]

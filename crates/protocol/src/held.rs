@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome,
-    Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
+    Renewal, Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
     time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
 };
 
@@ -12,19 +12,6 @@ use crate::{
 const TIMESTAMP_AFTER: Duration = Duration::from_millis(500);
 /// Number of tries that fit into the remaining validity: a pause between two tries is at most this part of it.
 const TRIES: u32 = 20;
-
-/// Renewal of a held lock, set by `LockOptions::renewal`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Renewal {
-    /// The library renews the lease in the background, once per heartbeat interval. This is the default.
-    #[default]
-    Automatic,
-    /// The caller renews the lease by calling `Guard::renew` before each end of the lease.
-    Manual,
-    /// The lock is meant to expire at the end of its lease. `Guard::renew` works as with `Manual`.
-    Disabled,
-}
 
 /// Reason why a lock was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

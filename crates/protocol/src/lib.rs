@@ -54,7 +54,7 @@ pub use config::{
     ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, TTL_MARGIN, Timing,
 };
 pub use expiry::{Evidence, Expiry, expiry};
-pub use held::{Held, HeldStep, LossReason, Renewal};
+pub use held::{Held, HeldStep, LossReason};
 pub use hold::Hold;
 pub use legacy::{LegacyEnd, LegacyGet};
 pub use machine::{Body, Machine, Response, Step};
@@ -63,7 +63,7 @@ pub use now::{Entropy, Now};
 pub use number::Number;
 pub use op::{Change, Ends, Lease, Op, OpKind, Outcome, Target};
 pub use release::{Release, ReleaseEnd};
-pub use request::{Request, WaitMode};
+pub use request::{Renewal, Request, WaitMode};
 pub use revoke::{Revoke, RevokeEnd};
 pub use row::{HeldRow, LegacyRow, Row, RowError, RowState, Value};
 pub use schema::attr;

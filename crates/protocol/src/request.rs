@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{LockName, Renewal, Timing};
+use crate::{LockName, Timing};
 
 /// Parameters of an acquisition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,4 +33,17 @@ pub enum WaitMode {
     Try,
     /// Wait for the lock.
     Wait,
+}
+
+/// Renewal of a held lock, set by `LockOptions::renewal`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Renewal {
+    /// The library renews the lease in the background, once per heartbeat interval. This is the default.
+    #[default]
+    Automatic,
+    /// The caller renews the lease by calling `Guard::renew` before each end of the lease.
+    Manual,
+    /// The lock is meant to expire at the end of its lease. `Guard::renew` works as with `Manual`.
+    Disabled,
 }

@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::harness::{CheckResult, Handle, Harness, compare, difference};
+use super::coverage::CheckResult;
+use super::harness::{Handle, Harness, compare, difference};
 use super::samples::{acquire, free_row, held_row, release, renew};
 use super::{case::Case, rng::Rng};
 use crate::clock::{Clock, SystemClock};

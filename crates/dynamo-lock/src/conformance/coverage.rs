@@ -1,7 +1,9 @@
 use std::collections::BTreeMap;
 
-use super::harness::CheckResult;
 use crate::store::{Op, OpKind, Target, Verdict};
+
+/// Result of a check. The error describes the deviation.
+pub(super) type CheckResult = Result<(), String>;
 
 /// Kinds of ops, as [`kind`] returns them.
 const KINDS: &str =

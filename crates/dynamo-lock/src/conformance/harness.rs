@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use super::{Options, Report, StoreUnderTest};
+use super::{Options, Report, StoreUnderTest, coverage::CheckResult};
 use crate::clock::{Clock, SystemClock, timeout};
 use crate::store::{
     Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreErrorKind, Value, Verdict,
@@ -11,9 +11,6 @@ use crate::store::{
 /// Tries of a throttled request. The pauses between them add up to ten seconds.
 const TRIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-
-/// Result of a check. The error describes the deviation.
-pub(super) type CheckResult = Result<(), String>;
 
 /// Handle to the store.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use tokio::task::JoinSet;
 
-use super::harness::{CheckResult, Harness};
 use super::samples::{acquire, free_row, held_row, lease, op, release, renew};
+use super::{coverage::CheckResult, harness::Harness};
 use crate::store::{Consistency, FencingToken, LockName, Op, OpKind, RecordVersion, Row, Verdict};
 
 /// Writes all ops concurrently. Returns each op with its outcome, in any order.

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{coverage::Coverage, harness::CheckResult};
+use super::coverage::{CheckResult, Coverage};
 
 /// Result of [`run`](super::run). It prints as one line per check.
 #[derive(Clone, Debug)]

@@ -1,9 +1,7 @@
-use std::{any::Any, fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use super::{Answer, Consistency, Liveness, LockName, Op, Outcome, Page, Row};
-
-/// Boxed future, so that [`Store`] and `Clock` stay object-safe.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+use crate::boxed_future::BoxFuture;
 
 /// Storage for lock rows: any store with linearizable conditional writes on single rows.
 ///

@@ -21,10 +21,11 @@ pub use dynamo_lock_protocol::{
 };
 
 pub use self::answer::{Answer, Consistency, Page};
-pub use self::contract::{BoxFuture, IntoStore, Store};
+pub use self::contract::{IntoStore, Store};
 pub use self::error::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation};
 #[cfg(feature = "config")]
 pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
+pub use crate::boxed_future::BoxFuture;
 
 #[cfg(feature = "dynamodb")]
 pub use {self::dynamodb::TableFault, crate::error::TableMismatch};

@@ -5,16 +5,14 @@ use std::error::Error;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use super::identity::LoadError;
+use super::credentials_error::LoadError;
+use super::error_chain::{chain, texts};
 use crate::store::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation, error::one_line};
 
 use StoreErrorCause::{
     ExpiredCredentials, KeySchema, MissingCredentials, MissingRegion, MissingTable, RejectedCredentials, WrongClock,
 };
 use StoreErrorKind::{AccessDenied, Misconfigured, Refused, Throttled, Unanswered};
-
-/// Errors in the chain of an SDK error that are searched and printed. The limit ends a cyclic chain.
-const CAUSES_MAX: usize = 16;
 
 /// Errors of a connection: words in the texts of the SDK, the cause and the fix. The first entry with a matching word
 /// applies.
@@ -48,6 +46,7 @@ impl Action {
     pub(super) const CREATE_TABLE: Self = Self("CreateTable", StoreOperation::CreateTable);
     pub(super) const DELETE_TABLE: Self = Self("DeleteTable", StoreOperation::DeleteTable);
     pub(super) const DESCRIBE_TABLE: Self = Self("DescribeTable", StoreOperation::DescribeTable);
+    pub(super) const DESCRIBE_GLOBAL_TABLE: Self = Self("DescribeGlobalTable", StoreOperation::DescribeTable);
     pub(super) const DESCRIBE_TTL: Self = Self("DescribeTimeToLive", StoreOperation::DescribeTimeToLive);
     pub(super) const UPDATE_TTL: Self = Self("UpdateTimeToLive", StoreOperation::UpdateTimeToLive);
 }
@@ -274,16 +273,6 @@ fn is_about_the_key(detail: &str) -> bool {
 fn needs_sso_login(reason: &str) -> bool {
     let is_sso = reason.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso");
     is_sso && ["expired", "refresh", "token"].iter().any(|word| reason.contains(word))
-}
-
-/// Returns the error and its causes, outermost first.
-pub(super) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| (*error).source()).take(CAUSES_MAX)
-}
-
-/// Returns the texts of an error and its causes, outermost first.
-pub(super) fn texts(error: &(dyn Error + 'static)) -> String {
-    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Returns the texts of all causes. The SDK's own outermost text is a generic "dispatch failure".

@@ -1,8 +1,6 @@
 //! Cache of the AWS identity that signs requests.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
@@ -16,10 +14,9 @@ use aws_smithy_runtime_api::client::identity::{
 use aws_smithy_runtime_api::client::interceptors::context::BeforeTransmitInterceptorContextMut;
 use tokio_util::sync::CancellationToken;
 
-use super::error::{chain, texts};
+use super::credentials_error::LoadError;
 use crate::clock::{SystemClock, timeout};
 use crate::store::BoxFuture;
-use crate::store::error::one_line;
 use crate::sync::lock;
 
 /// Time limit of one load. It is generous, because a credential process may ask a person for a code.
@@ -220,60 +217,6 @@ impl Loaded {
         let end = identity.expiration().map(|_| now + life);
         Self { identity, refresh_at: now + life - REFRESH_BEFORE.min(life / 4), end }
     }
-}
-
-/// Error of a load. All requests that wait for it share it.
-#[derive(Clone, Debug)]
-pub(super) struct LoadError {
-    source: Arc<BoxError>,
-    is_passing: bool,
-}
-
-impl LoadError {
-    /// `had_identity` states whether an earlier load has succeeded.
-    fn new(source: BoxError, had_identity: bool) -> Self {
-        let is_passing = match credentials_error(&*source) {
-            Some(CredentialsError::InvalidConfiguration(_)) => false,
-            // A source that returned credentials before is configured, but cannot be reached now.
-            Some(CredentialsError::CredentialsNotLoaded(_)) => had_identity,
-            _ => true,
-        };
-        Self { source: Arc::new(source), is_passing }
-    }
-
-    fn interrupted() -> Self {
-        Self::new(CredentialsError::unhandled("the load was interrupted").into(), true)
-    }
-
-    /// Returns whether the same load may succeed later, because the configuration is not at fault.
-    pub(super) fn is_passing(&self) -> bool {
-        self.is_passing
-    }
-
-    /// Returns the reason that the source of the credentials gave, in one line.
-    pub(super) fn reason(&self) -> String {
-        let error: &(dyn Error + 'static) = &**self.source;
-        let inner = chain(error).filter_map(|error| error.downcast_ref::<CredentialsError>());
-        // The texts of the outer errors are generic: "an error occurred while loading credentials".
-        let reason = inner.last().map_or_else(|| texts(error), |error| texts(error.source().unwrap_or(error)));
-        one_line(&reason.replace("the credential provider was not enabled: ", ""))
-    }
-}
-
-impl fmt::Display for LoadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("cannot load the AWS credentials")
-    }
-}
-
-impl Error for LoadError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&**self.source)
-    }
-}
-
-fn credentials_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a CredentialsError> {
-    chain(error).find_map(|error| error.downcast_ref())
 }
 
 #[cfg(test)]

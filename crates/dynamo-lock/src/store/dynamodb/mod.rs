@@ -5,8 +5,10 @@ mod ca_bundle;
 mod condition_check;
 #[cfg(feature = "config")]
 mod config;
+mod credentials_error;
 mod date;
 mod error;
+mod error_chain;
 mod expression;
 mod fence;
 mod identity;

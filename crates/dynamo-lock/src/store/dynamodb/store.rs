@@ -52,7 +52,7 @@ pub struct DynamoDb {
 impl DynamoDb {
     /// Creates a store for the table with this name or ARN. Sends no request.
     ///
-    /// The service clock is enabled unless the client has a custom endpoint outside AWS.
+    /// The service clock is enabled unless the client has a custom endpoint that is outside AWS or uses `http`.
     pub fn new(client: Client, table_name_or_arn: impl Into<String>) -> Self {
         let identities = IdentityCache::new(client.config());
         let config = client.config().to_builder().identity_cache(identities.clone()).build();
@@ -76,7 +76,8 @@ impl DynamoDb {
     }
 
     /// Sets whether the `Date` of responses may determine the end of leases. That is only safe if all servers that
-    /// respond keep their clocks within 2 s of each other, as AWS does. Default: enabled if requests go to AWS.
+    /// respond keep their clocks within 2 s of each other, as AWS does. Default: enabled if requests go to an `https`
+    /// endpoint of AWS. Enable it for a proxy in front of AWS only if the proxy does not change the `Date`.
     /// [`ClientBuilder::service_clock`](crate::ClientBuilder::service_clock) overrides it for one client.
     #[must_use]
     pub fn service_clock(mut self, on: bool) -> Self {
@@ -296,9 +297,10 @@ fn has_aws_endpoint(client: &Client) -> bool {
     probe.0.get().copied().unwrap_or(false)
 }
 
-/// Returns whether a custom endpoint belongs to AWS, for example a VPC endpoint.
+/// Returns whether a custom endpoint belongs to AWS, for example a VPC endpoint. A proxy may rewrite the `Date` of
+/// responses unless they are encrypted.
 fn is_aws(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let Some(host) = url.strip_prefix("https://") else { return false };
     let host = host.split(['/', '?', '#', ':']).next().unwrap_or_default().to_ascii_lowercase();
     [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| host.ends_with(end))
 }

@@ -205,11 +205,33 @@ impl DynamoDb {
         }
         faults.extend(self.check_ttl().await?);
         let is_strong = table.multi_region_consistency() == Some(&MultiRegionConsistency::Strong);
-        if !table.replicas().is_empty() && !is_strong {
-            let regions = table.replicas().iter().filter_map(|replica| replica.region_name().map(str::to_owned));
-            faults.push(TableFault::EventualReplicas { regions: regions.collect() });
+        let regions: Vec<_> = match table.replicas() {
+            [] => self.old_replicas().await?,
+            _ if is_strong => Vec::new(),
+            replicas => replicas.iter().filter_map(|replica| replica.region_name().map(str::to_owned)).collect(),
+        };
+        if !regions.is_empty() {
+            faults.push(TableFault::EventualReplicas { regions });
         }
         Ok(faults)
+    }
+
+    /// Returns the Regions of a global table of version 2017.11.29, which `DescribeTable` does not return. They are
+    /// unknown, and the result is empty, if the permission for `DescribeGlobalTable` or the operation is missing.
+    async fn old_replicas(&self) -> Result<Vec<String>, StoreError> {
+        // The operation accepts no ARN.
+        let name = self.table.rsplit('/').next().unwrap_or_default();
+        let output = match self.client.describe_global_table().global_table_name(name).send().await {
+            Ok(output) => output,
+            Err(error) => {
+                let error = self.request(Action::DESCRIBE_GLOBAL_TABLE).error(error);
+                return if error.is_retryable() { Err(error) } else { Ok(Vec::new()) };
+            }
+        };
+        let replicas = output.global_table_description().map(|table| table.replication_group()).unwrap_or_default();
+        let names = replicas.iter().filter_map(|replica| replica.region_name().map(str::to_owned));
+        let own = self.client.config().region().map(AsRef::as_ref);
+        Ok(names.filter(|region| Some(&**region) != own).collect())
     }
 
     fn check_key(&self, table: &TableDescription) -> Vec<TableFault> {

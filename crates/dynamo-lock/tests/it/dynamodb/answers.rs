@@ -91,6 +91,12 @@ async fn temporary_rejection_is_throttled() {
         check(refused(code, "Rate exceeded"), Throttled, &["throttles"]).await;
     }
     check(refused("TransactionConflictException", "ongoing"), Throttled, &["another write"]).await;
+    check(
+        refused("LimitExceededException", "too many tables"),
+        Throttled,
+        &["limit of this AWS account (too many", "quota"],
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -210,9 +216,13 @@ fn service_clock_is_on_for_aws_endpoints_only() {
     };
     assert!(store(None).service_clock_is_on());
     assert!(store(Some("https://vpce-1.dynamodb.eu-west-1.vpce.amazonaws.com/")).service_clock_is_on());
-    for endpoint in
-        ["http://127.0.0.1:8000", "http://localhost", "https://amazonaws.com.example.org", "https://[::1]:1"]
-    {
+    for endpoint in [
+        "http://127.0.0.1:8000",
+        "http://localhost",
+        "https://amazonaws.com.example.org",
+        "https://[::1]:1",
+        "http://dynamodb.eu-west-1.amazonaws.com",
+    ] {
         assert!(!store(Some(endpoint)).service_clock_is_on(), "{endpoint}");
     }
     assert!(store(Some("http://127.0.0.1:8000")).service_clock(true).service_clock_is_on());

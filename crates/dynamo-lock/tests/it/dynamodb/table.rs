@@ -184,3 +184,22 @@ async fn check_refuses_eventually_consistent_replicas() {
         assert!(faults.iter().all(|f| f.to_string().contains("us-east-1")), "{faults:?}");
     }
 }
+
+#[tokio::test]
+async fn check_refuses_global_table_of_version_2017() {
+    let server = LocalDynamoDb::new();
+    store(&server).create_table(TableOptions::default()).await.expect("a table");
+    let groups = [(&["eu-west-1", "us-east-1"][..], 1), (&["eu-west-1"], 0)];
+    for (regions, count) in groups {
+        let group: Vec<_> = regions.iter().map(|region| json!({ "RegionName": region })).collect();
+        let body = json!({ "GlobalTableDescription": { "ReplicationGroup": group } }).to_string();
+        server.faults().push_for("DescribeGlobalTable", ServerFault::Reply(Reply { status: 200, body }));
+        let faults = check(&server).await;
+        assert_eq!(faults.len(), count, "{faults:?}");
+        assert!(faults.iter().all(|f| f.to_string().contains("replicated to us-east-1 and")), "{faults:?}");
+    }
+    for fault in [ServerFault::Deny, ServerFault::error(400, "GlobalTableNotFoundException", "")] {
+        server.faults().push_for("DescribeGlobalTable", fault);
+        assert_eq!(check(&server).await, []);
+    }
+}
