@@ -109,13 +109,13 @@ pub struct RunArgs {
     /// Fail with exit code 75 if the lock is held
     ///
     /// If the store does not respond, fail with exit code 69 after about one lease.
-    #[arg(short = 'n', long = "nonblock", visible_alias = "nb", conflicts_with = "wait")]
+    #[arg(short = 'n', long = "nonblock", visible_aliases = ["nb", "nonblocking"], conflicts_with = "wait")]
     pub nonblock: bool,
     /// Wait at most DUR for the lock, for example 30 or 1m30s [default: no limit]
     ///
     /// If the lock is still held after that time, fail with exit code 75. 0 is the same as --nonblock.
     #[arg(short, long, visible_alias = "timeout", value_name = "DUR")]
-    #[arg(value_parser = duration, allow_negative_numbers = true)]
+    #[arg(value_parser = duration, allow_hyphen_values = true)]
     pub wait: Option<Duration>,
     /// Exit code if the lock is held by another client, instead of 75
     #[arg(short = 'E', long, value_name = "CODE", value_parser = code, allow_negative_numbers = true)]
@@ -126,23 +126,23 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "conflict_exit_code")]
     pub skip: bool,
     /// Lease of the lock, 1s to 1h: if this host crashes, others wait this long
-    #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true, default_value = "20s")]
+    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true, default_value = "20s")]
     pub lease: Duration,
     /// Time for the command to end if the lock is about to be lost
     ///
     /// The command receives SIGTERM when the grace begins, and SIGKILL before it has passed. The grace is the last part
     /// of the lease, and at most half of it, or half of --max-hold if that is shorter. 0 sends SIGKILL only. The
     /// default is a quarter of the lease, but at most 5s.
-    #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
+    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
     pub grace: Option<Duration>,
     /// End the command before it has held the lock for DUR, 1s or more
-    #[arg(long, value_name = "DUR", value_parser = duration, allow_negative_numbers = true)]
+    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
     pub max_hold: Option<Duration>,
     /// Keep the lock for at least DUR, even if the command ends earlier
     ///
     /// The time counts from the acquisition. Hosts with different clocks then do not run a scheduled job twice. At most
     /// 30d, and at most three quarters of --max-hold. SIGINT, SIGTERM, SIGHUP and SIGQUIT end the wait.
-    #[arg(long, value_name = "DUR", value_parser = at_least, allow_negative_numbers = true)]
+    #[arg(long, value_name = "DUR", value_parser = at_least, allow_hyphen_values = true)]
     pub at_least: Option<Duration>,
     /// Label stored with the lock and shown to others [default: $USER]
     ///
@@ -254,6 +254,9 @@ fn flock_flag(flag: &str) -> Option<&'static str> {
         "-s" | "--shared" => Some("there are no shared locks; if an exclusive lock is sufficient"),
         "-u" | "--unlock" => Some("a lock is released when its command has ended"),
         "-o" | "--close" => Some("a lock is not a descriptor, so there is none to close"),
+        "-F" | "--no-fork" => Some("`run` waits for its command, to release the lock"),
+        "--fd" | "--fcntl" => Some("a lock is a name in a store, not a file"),
+        "--verbose" => Some("waiting is reported unless -q is given"),
         _ => None,
     }
 }

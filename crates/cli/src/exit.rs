@@ -5,7 +5,9 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 
-use crate::{failure::Failure, failure::FailureKind, ui::output};
+use nix::sys::signal::Signal;
+
+use crate::{failure::Failure, failure::FailureKind, sys, ui::output};
 
 /// Exit code if the lock was not acquired, unless `-E` sets another one.
 pub const NOT_ACQUIRED: u8 = 75;
@@ -78,9 +80,22 @@ pub fn code_and_message(result: &Result<Exit, Failure>) -> (u8, Option<&str>) {
 }
 
 /// Prints the message of this result, if any, and returns its exit code.
+///
+/// If the command or the wait was ended by a signal that asks programs to end, this process ends by the same signal. A
+/// shell then ends its script at Ctrl-C, because it sees that the program has not handled it.
 pub fn finish(result: &Result<Exit, Failure>) -> ExitCode {
     let (code, message) = code_and_message(result);
     message.into_iter().for_each(output::message);
+    let signal = match result {
+        Ok(Exit::Child(status)) => status.signal(),
+        Ok(Exit::Signal(signal)) => Some(*signal),
+        _ => None,
+    };
+    let signal = signal.and_then(|signal| Signal::try_from(signal).ok());
+    if let Some(signal @ (Signal::SIGHUP | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTERM)) = signal {
+        // Returns if the kernel does not deliver the signal, for example to PID 1 of a container.
+        sys::end_by_signal(signal);
+    }
     ExitCode::from(code)
 }
 

@@ -62,6 +62,16 @@ pub fn stop_self() {
     });
 }
 
+/// Ends this process by the default action of the signal, without a core dump. Returns if the kernel does not deliver
+/// the signal, because it is blocked or this is the first process of a container.
+pub fn end_by_signal(signal: Signal) {
+    let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call reads `no_core` only.
+    let _cannot_fail = unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core) };
+    // SAFETY: the default action runs no code in a signal context.
+    let _cannot_fail = unsafe { self::signal(signal, SigHandler::SigDfl) }.and_then(|_| raise(signal));
+}
+
 /// Returns a child with a changed state and its status, or `None` if no child has a changed state.
 ///
 /// We call waitpid directly because the wrapper in `nix` returns an error for real-time signals, after the child has

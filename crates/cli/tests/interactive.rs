@@ -66,10 +66,23 @@ impl Shell {
         let _first = std::fs::remove_file(self.fixture.path("ready"));
         self.type_text(&format!("\"$PROGRAM\" run {arguments}; echo code=$?.\n"));
         act(self);
-        self.expect(&format!("code={code}."));
-        self.expect("<prompt>");
+        if code == 130 {
+            self.expect_interrupted();
+        } else {
+            self.expect(&format!("code={code}."));
+            self.expect("<prompt>");
+        }
         assert_eq!(self.settings(), before);
         self.fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
+    }
+
+    /// Waits until SIGINT has ended the program. The shell then skips the rest of the line.
+    #[track_caller]
+    fn expect_interrupted(&mut self) {
+        self.expect("<prompt>");
+        self.type_text("echo code=$?.\n");
+        self.expect("code=130.");
+        self.expect("<prompt>");
     }
 
     /// Waits until the command has written its PID, and returns it.
@@ -104,13 +117,33 @@ fn ctrl_c_ends_wait() {
     let mut shell = Shell::new();
     let _holder = shell.fixture.start(HOLD);
     let before = shell.settings();
-    shell.type_text("\"$PROGRAM\" run a touch ran; echo code=$?.\n");
+    shell.type_text("\"$PROGRAM\" run a touch ran\n");
     shell.expect("waiting for lock");
     shell.type_text(CTRL_C);
-    shell.expect("code=130.");
-    shell.expect("<prompt>");
+    shell.expect_interrupted();
     assert_eq!(shell.settings(), before);
     assert!(!shell.fixture.path("ran").exists());
+}
+
+/// A shell continues with the next line of a script if a program exits with code 130 instead of ending by SIGINT.
+#[test]
+fn ctrl_c_ends_script_around_run() {
+    let mut shell = Shell::new();
+    let script = |command: &str| format!("bash -c '\"$PROGRAM\" run a {command}; touch continued'\n");
+    shell.type_text(&script(&format!("sh -c \"{}exec sleep 1000\"", WRITE_PID.replace('$', "\\$"))));
+    shell.child();
+    shell.type_text(CTRL_C);
+    shell.expect("^C");
+    shell.expect("<prompt>");
+    assert!(!shell.fixture.path("continued").exists());
+    // The same while the run waits for the lock.
+    std::fs::remove_file(shell.fixture.path("ready")).expect("it exists");
+    let _holder = shell.fixture.start(HOLD);
+    shell.type_text(&script("true"));
+    shell.expect("waiting for lock");
+    shell.type_text(CTRL_C);
+    shell.expect_interrupted();
+    assert!(!shell.fixture.path("continued").exists());
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn killed_wrapper_ends_child() {
     assert!(state(child).is_some());
     running.signal("KILL");
     wait_until("the command is ended", || state(child).is_none());
-    assert_eq!(running.wait().code, None);
+    running.wait().exits_with(137);
 }
 
 #[test]

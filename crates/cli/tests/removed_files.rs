@@ -105,12 +105,7 @@ fn mounted_database_file_is_refused() {
     let host = format!("sqlite://{}", fixture.path("h/locks.db").display());
     let run = |command: &mut Command, store: &str| -> Finished {
         command.env("DYNAMO_LOCK_STORE", store);
-        let output = command.output().expect("the program starts");
-        Finished {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Finished::from_output(command.output().expect("the program starts"))
     };
     run(&mut fixture.command(&["run", "seed", "--", "true"]), &host).exits_with(0);
     std::fs::write(fixture.path("c/locks.db"), "").expect("a file");

@@ -88,8 +88,7 @@ impl Guard {
     }
 
     fn lost_error<T>(&self, reason: LossReason, output: Option<T>) -> Lost<T> {
-        let last_error = if self.is_forked() { None } else { self.holding.last_error() };
-        Lost { reason, name: self.name().clone(), token: self.token(), output, last_error }
+        Lost { reason, name: self.name().clone(), token: self.token(), output, last_error: self.last_error() }
     }
 
     fn loss_reason(&self) -> Option<LossReason> {
@@ -111,6 +110,12 @@ impl Guard {
     /// the reason. [`Lost::output`] is `None`.
     pub fn loss(&self) -> Option<Lost> {
         self.loss_reason().map(|reason| self.lost_error(reason, None))
+    }
+
+    /// Returns the error of the last renewal if it failed, for example to report why the lease is about to end. `None`
+    /// in a forked child process.
+    pub fn last_error(&self) -> Option<StoreError> {
+        if self.is_forked() { None } else { self.holding.last_error() }
     }
 
     /// Checks that the lease is valid for at least `min` from now, even if no further renewal succeeds.

@@ -21,7 +21,7 @@ fn assert_report(fixture: &Fixture, part: &str, expected: Value) {
     assert!(message.as_str().unwrap_or_default().contains(part), "{message}");
     let mut whole = json!({
         "name": "a", "acquired": true, "token": true, "lost": false, "childCode": null, "childSignal": null,
-        "released": true, "code": 0, "message": null,
+        "released": true, "code": 0, "message": null, "lastError": null,
     });
     for (key, value) in expected.as_object().expect("an object") {
         whole[key] = value.clone();
@@ -87,6 +87,20 @@ fn report_contains_loss() {
     run.wait().exits_with(76);
     let report = read_report(&fixture);
     assert_eq!(json!([report["lost"], report["released"], report["code"]]), json!([true, false, 76]), "{report}");
+    assert_eq!(report["lastError"], Value::Null);
+}
+
+/// Track record: the message and the report did not contain the reason why renewals failed.
+#[test]
+fn report_contains_last_error_of_failed_renewals() {
+    let fixture = Fixture::new();
+    let run = fixture.start(&["run", "--lease", "4", "--report", "report", "a", "-c", "touch ready; exec sleep 100"]);
+    let database = rusqlite::Connection::open(fixture.path("locks.db")).expect("the database");
+    database.execute_batch("BEGIN IMMEDIATE").expect("the database is not busy for long");
+    let finished = run.wait().exits_with(76).prints("about to be lost").prints("(last error of the store: ");
+    let report = read_report(&fixture);
+    let error = report["lastError"].as_str().expect("an error");
+    assert!(finished.stderr.contains(error) && error.contains("did not respond"), "{report} {finished:?}");
 }
 
 #[test]

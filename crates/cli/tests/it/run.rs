@@ -1,6 +1,7 @@
 //! `run`: the environment, signals and exit code of its command.
 
-use std::{fs::Permissions, os::unix::fs::PermissionsExt as _, process::Stdio};
+use std::os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _};
+use std::{fs::Permissions, process::Stdio};
 
 use crate::support::{Fixture, HOLD, PROGRAM, send, wait_until};
 
@@ -17,6 +18,28 @@ fn signal_that_ends_child_exits_128_plus_number() {
     let fixture = Fixture::new();
     fixture.run(&["run", "a", "-c", "kill -s KILL $$"]).exits_with(137);
     fixture.run(&["run", "a", "-c", "kill -s TERM $$"]).exits_with(143);
+}
+
+/// A shell distinguishes a program that Ctrl-C has ended from one that exits with code 130.
+#[test]
+fn interrupted_run_ends_by_same_signal() {
+    let fixture = Fixture::new();
+    for (name, number) in [("HUP", 1), ("INT", 2), ("QUIT", 3), ("TERM", 15)] {
+        let kill = format!("kill -s {name} $$");
+        let finished = fixture.run(&["run", "--report", "report", "a", "-c", &kill]);
+        assert_eq!((finished.code, finished.signal), (None, Some(number)), "{finished:?}");
+        let report: serde_json::Value = serde_json::from_str(&fixture.read("report")).expect("JSON");
+        assert_eq!((&report["code"], &report["released"]), (&(128 + number).into(), &true.into()), "{report}");
+    }
+    // Only the command writes a core dump.
+    let script = "ulimit -c $(ulimit -H -c); exec \"$PROGRAM\" run a -c 'kill -s QUIT $$'";
+    let status = fixture.command_of("sh", &["-c", script]).status().expect("sh is there");
+    assert_eq!((status.signal(), status.core_dumped()), (Some(3), false), "{status}");
+    // Control: for other signals, the run exits with a code.
+    for (name, code) in [("KILL", 137), ("USR1", 138), ("ABRT", 134)] {
+        let finished = fixture.run(&["run", "a", "-c", &format!("kill -s {name} $$")]);
+        assert_eq!((finished.code, finished.signal), (Some(code), None), "{finished:?}");
+    }
 }
 
 /// Track record: a real-time signal that ended the command also ended the supervisor, and `run` exited with 76.

@@ -81,6 +81,9 @@ fn flock_flags_are_refused_with_replacement() {
         (["-s", "-s", "--shared"], "there are no shared locks"),
         (["-u", "-u", "--unlock"], "a lock is released when its command has ended: leave FLAG out"),
         (["-o", "-o", "--close"], "there is none to close: leave FLAG out"),
+        (["-F", "-F", "--no-fork"], "`run` waits for its command, to release the lock: leave FLAG out"),
+        (["--fd", "--fd", "--fcntl"], "a lock is a name in a store, not a file: leave FLAG out"),
+        (["--verbose", "--verbose", "--verbose"], "waiting is reported unless -q is given: leave FLAG out"),
     ];
     for (flags, part) in cases {
         for flag in flags {
@@ -103,7 +106,9 @@ fn value_out_of_range_is_reported_with_range() {
         (&["run", "-E", "256", "a", "true"], "an exit code is from 0 to 255"),
         (&["run", "-E", "none", "a", "true"], "an exit code is from 0 to 255"),
         (&["run", "-w", "-5", "a", "true"], "'-5' for '--wait <DUR>': expected seconds such as"),
+        (&["run", "-w", "-10s", "a", "true"], "'-10s' for '--wait <DUR>': expected seconds such as"),
         (&["run", "--lease", "-5", "a", "true"], "expected seconds such as"),
+        (&["run", "--grace", "-5ms", "a", "true"], "expected seconds such as"),
         (&["run", "--at-least", "-5", "a", "true"], "expected seconds such as"),
         (
             &["run", "--at-least", "31d", "a", "true"],

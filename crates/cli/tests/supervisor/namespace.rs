@@ -49,6 +49,9 @@ fn run_as_pid_1_forwards_signals_and_reaps_all() {
     // As PID 1, the run receives only signals for which it has a handler.
     let script = "trap 'exit 6' TERM; kill -s TERM 1; while :; do sleep 0.05; done";
     namespace.run(&["run", "a", "-c", script]).exits_with(6);
+    // The kernel ignores a signal of PID 1 to itself.
+    let finished = namespace.run(&["run", "a", "-c", "kill -s TERM $$"]);
+    assert_eq!(finished.code, Some(143), "{finished:?}");
     namespace.fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
 }
 

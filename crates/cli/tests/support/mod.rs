@@ -7,9 +7,10 @@ mod server;
 pub mod terminal;
 pub mod watcher;
 
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use std::{fmt::Display, io::Write as _, os::unix::process::CommandExt as _, path::PathBuf};
+use std::{fmt::Display, io::Write as _, path::PathBuf};
 
 pub use server::{dynamodb_error, recording_server, server_with_response, silent_server, table_url};
 use terminal::Terminal;
@@ -180,23 +181,26 @@ impl Fixture {
 pub struct Finished {
     /// The exit code. `None` if a signal ended the program.
     pub code: Option<i32>,
+    /// The signal that ended the program.
+    pub signal: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Finished {
-    fn from_output(output: Output) -> Self {
+    pub fn from_output(output: Output) -> Self {
         Self {
             code: output.status.code(),
+            signal: output.status.signal(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
 
-    /// Asserts the exit code.
+    /// Asserts the exit code as a shell shows it: 128 + N if signal N ended the program.
     #[track_caller]
     pub fn exits_with(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.code.or(self.signal.map(|signal| 128 + signal)), Some(code), "{self:?}");
         self
     }
 

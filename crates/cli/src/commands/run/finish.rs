@@ -24,6 +24,7 @@ pub async fn finish(
     signals: &mut Signals,
     outcome: &mut RunOutcome,
 ) -> Result<Exit, Failure> {
+    outcome.last_error = guard.last_error().map(|error| error.to_string());
     match &end {
         CommandEnd::Ended { status, forced } => {
             outcome.child_status = Some(*status);
@@ -46,7 +47,7 @@ pub async fn finish(
     let nearly_held = clock::now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL;
     let at_max_hold = task.max_hold.is_some_and(|max_hold| nearly_held >= max_hold);
     let lost = release(guard, signals, outcome).await;
-    result(task, end, lost, at_max_hold)
+    result(task, end, lost, at_max_hold, outcome.last_error.as_deref())
 }
 
 /// Keeps the lock until it has been held for the time of `--at-least`. A signal or the loss of the lock ends the wait.
@@ -92,8 +93,15 @@ pub async fn release(guard: Guard, signals: &mut Signals, outcome: &mut RunOutco
     }
 }
 
-/// Returns the result of the run. `lost` is the message about the loss of the lock, if it was lost.
-fn result(task: &RunTask, end: CommandEnd, lost: Option<String>, at_max_hold: bool) -> Result<Exit, Failure> {
+/// Returns the result of the run. `lost` is the message about the loss of the lock, if it was lost, and `last_error` the
+/// error of the last renewal.
+fn result(
+    task: &RunTask,
+    end: CommandEnd,
+    lost: Option<String>,
+    at_max_hold: bool,
+    last_error: Option<&str>,
+) -> Result<Exit, Failure> {
     let name = task.name.as_str();
     let message = match (end, lost) {
         (CommandEnd::NotStarted { errno }, _) => return Err(supervised::not_started(task, errno)),
@@ -110,7 +118,10 @@ fn result(task: &RunTask, end: CommandEnd, lost: Option<String>, at_max_hold: bo
             format!("lock {name:?} was held for nearly as long as --max-hold allows; the command was ended")
         }
         (CommandEnd::Ended { .. }, None) => {
-            format!("lock {name:?} was about to be lost, because no renewal succeeded in time; the command was ended")
+            let error = last_error.map(|error| format!(" (last error of the store: {error})")).unwrap_or_default();
+            format!(
+                "lock {name:?} was about to be lost, because no renewal succeeded in time{error}; the command was ended"
+            )
         }
         (CommandEnd::SupervisorDied | CommandEnd::Unkillable(_), None) => {
             "the supervisor of the command was killed; the command was ended".to_owned()

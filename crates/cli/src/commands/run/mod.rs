@@ -63,6 +63,7 @@ async fn run_locked(
     if guard.time_left() <= task.grace * 2
         && let Err(lost) = guard.renew().await
     {
+        outcome.last_error = lost.last_error.as_ref().map(ToString::to_string);
         return Ok(Exit::Lost(format!("{lost}; the command was not started")));
     }
     // Without a handler, Ctrl-Z would stop only this process, and the command would run without renewals.

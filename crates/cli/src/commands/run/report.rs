@@ -19,6 +19,8 @@ pub struct RunOutcome {
     pub token: Option<FencingToken>,
     /// Exit status of the command, if it was run.
     pub child_status: Option<ExitStatus>,
+    /// Error of the last renewal if it failed.
+    pub last_error: Option<String>,
     /// The store has confirmed the release of the lock.
     pub released: bool,
 }
@@ -90,16 +92,18 @@ fn open_file(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
 /// Returns the report. It always has the same keys; unknown values are `null`.
 fn line(name: &str, outcome: &RunOutcome, result: &Result<Exit, Failure>) -> String {
     let (code, message) = exit::code_and_message(result);
+    let lost = matches!(result, Ok(Exit::Lost(_)));
     let object = json!({
         "name": name,
         "acquired": outcome.token.is_some(),
         "token": outcome.token.map(FencingToken::get),
-        "lost": matches!(result, Ok(Exit::Lost(_))),
+        "lost": lost,
         "childCode": outcome.child_status.and_then(|status| status.code()),
         "childSignal": outcome.child_status.and_then(|status| status.signal()),
         "released": outcome.released,
         "code": code,
         "message": message,
+        "lastError": outcome.last_error.as_deref().filter(|_| lost),
     });
     escape_json(&object.to_string()) + "\n"
 }

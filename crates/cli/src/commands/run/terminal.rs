@@ -8,7 +8,7 @@ use nix::unistd::{getpgrp, tcgetpgrp};
 /// Saved settings of the terminal.
 ///
 /// A full-screen program that is killed leaves the terminal without echo. A shell restores the settings only if its own
-/// child was killed by a signal, which `run` was not.
+/// child was killed by a signal, and `run` usually exits with a code.
 pub struct Terminal {
     file: File,
     settings: Termios,
