@@ -2,8 +2,8 @@
 //!
 //! The wrapper ([`Signals`]) passes signals on to the command, or ends its wait. The supervisor ([`SupervisorSignals`])
 //! only notes which signals the terminal has sent to the whole process group. Signals are sent to the command and its
-//! descendants in `supervisor/forwarding.rs`, and the reactions of the wrapper are in `commands/run/watch.rs`. Signals are
-//! blocked during the start of the command by `signal_mask.rs`.
+//! descendants in `supervisor/forwarding.rs`, and the reactions of the wrapper are in `commands/run/watch.rs`. Signals
+//! are blocked during the start of the command by `signal_mask.rs`.
 //!
 //! A signal that was ignored when this process was started, as by `nohup`, stays ignored. A handler would undo that for
 //! the command too.
@@ -58,8 +58,8 @@ impl Signals {
         Ok(())
     }
 
-    /// Waits for the next signal that ends a wait after the end of the command. Stops this process on Ctrl-Z, and discards USR1 and USR2, because
-    /// they are meant for the command.
+    /// Waits for the next signal that ends a wait after the end of the command. Stops this process on Ctrl-Z, and
+    /// discards USR1 and USR2, because they are meant for the command.
     pub async fn next_to_end(&mut self) -> Signal {
         loop {
             match self.next().await {

@@ -93,8 +93,8 @@ pub async fn release(guard: Guard, signals: &mut Signals, outcome: &mut RunOutco
     }
 }
 
-/// Returns the result of the run. `lost` is the message about the loss of the lock, if it was lost, and `last_error` the
-/// error of the last renewal.
+/// Returns the result of the run. `lost` is the message about the loss of the lock, if it was lost, and `last_error`
+/// the error of the last renewal.
 fn result(
     task: &RunTask,
     end: CommandEnd,

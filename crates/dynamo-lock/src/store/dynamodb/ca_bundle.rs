@@ -13,8 +13,8 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use super::config::{misconfigured, variable};
 use crate::store::{StoreError, error::one_line};
 
-/// Returns the SDK's HTTPS client with the certificates of `AWS_CA_BUNDLE`, or of `ca_bundle` in the profile, in place of
-/// those of the operating system. Returns `None` if neither is set.
+/// Returns the SDK's HTTPS client with the certificates of `AWS_CA_BUNDLE`, or of `ca_bundle` in the profile, in place
+/// of those of the operating system. Returns `None` if neither is set.
 ///
 /// # Errors
 /// Misconfigured if the file is not readable or is not a list of certificates in PEM format.

@@ -40,6 +40,9 @@ impl DynamoDb {
     /// # Errors
     /// [`Misconfigured`](StoreErrorKind::Misconfigured) if the profile does not exist, no Region is configured, or a
     /// configured file is not readable.
+    ///
+    /// # Cancel safety
+    /// Has no side effects.
     #[doc(hidden)] // for the Node package
     pub async fn config_loader(
         region: Option<Region>,
@@ -52,7 +55,8 @@ impl DynamoDb {
             None => Self::default_region(profile).await.map_err(|error| error.with_fix(region_fix))?,
         };
         // Without a retry configuration, the SDK reads one from the environment and the profile, and panics unless it
-        // knows the mode, for example `legacy`. This one is for the sources of credentials: the store has its own retries.
+        // knows the mode, for example `legacy`. This one is for the sources of credentials: the store has its own
+        // retries.
         let retries = RetryConfig::standard();
         let mut provider =
             ProviderConfig::without_region().with_region(Some(region.clone())).with_retry_config(retries.clone());
