@@ -40,6 +40,9 @@ impl DynamoDb {
     /// # Errors
     /// [`Misconfigured`](StoreErrorKind::Misconfigured) if the profile does not exist, no Region is configured, or a
     /// configured file is not readable.
+    ///
+    /// # Cancel safety
+    /// Has no side effects.
     #[doc(hidden)] // for the Node package
     pub async fn config_loader(
         region: Option<Region>,
