@@ -1,10 +1,12 @@
 //! `table`: creates, deletes or checks the DynamoDB table.
 
-use dynamo_lock::{TableOptions, store::TableFault};
+use std::time::Duration;
+
+use dynamo_lock::{DynamoDb, TableError, TableOptions, store::TableFault};
 
 use crate::failure::{CREATE_TABLE, Failure};
 use crate::ui::{output, prompt};
-use crate::{args::TableCommand, exit::Exit, store::OpenStore};
+use crate::{args::TableCommand, clock, exit::Exit, store::OpenStore};
 
 /// Executes one of the `table` commands.
 pub async fn table(store: &OpenStore, command: TableCommand) -> Result<Exit, Failure> {
@@ -15,7 +17,12 @@ pub async fn table(store: &OpenStore, command: TableCommand) -> Result<Exit, Fai
             if let Some((read, write)) = provisioned {
                 options = options.provisioned(read, write);
             }
-            table.create_table(options).await?;
+            match table.create_table(options).await {
+                Err(TableError::TableExists { .. }) if is_right(table).await => {
+                    output::message(&format!("table {} already exists, and can be used for locks", table.table()));
+                }
+                result => result?,
+            }
             Ok(Exit::Success)
         }
         TableCommand::Delete { yes } => {
@@ -38,4 +45,16 @@ pub async fn table(store: &OpenStore, command: TableCommand) -> Result<Exit, Fai
             Ok(if faults.iter().all(|fault| fault.is_warning()) { Exit::Success } else { Exit::CheckFailed })
         }
     }
+}
+
+/// Returns whether locks can use an existing table, once it is active or after a minute if another process creates it.
+async fn is_right(table: &DynamoDb) -> bool {
+    for _ in 0..60 {
+        let Ok(faults) = table.check_table().await else { return false };
+        if !faults.iter().any(|fault| matches!(fault, TableFault::NotActive { status } if status == "CREATING")) {
+            return faults.iter().all(TableFault::is_warning);
+        }
+        clock::sleep(Duration::from_secs(1)).await;
+    }
+    false
 }

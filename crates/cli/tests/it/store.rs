@@ -1,6 +1,6 @@
 //! The store that a command uses: the default, and tables that flags select, create and list.
 
-use crate::support::{Fixture, Running, dynamodb_error, recording_server, server_with_response};
+use crate::support::{Fixture, Running, dynamodb_error, recording_server, server_by_operation, server_with_response};
 
 /// The embedded store does not exclude other hosts, so the first run prints a note.
 #[test]
@@ -50,6 +50,25 @@ fn table_is_created_on_demand_or_provisioned() {
     let error = dynamodb_error("ResourceInUseException", "Table already exists: Lock");
     let finished = server_with_response("400 Bad Request", &error).run(&["table", "create"]);
     finished.exits_with(78).prints("already exists").prints("`dynamo-lock table check`");
+}
+
+#[test]
+fn create_of_usable_table_succeeds() {
+    for (key, code, message) in
+        [("name", 0, "table Lock already exists, and can be used"), ("id", 78, "already exists; ")]
+    {
+        let fixture = server_by_operation(move |operation| match operation {
+            "CreateTable" => {
+                ("400 Bad Request", dynamodb_error("ResourceInUseException", "Table already exists: Lock"))
+            }
+            "DescribeGlobalTable" => ("400 Bad Request", dynamodb_error("GlobalTableNotFoundException", "?")),
+            _ => {
+                let schema = format!(r#""KeySchema":[{{"AttributeName":"{key}","KeyType":"HASH"}}]"#);
+                ("200 OK", format!(r#"{{"Table":{{"TableName":"Lock","TableStatus":"ACTIVE",{schema}}}}}"#))
+            }
+        });
+        fixture.run(&["table", "create"]).exits_with(code).prints(message);
+    }
 }
 
 #[test]

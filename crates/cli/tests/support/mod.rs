@@ -12,7 +12,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{fmt::Display, io::Write as _, path::PathBuf};
 
-pub use server::{dynamodb_error, recording_server, server_with_response, silent_server, table_url};
+pub use server::{
+    dynamodb_error, recording_server, server_by_operation, server_with_response, silent_server, table_url,
+};
 use terminal::Terminal;
 
 /// Upper bound of every wait, far above the time that a busy machine needs.

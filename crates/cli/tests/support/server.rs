@@ -26,6 +26,19 @@ pub fn recording_server(status: &'static str, body: &str) -> (Fixture, Arc<Mutex
     (fixture, requests)
 }
 
+/// Returns a directory whose store is a table at a server that answers each operation with this status and body.
+pub fn server_by_operation(respond_to: impl Fn(&str) -> (&'static str, String) + Send + 'static) -> Fixture {
+    let (fixture, listener) = silent_server();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let Ok(request) = Request::read(&mut BufReader::new(&stream)) else { continue };
+            let (status, body) = respond_to(&request.operation);
+            let _ = respond(&stream, status, &body);
+        }
+    });
+    fixture
+}
+
 /// Returns a directory whose store is a table at a server that accepts connections and never responds.
 pub fn silent_server() -> (Fixture, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
