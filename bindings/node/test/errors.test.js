@@ -114,7 +114,7 @@ test('unused client is closed without a Region', async () => {
 test('missing credentials are reported with their fix', async () => {
   const [name, code, message] = await withoutAwsConfiguration(`library.createClient('Lock', { awsConfig: { region: 'eu-west-1' } }).lock('a').acquire().catch(print);`);
   assert.deepStrictEqual([name, code], ['StoreError', 'MISCONFIGURED']);
-  assert.match(message, /no usable AWS credentials; set AWS_PROFILE/);
+  assert.match(message, /no usable AWS credentials \(.+\); set AWS_PROFILE/);
 });
 
 test('refused connection is reported as unanswered', async () => {
