@@ -290,10 +290,14 @@ fn full_disk_exits_69_without_running_command() {
 fn lack_of_threads_exits_69() {
     let fixture = Fixture::new();
     let user = std::fs::metadata(fixture.path("")).expect("the directory").uid();
+    // Another user may not be able to read the directory of the build.
+    let copy = fixture.path("dynamo-lock");
+    std::fs::copy(PROGRAM, &copy).expect("a copy of the program");
+    let copy = copy.to_str().expect("a path in UTF-8");
     // Limits of threads do not apply to root.
     let (program, arguments): (_, &[&str]) = match user {
-        0 => ("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", "--nproc=0", PROGRAM, "ls"]),
-        _ => ("prlimit", &["--nproc=0", PROGRAM, "ls"]),
+        0 => ("setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups", "prlimit", "--nproc=0", copy, "ls"]),
+        _ => ("prlimit", &["--nproc=0", copy, "ls"]),
     };
     if user == 0 {
         chown(fixture.path(""), Some(65534), Some(65534)).expect("root may change the owner");
