@@ -70,10 +70,15 @@ test('credentials may be keys or a provider of either SDK', async (t) => {
   let times = 0;
   const short = async () => ({ ...pair, accessKeyId: `short${++times}`, expiration: new Date(Date.now() + 1000) });
   const expiring = library.createClient('Lock', { awsConfig: { region, endpoint: `http://127.0.0.1:${port}`, credentials: short } });
-  for (const id of ['short1', 'short2']) {
+  const used = async () => {
     await expiring.lock('a').inspect();
-    assert.match(requests.pop().authorization, new RegExp(`Credential=${id}/`));
-  }
+    return requests.pop().authorization.match(/Credential=(\w+)\//)[1];
+  };
+  assert.strictEqual(await used(), 'short1');
+  // They are used until the next ones have been loaded, which begins before they end.
+  let id = 'short1';
+  for (const end = Date.now() + 30_000; id === 'short1' && Date.now() < end;) id = await used();
+  assert.strictEqual(id, 'short2');
 });
 
 test('awsConfig.dynamodb takes precedence', needsPackages, async (t) => {
