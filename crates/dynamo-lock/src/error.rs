@@ -90,7 +90,7 @@ pub struct Lost<T = ()> {
     pub last_error: Option<StoreError>,
 }
 
-/// Returns the cause of a loss and its fix, for people.
+/// Returns the cause of a loss and its fix, as text.
 fn explain(reason: LossReason, last_error: Option<&StoreError>) -> String {
     let cause = match reason {
         LossReason::Expired => "no renewal succeeded before its lease ended; check the store and the network",

@@ -51,7 +51,7 @@ enum Phase {
 struct Operation {
     write: RepeatedWrite,
     lease_id: LeaseId,
-    /// Time before the first byte of its first try (R1).
+    /// Time before the first byte of its first attempt (R1).
     sent_at: SentAt,
     /// End of the validity of its lease.
     validity: Deadline,
@@ -131,13 +131,13 @@ impl Acquire {
         match outcome {
             Outcome::Applied(row) => self.win(now, row, sent_at, response.date),
             Outcome::Conflict(Some(row)) if row.has_lease_id(&operation.lease_id) && !row.is_free() => {
-                // An earlier try of this operation was applied.
+                // An earlier attempt of this operation was applied.
                 self.win(now, row, sent_at, response.date);
             }
             Outcome::Conflict(row) => {
                 let spent = row.as_ref().is_some_and(|row| row.has_lease_id(&operation.lease_id));
                 if operation.write.ambiguous {
-                    // The unanswered try may still be applied. We do not adopt the lease that it would leave.
+                    // The unanswered attempt may still be applied. We do not adopt the lease that it would leave.
                     self.waiter.abandon(operation.lease_id.clone());
                 }
                 match row {

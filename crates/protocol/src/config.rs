@@ -23,7 +23,7 @@ pub const DATA_MAX: usize = 4096;
 
 /// Maximum heartbeat interval. It ensures that the service clock is updated often enough, whatever the lease.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
-/// Maximum time for one try of a request, whatever the lease.
+/// Maximum time for one attempt of a request, whatever the lease.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
 /// Margin for scheduling delays, and minimum heartbeat interval.
 const SCHEDULING_SLACK: Duration = Duration::from_millis(10);
@@ -127,8 +127,8 @@ impl Timing {
         self.legacy_skew
     }
 
-    /// Returns the maximum time for one try of a request: a quarter of the lease, at most 10 s. A try that takes longer
-    /// counts as unanswered.
+    /// Returns the maximum time for one attempt of a request: a quarter of the lease, at most 10 s. An attempt that
+    /// takes longer counts as unanswered.
     pub fn attempt_timeout(&self) -> Duration {
         ATTEMPT_MAX.min(self.lease / 4)
     }

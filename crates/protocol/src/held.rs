@@ -10,7 +10,7 @@ use crate::{
 
 /// Time after which the first renewal is due if the row has no service timestamp (§5).
 const TIMESTAMP_AFTER: Duration = Duration::from_millis(500);
-/// Number of tries that fit into the remaining validity: a pause between two tries is at most this part of it.
+/// Number of attempts that fit into the remaining validity: a pause between two attempts is at most this part of it.
 const TRIES: u32 = 20;
 
 /// Reason why a lock was lost.
@@ -94,7 +94,7 @@ pub struct Held {
 pub(crate) struct Won<'a> {
     pub(crate) lease_id: LeaseId,
     pub(crate) token: FencingToken,
-    /// Time before the first byte of the first try (R1).
+    /// Time before the first byte of the first attempt (R1).
     pub(crate) sent_at: SentAt,
     pub(crate) row: &'a Row,
     pub(crate) date: Option<DatedTry>,
@@ -156,7 +156,7 @@ impl Held {
         self.renewals
     }
 
-    /// Returns the maximum time for one try of a renewal.
+    /// Returns the maximum time for one attempt of a renewal.
     pub fn attempt_timeout(&self) -> Duration {
         self.timing.attempt_timeout()
     }
@@ -305,7 +305,7 @@ impl Held {
         }
     }
 
-    /// Returns whether an earlier try of `renewal` has been applied, because the row has its version.
+    /// Returns whether an earlier attempt of `renewal` has been applied, because the row has its version.
     fn was_applied(&self, renewal: &PendingRenewal, row: &Row) -> bool {
         row.has_version(&renewal.op.version) && holds(Some(row), &self.condition())
     }
@@ -334,8 +334,8 @@ impl Held {
         self.pause = None;
     }
 
-    /// Starts a pause before the next try. It is short when the deadline is near, so that one of many tries succeeds
-    /// even if most of them fail. Far from the deadline it is long, because a store in trouble needs rest.
+    /// Starts a pause before the next attempt. It is short when the deadline is near, so that one of many attempts
+    /// succeeds even if most of them fail. Far from the deadline it is long, because a store in trouble needs rest.
     fn pause_retry(&mut self, now: &Now<'_>) {
         let cap = (self.time_left(now.at) / TRIES).clamp(RETRY_MIN, self.timing.heartbeat().max(RETRY_MIN));
         self.pause = Some(Backoff::after(self.pause, RETRY_MIN, cap, now));

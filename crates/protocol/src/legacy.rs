@@ -60,9 +60,9 @@ struct Put {
     op: Op,
     seen: Option<RecordVersion>,
     ends: Deadline,
-    /// Whether a try had no usable response, so that it may have been applied.
+    /// Whether an attempt had no usable response, so that it may have been applied.
     ambiguous: bool,
-    /// Whether the row must be read before the next try.
+    /// Whether the row must be read before the next attempt.
     read_back: bool,
 }
 
@@ -141,7 +141,7 @@ impl LegacyGet {
 
 impl Put {
     /// Returns the result of a put that has been applied: the lock is acquired, unless its end passed before a repeated
-    /// try was answered. The response to a single try counts whatever the duration, as in npm dynamo-lock.
+    /// attempt was answered. The response to a single attempt counts whatever the duration, as in npm dynamo-lock.
     fn applied(&self, at: ClockReading) -> LegacyEnd {
         if self.ambiguous && self.ends.passed(at) { LegacyEnd::Unknown } else { LegacyEnd::Got }
     }

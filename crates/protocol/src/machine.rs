@@ -69,7 +69,7 @@ pub trait Machine {
     }
 
     /// Returns whether a write that the store refused, for example for lack of a permission, counts as one more failed
-    /// try. Otherwise a refusal ends the task.
+    /// attempt. Otherwise a refusal ends the task.
     fn retries_refusals(&self) -> bool {
         false
     }
@@ -101,7 +101,7 @@ pub enum Body<'a> {
     Unread,
     /// The write had this outcome.
     Outcome {
-        /// Time before the first byte of this try was sent.
+        /// Time before the first byte of this attempt was sent.
         sent_at: SentAt,
         /// Outcome of the write.
         outcome: &'a Outcome,
@@ -119,7 +119,7 @@ impl<'a> Response<'a> {
         Self::from(Body::Unread)
     }
 
-    /// Returns the response to the try of a write that was sent at `sent_at`.
+    /// Returns the response to the attempt of a write that was sent at `sent_at`.
     pub fn outcome(sent_at: SentAt, outcome: &'a Outcome) -> Self {
         Self::from(Body::Outcome { sent_at, outcome })
     }

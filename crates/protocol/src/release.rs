@@ -34,7 +34,7 @@ pub struct Release {
     token: Option<FencingToken>,
     /// The holder's own validity. The meaning of a conflict depends on it.
     validity: Validity,
-    /// Reason of a loss before the release began. One try is sent nevertheless, to free the lock early.
+    /// Reason of a loss before the release began. One attempt is sent nevertheless, to free the lock early.
     lost: Option<LossReason>,
     end: Option<ReleaseEnd>,
 }
@@ -88,7 +88,7 @@ impl Release {
             // A later revocation has replaced the mark of an earlier one, so our lease may have been revoked too.
             (true, false) if row.is_some_and(|row| row.get(attr::REVOKED_TOKEN).is_some()) => ReleaseEnd::Unknown,
             (true, false) if legacy || row.is_none() => ReleaseEnd::Unknown,
-            // Another client can hold the lock before our deadline only because the unanswered try was applied.
+            // Another client can hold the lock before our deadline only because the unanswered attempt was applied.
             (true, false) => ReleaseEnd::Released,
         }
     }
@@ -99,8 +99,8 @@ impl Machine for Release {
     type CleanUp = Infallible;
 
     fn next(&mut self, now: &Now<'_>) -> Step<ReleaseEnd> {
-        // We always send the first try, to free the lock early. Further tries are useless after the deadline, because
-        // another client may hold the lock then.
+        // We always send the first attempt, to free the lock early. Further attempts are useless after the deadline,
+        // because another client may hold the lock then.
         if self.end.is_none() && self.write.has_failed() && self.validity.passed(now.at) {
             self.end = Some(match self.lost {
                 Some(loss) => ReleaseEnd::Lost(loss),

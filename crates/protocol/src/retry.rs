@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use crate::{ClockReading, Now, Op, Outcome, Step};
 
-/// Shortest pause between two tries of a request.
+/// Shortest pause between two attempts of a request.
 pub(crate) const RETRY_MIN: Duration = Duration::from_millis(25);
-/// Longest pause between two tries of a release, a revocation, or a request of npm dynamo-lock's `getLock`.
+/// Longest pause between two attempts of a release, a revocation, or a request of npm dynamo-lock's `getLock`.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// A pause between two tries or polls, with decorrelated jitter.
+/// A pause between two attempts or polls, with decorrelated jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Backoff {
     since: ClockReading,
@@ -39,11 +39,11 @@ impl Backoff {
     }
 }
 
-/// A write that is repeated identically until a try has a usable response.
+/// A write that is repeated identically until an attempt has a usable response.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RepeatedWrite {
     pub(crate) op: Op,
-    /// Whether a try was not answered, so that it may have been applied or may still be.
+    /// Whether an attempt was not answered, so that it may have been applied or may still be.
     pub(crate) ambiguous: bool,
     pause: Option<Backoff>,
 }
@@ -53,18 +53,19 @@ impl RepeatedWrite {
         Self { op, ambiguous: false, pause: None }
     }
 
-    /// Takes the outcome of a try, unknown or throttled. The next try follows after a pause of at most `longest`.
+    /// Takes the outcome of an attempt, unknown or throttled. The next attempt follows after a pause of at most
+    /// `longest`.
     pub(crate) fn retry(&mut self, outcome: &Outcome, longest: Duration, now: &Now<'_>) {
         self.ambiguous |= *outcome == Outcome::Unknown;
         self.pause = Some(Backoff::after(self.pause, RETRY_MIN, longest, now));
     }
 
-    /// Returns whether a try had no usable response.
+    /// Returns whether an attempt had no usable response.
     pub(crate) fn has_failed(&self) -> bool {
         self.pause.is_some()
     }
 
-    /// Returns the next step: the rest of the pause after a failed try, or the write.
+    /// Returns the next step: the rest of the pause after a failed attempt, or the write.
     pub(crate) fn step<T, C>(&self, at: ClockReading) -> Step<T, C> {
         match self.pause.and_then(|pause| pause.left(at)) {
             Some(left) => Step::Pause(left),

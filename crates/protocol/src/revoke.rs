@@ -77,7 +77,7 @@ impl Machine for Revoke {
         let Body::Outcome { outcome, .. } = response.body else { return };
         self.end = Some(match outcome {
             Outcome::Applied(_) => RevokeEnd::Done,
-            // An earlier try was applied, or another operator was faster.
+            // An earlier attempt was applied, or another operator was faster.
             Outcome::Conflict(Some(row)) if row.has_version(&self.write.op.version) || self.is_done(row) => {
                 RevokeEnd::Done
             }

@@ -17,7 +17,7 @@ const AGE_MAX: Duration = Duration::from_secs(600);
 pub struct ServiceDate(pub u64);
 
 impl ServiceDate {
-    /// Returns the upper bound of service time when the answered try was sent, in milliseconds (R6).
+    /// Returns the upper bound of service time when the answered attempt was sent, in milliseconds (R6).
     pub fn upper_when_sent(self) -> u64 {
         self.0 * 1000 + 1000 + DELTA.as_millis() as u64
     }

@@ -31,7 +31,7 @@ impl Validity {
     }
 }
 
-/// Date of a response, and the time at which the try that it answers was sent.
+/// Date of a response, and the time at which the attempt that it answers was sent.
 pub(crate) type DatedTry = (ServiceDate, SentAt);
 
 /// Returns the time at which service time, bounded from this response's date alone, could reach the row's `expiresOn`,

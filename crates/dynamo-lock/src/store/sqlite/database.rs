@@ -36,7 +36,8 @@ const ADDITIONS: &str = "CREATE TABLE meta (token_floor INTEGER NOT NULL) STRICT
 /// grow, because with SQLite's growing pauses a process that has waited long has the smallest chance.
 const BUSY_PAUSE_US: std::ops::Range<u64> = 500..2000;
 
-/// Tries to leave the write-ahead log of version 2, 20 ms apart, because SQLite does not call the busy handler there.
+/// Attempts to leave the write-ahead log of version 2, 20 ms apart, because SQLite does not call the busy handler
+/// there.
 const CONVERSION_TRIES: u32 = 250;
 
 thread_local! {
@@ -236,7 +237,7 @@ fn leave_write_ahead_log(database: &Database, tries: u32) -> Result<(), StoreErr
             Ok(mode) if mode != "wal" => return Ok(()),
             Err(error) if !error.is_retryable() => return Err(error),
             _ if tried == tries => {}
-            // Opening is documented to block, and a request has one try.
+            // Opening is documented to block, and a request has one attempt.
             #[allow(clippy::disallowed_methods)]
             _ => std::thread::sleep(BUSY_LIMIT / CONVERSION_TRIES),
         }
