@@ -180,6 +180,34 @@ fn expired_or_missing_sso_session_exits_78() {
     assert_error(run_with(&fixture, COMMANDS[1], &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
 }
 
+/// Track record: a profile of `aws login` was refused, because the SDK was built without that source.
+#[test]
+fn profile_of_aws_login_is_used_while_its_token_is_valid() {
+    let error = dynamodb_error("AccessDeniedException", "not authorized");
+    let server = server_with_response("400 Bad Request", &error);
+    let fixture = Fixture::with_store(&format!("{}&profile=work", server.store()));
+    let config = "[profile work]\nlogin_session = arn:aws:iam::123456789012:user/dev\n";
+    let cache = fixture.path(".aws/login/cache");
+    std::fs::create_dir_all(&cache).expect("a directory");
+    std::fs::write(fixture.path(".aws/config"), config).expect("a file");
+    let parts = ["no valid `aws login` session", "; run `aws login`"];
+    for arguments in COMMANDS {
+        assert_error(run_with(&fixture, arguments, &[], KEYS), 78, &parts);
+    }
+    // The name of the file is the SHA-256 of the session name.
+    let file = cache.join("893f13863f68a08133e541260597f1d60f5bf9b326625782990032cbad201e26.json");
+    std::fs::write(&file, "{}").expect("a file");
+    assert_error(run_with(&fixture, COMMANDS[1], &[], KEYS), 78, &parts);
+    let token = r#"{"accessToken":{"accessKeyId":"AKID","secretAccessKey":"secret","sessionToken":"session",
+        "accountId":"123456789012","expiresAt":"2100-01-01T00:00:00Z"},"tokenType":"aws_sigv4","refreshToken":"refresh",
+        "clientId":"arn:aws:signin:::devtools/same-device","dpopKey":"key"}"#;
+    std::fs::write(&file, token).expect("a file");
+    // The request with these credentials has reached the server.
+    for arguments in COMMANDS {
+        assert_error(run_with(&fixture, arguments, &[], KEYS), 77, &["access denied"]);
+    }
+}
+
 /// Asserts the error of commands on an embedded store.
 fn assert_embedded_fail(fixture: &Fixture, code: i32, parts: &[&str]) {
     for arguments in [&["run", "a", "true"][..], &["run", "-n", "a", "true"], &["show", "a"], &["ls", "--json"]] {
