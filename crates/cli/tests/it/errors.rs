@@ -367,6 +367,8 @@ fn file_size_limit_is_reported() {
     let finished = fixture.run_script("ulimit -f 0; exec \"$PROGRAM\" run --lease 1 a true");
     assert_error(finished, 69, &["locks.db"]);
     // The command handles the signal as without `run`. The starter of this test may ignore it, as Python does.
-    fixture.run_script("exec env --default-signal=XFSZ \"$PROGRAM\" run a sh -c 'ulimit -f 0; echo text > file'").exits_with(153);
+    fixture
+        .run_script("exec env --default-signal=XFSZ \"$PROGRAM\" run a sh -c 'ulimit -f 0; echo text > file'")
+        .exits_with(153);
     fixture.run_script("trap '' XFSZ; exec \"$PROGRAM\" run a sh -c 'ulimit -f 0; echo text > file'").exits_with(1);
 }
