@@ -372,7 +372,7 @@ export class LockHeldError extends DynamoLockError {
 
 /** A held lock was lost; `code` is `LOCK_LOST`. */
 export class LockLostError extends DynamoLockError {
-  readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'other';
+  readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'renewalStopped' | 'other';
   /** Token of the lost lock. */
   readonly token: bigint;
   /** Result of the work of `withLock`. */
