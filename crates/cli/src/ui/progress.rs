@@ -156,10 +156,11 @@ impl Drop for StatusLine {
 #[allow(clippy::disallowed_methods)] // tokio's time is paused here
 mod tests {
     use super::*;
+    use dynamo_lock::store::StoreUrl;
 
     #[tokio::test(start_paused = true)]
     async fn held_lock_is_reported_each_minute_without_a_terminal() {
-        let store = crate::store::open(Some("memory:".parse().expect("a URL"))).await.expect("in memory");
+        let store = crate::store::open(Some(StoreUrl::Memory)).await.expect("in memory");
         let client = store.client().owner("them").build().expect("valid");
         let lock = client.lock("a").expect("a name");
         let guard = lock.acquire().await.expect("free");
