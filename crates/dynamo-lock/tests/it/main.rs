@@ -8,6 +8,7 @@ mod acquire;
 mod cancellation;
 mod clocks;
 mod conformance;
+mod dedicated_thread;
 mod dynamodb;
 mod examples;
 mod hold;
