@@ -246,7 +246,8 @@ impl Held {
         if let Some(renewal) = self.pending.as_ref().filter(|r| fresh(r)) {
             return HeldStep::Write(renewal.op.clone());
         }
-        self.renewal_seq += 1;
+        // A renewal with the largest number is refused, so the lock is lost.
+        self.renewal_seq = self.renewal_seq.saturating_add(1);
         let op = self.renewal_op(now);
         self.pending = Some(PendingRenewal { op: op.clone(), sent_at: SentAt(now.at) });
         HeldStep::Write(op)
