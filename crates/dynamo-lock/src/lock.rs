@@ -237,7 +237,10 @@ impl Lock {
             RevokeEnd::Ended(Some(row)) => match row.state() {
                 Err(error) => Err(RevokeError::Row { name: self.name.clone(), error }),
                 Ok(RowState::Free) => Err(RevokeError::Ended { token, holder: None }),
-                Ok(_) => Err(RevokeError::Ended { token, holder: Some(Box::new(Holder::of(&row))) }),
+                Ok(_) => {
+                    let holder = core.now(|now| Holder::of(&row, now));
+                    Err(RevokeError::Ended { token, holder: Some(Box::new(holder)) })
+                }
             },
             _ => Err(RevokeError::Unknown),
         }
