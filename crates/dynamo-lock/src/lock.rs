@@ -231,8 +231,10 @@ impl Lock {
     async fn revoke_token(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
         let core = &self.client.core;
         let revoke = core.now(|now| Revoke::new(&self.name, Target::Token(token), force, now));
-        match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).complete().await? {
+        let mut run = Run::new(core, &self.name, revoke, core.timing.attempt_timeout());
+        match run.complete().await {
             RevokeEnd::Done => Ok(()),
+            RevokeEnd::Refused => Err(RevokeError::Store(run.take_last_error())),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),
             RevokeEnd::Ended(Some(row)) => match row.state() {
                 Err(error) => Err(RevokeError::Row { name: self.name.clone(), error }),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Held, HeldStep, Response};
+use dynamo_lock_protocol::{Held, HeldStep};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -126,10 +126,9 @@ impl Holding {
     }
 
     fn handle(&self, reply: Reply) {
-        let outcome = reply.outcome_for_holder();
-        let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
-        self.core.now(|now| self.held().handle(now, response));
-        *lock(&self.last_error) = reply.error;
+        // Before a loss is noticed, because it is reported with this error.
+        lock(&self.last_error).clone_from(&reply.error);
+        self.core.now(|now| self.held().handle(now, reply.response()));
         self.changed.notify_waiters();
     }
 

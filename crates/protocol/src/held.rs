@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome,
-    Renewal, Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
-    time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
+    Refusal, Renewal, Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff,
+    retry::RETRY_MIN, time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
 };
 
 /// Time after which the first renewal is due if the row has no service timestamp (§5).
@@ -287,13 +287,19 @@ impl Held {
 
     /// Takes the response to the renewal in flight. `now` is the time at which it arrived.
     pub fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
-        let Body::Outcome { sent_at, outcome } = response.body else { return };
+        let (sent_at, outcome) = match response.body {
+            Body::Outcome { sent_at, outcome } => (Some(sent_at), outcome),
+            Body::Refused(Refusal::NoTable) => (None, &Outcome::Conflict(None)),
+            // The lease goes on until its deadline, so a refusal is one more failed attempt.
+            Body::Refused(Refusal::Other) => (None, &Outcome::Throttled),
+            Body::Row(_) | Body::Unread => return,
+        };
         // A response after the deadline extends nothing, because a loss is final.
         if self.check(now.at).is_some() {
             return;
         }
         let Some(renewal) = self.pending.take() else { return };
-        let date = response.date.map(|date| (date, sent_at));
+        let date = response.date.zip(sent_at);
         match outcome {
             Outcome::Applied(row) => self.renewed(renewal, row, date, now),
             Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => self.renewed(renewal, row, date, now),

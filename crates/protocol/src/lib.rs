@@ -57,7 +57,7 @@ pub use expiry::{Evidence, Expiry, expiry};
 pub use held::{Held, HeldStep, LossReason};
 pub use hold::Hold;
 pub use legacy::{LegacyEnd, LegacyGet};
-pub use machine::{Body, Machine, Response, Step};
+pub use machine::{Body, Machine, Refusal, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use now::{Entropy, Now};
 pub use number::Number;
