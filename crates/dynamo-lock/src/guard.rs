@@ -300,12 +300,12 @@ impl Guard {
 
     /// Releases the lock, and waits for the result.
     ///
-    /// The guard becomes invalid before the request is sent. A request that is not answered is repeated until the lease
-    /// ends.
+    /// The guard becomes invalid before the request is sent. A request that is not answered, or that the store rejects,
+    /// is repeated until the lease ends.
     ///
     /// # Errors
     /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the responses do not show
-    /// whether the release was applied, [`ReleaseError::Store`] if the store rejected the request. In all three cases
+    /// whether the release was applied, [`ReleaseError::Store`] if the store rejected all requests. In all three cases
     /// this guard's lease expires within its length.
     ///
     /// # Cancel safety

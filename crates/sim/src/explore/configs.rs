@@ -213,12 +213,12 @@ fn refusals() -> Vec<Config> {
             .budget(refusals),
         config("refused-hold", "a hold, answers are lost, requests refused", half(2500), [hold(2000), client(1)])
             .budget(refusals),
-        config("refused-dates", "a refusal before a lock is confirmed", ticks(3000, 9000), [late(-40_000), client(1)])
-            .budget(Budget { delay: 0, refusals: 1, ..unknown })
+        config("refused-dates", "a refusal before a lock is confirmed", ticks(3000, 9000), [late(-40_000)])
+            .budget(refusals)
             .dates(&[None, Some(0)]),
-        config("deleted", "the table is deleted and created again", half(1500), [renewed(1), client(1)])
+        config("deleted", "the table is deleted and created again", half(1000), [renewed(1), client(1)])
             .budget(Budget { deletions: 1, ..unknown }),
-        config("deleted-hold", "the same beside a hold", half(2500), [hold(2000), client(1)])
+        config("deleted-hold", "the same beside a hold", half(1500), [hold(2000), client(1)])
             .budget(Budget { deletions: 1, ..unknown }),
     ]
 }

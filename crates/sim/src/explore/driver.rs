@@ -271,9 +271,13 @@ impl Context<'_> {
         check_hold_lasts(&held, self.client(task.host), began, at)?;
         let token = held.token().get();
         let is_valid = held.is_valid(self.task_clock(world, &task));
+        let is_deleted = world.past.deleted.contains(&lease_id_of(&held));
         task.state = TaskState::Held(*held);
         if !is_valid {
             return Err("R5: an acquisition is reported that is not valid any more".into());
+        }
+        if is_deleted {
+            return Ok(StepResult::Progress(Some(task))); // Promise C has ended with its table.
         }
         if token <= world.past.reported && token > world.past.forced {
             return Err("C: an acquisition is reported with a token that is not above an earlier one".into());
