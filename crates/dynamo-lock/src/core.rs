@@ -68,9 +68,14 @@ impl Core {
         self.clock.sleep(length.max(PAUSE_MIN)).await;
     }
 
+    /// Returns a future that completes once the store can send a request at once, `None` if it can send one now.
+    pub(crate) fn ready_future(&self) -> Option<BoxFuture<'_, ()>> {
+        self.store.ready()
+    }
+
     /// Waits until the store can send a request at once.
     pub(crate) async fn ready(&self) {
-        if let Some(ready) = self.store.ready() {
+        if let Some(ready) = self.ready_future() {
             ready.await;
         }
     }

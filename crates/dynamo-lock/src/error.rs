@@ -102,6 +102,10 @@ fn explain(reason: LossReason, last_error: Option<&StoreError>) -> String {
         LossReason::Suspended => {
             "the host was suspended, its clock jumped past the end of the lease, or the process was forked"
         }
+        LossReason::RenewalStopped => {
+            "the task that renews it ended early, because its runtime was shut down or a callback panicked; keep the \
+             runtime of the acquisition running, or use `ClientBuilder::dedicated_thread`"
+        }
         _ => "its lease is no longer valid",
     };
     last_error.map_or(cause.to_owned(), |error| format!("{cause} (last error of the store: {error})"))

@@ -90,7 +90,7 @@ impl<M: Task> Run<M> {
     /// the lease counts from then.
     async fn ready(&mut self, began: ClockReading, limit: Option<Duration>) {
         let core = self.core.clone();
-        let Some(ready) = core.store.ready() else { return };
+        let Some(ready) = core.ready_future() else { return };
         let step = core.now(|now| self.machine.clone().next(now));
         if matches!(step, Step::Write(_) | Step::Read { .. }) {
             // A lease is four times as long as a request or longer. After it, a release has no use any more.

@@ -21,6 +21,8 @@ pub const OWNER_MAX: usize = 256;
 /// Maximum length of the data of a lock in bytes.
 pub const DATA_MAX: usize = 4096;
 
+/// Maximum length of an attribute name in DynamoDB, in bytes.
+pub(crate) const ATTRIBUTE_NAME_MAX: usize = 255;
 /// Maximum heartbeat interval. It ensures that the service clock is updated often enough, whatever the lease.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
 /// Maximum time for one attempt of a request, whatever the lease.
@@ -179,6 +181,16 @@ pub enum ConfigError {
         /// Length of the data in bytes.
         bytes: usize,
     },
+    /// The name of the table's partition key is empty or longer than 255 bytes.
+    KeyLength {
+        /// Length of the name in bytes.
+        bytes: usize,
+    },
+    /// The name of the table's partition key is that of another attribute of a lock.
+    KeyInUse {
+        /// Requested name.
+        name: &'static str,
+    },
     /// The maximum hold time is shorter than [`LEASE_MIN`], 1 s.
     MaxHold {
         /// Requested time.
@@ -211,6 +223,19 @@ impl fmt::Display for ConfigError {
                 write!(
                     f,
                     "a payload has at most {DATA_MAX} bytes, this one has {bytes}: store it elsewhere and keep a reference"
+                )
+            }
+            Self::KeyLength { bytes } => {
+                write!(
+                    f,
+                    "a partition key's name has 1 to {ATTRIBUTE_NAME_MAX} bytes, this one has {bytes}: correct it"
+                )
+            }
+            Self::KeyInUse { name } => {
+                write!(
+                    f,
+                    "a partition key has another name than the attributes of a lock, and `{name}` is one of those: \
+                     use a table with another key"
                 )
             }
             Self::MaxHold { max_hold } => {

@@ -29,6 +29,8 @@ pub enum LossReason {
     MaxHold,
     /// The host was suspended, or its wall clock jumped, past the end of the lease. Also the reason in a forked child.
     Suspended,
+    /// The task that renews the lease ended early, because its runtime was shut down or a callback panicked.
+    RenewalStopped,
 }
 
 /// Next step for a held lock.
@@ -197,6 +199,11 @@ impl Held {
             };
         }
         self.lost
+    }
+
+    /// Ends the lease, because nothing renews it any more. Does nothing if the lock is lost.
+    pub fn stop_renewing(&mut self, at: ClockReading) {
+        self.lost = self.check(at).or(Some(LossReason::RenewalStopped));
     }
 
     /// Requests a renewal now.

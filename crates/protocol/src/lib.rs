@@ -66,7 +66,7 @@ pub use release::{Release, ReleaseEnd};
 pub use request::{Renewal, Request, WaitMode};
 pub use revoke::{Revoke, RevokeEnd};
 pub use row::{HeldRow, LegacyRow, Row, RowError, RowState, Value};
-pub use schema::attr;
+pub use schema::{attr, check_partition_key};
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};
 pub use time::{ClockReading, Deadline, ReceivedAt, SentAt};
 pub use token::{FencingToken, LeaseId, RecordVersion};

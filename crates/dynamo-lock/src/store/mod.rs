@@ -17,7 +17,7 @@ mod url;
 
 pub use dynamo_lock_protocol::{
     Change, Condition, Ends, FencingToken, Lease, LeaseId, Liveness, LockName, NAME_MAX, Number, Op, OpKind, Outcome,
-    RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr, holds,
+    RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr, check_partition_key, holds,
 };
 
 pub use self::answer::{Answer, Consistency, Page};

@@ -20,6 +20,7 @@ mod release;
 mod renew;
 mod revoke;
 mod rows;
+mod runtimes;
 #[cfg(unix)]
 mod sqlite;
 mod takeover;

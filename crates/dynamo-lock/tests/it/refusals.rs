@@ -165,8 +165,10 @@ async fn legacy_get_refused_after_lost_answer_succeeds() {
 
 #[tokio::test(start_paused = true)]
 async fn dynamodb_denial_after_lost_answer_is_retried() {
-    let server = LocalDynamoDb::new();
-    let client = dynamo_lock::Client::builder(server.store("Lock").await).build().unwrap();
+    let (server, world) = (LocalDynamoDb::new(), World::new());
+    let clock = world.host().clock;
+    server.set_clock(move || world.epoch_ms() / 1000);
+    let client = dynamo_lock::Client::builder(server.store("Lock").await).clock(clock).build().unwrap();
     server.faults().push(ServerFault::LoseAnswer).push(ServerFault::Deny);
     let guard = acquire(&client).await;
     server.faults().push(ServerFault::Deny);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use dynamo_lock_protocol::{AcquireEnd, OpKind, Outcome, Step, Verdict, apply};
+use dynamo_lock_protocol::{AcquireEnd, OpKind, Outcome, Response, Step, Timing, Verdict, apply, attr};
 
-use crate::support::{TestHost, at, attempt, date, pause_ms, waiter, write};
+use crate::support::{TestHost, at, attempt, date, held_row, pause_ms, row, waiter, write};
 
 /// Lesson 20. The lease of 10 s, less the margin, ends 9.89 s after the acquire was sent.
 #[test]
@@ -140,4 +140,55 @@ fn force_revoked_npm_row_is_acquired_without_a_date() {
     host.respond(1, &mut machine, 0, &Outcome::Conflict(Some(freed.clone())), None);
     let op = host.op(1, &mut machine);
     assert!(matches!(apply(Some(&freed), &op), Verdict::Applied(_)), "{op:?}");
+}
+
+/// Other clients acquire and release the lock faster, so that each write finds a free row that has changed.
+#[test]
+fn acquire_restarts_three_times_at_once() {
+    let free = row(&[
+        (attr::V, 1.into()),
+        (attr::GUID, "g".into()),
+        (attr::LEASE_ID, "r".into()),
+        (attr::TOKEN, 7.into()),
+        (attr::EXPIRES_ON, 0.into()),
+    ]);
+    let (mut host, mut machine, mut writes) = (TestHost::without_dates(1), attempt(10), 0);
+    loop {
+        match host.next(writes, &mut machine) {
+            Step::Write(_) => writes += 1,
+            Step::Done(AcquireEnd::Contended(_)) => break,
+            step => panic!("{step:?}"),
+        }
+        host.respond(writes, &mut machine, writes, &Outcome::Conflict(Some(free.clone())), None);
+    }
+    assert_eq!(writes, 4);
+}
+
+/// Pauses grow to a twentieth of the lease, at most 1 s.
+#[test]
+fn pauses_between_polls_have_a_maximum() {
+    for (lease_s, longest_ms) in [(1, 50), (10, 500), (60, 1_000)] {
+        let (mut host, mut machine, mut ms, mut longest) = (TestHost::without_dates(1), waiter(lease_s), 1, 0);
+        host.op(0, &mut machine);
+        let held = held_row(600_000);
+        host.respond(ms, &mut machine, 0, &Outcome::Conflict(Some(held.clone())), None);
+        while ms < 30_000 {
+            match host.next(ms, &mut machine) {
+                Step::Pause(length) => {
+                    longest = longest.max(pause_ms(length));
+                    ms += pause_ms(length);
+                }
+                Step::Read { .. } => host.handle(ms, &mut machine, Response::row(Some(&held))),
+                step => panic!("{step:?}"),
+            }
+        }
+        assert!(longest <= longest_ms && longest > longest_ms / 2, "lease of {lease_s} s: {longest} ms");
+    }
+}
+
+#[test]
+fn timing_with_other_lease_keeps_legacy_skew() {
+    let skew = Duration::from_secs(60);
+    let timing = Timing::new(Duration::from_secs(10)).unwrap().with_legacy_skew(skew);
+    assert_eq!(timing.with_lease(Duration::from_secs(20)).unwrap().legacy_skew(), skew);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dynamo_lock_protocol::{Ends, HeldStep, LossReason, Op, OpKind, Outcome, Timing, attr, holds};
 
-use crate::support::{EPOCH_MS, TestHost, at, attempt, date, write};
+use crate::support::{EPOCH_MS, TestHost, at, attempt, date, waiter, write};
 
 /// Returns the end of the lease that a renewal writes.
 fn ends(renewal: &Op) -> &Ends {
@@ -80,6 +80,24 @@ fn late_date_ends_validity_before_the_row_expires() {
     assert_eq!(row.as_ref().and_then(|row| row.whole(attr::EXPIRES_ON)), Some(EPOCH_MS + 26_001));
     assert_eq!(held.time_left(at(0)), Duration::from_millis(14_925));
     assert!(held.is_valid(at(14_924)) && !held.is_valid(at(14_925)));
+}
+
+/// A row that a wall clock wrote gets a service timestamp after 500 ms. Any other row is renewed after a heartbeat.
+#[test]
+fn row_without_service_timestamp_is_renewed_early() {
+    for (has_date, due_ms) in [(true, 5_000), (false, 500)] {
+        let (mut host, mut row) = (TestHost::new(1), None);
+        if has_date {
+            host.observe(date(0), 0, 0);
+        }
+        let mut machine = waiter(20);
+        let op = host.op(0, &mut machine);
+        host.observe(date(0), 0, 0);
+        host.respond(0, &mut machine, 0, &write(&mut row, &op), Some(date(0)));
+        let (mut held, mut ms) = (host.acquired(0, &mut machine), 0);
+        host.renewal(&mut ms, &mut held);
+        assert_eq!(ms, due_ms, "date before the acquire: {has_date}");
+    }
 }
 
 /// A date counts for ten minutes, and a service timestamp needs one that counts.

@@ -181,8 +181,8 @@ impl Request<'_> {
     /// Converts an error of the source of the credentials.
     fn not_loaded(self, error: &LoadError) -> StoreError {
         let (Action(action, _), reason) = (self.action, error.reason());
-        if needs_sso_login(&reason.to_lowercase()) {
-            misconfigured(ExpiredCredentials, "there is no valid AWS SSO session", "run `aws sso login`")
+        if let Some((session, login)) = error.missing_session() {
+            misconfigured(ExpiredCredentials, format!("there is no valid {session} session"), login)
         } else if error.is_passing() {
             let problem = format!("cannot load the AWS credentials for {action} on {}: {reason}", self.place());
             StoreError::new(Unanswered, problem)
@@ -266,13 +266,6 @@ fn is_about_the_key(detail: &str) -> bool {
         "number of conditions on the keys",
     ];
     texts.iter().any(|text| detail.contains(text))
-}
-
-/// Returns whether the source of the credentials needs a new SSO login. The SDK does not export the types of these
-/// errors, so only the text remains to decide by.
-fn needs_sso_login(reason: &str) -> bool {
-    let is_sso = reason.split(|c: char| !c.is_alphanumeric()).any(|word| word == "sso");
-    is_sso && ["expired", "refresh", "token"].iter().any(|word| reason.contains(word))
 }
 
 /// Returns the texts of all causes. The SDK's own outermost text is a generic "dispatch failure".
