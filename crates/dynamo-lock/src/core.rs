@@ -8,9 +8,11 @@ use dynamo_lock_protocol::{
     ClockReading, Entropy, Liveness, Now, Op, Outcome, ReceivedAt, Refusal, Response, Row, SentAt, ServiceClock,
     ServiceDate, Timing, attr,
 };
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, timeout};
+use crate::dedicated_thread::DedicatedThread;
 use crate::store::{Answer, BoxFuture, Consistency, Page, StoreErrorCause};
 use crate::{
     Event, LockName, Observer, Store, StoreError, StoreErrorKind, random::Random, sync::lock, watch_cache::WatchCache,
@@ -35,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) watches: WatchCache,
     /// Releases and clean-ups in the background, which run to their end independently of their callers.
     pub(crate) tasks: TaskTracker,
+    /// Thread on which renewals, releases and all requests run. Without one, they run on the runtimes of the callers.
+    pub(crate) thread: Option<DedicatedThread>,
 }
 
 impl fmt::Debug for Core {
@@ -68,9 +72,36 @@ impl Core {
         self.clock.sleep(length.max(PAUSE_MIN)).await;
     }
 
+    /// Returns the runtime on which an acquisition that begins now is renewed and cleaned up.
+    ///
+    /// # Panics
+    /// If there is no dedicated thread, and the caller is not on a runtime.
+    pub(crate) fn runtime(&self) -> Handle {
+        self.thread.as_ref().map_or_else(Handle::current, |thread| thread.runtime().clone())
+    }
+
     /// Returns a future that completes once the store can send a request at once, `None` if it can send one now.
     pub(crate) fn ready_future(&self) -> Option<BoxFuture<'_, ()>> {
-        self.store.ready()
+        let ready = self.store.ready()?;
+        if self.thread.is_none() {
+            return Some(ready);
+        }
+        let ready = |store: Arc<dyn Store>| -> BoxFuture<'static, ()> {
+            Box::pin(async move {
+                if let Some(ready) = store.ready() {
+                    ready.await;
+                }
+            })
+        };
+        Some(Box::pin(async move { _ = self.on_thread(ready(self.store.clone())).await }))
+    }
+
+    /// Runs `work` on the dedicated thread if there is one. Returns `None` if that thread has ended.
+    async fn on_thread<T: Send + 'static>(&self, work: BoxFuture<'static, T>) -> Option<T> {
+        match &self.thread {
+            Some(thread) => thread.run(work).await,
+            None => Some(work.await),
+        }
     }
 
     /// Waits until the store can send a request at once.
@@ -84,23 +115,26 @@ impl Core {
     ///
     /// A request that was refused because of this host's wall clock is sent once more. The response to the first had
     /// the date of the service, by which the store corrects the time of the next signature.
-    async fn request<'a, T>(
+    async fn request<T: Send + 'static>(
         &self,
         limit: Duration,
-        request: impl Fn() -> BoxFuture<'a, Answer<T>>,
+        request: impl Fn(Arc<dyn Store>) -> BoxFuture<'static, Answer<T>>,
     ) -> (SentAt, Answer<T>) {
-        let (sent_at, answer) = self.request_once(limit, request()).await;
+        let send = || self.request_once(limit, request(self.store.clone()));
+        let (sent_at, answer) = send().await;
         match &answer.result {
-            Err(error) if error.cause() == Some(StoreErrorCause::WrongClock) => {
-                (sent_at, self.request_once(limit, request()).await.1)
-            }
+            Err(error) if error.cause() == Some(StoreErrorCause::WrongClock) => (sent_at, send().await.1),
             _ => (sent_at, answer),
         }
     }
 
-    async fn request_once<T>(&self, limit: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
+    async fn request_once<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        request: BoxFuture<'static, Answer<T>>,
+    ) -> (SentAt, Answer<T>) {
         let sent_at = SentAt(self.clock.now()); // R1: before the first byte
-        let answer = timeout(&*self.clock, limit.max(PAUSE_MIN), request).await;
+        let answer = timeout(&*self.clock, limit.max(PAUSE_MIN), self.on_thread(request)).await.flatten();
         let mut answer = answer.unwrap_or_else(|| Err(timed_out(limit)).into());
         match (&self.service, answer.date) {
             // R2: after the response
@@ -112,13 +146,21 @@ impl Core {
 
     /// Reads one row.
     pub(crate) async fn read(&self, name: &LockName, consistency: Consistency, limit: Duration) -> Answer<Option<Row>> {
-        self.request(limit, || self.store.read(name, consistency)).await.1
+        let read = |store: Arc<dyn Store>| -> BoxFuture<'static, _> {
+            let name = name.clone();
+            Box::pin(async move { store.read(&name, consistency).await })
+        };
+        self.request(limit, read).await.1
     }
 
     /// Reads one page of all rows.
     pub(crate) async fn list(&self, after: Option<&str>) -> Answer<Page> {
         self.ready().await;
-        self.request(self.timing.attempt_timeout(), || self.store.list(after)).await.1
+        let list = |store: Arc<dyn Store>| -> BoxFuture<'static, _> {
+            let after = after.map(str::to_owned);
+            Box::pin(async move { store.list(after.as_deref()).await })
+        };
+        self.request(self.timing.attempt_timeout(), list).await.1
     }
 
     /// Sends one attempt of a write. The future is independent of its caller, so that it can continue in the
@@ -126,7 +168,11 @@ impl Core {
     pub(crate) fn write(self: &Arc<Self>, op: Op, limit: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
-            let (sent_at, answer) = core.request(limit, || core.store.write(&op)).await;
+            let write = |store: Arc<dyn Store>| -> BoxFuture<'static, _> {
+                let op = op.clone();
+                Box::pin(async move { store.write(&op).await })
+            };
+            let (sent_at, answer) = core.request(limit, write).await;
             let error = answer.result.as_ref().err().cloned();
             let result = answer.result.or_else(|error| match error.kind() {
                 StoreErrorKind::Unanswered => Ok(Outcome::Unknown),

@@ -45,7 +45,8 @@ impl AcquireError {
         match self {
             Self::TimedOut { .. } => true,
             Self::Store(error) => error.is_retryable(),
-            Self::Row { .. } | Self::Config(_) => false,
+            Self::Row { .. } => false,
+            Self::Config(error) => error.is_retryable(),
         }
     }
 }

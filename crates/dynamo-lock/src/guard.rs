@@ -25,6 +25,7 @@ use crate::{EnsureError, FencingToken, LockName, LossReason, Lost, StoreError, U
 ///
 /// A background task renews the lease (see [`Renewal`](crate::Renewal)). It runs on the tokio runtime on which the lock
 /// was acquired, so that runtime must keep running, and must not be blocked for longer than a quarter of the lease.
+/// [Who renews](crate#who-renews) has the details, and the alternative for synchronous programs.
 ///
 /// Dropping the guard releases the lock in the background; call [`release`](Guard::release) to wait for the result and
 /// to see errors. If the process ends without a release, the lock expires after its lease. A guard that is dropped
@@ -46,8 +47,8 @@ pub struct Guard {
 impl Guard {
     pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
         let timeout = held.attempt_timeout();
+        let runtime = core.runtime();
         let holding = Holding::new(core, held);
-        let runtime = Handle::current();
         // The renewal task ends with the guard.
         runtime.spawn(RenewalTask(holding.clone()).run());
         let acquired_at = holding.core.clock.now();

@@ -60,6 +60,13 @@ impl Guard {
         self.time_left().max(self.timeout * 4) + self.timeout * 2
     }
 
+    /// Returns the runtime of the dedicated thread, else that of this thread, because that of the acquisition may not be
+    /// driven any more.
+    fn runtime_of_release(&self) -> Handle {
+        let current = Handle::try_current().ok().filter(|_| self.holding.core.thread.is_none());
+        current.unwrap_or_else(|| self.runtime.clone())
+    }
+
     fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
         self.released = true;
         let (holding, timeout) = (self.holding.clone(), self.timeout);
@@ -71,9 +78,7 @@ impl Guard {
             }
             report(result);
         };
-        // The runtime of the acquisition may not be driven any more.
-        let runtime = Handle::try_current().unwrap_or_else(|_| self.runtime.clone());
-        self.holding.core.tasks.spawn_on(work, &runtime);
+        self.holding.core.tasks.spawn_on(work, &self.runtime_of_release());
     }
 }
 

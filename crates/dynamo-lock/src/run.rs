@@ -43,7 +43,7 @@ impl<M: Task> Run<M> {
             name: name.clone(),
             machine,
             timeout,
-            runtime: Handle::current(),
+            runtime: core.runtime(),
             in_flight: None,
             last_error: None,
             has_response: false,

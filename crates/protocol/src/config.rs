@@ -146,7 +146,7 @@ impl Timing {
     }
 }
 
-/// Error returned for a setting that is out of range. The message contains the allowed range.
+/// Error returned for a setting that is out of range, with the allowed range, or for a client that cannot be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -196,6 +196,18 @@ pub enum ConfigError {
         /// Requested time.
         max_hold: Duration,
     },
+    /// The operating system refused the thread of the client, or its runtime. A later call may succeed.
+    Thread {
+        /// Error of the operating system.
+        error: String,
+    },
+}
+
+impl ConfigError {
+    /// Returns whether the same call may succeed later without a change of the configuration.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Thread { .. })
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -244,6 +256,10 @@ impl fmt::Display for ConfigError {
                     "the longest holding time is at least {LEASE_MIN:?}, not {max_hold:?}: allow more or leave it off"
                 )
             }
+            Self::Thread { error } => write!(
+                f,
+                "cannot start the thread of the client: {error}; check the process's limits on threads and open files"
+            ),
         }
     }
 }

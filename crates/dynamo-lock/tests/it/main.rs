@@ -8,6 +8,7 @@ mod acquire;
 mod cancellation;
 mod clocks;
 mod conformance;
+mod dedicated_thread;
 mod deleted_table;
 mod dynamodb;
 mod examples;

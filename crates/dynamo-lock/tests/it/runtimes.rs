@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Clock whose sleeps end at once and advance it, so that a test needs no real time and no timer of a runtime.
 #[derive(Clone, Debug, Default)]
-struct SteppedClock(Arc<AtomicU64>);
+pub(crate) struct SteppedClock(Arc<AtomicU64>);
 
 impl Clock for SteppedClock {
     fn now(&self) -> ClockReading {
@@ -34,7 +34,7 @@ impl Clock for SteppedClock {
     }
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime starts")
 }
 
