@@ -59,7 +59,7 @@ export interface ClientOptions extends ConnectOptions {
    * from the working directory or the main module.
    */
   commands?: object;
-  /** Name of the partition key of the table. Default: `name`. */
+  /** Name of the partition key of the table, not that of another attribute of a lock. Default: `name`. */
   partitionKey?: string;
   /**
    * Time limit of one request; a slower request counts as unanswered. Default: 5,000, and at most a quarter of the
@@ -372,7 +372,7 @@ export class LockHeldError extends DynamoLockError {
 
 /** A held lock was lost; `code` is `LOCK_LOST`. */
 export class LockLostError extends DynamoLockError {
-  readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'other';
+  readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'renewalStopped' | 'other';
   /** Token of the lost lock. */
   readonly token: bigint;
   /** Result of the work of `withLock`. */

@@ -112,6 +112,7 @@ impl From<Lost> for Failure {
             LossReason::RowGone => "rowGone",
             LossReason::MaxHold => "maxHold",
             LossReason::Suspended => "suspended",
+            LossReason::RenewalStopped => "renewalStopped",
             _ => "other",
         };
         Self::new("lost", "LOCK_LOST", &lost).with("reason", reason).with("token", lost.token.to_string())

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dynamo_lock::store::{IntoStore, OpenedStore, StoreUrl};
+use dynamo_lock::store::{IntoStore, OpenedStore, StoreUrl, check_partition_key};
 use dynamo_lock::{Client, ConfigError, DynamoDb, Memory};
 use serde_json::Value as Json;
 
@@ -26,6 +26,7 @@ impl Settings {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let settings = Self(serde_json::from_str(text).map_err(|error| error.to_string())?);
         settings.build(Memory::new()).map_err(|error| error.to_string())?;
+        settings.text("partitionKey").map_or(Ok(()), check_partition_key).map_err(|error| error.to_string())?;
         Ok(settings)
     }
 
@@ -76,7 +77,7 @@ impl Settings {
                 let name = self.text("table").unwrap_or_default();
                 let mut table = DynamoDb::new(aws::client(self, port).await?, name);
                 if let Some(key) = self.text("partitionKey") {
-                    table = table.partition_key(key);
+                    table = table.partition_key(key).map_err(Failure::argument)?;
                 }
                 if let Some(timeout) = self.millis("timeoutMs") {
                     table = table.attempt_timeout(timeout);

@@ -284,3 +284,10 @@ test('partitionKey selects the key of the table', needsAll, async (t) => {
   assert.deepStrictEqual(held.conditionCheck().Key, { id: { S: 'a' } });
   await held.release();
 });
+
+test('partitionKey that names an attribute of a lock is refused at once', () => {
+  for (const partitionKey of ['token', 'guid', 'leaseId', '']) {
+    const refused = { name: 'ArgumentError', code: 'INVALID_ARGUMENT', message: /partition key/ };
+    assert.throws(() => library.createClient('Lock', { awsConfig, partitionKey }), refused, partitionKey);
+  }
+});

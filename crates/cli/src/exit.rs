@@ -17,7 +17,7 @@ const LOST: u8 = 76;
 const OWN: [(u8, &str); 10] = [
     (FailureKind::Usage as u8, "usage error"),
     (FailureKind::Unavailable as u8, "the store is unavailable"),
-    (FailureKind::Internal as u8, "internal error (please report it)"),
+    (FailureKind::Internal as u8, "internal error, or too few processes, files or memory"),
     (FailureKind::Output as u8, "cannot write to standard output"),
     (NOT_ACQUIRED, "the lock is held by another client (change the code with -E)"),
     (LOST, "the lock was lost while the command was running"),
@@ -97,6 +97,15 @@ pub fn finish(result: &Result<Exit, Failure>) -> ExitCode {
         sys::end_by_signal(signal);
     }
     ExitCode::from(code)
+}
+
+/// Calls `start`, and returns the message of its panic, which is not printed.
+pub fn catch_panic<T>(start: fn() -> T) -> Result<T, String> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = std::panic::catch_unwind(start);
+    std::panic::set_hook(hook);
+    result.map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
 }
 
 /// Installs a panic hook that prints the panic and ends the process with code 70.

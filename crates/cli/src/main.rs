@@ -18,11 +18,15 @@ mod failure;
 mod plan;
 mod signal_mask;
 mod signals;
-mod stdio;
+mod startup;
 mod store;
 mod supervisor;
 mod sys;
 mod ui;
+
+use std::io;
+
+use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{Args, Command};
 use crate::commands::run::report::{Report, RunOutcome};
@@ -33,6 +37,7 @@ fn main() -> std::process::ExitCode {
         return supervisor::main(arguments);
     }
     exit::exit_on_panic();
+    signals::survive_file_size_limit();
     let args = match args::parse() {
         Ok(args) => args,
         Err(code) => return code,
@@ -50,14 +55,19 @@ fn main() -> std::process::ExitCode {
 }
 
 fn execute(args: Args, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
-    // One thread is enough, because the embedded store has its own.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = exit::catch_panic(start_runtime).unwrap_or_else(|message| Err(io::Error::other(message)));
     let runtime =
         runtime.map_err(|error| Failure::internal(format!("cannot start: {error}; try again with less load")))?;
     let result = runtime.block_on(execute_command(args, outcome));
     // A name server that does not respond may still occupy a thread, which we do not wait for.
     runtime.shutdown_background();
     result
+}
+
+/// Starts the runtime. Panics, as tokio does, if there are too few descriptors.
+fn start_runtime() -> io::Result<Runtime> {
+    // One thread is enough, because the embedded store has its own.
+    Builder::new_current_thread().enable_all().build()
 }
 
 async fn execute_command(Args { store, command }: Args, outcome: &mut RunOutcome) -> Result<Exit, Failure> {

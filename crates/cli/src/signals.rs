@@ -9,15 +9,15 @@
 //! the command too.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::{future::poll_fn, io, os::unix::net::UnixStream, task::Poll};
+use std::{future::poll_fn, io, os::unix::net::UnixStream, sync::Arc, task::Poll};
 
 use nix::sys::signal::Signal::{
-    self, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2,
+    self, SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGXFSZ,
 };
 use signal_hook::{iterator::backend::SignalDelivery, iterator::exfiltrator::WithOrigin, low_level::siginfo::Cause};
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-use crate::{failure::Failure, sys};
+use crate::{failure::Failure, startup, sys};
 
 /// Description of the signal handling of `run`, for `--help` and the manual page.
 pub const HELP: &str = "INT, TERM, HUP and QUIT are passed on to the command and to all processes that it started, \
@@ -25,14 +25,12 @@ pub const HELP: &str = "INT, TERM, HUP and QUIT are passed on to the command and
     the command too; if the lease ends in the meantime, the command is ended. Signals that were ignored when run was \
     started, as under nohup, stay ignored.";
 
-/// Returns whether the signal was ignored when this process was started. Always `false` on systems other than Linux.
-///
-/// Call it before a handler for the signal is installed.
-fn is_ignored(signal: Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    mask & (1 << (signal as u32 - 1)) != 0
+/// Handles SIGXFSZ, so that a write above the limit of the file size fails with an error instead of ending this process.
+/// A handler, unlike an ignored signal, is not inherited by the command.
+pub fn survive_file_size_limit() {
+    if !startup::is_ignored(SIGXFSZ) {
+        let _cannot_fail = signal_hook::flag::register(SIGXFSZ as i32, Arc::default());
+    }
 }
 
 /// Signals that the wrapper receives.
@@ -50,7 +48,7 @@ impl Signals {
 
     /// Starts to receive another signal, unless it is ignored.
     pub fn add(&mut self, one: Signal) -> Result<(), Failure> {
-        if !is_ignored(one) {
+        if !startup::is_ignored(one) {
             let stream = signal(SignalKind::from_raw(one as i32));
             let failure = |error| Failure::internal(format!("cannot receive {one}: {error}; try again"));
             self.streams.push((one, stream.map_err(failure)?));
@@ -102,10 +100,11 @@ pub struct SupervisorSignals {
 }
 
 impl SupervisorSignals {
-    /// Starts to receive the [`SUPERVISED`] signals.
-    pub fn listen() -> io::Result<Self> {
-        let (read, write) = UnixStream::pair()?;
-        let signals = SUPERVISED.iter().filter(|signal| **signal == SIGCHLD || !is_ignored(**signal));
+    /// Starts to receive the [`SUPERVISED`] signals, through these two ends of a connection.
+    ///
+    /// The connection exists before the command is started, so that a lack of descriptors cannot occur later.
+    pub fn listen((read, write): (UnixStream, UnixStream)) -> io::Result<Self> {
+        let signals = SUPERVISED.iter().filter(|signal| **signal == SIGCHLD || !startup::is_ignored(**signal));
         let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals.map(|one| *one as i32))?;
         Ok(Self { delivery, from_terminal: 0 })
     }

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use dynamo_lock::store::{OpenedStore, StoreUrl};
+use dynamo_lock::store::{OpenedStore, Store, StoreUrl};
 use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite};
 
 use crate::{failure::Failure, ui::output};
@@ -52,6 +52,11 @@ impl OpenStore {
     pub fn child_liveness(&self) -> Result<Option<OwnedFd>, Failure> {
         let OpenedStore::Sqlite(sqlite) = &self.store else { return Ok(None) };
         Ok(sqlite.child_liveness()?)
+    }
+
+    /// Returns whether requests wait for the provider of AWS credentials.
+    pub fn is_waiting_for_credentials(&self) -> bool {
+        matches!(&self.store, OpenedStore::DynamoDb(table) if table.ready().is_some())
     }
 
     /// Returns the DynamoDB table, or a usage error if the store is not one.

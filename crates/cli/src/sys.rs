@@ -10,6 +10,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction, signal};
 use nix::{errno::Errno, libc, sys::wait::WaitPidFlag, unistd::Pid};
 
+use crate::startup;
+
 /// Prepares a command to start with exactly these signals blocked, and only if `in_time` returns `true` in the child.
 ///
 /// A pending stop signal takes effect when it is unblocked, and may delay the child for any time. The check therefore
@@ -24,6 +26,20 @@ pub fn prepare(command: &mut Command, blocked: SigSet, in_time: impl Fn() -> boo
     // SAFETY: the closure reads clocks and makes system calls (prctl, getppid, sigprocmask), all of which are
     // async-signal-safe, and it does not allocate, because its errors consist of numbers.
     unsafe { command.pre_exec(before_exec) };
+}
+
+/// Starts the command with SIGPIPE ignored if it was ignored when this process was started. `Command` sets the default.
+pub fn pass_sigpipe(command: &mut Command) {
+    if startup::started_without_sigpipe() {
+        let before_exec = || Ok(ignore(Signal::SIGPIPE)?);
+        // SAFETY: the closure makes one system call, which is async-signal-safe, and it does not allocate.
+        unsafe { command.pre_exec(before_exec) };
+    }
+}
+
+fn ignore(one: Signal) -> nix::Result<()> {
+    // SAFETY: no handler is installed, so no code runs in a signal context.
+    unsafe { signal(one, SigHandler::SigIgn) }.map(drop)
 }
 
 /// Requests that the kernel kills this process when the parent's thread ends. If the supervisor is killed with SIGKILL,

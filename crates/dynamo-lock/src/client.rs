@@ -9,6 +9,7 @@ use futures_core::Stream;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, SystemClock, timeout};
+use crate::dedicated_thread::{DedicatedThread, ThreadClock};
 use crate::random::{Random, SystemRandom};
 use crate::store::{Answer, BoxFuture, IntoStore, Page};
 use crate::{
@@ -24,7 +25,8 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 /// locks that it has seen held, so that several short acquisitions add up to one long observation of the holder.
 ///
 /// Creating a client and its locks needs no runtime. Acquiring, releasing, revoking and reading need a tokio runtime
-/// with time enabled, and panic without one.
+/// with time enabled, and panic without one, unless the client has a
+/// [dedicated thread](ClientBuilder::dedicated_thread). [Who renews](crate#who-renews) shows where renewals run.
 #[derive(Clone)]
 pub struct Client {
     pub(crate) core: Arc<Core>,
@@ -57,6 +59,7 @@ impl Client {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             observer: Arc::new(Tracing),
+            dedicated_thread: false,
         }
     }
 
@@ -136,6 +139,7 @@ pub struct ClientBuilder {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     observer: Arc<dyn Observer>,
+    dedicated_thread: bool,
 }
 
 impl ClientBuilder {
@@ -219,10 +223,26 @@ impl ClientBuilder {
         self
     }
 
+    /// Runs renewals, releases and all requests of the client on a thread of its own, with a runtime of its own.
+    /// Default: they run on the runtimes of the callers.
+    ///
+    /// Use it if the runtime of the program may be blocked for longer than a quarter of the lease, or is only driven
+    /// within `block_on`; [Who renews](crate#who-renews) has an example. Calls then need no runtime, so any executor can
+    /// run their futures. The thread ends after the client, its clones, its guards and its background work have ended.
+    ///
+    /// Give a DynamoDB store an SDK client that nothing else uses. Connections are shared within an SDK client, and each
+    /// one that was opened on a blocked runtime may cost an attempt of a request. Observers are called on the thread
+    /// too, so they must not block it.
+    pub fn dedicated_thread(mut self) -> Self {
+        self.dedicated_thread = true;
+        self
+    }
+
     /// Creates the client. Sends no request.
     ///
     /// # Errors
-    /// [`ConfigError`] if a value is out of range; the message contains the allowed range.
+    /// [`ConfigError`] if a value is out of range; the message contains the allowed range. [`ConfigError::Thread`] if
+    /// the [dedicated thread](ClientBuilder::dedicated_thread) cannot be started; a later call may succeed.
     ///
     /// # Panics
     /// If the operating system has no random source.
@@ -244,9 +264,15 @@ impl ClientBuilder {
         let instance = self.random.bits() as u32;
         let owner = format!("{label} ({}, pid {}, {instance:08x})", host(), std::process::id());
         let service_clock = self.service_clock.unwrap_or_else(|| self.store.service_clock());
+        let thread = self.dedicated_thread.then(DedicatedThread::start).transpose()?;
+        let clock: Arc<dyn Clock> = match &thread {
+            Some(thread) => Arc::new(ThreadClock { clock: self.clock, runtime: thread.runtime().clone() }),
+            None => self.clock,
+        };
         let core = Core {
             store: self.store,
-            clock: self.clock,
+            clock,
+            thread,
             random: self.random,
             observer: self.observer,
             owner,

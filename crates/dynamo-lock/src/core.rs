@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    ClockReading, Entropy, Liveness, Now, Op, Outcome, ReceivedAt, Row, SentAt, ServiceClock, ServiceDate, Timing, attr,
+    ClockReading, Entropy, Liveness, Now, Op, Outcome, ReceivedAt, Refusal, Response, Row, SentAt, ServiceClock,
+    ServiceDate, Timing, attr,
 };
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, timeout};
+use crate::dedicated_thread::DedicatedThread;
 use crate::store::{Answer, BoxFuture, Consistency, Page, StoreErrorCause};
 use crate::{
     Event, LockName, Observer, Store, StoreError, StoreErrorKind, random::Random, sync::lock, watch_cache::WatchCache,
@@ -34,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) watches: WatchCache,
     /// Releases and clean-ups in the background, which run to their end independently of their callers.
     pub(crate) tasks: TaskTracker,
+    /// Thread on which renewals, releases and all requests run. Without one, they run on the runtimes of the callers.
+    pub(crate) thread: Option<DedicatedThread>,
 }
 
 impl fmt::Debug for Core {
@@ -44,11 +49,10 @@ impl fmt::Debug for Core {
 
 /// Response to one attempt of a write, with its times.
 pub(crate) struct Reply {
-    pub(crate) sent_at: SentAt,
-    /// Outcome of the write, or the error with which the store refused it.
-    pub(crate) outcome: Result<Outcome, StoreError>,
-    pub(crate) date: Option<ServiceDate>,
-    /// Error of the store, also if the outcome is `Unknown` or `Throttled`.
+    sent_at: SentAt,
+    result: Result<Outcome, Refusal>,
+    date: Option<ServiceDate>,
+    /// Error of the store, `None` if the write was applied or its condition did not hold.
     pub(crate) error: Option<StoreError>,
 }
 
@@ -69,9 +73,41 @@ impl Core {
         self.clock.sleep(length.max(PAUSE_MIN)).await;
     }
 
+    /// Returns the runtime on which an acquisition that begins now is renewed and cleaned up.
+    ///
+    /// # Panics
+    /// If there is no dedicated thread, and the caller is not on a runtime.
+    pub(crate) fn runtime(&self) -> Handle {
+        self.thread.as_ref().map_or_else(Handle::current, |thread| thread.runtime().clone())
+    }
+
+    /// Returns a future that completes once the store can send a request at once, `None` if it can send one now.
+    pub(crate) fn ready_future(&self) -> Option<BoxFuture<'_, ()>> {
+        let ready = self.store.ready()?;
+        if self.thread.is_none() {
+            return Some(ready);
+        }
+        let ready = |store: Arc<dyn Store>| -> BoxFuture<'static, ()> {
+            Box::pin(async move {
+                if let Some(ready) = store.ready() {
+                    ready.await;
+                }
+            })
+        };
+        Some(Box::pin(async move { _ = self.on_thread(ready(self.store.clone())).await }))
+    }
+
+    /// Runs `work` on the dedicated thread if there is one. Returns `None` if that thread has ended.
+    async fn on_thread<T: Send + 'static>(&self, work: BoxFuture<'static, T>) -> Option<T> {
+        match &self.thread {
+            Some(thread) => thread.run(work).await,
+            None => Some(work.await),
+        }
+    }
+
     /// Waits until the store can send a request at once.
     pub(crate) async fn ready(&self) {
-        if let Some(ready) = self.store.ready() {
+        if let Some(ready) = self.ready_future() {
             ready.await;
         }
     }
@@ -80,23 +116,26 @@ impl Core {
     ///
     /// A request that was refused because of this host's wall clock is sent once more. The response to the first had
     /// the date of the service, by which the store corrects the time of the next signature.
-    async fn request<'a, T>(
+    async fn request<T: Send + 'static>(
         &self,
         limit: Duration,
-        request: impl Fn() -> BoxFuture<'a, Answer<T>>,
+        request: impl Fn(Arc<dyn Store>) -> BoxFuture<'static, Answer<T>>,
     ) -> (SentAt, Answer<T>) {
-        let (sent_at, answer) = self.request_once(limit, request()).await;
+        let send = || self.request_once(limit, request(self.store.clone()));
+        let (sent_at, answer) = send().await;
         match &answer.result {
-            Err(error) if error.cause() == Some(StoreErrorCause::WrongClock) => {
-                (sent_at, self.request_once(limit, request()).await.1)
-            }
+            Err(error) if error.cause() == Some(StoreErrorCause::WrongClock) => (sent_at, send().await.1),
             _ => (sent_at, answer),
         }
     }
 
-    async fn request_once<T>(&self, limit: Duration, request: BoxFuture<'_, Answer<T>>) -> (SentAt, Answer<T>) {
+    async fn request_once<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        request: BoxFuture<'static, Answer<T>>,
+    ) -> (SentAt, Answer<T>) {
         let sent_at = SentAt(self.clock.now()); // R1: before the first byte
-        let answer = timeout(&*self.clock, limit.max(PAUSE_MIN), request).await;
+        let answer = timeout(&*self.clock, limit.max(PAUSE_MIN), self.on_thread(request)).await.flatten();
         let mut answer = answer.unwrap_or_else(|| Err(timed_out(limit)).into());
         match (&self.service, answer.date) {
             // R2: after the response
@@ -108,13 +147,21 @@ impl Core {
 
     /// Reads one row.
     pub(crate) async fn read(&self, name: &LockName, consistency: Consistency, limit: Duration) -> Answer<Option<Row>> {
-        self.request(limit, || self.store.read(name, consistency)).await.1
+        let read = |store: Arc<dyn Store>| -> BoxFuture<'static, _> {
+            let name = name.clone();
+            Box::pin(async move { store.read(&name, consistency).await })
+        };
+        self.request(limit, read).await.1
     }
 
     /// Reads one page of all rows.
     pub(crate) async fn list(&self, after: Option<&str>) -> Answer<Page> {
         self.ready().await;
-        self.request(self.timing.attempt_timeout(), || self.store.list(after)).await.1
+        let list = |store: Arc<dyn Store>| -> BoxFuture<'static, _> {
+            let after = after.map(str::to_owned);
+            Box::pin(async move { store.list(after.as_deref()).await })
+        };
+        self.request(self.timing.attempt_timeout(), list).await.1
     }
 
     /// Sends one attempt of a write. The future is independent of its caller, so that it can continue in the
@@ -122,17 +169,21 @@ impl Core {
     pub(crate) fn write(self: &Arc<Self>, op: Op, limit: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
-            let (sent_at, answer) = core.request(limit, || core.store.write(&op)).await;
-            let error = answer.result.as_ref().err().cloned();
-            let outcome = match answer.result {
-                Err(error) if error.kind() == StoreErrorKind::Unanswered => Ok(Outcome::Unknown),
-                Err(error) if error.kind() == StoreErrorKind::Throttled => Ok(Outcome::Throttled),
-                other => other,
+            let write = |store: Arc<dyn Store>| -> BoxFuture<'static, _> {
+                let op = op.clone();
+                Box::pin(async move { store.write(&op).await })
             };
+            let (sent_at, answer) = core.request(limit, write).await;
+            let error = answer.result.as_ref().err().cloned();
+            let result = answer.result.or_else(|error| match error.kind() {
+                StoreErrorKind::Unanswered => Ok(Outcome::Unknown),
+                StoreErrorKind::Throttled => Ok(Outcome::Throttled),
+                _ => Err(refusal(&error)),
+            });
             if let Some(error) = &error {
                 core.observer.event(Event::RequestFailed { name: &op.name, error });
             }
-            Reply { sent_at, outcome, date: answer.date, error }
+            Reply { sent_at, result, date: answer.date, error }
         })
     }
 
@@ -143,10 +194,29 @@ impl Core {
 }
 
 impl Reply {
-    /// Returns the outcome for a holder. A refusal counts as one more failed attempt, because the lease goes on until
-    /// its deadline.
-    pub(crate) fn outcome_for_holder(&self) -> Outcome {
-        self.outcome.clone().unwrap_or(Outcome::Throttled)
+    /// Returns the response for a state machine.
+    pub(crate) fn response(&self) -> Response<'_> {
+        let response = match &self.result {
+            Ok(outcome) => Response::outcome(self.sent_at, outcome),
+            Err(refusal) => Response::refused(*refusal),
+        };
+        response.with_date(self.date)
+    }
+
+    /// Returns the row on which the condition of the write did not hold.
+    pub(crate) fn conflict_row(&self) -> Option<&Row> {
+        match &self.result {
+            Ok(Outcome::Conflict(row)) => row.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the kind of a refusal: whether the table, and with it the row, does not exist any more.
+pub(crate) fn refusal(error: &StoreError) -> Refusal {
+    match error.cause() {
+        Some(StoreErrorCause::MissingTable | StoreErrorCause::DatabaseReplaced) => Refusal::NoTable,
+        _ => Refusal::Other,
     }
 }
 

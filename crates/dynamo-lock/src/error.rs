@@ -22,7 +22,8 @@ pub enum AcquireError {
         /// Time since the call, without time during which the host was suspended.
         waited: Duration,
     },
-    /// The store rejected a request, or returned no usable answer for a whole lease or until the time limit.
+    /// The store rejected a request, or returned no usable answer for a whole lease or until the time limit. A
+    /// rejection after a request without an answer is reported when the lease that it could have acquired has ended.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The row of this name is not a lock, or has a format that this version does not support. It was not changed.
@@ -44,7 +45,8 @@ impl AcquireError {
         match self {
             Self::TimedOut { .. } => true,
             Self::Store(error) => error.is_retryable(),
-            Self::Row { .. } | Self::Config(_) => false,
+            Self::Row { .. } => false,
+            Self::Config(error) => error.is_retryable(),
         }
     }
 }
@@ -101,6 +103,10 @@ fn explain(reason: LossReason, last_error: Option<&StoreError>) -> String {
         LossReason::Suspended => {
             "the host was suspended, its clock jumped past the end of the lease, or the process was forked"
         }
+        LossReason::RenewalStopped => {
+            "the task that renews it ended early, because its runtime was shut down or a callback panicked; keep the \
+             runtime of the acquisition running, or use `ClientBuilder::dedicated_thread`"
+        }
         _ => "its lease is no longer valid",
     };
     last_error.map_or(cause.to_owned(), |error| format!("{cause} (last error of the store: {error})"))
@@ -151,7 +157,7 @@ pub enum ReleaseError {
     /// lease.
     #[error("cannot tell whether the lock was released: the store did not respond; it expires within its lease")]
     Unknown,
-    /// The store rejected the release. The lock expires within its lease.
+    /// The store rejected the release until the lease ended, and has not applied it. The lock expires within its lease.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -188,7 +194,8 @@ pub enum RevokeError {
         /// Current holder of the lock, `None` if it is free.
         holder: Option<Box<Holder>>,
     },
-    /// The outcome is unknown, because the store did not respond for about 10 s, or throttled all requests.
+    /// The outcome is unknown, because the store did not respond for about 10 s, or throttled all requests, or rejected
+    /// all requests after one without a response.
     #[error("cannot tell whether the lock was revoked: the store did not respond; find the holder with `inspect`")]
     Unknown,
     /// The row of this name is not a lock, or has a format that this version does not support. It was not changed.

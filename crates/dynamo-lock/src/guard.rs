@@ -5,17 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{ClockReading, DATA_MAX, Held, Release, ReleaseEnd};
+use dynamo_lock_protocol::{ClockReading, DATA_MAX, Held};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    EnsureError, Event, FencingToken, LockName, LossReason, Lost, ReleaseError, StoreError, UpdateError, core::Core,
-    renewal::Holding,
-};
-
-/// Time after the acquisition within which a drop is taken for a mistake.
-const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
+use crate::core::Core;
+use crate::renewal::{Holding, RenewalTask};
+use crate::{EnsureError, FencingToken, LockName, LossReason, Lost, StoreError, UpdateError};
 
 /// A held lock. At most one guard per lock is valid at any time, on all hosts together.
 ///
@@ -29,6 +25,7 @@ const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
 ///
 /// A background task renews the lease (see [`Renewal`](crate::Renewal)). It runs on the tokio runtime on which the lock
 /// was acquired, so that runtime must keep running, and must not be blocked for longer than a quarter of the lease.
+/// [Who renews](crate#who-renews) has the details, and the alternative for synchronous programs.
 ///
 /// Dropping the guard releases the lock in the background; call [`release`](Guard::release) to wait for the result and
 /// to see errors. If the process ends without a release, the lock expires after its lease. A guard that is dropped
@@ -39,20 +36,21 @@ const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
 #[must_use = "the lock is released when its guard is dropped"]
 pub struct Guard {
     pub(crate) holding: Arc<Holding>,
-    runtime: Handle,
-    timeout: Duration,
+    /// Runtime on which the lock was acquired.
+    pub(crate) runtime: Handle,
+    pub(crate) timeout: Duration,
     pid: u32,
-    released: bool,
-    acquired_at: ClockReading,
+    pub(crate) released: bool,
+    pub(crate) acquired_at: ClockReading,
 }
 
 impl Guard {
     pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
         let timeout = held.attempt_timeout();
+        let runtime = core.runtime();
         let holding = Holding::new(core, held);
-        let runtime = Handle::current();
         // The renewal task ends with the guard.
-        runtime.spawn(holding.clone().keep());
+        runtime.spawn(RenewalTask(holding.clone()).run());
         let acquired_at = holding.core.clock.now();
         Self { holding, runtime, timeout, pid: std::process::id(), released: false, acquired_at }
     }
@@ -83,11 +81,11 @@ impl Guard {
 
     /// Returns whether this is a forked copy of the process. Such a copy must not lock any mutex of the guard, because
     /// a thread that held it at the time of the fork does not exist in the copy.
-    fn is_forked(&self) -> bool {
+    pub(crate) fn is_forked(&self) -> bool {
         self.pid != std::process::id()
     }
 
-    fn lost_error<T>(&self, reason: LossReason, output: Option<T>) -> Lost<T> {
+    pub(crate) fn lost_error<T>(&self, reason: LossReason, output: Option<T>) -> Lost<T> {
         Lost { reason, name: self.name().clone(), token: self.token(), output, last_error: self.last_error() }
     }
 
@@ -102,7 +100,7 @@ impl Guard {
     pub fn time_left(&self) -> Duration {
         match self.loss_reason() {
             Some(_) => Duration::ZERO,
-            None => self.holding.held().time_left(self.holding.core.clock.now()),
+            None => self.holding.time_left(),
         }
     }
 
@@ -115,7 +113,7 @@ impl Guard {
     /// Returns the error of the last renewal if it failed, for example to report why the lease is about to end. `None`
     /// in a forked child process.
     pub fn last_error(&self) -> Option<StoreError> {
-        if self.is_forked() { None } else { self.holding.last_error() }
+        if self.is_forked() { None } else { self.holding.lease.last_error() }
     }
 
     /// Checks that the lease is valid for at least `min` from now, even if no further renewal succeeds.
@@ -174,9 +172,7 @@ impl Guard {
         if self.is_forked() {
             return LossReason::Suspended;
         }
-        let loss = self.holding.until_lost().await;
-        self.holding.report(loss);
-        loss
+        self.holding.until_lost().await
     }
 
     /// Returns a token that is cancelled when the lock is lost, and when this guard is dropped or released.
@@ -278,7 +274,7 @@ impl Guard {
         if self.is_forked() {
             return Err(self.lost_error(LossReason::Suspended, None));
         }
-        let done = request(&mut self.holding.held());
+        let done = self.holding.lease.with(request);
         loop {
             let changed = self.holding.changed.notified();
             tokio::pin!(changed);
@@ -286,7 +282,7 @@ impl Guard {
             if let Some(loss) = self.loss_reason() {
                 return Err(self.lost_error(loss, None));
             }
-            if done(&self.holding.held()) {
+            if self.holding.lease.with(|held| done(held)) {
                 return Ok(());
             }
             self.holding.wake.notify_one();
@@ -295,69 +291,6 @@ impl Guard {
                 () = changed => {}
                 _ = self.lost() => {}
             }
-        }
-    }
-
-    /// Releases the lock, and waits for the result.
-    ///
-    /// The guard becomes invalid before the request is sent. A request that is not answered is repeated until the lease
-    /// ends.
-    ///
-    /// # Errors
-    /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the responses do not show
-    /// whether the release was applied, [`ReleaseError::Store`] if the store rejected the request. In all three cases
-    /// this guard's lease expires within its length.
-    ///
-    /// # Cancel safety
-    /// Safe. The release continues in the background; [`Client::close`](crate::Client::close) waits for it.
-    pub async fn release(mut self) -> Result<(), ReleaseError> {
-        if self.is_forked() {
-            // A forked child must not release the lock of its parent.
-            return Err(self.lost_error(LossReason::Suspended, None).into());
-        }
-        let (done, end) = tokio::sync::oneshot::channel();
-        self.begin_release(move |result| {
-            let _cancelled = done.send(result);
-        });
-        match end.await {
-            Ok(Ok(ReleaseEnd::Released)) => Ok(()),
-            Ok(Ok(ReleaseEnd::Lost(loss))) => Err(self.lost_error(loss, None).into()),
-            Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(_)) | Err(_) => Err(ReleaseError::Unknown),
-        }
-    }
-
-    fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
-        self.released = true;
-        // The guard must be invalid before the release is sent, because another client may acquire the lock then.
-        self.holding.ended.cancel();
-        let _loss = self.loss_reason();
-        let (holding, timeout) = (self.holding.clone(), self.timeout);
-        let release = holding.core.now(|now| Release::of(&holding.held(), now));
-        holding.stop.cancel();
-        let work = async move {
-            let result = holding.core.release(release, timeout).await;
-            if matches!(result, Ok(ReleaseEnd::Released)) {
-                holding.core.observer.event(Event::Released { name: &holding.name, token: holding.token });
-            }
-            report(result);
-        };
-        self.holding.core.tasks.spawn_on(work, &self.runtime);
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if !self.released && !self.is_forked() {
-            if self.holding.core.clock.now().waiter_elapsed_since(self.acquired_at) < DROPPED_AT_ONCE {
-                let lock = self.name().as_str();
-                tracing::warn!(lock, "a guard was dropped at once, so its lock is released; keep it while you work");
-            }
-            self.begin_release(|result| match result {
-                Ok(ReleaseEnd::Released) => {}
-                Ok(end) => tracing::warn!(?end, "the lock of a dropped guard was not released"),
-                Err(error) => tracing::warn!(%error, "the lock of a dropped guard was not released"),
-            });
         }
     }
 }
@@ -370,59 +303,7 @@ impl fmt::Debug for Guard {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-    use tracing::{Metadata, Subscriber, span};
-
     use super::*;
-
-    /// Subscriber that keeps the levels of all events.
-    #[derive(Clone, Debug, Default)]
-    struct Levels(Arc<Mutex<Vec<tracing::Level>>>);
-
-    impl Subscriber for Levels {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            metadata.target().starts_with("dynamo_lock")
-        }
-
-        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-            span::Id::from_u64(1)
-        }
-
-        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-        fn event(&self, event: &tracing::Event<'_>) {
-            self.0.lock().expect("no panic").push(*event.metadata().level());
-        }
-
-        fn enter(&self, _: &span::Id) {}
-
-        fn exit(&self, _: &span::Id) {}
-    }
-
-    #[tokio::test]
-    async fn guard_dropped_at_once_causes_a_warning() {
-        let levels = Levels::default();
-        let _default = tracing::subscriber::set_default(levels.clone());
-        let warnings = || levels.0.lock().expect("no panic").iter().filter(|l| **l == tracing::Level::WARN).count();
-        let client = crate::Client::builder(crate::Memory::new()).build().expect("valid");
-        let lock = client.lock("a").expect("valid");
-        // The time of the acquisition is set, because the test may be interrupted at any time.
-        let drop_at = async |acquired_ns: u64| {
-            let mut guard = lock.acquire().await.expect("free");
-            guard.acquired_at.boot_ns = acquired_ns;
-            guard.acquired_at.raw_ns = acquired_ns;
-            drop(guard);
-            client.close().await;
-        };
-        drop_at(u64::MAX).await;
-        assert_eq!(warnings(), 1);
-        // Controls: a guard that was kept for a moment, or is released.
-        drop_at(0).await;
-        lock.acquire().await.expect("free").release().await.expect("held");
-        assert_eq!(warnings(), 1);
-    }
 
     /// A thread that held the guard's mutex at the time of the fork does not exist in the child, so the child would
     /// wait for ever if it locked the mutex.
@@ -430,14 +311,14 @@ mod tests {
     async fn guard_in_forked_child_leaves_shared_state_alone() {
         let client = crate::Client::builder(crate::Memory::new()).build().expect("valid");
         let mut guard = client.lock("a").expect("valid").acquire().await.expect("free");
-        let before = guard.holding.held().clone();
+        let before = guard.holding.lease.with(|held| held.clone());
         let own = std::mem::replace(&mut guard.pid, 0);
         let lost = |result: Result<(), Lost>| result.is_err_and(|lost| lost.reason == LossReason::Suspended);
         assert!(lost(guard.renew().await));
         assert!(matches!(guard.update_data("x").await, Err(UpdateError::Lost(_))));
         assert!(guard.cancellation().is_cancelled());
         assert!(matches!(guard.ensure(Duration::ZERO), Err(EnsureError::Lost(_))));
-        assert_eq!(*guard.holding.held(), before);
+        assert_eq!(guard.holding.lease.with(|held| held.clone()), before);
         guard.pid = own;
         assert!(!guard.cancellation().is_cancelled() && guard.ensure(Duration::ZERO).is_ok());
     }

@@ -82,6 +82,42 @@
 //! [`max_hold`](LockOptions::max_hold) has passed. [`Guard::run`] then cancels the work, [`Guard::lost`] returns, and
 //! [`Guard::cancellation`] is cancelled. [`LossReason`] lists all reasons.
 //!
+//! # Who renews
+//!
+//! The renewal task of a guard runs on the tokio runtime on which the lock was acquired. It sends the renewals, and its
+//! timer notices the end of the lease. What happens if that runtime does not run it:
+//!
+//! | runtime of the acquisition | effect |
+//! |---|---|
+//! | blocked for longer than a quarter of the lease | the renewal is late; after a whole lease, the lock is lost |
+//! | not driven, because its `block_on` has returned | nothing is renewed, so the lock is lost after one lease |
+//! | shut down or dropped | the lock is lost at once, with [`LossReason::RenewalStopped`] |
+//!
+//! In each case [`Guard::is_valid`] is correct, because it compares clocks when it is called. [`Guard::lost`],
+//! [`Guard::run`], [`Guard::renew`] and [`Guard::release`] use the timer of the runtime that awaits them. The tokens of
+//! [`Guard::cancellation`] are cancelled by the renewal task or by the next call of the guard that notices the loss, so
+//! a blocked runtime cancels them late.
+//!
+//! Programs with blocking or synchronous work let the client run its requests, renewals and releases on a thread of its
+//! own, with [`ClientBuilder::dedicated_thread`]:
+//!
+//! ```
+//! # use dynamo_lock::{Client, Memory};
+//! # fn reindex() {}
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder(Memory::new()).dedicated_thread().build()?;
+//! let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//!
+//! let guard = runtime.block_on(client.lock("orders/reindex")?.acquire())?;
+//! reindex(); // synchronous work; the lease is renewed meanwhile
+//! runtime.block_on(guard.release())?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In an asynchronous program it is enough to move blocking work to `tokio::task::spawn_blocking`. With
+//! [`Renewal::Manual`] a lease is only renewed by [`Guard::renew`]; the renewal task sends that renewal too.
+//!
 //! # Time limits
 //!
 //! | what | limit |
@@ -211,9 +247,8 @@
 //!
 //! # Runtime
 //!
-//! Acquiring, releasing, revoking and reading need a tokio runtime with time enabled, and panic without one. Renewals
-//! run on the runtime on which the lock was acquired: keep it running, and do not block its threads for longer than a
-//! quarter of the lease.
+//! Acquiring, releasing, revoking and reading need a tokio runtime with time enabled, and panic without one, unless the
+//! client has a [dedicated thread](ClientBuilder::dedicated_thread). [Who renews](#who-renews) shows what renewals need.
 //! Before the runtime ends, call [`Client::close`], which waits for the releases of dropped guards.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -225,6 +260,7 @@ pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod core;
+mod dedicated_thread;
 mod error;
 mod guard;
 mod hold;
@@ -235,8 +271,10 @@ mod lock;
 mod observer;
 mod options;
 mod random;
+mod release;
 mod renewal;
 mod run;
+mod shared_lease;
 pub mod store;
 mod sync;
 mod watch_cache;

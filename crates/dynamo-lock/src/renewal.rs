@@ -1,18 +1,19 @@
 //! The renewal task of a guard, and the state that it shares with the guard.
 //!
 //! The task sends renewals and watches the deadline. `held.rs` of the protocol decides when a renewal is due, how it is
-//! repeated, and when the lock is lost.
+//! repeated, and when the lock is lost. `shared_lease.rs` orders what the task and the guard do at the same time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Held, HeldStep, Response};
+use dynamo_lock_protocol::{Held, HeldStep, Release};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, Reply};
-use crate::{Event, FencingToken, LockName, LossReason, StoreError, sync::lock};
+use crate::shared_lease::{Loss, SharedLease};
+use crate::{Event, FencingToken, LockName, LossReason};
 
 /// Maximum length of one sleep, so that a deadline is noticed soon after the host has resumed (R4).
 const SLICE: Duration = Duration::from_millis(250);
@@ -25,8 +26,7 @@ pub(crate) struct Holding {
     /// Condition that the row meets while the lock is held. Renewals do not change it.
     #[cfg(feature = "dynamodb")]
     pub(crate) condition: dynamo_lock_protocol::Condition,
-    held: Mutex<Held>,
-    last_error: Mutex<Option<StoreError>>,
+    pub(crate) lease: SharedLease,
     /// Wakes the renewal task, because a renewal was requested.
     pub(crate) wake: Notify,
     /// Notifies callers that wait for a renewal or a loss.
@@ -34,9 +34,7 @@ pub(crate) struct Holding {
     /// Cancelled when the lock is lost, released or dropped.
     pub(crate) stop: CancellationToken,
     /// Cancelled when the guard is released or dropped. Ends the renewal task.
-    pub(crate) ended: CancellationToken,
-    /// Whether the observer has received the loss.
-    reported: AtomicBool,
+    ended: CancellationToken,
 }
 
 impl Holding {
@@ -47,59 +45,66 @@ impl Holding {
             token: held.token(),
             #[cfg(feature = "dynamodb")]
             condition: held.condition(),
-            held: Mutex::new(held),
-            last_error: Mutex::default(),
+            lease: SharedLease::new(held),
             wake: Notify::new(),
             changed: Notify::new(),
             stop: CancellationToken::new(),
             ended: CancellationToken::new(),
-            reported: AtomicBool::new(false),
         })
-    }
-
-    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
-        lock(&self.held)
-    }
-
-    /// Returns the error of the last renewal, if it failed.
-    pub(crate) fn last_error(&self) -> Option<StoreError> {
-        lock(&self.last_error).clone()
     }
 
     /// Returns the reason of the loss if the lock is lost now, and reports it.
     pub(crate) fn check(&self) -> Option<LossReason> {
         let at = self.core.clock.now();
-        let loss = self.held().check(at);
-        loss.inspect(|reason| self.report(*reason))
+        let reason = self.lease.check(at)?;
+        self.stop.cancel();
+        if let Some(loss) = self.lease.claim_report(at) {
+            self.report(&loss);
+        }
+        Some(reason)
     }
 
-    /// Reports the loss to the observer and to all waiting callers, once.
-    pub(crate) fn report(&self, reason: LossReason) {
+    /// Reports the loss to all waiting callers and to the observer.
+    fn report(&self, loss: &Loss) {
         self.stop.cancel();
-        if self.reported.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let last_error = self.last_error();
-        let (name, token) = (&self.name, self.token);
-        self.core.observer.event(Event::Lost { name, token, reason, last_error: last_error.as_ref() });
         self.changed.notify_waiters();
+        let Loss { reason, last_error } = loss;
+        let (name, token) = (&self.name, self.token);
+        self.core.observer.event(Event::Lost { name, token, reason: *reason, last_error: last_error.as_ref() });
+    }
+
+    /// Invalidates the guard, and returns the release to send. If the lock is lost, reports the loss.
+    pub(crate) fn begin_release(&self) -> Release {
+        let mut start = self.core.now(|now| self.lease.begin_release(now));
+        let loss = start.loss.take();
+        let release = start.after(|| {
+            self.ended.cancel();
+            self.stop.cancel();
+        });
+        if let Some(loss) = loss {
+            without_panic(|| self.report(&loss));
+        }
+        release
     }
 
     /// Renews the lock and watches its deadline, until it is lost or the guard ends.
-    pub(crate) async fn keep(self: Arc<Self>) {
+    async fn keep(&self) {
         loop {
             // Before the renewal is made, because the lease counts from then.
-            if let Some(ready) = self.core.store.ready().filter(|_| self.is_renewal_due()) {
+            if let Some(ready) = self.core.ready_future().filter(|_| self.is_renewal_due()) {
                 tokio::select! {
                     biased;
                     () = self.ended.cancelled() => return,
-                    loss = self.until_lost() => return self.report(loss),
+                    _ = self.until_lost() => return,
                     () = ready => {}
                 }
             }
-            let step = self.core.now(|now| self.held().next(now));
+            let Some(step) = self.core.now(|now| self.lease.next(now)) else { return };
             match step {
-                HeldStep::Lost(loss) => return self.report(loss),
+                HeldStep::Lost(_) => {
+                    self.check();
+                    return;
+                }
                 HeldStep::Sleep(length) => tokio::select! {
                     biased;
                     () = self.ended.cancelled() => return,
@@ -107,12 +112,12 @@ impl Holding {
                     () = self.core.pause(length.min(SLICE)) => {}
                 },
                 HeldStep::Write(op) => {
-                    let timeout = self.held().attempt_timeout();
+                    let timeout = self.lease.with(|held| held.attempt_timeout());
                     tokio::select! {
                         biased;
                         () = self.ended.cancelled() => return,
                         // The deadline is a local timer, so that a loss does not wait for a request.
-                        loss = self.until_lost() => return self.report(loss),
+                        _ = self.until_lost() => return,
                         reply = self.core.write(op, timeout) => self.handle(reply),
                     }
                 }
@@ -121,27 +126,59 @@ impl Holding {
     }
 
     fn is_renewal_due(&self) -> bool {
-        let step = self.core.now(|now| self.held().clone().next(now));
-        matches!(step, HeldStep::Write(_))
+        self.core.now(|now| self.lease.is_renewal_due(now))
     }
 
     fn handle(&self, reply: Reply) {
-        let outcome = reply.outcome_for_holder();
-        let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
-        self.core.now(|now| self.held().handle(now, response));
-        *lock(&self.last_error) = reply.error;
+        self.core.now(|now| self.lease.handle(now, reply.response(), reply.error.clone()));
         self.changed.notify_waiters();
     }
 
-    /// Waits until the lock is lost.
+    /// Waits until the lock is lost, and reports the loss.
     pub(crate) async fn until_lost(&self) -> LossReason {
         loop {
-            let at = self.core.clock.now();
-            if let Some(loss) = self.held().check(at) {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(loss) = self.check() {
                 return loss;
             }
-            let left = self.held().time_left(at);
-            self.core.pause(left.min(SLICE)).await;
+            let left = self.time_left();
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = self.core.pause(left.min(SLICE)) => {}
+            }
         }
     }
+
+    /// Returns the time until the lease ends if no further renewal succeeds.
+    pub(crate) fn time_left(&self) -> Duration {
+        let at = self.core.clock.now();
+        self.lease.with(|held| held.time_left(at))
+    }
+}
+
+/// Renewal task of a guard. The lock is lost when it is dropped before the guard has ended, because nothing renews the
+/// lease or watches its deadline any more. This happens if its runtime is shut down, or if the store or the observer
+/// panics in it.
+pub(crate) struct RenewalTask(pub(crate) Arc<Holding>);
+
+impl RenewalTask {
+    pub(crate) async fn run(self) {
+        self.0.keep().await;
+    }
+}
+
+impl Drop for RenewalTask {
+    fn drop(&mut self) {
+        // Has no effect after the regular end of the task, because the lock is lost or its release has begun then.
+        self.0.lease.stop_renewing(self.0.core.clock.now());
+        without_panic(|| self.0.check());
+    }
+}
+
+/// Calls code that calls the observer, where a panic of the observer would abort the process or keep the lock.
+fn without_panic<T>(f: impl FnOnce() -> T) {
+    let _reported_by_the_panic_hook = catch_unwind(AssertUnwindSafe(f));
 }

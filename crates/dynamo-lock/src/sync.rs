@@ -1,6 +1,7 @@
-//! Locking of mutexes.
+//! Mutexes, and their locking.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+pub(crate) use std::sync::Mutex;
+use std::sync::{MutexGuard, PoisonError};
 
 /// Locks a mutex, even if a thread panicked while it held the mutex. The data in this crate's mutexes is consistent at
 /// all times, because no code that may panic runs between two related changes.

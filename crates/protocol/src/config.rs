@@ -27,6 +27,8 @@ pub const OWNER_MAX: usize = 256;
 /// Maximum length of the data of a lock in bytes.
 pub const DATA_MAX: usize = 4096;
 
+/// Maximum length of an attribute name in DynamoDB, in bytes.
+pub(crate) const ATTRIBUTE_NAME_MAX: usize = 255;
 /// Maximum heartbeat interval. It ensures that the service clock is updated often enough, whatever the lease.
 const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
 /// Maximum time for one attempt of a request, whatever the lease.
@@ -150,7 +152,7 @@ impl Timing {
     }
 }
 
-/// Error returned for a setting that is out of range. The message contains the allowed range.
+/// Error returned for a setting that is out of range, with the allowed range, or for a client that cannot be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -185,11 +187,33 @@ pub enum ConfigError {
         /// Length of the data in bytes.
         bytes: usize,
     },
+    /// The name of the table's partition key is empty or longer than 255 bytes.
+    KeyLength {
+        /// Length of the name in bytes.
+        bytes: usize,
+    },
+    /// The name of the table's partition key is that of another attribute of a lock.
+    KeyInUse {
+        /// Requested name.
+        name: &'static str,
+    },
     /// The maximum hold time is shorter than [`LEASE_MIN`], 1 s.
     MaxHold {
         /// Requested time.
         max_hold: Duration,
     },
+    /// The operating system refused the thread of the client, or its runtime. A later call may succeed.
+    Thread {
+        /// Error of the operating system.
+        error: String,
+    },
+}
+
+impl ConfigError {
+    /// Returns whether the same call may succeed later without a change of the configuration.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Thread { .. })
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -219,12 +243,29 @@ impl fmt::Display for ConfigError {
                     "a payload has at most {DATA_MAX} bytes, this one has {bytes}: store it elsewhere and keep a reference"
                 )
             }
+            Self::KeyLength { bytes } => {
+                write!(
+                    f,
+                    "a partition key's name has 1 to {ATTRIBUTE_NAME_MAX} bytes, this one has {bytes}: correct it"
+                )
+            }
+            Self::KeyInUse { name } => {
+                write!(
+                    f,
+                    "a partition key has another name than the attributes of a lock, and `{name}` is one of those: \
+                     use a table with another key"
+                )
+            }
             Self::MaxHold { max_hold } => {
                 write!(
                     f,
                     "the longest holding time is at least {LEASE_MIN:?}, not {max_hold:?}: allow more or leave it off"
                 )
             }
+            Self::Thread { error } => write!(
+                f,
+                "cannot start the thread of the client: {error}; check the process's limits on threads and open files"
+            ),
         }
     }
 }

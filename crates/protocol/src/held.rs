@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome,
-    Renewal, Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff, retry::RETRY_MIN,
-    time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
+    Refusal, Renewal, Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff,
+    retry::RETRY_MIN, time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
 };
 
 /// Time after which the first renewal is due if the row has no service timestamp (§5).
@@ -29,6 +29,8 @@ pub enum LossReason {
     MaxHold,
     /// The host was suspended, or its wall clock jumped, past the end of the lease. Also the reason in a forked child.
     Suspended,
+    /// The task that renews the lease ended early, because its runtime was shut down or a callback panicked.
+    RenewalStopped,
 }
 
 /// Next step for a held lock.
@@ -201,6 +203,11 @@ impl Held {
         self.lost
     }
 
+    /// Ends the lease, because nothing renews it any more. Does nothing if the lock is lost.
+    pub fn stop_renewing(&mut self, at: ClockReading) {
+        self.lost = self.check(at).or(Some(LossReason::RenewalStopped));
+    }
+
     /// Requests a renewal now.
     pub fn request_renewal(&mut self) {
         self.requested = true;
@@ -289,14 +296,20 @@ impl Held {
 
     /// Takes the response to the renewal in flight. `now` is the time at which it arrived.
     pub fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
-        let Body::Outcome { sent_at, outcome } = response.body else { return };
+        let (sent_at, outcome) = match response.body {
+            Body::Outcome { sent_at, outcome } => (Some(sent_at), outcome),
+            Body::Refused(Refusal::NoTable) => (None, &Outcome::Conflict(None)),
+            // The lease goes on until its deadline, so a refusal is one more failed attempt.
+            Body::Refused(Refusal::Other) => (None, &Outcome::Throttled),
+            Body::Row(_) | Body::Unread => return,
+        };
         // A response after the deadline extends nothing, because a loss is final.
         if self.check(now.at).is_some() {
             return;
         }
         let Some(renewal) = self.pending.take() else { return };
         // R6: a date that is too early would lengthen the validity. One that is too late shortens it.
-        let date = response.date.map(|date| (date, sent_at)).filter(|date| !now.is_too_early(*date));
+        let date = response.date.zip(sent_at).filter(|date| !now.is_too_early(*date));
         match outcome {
             Outcome::Applied(row) => self.renewed(renewal, row, date, now),
             Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => self.renewed(renewal, row, date, now),

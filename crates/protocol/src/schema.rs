@@ -3,6 +3,8 @@
 //! `docs/protocol.md` §2 has the same table with the rules. `row.rs` interprets the attributes, and `op.rs` writes
 //! them.
 
+use crate::config::{ATTRIBUTE_NAME_MAX, ConfigError};
+
 /// Attribute names. `S` and `N` are the types of the attributes in DynamoDB: string and number.
 ///
 /// `guid` and `expiresOn` are shared with npm dynamo-lock 0.1.x, so their names cannot change.
@@ -46,6 +48,39 @@ pub mod attr {
 
     /// Name of the attribute that [`LEASE_ID`] replaced before the first release.
     pub(crate) const UNRELEASED_LEASE_ID: &str = "reign";
+}
+
+/// Attributes of a lock besides its partition key. `session` and `wanted` are reserved for later versions.
+const NON_KEY: [&str; 18] = [
+    attr::V,
+    attr::KIND,
+    attr::GUID,
+    attr::LEASE_ID,
+    attr::TOKEN,
+    attr::EXPIRES_ON,
+    attr::EXPIRY_CLOCK,
+    attr::REVOKED_TOKEN,
+    attr::RENEWAL_SEQ,
+    attr::LEASE_MS,
+    attr::OWNER,
+    attr::ACQUIRED_ON,
+    attr::DATA,
+    attr::TTL,
+    attr::LIVENESS_KEY,
+    attr::UNRELEASED_LEASE_ID,
+    "session",
+    "wanted",
+];
+
+/// Checks the name of a table's partition key: it has 1 to 255 bytes, and no other attribute of a lock has it.
+///
+/// # Errors
+/// [`ConfigError::KeyLength`] or [`ConfigError::KeyInUse`].
+pub fn check_partition_key(name: &str) -> Result<(), ConfigError> {
+    if !(1..=ATTRIBUTE_NAME_MAX).contains(&name.len()) {
+        return Err(ConfigError::KeyLength { bytes: name.len() });
+    }
+    NON_KEY.into_iter().find(|used| *used == name).map_or(Ok(()), |name| Err(ConfigError::KeyInUse { name }))
 }
 
 /// Attributes that a release removes, because they describe the holder.

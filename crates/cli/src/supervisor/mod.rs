@@ -63,10 +63,13 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let mut channel = Channel::new(channel);
     sys::set_process_name(NAME);
     sys::adopt_orphans()?;
-    let (grant, orders) = first_grant(&mut channel)?;
+    let connection = UnixStream::pair()?;
+    // The wrapper has failed or was killed, and no command was started.
+    let Some((grant, orders)) = first_grant(&mut channel) else { return Ok(()) };
     let in_time = move || Ending::new(grace).due(grant.left(clock::now()), clock::now()).is_none();
     let mut command = Command::new(program);
     command.args(arguments);
+    sys::pass_sigpipe(&mut command);
     sys::prepare(&mut command, mask.previous(), in_time);
     let command = match command.spawn().map_err(|error| error.raw_os_error().unwrap_or(0)) {
         Err(errno) if errno == Errno::ETIME as i32 => return channel.send(Event::TooLate),
@@ -75,7 +78,7 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
         Ok(child) => Some(Pid::from_raw(child.id() as i32)),
     };
     let mut supervisor = Supervisor {
-        signals: SupervisorSignals::listen()?,
+        signals: SupervisorSignals::listen(connection)?,
         channel: channel.into_nonblocking()?,
         ending: Ending::new(grace),
         grant,
@@ -91,15 +94,15 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
 }
 
 /// Waits for the first grant. Returns the latest one, and all orders received so far, which the command must still
-/// receive after its start.
-fn first_grant(channel: &mut Channel) -> io::Result<(Grant, Vec<Order>)> {
+/// receive after its start. Returns `None` if the wrapper has closed the channel.
+fn first_grant(channel: &mut Channel) -> Option<(Grant, Vec<Order>)> {
     let grant = |order: &Order| if let Order::RunUntil(grant) = order { Some(*grant) } else { None };
     let mut orders = Vec::new();
     loop {
         if let Some(grant) = orders.iter().rev().find_map(grant) {
-            return Ok((grant, orders));
+            return Some((grant, orders));
         }
-        orders.extend(channel.receive().ok_or(ErrorKind::UnexpectedEof)?);
+        orders.extend(channel.receive()?);
     }
 }
 

@@ -7,7 +7,7 @@ use std::{convert::Infallible, os::fd::AsFd as _, time::Duration};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{failure::Failure, failure::FailureKind, stdio, ui::escape::escape};
+use crate::{failure::Failure, failure::FailureKind, startup, ui::escape::escape};
 
 /// Maximum time to wait for standard error to accept a message.
 pub const STDERR_TIMEOUT: Duration = Duration::from_secs(5);
@@ -85,7 +85,7 @@ pub fn print_once(text: &str) -> Result<(), Failure> {
 }
 
 fn write_stdout(text: &str) -> io::Result<()> {
-    if stdio::started_without_stdout() {
+    if startup::started_without_stdout() {
         return Err(Errno::EBADF.into());
     }
     writeln!(io::stdout(), "{text}")

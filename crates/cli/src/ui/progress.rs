@@ -6,7 +6,7 @@ use dynamo_lock::{Holder, InspectError, Inspection, Lock, StoreErrorKind};
 use dynamo_lock_protocol::ClockReading;
 
 use crate::ui::output::{self, PendingWrite};
-use crate::{clock, ui::escape::escape, ui::format};
+use crate::{clock, store::OpenStore, ui::escape::escape, ui::format};
 
 /// Time before the first message. Most waits are shorter.
 const FIRST_MESSAGE: Duration = Duration::from_secs(1);
@@ -23,17 +23,18 @@ const UPDATE_INTERVAL: Duration = Duration::from_secs(1);
 const ERASE_TIMEOUT: Duration = Duration::from_millis(250);
 
 const NO_RESPONSE: &str = "the store has not responded yet; giving up after about one lease without a response";
+const NO_CREDENTIALS: &str = "waiting for AWS credentials, because their provider has not returned any yet";
 
 /// Reports the current holder until the future is dropped: on a terminal in one line that is updated and finally
 /// erased, elsewhere with one line per minute. Reports nothing if `quiet` is set.
-pub async fn report(lock: &Lock, quiet: bool) -> Infallible {
+pub async fn report(store: &OpenStore, lock: &Lock, quiet: bool) -> Infallible {
     if quiet {
         return pending().await;
     }
     clock::sleep(FIRST_MESSAGE).await;
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     if std::io::stderr().is_terminal() && !dumb {
-        return update_status_line(lock).await;
+        return update_status_line(store, lock).await;
     }
     let mut last: Option<PendingWrite> = None;
     let print = |text: &str| {
@@ -41,22 +42,22 @@ pub async fn report(lock: &Lock, quiet: bool) -> Infallible {
             last = Some(output::start_message(text));
         }
     };
-    print_messages(lock, print).await
+    print_messages(store, lock, print).await
 }
 
-async fn print_messages(lock: &Lock, mut print: impl FnMut(&str)) -> Infallible {
+async fn print_messages(store: &OpenStore, lock: &Lock, mut print: impl FnMut(&str)) -> Infallible {
     loop {
-        if let Some(text) = inspect(lock).await.text(lock) {
+        if let Some(text) = inspect(store, lock).await.text(lock) {
             print(&text);
         }
         clock::sleep(MESSAGE_INTERVAL).await;
     }
 }
 
-async fn update_status_line(lock: &Lock) -> Infallible {
+async fn update_status_line(store: &OpenStore, lock: &Lock) -> Infallible {
     let mut line = StatusLine { last: None };
     loop {
-        let status = inspect(lock).await;
+        let status = inspect(store, lock).await;
         let updates = INSPECT_INTERVAL.as_secs() / UPDATE_INTERVAL.as_secs();
         for _ in 0..updates {
             match status.text(lock) {
@@ -76,9 +77,11 @@ enum Status {
     NotHeld,
     /// The store has not responded within [`INSPECT_TIMEOUT`].
     NoResponse,
+    /// No request was sent within [`INSPECT_TIMEOUT`], because there are no credentials yet.
+    NoCredentials,
 }
 
-async fn inspect(lock: &Lock) -> Status {
+async fn inspect(store: &OpenStore, lock: &Lock) -> Status {
     let answer = async {
         match lock.inspect().await {
             Err(InspectError::Store(error)) if error.kind() == StoreErrorKind::Unanswered => pending().await,
@@ -91,7 +94,10 @@ async fn inspect(lock: &Lock) -> Status {
     tokio::select! {
         biased;
         status = answer => status,
-        () = clock::sleep(INSPECT_TIMEOUT) => Status::NoResponse,
+        () = clock::sleep(INSPECT_TIMEOUT) => match store.is_waiting_for_credentials() {
+            true => Status::NoCredentials,
+            false => Status::NoResponse,
+        },
     }
 }
 
@@ -101,6 +107,7 @@ impl Status {
         let (holder, latest, inspected_at) = match self {
             Self::Held { holder, latest, inspected_at } => (holder, latest, *inspected_at),
             Self::NoResponse => return Some(NO_RESPONSE.to_owned()),
+            Self::NoCredentials => return Some(NO_CREDENTIALS.to_owned()),
             Self::NotHeld => return None,
         };
         let owner = format::owner(holder);
@@ -149,22 +156,23 @@ impl Drop for StatusLine {
 #[allow(clippy::disallowed_methods)] // tokio's time is paused here
 mod tests {
     use super::*;
-    use dynamo_lock::{Client, Memory};
+    use dynamo_lock::store::StoreUrl;
 
     #[tokio::test(start_paused = true)]
     async fn held_lock_is_reported_each_minute_without_a_terminal() {
-        let client = Client::builder(Memory::new()).owner("them").build().expect("valid");
+        let store = crate::store::open(Some(StoreUrl::Memory)).await.expect("in memory");
+        let client = store.client().owner("them").build().expect("valid");
         let lock = client.lock("a").expect("a name");
         let guard = lock.acquire().await.expect("free");
         let mut printed = Vec::new();
         let minutes = MESSAGE_INTERVAL * 2 + UPDATE_INTERVAL;
         let print = |text: &str| printed.push(text.to_owned());
-        let _elapsed = tokio::time::timeout(minutes, print_messages(&lock, print)).await;
+        let _elapsed = tokio::time::timeout(minutes, print_messages(&store, &lock, print)).await;
         assert_eq!(printed.len(), 3, "{printed:?}");
         assert!(printed.iter().all(|text| text.contains("held by them")), "{printed:?}");
         guard.release().await.expect("it is held");
         let print = |text: &str| printed.push(text.to_owned());
-        let _elapsed = tokio::time::timeout(minutes, print_messages(&lock, print)).await;
+        let _elapsed = tokio::time::timeout(minutes, print_messages(&store, &lock, print)).await;
         assert_eq!(printed.len(), 3, "a free lock is not reported: {printed:?}");
     }
 }

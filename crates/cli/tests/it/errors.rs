@@ -180,6 +180,34 @@ fn expired_or_missing_sso_session_exits_78() {
     assert_error(run_with(&fixture, COMMANDS[1], &[], KEYS), 78, &["no valid AWS SSO session", "`aws sso login`"]);
 }
 
+/// Track record: a profile of `aws login` was refused, because the SDK was built without that source.
+#[test]
+fn profile_of_aws_login_is_used_while_its_token_is_valid() {
+    let error = dynamodb_error("AccessDeniedException", "not authorized");
+    let server = server_with_response("400 Bad Request", &error);
+    let fixture = Fixture::with_store(&format!("{}&profile=work", server.store()));
+    let config = "[profile work]\nlogin_session = arn:aws:iam::123456789012:user/dev\n";
+    let cache = fixture.path(".aws/login/cache");
+    std::fs::create_dir_all(&cache).expect("a directory");
+    std::fs::write(fixture.path(".aws/config"), config).expect("a file");
+    let parts = ["no valid `aws login` session", "; run `aws login`"];
+    for arguments in COMMANDS {
+        assert_error(run_with(&fixture, arguments, &[], KEYS), 78, &parts);
+    }
+    // The name of the file is the SHA-256 of the session name.
+    let file = cache.join("893f13863f68a08133e541260597f1d60f5bf9b326625782990032cbad201e26.json");
+    std::fs::write(&file, "{}").expect("a file");
+    assert_error(run_with(&fixture, COMMANDS[1], &[], KEYS), 78, &parts);
+    let token = r#"{"accessToken":{"accessKeyId":"AKID","secretAccessKey":"secret","sessionToken":"session",
+        "accountId":"123456789012","expiresAt":"2100-01-01T00:00:00Z"},"tokenType":"aws_sigv4","refreshToken":"refresh",
+        "clientId":"arn:aws:signin:::devtools/same-device","dpopKey":"key"}"#;
+    std::fs::write(&file, token).expect("a file");
+    // The request with these credentials has reached the server.
+    for arguments in COMMANDS {
+        assert_error(run_with(&fixture, arguments, &[], KEYS), 77, &["access denied"]);
+    }
+}
+
 /// Asserts the error of commands on an embedded store.
 fn assert_embedded_fail(fixture: &Fixture, code: i32, parts: &[&str]) {
     for arguments in [&["run", "a", "true"][..], &["run", "-n", "a", "true"], &["show", "a"], &["ls", "--json"]] {
@@ -312,4 +340,35 @@ fn internal_error_exits_70() {
     // No descriptor is left for the event loop.
     let finished = fixture.run_script("ulimit -n 4; exec \"$PROGRAM\" run a true");
     assert_error(finished, 70, &["cannot start", "try again"]);
+}
+
+/// Track record: the runtime panicked if it could not create all its descriptors, and a command for which no process or
+/// descriptor was left was reported as one that is not executable.
+#[test]
+fn lack_of_descriptors_is_reported_without_panic() {
+    let fixture = Fixture::new();
+    fixture.run(&["ls"]).exits_with(0);
+    let mut codes = Vec::new();
+    for files in 4..40 {
+        let finished = fixture.run_script(&format!("ulimit -n {files}; exec \"$PROGRAM\" run --lease 1 a true"));
+        assert!(!finished.stderr.contains("panicked"), "{files}: {finished:?}");
+        let code = finished.code.expect("it exits");
+        assert_eq!(finished.stderr.lines().count(), usize::from(code != 0), "{files}: {finished:?}");
+        assert_ne!(code, 126, "{files}: {finished:?}");
+        codes.push(code);
+    }
+    assert!(codes.contains(&70) && codes.ends_with(&[0]), "{codes:?}");
+}
+
+/// Track record: a limit of the file size ended `run` by SIGXFSZ, without a message.
+#[test]
+fn file_size_limit_is_reported() {
+    let fixture = Fixture::new();
+    let finished = fixture.run_script("ulimit -f 0; exec \"$PROGRAM\" run --lease 1 a true");
+    assert_error(finished, 69, &["locks.db"]);
+    // The command handles the signal as without `run`. The starter of this test may ignore it, as Python does.
+    fixture
+        .run_script("exec env --default-signal=XFSZ \"$PROGRAM\" run a sh -c 'ulimit -f 0; echo text > file'")
+        .exits_with(153);
+    fixture.run_script("trap '' XFSZ; exec \"$PROGRAM\" run a sh -c 'ulimit -f 0; echo text > file'").exits_with(1);
 }

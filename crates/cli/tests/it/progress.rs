@@ -2,7 +2,7 @@
 
 use std::io::{PipeReader, PipeWriter, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::{fs::PermissionsExt, process::CommandExt as _};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -113,6 +113,26 @@ fn unresponsive_store_is_reported() {
     // The run gives up after one lease. With -q it prints the error alone.
     let finished = fixture.run(&["run", "-q", "-n", "--lease", "4", "a", "true"]).exits_with(69);
     assert!(finished.stderr.lines().count() == 1 && !finished.stderr.contains(LINE), "{finished:?}");
+}
+
+/// The provider of credentials returns none until it is allowed to.
+#[test]
+fn wait_for_credentials_is_reported() {
+    let (fixture, _listener) = silent_server();
+    let (provider, config) = (fixture.path("provider"), fixture.path("config"));
+    let waits = "#!/bin/sh\nwhile [ ! -e \"$ALLOWED\" ]; do sleep 0.1; done\nexit 1\n";
+    std::fs::write(&provider, waits).expect("writable");
+    std::fs::set_permissions(&provider, PermissionsExt::from_mode(0o700)).expect("it is ours");
+    std::fs::write(&config, format!("[default]\ncredential_process = {}\n", provider.display())).expect("writable");
+    let mut command = fixture.command(&["run", "-n", "--lease", "1h", "a", "true"]);
+    command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
+    command.env("AWS_CONFIG_FILE", &config).env("ALLOWED", fixture.path("allowed"));
+    let run = fixture.spawn_with_stderr_file(command);
+    wait_until("the message is printed", || fixture.read("stderr").contains('\n'));
+    assert!(fixture.read("stderr").starts_with("dynamo-lock: waiting for AWS credentials"));
+    run.signal("TERM");
+    std::fs::write(fixture.path("allowed"), "").expect("writable");
+    run.wait().exits_with(143);
 }
 
 /// Lesson 37. The line contains the text of other clients, so control characters are escaped.

@@ -158,3 +158,12 @@ fn ignored_hangup_stays_ignored_in_child() {
     // Control: if SIGHUP is not ignored, it ends the command.
     fixture.run(&["run", "a", "-c", "kill -s HUP $$; echo alive"]).exits_with(129);
 }
+
+/// Track record: a pipe that was closed ended the command of a service, which systemd starts with SIGPIPE ignored.
+#[test]
+fn ignored_sigpipe_stays_ignored_in_child() {
+    let fixture = Fixture::new();
+    let run = "exec \"$PROGRAM\" run a sh -c 'kill -s PIPE $$; exit 7'";
+    fixture.run_script(&format!("trap '' PIPE; {run}")).exits_with(7);
+    fixture.run_script(run).exits_with(141);
+}

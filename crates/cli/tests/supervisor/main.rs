@@ -6,6 +6,7 @@
 
 mod ending;
 mod leftover;
+mod limits;
 mod namespace;
 mod other_user;
 mod remaining;

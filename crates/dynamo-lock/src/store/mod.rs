@@ -17,7 +17,7 @@ mod url;
 
 pub use dynamo_lock_protocol::{
     Change, Condition, Ends, FencingToken, Lease, LeaseId, Liveness, LockName, NAME_MAX, Number, Op, OpKind, Outcome,
-    RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr, holds,
+    RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr, check_partition_key, holds,
 };
 
 pub use self::answer::{Answer, Consistency, Page};
@@ -28,4 +28,4 @@ pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
 pub use crate::boxed_future::BoxFuture;
 
 #[cfg(feature = "dynamodb")]
-pub use {self::dynamodb::TableFault, crate::error::TableMismatch};
+pub use {self::dynamodb::SenderError, self::dynamodb::TableFault, crate::error::TableMismatch};

@@ -105,6 +105,7 @@ fn invalid_value_is_refused() {
         ("endpoint", "http://"),
         ("profile", ""),
         ("partition_key", ""),
+        ("partition_key", "token"),
         ("service_clock", "yes"),
     ];
     for (key, value) in wrong {

@@ -98,6 +98,23 @@ async fn largest_durations_do_not_overflow() {
     guard.release().await.unwrap();
 }
 
+/// Track record: a partition key named like another attribute was accepted, and each request was then refused because of
+/// another key schema.
+#[tokio::test]
+async fn partition_key_named_like_a_lock_attribute_is_refused() {
+    let store = DynamoDb::new(LocalDynamoDb::new().client(), "Lock");
+    let used = ["v", "kind", "guid", "leaseId", "token", "expiresOn", "ttl", "data", "session", "wanted"];
+    for key in used {
+        check_message(&store.clone().partition_key(key).unwrap_err(), &["partition key", &format!("`{key}`"), "use"]);
+    }
+    for key in ["", &"x".repeat(256)] {
+        check_message(&store.clone().partition_key(key).unwrap_err(), &["1 to 255 bytes", "correct"]);
+    }
+    for key in ["name", "id", "Token", &"x".repeat(255)] {
+        store.clone().partition_key(key).expect("a free name");
+    }
+}
+
 /// Acquires on a table, and returns the error with its kind.
 async fn acquire_error(store: DynamoDb) -> (StoreErrorKind, AcquireError) {
     let client = Client::builder(store).lease(secs(1)).build().unwrap();

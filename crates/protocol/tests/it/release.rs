@@ -1,8 +1,10 @@
 //! `Release` and `Revoke`.
 
-use dynamo_lock_protocol::{FencingToken, LossReason, Outcome, ReleaseEnd, Revoke, RevokeEnd, Step, Target};
+use dynamo_lock_protocol::{
+    FencingToken, HeldStep, LossReason, Outcome, ReleaseEnd, Revoke, RevokeEnd, Step, Target, attr,
+};
 
-use crate::support::{EPOCH_MS, TestHost, held_row, name, npm_row, write};
+use crate::support::{EPOCH_MS, TestHost, at, held_row, name, npm_row, write};
 
 /// Before the deadline another native client can only hold the lock because the release was applied. npm dynamo-lock,
 /// and a deletion of the row, hide whether it was.
@@ -66,4 +68,23 @@ fn force_revoke_after_revoke_does_not_report_success() {
     assert!(matches!(conflict, Outcome::Conflict(_)));
     host.respond(50, &mut release, 40, &conflict, None);
     assert_eq!(host.next(50, &mut release), Step::Done(ReleaseEnd::Lost(LossReason::Revoked)));
+}
+
+/// The lock is freed early, and the first reason of a loss stays.
+#[test]
+fn release_after_renewals_stopped_frees_row() {
+    let (mut host, mut row) = (TestHost::without_dates(1), None);
+    let mut held = host.acquire(20, &mut row, 0, 10, None);
+    let mut expired = held.clone();
+    held.stop_renewing(at(20));
+    assert_eq!(held.check(at(20)), Some(LossReason::RenewalStopped));
+    assert_eq!(held.next(&host.now(30)), HeldStep::Lost(LossReason::RenewalStopped));
+    let mut release = host.release(30, &held);
+    let op = host.op(30, &mut release);
+    host.respond(40, &mut release, 30, &write(&mut row, &op), None);
+    assert_eq!(host.next(40, &mut release), Step::Done(ReleaseEnd::Lost(LossReason::RenewalStopped)));
+    assert_eq!(row.and_then(|row| row.whole(attr::EXPIRES_ON)), Some(0));
+    // Control: a lock that is lost already keeps its reason.
+    expired.stop_renewing(at(20_000));
+    assert_eq!(expired.check(at(20_000)), Some(LossReason::Expired));
 }

@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 
 use dynamo_lock_protocol::{
-    AcquireEnd, FencingToken, Number, Outcome, Revoke, RowError, Step, Target, Value, Verdict, apply, attr,
+    AcquireEnd, FencingToken, Number, Outcome, Revoke, Row, RowError, Step, Target, Value, Verdict, apply, attr,
+    check_partition_key,
 };
 
 use crate::support::{TestHost, held_row, name, now, row, waiter, write};
@@ -23,6 +24,21 @@ fn token_out_of_range_is_refused_without_overflow() {
     let mut revoke = Revoke::new(&name(), Target::Token(FencingToken::new(u64::MAX)), false, &now(0));
     let op = host.op(0, &mut revoke);
     assert_eq!(apply(Some(&held_row(1_000)), &op), Verdict::Conflict(Some(held_row(1_000))));
+}
+
+/// A partition key with the name of another attribute would be overwritten by each operation.
+#[test]
+fn no_written_attribute_is_accepted_as_partition_key() {
+    let stored = held_row(1_000);
+    let mut revoke = Revoke::new(&name(), Target::Token(FencingToken::new(7)), false, &now(0));
+    let op = TestHost::without_dates(1).op(0, &mut revoke);
+    let Verdict::Applied(revoked) = apply(Some(&stored), &op) else { panic!("not revoked") };
+    let written = TestHost::new(1).op(0, &mut waiter(20));
+    let Verdict::Applied(acquired) = apply(None, &written) else { panic!("not acquired") };
+    for (attribute, _) in [&stored, &revoked, &acquired].into_iter().flat_map(Row::attributes) {
+        assert!(check_partition_key(attribute).is_err(), "{attribute}");
+    }
+    check_partition_key(attr::NAME).expect("control: the default");
 }
 
 /// No greater token can follow. A free row with it was requested again and again, and a held one was taken over, after

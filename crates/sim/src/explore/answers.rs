@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    ClockReading, Evidence, Expiry, Held, Liveness, LossReason, Machine, Now, Outcome, ReceivedAt, Response, Row,
-    RowState, SentAt, ServiceDate, attr, expiry,
+    AcquireEnd, ClockReading, Evidence, Expiry, Held, Liveness, LossReason, Machine, Now, Outcome, ReceivedAt, Refusal,
+    ReleaseEnd, Response, Row, RowState, SentAt, ServiceDate, attr, expiry,
 };
 
 use super::{
     Answer, Body, Context, HoldTask, InFlight, RequestBody, Task, TaskState, Violation, World, driver::EntropyUse,
-    driver::lease_id_of, liveness, service,
+    driver::lease_id_of, liveness, properties, service,
 };
 use crate::mutants::Fault;
 
@@ -30,6 +30,7 @@ impl Context<'_> {
             });
         }
         let outcome = match answer.map(|answer| answer.body) {
+            Some(Body::Refused(refusal)) => return self.answer_refusal(world, task, refusal),
             Some(Body::Row(row)) => {
                 self.answer_read(world, &mut task, &flight, Some(row.as_deref()), date)?;
                 return Ok(task);
@@ -79,6 +80,36 @@ impl Context<'_> {
             }
         }
         Ok(task)
+    }
+
+    fn answer_refusal(&self, world: &mut World, mut task: Task, refusal: Refusal) -> Result<Task, Violation> {
+        let at = self.task_clock(world, &task);
+        let received = if self.mutant.is(Fault::MissingTableIsRefusal) { Refusal::Other } else { refusal };
+        let response = Response::refused(received);
+        let ended = match &mut task.state {
+            TaskState::Inspect => {
+                task.state = TaskState::Inspected;
+                None
+            }
+            TaskState::Held(held) | TaskState::Renewing(held) => {
+                self.call(world, task.host, at, EntropyUse::Response, |now| held.handle(now, response));
+                let is_valid = refusal == Refusal::NoTable && held.clone().is_valid(at);
+                is_valid.then(|| "A: a guard is valid although its client has received that its row is gone".into())
+            }
+            state => {
+                self.call(world, task.host, at, EntropyUse::Response, |now| handle(state, now, response));
+                match task.state {
+                    TaskState::Acquire(_) | TaskState::Hold(_) if self.mutant.is(Fault::RefusalEndsAcquire) => {
+                        properties::check_failure(world, self, task.host, &AcquireEnd::Refused)
+                    }
+                    TaskState::Release(_) if self.mutant.is(Fault::RefusalEndsRelease) => {
+                        properties::check_release(world, self, &task, ReleaseEnd::Refused)
+                    }
+                    _ => None,
+                }
+            }
+        };
+        ended.map_or(Ok(task), Err)
     }
 
     fn answer_read(

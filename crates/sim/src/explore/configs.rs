@@ -76,7 +76,7 @@ impl Config {
 
 /// Returns all configurations, the quick ones first.
 pub fn all() -> Vec<Config> {
-    [clocks(), faults(), service(), wrong(), holds(), inspections()].concat()
+    [clocks(), faults(), service(), wrong(), holds(), inspections(), refusals()].concat()
 }
 
 /// Returns the configuration with this name.
@@ -237,5 +237,32 @@ fn inspections() -> Vec<Config> {
         config("inspect-key", "inspections of a hold", [0, 500, 2000, 2500, 4000, 5500], [hold(2000), client(0)])
             .budget(Budget { delay: 2, unknown: 1, ..inspect })
             .hold_keys(),
+    ]
+}
+
+fn refusals() -> Vec<Config> {
+    let half = |until| ticks(500, until);
+    let unknown = Budget { delay: 1, unknown: 1, ..Budget::default() };
+    let refusals = Budget { refusals: 2, ..unknown };
+    let late = |wall_ms| wall(wall_ms, Client { lease_ms: 12_000, ..client(1) });
+    vec![
+        config(
+            "refusals",
+            "acquires and releases, answers are lost, requests refused",
+            half(1500),
+            [client(2), client(1)],
+        )
+        .budget(refusals),
+        config("refused-renewals", "renewals, answers are lost, requests refused", half(1500), [renewed(1), client(1)])
+            .budget(refusals),
+        config("refused-hold", "a hold, answers are lost, requests refused", half(2500), [hold(2000), client(1)])
+            .budget(refusals),
+        config("refused-dates", "a refusal before a lock is confirmed", ticks(3000, 9000), [late(-40_000)])
+            .budget(refusals)
+            .dates(&[None, Some(0)]),
+        config("deleted", "the table is deleted and created again", half(1000), [renewed(1), client(1)])
+            .budget(Budget { deletions: 1, ..unknown }),
+        config("deleted-hold", "the same beside a hold", half(1500), [hold(2000), client(1)])
+            .budget(Budget { deletions: 1, ..unknown }),
     ]
 }

@@ -232,6 +232,7 @@ pub fn begin(world: &mut World, context: &Context<'_>, continuation: Continuatio
     let may_orphan = properties::may_orphan(world, context) || continuation != Continuation::Rest;
     world.quiescence = Some(Quiescence { continuation, may_orphan });
     (world.left, world.before, world.legacy_seen) = (Budget::default(), None, None);
+    world.has_no_table = false;
     world.late_requests.clear();
     world.tasks.retain(|task| lives(task.host));
     for host in 0..world.hosts.len() as u8 {

@@ -3,8 +3,8 @@
 use std::{hash::Hash, hash::Hasher, sync::Arc};
 
 use dynamo_lock_protocol::{
-    Acquire, ClockReading, Held, Hold, Op, Outcome, Release, Renewal, Revoke, Row, ServiceClock, ServiceDate, WaitMode,
-    Watch,
+    Acquire, ClockReading, Deadline, Held, Hold, Op, Outcome, Refusal, Release, Renewal, Revoke, Row, ServiceClock,
+    ServiceDate, WaitMode, Watch,
 };
 
 use super::{clocks::Clocks, fingerprint::fingerprint, quiescence::Quiescence};
@@ -93,6 +93,10 @@ pub struct Budget {
     pub inspections: u8,
     /// A response has a wild date.
     pub wild: u8,
+    /// The store refuses a request, for example for lack of a permission.
+    pub refusals: u8,
+    /// The table is deleted. It may be created again at any later time.
+    pub deletions: u8,
 }
 
 /// A value with its fingerprint, shared between states.
@@ -139,6 +143,8 @@ pub struct World {
     pub row: Option<Shared<Row>>,
     /// The version before, for stale reads.
     pub before: Option<Shared<Row>>,
+    /// Whether the table does not exist at present.
+    pub has_no_table: bool,
     pub hosts: Vec<Shared<Host>>,
     pub tasks: Vec<Shared<Task>>,
     /// Abandoned requests that may still be applied.
@@ -164,6 +170,8 @@ pub struct Past {
     pub forced: u64,
     /// The legacy client has overwritten the row.
     pub legacy: bool,
+    /// Lease IDs from before the deletion of the table. Their holders learn it by their next request.
+    pub deleted: Vec<String>,
 }
 
 /// State that a client keeps between acquisitions.
@@ -226,6 +234,8 @@ pub struct ReleaseTask {
     pub lease_id: String,
     /// The guard was lost before it was released.
     pub was_lost: bool,
+    /// End of the lease that it releases, if it is known. It is not given up before.
+    pub until: Option<Deadline>,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -253,6 +263,7 @@ pub struct Answer {
 pub enum Body {
     Row(Option<Shared<Row>>),
     Outcome(Shared<Outcome>),
+    Refused(Refusal),
 }
 
 impl World {

@@ -118,6 +118,10 @@ const EXPLORER: &[(&str, &str, Fault)] = &[
     ("valid-until-released", "basics", Fault::ValidUntilReleased),
     ("release-forgets", "release", Fault::UnknownReleaseIsThrottled),
     ("renews-released", "release", Fault::RenewsAfterRelease),
+    ("refusal-ends-acquire", "refusals", Fault::RefusalEndsAcquire),
+    ("refusal-ends-hold", "refused-hold", Fault::RefusalEndsAcquire),
+    ("refusal-ends-release", "refusals", Fault::RefusalEndsRelease),
+    ("missing-table-is-refusal", "deleted", Fault::MissingTableIsRefusal),
 ];
 
 /// Faults that only the worlds can make.

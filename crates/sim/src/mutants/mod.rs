@@ -158,6 +158,12 @@ pub enum Fault {
     UnknownReleaseIsThrottled,
     /// A task goes on renewing a guard that was dropped.
     RenewsAfterRelease,
+    /// A refused attempt ends an acquire, although an earlier one may have been applied. Explorer and worlds.
+    RefusalEndsAcquire,
+    /// A refused attempt ends a release, although the lease goes on. Explorer and worlds.
+    RefusalEndsRelease,
+    /// A holder takes the answer that its table does not exist for a passing refusal. Explorer and worlds.
+    MissingTableIsRefusal,
 
     /// A hold is reported when its lock is acquired, without an extension.
     HoldIsNotExtended,

@@ -37,7 +37,7 @@ pub async fn acquire(
         biased;
         signal = signals.next() => Ok(Acquisition::Interrupted(signal)),
         result = acquisition => result,
-        never = progress::report(lock, task.quiet) => match never {},
+        never = progress::report(store, lock, task.quiet) => match never {},
     }
 }
 

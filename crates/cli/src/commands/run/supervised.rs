@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use dynamo_lock::FencingToken;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
@@ -49,7 +50,11 @@ impl SupervisedCommand {
         // If the supervisor is killed, its descendants become children of this process, which then ends them.
         sys::adopt_orphans()?;
         let unrelated = ProcessTree::descendants(Pid::this(), &ProcessTree::default())?;
+        // All descriptors exist before the supervisor is started, so that their lack cannot occur later.
         let (local, remote) = StdUnixStream::pair()?;
+        local.set_nonblocking(true)?;
+        let orders = local.try_clone()?;
+        let events = BufReader::new(UnixStream::from_std(local)?).lines();
         for inherited in liveness.iter().map(AsFd::as_fd).chain([remote.as_fd()]) {
             fcntl(inherited, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
@@ -63,11 +68,9 @@ impl SupervisedCommand {
         command.env(env::NAME, name).env(env::TOKEN, token.to_string());
         command.env(env::OWNER, &task.owner).env(env::STORE, &store.url);
         command.env(env::RUNS, env::format_runs(&task.enclosing_runs, name, token.get(), &store.url));
+        sys::pass_sigpipe(command.as_std_mut());
         let supervisor = command.spawn()?;
         drop(mask);
-        local.set_nonblocking(true)?;
-        let orders = local.try_clone()?;
-        let events = BufReader::new(UnixStream::from_std(local)?).lines();
         Ok(Self { supervisor, events, orders, granted: None, unrelated })
     }
 
@@ -156,6 +159,9 @@ pub fn not_started(task: &RunTask, errno: i32) -> Failure {
     let (error, program) = (io::Error::from_raw_os_error(errno), &task.argv[0]);
     if error.kind() == ErrorKind::NotFound {
         return Failure::new(FailureKind::NotFound, format!("{program:?} was not found: check its spelling and PATH"));
+    }
+    if let Errno::EAGAIN | Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM = Errno::from_raw(errno) {
+        return Failure::internal(format!("cannot start {program:?}: {error}; try again with less load"));
     }
     let message = format!("cannot execute {program:?}: {error}; check that it is an executable file");
     Failure::new(FailureKind::NotExecutable, message)

@@ -88,7 +88,7 @@ impl DynamoDb {
         let mut store = Self::new(aws_sdk_dynamodb::Client::from_conf(config.build()), &url.table);
         store.profile = profile.map(Into::into);
         if let Some(key) = &url.partition_key {
-            store = store.partition_key(key);
+            store = store.partition_key(key).map_err(|error| misconfigured(error.to_string()).with_source(error))?;
         }
         if let Some(on) = url.service_clock {
             store = store.service_clock(on);

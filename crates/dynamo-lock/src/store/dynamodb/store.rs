@@ -13,9 +13,10 @@ use aws_types::endpoint_config::EndpointUrl;
 use super::error::{self, Action, Request};
 use super::expression::{Expression, NpmCondition, Write};
 use super::{date::DateReader, identity::IdentityCache, identity::IdentityLoad, item};
+use crate::ConfigError;
 use crate::store::{
     Answer, BoxFuture, Condition, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreError, StoreErrorCause,
-    StoreErrorKind, StoreOperation, attr, holds,
+    StoreErrorKind, StoreOperation, attr, check_partition_key, holds,
 };
 
 type Item = HashMap<String, AttributeValue>;
@@ -69,10 +70,14 @@ impl DynamoDb {
     }
 
     /// Sets the name of the table's partition key, which must be of type string. Default: `name`.
-    #[must_use]
-    pub fn partition_key(mut self, name: impl Into<String>) -> Self {
-        self.key = name.into().into();
-        self
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the name does not have 1 to 255 bytes, or is that of another attribute of a lock.
+    pub fn partition_key(mut self, name: impl Into<String>) -> Result<Self, ConfigError> {
+        let name = name.into();
+        check_partition_key(&name)?;
+        self.key = name.into();
+        Ok(self)
     }
 
     /// Sets whether the `Date` of responses may determine the end of leases. That is only safe if all servers that

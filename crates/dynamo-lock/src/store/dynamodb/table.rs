@@ -162,6 +162,7 @@ impl DynamoDb {
     /// # Cancel safety
     /// If dropped, the table may have been created, possibly without the deletion of idle rows.
     pub async fn create_table(&self, options: TableOptions) -> Result<(), TableError> {
+        self.load_identity().await;
         match self.creation(&options).send().await {
             Ok(_) => {}
             Err(error) if matches!(error.as_service_error(), Some(CreateTableError::ResourceInUseException(_))) => {
@@ -182,6 +183,7 @@ impl DynamoDb {
     /// # Cancel safety
     /// If dropped, the table may be deleted nevertheless.
     pub async fn delete_table(&self) -> Result<(), TableError> {
+        self.load_identity().await;
         let deleted = self.client.delete_table().table_name(&*self.table).send().await;
         deleted.map_err(|error| self.request(Action::DELETE_TABLE).error(error))?;
         self.wait_until(|status| status.is_none()).await
@@ -195,6 +197,7 @@ impl DynamoDb {
     /// # Cancel safety
     /// Sends only reads, so it may be dropped at any time.
     pub async fn check_table(&self) -> Result<Vec<TableFault>, StoreError> {
+        self.load_identity().await;
         let Some(table) = self.describe().await? else {
             return Ok(vec![TableFault::Missing { table: self.table.to_string() }]);
         };

@@ -4,6 +4,7 @@
 use std::{ffi::OsString, fmt};
 
 use super::{DynamoDbUrl, StoreUrl, UrlError};
+use crate::store::check_partition_key;
 
 const DYNAMODB_KEYS: &str = "`region`, `endpoint`, `profile`, `partition_key` and `service_clock`";
 const NO_KEYS: &str = "none";
@@ -130,8 +131,9 @@ fn set(url: &mut DynamoDbUrl, key: &str, value: String) -> Result<(), UrlError> 
             ("profile", &mut url.profile, is_valid, "a profile's name")
         }
         "partition_key" => {
-            let is_valid = (1..=255).contains(&value.len());
-            ("partition_key", &mut url.partition_key, is_valid, "an attribute's name of 1 to 255 bytes")
+            let is_valid = check_partition_key(&value).is_ok();
+            let expected = "a name of 1 to 255 bytes that no other attribute of a lock has";
+            ("partition_key", &mut url.partition_key, is_valid, expected)
         }
         "service_clock" => {
             let on = matches!(&value[..], "on" | "off").then_some(value == "on");

@@ -46,7 +46,7 @@ pub struct DynamoDbUrl {
     pub endpoint: Option<String>,
     /// Profile in AWS's configuration files. Its credentials are used even if the environment contains others.
     pub profile: Option<String>,
-    /// Name of the partition key, 1 to 255 bytes. Default: `name`.
+    /// Name of the partition key, 1 to 255 bytes, and not that of another attribute of a lock. Default: `name`.
     pub partition_key: Option<String>,
     /// Use of the service's clock to determine the end of leases, `on` or `off` in a URL. Default: only if requests go
     /// to AWS. See [`ClientBuilder::service_clock`](crate::ClientBuilder::service_clock).

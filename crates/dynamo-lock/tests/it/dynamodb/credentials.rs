@@ -9,7 +9,7 @@ use aws_credential_types::provider::{ProvideCredentials, Result, future};
 use aws_sdk_dynamodb::config::{Credentials, IdentityCache};
 use aws_smithy_async::time::TimeSource;
 use dynamo_lock::store::{Consistency, StoreErrorCause};
-use dynamo_lock::{AcquireError, Client, DynamoDb, LockName, Renewal, Store, StoreErrorKind};
+use dynamo_lock::{AcquireError, Client, DynamoDb, LockName, Renewal, Store, StoreErrorKind, TableOptions};
 use test_support::{LocalDynamoDb, RecordingObserver, ServerFault, World, acquire, ms, secs};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -149,6 +149,20 @@ async fn credentials_slower_than_the_lease_work() {
     sleep(secs(400)).await;
     lock.hold(secs(5)).await.expect("holds");
     assert_eq!(observer.count("RequestFailed"), 0);
+}
+
+/// Track record: the time limit of a request included the load, so that the table could not be created or checked.
+#[tokio::test(start_paused = true)]
+async fn table_operations_wait_for_slow_credentials() {
+    let world = World::new();
+    // Longer than the time limit of one request.
+    let source = || Source::new(&world, secs(6), secs(300));
+    let (server, existing) = store(&source()).await;
+    assert_eq!(existing.check_table().await.expect("a response"), []);
+    let config = || server.config().time_source(Wall(world.clone())).credentials_provider(source()).build();
+    let table = |name| DynamoDb::new(aws_sdk_dynamodb::Client::from_conf(config()), name);
+    table("Other").create_table(TableOptions::default()).await.expect("it is created");
+    table("Other").delete_table().await.expect("it is deleted");
 }
 
 #[tokio::test(start_paused = true)]

@@ -243,7 +243,7 @@ async fn write_is_one_request_that_returns_the_row() {
 #[tokio::test]
 async fn partition_key_can_have_any_name() {
     let server = LocalDynamoDb::new();
-    let store = DynamoDb::new(server.client(), TABLE).partition_key("LockId");
+    let store = DynamoDb::new(server.client(), TABLE).partition_key("LockId").expect("a valid name");
     store.create_table(Default::default()).await.expect("a table");
     let op = op(OpKind::Acquire(lease("r2", false)));
     let outcome = store.write(&op).await.result.expect("an answer");
@@ -289,7 +289,7 @@ async fn condition_check_rejects_guard_of_another_store() {
     assert!(store.condition_check(&of_table).is_ok());
     assert!(DynamoDb::new(server.client(), TABLE).condition_check(&of_table).is_ok());
     assert!(DynamoDb::new(server.client(), "Other").condition_check(&of_table).is_err());
-    assert!(store.clone().partition_key("id").condition_check(&of_table).is_err());
+    assert!(store.clone().partition_key("id").expect("a valid name").condition_check(&of_table).is_err());
     let of_memory = guard(Arc::new(Memory::new())).await;
     let error = store.condition_check(&of_memory).unwrap_err();
     assert_eq!((error.name.as_str(), error.table.as_str()), ("a", TABLE));

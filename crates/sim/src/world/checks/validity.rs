@@ -334,7 +334,8 @@ impl Observer for LossChecker {
                     LossReason::Revoked => "lost Revoked",
                     LossReason::RowGone => "lost RowGone",
                     LossReason::MaxHold => "lost MaxHold",
-                    _ => "lost Suspended",
+                    LossReason::Suspended => "lost Suspended",
+                    _ => "lost RenewalStopped",
                 });
                 if reason == LossReason::Expired {
                     world.check_not_early(process, name.as_str(), token.get());

@@ -1,0 +1,155 @@
+//! The release of a guard.
+
+use std::time::Duration;
+
+use dynamo_lock_protocol::ReleaseEnd;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::{Event, Guard, LossReason, ReleaseError, StoreError};
+
+/// Time after the acquisition within which a drop is taken for a mistake.
+const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
+
+impl Guard {
+    /// Releases the lock, and waits for the result.
+    ///
+    /// The guard becomes invalid before the request is sent. A request that is not answered, or that the store rejects,
+    /// is repeated until the lease ends. The requests run on the runtime of the caller, also if the lock was acquired on another one, so the
+    /// release ends even if that runtime is not driven any more. With
+    /// [`dedicated_thread`](crate::ClientBuilder::dedicated_thread) they run on that thread.
+    ///
+    /// # Errors
+    /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the responses do not show
+    /// whether the release was applied, [`ReleaseError::Store`] if the store rejected all requests. In all three cases
+    /// this guard's lease expires within its length.
+    ///
+    /// # Cancel safety
+    /// Safe. The release continues in the background; [`Client::close`](crate::Client::close) waits for it.
+    pub async fn release(mut self) -> Result<(), ReleaseError> {
+        if self.is_forked() {
+            // A forked child must not release the lock of its parent.
+            return Err(self.lost_error(LossReason::Suspended, None).into());
+        }
+        let limit = {
+            // On a thread without a runtime, the timer is that of the acquisition.
+            let _context = Handle::try_current().is_err().then(|| self.runtime.enter());
+            self.holding.core.clock.sleep(self.longest_release())
+        };
+        let (done, end) = oneshot::channel();
+        self.begin_release(move |result| {
+            let _cancelled = done.send(result);
+        });
+        let end = tokio::select! {
+            biased;
+            end = end => end,
+            () = limit => return Err(ReleaseError::Unknown),
+        };
+        match end {
+            Ok(Ok(ReleaseEnd::Released)) => Ok(()),
+            Ok(Ok(ReleaseEnd::Lost(loss))) => Err(self.lost_error(loss, None).into()),
+            Ok(Err(error)) => Err(error.into()),
+            // Without a result, the task was dropped with its runtime, or it panicked.
+            Ok(Ok(_)) | Err(_) => Err(ReleaseError::Unknown),
+        }
+    }
+
+    /// Returns the longest time that a release takes on a thread that is not blocked: the store gets ready, then
+    /// attempts follow until the lease ends, but at least one. An attempt may be sent twice.
+    fn longest_release(&self) -> Duration {
+        self.time_left().max(self.timeout * 4) + self.timeout * 2
+    }
+
+    /// Returns the runtime of the dedicated thread, else that of this thread, because that of the acquisition may not be
+    /// driven any more.
+    fn runtime_of_release(&self) -> Handle {
+        let current = Handle::try_current().ok().filter(|_| self.holding.core.thread.is_none());
+        current.unwrap_or_else(|| self.runtime.clone())
+    }
+
+    fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
+        self.released = true;
+        let (holding, timeout) = (self.holding.clone(), self.timeout);
+        let release = holding.begin_release();
+        let work = async move {
+            let result = holding.core.release(release, timeout).await;
+            if matches!(result, Ok(ReleaseEnd::Released)) {
+                holding.core.observer.event(Event::Released { name: &holding.name, token: holding.token });
+            }
+            report(result);
+        };
+        self.holding.core.tasks.spawn_on(work, &self.runtime_of_release());
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.released && !self.is_forked() {
+            if self.holding.core.clock.now().waiter_elapsed_since(self.acquired_at) < DROPPED_AT_ONCE {
+                let lock = self.name().as_str();
+                tracing::warn!(lock, "a guard was dropped at once, so its lock is released; keep it while you work");
+            }
+            self.begin_release(|result| match result {
+                Ok(ReleaseEnd::Released) => {}
+                Ok(end) => tracing::warn!(?end, "the lock of a dropped guard was not released"),
+                Err(error) => tracing::warn!(%error, "the lock of a dropped guard was not released"),
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{Metadata, Subscriber, span};
+
+    /// Subscriber that keeps the levels of all events.
+    #[derive(Clone, Debug, Default)]
+    struct Levels(Arc<Mutex<Vec<tracing::Level>>>);
+
+    impl Subscriber for Levels {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target().starts_with("dynamo_lock")
+        }
+
+        fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            self.0.lock().expect("no panic").push(*event.metadata().level());
+        }
+
+        fn enter(&self, _: &span::Id) {}
+
+        fn exit(&self, _: &span::Id) {}
+    }
+
+    #[tokio::test]
+    async fn guard_dropped_at_once_causes_a_warning() {
+        let levels = Levels::default();
+        let _default = tracing::subscriber::set_default(levels.clone());
+        let warnings = || levels.0.lock().expect("no panic").iter().filter(|l| **l == tracing::Level::WARN).count();
+        let client = crate::Client::builder(crate::Memory::new()).build().expect("valid");
+        let lock = client.lock("a").expect("valid");
+        // The time of the acquisition is set, because the test may be interrupted at any time.
+        let drop_at = async |acquired_ns: u64| {
+            let mut guard = lock.acquire().await.expect("free");
+            guard.acquired_at.boot_ns = acquired_ns;
+            guard.acquired_at.raw_ns = acquired_ns;
+            drop(guard);
+            client.close().await;
+        };
+        drop_at(u64::MAX).await;
+        assert_eq!(warnings(), 1);
+        // Controls: a guard that was kept for a moment, or is released.
+        drop_at(0).await;
+        lock.acquire().await.expect("free").release().await.expect("held");
+        assert_eq!(warnings(), 1);
+    }
+}

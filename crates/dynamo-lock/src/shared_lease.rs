@@ -1,0 +1,120 @@
+//! [`SharedLease`]: the state that a guard, its renewal task and its release share.
+//!
+//! Each method is one critical section, so that two threads see the same order of events: a renewal, a loss, the report
+//! of the loss, the beginning of the release. The module has no type of an asynchronous runtime, because
+//! `crates/loom-tests` compiles it with the mutex of loom and runs it under every order of the threads.
+
+use dynamo_lock_protocol::{ClockReading, Held, HeldStep, LossReason, Now, Release, Response};
+
+use crate::StoreError;
+use crate::sync::{Mutex, lock};
+
+/// A held lock with the error of its last renewal, and the progress of its guard.
+pub(crate) struct SharedLease(Mutex<State>);
+
+struct State {
+    held: Held,
+    /// Error of the last renewal, if it failed.
+    last_error: Option<StoreError>,
+    /// Whether the release of the guard has begun.
+    ended: bool,
+    /// Whether the loss was reported.
+    reported: bool,
+}
+
+/// A loss, for the one caller that reports it.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    pub(crate) reason: LossReason,
+    /// Error of the last renewal, if it failed.
+    pub(crate) last_error: Option<StoreError>,
+}
+
+/// A release that has begun and was not sent yet.
+pub(crate) struct ReleaseStart {
+    release: Release,
+    /// Loss that the caller must report.
+    pub(crate) loss: Option<Loss>,
+}
+
+impl SharedLease {
+    pub(crate) fn new(held: Held) -> Self {
+        Self(Mutex::new(State { held, last_error: None, ended: false, reported: false }))
+    }
+
+    /// Calls `f` with the state machine.
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&mut Held) -> T) -> T {
+        f(&mut lock(&self.0).held)
+    }
+
+    /// Returns the error of the last renewal, if it failed.
+    pub(crate) fn last_error(&self) -> Option<StoreError> {
+        lock(&self.0).last_error.clone()
+    }
+
+    /// Returns the reason of the loss if the lock is lost at this time.
+    pub(crate) fn check(&self, at: ClockReading) -> Option<LossReason> {
+        lock(&self.0).held.check(at)
+    }
+
+    /// Returns the loss if the lock is lost at this time and the caller must report it. Each loss is returned once. It
+    /// is not returned after the release has begun, because [`begin_release`](Self::begin_release) returns it.
+    pub(crate) fn claim_report(&self, at: ClockReading) -> Option<Loss> {
+        let mut state = lock(&self.0);
+        if state.ended { None } else { state.claim_report(at) }
+    }
+
+    /// Returns the next step of the renewal task, `None` once the release has begun. No renewal begins after that.
+    pub(crate) fn next(&self, now: &Now<'_>) -> Option<HeldStep> {
+        let mut state = lock(&self.0);
+        if state.ended { None } else { Some(state.held.next(now)) }
+    }
+
+    /// Returns whether the next step is a renewal.
+    pub(crate) fn is_renewal_due(&self, now: &Now<'_>) -> bool {
+        let mut held = self.with(|held| held.clone());
+        matches!(held.next(now), HeldStep::Write(_))
+    }
+
+    /// Takes the response to a renewal, and its error if it failed.
+    pub(crate) fn handle(&self, now: &Now<'_>, response: Response<'_>, error: Option<StoreError>) {
+        let mut state = lock(&self.0);
+        state.held.handle(now, response);
+        state.last_error = error;
+    }
+
+    /// Ends the lease because the renewal task has ended, unless it is lost already or its release has begun.
+    pub(crate) fn stop_renewing(&self, at: ClockReading) {
+        let mut state = lock(&self.0);
+        if !state.ended {
+            state.held.stop_renewing(at);
+        }
+    }
+
+    /// Begins the release. No renewal begins and no loss is reported after that.
+    pub(crate) fn begin_release(&self, now: &Now<'_>) -> ReleaseStart {
+        let mut state = lock(&self.0);
+        let loss = state.claim_report(now.at);
+        state.ended = true;
+        ReleaseStart { release: Release::of(&state.held, now), loss }
+    }
+}
+
+impl ReleaseStart {
+    /// Calls `invalidate`, which makes the guard invalid for all its users, and returns the release to send. Another
+    /// client may acquire the lock as soon as it is sent.
+    pub(crate) fn after(self, invalidate: impl FnOnce()) -> Release {
+        invalidate();
+        self.release
+    }
+}
+
+impl State {
+    fn claim_report(&mut self, at: ClockReading) -> Option<Loss> {
+        let reason = self.held.check(at)?;
+        if std::mem::replace(&mut self.reported, true) {
+            return None;
+        }
+        Some(Loss { reason, last_error: self.last_error.clone() })
+    }
+}
