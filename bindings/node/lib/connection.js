@@ -106,7 +106,7 @@ class Connection {
       this.#native.respond(id, JSON.stringify(json));
     };
     // A value that JSON cannot represent, for example a bigint, is treated as a failure.
-    const fail = (error) => respond({ status: 500, body: { message: String(error) }, error: String(error) });
+    const fail = (error) => respond({ error: String(error) });
     response.then(respond).catch(fail);
   }
 

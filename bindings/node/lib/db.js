@@ -101,7 +101,10 @@ const unknownOperation = (operation) => ({
 });
 const rejectedWithoutError = () => new Error('db rejected without an error');
 
-/** Sends one request to `db` and resolves to `{ status, body }`. Never rejects. */
+/**
+ * Sends one request to `db` and resolves to `{ status, body }`, or to `{ error }` if it is unknown whether the request
+ * was applied. Never rejects.
+ */
 function respond(send, { operation, params }) {
   return new Promise((resolve) => {
     const toResponse = (error, data) => {
@@ -112,8 +115,7 @@ function respond(send, { operation, params }) {
         resolve(toResponse(error, data));
       } catch (cause) {
         // Do not throw into the code of `db`, which has called this function.
-        const message = `cannot read the response of db: ${cause}`;
-        resolve({ status: 500, body: { __type: 'InternalServerError', message } });
+        resolve({ error: `cannot read the response of options.db: ${cause}` });
       }
     };
     try {
@@ -127,7 +129,8 @@ function respond(send, { operation, params }) {
 function errorResponse(error, operation) {
   const code = String(error.code ?? error.name ?? '');
   const status = error.statusCode ?? error.$metadata?.httpStatusCode;
-  const isRejected = REJECTED.test(code) && !(status >= 500);
+  if (status >= 500) return { status, body: { __type: 'InternalServerError', message: String(error.message) } };
+  if (!REJECTED.test(code)) return { error: `options.db failed: ${error.message || code || error}` };
   // A `db` written for npm dynamo-lock has no describeTable, because npm dynamo-lock did not wait for the table. The
   // addon does not wait either if access is denied.
   if (operation === 'DescribeTable' && code === 'UnknownOperationException') {
@@ -136,9 +139,9 @@ function errorResponse(error, operation) {
   // Only the parameters of newer SDKs are unknown to an SDK.
   const fix = /^(UnexpectedParameter|MultipleValidationErrors)$/.test(code) ? `; ${UPGRADE_SDK}` : '';
   const message = `${error.message ?? error}${fix}`;
-  const body = { __type: isRejected ? code : 'InternalServerError', message };
+  const body = { __type: code, message };
   if (error.Item) body.Item = toWire(error.Item);
-  return { status: isRejected ? 400 : 500, body };
+  return { status: 400, body };
 }
 
 /** Converts parameters from the wire format: binary values become buffers. */

@@ -10,6 +10,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::body::SdkBody;
+use dynamo_lock::store::SenderError;
 use serde_json::{Value as Json, json};
 
 use crate::port::{MessageKind, Port};
@@ -48,9 +49,13 @@ fn request_body(request: &HttpRequest) -> Result<String, ConnectorError> {
     Ok(json!({ "operation": operation, "params": body.ok_or_else(invalid)? }).to_string())
 }
 
-/// Returns the HTTP response for `{ status, body }` of `lib/db.js`. The body is JSON in DynamoDB's wire format.
+/// Returns the HTTP response for `{ status, body }` of `lib/db.js`. The body is JSON in DynamoDB's wire format. Returns
+/// an error for `{ error }`.
 fn http_response(response: &str) -> Result<HttpResponse, ConnectorError> {
     let response: Json = serde_json::from_str(response).map_err(|error| ConnectorError::other(error.into(), None))?;
+    if let Some(error) = response["error"].as_str() {
+        return Err(ConnectorError::other(SenderError(error.to_owned()).into(), None));
+    }
     let status = response["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(500);
     let status = StatusCode::try_from(status).map_err(|error| ConnectorError::other(error.into(), None))?;
     let mut http = HttpResponse::new(status, SdkBody::from(response["body"].to_string()));

@@ -148,6 +148,22 @@ test('db that fails or returns nonsense is reported once as ERROR', async () => 
   }
 });
 
+// The message could otherwise be taken for a rejection.
+test('error of db without a code counts as unanswered', async () => {
+  const errors = [
+    [new Error('socket hang up'), /options\.db failed: socket hang up; check the network/],
+    [new Error('expired credentials: token'), /options\.db failed: expired credentials: token; check/],
+    [Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }), /options\.db failed: read ECONNRESET; check/],
+    ['a string', /options\.db failed: a string; check/],
+    [Object.assign(new Error('busy'), { name: 'ServiceUnavailable', $metadata: { httpStatusCode: 503 } }), /HTTP 503/],
+  ];
+  for (const [error, message] of errors) {
+    const db = { ...mock().db, getItem: (params, callback) => callback(error) };
+    const client = library.createClient('Lock', { db });
+    await assert.rejects(client.lock('a').inspect(), { name: 'StoreError', code: 'UNANSWERED', message }, String(error));
+  }
+});
+
 test('db that never responds is limited by timeoutMs', async () => {
   const never = () => {};
   const { db } = mock();

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use dynamo_lock_protocol::{Acquire, AcquireEnd, DATA_MAX, LEASE_MIN, Machine, Request, WaitMode};
 
-use crate::{
-    AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, StoreError, StoreErrorKind, TryAcquire,
-    run::Run,
-};
+use crate::{AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, TryAcquire, run::Run};
 
 impl LockOptions {
     /// Checks the options and acquires the lock. Returns the holder if the mode is not to wait. With a `limit` it waits
@@ -29,7 +26,7 @@ impl LockOptions {
         let machine = Acquire::new(request, core.watches.get(&name));
         let mut run = Run::new(&core, &name, machine, timeout);
         let began = core.clock.now();
-        match run.complete_within(limit).await? {
+        match run.complete_within(limit).await {
             Some(AcquireEnd::Acquired(held)) => {
                 core.watches.remove(&name);
                 let waited = core.clock.now().holder_elapsed_since(began);
@@ -39,8 +36,8 @@ impl LockOptions {
             Some(AcquireEnd::Contended(holder)) => Ok(TryAcquire::Held(holder)),
             Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),
             // Only a hold is lost before it is reported.
-            Some(AcquireEnd::Unanswered | AcquireEnd::Lost { .. }) => {
-                Err(run.last_error.take().unwrap_or_else(unanswered).into())
+            Some(AcquireEnd::Unanswered | AcquireEnd::Refused | AcquireEnd::Lost { .. }) => {
+                Err(run.take_last_error().into())
             }
             None => {
                 let holder = run.machine.watch().map(|watch| watch.holder.clone());
@@ -57,12 +54,4 @@ impl LockOptions {
 /// Returns the error for a row that cannot be used as a lock.
 pub(crate) fn row_error(name: &LockName, error: RowError) -> AcquireError {
     AcquireError::Row { name: name.clone(), error }
-}
-
-/// Returns the error for a store that has not answered for a whole lease, without an error of its own.
-pub(crate) fn unanswered() -> StoreError {
-    StoreError::new(StoreErrorKind::Unanswered, "the store did not send a usable response for a whole lease").with_fix(
-        "check the network and the status of the store; if its responses have no `Date` of their own, turn the service \
-         clock off",
-    )
 }

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    ClockReading, Entropy, Liveness, Now, Op, Outcome, ReceivedAt, Row, SentAt, ServiceClock, ServiceDate, Timing, attr,
+    ClockReading, Entropy, Liveness, Now, Op, Outcome, ReceivedAt, Refusal, Response, Row, SentAt, ServiceClock,
+    ServiceDate, Timing, attr,
 };
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -48,11 +49,10 @@ impl fmt::Debug for Core {
 
 /// Response to one attempt of a write, with its times.
 pub(crate) struct Reply {
-    pub(crate) sent_at: SentAt,
-    /// Outcome of the write, or the error with which the store refused it.
-    pub(crate) outcome: Result<Outcome, StoreError>,
-    pub(crate) date: Option<ServiceDate>,
-    /// Error of the store, also if the outcome is `Unknown` or `Throttled`.
+    sent_at: SentAt,
+    result: Result<Outcome, Refusal>,
+    date: Option<ServiceDate>,
+    /// Error of the store, `None` if the write was applied or its condition did not hold.
     pub(crate) error: Option<StoreError>,
 }
 
@@ -64,7 +64,8 @@ impl Core {
         let entropy = Entropy { version: bits(), lease_id: bits(), jitter: bits() as u64 };
         let service = self.service.as_ref().map(lock);
         // The time is read after the wait for the mutex.
-        f(&Now { at: self.clock.now(), service: service.as_deref(), entropy })
+        let npm_clients = self.store.npm_clients();
+        f(&Now { at: self.clock.now(), service: service.as_deref(), npm_clients, entropy })
     }
 
     /// Waits for at least `length`, and at least 1 ms.
@@ -174,15 +175,15 @@ impl Core {
             };
             let (sent_at, answer) = core.request(limit, write).await;
             let error = answer.result.as_ref().err().cloned();
-            let outcome = match answer.result {
-                Err(error) if error.kind() == StoreErrorKind::Unanswered => Ok(Outcome::Unknown),
-                Err(error) if error.kind() == StoreErrorKind::Throttled => Ok(Outcome::Throttled),
-                other => other,
-            };
+            let result = answer.result.or_else(|error| match error.kind() {
+                StoreErrorKind::Unanswered => Ok(Outcome::Unknown),
+                StoreErrorKind::Throttled => Ok(Outcome::Throttled),
+                _ => Err(refusal(&error)),
+            });
             if let Some(error) = &error {
                 core.observer.event(Event::RequestFailed { name: &op.name, error });
             }
-            Reply { sent_at, outcome, date: answer.date, error }
+            Reply { sent_at, result, date: answer.date, error }
         })
     }
 
@@ -193,10 +194,29 @@ impl Core {
 }
 
 impl Reply {
-    /// Returns the outcome for a holder. A refusal counts as one more failed attempt, because the lease goes on until
-    /// its deadline.
-    pub(crate) fn outcome_for_holder(&self) -> Outcome {
-        self.outcome.clone().unwrap_or(Outcome::Throttled)
+    /// Returns the response for a state machine.
+    pub(crate) fn response(&self) -> Response<'_> {
+        let response = match &self.result {
+            Ok(outcome) => Response::outcome(self.sent_at, outcome),
+            Err(refusal) => Response::refused(*refusal),
+        };
+        response.with_date(self.date)
+    }
+
+    /// Returns the row on which the condition of the write did not hold.
+    pub(crate) fn conflict_row(&self) -> Option<&Row> {
+        match &self.result {
+            Ok(Outcome::Conflict(row)) => row.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the kind of a refusal: whether the table, and with it the row, does not exist any more.
+pub(crate) fn refusal(error: &StoreError) -> Refusal {
+    match error.cause() {
+        Some(StoreErrorCause::MissingTable | StoreErrorCause::DatabaseReplaced) => Refusal::NoTable,
+        _ => Refusal::Other,
     }
 }
 

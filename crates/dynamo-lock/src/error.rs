@@ -22,7 +22,8 @@ pub enum AcquireError {
         /// Time since the call, without time during which the host was suspended.
         waited: Duration,
     },
-    /// The store rejected a request, or returned no usable answer for a whole lease or until the time limit.
+    /// The store rejected a request, or returned no usable answer for a whole lease or until the time limit. A
+    /// rejection after a request without an answer is reported when the lease that it could have acquired has ended.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The row of this name is not a lock, or has a format that this version does not support. It was not changed.
@@ -156,7 +157,7 @@ pub enum ReleaseError {
     /// lease.
     #[error("cannot tell whether the lock was released: the store did not respond; it expires within its lease")]
     Unknown,
-    /// The store rejected the release. The lock expires within its lease.
+    /// The store rejected the release until the lease ended, and has not applied it. The lock expires within its lease.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -193,7 +194,8 @@ pub enum RevokeError {
         /// Current holder of the lock, `None` if it is free.
         holder: Option<Box<Holder>>,
     },
-    /// The outcome is unknown, because the store did not respond for about 10 s, or throttled all requests.
+    /// The outcome is unknown, because the store did not respond for about 10 s, or throttled all requests, or rejected
+    /// all requests after one without a response.
     #[error("cannot tell whether the lock was revoked: the store did not respond; find the holder with `inspect`")]
     Unknown,
     /// The row of this name is not a lock, or has a format that this version does not support. It was not changed.

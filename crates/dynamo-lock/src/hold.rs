@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dynamo_lock_protocol::{AcquireEnd, EXPIRY_PAD, Hold, Request};
 
-use crate::acquisition::{row_error, unanswered};
+use crate::acquisition::row_error;
 use crate::{AcquireError, FencingToken, HoldError, Lock, Lost, run::Run};
 
 impl Lock {
@@ -57,7 +57,7 @@ impl Lock {
         });
         let hold = hold.map_err(AcquireError::Config)?;
         let mut run = Run::new(core, &name, hold, timeout);
-        let end = run.complete().await.map_err(AcquireError::Store)?;
+        let end = run.complete().await;
         if matches!(end, AcquireEnd::Acquired(_) | AcquireEnd::Lost { .. }) {
             core.watches.remove(&name);
         }
@@ -68,7 +68,7 @@ impl Lock {
             }
             AcquireEnd::Contended(holder) => Err(HoldError::Held { holder: Box::new(holder) }),
             AcquireEnd::RowError(error) => Err(row_error(&name, error).into()),
-            AcquireEnd::Unanswered => Err(AcquireError::Store(run.last_error.take().unwrap_or_else(unanswered)).into()),
+            AcquireEnd::Unanswered | AcquireEnd::Refused => Err(AcquireError::Store(run.take_last_error()).into()),
         }
     }
 }

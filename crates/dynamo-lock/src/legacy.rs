@@ -58,7 +58,7 @@ impl Lock {
         let core = &self.client.core;
         let machine = LegacyGet::new(self.name.clone(), duration_ms, core.clock.now());
         let mut run = Run::new(core, &self.name, machine, core.timing.attempt_timeout());
-        Err(match run.complete().await? {
+        Err(match run.complete().await {
             LegacyEnd::Got => return Ok(()),
             LegacyEnd::Held { expires_on, now_ms } => LegacyError::Held { expires_on: expires_on.to_string(), now_ms },
             LegacyEnd::Lost => LegacyError::Lost,

@@ -88,8 +88,9 @@ impl Lock {
     /// that the lease has expired: by the clock of the service, by the state of the process (SQLite on Linux), or
     /// because it has observed the same row for a whole lease. Repeated calls on one client add up to that observation.
     ///
-    /// The call may take up to about one lease if the store does not respond, and a few seconds if the row is an
-    /// expired one of npm dynamo-lock, because the token of this acquisition must then be greater than all others.
+    /// The call may take up to about one lease if the store does not respond, or rejects requests after one without a
+    /// response. It may take a few seconds if the row is an expired one of npm dynamo-lock, because the token of this
+    /// acquisition must then be greater than all others.
     ///
     /// ```
     /// use dynamo_lock::{Client, Memory, TryAcquire};
@@ -205,7 +206,7 @@ impl Lock {
     /// # Errors
     /// [`RevokeError::Ended`] if the lock was released, its row was deleted, or another acquisition has followed.
     /// [`RevokeError::Unknown`] if the store did not confirm the revocation within about 10 s. [`RevokeError::Row`] if
-    /// the row is not a lock. [`RevokeError::Store`] if the store rejected the request.
+    /// the row is not a lock. [`RevokeError::Store`] if the store rejected the first request that it answered.
     ///
     /// # Cancel safety
     /// If the future is dropped, the revocation may or may not be applied.
@@ -219,6 +220,9 @@ impl Lock {
     /// client may acquire the lock in the meantime. Only a resource that checks fencing tokens is protected then. Make
     /// sure that the holder has ended.
     ///
+    /// If the revoked guard is released later, that release may report success: if its only attempt was not answered
+    /// and another client has acquired the lock since, the row no longer shows the revocation.
+    ///
     /// # Errors
     /// Same as [`revoke`](Lock::revoke).
     ///
@@ -231,13 +235,18 @@ impl Lock {
     async fn revoke_token(&self, token: FencingToken, force: bool) -> Result<(), RevokeError> {
         let core = &self.client.core;
         let revoke = core.now(|now| Revoke::new(&self.name, Target::Token(token), force, now));
-        match Run::new(core, &self.name, revoke, core.timing.attempt_timeout()).complete().await? {
+        let mut run = Run::new(core, &self.name, revoke, core.timing.attempt_timeout());
+        match run.complete().await {
             RevokeEnd::Done => Ok(()),
+            RevokeEnd::Refused => Err(RevokeError::Store(run.take_last_error())),
             RevokeEnd::Ended(None) => Err(RevokeError::Ended { token, holder: None }),
             RevokeEnd::Ended(Some(row)) => match row.state() {
                 Err(error) => Err(RevokeError::Row { name: self.name.clone(), error }),
                 Ok(RowState::Free) => Err(RevokeError::Ended { token, holder: None }),
-                Ok(_) => Err(RevokeError::Ended { token, holder: Some(Box::new(Holder::of(&row))) }),
+                Ok(_) => {
+                    let holder = core.now(|now| Holder::of(&row, now));
+                    Err(RevokeError::Ended { token, holder: Some(Box::new(holder)) })
+                }
             },
             _ => Err(RevokeError::Unknown),
         }

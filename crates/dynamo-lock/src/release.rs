@@ -14,14 +14,14 @@ const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
 impl Guard {
     /// Releases the lock, and waits for the result.
     ///
-    /// The guard becomes invalid before the request is sent. A request that is not answered is repeated until the lease
-    /// ends. The requests run on the runtime of the caller, also if the lock was acquired on another one, so the
+    /// The guard becomes invalid before the request is sent. A request that is not answered, or that the store rejects,
+    /// is repeated until the lease ends. The requests run on the runtime of the caller, also if the lock was acquired on another one, so the
     /// release ends even if that runtime is not driven any more. With
     /// [`dedicated_thread`](crate::ClientBuilder::dedicated_thread) they run on that thread.
     ///
     /// # Errors
     /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the responses do not show
-    /// whether the release was applied, [`ReleaseError::Store`] if the store rejected the request. In all three cases
+    /// whether the release was applied, [`ReleaseError::Store`] if the store rejected all requests. In all three cases
     /// this guard's lease expires within its length.
     ///
     /// # Cancel safety

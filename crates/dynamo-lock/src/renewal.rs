@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Held, HeldStep, Release, Response};
+use dynamo_lock_protocol::{Held, HeldStep, Release};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -130,9 +130,7 @@ impl Holding {
     }
 
     fn handle(&self, reply: Reply) {
-        let outcome = reply.outcome_for_holder();
-        let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
-        self.core.now(|now| self.lease.handle(now, response, reply.error));
+        self.core.now(|now| self.lease.handle(now, reply.response(), reply.error.clone()));
         self.changed.notify_waiters();
     }
 

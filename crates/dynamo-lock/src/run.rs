@@ -2,13 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{ClockReading, Liveness, Machine, Op, Outcome, Release, ReleaseEnd, Response, Row, Step};
+use dynamo_lock_protocol::{ClockReading, Liveness, Machine, Op, Release, ReleaseEnd, Response, Row, Step};
 use tokio::runtime::Handle;
 
 use crate::clock::timeout;
-use crate::core::{Core, Reply};
+use crate::core::{Core, Reply, refusal};
 use crate::store::{BoxFuture, Consistency};
-use crate::{Event, LockName, StoreError};
+use crate::{Event, LockName, StoreError, StoreErrorKind};
 
 /// One task of a client: a state machine, and the request that it is waiting for.
 ///
@@ -53,20 +53,17 @@ impl<M: Task> Run<M> {
     }
 
     /// Runs the machine to its end.
-    ///
-    /// # Errors
-    /// The store's error if it refused a request and the machine does not retry refusals.
-    pub(crate) async fn complete(&mut self) -> Result<M::End, StoreError> {
+    pub(crate) async fn complete(&mut self) -> M::End {
         loop {
             // Without a limit it ends only with the machine.
-            if let Some(end) = self.complete_within(None).await? {
-                return Ok(end);
+            if let Some(end) = self.complete_within(None).await {
+                return end;
             }
         }
     }
 
     /// Runs the machine to its end, or until it would wait any longer than `limit`. Then it returns `None`.
-    pub(crate) async fn complete_within(&mut self, limit: Option<Duration>) -> Result<Option<M::End>, StoreError> {
+    pub(crate) async fn complete_within(&mut self, limit: Option<Duration>) -> Option<M::End> {
         let began = self.core.clock.now();
         loop {
             self.ready(began, limit).await;
@@ -74,16 +71,16 @@ impl<M: Task> Run<M> {
             let step = self.core.now(|now| self.machine.next(now));
             // At the limit the machine does not wait any longer, but it may still acquire a lock that is free.
             if left.is_zero() && self.has_response && matches!(step, Step::Pause(_) | Step::Read { .. }) {
-                return Ok(None);
+                return None;
             }
             match step {
-                Step::Write(op) => self.write(op).await?,
-                Step::Read { strong } => self.read(strong, left).await?,
+                Step::Write(op) => self.write(op).await,
+                Step::Read { strong } => self.read(strong, left).await,
                 Step::Pause(length) => self.core.pause(length.min(left)).await,
                 Step::CleanUp(clean_up) => self.clean_up(clean_up.into()),
                 Step::Done(end) => {
                     self.finished = true;
-                    return Ok(Some(end));
+                    return Some(end);
                 }
             }
         }
@@ -112,6 +109,11 @@ impl<M: Task> Run<M> {
         self.core.clock.now().waiter_elapsed_since(began)
     }
 
+    /// Returns the store's error that has ended the task.
+    pub(crate) fn take_last_error(&mut self) -> StoreError {
+        self.last_error.take().unwrap_or_else(unanswered)
+    }
+
     /// Ends the task early. If a write was not answered and may have acquired the lock, waits for one attempt of a
     /// release. Further attempts follow in the background.
     pub(crate) async fn give_back(mut self) {
@@ -119,8 +121,7 @@ impl<M: Task> Run<M> {
             let mut release: Release = release.into();
             if let Step::Write(op) = self.core.now(|now| release.next(now)) {
                 let reply = self.core.write(op, self.timeout).await;
-                let outcome = reply.outcome_for_holder();
-                self.core.now(|now| release.handle(now, Response::outcome(reply.sent_at, &outcome)));
+                self.core.now(|now| release.handle(now, reply.response()));
             }
             if !matches!(self.core.now(|now| release.next(now)), Step::Done(_)) {
                 self.clean_up(release);
@@ -129,25 +130,16 @@ impl<M: Task> Run<M> {
         self.finished = true;
     }
 
-    async fn write(&mut self, op: Op) -> Result<(), StoreError> {
+    async fn write(&mut self, op: Op) {
         let flight = self.core.write(op, self.request_timeout());
         let reply = self.in_flight.insert(flight).await;
         self.in_flight = None;
         self.has_response = true;
-        self.last_error = reply.error.clone();
-        let outcome = match &reply.outcome {
-            Err(error) if !self.machine.retries_refusals() => return Err(error.clone()),
-            _ => reply.outcome_for_holder(),
-        };
-        let row = match &outcome {
-            Outcome::Conflict(row) => row.as_ref(),
-            _ => None,
-        };
-        self.handle(Response::outcome(reply.sent_at, &outcome).with_date(reply.date), row);
-        Ok(())
+        self.handle(reply.response(), reply.conflict_row());
+        self.last_error = reply.error;
     }
 
-    async fn read(&mut self, strong: bool, left: Duration) -> Result<(), StoreError> {
+    async fn read(&mut self, strong: bool, left: Duration) {
         let consistency = if strong { Consistency::Strong } else { Consistency::Eventual };
         let timeout = self.request_timeout();
         let timeout = if self.has_response { timeout.min(left) } else { timeout };
@@ -155,14 +147,13 @@ impl<M: Task> Run<M> {
         self.has_response = true;
         match answer.result {
             Ok(row) => self.handle(Response::row(row.as_ref()).with_date(answer.date), row.as_ref()),
-            Err(error) if error.is_retryable() => {
+            Err(error) => {
                 self.core.observer.event(Event::RequestFailed { name: &self.name, error: &error });
+                let is_retryable = error.is_retryable();
+                self.handle(if is_retryable { Response::unread() } else { Response::refused(refusal(&error)) }, None);
                 self.last_error = Some(error);
-                self.handle(Response::unread(), None);
             }
-            Err(error) => return Err(error),
         }
-        Ok(())
     }
 
     /// Passes a response to the machine. Checks the liveness of the holder of `row`, if the machine may take it over.
@@ -198,9 +189,7 @@ impl<M: Task> Drop for Run<M> {
         let work = async move {
             if let Some(flight) = flight {
                 let reply = flight.await;
-                let outcome = reply.outcome_for_holder();
-                let response = Response::outcome(reply.sent_at, &outcome).with_date(reply.date);
-                core.now(|now| machine.handle(now, response));
+                core.now(|now| machine.handle(now, reply.response()));
             }
             let release: Option<Release> = core.now(|now| machine.cancel(now)).map(Into::into);
             if let Some(release) = release {
@@ -213,13 +202,20 @@ impl<M: Task> Drop for Run<M> {
 
 impl Core {
     /// Sends a release until it has an outcome, or until its outcome does not matter any more.
+    ///
+    /// # Errors
+    /// The store's error if it refused the release until then.
     pub(crate) async fn release(
         self: &Arc<Self>,
         release: Release,
         timeout: Duration,
     ) -> Result<ReleaseEnd, StoreError> {
         let name = release.name().clone();
-        Run::new(self, &name, release, timeout).complete().await
+        let mut run = Run::new(self, &name, release, timeout);
+        match run.complete().await {
+            ReleaseEnd::Refused => Err(run.take_last_error()),
+            end => Ok(end),
+        }
     }
 }
 
@@ -233,4 +229,12 @@ async fn clean_up(core: Arc<Core>, release: Release, timeout: Duration) {
             "cannot clean up after an abandoned acquisition; its lease expires by itself"
         );
     }
+}
+
+/// Returns the error for a store that has not answered for a whole lease, without an error of its own.
+fn unanswered() -> StoreError {
+    StoreError::new(StoreErrorKind::Unanswered, "the store did not send a usable response for a whole lease").with_fix(
+        "check the network and the status of the store; if its responses have no `Date` of their own, turn the service \
+         clock off",
+    )
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     Body, ClockReading, Deadline, FencingToken, Held, HeldStep, Holder, Lease, LeaseId, LossReason, Machine, Now, Op,
-    OpKind, Outcome, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step, Timing, WaitMode, Watch,
-    attr, held::Won, lease_end::ends, retry::Backoff, retry::RepeatedWrite, takeover::Takeover, takeover::Waiter,
-    takeover::token_floor, time::millis,
+    OpKind, Outcome, Refusal, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step, Timing, WaitMode,
+    Watch, attr, held::Won, lease_end::ends, retry::Backoff, retry::RepeatedWrite, takeover::Takeover,
+    takeover::Waiter, takeover::token_floor, time::millis,
 };
 
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
@@ -29,8 +29,10 @@ pub enum AcquireEnd {
     },
     /// The row cannot be used as a lock.
     RowError(RowError),
-    /// No request was answered for a whole lease.
+    /// No request was answered for a whole lease, or those that were answered were refused.
     Unanswered,
+    /// The store refused a request, and no earlier attempt of it holds the lock.
+    Refused,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +63,8 @@ struct Operation {
 ///
 /// An unanswered write is repeated identically until its own lease would have ended, because a write whose response was
 /// lost may have been applied. The machine then abandons the operation, returns a clean-up for it, and ends with
-/// [`AcquireEnd::Unanswered`]. A write that was applied too late is cleaned up too, and followed by a new operation
+/// [`AcquireEnd::Unanswered`]. A refused attempt counts as unanswered if an earlier one was not answered; otherwise it
+/// ends the acquisition with [`AcquireEnd::Refused`]. A write that was applied too late is cleaned up too, and followed by a new operation
 /// with a fresh lease ID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acquire {
@@ -146,9 +149,24 @@ impl Acquire {
                 }
             }
             Outcome::Unknown | Outcome::Throttled => {
-                operation.write.retry(outcome, self.request.timing.attempt_timeout(), now);
+                operation.write.retry(Some(outcome), self.request.timing.attempt_timeout(), now);
             }
         }
+    }
+
+    /// Ends the acquisition, unless an earlier attempt of the present operation may have been applied. Then it holds the
+    /// lock, which a further attempt shows.
+    fn handle_refusal(&mut self, now: &Now<'_>, refusal: Refusal) {
+        if let Phase::Write(operation) = &mut self.phase {
+            if operation.write.retries(refusal) {
+                return operation.write.retry(None, self.request.timing.attempt_timeout(), now);
+            }
+            if operation.write.ambiguous {
+                // The unanswered attempt may still be applied, once the table exists again.
+                self.abandon(now);
+            }
+        }
+        self.phase = Phase::Ended(AcquireEnd::Refused);
     }
 
     fn win(&mut self, now: &Now<'_>, row: &Row, sent_at: SentAt, date: Option<ServiceDate>) {
@@ -178,7 +196,7 @@ impl Acquire {
         match takeover {
             Takeover::Now => self.restart(now, true),
             Takeover::Later if self.request.wait_mode == WaitMode::Try => {
-                self.phase = Phase::Ended(AcquireEnd::Contended(Holder::of(row)));
+                self.phase = Phase::Ended(AcquireEnd::Contended(Holder::of(row, now)));
             }
             Takeover::Soon | Takeover::Later => self.pause(now),
         }
@@ -299,6 +317,7 @@ impl Machine for Acquire {
                 }
             }
             (Body::Outcome { sent_at, outcome }, _) => self.handle_outcome(now, sent_at, outcome, response),
+            (Body::Refused(refusal), _) => self.handle_refusal(now, refusal),
             _ => {}
         }
     }

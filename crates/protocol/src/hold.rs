@@ -142,11 +142,6 @@ impl Machine for Hold {
         }
     }
 
-    /// A hold that is being extended retries until its lease ends. An acquisition ends with the refusal.
-    fn retries_refusals(&self) -> bool {
-        matches!(self.phase, Phase::Extending { .. })
-    }
-
     fn watch(&self) -> Option<&Watch> {
         match &self.phase {
             Phase::Acquiring(acquire) => acquire.watch(),

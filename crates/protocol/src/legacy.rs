@@ -4,8 +4,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Deadline, LockName, Machine, Now, Number, Op, OpKind, Outcome, RecordVersion, Response, Row,
-    RowError, SentAt, Step, attr, expiry::expired_for_npm, retry::Backoff, retry::RETRY_MAX, retry::RETRY_MIN,
+    Body, ClockReading, Deadline, LockName, Machine, Now, Number, Op, OpKind, Outcome, RecordVersion, Refusal,
+    Response, Row, RowError, SentAt, Step, attr, expiry::expired_for_npm, retry::Backoff, retry::RETRY_MAX,
+    retry::RETRY_MIN,
 };
 
 /// Maximum number of requests without a usable response. npm dynamo-lock gives up after the first.
@@ -32,6 +33,8 @@ pub enum LegacyEnd {
     Unknown,
     /// The row cannot be used as a lock.
     RowError(RowError),
+    /// The store refused a request, and no put may have been applied.
+    Refused,
 }
 
 /// State machine that acquires a lock as `getLock` of npm dynamo-lock does: a strongly consistent read, then a
@@ -168,6 +171,8 @@ impl Machine for LegacyGet {
         match response.body {
             Body::Row(row) => self.handle_row(now, row),
             Body::Unread => self.retry(now),
+            Body::Refused(Refusal::Other) if self.put.as_ref().is_some_and(|put| put.ambiguous) => self.retry(now),
+            Body::Refused(_) => self.end = Some(LegacyEnd::Refused),
             Body::Outcome { outcome, .. } => self.handle_outcome(now, outcome),
         }
     }

@@ -52,12 +52,13 @@ pub use apply::{Verdict, apply};
 pub use condition::{Condition, holds};
 pub use config::{
     ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, TTL_MARGIN, Timing,
+    WALL_CLOCK_PAD,
 };
 pub use expiry::{Evidence, Expiry, expiry};
 pub use held::{Held, HeldStep, LossReason};
 pub use hold::Hold;
 pub use legacy::{LegacyEnd, LegacyGet};
-pub use machine::{Body, Machine, Response, Step};
+pub use machine::{Body, Machine, Refusal, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use now::{Entropy, Now};
 pub use number::Number;

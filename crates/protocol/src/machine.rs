@@ -68,12 +68,6 @@ pub trait Machine {
         Duration::MAX
     }
 
-    /// Returns whether a write that the store refused, for example for lack of a permission, counts as one more failed
-    /// attempt. Otherwise a refusal ends the task.
-    fn retries_refusals(&self) -> bool {
-        false
-    }
-
     /// Returns the observation of another client's lease, for the next acquisition of the same client.
     fn watch(&self) -> Option<&Watch> {
         None
@@ -99,6 +93,8 @@ pub enum Body<'a> {
     Row(Option<&'a Row>),
     /// The read was not answered, or it was throttled.
     Unread,
+    /// The store refused the read or write, so that this attempt has certainly had no effect.
+    Refused(Refusal),
     /// The write had this outcome.
     Outcome {
         /// Time before the first byte of this attempt was sent.
@@ -106,6 +102,15 @@ pub enum Body<'a> {
         /// Outcome of the write.
         outcome: &'a Outcome,
     },
+}
+
+/// Kind of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The table does not exist, so there is no row.
+    NoTable,
+    /// The row may exist. For example, a permission is missing.
+    Other,
 }
 
 impl<'a> Response<'a> {
@@ -117,6 +122,11 @@ impl<'a> Response<'a> {
     /// Returns the result of a read without a response.
     pub fn unread() -> Self {
         Self::from(Body::Unread)
+    }
+
+    /// Returns the response to a request that the store refused.
+    pub fn refused(refusal: Refusal) -> Self {
+        Self::from(Body::Refused(refusal))
     }
 
     /// Returns the response to the attempt of a write that was sent at `sent_at`.

@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, Deadline, FencingToken, Held, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind, Outcome, Response,
-    Row, RowState, SentAt, Step, attr, held::loss_reason, lease_end::ttl, retry::RETRY_MAX, retry::RepeatedWrite,
-    validity::Validity,
+    Body, Deadline, FencingToken, Held, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind, Outcome, Refusal,
+    Response, Row, RowState, SentAt, Step, attr, held::loss_reason, lease_end::ttl, retry::RETRY_MAX,
+    retry::RepeatedWrite, validity::Validity,
 };
 
 /// Result of a release.
@@ -19,12 +19,15 @@ pub enum ReleaseEnd {
     Lost(LossReason),
     /// The outcome is unknown. If the lock is still held, it expires within its lease.
     Unknown,
+    /// The store refused the release until the lease ended, and certainly has not applied it.
+    Refused,
 }
 
 /// State machine that releases a lock, or that cleans up after an abandoned acquire. [`Machine`] describes how to call
 /// it.
 ///
-/// The machine only writes. It retries the identical write until the lease would have ended. It may be dropped at any
+/// The machine only writes. It retries the identical write until the lease would have ended, also if the store refuses
+/// it, because a missing permission or credentials may come back in time. It may be dropped at any
 /// time; the lock expires at the end of its lease then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
@@ -36,6 +39,8 @@ pub struct Release {
     validity: Validity,
     /// Reason of a loss before the release began. One attempt is sent nevertheless, to free the lock early.
     lost: Option<LossReason>,
+    /// Whether the store refused the last attempt.
+    refused: bool,
     end: Option<ReleaseEnd>,
 }
 
@@ -64,7 +69,8 @@ impl Release {
 
     fn new(name: &LockName, lease_id: LeaseId, token: Option<FencingToken>, validity: Validity, now: &Now<'_>) -> Self {
         let kind = OpKind::Release { lease_id: lease_id.clone(), token, ttl: ttl(Duration::ZERO, now) };
-        Self { write: RepeatedWrite::new(Op::new(name, kind, now)), lease_id, token, validity, lost: None, end: None }
+        let write = RepeatedWrite::new(Op::new(name, kind, now));
+        Self { write, lease_id, token, validity, lost: None, refused: false, end: None }
     }
 
     /// Returns the name of the lock.
@@ -105,6 +111,7 @@ impl Machine for Release {
             self.end = Some(match self.lost {
                 Some(loss) => ReleaseEnd::Lost(loss),
                 None if self.write.ambiguous => ReleaseEnd::Unknown,
+                None if self.refused => ReleaseEnd::Refused,
                 None => ReleaseEnd::Lost(LossReason::Expired),
             });
         }
@@ -116,11 +123,17 @@ impl Machine for Release {
     }
 
     fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
-        let Body::Outcome { outcome, .. } = response.body else { return };
+        let outcome = match response.body {
+            Body::Outcome { outcome, .. } => Some(outcome),
+            Body::Refused(Refusal::NoTable) => Some(&Outcome::Conflict(None)),
+            Body::Refused(Refusal::Other) => None,
+            Body::Row(_) | Body::Unread => return,
+        };
+        self.refused = outcome.is_none();
         let end = match outcome {
-            Outcome::Applied(_) => ReleaseEnd::Released,
-            Outcome::Conflict(row) => self.read_conflict(now, row.as_ref()),
-            Outcome::Unknown | Outcome::Throttled => return self.write.retry(outcome, RETRY_MAX, now),
+            Some(Outcome::Applied(_)) => ReleaseEnd::Released,
+            Some(Outcome::Conflict(row)) => self.read_conflict(now, row.as_ref()),
+            Some(Outcome::Unknown | Outcome::Throttled) | None => return self.write.retry(outcome, RETRY_MAX, now),
         };
         self.end = Some(self.lost.map_or(end, ReleaseEnd::Lost));
     }

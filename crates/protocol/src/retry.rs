@@ -3,11 +3,11 @@
 //! A write that was not answered may have been applied, or may still be. It is repeated identically, so that the row
 //! shows whether an attempt was applied. Each state machine decides until when a repetition is useful. Renewals have
 //! rules of their own in `held.rs`, because their pauses depend on the validity that is left. Pauses between polls are
-//! in `acquire.rs`. In the library, `run.rs` decides which errors of a store are repeated.
+//! in `acquire.rs`. In the library, `core.rs` decides which errors of a store are refusals.
 
 use std::time::Duration;
 
-use crate::{ClockReading, Now, Op, Outcome, Step};
+use crate::{ClockReading, Now, Op, Outcome, Refusal, Step};
 
 /// Shortest pause between two attempts of a request.
 pub(crate) const RETRY_MIN: Duration = Duration::from_millis(25);
@@ -53,11 +53,17 @@ impl RepeatedWrite {
         Self { op, ambiguous: false, pause: None }
     }
 
-    /// Takes the outcome of an attempt, unknown or throttled. The next attempt follows after a pause of at most
-    /// `longest`.
-    pub(crate) fn retry(&mut self, outcome: &Outcome, longest: Duration, now: &Now<'_>) {
-        self.ambiguous |= *outcome == Outcome::Unknown;
+    /// Takes the outcome of a failed attempt: unknown, throttled, or `None` if the store refused it. The next attempt
+    /// follows after a pause of at most `longest`.
+    pub(crate) fn retry(&mut self, outcome: Option<&Outcome>, longest: Duration, now: &Now<'_>) {
+        self.ambiguous |= outcome == Some(&Outcome::Unknown);
         self.pause = Some(Backoff::after(self.pause, RETRY_MIN, longest, now));
+    }
+
+    /// Returns whether this refusal of an attempt counts as one more failure, because an earlier attempt may have been
+    /// applied. Without a table there is no row, so nothing has been applied that still exists.
+    pub(crate) fn retries(&self, refusal: Refusal) -> bool {
+        self.ambiguous && refusal == Refusal::Other
     }
 
     /// Returns whether an attempt had no usable response.

@@ -21,11 +21,14 @@ pub enum RevokeEnd {
     Ended(Option<Row>),
     /// The outcome is unknown.
     Unknown,
+    /// The store refused the revocation, and no earlier attempt may have been applied.
+    Refused,
 }
 
 /// State machine that revokes one acquisition. [`Machine`] describes how to call it.
 ///
-/// The machine only writes. It retries the identical write for 10 s. It may be dropped at any time; the write in flight
+/// The machine only writes. It retries the identical write for 10 s, also if the store refuses it after an attempt that
+/// may have been applied. It may be dropped at any time; the write in flight
 /// may still take effect then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revoke {
@@ -74,7 +77,12 @@ impl Machine for Revoke {
     }
 
     fn handle(&mut self, now: &Now<'_>, response: Response<'_>) {
-        let Body::Outcome { outcome, .. } = response.body else { return };
+        let outcome = match response.body {
+            Body::Outcome { outcome, .. } => outcome,
+            Body::Refused(refusal) if self.write.retries(refusal) => return self.write.retry(None, RETRY_MAX, now),
+            Body::Refused(_) => return self.end = Some(RevokeEnd::Refused),
+            Body::Row(_) | Body::Unread => return,
+        };
         self.end = Some(match outcome {
             Outcome::Applied(_) => RevokeEnd::Done,
             // An earlier attempt was applied, or another operator was faster.
@@ -82,7 +90,7 @@ impl Machine for Revoke {
                 RevokeEnd::Done
             }
             Outcome::Conflict(row) => RevokeEnd::Ended(row.clone()),
-            Outcome::Unknown | Outcome::Throttled => return self.write.retry(outcome, RETRY_MAX, now),
+            Outcome::Unknown | Outcome::Throttled => return self.write.retry(Some(outcome), RETRY_MAX, now),
         });
     }
 }

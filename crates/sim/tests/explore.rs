@@ -36,6 +36,9 @@ const NOTICED: &[(&str, &str)] = &[
     ("hold-not-extended", "H: a hold is reported whose row does not last for its duration"),
     ("hold-drop-leaves-row", "E: A has no task"),
     ("hold-key-without-pad", "A: two guards are valid"),
+    ("refusal-ends-acquire", "E: A reports Refused, and its lease is valid"),
+    ("refusal-ends-release", "E: a release was given up before its lease ended"),
+    ("missing-table-is-refusal", "A: a guard is valid although its client has received that its row is gone"),
     ("inspect-eager", "I: an inspection reports a valid lease as expired"),
 ];
 

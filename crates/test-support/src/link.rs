@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, sync::Mutex, time::Duration};
 
-use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, Outcome, Page, Row, ServiceDate};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, Outcome, Page, Row, ServiceDate, StoreErrorCause};
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::OpKind;
 use tokio::time::sleep;
@@ -35,6 +35,8 @@ pub enum LinkFault {
     Throttle,
     /// The request fails with an error of this kind.
     Refuse(StoreErrorKind),
+    /// The request fails because the table does not exist.
+    NoTable,
 }
 
 /// A request on a [`Link`].
@@ -201,6 +203,10 @@ impl Link {
             }
             LinkFault::Throttle => Err(StoreError::new(StoreErrorKind::Throttled, "slow down")),
             LinkFault::Refuse(kind) => Err(StoreError::new(kind, "no")),
+            LinkFault::NoTable => {
+                let error = StoreError::new(StoreErrorKind::Misconfigured, "there is no table");
+                Err(error.with_cause(StoreErrorCause::MissingTable))
+            }
         };
         let date = self.date().filter(|_| result.is_ok() && !undated);
         sleep(LATENCY).await;

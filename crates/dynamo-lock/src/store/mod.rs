@@ -28,4 +28,4 @@ pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
 pub use crate::boxed_future::BoxFuture;
 
 #[cfg(feature = "dynamodb")]
-pub use {self::dynamodb::TableFault, crate::error::TableMismatch};
+pub use {self::dynamodb::SenderError, self::dynamodb::TableFault, crate::error::TableMismatch};

@@ -1,6 +1,6 @@
 //! The events that can occur in a state, and their successors.
 
-use dynamo_lock_protocol::{Row, attr};
+use dynamo_lock_protocol::{Refusal, Row, attr};
 
 use super::{
     Answer, Body, Context, EPOCH_MS, InFlight, RequestBody, Shared, StepResult, Task, TaskState, Violation, World,
@@ -41,6 +41,10 @@ pub enum Action {
     Inspect(u8),
     /// The service deletes the row.
     Purge,
+    /// The table is deleted.
+    DeleteTable,
+    /// The table is created again, empty.
+    CreateTable,
     /// No fault and no request of a user happens any more.
     Quiescence(Continuation),
     /// This number of milliseconds passes without an event.
@@ -70,8 +74,12 @@ pub enum Delivery {
     Duplicated,
     /// A read that returns the previous version.
     Stale,
+    /// Applied and answered at once, with a wild date.
+    WildDate,
     /// Applied and answered at once, with the service's exact second.
     ExactDate,
+    /// Refused at once, and not applied.
+    Refused,
 }
 
 /// Returns the events that can occur. Some of them may change nothing.
@@ -82,13 +90,13 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
             None => match step(&mut world.clone(), context, i) {
                 Ok(StepResult::Pending(_)) => {}
                 Ok(StepResult::Progress(Some(Task { flight: Some(flight), .. }))) => {
-                    deliveries(world, context, i, &flight.request, false, &mut actions);
+                    deliveries(world, context, i, &flight, &mut actions);
                 }
                 _ => actions.push(Action::Step(i)),
             },
             Some(flight) if flight.since == world.tick => {}
             Some(InFlight { answer: Some(_), .. }) => actions.push(Action::Deliver(i)),
-            Some(flight) => deliveries(world, context, i, &flight.request, true, &mut actions),
+            Some(flight) => deliveries(world, context, i, flight, &mut actions),
         }
         match &task.state {
             TaskState::Acquire(_) | TaskState::Hold(_) if world.left.drops > 0 => actions.push(Action::Drop(i)),
@@ -112,15 +120,10 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
     actions
 }
 
-fn deliveries(
-    world: &World,
-    context: &Context<'_>,
-    i: u8,
-    request: &RequestBody,
-    in_flight: bool,
-    actions: &mut Vec<Action>,
-) {
-    let left = &world.left;
+fn deliveries(world: &World, context: &Context<'_>, i: u8, flight: &InFlight, actions: &mut Vec<Action>) {
+    let (left, request) = (&world.left, &flight.request);
+    let task = &world.tasks[usize::from(i)];
+    let in_flight = task.flight.is_some();
     let mut add = |delivery| actions.push(Action::Send(i, delivery));
     let is_write = matches!(request, RequestBody::Write(_));
     let dates = 0..context.config.dates.len().max(1) as u8;
@@ -144,9 +147,21 @@ fn deliveries(
     if is_write && left.copies > 0 {
         add(Delivery::Duplicated);
     }
+    if left.wild > 0 && context.config.wild.is_some_and(|wild| wild.first || has_dates(world, context, task.host)) {
+        add(Delivery::WildDate);
+    }
+    if left.refusals > 0 && !world.has_no_table {
+        add(Delivery::Refused);
+    }
     if left.stale > 0 && matches!(request, RequestBody::Read { strong: false }) && world.before.is_some() {
         add(Delivery::Stale);
     }
+}
+
+/// Returns whether a client knows the service's time.
+fn has_dates(world: &World, context: &Context<'_>, host: u8) -> bool {
+    let service = world.hosts[usize::from(host)].service.as_ref();
+    service.is_some_and(|service| service.interval(context.clock(world, host)).is_some())
 }
 
 fn host_events(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
@@ -189,6 +204,11 @@ fn external_events(world: &World, context: &Context<'_>, actions: &mut Vec<Actio
     }
     if world.left.purges > 0 && service::is_purgeable(world, context.config) {
         actions.push(Action::Purge);
+    }
+    if world.has_no_table {
+        actions.push(Action::CreateTable);
+    } else if world.left.deletions > 0 {
+        actions.push(Action::DeleteTable);
     }
     let Some(legacy) = context.config.legacy.filter(|_| world.left.legacy > 0) else { return };
     if world.legacy_seen.is_some() {
@@ -240,6 +260,9 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
         }
         Action::Apply(i) => {
             let op = world.late_requests.remove(i.into());
+            if world.has_no_table {
+                return Ok(true);
+            }
             service::write(world, context.mutant, &op)?;
         }
         Action::Drop(i) => {
@@ -267,6 +290,11 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
             world.left.purges -= 1;
             world.before = world.row.take();
         }
+        Action::DeleteTable => {
+            world.left.deletions -= 1;
+            service::delete_table(world);
+        }
+        Action::CreateTable => world.has_no_table = false,
         Action::Quiescence(continuation) => quiescence::begin(world, context, continuation),
         Action::Pass(ms) => world.jumped_ms += u64::from(ms),
         Action::LegacyRead => {
@@ -322,6 +350,8 @@ fn deliver(world: &mut World, context: &Context<'_>, i: u8, delivery: Delivery) 
     match (delivery, &flight.request) {
         (Delivery::Lost | Delivery::ResponseLost | Delivery::Abandoned, _) => world.left.unknown -= 1,
         (Delivery::Stale, _) => world.left.stale -= 1,
+        (Delivery::WildDate, _) => world.left.wild -= 1,
+        (Delivery::Refused, _) => world.left.refusals -= 1,
         (Delivery::Duplicated, RequestBody::Write(op)) => {
             world.left.copies -= 1;
             world.late_requests.push(op.clone());
@@ -353,11 +383,14 @@ fn serve(world: &mut World, context: &Context<'_>, flight: &InFlight, delivery: 
     let dates = &context.config.dates;
     let off = match delivery {
         Delivery::ExactDate => dates.first().map(|_| 0),
+        Delivery::WildDate => context.config.wild.map(|wild| wild.seconds),
         Delivery::Immediate(n) | Delivery::ResponseDelayed(n) => dates.get(usize::from(n)).copied().flatten(),
         _ => dates.first().copied().flatten(),
     };
     let date = service::date(world, context.config, off);
     let body = match &flight.request {
+        _ if delivery == Delivery::Refused => Body::Refused(Refusal::Other),
+        _ if world.has_no_table => Body::Refused(Refusal::NoTable),
         RequestBody::Read { .. } if delivery == Delivery::Stale => Body::Row(world.before.clone()),
         RequestBody::Read { .. } => Body::Row(world.row.clone()),
         RequestBody::Write(op) => Body::Outcome(Shared::new(service::write(world, context.mutant, op)?)),

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use dynamo_lock_protocol::{
     Acquire, AcquireEnd, ClockReading, Condition, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hold, LockName,
-    LossReason, Machine, Now, Op, OpKind, RecordVersion, Release, ReleaseEnd, Request, Revoke, SentAt, Step, Target,
-    Timing, Value, attr,
+    LossReason, Machine, Now, Op, OpKind, RecordVersion, Release, Request, Revoke, SentAt, Step, Target, Timing, Value,
+    attr,
 };
 
 use super::{
     Client, Config, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared, Task, TaskState, Violation, World,
-    clocks, clocks::Clocks, clocks::moved, configs, liveness,
+    clocks, clocks::Clocks, clocks::moved, configs, liveness, properties,
 };
 use crate::mutants::{Fault, MutantConfig};
 
@@ -69,6 +69,11 @@ impl Context<'_> {
             TaskState::Acquire(_) if self.mutant.is(Fault::WaiterUsesLargerClock) => {
                 ClockReading { raw_ns: at.boot_ns, ..at }
             }
+            TaskState::Acquire(_) | TaskState::Inspect if self.mutant.is(Fault::WallIsNoWitness) => {
+                let service = world.hosts[usize::from(task.host)].service.as_ref();
+                let bounds = service.and_then(|service| service.interval(at));
+                ClockReading { wall_ms: bounds.map_or(at.wall_ms, |(lower, _)| lower), ..at }
+            }
             // Without the wall clock, because it would count the suspension, too.
             TaskState::Held(_) | TaskState::Hold(_) if self.mutant.is(Fault::HolderUsesSmallerClock) => {
                 let slept_ms = world.hosts[usize::from(task.host)].slept_ms;
@@ -99,7 +104,8 @@ impl Context<'_> {
     ) -> T {
         let entropy = self.entropy(world, host, entropy);
         let service = world.hosts[usize::from(host)].service.as_ref();
-        f(&Now { at, service, entropy })
+        let npm_clients = !self.mutant.is(Fault::ShortPad);
+        f(&Now { at, service, npm_clients, entropy })
     }
 
     pub fn begin(&self, world: &mut World, host: u8) {
@@ -164,7 +170,8 @@ impl Context<'_> {
             TaskState::Release(ReleaseTask { release, .. }) => {
                 let step = self.call(world, host, at, EntropyUse::Next, |now| Machine::next(release, now));
                 self.perform(world, task, at, step, |world, task, end| {
-                    check_release(world, &task, end).map(|()| StepResult::Progress(None))
+                    let violation = properties::check_release(world, self, &task, end);
+                    violation.map_or(Ok(StepResult::Progress(None)), Err)
                 })
             }
             TaskState::Revoke(revoke) => {
@@ -262,14 +269,21 @@ impl Context<'_> {
         began: ClockReading,
         at: ClockReading,
     ) -> Result<StepResult, Violation> {
-        let AcquireEnd::Acquired(mut held) = end else { return Ok(StepResult::Progress(None)) };
+        let AcquireEnd::Acquired(mut held) = end else {
+            let violation = properties::check_failure(world, self, task.host, &end);
+            return violation.map_or(Ok(StepResult::Progress(None)), Err);
+        };
         world.host(task.host, |me| me.watch = None);
         check_hold_lasts(&held, self.client(task.host), began, at)?;
         let token = held.token().get();
         let is_valid = held.is_valid(self.task_clock(world, &task));
+        let is_deleted = world.past.deleted.contains(&lease_id_of(&held));
         task.state = TaskState::Held(*held);
         if !is_valid {
             return Err("R5: an acquisition is reported that is not valid any more".into());
+        }
+        if is_deleted {
+            return Ok(StepResult::Progress(Some(task))); // Promise C has ended with its table.
         }
         if token <= world.past.reported && token > world.past.forced {
             return Err("C: an acquisition is reported with a token that is not above an earlier one".into());
@@ -290,7 +304,8 @@ impl Context<'_> {
         let release = self.call(world, task.host, at, EntropyUse::Release, |now| Release::of(&held, now));
         let (token, lease_id) = (Some(held.token().get()), lease_id_of(&held));
         world.host(task.host, |me| me.used += 1);
-        let release_task = ReleaseTask { release, token, lease_id, was_lost };
+        let until = Some(Deadline::new(SentAt(at), held.time_left(at)));
+        let release_task = ReleaseTask { release, token, lease_id, was_lost, until };
         world.tasks.push(Shared::new(Task::new(task.host, TaskState::Release(release_task))));
         if self.mutant.is(Fault::RenewsAfterRelease) {
             world.tasks.push(Shared::new(Task::new(task.host, TaskState::Renewing(held))));
@@ -318,7 +333,9 @@ impl Context<'_> {
         let Step::Write(Op { kind: OpKind::Release { lease_id, token, .. }, .. }) = step else { return };
         let (lease_id, token) = (lease_id.as_str().to_owned(), token.map(u64::from));
         world.host(host, |me| me.used += 1);
-        let release_task = ReleaseTask { release, token, lease_id, was_lost: token.is_some() };
+        let lease = Duration::from_millis(self.client(host).lease_ms);
+        let until = token.is_none().then(|| Deadline::new(SentAt(at), lease));
+        let release_task = ReleaseTask { release, token, lease_id, was_lost: token.is_some(), until };
         world.tasks.push(Shared::new(Task::new(host, TaskState::Release(release_task))));
     }
 
@@ -370,22 +387,5 @@ fn check_hold_lasts(held: &Held, client: &Client, began: ClockReading, at: Clock
     match held.clone().time_left(at) < Deadline::new(SentAt(began), duration).left(at) {
         true => Err("H: a hold is reported whose row does not last for its duration".into()),
         false => Ok(()),
-    }
-}
-
-/// Checks that the result of a release is true (E).
-fn check_release(world: &World, task: &Task, end: ReleaseEnd) -> Result<(), Violation> {
-    let TaskState::Release(ReleaseTask { token: Some(token), was_lost, .. }) = task.state else { return Ok(()) };
-    let applied = world.past.released.contains(&token);
-    // The meaning of a lost response follows from A, which a forced revocation breaks.
-    let forced = token <= world.past.forced;
-    match end {
-        ReleaseEnd::Released if !applied && !forced => {
-            Err("E: a release returned Released, and none of its tries was applied".into())
-        }
-        ReleaseEnd::Lost(loss) if applied && !was_lost => {
-            Err(format!("E: a release returned Lost({loss:?}), and it was applied (lesson 33)"))
-        }
-        _ => Ok(()),
     }
 }

@@ -1,8 +1,8 @@
 //! Properties that hold in every state.
 
-use dynamo_lock_protocol::attr;
+use dynamo_lock_protocol::{AcquireEnd, ReleaseEnd, attr};
 
-use super::{Context, TaskState, Violation, World, letter, service};
+use super::{Budget, Context, ReleaseTask, Task, TaskState, Violation, World, driver::lease_id_of, letter, service};
 
 /// Returns the first property that a state violates.
 pub fn check(world: &World, context: &Context<'_>) -> Option<Violation> {
@@ -10,13 +10,14 @@ pub fn check(world: &World, context: &Context<'_>) -> Option<Violation> {
 }
 
 /// Checks that at most one guard is valid (A), and none with a token below one that was reported later (C). Forced
-/// revocations are exempt.
+/// revocations are exempt, and so is a holder that has not received that its table was deleted.
 fn validities(world: &World, context: &Context<'_>) -> Option<Violation> {
     let (mut valid, mut outdated) = (0, false);
     for task in &world.tasks {
         let TaskState::Held(held) = &task.state else { continue };
         let forced = held.token().get() <= world.past.forced;
-        if forced || !held.clone().is_valid(context.task_clock(world, task)) {
+        let deleted = world.past.deleted.contains(&lease_id_of(held));
+        if forced || deleted || !held.clone().is_valid(context.task_clock(world, task)) {
             continue;
         }
         valid += 1;
@@ -28,11 +29,11 @@ fn validities(world: &World, context: &Context<'_>) -> Option<Violation> {
     outdated.then(|| "C: a guard is valid although a later acquisition was reported and has ended".into())
 }
 
-/// Returns whether a request was lost or a host crashed, because a lease may be orphaned then.
+/// Returns whether a request was lost or refused or a host crashed, because a lease may be orphaned then.
 pub fn may_orphan(world: &World, context: &Context<'_>) -> bool {
     let (left, all) = (&world.left, &context.config.budget);
-    let differs =
-        (left.unknown, left.late, left.copies, left.crashes) != (all.unknown, all.late, all.copies, all.crashes);
+    let faults = |budget: &Budget| (budget.unknown, budget.late, budget.copies, budget.crashes, budget.refusals);
+    let differs = faults(left) != faults(all);
     world.quiescence.map_or(differs, |quiescence| quiescence.may_orphan)
 }
 
@@ -48,4 +49,42 @@ fn orphaned_lease(world: &World, context: &Context<'_>) -> Option<Violation> {
     let forgets = |host: u8| world.quiescence.is_some() && context.client(host).hold_ms.is_some();
     let host = (0..world.hosts.len() as u8).find(|host| letter(*host) == owner && is_idle(*host) && !forgets(*host))?;
     Some(format!("E: {} has no task, no request was lost, and the row still has its lease", letter(host)))
+}
+
+/// Checks that an acquisition that reports a failure has not left a lease that is still valid (E).
+pub fn check_failure(world: &World, context: &Context<'_>, host: u8, end: &AcquireEnd) -> Option<Violation> {
+    let (left, all) = (&world.left, &context.config.budget);
+    let others = |budget: &Budget| (budget.late, budget.copies, budget.drops, budget.crashes);
+    // A lost hold is reported as lost. Late and repeated requests leave orphaned leases.
+    if matches!(end, AcquireEnd::Lost { .. }) || others(left) != others(all) || !world.past.revoked.is_empty() {
+        return None;
+    }
+    let row =
+        world.row.as_deref().filter(|row| service::is_held(row) && row.text(attr::OWNER) == Some(&letter(host)))?;
+    let (lease_ms, acquired_on) = (row.whole(attr::LEASE_MS)?, row.whole(attr::ACQUIRED_ON)?);
+    let passed = context.clock(world, host).wall_ms.saturating_sub(acquired_on);
+    let is_valid = row.whole(attr::TOKEN) > Some(world.past.reported) && passed < lease_ms - lease_ms / 100 - 10;
+    is_valid.then(|| format!("E: {} reports {end:?}, and its lease is valid", letter(host)))
+}
+
+/// Checks that the result of a release is true (E), and that it is retried until its lease ends.
+pub fn check_release(world: &World, context: &Context<'_>, task: &Task, end: ReleaseEnd) -> Option<Violation> {
+    let TaskState::Release(ReleaseTask { token, was_lost, lease_id, until, .. }) = &task.state else { return None };
+    let at = context.task_clock(world, task);
+    if end == ReleaseEnd::Refused && until.is_some_and(|until| !until.passed(at)) {
+        return Some("E: a release was given up before its lease ended".into());
+    }
+    // The meaning of a lost response follows from A, which a deleted table and a forced revocation break.
+    let token = token.filter(|_| !world.past.deleted.contains(lease_id))?;
+    let (applied, forced) = (world.past.released.contains(&token), token <= world.past.forced);
+    match end {
+        ReleaseEnd::Released if !applied && !forced => {
+            Some("E: a release returned Released, and none of its tries was applied".into())
+        }
+        ReleaseEnd::Lost(loss) if applied && !was_lost => {
+            Some(format!("E: a release returned Lost({loss:?}), and it was applied (lesson 33)"))
+        }
+        ReleaseEnd::Refused if applied => Some("E: a release returned a refusal, and it was applied".into()),
+        _ => None,
+    }
 }

@@ -2,7 +2,7 @@
 
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, ServiceDate, Verdict, attr};
 
-use super::{Config, EPOCH_MS, Shared, World};
+use super::{Config, EPOCH_MS, Past, Shared, TaskState, World, driver::lease_id_of};
 use crate::mutants::MutantConfig;
 
 /// Description of a broken promise, in one sentence.
@@ -28,6 +28,21 @@ pub fn set_row(world: &mut World, row: Row) {
     if world.left.stale > 0 {
         world.before = before;
     }
+}
+
+/// Deletes the table with its row. Promise C ends with it. Promise A ends for each holder until its next request.
+pub fn delete_table(world: &mut World) {
+    let row = world.row.take();
+    let mut deleted: Vec<_> = row.and_then(|row| row.text(attr::LEASE_ID).map(str::to_owned)).into_iter().collect();
+    deleted.extend(world.tasks.iter().filter_map(|task| match &task.state {
+        TaskState::Held(held) => Some(lease_id_of(held)),
+        TaskState::Release(release_task) => Some(release_task.lease_id.clone()),
+        _ => None,
+    }));
+    deleted.sort_unstable();
+    deleted.dedup();
+    (world.has_no_table, world.before) = (true, None);
+    world.past = Past { deleted, legacy: world.past.legacy, ..Past::default() };
 }
 
 /// The `Date` of an answer given now, `off` seconds away from the service's own.

@@ -50,6 +50,8 @@ fn describe(world: &World, action: Action, context: &Context<'_>) -> String {
         Action::Force => "an operator revokes the lock by force".into(),
         Action::Inspect(h) => format!("{} inspects the lock", letter(h)),
         Action::Purge => "the service deletes the row, whose ttl has passed".into(),
+        Action::DeleteTable => "the table is deleted".into(),
+        Action::CreateTable => "the table is created again".into(),
         Action::Quiescence(continuation) => match continuation {
             Continuation::Newcomer => {
                 format!("all processes end, {} requests the lock, no more faults", letter(context.newcomer()))
@@ -77,6 +79,8 @@ fn describe_request(world: &World, context: &Context<'_>, i: u8, delivery: Deliv
         Delivery::Abandoned => "no answer, it may still be applied",
         Delivery::Duplicated => "and is answered, a copy is in flight",
         Delivery::Stale => "and an old version answers",
+        Delivery::WildDate => "and is answered with a wild date",
+        Delivery::Refused => "and is refused",
     };
     format!("{} sends {}: {what}", task_name(&task), request_text(&task))
 }
@@ -108,6 +112,7 @@ fn request_text(task: &Task) -> String {
 fn answer_text(task: &Task) -> String {
     match task.flight.as_ref().and_then(|flight| flight.answer.as_ref()).map(|answer| &answer.body) {
         None => "nothing".into(),
+        Some(Body::Refused(refusal)) => format!("refused {refusal:?}"),
         Some(Body::Row(row)) => format!("row {}", show_row(row.as_deref())),
         Some(Body::Outcome(outcome)) => match &**outcome {
             Outcome::Applied(row) => format!("applied {}", short(row)),

@@ -3,8 +3,8 @@
 use std::{hash::Hash, hash::Hasher, sync::Arc};
 
 use dynamo_lock_protocol::{
-    Acquire, ClockReading, Held, Hold, Op, Outcome, Release, Renewal, Revoke, Row, ServiceClock, ServiceDate, WaitMode,
-    Watch,
+    Acquire, ClockReading, Deadline, Held, Hold, Op, Outcome, Refusal, Release, Renewal, Revoke, Row, ServiceClock,
+    ServiceDate, WaitMode, Watch,
 };
 
 use super::{clocks::Clocks, fingerprint::fingerprint, quiescence::Quiescence};
@@ -22,6 +22,7 @@ pub struct Config {
     /// store has no service clock.
     pub dates: Vec<Option<i64>>,
     pub legacy: Option<Legacy>,
+    pub wild: Option<Wild>,
     /// Whether rows of holds have a liveness key, because all clients share the clocks of one machine.
     pub hold_keys: bool,
     /// Duration of a freeze or suspension, in milliseconds.
@@ -48,6 +49,15 @@ pub struct Client {
 pub struct Legacy {
     pub wall_ms: i64,
     pub lease_ms: u64,
+}
+
+/// Wrong clock of one host of the service.
+#[derive(Clone, Copy, Debug)]
+pub struct Wild {
+    /// Deviation of its dates in seconds.
+    pub seconds: i64,
+    /// Whether the first date that a client receives may be wrong.
+    pub first: bool,
 }
 
 /// Number of faults that may still happen.
@@ -81,6 +91,12 @@ pub struct Budget {
     pub purges: u8,
     /// A client inspects the lock.
     pub inspections: u8,
+    /// A response has a wild date.
+    pub wild: u8,
+    /// The store refuses a request, for example for lack of a permission.
+    pub refusals: u8,
+    /// The table is deleted. It may be created again at any later time.
+    pub deletions: u8,
 }
 
 /// A value with its fingerprint, shared between states.
@@ -127,6 +143,8 @@ pub struct World {
     pub row: Option<Shared<Row>>,
     /// The version before, for stale reads.
     pub before: Option<Shared<Row>>,
+    /// Whether the table does not exist at present.
+    pub has_no_table: bool,
     pub hosts: Vec<Shared<Host>>,
     pub tasks: Vec<Shared<Task>>,
     /// Abandoned requests that may still be applied.
@@ -152,6 +170,8 @@ pub struct Past {
     pub forced: u64,
     /// The legacy client has overwritten the row.
     pub legacy: bool,
+    /// Lease IDs from before the deletion of the table. Their holders learn it by their next request.
+    pub deleted: Vec<String>,
 }
 
 /// State that a client keeps between acquisitions.
@@ -214,6 +234,8 @@ pub struct ReleaseTask {
     pub lease_id: String,
     /// The guard was lost before it was released.
     pub was_lost: bool,
+    /// End of the lease that it releases, if it is known. It is not given up before.
+    pub until: Option<Deadline>,
 }
 
 #[derive(Clone, Debug, Hash)]
@@ -241,6 +263,7 @@ pub struct Answer {
 pub enum Body {
     Row(Option<Shared<Row>>),
     Outcome(Shared<Outcome>),
+    Refused(Refusal),
 }
 
 impl World {

@@ -34,6 +34,12 @@ const CONNECTION_ERRORS: [(&[&str], &str, &str); 4] = [
 /// Environment variables with proxies that the SDK's HTTP client uses.
 const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
+/// Error of a client that sends the requests in place of the SDK's HTTP client. The request may have been applied.
+#[derive(Clone, Debug, thiserror::Error)]
+#[doc(hidden)] // for the Node package
+#[error("{0}")]
+pub struct SenderError(pub String);
+
 /// DynamoDB operation: its name in an IAM policy, without `dynamodb:`, and the operation of the store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Action(&'static str, StoreOperation);
@@ -93,10 +99,16 @@ impl Request<'_> {
                 }
             }
             SdkError::ResponseError(_) => self.unreadable(),
-            other => match chain(other).find_map(|error| error.downcast_ref::<LoadError>()) {
-                Some(error) => self.not_loaded(error),
-                None => self.not_sent(&causes(other)),
-            },
+            other => {
+                if let Some(error) = chain(other).find_map(|error| error.downcast_ref::<LoadError>()) {
+                    self.not_loaded(error)
+                } else if let Some(SenderError(text)) = chain(other).find_map(|error| error.downcast_ref()) {
+                    // The text does not count, because it comes from a program of the user.
+                    self.unanswered(&one_line(text), "check the network and the client that sends the requests")
+                } else {
+                    self.not_sent(&causes(other))
+                }
+            }
         };
         converted.with_operation(self.action.1).with_source(error)
     }

@@ -16,6 +16,8 @@ mod item;
 mod store;
 mod table;
 
+#[doc(hidden)]
+pub use self::error::SenderError;
 pub use self::fence::FenceExpression;
 pub use self::store::DynamoDb;
 pub use self::table::{TableError, TableFault, TableOptions};
