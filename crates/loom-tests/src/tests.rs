@@ -79,7 +79,7 @@ fn no_release_follows_a_reported_takeover() {
         let model = Model::new(VALID);
         model.force_revoke();
         let renewal = spawn(&model, |model| while model.renew(10) {});
-        let user = spawn(&model, |model| drop(model.check()));
+        let user = spawn(&model, |model| _ = model.check());
         let reported = !model.reports().is_empty();
         let end = model.release();
         join([renewal, user]);
@@ -99,7 +99,7 @@ fn expiry_is_reported_once() {
             model.renew(10);
             model.drop_renewal_task();
         });
-        let user = spawn(&model, |model| drop(model.check()));
+        let user = spawn(&model, |model| _ = model.check());
         assert_eq!(model.release(), ReleaseEnd::Lost(LossReason::Expired));
         join([renewal, user]);
         assert_eq!(model.reports(), [LossReason::Expired]);
