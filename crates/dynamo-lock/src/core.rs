@@ -64,7 +64,8 @@ impl Core {
         let entropy = Entropy { version: bits(), lease_id: bits(), jitter: bits() as u64 };
         let service = self.service.as_ref().map(lock);
         // The time is read after the wait for the mutex.
-        f(&Now { at: self.clock.now(), service: service.as_deref(), entropy })
+        let npm_clients = self.store.npm_clients();
+        f(&Now { at: self.clock.now(), service: service.as_deref(), npm_clients, entropy })
     }
 
     /// Waits for at least `length`, and at least 1 ms.

@@ -48,7 +48,7 @@ impl Core {
     /// Returns the state that `row` describes. The row was read just now, by a response with this date.
     pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowError> {
         let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None }) };
-        let (holder, state) = (Holder::of(row), row.state()?);
+        let (holder, state) = (self.now(|now| Holder::of(row, now)), row.state()?);
         if state == RowState::Free {
             return Ok(Inspection::Free { token: holder.token, data: holder.data });
         }

@@ -270,6 +270,7 @@ mod legacy;
 mod lock;
 mod observer;
 mod options;
+mod process;
 mod random;
 mod release;
 mod renewal;

@@ -220,6 +220,9 @@ impl Lock {
     /// client may acquire the lock in the meantime. Only a resource that checks fencing tokens is protected then. Make
     /// sure that the holder has ended.
     ///
+    /// If the revoked guard is released later, that release may report success: if its only attempt was not answered
+    /// and another client has acquired the lock since, the row no longer shows the revocation.
+    ///
     /// # Errors
     /// Same as [`revoke`](Lock::revoke).
     ///
@@ -240,7 +243,10 @@ impl Lock {
             RevokeEnd::Ended(Some(row)) => match row.state() {
                 Err(error) => Err(RevokeError::Row { name: self.name.clone(), error }),
                 Ok(RowState::Free) => Err(RevokeError::Ended { token, holder: None }),
-                Ok(_) => Err(RevokeError::Ended { token, holder: Some(Box::new(Holder::of(&row))) }),
+                Ok(_) => {
+                    let holder = core.now(|now| Holder::of(&row, now));
+                    Err(RevokeError::Ended { token, holder: Some(Box::new(holder)) })
+                }
             },
             _ => Err(RevokeError::Unknown),
         }

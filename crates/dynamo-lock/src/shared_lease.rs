@@ -76,11 +76,14 @@ impl SharedLease {
         matches!(held.next(now), HeldStep::Write(_))
     }
 
-    /// Takes the response to a renewal, and its error if it failed.
+    /// Takes the response to a renewal, and its error if it failed. Ignores it once the release has begun, because the
+    /// release may have caused a conflict.
     pub(crate) fn handle(&self, now: &Now<'_>, response: Response<'_>, error: Option<StoreError>) {
         let mut state = lock(&self.0);
-        state.held.handle(now, response);
-        state.last_error = error;
+        if !state.ended {
+            state.held.handle(now, response);
+            state.last_error = error;
+        }
     }
 
     /// Ends the lease because the renewal task has ended, unless it is lost already or its release has begun.

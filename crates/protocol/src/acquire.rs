@@ -196,7 +196,7 @@ impl Acquire {
         match takeover {
             Takeover::Now => self.restart(now, true),
             Takeover::Later if self.request.wait_mode == WaitMode::Try => {
-                self.phase = Phase::Ended(AcquireEnd::Contended(Holder::of(row)));
+                self.phase = Phase::Ended(AcquireEnd::Contended(Holder::of(row, now)));
             }
             Takeover::Soon | Takeover::Later => self.pause(now),
         }

@@ -13,6 +13,12 @@ pub const HOLD_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const DRIFT_PER_MILLE: u64 = 5;
 /// Time by which `expiresOn` lies after the end of the lease, so that R6 does not shorten short leases (§5).
 pub const EXPIRY_PAD: Duration = Duration::from_secs(3);
+/// Time that takes the place of [`EXPIRY_PAD`] where there is no service clock and npm dynamo-lock may use the table.
+///
+/// Clients of npm dynamo-lock compare `expiresOn` with their own wall clocks. The pad is the greatest difference
+/// between the wall clocks of two hosts that is safe beside them. AWS refuses requests of a host whose wall clock is
+/// wrong by 5 minutes, so 15 minutes are more than hosts that are in use differ by.
+pub const WALL_CLOCK_PAD: Duration = Duration::from_secs(15 * 60);
 /// Minimum time by which `ttl` lies after the end of the lease: seven days, and one day for a wall clock that is slow
 /// by a day.
 pub const TTL_MARGIN: Duration = Duration::from_secs(8 * 24 * 3600);

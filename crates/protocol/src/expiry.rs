@@ -41,16 +41,44 @@ pub struct Evidence<'a> {
     pub legacy_skew: Duration,
 }
 
+/// Maximum distance of the wall clock from the bounds of service time at which it confirms them. NTP keeps wall clocks
+/// within milliseconds.
+const WALL_CLOCK_TOLERANCE: Duration = Duration::from_secs(5);
+
+impl Evidence<'_> {
+    fn interval(&self) -> Option<(u64, u64)> {
+        self.service.and_then(|clock| clock.interval(self.at))
+    }
+
+    /// Returns the lower bound of service time from the response that contained the row. Returns `None` if its date is
+    /// later than the other dates allow, because it may be wrong (§5.1).
+    fn lower(&self) -> Option<u64> {
+        let (lower, (_, upper)) = (self.date?.lower_when_received(), self.interval()?);
+        (lower <= upper).then_some(lower)
+    }
+
+    /// Returns whether the wall clock of this host confirms the bounds of service time (§5.2).
+    fn is_confirmed_by_wall_clock(&self) -> bool {
+        let tolerance = millis(WALL_CLOCK_TOLERANCE);
+        let is_near = |(lower, upper): (u64, u64)| {
+            (lower.saturating_sub(tolerance)..=upper.saturating_add(tolerance)).contains(&self.at.wall_ms)
+        };
+        self.interval().is_some_and(is_near)
+    }
+}
+
 /// Decides whether the lease in a row has expired, and when it may expire. A free row counts as expired.
 ///
 /// The result is [`Expiry::Expired`] only if this is certain:
 ///
 /// - the liveness check has shown that the holder's processes have ended, or
-/// - the row has a service timestamp, and the date of the response that contained it is surely later (§5), or
+/// - the row has a service timestamp, the date of the response that contained it is surely later, and neither earlier
+///   dates nor the wall clock contradict that date (§5), or
 /// - this version of the row has been observed for its whole lease (R2).
 ///
 /// A live child process of the holder outweighs the last two. For a row of npm dynamo-lock, service time must be past
-/// `expiresOn` and the skew; without a service clock the wall clock takes its place.
+/// `expiresOn` and the skew; without a service clock the wall clock takes its place. With one, the wall clock is not
+/// consulted, because these rows contain no lease: a host with a wrong wall clock could never acquire their locks.
 pub fn expiry(state: &RowState, evidence: &Evidence<'_>) -> Expiry {
     match state {
         RowState::Free => Expiry::Expired,
@@ -69,8 +97,8 @@ pub(crate) fn expired_for_npm(state: &RowState, wall_ms: u64) -> bool {
 }
 
 fn native(held: &HeldRow, evidence: &Evidence<'_>) -> Expiry {
-    let lower = evidence.date.filter(|_| held.service_timestamp).map(ServiceDate::lower_when_received);
-    let expired_on_service_clock = lower.is_some_and(|lower| lower > held.expires_on);
+    let is_dated = held.service_timestamp && evidence.is_confirmed_by_wall_clock();
+    let expired_on_service_clock = is_dated && evidence.lower().is_some_and(|lower| lower > held.expires_on);
     let observed_for_lease = evidence.watch.and_then(|watch| watch.expires_in(evidence.at)) == Some(Duration::ZERO); // R2
     let expired = match evidence.liveness {
         Liveness::Dead => true,
@@ -80,12 +108,13 @@ fn native(held: &HeldRow, evidence: &Evidence<'_>) -> Expiry {
     if expired {
         return Expiry::Expired;
     }
-    let interval = evidence.service.and_then(|clock| clock.interval(evidence.at)).filter(|_| held.service_timestamp);
+    let interval = evidence.interval().filter(|_| held.service_timestamp);
     let (earliest, latest) = interval.map_or((Duration::ZERO, held.lease), |(lower, upper)| {
         // Another client may have observed the row since it was written, and R2 does not include the pad.
         let observed = held.expires_on.saturating_sub(millis(EXPIRY_PAD));
         // The service timestamp or one whole lease of observation from now, whichever comes first.
-        (until(observed, upper), until(held.expires_on, lower).min(held.lease))
+        let dated = if is_dated { until(held.expires_on, lower) } else { held.lease };
+        (until(observed, upper), dated.min(held.lease))
     });
     Expiry::Running { earliest: earliest.min(latest), latest }
 }
@@ -97,14 +126,13 @@ fn npm(legacy: &LegacyRow, evidence: &Evidence<'_>) -> Expiry {
     };
     let respected_until = expires_on.saturating_add(millis(evidence.legacy_skew));
     let time = match evidence.service {
-        Some(_) => evidence.date.map(ServiceDate::lower_when_received),
+        Some(_) => evidence.lower(),
         None => Some(evidence.at.wall_ms),
     };
     if time.is_some_and(|time| time > respected_until) {
         return Expiry::Expired;
     }
-    let interval = evidence.service.and_then(|clock| clock.interval(evidence.at));
-    let (lower, upper) = interval.unwrap_or((evidence.at.wall_ms, evidence.at.wall_ms));
+    let (lower, upper) = evidence.interval().unwrap_or((evidence.at.wall_ms, evidence.at.wall_ms));
     Expiry::Running { earliest: until(expires_on, upper), latest: until(respected_until, lower) }
 }
 

@@ -78,7 +78,8 @@ pub struct Held {
     service_timestamp: bool,
     /// The last known `expiresOn` of the row.
     expires_on: u64,
-    /// Date of the last response that had one, and the time at which its request was sent.
+    /// Date of the last response that had one within the bounds of service time, and the time at which its request was
+    /// sent.
     last_date: Option<DatedTry>,
     /// Whether the next service timestamp is based on the last date alone, because older dates may be from before a
     /// standstill of the host.
@@ -106,6 +107,7 @@ pub(crate) struct Won<'a> {
 impl Held {
     pub(crate) fn new(request: &Request, won: Won<'_>, now: &Now<'_>) -> Self {
         let Won { lease_id, token, sent_at, row, date } = won;
+        let date = date.filter(|date| !now.is_too_early(*date)); // R6
         let timing = request.timing.clone();
         let bound = row_deadline(row, date);
         let service_timestamp = row.has_service_timestamp();
@@ -123,7 +125,7 @@ impl Held {
             is_confirmed: bound.map_or(now.service.is_none(), is_late_enough),
             service_timestamp,
             expires_on: row.whole(attr::EXPIRES_ON).unwrap_or(0),
-            last_date: date,
+            last_date: date.filter(|date| !now.is_too_late(*date)),
             from_last_date: false,
             renewal_seq: row.whole(attr::RENEWAL_SEQ).unwrap_or(0),
             pending: None,
@@ -253,7 +255,8 @@ impl Held {
         if let Some(renewal) = self.pending.as_ref().filter(|r| fresh(r)) {
             return HeldStep::Write(renewal.op.clone());
         }
-        self.renewal_seq += 1;
+        // A renewal with the largest number is refused, so the lock is lost.
+        self.renewal_seq = self.renewal_seq.saturating_add(1);
         let op = self.renewal_op(now);
         self.pending = Some(PendingRenewal { op: op.clone(), sent_at: SentAt(now.at) });
         HeldStep::Write(op)
@@ -313,7 +316,8 @@ impl Held {
             return;
         }
         let Some(renewal) = self.pending.take() else { return };
-        let date = response.date.zip(sent_at);
+        // R6: a date that is too early would lengthen the validity. One that is too late shortens it.
+        let date = response.date.zip(sent_at).filter(|date| !now.is_too_early(*date));
         match outcome {
             Outcome::Applied(row) => self.renewed(renewal, row, date, now),
             Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => self.renewed(renewal, row, date, now),
@@ -343,7 +347,7 @@ impl Held {
         self.service_timestamp = row.has_service_timestamp();
         self.expires_on = row.whole(attr::EXPIRES_ON).unwrap_or(self.expires_on);
         let bound = row_deadline(row, date);
-        self.last_date = date.or(self.last_date);
+        self.last_date = date.filter(|date| !now.is_too_late(*date)).or(self.last_date);
         if bound.map_or(now.service.is_some(), |bound| bound.passed(now.at) && !self.is_confirmed) {
             // Without a bound on service time the present validity stands, and another renewal is needed soon (R6).
             self.requested = true;

@@ -52,6 +52,7 @@ pub use apply::{Verdict, apply};
 pub use condition::{Condition, holds};
 pub use config::{
     ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, TTL_MARGIN, Timing,
+    WALL_CLOCK_PAD,
 };
 pub use expiry::{Evidence, Expiry, expiry};
 pub use held::{Held, HeldStep, LossReason};

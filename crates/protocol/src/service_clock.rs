@@ -49,30 +49,48 @@ impl Sample {
         let passed = now.waiter_elapsed_since(self.received_at.0).as_millis() as u64;
         self.date.lower_when_received() + passed * 1000 / (1000 + DRIFT_PER_MILLE)
     }
+
+    fn upper(&self, now: ClockReading) -> u64 {
+        self.date.upper_at(self.sent_at, now)
+    }
+
+    /// Returns whether both samples can be true. Samples of which each two agree have a common point.
+    fn agrees(&self, other: &Self, now: ClockReading) -> bool {
+        self.lower(now) <= other.upper(now) && other.lower(now) <= self.upper(now)
+    }
 }
 
 /// The clock of the service as an interval.
 ///
 /// The date of each response bounds service time from both sides. The interval is the intersection of the last 16
-/// samples, each widened with its age because a lease clock may drift. Samples older than 10 minutes are ignored. If
-/// the intersection is empty, the oldest samples are dropped.
+/// samples, each widened with its age because a lease clock may drift. Samples older than 10 minutes are ignored.
+///
+/// A date that contradicts the samples is kept apart, because one host of the service may have a wrong clock. If the
+/// next date agrees with it, then the samples that contradict both are dropped, because this host may have stood still.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ServiceClock {
     samples: Vec<Sample>,
+    /// The last sample, if it contradicts the others.
+    doubt: Option<Sample>,
 }
 
 impl ServiceClock {
     /// Adds the date of a response that was requested at `sent_at` and arrived at `received_at`.
     pub fn observe(&mut self, date: ServiceDate, sent_at: SentAt, received_at: ReceivedAt) {
-        let now = received_at.0;
-        self.samples.retain(|s| is_recent(s, now));
-        if self.samples.len() == SAMPLES_MAX {
-            self.samples.remove(0);
+        let (now, new) = (received_at.0, Sample { date, sent_at, received_at });
+        self.samples.retain(|sample| is_recent(sample, now));
+        let doubt = self.doubt.take().filter(|doubt| is_recent(doubt, now));
+        if !self.samples.iter().all(|sample| sample.agrees(&new, now)) {
+            let Some(doubt) = doubt.filter(|doubt| doubt.agrees(&new, now)) else {
+                self.doubt = Some(new);
+                return;
+            };
+            self.samples.retain(|sample| sample.agrees(&new, now) && sample.agrees(&doubt, now));
+            self.samples.push(doubt);
         }
-        self.samples.push(Sample { date, sent_at, received_at });
-        while self.samples.len() > 1 && self.interval(now).is_none() {
-            self.samples.remove(0);
-        }
+        self.samples.push(new);
+        let surplus = self.samples.len().saturating_sub(SAMPLES_MAX);
+        self.samples.drain(..surplus);
     }
 
     /// Returns the lower and upper bound of service time now, in milliseconds since 1970. Returns `None` without a
@@ -80,7 +98,7 @@ impl ServiceClock {
     pub fn interval(&self, now: ClockReading) -> Option<(u64, u64)> {
         let recent = || self.samples.iter().filter(|sample| is_recent(sample, now));
         let lower = recent().map(|sample| sample.lower(now)).max()?;
-        let upper = recent().map(|sample| sample.date.upper_at(sample.sent_at, now)).min()?;
+        let upper = recent().map(|sample| sample.upper(now)).min()?;
         (lower <= upper).then_some((lower, upper))
     }
 }

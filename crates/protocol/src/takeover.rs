@@ -96,7 +96,7 @@ impl Waiter {
             received_at: ReceivedAt(now.at),
             tokenless_since,
             has_liveness_key: row.get(attr::LIVENESS_KEY).is_some(),
-            holder: Holder::of(row),
+            holder: Holder::of(row, now),
         });
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::{ClockReading, FencingToken, ReceivedAt, RecordVersion, Row, attr, time::system_time};
+use crate::{
+    ClockReading, FencingToken, Now, ReceivedAt, RecordVersion, Row, attr, lease_end::shown_end, time::system_time,
+};
 
 /// The holder of a lock, as described by the lock's row.
 ///
@@ -19,7 +21,7 @@ pub struct Holder {
     pub acquired_at: Option<SystemTime>,
     /// Lease of the holder: if the holder crashes, a waiting client acquires the lock after this time.
     pub lease: Option<Duration>,
-    /// End of the lease as stored in the row. Only for display: the value contains padding and may come from a wall
+    /// End of the lease, without the pad that the row adds to it. Only for display: the value may come from a wall
     /// clock, so a comparison with another clock does not show whether the lease has expired.
     pub expires_at: Option<SystemTime>,
     /// Payload that the holder stored.
@@ -27,14 +29,14 @@ pub struct Holder {
 }
 
 impl Holder {
-    /// Returns the holder that `row` describes. Attributes that are missing or malformed are `None`.
-    pub fn of(row: &Row) -> Self {
+    /// Returns the holder that `row` describes at this time. Attributes that are missing or malformed are `None`.
+    pub fn of(row: &Row, now: &Now<'_>) -> Self {
         Self {
             owner: row.text(attr::OWNER).map(str::to_owned),
             token: row.token(),
             acquired_at: row.whole(attr::ACQUIRED_ON).map(system_time),
             lease: row.whole(attr::LEASE_MS).map(Duration::from_millis),
-            expires_at: row.whole(attr::EXPIRES_ON).map(system_time),
+            expires_at: shown_end(row, now).map(system_time),
             data: row.text(attr::DATA).map(str::to_owned),
         }
     }

@@ -45,6 +45,10 @@ impl<S: Store, F: Fn(Call) + Send + Sync + 'static> Store for ObservedStore<S, F
         self.store.service_clock()
     }
 
+    fn npm_clients(&self) -> bool {
+        self.store.npm_clients()
+    }
+
     fn liveness_key(&self) -> Option<&str> {
         self.store.liveness_key()
     }

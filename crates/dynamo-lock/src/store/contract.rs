@@ -56,6 +56,9 @@ use crate::boxed_future::BoxFuture;
 ///     fn service_clock(&self) -> bool {
 ///         self.inner.service_clock()
 ///     }
+///     fn npm_clients(&self) -> bool {
+///         self.inner.npm_clients()
+///     }
 ///     fn liveness_key(&self) -> Option<&str> {
 ///         self.inner.liveness_key()
 ///     }
@@ -100,6 +103,14 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     /// is only safe if all servers keep their clocks within 2 s of each other. Default: `false`.
     fn service_clock(&self) -> bool {
         false
+    }
+
+    /// Returns whether clients of npm dynamo-lock can use the rows of this store, as they can use a DynamoDB table.
+    ///
+    /// They compare `expiresOn` with their own wall clocks. Without a service clock, `expiresOn` then lies 15 minutes
+    /// after the end of the lease, otherwise 3 s. Default: `true`, which is always safe.
+    fn npm_clients(&self) -> bool {
+        true
     }
 
     /// Returns the liveness key for rows that are acquired through this handle. [`liveness`](Store::liveness) finds out

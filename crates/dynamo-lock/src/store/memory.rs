@@ -45,6 +45,10 @@ impl Store for Memory {
         })
     }
 
+    fn npm_clients(&self) -> bool {
+        false
+    }
+
     fn list<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
         Box::pin(async move { Ok(Page { rows: lock(&self.rows).clone().into_iter().collect(), next: None }).into() })
     }

@@ -10,5 +10,6 @@ mod npm_format;
 mod release;
 mod renew;
 mod rows;
+mod service_clock;
 mod support;
 mod takeover;

@@ -29,7 +29,7 @@ fn entropy(n: u128) -> Entropy {
 
 /// Returns the time of a host without a service clock.
 pub fn now(ms: u64) -> Now<'static> {
-    Now { at: at(ms), service: None, entropy: entropy(u128::from(ms) + 1) }
+    Now { at: at(ms), service: None, npm_clients: true, entropy: entropy(u128::from(ms) + 1) }
 }
 
 /// The name of the lock in all tests.
@@ -128,7 +128,7 @@ impl TestHost {
     /// Returns the time of this host, with fresh random bits.
     pub fn now(&mut self, ms: u64) -> Now<'_> {
         self.entropy += 1;
-        Now { at: self.at(ms), service: self.service.as_ref(), entropy: entropy(self.entropy) }
+        Now { at: self.at(ms), service: self.service.as_ref(), npm_clients: true, entropy: entropy(self.entropy) }
     }
 
     /// Takes the date of a response. Its request was sent at `sent_ms`.

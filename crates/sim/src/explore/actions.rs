@@ -74,6 +74,8 @@ pub enum Delivery {
     Duplicated,
     /// A read that returns the previous version.
     Stale,
+    /// Applied and answered at once, with a wild date.
+    WildDate,
     /// Applied and answered at once, with the service's exact second.
     ExactDate,
     /// Refused at once, and not applied.
@@ -88,13 +90,13 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
             None => match step(&mut world.clone(), context, i) {
                 Ok(StepResult::Pending(_)) => {}
                 Ok(StepResult::Progress(Some(Task { flight: Some(flight), .. }))) => {
-                    deliveries(world, context, i, &flight.request, false, &mut actions);
+                    deliveries(world, context, i, &flight, &mut actions);
                 }
                 _ => actions.push(Action::Step(i)),
             },
             Some(flight) if flight.since == world.tick => {}
             Some(InFlight { answer: Some(_), .. }) => actions.push(Action::Deliver(i)),
-            Some(flight) => deliveries(world, context, i, &flight.request, true, &mut actions),
+            Some(flight) => deliveries(world, context, i, flight, &mut actions),
         }
         match &task.state {
             TaskState::Acquire(_) | TaskState::Hold(_) if world.left.drops > 0 => actions.push(Action::Drop(i)),
@@ -118,15 +120,10 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
     actions
 }
 
-fn deliveries(
-    world: &World,
-    context: &Context<'_>,
-    i: u8,
-    request: &RequestBody,
-    in_flight: bool,
-    actions: &mut Vec<Action>,
-) {
-    let left = &world.left;
+fn deliveries(world: &World, context: &Context<'_>, i: u8, flight: &InFlight, actions: &mut Vec<Action>) {
+    let (left, request) = (&world.left, &flight.request);
+    let task = &world.tasks[usize::from(i)];
+    let in_flight = task.flight.is_some();
     let mut add = |delivery| actions.push(Action::Send(i, delivery));
     let is_write = matches!(request, RequestBody::Write(_));
     let dates = 0..context.config.dates.len().max(1) as u8;
@@ -150,12 +147,21 @@ fn deliveries(
     if is_write && left.copies > 0 {
         add(Delivery::Duplicated);
     }
+    if left.wild > 0 && context.config.wild.is_some_and(|wild| wild.first || has_dates(world, context, task.host)) {
+        add(Delivery::WildDate);
+    }
     if left.refusals > 0 && !world.has_no_table {
         add(Delivery::Refused);
     }
     if left.stale > 0 && matches!(request, RequestBody::Read { strong: false }) && world.before.is_some() {
         add(Delivery::Stale);
     }
+}
+
+/// Returns whether a client knows the service's time.
+fn has_dates(world: &World, context: &Context<'_>, host: u8) -> bool {
+    let service = world.hosts[usize::from(host)].service.as_ref();
+    service.is_some_and(|service| service.interval(context.clock(world, host)).is_some())
 }
 
 fn host_events(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
@@ -344,6 +350,7 @@ fn deliver(world: &mut World, context: &Context<'_>, i: u8, delivery: Delivery) 
     match (delivery, &flight.request) {
         (Delivery::Lost | Delivery::ResponseLost | Delivery::Abandoned, _) => world.left.unknown -= 1,
         (Delivery::Stale, _) => world.left.stale -= 1,
+        (Delivery::WildDate, _) => world.left.wild -= 1,
         (Delivery::Refused, _) => world.left.refusals -= 1,
         (Delivery::Duplicated, RequestBody::Write(op)) => {
             world.left.copies -= 1;
@@ -376,6 +383,7 @@ fn serve(world: &mut World, context: &Context<'_>, flight: &InFlight, delivery: 
     let dates = &context.config.dates;
     let off = match delivery {
         Delivery::ExactDate => dates.first().map(|_| 0),
+        Delivery::WildDate => context.config.wild.map(|wild| wild.seconds),
         Delivery::Immediate(n) | Delivery::ResponseDelayed(n) => dates.get(usize::from(n)).copied().flatten(),
         _ => dates.first().copied().flatten(),
     };

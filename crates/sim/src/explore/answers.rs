@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    AcquireEnd, Evidence, Expiry, Held, Liveness, LossReason, Machine, Now, Outcome, ReceivedAt, Refusal, ReleaseEnd,
-    Response, Row, RowState, SentAt, ServiceDate, attr, expiry,
+    AcquireEnd, ClockReading, Evidence, Expiry, Held, Liveness, LossReason, Machine, Now, Outcome, ReceivedAt, Refusal,
+    ReleaseEnd, Response, Row, RowState, SentAt, ServiceDate, attr, expiry,
 };
 
 use super::{
@@ -21,9 +21,11 @@ impl Context<'_> {
         let date = answer.as_ref().and_then(|answer| answer.date);
         if let Some(date) = date {
             let received = ReceivedAt(self.clock(world, host));
+            // A second response with the same date confirms a doubt.
+            let times = if self.mutant.is(Fault::DoubtEvicts) { 2 } else { 1 };
             world.host(host, |me| {
                 if let Some(service) = &mut me.service {
-                    service.observe(date, SentAt(flight.sent), received);
+                    (0..times).for_each(|_| service.observe(date, SentAt(flight.sent), received));
                 }
             });
         }
@@ -40,11 +42,13 @@ impl Context<'_> {
             Some(Body::Outcome(outcome)) => (*outcome).clone(),
             None => Outcome::Unknown,
         };
-        let back = match (self.mutant.fault, &outcome) {
-            (Some(Fault::HolderDateBack(seconds)), Outcome::Applied(_)) => seconds,
-            _ => 0,
+        let (outcome, date) = match outcome {
+            Outcome::Applied(row) => {
+                let (row, date) = self.row_as_written(world, row, date);
+                (Outcome::Applied(row), date)
+            }
+            other => (other, date),
         };
-        let date = date.map(|date| ServiceDate(date.0 - back));
         let date = match &outcome {
             Outcome::Conflict(_) if self.mutant.is(Fault::ReaderIgnoresDates) => None,
             _ if self.mutant.is(Fault::DatelessConfirms) => date.or(Some(ServiceDate(0))),
@@ -118,14 +122,15 @@ impl Context<'_> {
     ) -> Result<(), Violation> {
         let at =
             if self.mutant.is(Fault::WaiterCountsFromRequest) { flight.sent } else { self.task_clock(world, task) };
-        let ahead = if let Some(Fault::ReaderDateAhead(seconds)) = self.mutant.fault { seconds } else { 0 };
-        let date = date.map(|date| ServiceDate(date.0 + ahead));
+        let wild = self.wild_ms(world, date).filter(|_| self.mutant.is(Fault::DoubtDecides));
+        let date = if wild.is_some() { service::exact(world, self.config) } else { date };
         let date = date.filter(|_| !self.mutant.is(Fault::ReaderIgnoresDates));
-        let row = row.map(|row| row.map(|row| self.row_as_received(task.host, row)));
+        let row = row.map(|row| row.map(|row| later(self.row_as_received(task.host, row), -wild.unwrap_or(0))));
         if matches!(task.state, TaskState::Inspect) {
+            let at = self.task_clock(world, task);
             task.state = TaskState::Inspected;
             let row = row.flatten();
-            return row.map_or(Ok(()), |row| self.inspection(world, task.host, &row, date));
+            return row.map_or(Ok(()), |row| self.inspection(world, task.host, at, &row, date));
         }
         let liveness = row.as_ref().and_then(Option::as_ref).map_or(Liveness::Unknown, |row| liveness::check(row, at));
         let response = match &row {
@@ -139,9 +144,15 @@ impl Context<'_> {
 
     /// I: the library's inspection never reports a lease as expired that a guard considers valid. Its other result, a
     /// range of times, is only for display.
-    fn inspection(&self, world: &World, host: u8, row: &Row, date: Option<ServiceDate>) -> Result<(), Violation> {
+    fn inspection(
+        &self,
+        world: &World,
+        host: u8,
+        at: ClockReading,
+        row: &Row,
+        date: Option<ServiceDate>,
+    ) -> Result<(), Violation> {
         let Ok(state @ RowState::Held(_)) = row.state() else { return Ok(()) };
-        let at = self.clock(world, host);
         let evidence = Evidence {
             at,
             service: world.hosts[usize::from(host)].service.as_ref(),
@@ -163,9 +174,25 @@ impl Context<'_> {
         }
     }
 
+    /// Returns the deviation of a wild date in milliseconds, `None` for any other date.
+    fn wild_ms(&self, world: &World, date: Option<ServiceDate>) -> Option<i64> {
+        let wild = self.config.wild?.seconds;
+        (date.is_some() && date == service::date(world, self.config, Some(wild))).then_some(wild * 1000)
+    }
+
+    /// Returns a row as its writer receives it, and the date of the response. Mutants change them.
+    fn row_as_written(&self, world: &World, row: Row, date: Option<ServiceDate>) -> (Row, Option<ServiceDate>) {
+        match (self.mutant.fault, self.wild_ms(world, date)) {
+            (Some(Fault::HolderRowLater(seconds)), _) => (later(row, seconds * 1000), date),
+            (Some(Fault::DoubtExtends), Some(wild)) => (later(row, -wild), service::exact(world, self.config)),
+            _ => (row, date),
+        }
+    }
+
     /// Returns a row as a waiter receives it. Mutants change it.
     fn row_as_received(&self, host: u8, row: &Row) -> Row {
-        let mut row = row.clone();
+        let earlier = if let Some(Fault::ReaderRowEarlier(seconds)) = self.mutant.fault { seconds * 1000 } else { 0 };
+        let mut row = later(row.clone(), -earlier);
         if self.mutant.is(Fault::WaiterUsesOwnLease) && row.whole(attr::LEASE_MS).is_some() {
             row.set(attr::LEASE_MS, self.client(host).lease_ms.into());
         }
@@ -213,6 +240,14 @@ impl Context<'_> {
         }
         remember(world, task);
     }
+}
+
+/// Returns a held row whose lease ends this much later.
+fn later(mut row: Row, ms: i64) -> Row {
+    if let Some(end) = row.whole(attr::EXPIRES_ON).filter(|end| *end > 0) {
+        row.set(attr::EXPIRES_ON, end.saturating_add_signed(ms).into());
+    }
+    row
 }
 
 /// Passes a response to the state machine of a task.

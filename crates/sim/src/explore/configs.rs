@@ -2,7 +2,7 @@
 
 use dynamo_lock_protocol::{Renewal, WaitMode};
 
-use super::{Budget, Client, Config, Legacy, clocks::Clocks};
+use super::{Budget, Client, Config, Legacy, Wild, clocks::Clocks};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// Time at which the `ttl` of an idle row has passed, by all clocks.
@@ -65,6 +65,10 @@ impl Config {
         Self { legacy: Some(Legacy { wall_ms, lease_ms }), ..self }
     }
 
+    fn wild(self, seconds: i64, first: bool) -> Self {
+        Self { wild: Some(Wild { seconds, first }), ..self }
+    }
+
     fn hold_keys(self) -> Self {
         Self { hold_keys: true, ..self }
     }
@@ -72,7 +76,7 @@ impl Config {
 
 /// Returns all configurations, the quick ones first.
 pub fn all() -> Vec<Config> {
-    [clocks(), faults(), service(), holds(), inspections(), refusals()].concat()
+    [clocks(), faults(), service(), wrong(), holds(), inspections(), refusals()].concat()
 }
 
 /// Returns the configuration with this name.
@@ -156,6 +160,46 @@ fn service() -> Vec<Config> {
             .budget(Budget { delay: 1, legacy: 1, ..none })
             .dates(&[Some(0)])
             .legacy(-10_000, 0),
+    ]
+}
+
+/// Returns the configurations with one wrong clock among right ones.
+fn wrong() -> Vec<Config> {
+    let none = Budget::default();
+    let reading = Client { reads_first: true, ..client(1) };
+    let long = |wall_ms| wall(wall_ms, Client { lease_ms: 12_000, ..client(1) });
+    vec![
+        config(
+            "walls",
+            "no service clock, a legacy client, a wall clock 15 minutes slow",
+            ticks(3000, 18_000),
+            [long(-900_000), client(1)],
+        )
+        .budget(Budget { delay: 1, legacy: 1, ..none })
+        .legacy(0, 0),
+        config("wild-late", "two dates that are a minute late", [0, 500, 1000, 9000], [renewed(1), client(1)])
+            .budget(Budget { wild: 2, ..none })
+            .dates(&[Some(0)])
+            .wild(60, true),
+        config(
+            "wild-inspect",
+            "inspections with dates that are a minute late",
+            [0, 500, 9000],
+            [renewed(1), client(0)],
+        )
+        .budget(Budget { inspections: 1, wild: 2, ..none })
+        .dates(&[Some(0)])
+        .wild(60, true),
+        config("wild-freeze", "a host freezes, and a date is a minute early", [0, 500, 1000], [reading, client(1)])
+            .budget(Budget { freezes: 1, wild: 1, ..none })
+            .dates(&[Some(0)])
+            .jump(12_000)
+            .wild(-60, false),
+        config("wild-legacy", "a legacy client, and a date that is a minute late", [0, 9000], [long(0), client(1)])
+            .budget(Budget { legacy: 1, wild: 1, ..none })
+            .dates(&[Some(0)])
+            .legacy(20_000, 0)
+            .wild(60, false),
     ]
 }
 

@@ -69,6 +69,11 @@ impl Context<'_> {
             TaskState::Acquire(_) if self.mutant.is(Fault::WaiterUsesLargerClock) => {
                 ClockReading { raw_ns: at.boot_ns, ..at }
             }
+            TaskState::Acquire(_) | TaskState::Inspect if self.mutant.is(Fault::WallIsNoWitness) => {
+                let service = world.hosts[usize::from(task.host)].service.as_ref();
+                let bounds = service.and_then(|service| service.interval(at));
+                ClockReading { wall_ms: bounds.map_or(at.wall_ms, |(lower, _)| lower), ..at }
+            }
             // Without the wall clock, because it would count the suspension, too.
             TaskState::Held(_) | TaskState::Hold(_) if self.mutant.is(Fault::HolderUsesSmallerClock) => {
                 let slept_ms = world.hosts[usize::from(task.host)].slept_ms;
@@ -99,7 +104,8 @@ impl Context<'_> {
     ) -> T {
         let entropy = self.entropy(world, host, entropy);
         let service = world.hosts[usize::from(host)].service.as_ref();
-        f(&Now { at, service, entropy })
+        let npm_clients = !self.mutant.is(Fault::ShortPad);
+        f(&Now { at, service, npm_clients, entropy })
     }
 
     pub fn begin(&self, world: &mut World, host: u8) {

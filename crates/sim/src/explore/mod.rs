@@ -23,7 +23,7 @@ pub use driver::{Context, StepResult, letter};
 pub use service::Violation;
 pub use world::{
     Answer, Body, Budget, Client, Config, HoldTask, Host, InFlight, Legacy, Past, ReleaseTask, RequestBody, Shared,
-    Task, TaskState, World,
+    Task, TaskState, Wild, World,
 };
 
 use std::{process::ExitCode, time::Duration};

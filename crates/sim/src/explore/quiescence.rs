@@ -35,6 +35,10 @@ pub struct Quiescence {
 const STEPS_MAX: usize = 5_000;
 /// Time that polls, retries and rounded clocks add to a wait, in milliseconds.
 const POLLS_MS: u64 = 100;
+/// Time that one more poll adds, in milliseconds, because a date that contradicts earlier dates needs a second one.
+const SECOND_DATE_MS: u64 = 50;
+/// Deviation of a wall clock up to which it confirms exact dates, in milliseconds.
+const WALL_MS: i64 = 5_000;
 /// Time until a row without a token is taken over, in milliseconds, because a fresh token floor must be above all
 /// earlier tokens. The time that the response took is added.
 const TOKEN_FLOOR_MS: u64 = 9_000;
@@ -47,11 +51,18 @@ pub type Counterexample = (Vec<Action>, Violation);
 /// Runs a state on in every way; those that were run before are known to be good.
 pub fn check(world: &World, context: &Context<'_>, good: &mut Visited) -> Option<Counterexample> {
     // A hold does not wait, so it may end without the lock.
-    let waits = |task: &Task| matches!(task.state, TaskState::Acquire(_));
+    let waits = |task: &Task| matches!(task.state, TaskState::Acquire(_)) && !waits_for_wall(task, world, context);
     let waiters = world.tasks.iter().filter(|task| waits(task)).map(|task| Continuation::Waiter(task.host));
-    let rest = (!world.tasks.is_empty()).then_some(Continuation::Rest);
+    let ends = !world.tasks.is_empty() && !world.tasks.iter().any(|task| waits_for_wall(task, world, context));
+    let rest = ends.then_some(Continuation::Rest);
     let continuations = std::iter::once(Continuation::Newcomer).chain(waiters).chain(rest);
     continuations.into_iter().find_map(|continuation| from(world, continuation, context, good))
+}
+
+/// Returns whether a task waits for a legacy row by a wall clock that is slow, which may take any time.
+fn waits_for_wall(task: &Task, world: &World, context: &Context<'_>) -> bool {
+    let is_legacy = matches!(world.row.as_deref().map(Row::state), Some(Ok(RowState::Legacy(_))));
+    is_legacy && context.config.dates.is_empty() && context.client(task.host).clocks.wall_ms < 0
 }
 
 fn from(
@@ -118,7 +129,7 @@ impl Run<'_> {
     fn ends_all_tasks(&mut self, world: &mut World) -> Result<(), Violation> {
         let since = world.real_ms(self.context.config);
         let leases = self.context.config.clients.iter().map(|client| client.hold_ms.unwrap_or(0).max(client.lease_ms));
-        let row = world.row.as_deref().map_or(0, |row| self.held_ms(row, world));
+        let row = world.row.as_deref().map_or(0, |row| self.held_ms(row, world, false));
         let most = row + leases.map(|lease| lease + POLLS_MS).sum::<u64>();
         while let Some(task) = world.tasks.first() {
             let passed = world.real_ms(self.context.config) - since;
@@ -153,24 +164,32 @@ impl Run<'_> {
     /// Returns the maximum wait that promise D allows, in milliseconds.
     fn wait_max_ms(&self, world: &World, host: u8) -> u64 {
         let row = world.row.as_deref();
-        let held = row.map_or(0, |row| self.held_ms(row, world));
+        let frozen_ms = world.hosts[usize::from(host)].frozen_ms as i64;
+        let is_witness = (frozen_ms - self.context.client(host).clocks.wall_ms).abs() <= WALL_MS;
+        let held = row.map_or(0, |row| self.held_ms(row, world, is_witness));
         let lost_its_token = matches!(row.map(Row::state), Some(Ok(RowState::Legacy(row))) if row.token.is_none());
         let on_its_way = if lost_its_token { self.context.config.grid.last().copied().unwrap_or(0) } else { 0 };
+        let second_date = if self.context.config.wild.is_some() { SECOND_DATE_MS } else { 0 };
         // A newcomer acquires a free lock at once. Other clients may be in a pause.
         match host == self.context.newcomer() {
             true if held == 0 => 0,
             true => held + POLLS_MS,
-            false => held + on_its_way + POLLS_MS,
+            false => held + on_its_way + POLLS_MS + second_date,
         }
     }
 
-    /// Returns the maximum time for which a row keeps a newcomer waiting, on clocks that are 0.5 % slow.
-    fn held_ms(&self, row: &Row, world: &World) -> u64 {
+    /// Returns the maximum time for which a row keeps a client waiting, on clocks that are 0.5 % slow. The lease alone
+    /// decides if its wall clock does not confirm the dates (R2).
+    fn held_ms(&self, row: &Row, world: &World, is_witness: bool) -> u64 {
         let now = EPOCH_MS + world.real_ms(self.context.config);
         let date = service::exact(world, self.context.config);
         let has_expired = |expires_on| date.is_some_and(|date| date.lower_when_received() > expires_on);
         match row.state() {
-            Ok(RowState::Held(held)) if row.get(attr::EXPIRY_CLOCK).is_some() && has_expired(held.expires_on) => 0,
+            Ok(RowState::Held(held))
+                if is_witness && row.get(attr::EXPIRY_CLOCK).is_some() && has_expired(held.expires_on) =>
+            {
+                0
+            }
             Ok(RowState::Held(held)) => held.lease.as_millis() as u64 * 1006 / 1000 + 1,
             Ok(RowState::Legacy(row)) => {
                 let floor = if row.token.is_none() { TOKEN_FLOOR_MS } else { 0 };

@@ -79,6 +79,7 @@ fn describe_request(world: &World, context: &Context<'_>, i: u8, delivery: Deliv
         Delivery::Abandoned => "no answer, it may still be applied",
         Delivery::Duplicated => "and is answered, a copy is in flight",
         Delivery::Stale => "and an old version answers",
+        Delivery::WildDate => "and is answered with a wild date",
         Delivery::Refused => "and is refused",
     };
     format!("{} sends {}: {what}", task_name(&task), request_text(&task))

@@ -22,6 +22,7 @@ pub struct Config {
     /// store has no service clock.
     pub dates: Vec<Option<i64>>,
     pub legacy: Option<Legacy>,
+    pub wild: Option<Wild>,
     /// Whether rows of holds have a liveness key, because all clients share the clocks of one machine.
     pub hold_keys: bool,
     /// Duration of a freeze or suspension, in milliseconds.
@@ -48,6 +49,15 @@ pub struct Client {
 pub struct Legacy {
     pub wall_ms: i64,
     pub lease_ms: u64,
+}
+
+/// Wrong clock of one host of the service.
+#[derive(Clone, Copy, Debug)]
+pub struct Wild {
+    /// Deviation of its dates in seconds.
+    pub seconds: i64,
+    /// Whether the first date that a client receives may be wrong.
+    pub first: bool,
 }
 
 /// Number of faults that may still happen.
@@ -81,6 +91,8 @@ pub struct Budget {
     pub purges: u8,
     /// A client inspects the lock.
     pub inspections: u8,
+    /// A response has a wild date.
+    pub wild: u8,
     /// The store refuses a request, for example for lack of a permission.
     pub refusals: u8,
     /// The table is deleted. It may be created again at any later time.

@@ -94,11 +94,16 @@ const EXPLORER: &[(&str, &str, Fault)] = &[
     ("holder-smaller-clock", "sleep", Fault::HolderUsesSmallerClock),
     ("suspension-not-counted", "sleep", Fault::SuspensionNotCounted),
     ("no-r5", "basics", Fault::ReportsWithoutCheck),
-    ("no-r6", "freeze", Fault::HolderDateBack(1000)),
-    ("no-r6-legacy", "legacy", Fault::HolderDateBack(1000)),
+    ("no-r6", "freeze", Fault::HolderRowLater(1000)),
+    ("no-r6-legacy", "legacy", Fault::HolderRowLater(1000)),
     ("no-r6-dateless", "dateless", Fault::DatelessConfirms),
-    ("reader-eager", "service", Fault::ReaderDateAhead(8)),
+    ("reader-eager", "service", Fault::ReaderRowEarlier(8)),
     ("reader-dateless", "service", Fault::ReaderIgnoresDates),
+    ("doubt-evicts", "wild-legacy", Fault::DoubtEvicts),
+    ("doubt-decides", "wild-legacy", Fault::DoubtDecides),
+    ("doubt-extends", "wild-freeze", Fault::DoubtExtends),
+    ("wall-is-no-witness", "wild-late", Fault::WallIsNoWitness),
+    ("wall-is-no-witness-inspect", "wild-inspect", Fault::WallIsNoWitness),
     ("waits-twice", "drift", Fault::WaiterLeasePercent(200)),
     ("waits-half", "drift", Fault::WaiterLeasePercent(50)),
     ("lease-id-per-acquisition", "abandoned", Fault::LeaseIdPerAcquisition),
@@ -107,9 +112,9 @@ const EXPLORER: &[(&str, &str, Fault)] = &[
     ("clean-up-is-forgotten", "drops", Fault::CleanUpForgotten),
     ("hold-not-extended", "hold", Fault::HoldIsNotExtended),
     ("hold-drop-leaves-row", "hold-drops", Fault::DropWithoutCleanUp),
-    ("hold-no-r6", "hold-freeze", Fault::HolderDateBack(1000)),
+    ("hold-no-r6", "hold-freeze", Fault::HolderRowLater(1000)),
     ("hold-key-without-pad", "hold-key", Fault::HoldKeyWithoutPad),
-    ("inspect-eager", "inspect", Fault::ReaderDateAhead(8)),
+    ("inspect-eager", "inspect", Fault::ReaderRowEarlier(8)),
     ("valid-until-released", "basics", Fault::ValidUntilReleased),
     ("release-forgets", "release", Fault::UnknownReleaseIsThrottled),
     ("renews-released", "release", Fault::RenewsAfterRelease),
@@ -181,6 +186,7 @@ pub fn all() -> Vec<Mutant> {
     }
     let fault = |fault| MutantConfig { fault: Some(fault), ..MutantConfig::NONE };
     all.push(mutant("holder-from-answer", fault(Fault::HolderCountsFromAnswer), Some("basics"), true));
+    all.push(mutant("short-pad", fault(Fault::ShortPad), Some("walls"), true));
     let unchecked = Unchecked { tag: OpTag::Renew, attributes: &[attr::TOKEN] };
     let late = MutantConfig { unchecked: Some(unchecked), ..fault(Fault::LateAnswersCount) };
     all.push(mutant("late-answers", late, Some("ghost"), false));

@@ -106,6 +106,9 @@ pub enum Fault {
     /// R1: the validity of a holder counts from the answer. Explorer and worlds.
     HolderCountsFromAnswer,
 
+    /// §5: without a service clock, the pad beside legacy clients is that of a store without them. Explorer and worlds.
+    ShortPad,
+
     // Explorer: faults of the driver, one machine at a time.
     /// R1: `sent_at` is read this number of milliseconds late, which uses up the margin.
     SentLate(i64),
@@ -123,10 +126,18 @@ pub enum Fault {
     SuspensionNotCounted,
     /// R5: an acquisition is reported with the time of its answer, without a look at the clock.
     ReportsWithoutCheck,
-    /// R6: a holder takes the service's time for this number of seconds earlier.
-    HolderDateBack(u64),
-    /// §5: a reader takes the service's time for this number of seconds later.
-    ReaderDateAhead(u64),
+    /// R6: a holder takes the end of its row for this number of seconds later.
+    HolderRowLater(i64),
+    /// §5: a reader takes the end of a row for this number of seconds earlier.
+    ReaderRowEarlier(i64),
+    /// §5: a single date that contradicts the others replaces them.
+    DoubtEvicts,
+    /// §5: a date that contradicts the others permits a takeover.
+    DoubtDecides,
+    /// R6: a date that contradicts the others extends the validity.
+    DoubtExtends,
+    /// §5: the wall clock agrees with every date.
+    WallIsNoWitness,
     /// §5: a reader ignores dates.
     ReaderIgnoresDates,
     /// R6: an answer without a date counts as one with a date long ago.

@@ -309,4 +309,8 @@ impl Store for Link {
     fn service_clock(&self) -> bool {
         self.0.world.plan.service_clock
     }
+
+    fn npm_clients(&self) -> bool {
+        !self.0.world.mutant.is(Fault::ShortPad)
+    }
 }

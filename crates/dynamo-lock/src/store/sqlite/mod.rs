@@ -182,6 +182,10 @@ impl Store for Sqlite {
         Box::pin(self.run(StoreOperation::List, move |database| rows::list(database, &after)))
     }
 
+    fn npm_clients(&self) -> bool {
+        false
+    }
+
     fn liveness_key(&self) -> Option<&str> {
         self.inner.liveness.as_ref().map(LivenessLock::liveness_key)
     }
