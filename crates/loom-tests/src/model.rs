@@ -27,7 +27,12 @@ fn at(ms: u64) -> ClockReading {
 
 /// Returns a time with random bits of its own.
 pub fn now(ms: u64, bits: u128) -> Now<'static> {
-    Now { at: at(ms), service: None, entropy: Entropy { version: bits, lease_id: bits << 64, jitter: 0 } }
+    Now {
+        at: at(ms),
+        service: None,
+        npm_clients: false,
+        entropy: Entropy { version: bits, lease_id: bits << 64, jitter: 0 },
+    }
 }
 
 /// Performs one write on a row.
