@@ -47,7 +47,7 @@ pub struct Guard {
 
 impl Guard {
     pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
-        let timeout = held.attempt_timeout();
+        let timeout = held.timing().attempt_timeout();
         let runtime = core.runtime();
         let holding = Holding::new(core, held);
         // The renewal task ends with the guard.

@@ -151,7 +151,7 @@ impl Model {
 
     /// Returns the reason of the loss if the lock is lost, and reports it, as each call of a guard does.
     pub fn check(&self) -> Option<LossReason> {
-        let reason = self.lease.check(at(self.ms))?;
+        let reason = self.lease.check(|| at(self.ms))?;
         self.cancel();
         if let Some(loss) = self.lease.claim_report(at(self.ms)) {
             self.report(&loss);
@@ -162,7 +162,7 @@ impl Model {
     /// Broken variant of [`check`](Self::check): asks and answers in two critical sections whether the loss was
     /// reported.
     pub fn check_in_two_steps(&self) {
-        let Some(reason) = self.lease.check(at(self.ms)) else { return };
+        let Some(reason) = self.lease.check(|| at(self.ms)) else { return };
         if self.reports().is_empty() {
             lock(&self.reports).push(reason);
         }
@@ -225,7 +225,7 @@ impl Model {
 
     /// Checks that the loss was reported once if the lock is lost, and never otherwise.
     pub fn check_reports(&self) {
-        let lost = self.lease.check(at(self.ms));
+        let lost = self.lease.check(|| at(self.ms));
         assert_eq!(self.reports(), lost.into_iter().collect::<Vec<_>>(), "a loss is reported once");
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use dynamo_lock::LockName;
 use dynamo_lock::simulation::{Clock, ClockReading, Random};
 use dynamo_lock::store::BoxFuture;
-use tokio::{task::AbortHandle, time::sleep};
+use tokio::{sync::Notify, task::AbortHandle, time::sleep};
 
 use super::{EPOCH_MS, World, lock};
 use crate::mutants::Fault;
@@ -211,6 +211,10 @@ pub struct Process {
     pub id: u64,
     dead: AtomicBool,
     pub down_until: Mutex<Duration>,
+    /// Time until which access is denied to this process.
+    pub denied_until: Mutex<Duration>,
+    /// Notified when the store has refused a write that a mutant gives up then.
+    pub given_up: Notify,
     rng: Mutex<Rng>,
     actors: Mutex<Vec<AbortHandle>>,
     /// Current second, and the number of requests in it.
@@ -230,6 +234,8 @@ impl Process {
             id: world.next_id(),
             dead: AtomicBool::new(false),
             down_until: Mutex::default(),
+            denied_until: Mutex::default(),
+            given_up: Notify::new(),
             rng,
             actors: Mutex::default(),
             rate: Mutex::default(),
