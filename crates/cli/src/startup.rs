@@ -22,8 +22,8 @@ pub fn started_without_sigpipe() -> bool {
     STARTED_WITHOUT_SIGPIPE.load(Ordering::Relaxed)
 }
 
-/// Returns whether the signal was ignored when this process was started. Needs no descriptor. Call it before a handler for
-/// the signal is installed.
+/// Returns whether the signal was ignored when this process was started. Needs no descriptor. Call it before a handler
+/// for the signal is installed.
 pub fn is_ignored(signal: Signal) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: the call changes no action, because it gets a null pointer, and writes to `action` only.

@@ -24,7 +24,7 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 /// Create one client per process and clone it: clones are cheap and share their state. A client remembers up to 1,024
 /// locks that it has seen held, so that several short acquisitions add up to one long observation of the holder.
 ///
-/// Creating a client and its locks needs no runtime. Acquiring, releasing, revoking and reading need a tokio runtime
+/// Creating a client and its locks needs no runtime. Acquiring, revoking and reading need a tokio runtime
 /// with time enabled, and panic without one, unless the client has a
 /// [dedicated thread](ClientBuilder::dedicated_thread). [Who renews](crate#who-renews) shows where renewals run.
 #[derive(Clone)]

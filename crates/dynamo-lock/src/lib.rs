@@ -247,8 +247,9 @@
 //!
 //! # Runtime
 //!
-//! Acquiring, releasing, revoking and reading need a tokio runtime with time enabled, and panic without one, unless the
-//! client has a [dedicated thread](ClientBuilder::dedicated_thread). [Who renews](#who-renews) shows what renewals need.
+//! Acquiring, revoking and reading need a tokio runtime with time enabled, and panic without one, unless the client has
+//! a [dedicated thread](ClientBuilder::dedicated_thread). [Who renews](#who-renews) shows what renewals need, and
+//! [`Guard::release`] what releases need.
 //! Before the runtime ends, call [`Client::close`], which waits for the releases of dropped guards.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

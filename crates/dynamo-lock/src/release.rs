@@ -1,11 +1,13 @@
 //! The release of a guard.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use dynamo_lock_protocol::ReleaseEnd;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::boxed_future::BoxFuture;
 use crate::{Event, Guard, LossReason, ReleaseError, StoreError};
 
 /// Time after the acquisition within which a drop is taken for a mistake.
@@ -15,9 +17,11 @@ impl Guard {
     /// Releases the lock, and waits for the result.
     ///
     /// The guard becomes invalid before the request is sent. A request that is not answered, or that the store rejects,
-    /// is repeated until the lease ends. The requests run on the runtime of the caller, also if the lock was acquired on another one, so the
-    /// release ends even if that runtime is not driven any more. With
-    /// [`dedicated_thread`](crate::ClientBuilder::dedicated_thread) they run on that thread.
+    /// is repeated until the lease ends. The requests run on the runtime of the caller, also if the lock was acquired on
+    /// another one, so that the release ends even if that runtime is not driven any more. With
+    /// [`dedicated_thread`](crate::ClientBuilder::dedicated_thread) they run on that thread. On a thread without a
+    /// runtime they run on that of the acquisition; if it is not driven, the result is [`ReleaseError::Unknown`] soon
+    /// after the end of the lease.
     ///
     /// # Errors
     /// [`ReleaseError::Lost`] if the lock was lost before, [`ReleaseError::Unknown`] if the responses do not show
@@ -31,11 +35,7 @@ impl Guard {
             // A forked child must not release the lock of its parent.
             return Err(self.lost_error(LossReason::Suspended, None).into());
         }
-        let limit = {
-            // On a thread without a runtime, the timer is that of the acquisition.
-            let _context = Handle::try_current().is_err().then(|| self.runtime.enter());
-            self.holding.core.clock.sleep(self.longest_release())
-        };
+        let limit = self.limit_of_release();
         let (done, end) = oneshot::channel();
         self.begin_release(move |result| {
             let _cancelled = done.send(result);
@@ -52,6 +52,13 @@ impl Guard {
             // Without a result, the task was dropped with its runtime, or it panicked.
             Ok(Ok(_)) | Err(_) => Err(ReleaseError::Unknown),
         }
+    }
+
+    /// Returns a future that completes after the longest time of a release.
+    fn limit_of_release(&self) -> BoxFuture<'static, ()> {
+        let (core, longest) = (&self.holding.core, self.longest_release());
+        let has_timer = core.thread.is_some() || Handle::try_current().is_ok();
+        if has_timer { core.clock.sleep(longest) } else { sleep_on_new_thread(longest) }
     }
 
     /// Returns the longest time that a release takes on a thread that is not blocked: the store gets ready, then
@@ -80,6 +87,22 @@ impl Guard {
         };
         self.holding.core.tasks.spawn_on(work, &self.runtime_of_release());
     }
+}
+
+/// Waits for a thread that sleeps. The runtime of the acquisition may not be driven, so its timer may never fire.
+/// Completes at once if the system refuses another thread. Dropping the future ends the thread.
+fn sleep_on_new_thread(length: Duration) -> BoxFuture<'static, ()> {
+    let (end, ended) = oneshot::channel::<()>();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let sleep = move || {
+        let _dropped = stopped.recv_timeout(length);
+        drop(end);
+    };
+    let _refused = std::thread::Builder::new().name("dynamo-lock timer".to_owned()).spawn(sleep);
+    Box::pin(async move {
+        let _stop = stop;
+        let _closed = ended.await;
+    })
 }
 
 impl Drop for Guard {

@@ -64,8 +64,8 @@ struct Operation {
 /// An unanswered write is repeated identically until its own lease would have ended, because a write whose response was
 /// lost may have been applied. The machine then abandons the operation, returns a clean-up for it, and ends with
 /// [`AcquireEnd::Unanswered`]. A refused attempt counts as unanswered if an earlier one was not answered; otherwise it
-/// ends the acquisition with [`AcquireEnd::Refused`]. A write that was applied too late is cleaned up too, and followed by a new operation
-/// with a fresh lease ID.
+/// ends the acquisition with [`AcquireEnd::Refused`]. A write that was applied too late is cleaned up too, and followed
+/// by a new operation with a fresh lease ID.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acquire {
     request: Request,

@@ -27,8 +27,8 @@ pub enum ReleaseEnd {
 /// it.
 ///
 /// The machine only writes. It retries the identical write until the lease would have ended, also if the store refuses
-/// it, because a missing permission or credentials may come back in time. It may be dropped at any
-/// time; the lock expires at the end of its lease then.
+/// it, because a missing permission or credentials may come back in time. It may be dropped at any time; the lock
+/// expires at the end of its lease then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
     write: RepeatedWrite,

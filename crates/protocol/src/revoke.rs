@@ -28,8 +28,7 @@ pub enum RevokeEnd {
 /// State machine that revokes one acquisition. [`Machine`] describes how to call it.
 ///
 /// The machine only writes. It retries the identical write for 10 s, also if the store refuses it after an attempt that
-/// may have been applied. It may be dropped at any time; the write in flight
-/// may still take effect then.
+/// may have been applied. It may be dropped at any time; the write in flight may still take effect then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Revoke {
     write: RepeatedWrite,

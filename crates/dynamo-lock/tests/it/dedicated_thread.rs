@@ -98,7 +98,7 @@ impl Wake for Unpark {
 }
 
 /// Runs a future without any runtime.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = std::pin::pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {

@@ -12,6 +12,8 @@ use dynamo_lock::{
 use test_support::{LEASE, LinkFault, RecordingObserver, World, acquire, secs};
 use tokio::runtime::{Builder, Runtime};
 
+use crate::dedicated_thread::block_on;
+
 /// Clock whose sleeps end at once and advance it, so that a test needs no real time and no timer of a runtime.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SteppedClock(Arc<AtomicU64>);
@@ -199,6 +201,22 @@ fn release_does_not_need_runtime_of_acquisition() {
     let guard = setup.acquire_on(&idle);
     caller.block_on(guard.release()).unwrap();
     assert!(setup.is_free());
+}
+
+/// Neither the caller nor the runtime of the acquisition has a timer that fires.
+#[test]
+fn release_without_driven_runtime_ends_after_lease() {
+    let idle = runtime();
+    let setup = Setup::of(|builder| builder.lease(secs(1)));
+    let guard = setup.acquire_on(&idle);
+    let (sender, released) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(block_on(guard.release())));
+    let released = released.recv_timeout(secs(60)).expect("the release ends");
+    assert!(matches!(released, Err(ReleaseError::Unknown)), "{released:?}");
+    // Control: on a runtime that is driven, the release succeeds.
+    let driven = threads();
+    let guard = driven.block_on(setup.client.lock("b").unwrap().acquire()).unwrap();
+    block_on(guard.release()).unwrap();
 }
 
 /// The lease ends by the caller's own timers.

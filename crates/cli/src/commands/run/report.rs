@@ -90,8 +90,8 @@ fn open_file(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     Ok((File::create_new(&temporary)?, Some(temporary)))
 }
 
-/// Opens a pipe, a terminal or a descriptor. Only links in /dev and /proc are followed, because in a directory that others
-/// may write to, a link can lead to any file.
+/// Opens a pipe, a terminal or a descriptor. Only links in /dev and /proc are followed, because in a directory that
+/// others may write to, a link can lead to any file.
 fn open_special(path: &Path, is_link: bool) -> io::Result<File> {
     let may_follow = ["/dev", "/proc"].iter().any(|parent| path.starts_with(parent)) && !path.starts_with("/dev/shm");
     if is_link && !may_follow {
