@@ -112,10 +112,46 @@ pub fn catch_panic<T>(start: fn() -> T) -> Result<T, String> {
 ///
 /// Unwinding would release the lock while the child process may still be running. When the process ends at once, the
 /// parent-death signal ends the child process, and the lock is free when its lease has expired.
+///
+/// A panic that the library catches does neither, because its message is part of an error of the store.
 pub fn exit_on_panic() {
     let print_panic = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        print_panic(info);
-        std::process::exit(FailureKind::Internal as i32);
+        if !dynamo_lock::is_panic_caught() {
+            print_panic(info);
+            std::process::exit(FailureKind::Internal as i32);
+        }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const MODE: &str = "DYNAMO_LOCK_TEST_PANIC";
+
+    /// Runs this test again in a process of its own, because the hook is global and ends the process.
+    #[test]
+    fn panic_of_a_credential_provider_does_not_end_the_process() {
+        let provider = async || panic!("of the provider");
+        if let Some(mode) = std::env::var_os(MODE) {
+            exit_on_panic();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            let result: Result<(), String> = runtime.block_on(dynamo_lock::catch_panic(provider()));
+            assert_eq!(result, Err("of the provider".to_owned()));
+            if mode == "control" {
+                runtime.block_on(provider());
+            }
+            return;
+        }
+        for (mode, code) in [("caught", 0), ("control", FailureKind::Internal as i32)] {
+            let mut test = Command::new(std::env::current_exe().expect("a path"));
+            let name = "exit::tests::panic_of_a_credential_provider_does_not_end_the_process";
+            let output = test.args([name, "--exact"]).env(MODE, mode).output().expect("it starts");
+            assert_eq!(output.status.code(), Some(code), "{mode}: {output:?}");
+            assert!(String::from_utf8_lossy(&output.stdout).contains("running 1 test"), "{mode}: {output:?}");
+        }
+    }
 }

@@ -272,6 +272,8 @@ mod lock;
 mod observer;
 mod options;
 mod process;
+#[cfg(feature = "dynamodb")]
+mod provider_panic;
 mod random;
 mod release;
 mod renewal;
@@ -297,6 +299,9 @@ pub use legacy::LegacyError;
 pub use lock::Lock;
 pub use observer::{Event, Observer};
 pub use options::{LockOptions, TryAcquire};
+#[cfg(feature = "dynamodb")]
+#[doc(hidden)] // for the command line
+pub use provider_panic::{catch_panic, is_panic_caught};
 #[cfg(feature = "dynamodb")]
 pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableOptions};
 pub use store::memory::Memory;

@@ -145,6 +145,7 @@ const WORLDS: &[(&str, Fault)] = &[
     ("release-guesses", Fault::UnknownReleaseIsOk),
     ("release-after-loss-is-ok", Fault::LostReleaseIsOk),
     ("revoke-reports-done", Fault::EndedRevokeIsOk),
+    ("refusal-ends-revoke", Fault::RefusalEndsRevoke),
 ];
 
 /// Mutants of writes that the explorer finds, too, with the configuration.

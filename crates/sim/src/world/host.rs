@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use dynamo_lock::LockName;
 use dynamo_lock::simulation::{Clock, ClockReading, Random};
 use dynamo_lock::store::BoxFuture;
+use dynamo_lock::{LockName, StoreError, StoreErrorKind};
 use tokio::{sync::Notify, task::AbortHandle, time::sleep};
 
 use super::{EPOCH_MS, World, lock};
@@ -263,6 +263,24 @@ impl Process {
         self.dead.store(true, Relaxed);
         self.world.set_dead(self.id);
         lock(&self.actors).drain(..).for_each(|actor| actor.abort());
+    }
+
+    /// Waits for a result. With this fault it ends at the first refusal.
+    pub async fn or_given_up<T, E: From<StoreError>>(
+        &self,
+        fault: Fault,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        if !self.world.mutant.is(fault) {
+            return work.await;
+        }
+        tokio::select! {
+            biased;
+            answer = work => answer,
+            () = self.given_up.notified() => {
+                Err(StoreError::new(StoreErrorKind::AccessDenied, "access denied").into())
+            }
+        }
     }
 
     /// Waits until the host is not paused.

@@ -292,6 +292,7 @@ impl Link {
         let given_up = match &op.kind {
             OpKind::Acquire(_) | OpKind::TakeOver { .. } => world.mutant.is(Fault::RefusalEndsAcquire),
             OpKind::Release { .. } => world.mutant.is(Fault::RefusalEndsRelease),
+            OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => world.mutant.is(Fault::RefusalEndsRevoke),
             _ => false,
         };
         if exchange.reply == ReplyKind::Refused && is_retry {

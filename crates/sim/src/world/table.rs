@@ -29,13 +29,13 @@ pub struct Table {
     pub given_up_ids: BTreeSet<String>,
     /// Lease IDs for which a release was sent.
     pub release_sent: BTreeSet<String>,
-    /// Puts of `legacy_get`, by process.
-    pub legacy_puts: BTreeMap<u64, Vec<LegacyPut>>,
+    /// Puts of `legacy_get` and revocations, by process.
+    pub single_writes: BTreeMap<u64, Vec<SingleWrite>>,
 }
 
-/// A put of `legacy_get`.
+/// A put of `legacy_get` or a revocation, which leaves nothing that its caller holds.
 #[derive(Debug)]
-pub struct LegacyPut {
+pub struct SingleWrite {
     pub version: String,
     pub applied: bool,
 }
@@ -177,7 +177,7 @@ impl World {
     pub fn apply(&self, process: &Process, op: &Op) -> Outcome {
         let time = self.time();
         let mut table = lock(&self.table);
-        let Table { locks, sent, received, legacy_puts, given_up_ids, .. } = &mut *table;
+        let Table { locks, sent, received, single_writes, given_up_ids, .. } = &mut *table;
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
         let mutant = if self.real_store.is_none() { self.mutant } else { MutantConfig::NONE };
@@ -200,9 +200,9 @@ impl World {
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
                     self.check_takeover(process, op, before, entry, given_up_ids);
                 }
+                let writes = single_writes.get_mut(&process.id).into_iter().flatten();
+                writes.filter(|write| write.version == op.version.as_str()).for_each(|write| write.applied = true);
                 if matches!(op.kind, OpKind::LegacyGet { .. }) {
-                    let puts = legacy_puts.entry(process.id).or_default().iter_mut();
-                    puts.filter(|put| put.version == op.version.as_str()).for_each(|put| put.applied = true);
                     self.check_legacy_put(op, before.as_ref(), row);
                 }
                 entry.put(time, Some(row.clone()));
@@ -240,9 +240,9 @@ impl World {
             if let OpKind::Release { lease_id, .. } = &op.kind {
                 table.release_sent.insert(lease_id.as_str().to_owned());
             }
-            if matches!(op.kind, OpKind::LegacyGet { .. }) {
-                let put = LegacyPut { version: op.version.as_str().to_owned(), applied: false };
-                table.legacy_puts.entry(process.id).or_default().push(put);
+            if let OpKind::LegacyGet { .. } | OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } = &op.kind {
+                let write = SingleWrite { version: op.version.as_str().to_owned(), applied: false };
+                table.single_writes.entry(process.id).or_default().push(write);
             }
         }
     }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::credentials_error::LoadError;
 use crate::clock::{SystemClock, timeout};
+use crate::provider_panic::catch_panic;
 use crate::store::BoxFuture;
 use crate::sync::lock;
 
@@ -166,8 +167,13 @@ impl Entry {
         let (entry, time, result_of_load) = (self.clone(), time.clone(), loading.result.clone());
         let ended = loading.ended.clone().drop_guard();
         tokio::spawn(async move {
-            let result = timeout(&SystemClock, LOAD_LIMIT, load).await;
-            let result = result.unwrap_or_else(|| Err(CredentialsError::provider_timed_out(LOAD_LIMIT).into()));
+            let result = match timeout(&SystemClock, LOAD_LIMIT, catch_panic(load)).await {
+                Some(Ok(result)) => result,
+                Some(Err(message)) => {
+                    Err(CredentialsError::unhandled(format!("the provider panicked: {message}")).into())
+                }
+                None => Err(CredentialsError::provider_timed_out(LOAD_LIMIT).into()),
+            };
             let _ = result_of_load.set(lock(&entry.0).finish(result, time.now()));
             drop(ended);
         });

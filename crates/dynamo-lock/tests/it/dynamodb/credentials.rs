@@ -310,6 +310,38 @@ async fn lasting_failure_of_credentials_is_unanswered_after_a_lease() {
     assert_eq!(server.count("UpdateItem"), 0);
 }
 
+/// The provider of `aws login` panics if the wall clock was set back. The panic is one more passing failure: the old
+/// credentials are used, the load is repeated after a pause, and the lock is kept.
+#[tokio::test(start_paused = true)]
+async fn panic_of_a_provider_is_a_passing_failure() {
+    let world = World::new();
+    let source =
+        Source::failing(
+            &world,
+            |call| if (2..5).contains(&call) { panic!("last_refresh is in the past") } else { None },
+        );
+    let source = Source { life: secs(40), ..source };
+    let (_server, store1) = store(&source).await;
+    let (client1, observer) = client(&source, store1);
+    let guard = acquire(&client1).await;
+    sleep(secs(39)).await;
+    assert!(guard.is_valid());
+    assert_eq!(observer.count("RequestFailed"), 0);
+    assert_eq!(source.calls(), 5, "three panics and two loads");
+    guard.release().await.expect("releases");
+
+    // A provider that panics each time: the error has the reason, and the pauses grow.
+    let source = Source::failing(&world, |_| panic!("last_refresh is in the past"));
+    let (_server, store2) = store(&source).await;
+    let (client2, _) = client(&source, store2);
+    let Err(AcquireError::Store(error)) = client2.lock("a").expect("a name").acquire().await else {
+        panic!("no error")
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Unanswered);
+    assert!(error.problem().ends_with(": the provider panicked: last_refresh is in the past"), "{error}");
+    assert!(source.calls() < 10, "{} calls", source.calls());
+}
+
 fn expired_signature() -> ServerFault {
     ServerFault::error(400, "InvalidSignatureException", "Signature expired: 20261123T080000Z is now earlier than")
 }

@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock::{
-    AcquireError, Client, Guard, HoldError, Lock, LockName, LockOptions, ReleaseError, Renewal, StoreError,
-    StoreErrorKind, TryAcquire,
+    AcquireError, Client, Guard, HoldError, Lock, LockName, LockOptions, ReleaseError, Renewal, TryAcquire,
 };
 use dynamo_lock_protocol::attr;
 use tokio::time::sleep;
@@ -122,7 +121,7 @@ impl Worker {
         };
         let answer = tokio::select! {
             biased;
-            answer = self.or_given_up(Fault::RefusalEndsAcquire, acquiring) => answer,
+            answer = self.process.or_given_up(Fault::RefusalEndsAcquire, acquiring) => answer,
             () = self.process.sleep(drop_after.unwrap_or(Duration::MAX)) => {
                 self.world().count("future dropped");
                 self.world().trace(|| format!("{:?} {} acquire dropped", self.process, lock.name()));
@@ -202,26 +201,8 @@ impl Worker {
         }
     }
 
-    /// Waits for the result. With this fault it ends at the first refusal.
-    async fn or_given_up<T, E: From<StoreError>>(
-        &self,
-        fault: Fault,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        if !self.world().mutant.is(fault) {
-            return work.await;
-        }
-        tokio::select! {
-            biased;
-            answer = work => answer,
-            () = self.process.given_up.notified() => {
-                Err(StoreError::new(StoreErrorKind::AccessDenied, "access denied").into())
-            }
-        }
-    }
-
     async fn release(&self, guard: Guard) -> Result<(), ReleaseError> {
-        let answer = self.or_given_up(Fault::RefusalEndsRelease, guard.release()).await;
+        let answer = self.process.or_given_up(Fault::RefusalEndsRelease, guard.release()).await;
         match (self.world().mutant.fault, &answer) {
             (Some(Fault::UnknownReleaseIsOk), Err(ReleaseError::Unknown))
             | (Some(Fault::LostReleaseIsOk), Err(ReleaseError::Lost(_))) => Ok(()),
