@@ -111,6 +111,9 @@ impl Client {
     /// # Cancel safety
     /// Safe. The background work continues.
     pub async fn close(&self) {
+        if self.core.is_forked() {
+            return; // The tasks run in the parent process.
+        }
         // The tracker stays closed, because other calls of `close` may still be waiting. It accepts new tasks anyway.
         self.core.tasks.close();
         let _ended = timeout(&*self.core.clock, self.core.timing.lease(), self.core.tasks.wait()).await;
@@ -228,8 +231,10 @@ impl ClientBuilder {
     /// Default: they run on the runtimes of the callers.
     ///
     /// Use it if the runtime of the program may be blocked for longer than a quarter of the lease, or is only driven
-    /// within `block_on`; [Who renews](crate#who-renews) has an example. Calls then need no runtime, so any executor can
-    /// run their futures. The thread ends after the client, its clones, its guards and its background work have ended.
+    /// within `block_on`; [Who renews](crate#who-renews) has an example. Calls then need no runtime, so that any executor
+    /// can run their futures; a tokio runtime that runs them needs time enabled. The thread ends after the client, its
+    /// clones, its guards and its background work have ended. In a forked child process, all requests of the client are
+    /// refused.
     ///
     /// Give a DynamoDB store an SDK client that nothing else uses. Connections are shared within an SDK client, and each
     /// one that was opened on a blocked runtime may cost an attempt of a request. Observers are called on the thread

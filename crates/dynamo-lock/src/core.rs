@@ -83,7 +83,7 @@ impl Core {
 
     /// Returns a future that completes once the store can send a request at once, `None` if it can send one now.
     pub(crate) fn ready_future(&self) -> Option<BoxFuture<'_, ()>> {
-        let ready = self.store.ready()?;
+        let ready = self.store.ready().filter(|_| !self.is_forked())?;
         if self.thread.is_none() {
             return Some(ready);
         }
@@ -95,6 +95,11 @@ impl Core {
             })
         };
         Some(Box::pin(async move { _ = self.on_thread(ready(self.store.clone())).await }))
+    }
+
+    /// Returns whether the client has a dedicated thread and this is a forked copy of its process.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.thread.as_ref().is_some_and(DedicatedThread::is_forked)
     }
 
     /// Runs `work` on the dedicated thread if there is one. Returns `None` if that thread has ended.
@@ -135,6 +140,9 @@ impl Core {
         request: BoxFuture<'static, Answer<T>>,
     ) -> (SentAt, Answer<T>) {
         let sent_at = SentAt(self.clock.now()); // R1: before the first byte
+        if self.is_forked() {
+            return (sent_at, Err(forked()).into());
+        }
         let answer = timeout(&*self.clock, limit.max(PAUSE_MIN), self.on_thread(request)).await.flatten();
         let mut answer = answer.unwrap_or_else(|| Err(timed_out(limit)).into());
         match (&self.service, answer.date) {
@@ -235,4 +243,9 @@ fn distinct_bits(random: u128, at: ClockReading) -> u128 {
 fn timed_out(limit: Duration) -> StoreError {
     StoreError::new(StoreErrorKind::Unanswered, format!("the store did not respond within {limit:?}"))
         .with_fix("check the network, or use a longer lease")
+}
+
+fn forked() -> StoreError {
+    let problem = "this client was created before a fork, and its thread belongs to the parent process";
+    StoreError::new(StoreErrorKind::Refused, problem).with_fix("create another client here")
 }

@@ -14,6 +14,7 @@ use crate::ConfigError;
 use crate::blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
 use crate::boxed_future::BoxFuture;
 use crate::clock::{Clock, ClockReading};
+use crate::process::ProcessId;
 
 /// A thread with a current-thread runtime. It ends when this handle is dropped, and cancels its tasks then.
 ///
@@ -23,6 +24,7 @@ use crate::clock::{Clock, ClockReading};
 pub(crate) struct DedicatedThread {
     handle: Handle,
     id: ThreadId,
+    process: ProcessId,
     _stop: DropGuard,
 }
 
@@ -45,12 +47,17 @@ impl DedicatedThread {
             runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("dynamo-lock".to_owned()).spawn(run).map_err(refused)?;
-        Ok(Self { handle, id: thread.thread().id(), _stop: stop.drop_guard() })
+        Ok(Self { handle, id: thread.thread().id(), process: ProcessId::current(), _stop: stop.drop_guard() })
     }
 
     /// Returns the runtime of the thread.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Returns whether this is a forked copy of the process, which has no such thread.
+    pub(crate) fn is_forked(&self) -> bool {
+        !self.process.is_current()
     }
 
     /// Runs `work` on the thread. Dropping the returned future drops `work`. Returns `None` if the thread has ended.
@@ -83,5 +90,27 @@ impl Clock for ThreadClock {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let _context = Handle::try_current().is_err().then(|| self.runtime.enter());
         self.clock.sleep(duration)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AcquireError, Client, Memory, StoreErrorKind};
+
+    /// The timer of the thread does not exist there either, so that each wait would be without end.
+    #[tokio::test]
+    async fn client_from_before_fork_is_refused() {
+        let mut client = Client::builder(Memory::new()).dedicated_thread().build().expect("valid");
+        let core = Arc::get_mut(&mut client.core).expect("the only handle");
+        core.thread.as_mut().expect("it has one").process = ProcessId::of_parent();
+        let AcquireError::Store(error) = client.lock("a").expect("valid").acquire().await.expect_err("no thread")
+        else {
+            panic!("not an error of the store");
+        };
+        assert_eq!(error.kind(), StoreErrorKind::Refused);
+        assert!(error.to_string().ends_with("; create another client here"), "{error}");
+        let _pending = client.core.tasks.token();
+        client.close().await;
     }
 }

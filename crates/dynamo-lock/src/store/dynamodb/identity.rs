@@ -22,6 +22,8 @@ use crate::sync::lock;
 
 /// Time limit of one load. It is generous, because a credential process may ask a person for a code.
 const LOAD_LIMIT: Duration = Duration::from_secs(120);
+/// Time after the limit of a load after which a request does not wait for it any longer.
+const GRACE: Duration = Duration::from_secs(1);
 /// Maximum time before its end at which an identity is refreshed. For a short identity it is a quarter of its life.
 const REFRESH_BEFORE: Duration = Duration::from_secs(5 * 60);
 /// Time after which an identity without an end is loaded again, because its source may have changed.
@@ -105,7 +107,7 @@ type Load = BoxFuture<'static, Result<Identity, BoxError>>;
 #[derive(Clone, Debug, Default)]
 struct Loading {
     result: Arc<OnceLock<Result<Identity, LoadError>>>,
-    /// Cancelled when the load has ended, also without a result, because its runtime was shut down.
+    /// Cancelled when the load has ended, also without a result, because its runtime was shut down or is not driven.
     ended: CancellationToken,
 }
 
@@ -157,7 +159,10 @@ impl Entry {
                 (None, None, None) => return Err(LoadError::interrupted()),
             }
         };
-        loading.ended.cancelled().await;
+        // The load ends earlier, unless its runtime is not driven. Then the next request starts another one on its own.
+        if timeout(&SystemClock, LOAD_LIMIT + GRACE, loading.ended.cancelled()).await.is_none() {
+            loading.ended.cancel();
+        }
         loading.result.get().cloned().unwrap_or_else(|| Err(LoadError::interrupted()))
     }
 
@@ -401,6 +406,24 @@ mod tests {
         assert_eq!(source.calls(), 1);
         sleep(secs(30)).await;
         assert_eq!(source.identity().await.expect("loads"), 2);
+    }
+
+    /// A load on a runtime that is not driven any more does not block other runtimes for ever.
+    #[tokio::test(start_paused = true)]
+    async fn load_of_an_idle_runtime_is_started_again() {
+        let source = Source::new(secs(3600));
+        let other = source.clone();
+        let idle = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            let runtime = runtime.expect("a runtime");
+            assert!(runtime.block_on(async { timeout(secs(1), other.identity()).await.is_err() }), "cancelled");
+            runtime
+        })
+        .join();
+        let first = timeout(secs(600), source.identity()).await.expect("the wait ends");
+        assert!(first.is_err_and(|error| error.is_passing()));
+        assert_eq!(source.identity().await.expect("loads"), 2);
+        idle.expect("no panic").shutdown_background();
     }
 
     /// A load that is dropped with its runtime does not block the next one.
