@@ -7,7 +7,8 @@ use tokio::runtime::{Builder, Handle};
 
 /// Returns the handle of the process-wide runtime, and starts its thread if necessary.
 ///
-/// The thread runs until the process ends, because it outlives the worker thread that started it.
+/// The thread runs until the process ends, because it outlives the worker thread that started it. It takes the place of
+/// `ClientBuilder::dedicated_thread`, because calls need a runtime before their client exists: they open its store.
 ///
 /// # Errors
 /// A one-line message if the thread cannot be started. A later call tries again.

@@ -103,9 +103,10 @@ impl Client {
 
     /// Waits for background work: releases of dropped guards, and clean-up after cancelled acquisitions.
     ///
-    /// Waits for at most one lease of the client. A lock that was not released by then expires by itself. Call this
-    /// before the process or its runtime ends, because the runtime cancels background tasks, and other clients would
-    /// have to wait for the lease. Guards are not affected, and the client remains usable.
+    /// Waits for at most one lease of the client, also if the work is on a runtime that is not driven. A lock that was
+    /// not released by then expires by itself. Call this before the process or its runtime ends, because the runtime
+    /// cancels background tasks, and other clients would have to wait for the lease. Guards are not affected, and the
+    /// client remains usable.
     ///
     /// # Cancel safety
     /// Safe. The background work continues.

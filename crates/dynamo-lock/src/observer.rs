@@ -73,8 +73,9 @@ pub enum Event<'a> {
 /// # }
 /// ```
 pub trait Observer: fmt::Debug + Send + Sync {
-    /// Receives one event, synchronously on the task where it occurs. Implementations must return quickly and must not
-    /// panic, because renewals wait for them.
+    /// Receives one event, synchronously on the task where it occurs. Implementations must return quickly, because
+    /// renewals wait for them, and must not panic. A panic in the renewal task of a guard ends its lease with
+    /// [`LossReason::RenewalStopped`].
     fn event(&self, event: Event<'_>);
 }
 

@@ -356,6 +356,9 @@ impl Observer for LossChecker {
                     LossReason::Suspended => "lost Suspended",
                     _ => "lost RenewalStopped",
                 });
+                if reason == LossReason::RenewalStopped {
+                    world.violation("E (loss)", format!("{name}: the renewal task of {token} ended early"));
+                }
                 if reason == LossReason::Expired {
                     world.check_not_early(process, name.as_str(), token.get());
                 }
