@@ -222,9 +222,19 @@ pub async fn check_end(shared: &Environment) {
     let (client, _) = &shared.clients[0];
     for number in 0..shared.resources.len() {
         let lock = client.lock(number.to_string()).expect("a valid name");
-        let result = shared.ends("acquire at the end", lock.acquire()).await;
-        if let Some(guard) = result.and_then(|result| shared.acquired(result)) {
-            shared.released(shared.ends("release at the end", guard.release()).await);
+        let acquire = async {
+            loop {
+                match lock.acquire().await {
+                    // The link lost all answers of a lease.
+                    Err(error) if error.is_retryable() => {}
+                    result => break result,
+                }
+            }
+        };
+        match shared.ends("acquire at the end", acquire).await {
+            Some(Ok(guard)) => shared.released(shared.ends("release at the end", guard.release()).await),
+            Some(Err(error)) => shared.check(Err(format!("acquire at the end: {error}"))),
+            None => {}
         }
     }
 }
