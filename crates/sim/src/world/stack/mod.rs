@@ -64,11 +64,20 @@ impl StoreKind {
 
     /// Returns whether an event can occur in worlds with this store.
     pub fn can_meet(self, what: &str) -> bool {
-        self != Self::Sqlite || !["legacy", "§5", "ttl"].iter().any(|absent| what.contains(absent))
+        let absent: &[&str] = match self {
+            Self::Model => &[],
+            Self::Sdk => &["wild"],
+            Self::Sqlite => &["wild", "legacy", "§5", "ttl"],
+        };
+        !absent.iter().any(|absent| what.contains(absent))
     }
 
     /// Removes from a plan what cannot occur with this store.
     pub fn restrict(self, plan: &mut Plan) {
+        if self != Self::Model {
+            // The real stores have wrong dates of their own, which the client must ignore.
+            plan.wild_host = 0;
+        }
         if self == Self::Sqlite {
             // SQLite has no service clock, no legacy clients and no stale reads.
             (plan.service_clock, plan.legacy, plan.ttl, plan.stale) = (false, 0, false, Duration::ZERO);
