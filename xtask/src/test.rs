@@ -23,6 +23,9 @@ const DUMMIES: [(&str, &str); 6] = [
     ("AWS_EC2_METADATA_DISABLED", "true"),
 ];
 
+/// Command for the tests with loom. It is separate, because the dependencies of loom would change the features of others.
+const LOOM: &str = "test --package dynamo-lock-loom-tests --features loom --locked";
+
 /// Variables of the user that would change what is tested.
 const UNSET: &str = "AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_DYNAMODB \
                      DYNAMO_LOCK_STORE";
@@ -54,6 +57,11 @@ pub fn run(endpoint: Option<&str>, filter: Option<&str>) -> Result<bool, String>
         cargo.env(NPM, legacy);
     }
     run_and_count(&mut cargo, &mut tally, Tally::line)?;
+    let mut loom = sh::cargo(LOOM);
+    if let Some(filter) = filter {
+        loom.args(["--", filter]);
+    }
+    run_and_count(&mut loom, &mut tally, Tally::line)?;
     if let Some(packages) =
         required(&mut tally, "the npm packages for Node are installed", npm::install_for_node(), sh::ci())
     {

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use dynamo_lock::{THREAD_KEEP_ALIVE, reserve_thread};
 use tokio::runtime::{Builder, Handle};
 
 /// Returns the handle of the process-wide runtime, and starts its thread if necessary.
@@ -23,8 +24,10 @@ fn start() -> Result<Handle, String> {
     let cannot_start = |error| {
         format!("cannot start the thread of dynamo-lock: {error}; check the process's limits on threads and open files")
     };
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().thread_keep_alive(THREAD_KEEP_ALIVE).build().map_err(cannot_start)?;
     let handle = runtime.handle().clone();
+    reserve_thread(&handle).map_err(cannot_start)?;
     std::thread::Builder::new()
         .name("dynamo-lock".to_owned())
         .spawn(move || runtime.block_on(std::future::pending::<()>()))

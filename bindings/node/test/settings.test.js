@@ -3,9 +3,12 @@
 
 const test = require('node:test');
 const assert = require('node:assert');
+const { spawnSync } = require('node:child_process');
 const { createServer } = require('node:http');
 const { once } = require('node:events');
-const { library, needsPackages, packages, start } = require('./support');
+const { mkdirSync, writeFileSync } = require('node:fs');
+const { join } = require('node:path');
+const { library, needsPackages, packages, start, directory } = require('./support');
 
 /** Starts a server that records the credentials and host of each request and returns no row. */
 async function recordingServer(t) {
@@ -176,4 +179,19 @@ test('unknown key causes one warning', needsPackages, async () => {
   assert.match(lines[1], /httpOptions\.agent has no effect/);
   assert.match(lines[2], /options: `database` is unknown/);
   assert.match(lines[3], /options of acquire: `timeout` is unknown and has no effect; known options: waitMs, /);
+});
+
+// The session of `aws login` has ended, or there was none. Track record: the SDK was built without this source.
+test('profile of aws login is supported', () => {
+  const home = directory();
+  mkdirSync(join(home, '.aws'));
+  writeFileSync(join(home, '.aws', 'config'), '[default]\nlogin_session = arn:aws:iam::123456789012:user/dev\n');
+  const code = `
+    const { connect, createClient } = require(${JSON.stringify(join(__dirname, '..'))});
+    const clients = [connect('dynamodb://Lock?region=us-east-1'), createClient('Lock', { awsConfig: { region: 'us-east-1' } })];
+    for (const client of clients) client.lock('a').inspect().catch((error) => console.log(error.code, error.message));`;
+  const env = { PATH: process.env.PATH, HOME: home, USERPROFILE: home, AWS_EC2_METADATA_DISABLED: 'true' };
+  const { stdout } = spawnSync(process.execPath, ['-e', code], { env, encoding: 'utf8' });
+  const line = 'MISCONFIGURED there is no valid `aws login` session; run `aws login`\n';
+  assert.strictEqual(stdout, line + line);
 });

@@ -26,6 +26,7 @@ mod ui;
 
 use std::io;
 
+use dynamo_lock::THREAD_KEEP_ALIVE;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{Args, Command};
@@ -67,7 +68,7 @@ fn execute(args: Args, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
 /// Starts the runtime. Panics, as tokio does, if there are too few descriptors.
 fn start_runtime() -> io::Result<Runtime> {
     // One thread is enough, because the embedded store has its own.
-    Builder::new_current_thread().enable_all().build()
+    Builder::new_current_thread().enable_all().thread_keep_alive(THREAD_KEEP_ALIVE).build()
 }
 
 async fn execute_command(Args { store, command }: Args, outcome: &mut RunOutcome) -> Result<Exit, Failure> {

@@ -1,11 +1,12 @@
 //! The open store that a command works on.
 
-use std::os::fd::OwnedFd;
+use std::{io, os::fd::OwnedFd};
 
 use dynamo_lock::store::{OpenedStore, Store, StoreUrl};
-use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite};
+use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite, reserve_thread};
+use tokio::runtime::Handle;
 
-use crate::{failure::Failure, ui::output};
+use crate::{exit, failure::Failure, ui::output};
 
 /// An open store and its URL.
 #[derive(Debug)]
@@ -18,6 +19,13 @@ pub struct OpenStore {
 /// Opens the store, or the default store without a URL. The default store is created on first use, and a message then
 /// reports that.
 pub async fn open(url: Option<StoreUrl>) -> Result<OpenStore, Failure> {
+    if let Some(StoreUrl::DynamoDb(_)) = &url {
+        let reserved =
+            exit::catch_panic(|| reserve_thread(&Handle::current())).unwrap_or_else(|m| Err(io::Error::other(m)));
+        reserved.map_err(|error| {
+            Failure::internal(format!("cannot start a thread for requests: {error}; try again with less load"))
+        })?;
+    }
     let store = match &url {
         Some(url) => url.open().await?,
         None => {

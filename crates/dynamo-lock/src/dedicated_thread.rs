@@ -11,6 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::ConfigError;
+use crate::blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
 use crate::boxed_future::BoxFuture;
 use crate::clock::{Clock, ClockReading};
 
@@ -32,8 +33,10 @@ impl DedicatedThread {
     /// [`ConfigError::Thread`] if the operating system refuses the runtime or the thread.
     pub(crate) fn start() -> Result<Self, ConfigError> {
         let refused = |error: io::Error| ConfigError::Thread { error: error.to_string() };
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(refused)?;
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.enable_all().thread_keep_alive(THREAD_KEEP_ALIVE).build().map_err(refused)?;
         let handle = runtime.handle().clone();
+        reserve_thread(&handle).map_err(refused)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let run = move || {

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
+use crate::process::ProcessId;
 use crate::renewal::{Holding, RenewalTask};
 use crate::{EnsureError, FencingToken, LockName, LossReason, Lost, StoreError, UpdateError};
 
@@ -39,20 +40,20 @@ pub struct Guard {
     /// Runtime on which the lock was acquired.
     pub(crate) runtime: Handle,
     pub(crate) timeout: Duration,
-    pid: u32,
+    process: ProcessId,
     pub(crate) released: bool,
     pub(crate) acquired_at: ClockReading,
 }
 
 impl Guard {
     pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
-        let timeout = held.attempt_timeout();
+        let timeout = held.timing().attempt_timeout();
         let runtime = core.runtime();
         let holding = Holding::new(core, held);
         // The renewal task ends with the guard.
         runtime.spawn(RenewalTask(holding.clone()).run());
         let acquired_at = holding.core.clock.now();
-        Self { holding, runtime, timeout, pid: std::process::id(), released: false, acquired_at }
+        Self { holding, runtime, timeout, process: ProcessId::current(), released: false, acquired_at }
     }
 
     /// Returns the name of the lock.
@@ -82,7 +83,7 @@ impl Guard {
     /// Returns whether this is a forked copy of the process. Such a copy must not lock any mutex of the guard, because
     /// a thread that held it at the time of the fork does not exist in the copy.
     pub(crate) fn is_forked(&self) -> bool {
-        self.pid != std::process::id()
+        !self.process.is_current()
     }
 
     pub(crate) fn lost_error<T>(&self, reason: LossReason, output: Option<T>) -> Lost<T> {
@@ -97,6 +98,11 @@ impl Guard {
     ///
     /// Directly after a renewal this is the lease minus 1 %, 10 ms and the time that the request took, or less if
     /// [`max_hold`](crate::LockOptions::max_hold) ends earlier. Sends no request.
+    ///
+    /// Nothing reports that a lease is about to end. A program that wants to react earlier than at the loss compares
+    /// this time with a threshold of its own, for example half a lease, or counts
+    /// [`Event::RequestFailed`](crate::Event::RequestFailed). With [`last_error`](Guard::last_error) it can log why
+    /// renewals fail.
     pub fn time_left(&self) -> Duration {
         match self.loss_reason() {
             Some(_) => Duration::ZERO,
@@ -249,7 +255,8 @@ impl Guard {
     /// Replaces the data that is stored with the lock, at most 4,096 bytes, and waits until the store has confirmed it.
     ///
     /// The data is written together with a renewal of the lease. Others read it with
-    /// [`Lock::inspect`](crate::Lock::inspect).
+    /// [`Lock::inspect`](crate::Lock::inspect). It remains after the release until it is replaced, and is never removed:
+    /// an empty string is stored as an empty string.
     ///
     /// # Errors
     /// [`UpdateError::Lost`] if the lock is lost before the store confirms the data, [`UpdateError::Data`] if the data
@@ -312,14 +319,14 @@ mod tests {
         let client = crate::Client::builder(crate::Memory::new()).build().expect("valid");
         let mut guard = client.lock("a").expect("valid").acquire().await.expect("free");
         let before = guard.holding.lease.with(|held| held.clone());
-        let own = std::mem::replace(&mut guard.pid, 0);
+        let own = std::mem::replace(&mut guard.process, ProcessId::of_parent());
         let lost = |result: Result<(), Lost>| result.is_err_and(|lost| lost.reason == LossReason::Suspended);
         assert!(lost(guard.renew().await));
         assert!(matches!(guard.update_data("x").await, Err(UpdateError::Lost(_))));
         assert!(guard.cancellation().is_cancelled());
         assert!(matches!(guard.ensure(Duration::ZERO), Err(EnsureError::Lost(_))));
         assert_eq!(guard.holding.lease.with(|held| held.clone()), before);
-        guard.pid = own;
+        guard.process = own;
         assert!(!guard.cancellation().is_cancelled() && guard.ensure(Duration::ZERO).is_ok());
     }
 }

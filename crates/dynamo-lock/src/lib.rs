@@ -254,6 +254,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquisition;
+mod blocking_thread;
 mod boxed_future;
 mod client;
 pub mod clock;
@@ -270,6 +271,7 @@ mod legacy;
 mod lock;
 mod observer;
 mod options;
+mod process;
 mod random;
 mod release;
 mod renewal;
@@ -281,6 +283,8 @@ mod watch_cache;
 
 #[cfg(feature = "dynamodb")]
 pub use aws_sdk_dynamodb;
+#[doc(hidden)] // for the command line and the Node package
+pub use blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
 pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, LossReason, NameError, Renewal, RowError};
 pub use error::{

@@ -220,6 +220,9 @@ impl Lock {
     /// client may acquire the lock in the meantime. Only a resource that checks fencing tokens is protected then. Make
     /// sure that the holder has ended.
     ///
+    /// If the revoked guard is released later, that release may report success: if its only attempt was not answered
+    /// and another client has acquired the lock since, the row no longer shows the revocation.
+    ///
     /// # Errors
     /// Same as [`revoke`](Lock::revoke).
     ///

@@ -55,10 +55,9 @@ impl Holding {
 
     /// Returns the reason of the loss if the lock is lost now, and reports it.
     pub(crate) fn check(&self) -> Option<LossReason> {
-        let at = self.core.clock.now();
-        let reason = self.lease.check(at)?;
+        let reason = self.lease.check(|| self.core.clock.now())?;
         self.stop.cancel();
-        if let Some(loss) = self.lease.claim_report(at) {
+        if let Some(loss) = self.lease.claim_report(self.core.clock.now()) {
             self.report(&loss);
         }
         Some(reason)
@@ -154,8 +153,7 @@ impl Holding {
 
     /// Returns the time until the lease ends if no further renewal succeeds.
     pub(crate) fn time_left(&self) -> Duration {
-        let at = self.core.clock.now();
-        self.lease.with(|held| held.time_left(at))
+        self.lease.with(|held| held.time_left(self.core.clock.now()))
     }
 }
 
@@ -181,4 +179,61 @@ impl Drop for RenewalTask {
 /// Calls code that calls the observer, where a panic of the observer would abort the process or keep the lock.
 fn without_panic<T>(f: impl FnOnce() -> T) {
     let _reported_by_the_panic_hook = catch_unwind(AssertUnwindSafe(f));
+}
+
+#[cfg(all(test, feature = "simulation"))]
+mod tests {
+    use std::sync::{Mutex, Weak};
+
+    use crate::clock::{Clock, ClockReading, SystemClock};
+    use crate::store::BoxFuture;
+
+    use super::*;
+
+    /// System clock that notes for each reading whether the state of the lease was in use.
+    #[derive(Clone, Default)]
+    struct NotingClock(Arc<Mutex<Notes>>);
+
+    #[derive(Default)]
+    struct Notes {
+        lease: Weak<Holding>,
+        readings: Vec<bool>,
+    }
+
+    impl std::fmt::Debug for NotingClock {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("NotingClock")
+        }
+    }
+
+    impl Clock for NotingClock {
+        fn now(&self) -> ClockReading {
+            let mut notes = self.0.lock().expect("no panic");
+            let in_use = notes.lease.upgrade().is_some_and(|holding| holding.lease.is_in_use());
+            notes.readings.push(in_use);
+            SystemClock.now()
+        }
+
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+            SystemClock.sleep(duration)
+        }
+    }
+
+    /// Track record: the clock was read before the wait for the mutex, so that the validity of a guard could be as old
+    /// as that wait.
+    #[tokio::test]
+    async fn validity_is_computed_after_the_wait_for_the_mutex() {
+        let clock = NotingClock::default();
+        let client = crate::Client::builder(crate::Memory::new()).clock(clock.clone()).build().expect("valid");
+        let guard = client.lock("a").expect("valid").acquire().await.expect("free");
+        let readings = |call: &dyn Fn()| {
+            *clock.0.lock().expect("no panic") = Notes { lease: Arc::downgrade(&guard.holding), readings: Vec::new() };
+            call();
+            std::mem::take(&mut clock.0.lock().expect("no panic").readings)
+        };
+        assert_eq!(readings(&|| assert!(guard.is_valid())), [true]);
+        // The first reading belongs to the check for a loss.
+        assert_eq!(readings(&|| assert!(!guard.time_left().is_zero())), [true, true]);
+        assert!(readings(&|| drop(guard.last_error())).is_empty(), "control");
+    }
 }

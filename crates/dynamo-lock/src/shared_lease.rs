@@ -52,9 +52,17 @@ impl SharedLease {
         lock(&self.0).last_error.clone()
     }
 
-    /// Returns the reason of the loss if the lock is lost at this time.
-    pub(crate) fn check(&self, at: ClockReading) -> Option<LossReason> {
-        lock(&self.0).held.check(at)
+    /// Returns the reason of the loss if the lock is lost now. The clock is read after the wait for the mutex, so that
+    /// the result is not older than that.
+    pub(crate) fn check(&self, clock: impl FnOnce() -> ClockReading) -> Option<LossReason> {
+        self.with(|held| held.check(clock()))
+    }
+
+    /// Returns whether a thread is in one of the critical sections.
+    #[cfg(test)]
+    #[allow(dead_code)] // not used where loom runs this module
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.0.try_lock().is_err()
     }
 
     /// Returns the loss if the lock is lost at this time and the caller must report it. Each loss is returned once. It
@@ -76,11 +84,14 @@ impl SharedLease {
         matches!(held.next(now), HeldStep::Write(_))
     }
 
-    /// Takes the response to a renewal, and its error if it failed.
+    /// Takes the response to a renewal, and its error if it failed. Ignores it once the release has begun, because the
+    /// release may have caused a conflict.
     pub(crate) fn handle(&self, now: &Now<'_>, response: Response<'_>, error: Option<StoreError>) {
         let mut state = lock(&self.0);
-        state.held.handle(now, response);
-        state.last_error = error;
+        if !state.ended {
+            state.held.handle(now, response);
+            state.last_error = error;
+        }
     }
 
     /// Ends the lease because the renewal task has ended, unless it is lost already or its release has begun.

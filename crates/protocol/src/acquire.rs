@@ -326,6 +326,10 @@ impl Machine for Acquire {
         true
     }
 
+    fn request_limit(&self, _at: ClockReading) -> Duration {
+        if let Phase::Won(held) = &self.phase { held.attempt_timeout() } else { Duration::MAX }
+    }
+
     fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {
         match &self.phase {
             Phase::Won(held) => self.clean_up = Some(Release::of(held, now)),

@@ -33,6 +33,10 @@ pub(crate) const ATTRIBUTE_NAME_MAX: usize = 255;
 const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
 /// Maximum time for one attempt of a request, whatever the lease.
 const ATTEMPT_MAX: Duration = Duration::from_secs(10);
+/// Minimum time for the first attempt of a renewal, unless a quarter of the lease is less.
+const FIRST_RENEWAL_MIN: Duration = Duration::from_millis(250);
+/// Maximum time for the first attempt of a renewal, whatever the lease.
+const FIRST_RENEWAL_MAX: Duration = Duration::from_secs(2);
 /// Margin for scheduling delays, and minimum heartbeat interval.
 const SCHEDULING_SLACK: Duration = Duration::from_millis(10);
 /// Default of the shortest pause between two polls.
@@ -139,6 +143,18 @@ impl Timing {
     /// takes longer counts as unanswered.
     pub fn attempt_timeout(&self) -> Duration {
         ATTEMPT_MAX.min(self.lease / 4)
+    }
+
+    /// Returns the maximum time for the first attempt of a renewal: a tenth of the lease, from 250 ms to 2 s, and never
+    /// more than for other requests. It is short because several attempts must fit into a lease.
+    pub(crate) fn first_renewal_timeout(&self) -> Duration {
+        (self.lease / 10).clamp(FIRST_RENEWAL_MIN, FIRST_RENEWAL_MAX).min(self.attempt_timeout())
+    }
+
+    /// Returns the maximum time for the attempt of a renewal after one of at most `previous` without an answer. It is a
+    /// quarter longer, because the store may be slow, and never more than for other requests.
+    pub(crate) fn next_renewal_timeout(&self, previous: Duration) -> Duration {
+        (previous + previous / 4).min(self.attempt_timeout())
     }
 
     pub(crate) fn poll_range(&self) -> (Duration, Duration) {

@@ -87,6 +87,7 @@ pub struct Held {
     renewal_seq: u64,
     pending: Option<PendingRenewal>,
     pause: Option<Backoff>,
+    attempt_timeout: Duration,
     requested: bool,
     renewals: u64,
     data: Option<String>,
@@ -129,6 +130,7 @@ impl Held {
             renewal_seq: row.whole(attr::RENEWAL_SEQ).unwrap_or(0),
             pending: None,
             pause: None,
+            attempt_timeout: timing.first_renewal_timeout(),
             requested: false,
             renewals: 0,
             data: None,
@@ -160,9 +162,14 @@ impl Held {
         self.renewals
     }
 
-    /// Returns the maximum time for one attempt of a renewal.
+    /// Returns the durations of this acquisition.
+    pub fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
+    /// Returns the maximum time for the next attempt of a renewal. It grows with each attempt without an answer.
     pub fn attempt_timeout(&self) -> Duration {
-        self.timing.attempt_timeout()
+        self.attempt_timeout
     }
 
     /// Returns a condition that holds on the row for as long as this acquisition holds the lock. It stays true across
@@ -248,7 +255,8 @@ impl Held {
         if let Some(renewal) = self.pending.as_ref().filter(|r| fresh(r)) {
             return HeldStep::Write(renewal.op.clone());
         }
-        self.renewal_seq += 1;
+        // A renewal with the largest number is refused, so the lock is lost.
+        self.renewal_seq = self.renewal_seq.saturating_add(1);
         let op = self.renewal_op(now);
         self.pending = Some(PendingRenewal { op: op.clone(), sent_at: SentAt(now.at) });
         HeldStep::Write(op)
@@ -315,6 +323,9 @@ impl Held {
             Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => self.renewed(renewal, row, date, now),
             Outcome::Conflict(row) => self.lost = Some(loss_reason(row.as_ref(), self.token)),
             Outcome::Unknown | Outcome::Throttled => {
+                if *outcome == Outcome::Unknown {
+                    self.attempt_timeout = self.timing.next_renewal_timeout(self.attempt_timeout);
+                }
                 self.pending = Some(renewal);
                 self.pause_retry(now);
             }
@@ -328,6 +339,7 @@ impl Held {
 
     fn renewed(&mut self, renewal: PendingRenewal, row: &Row, date: Option<DatedTry>, now: &Now<'_>) {
         let OpKind::Renew { lease_ms, data, .. } = renewal.op.kind else { return };
+        self.attempt_timeout = self.timing.first_renewal_timeout();
         if self.data == data {
             self.data = None;
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Acquire, AcquireEnd, ConfigError, Deadline, EXPIRY_PAD, Held, HeldStep, LossReason, Machine, Now, Release, Renewal,
-    Request, Response, SentAt, Step, Timing, WaitMode, Watch,
+    Acquire, AcquireEnd, ClockReading, ConfigError, Deadline, EXPIRY_PAD, Held, HeldStep, LossReason, Machine, Now,
+    Release, Renewal, Request, Response, SentAt, Step, Timing, WaitMode, Watch,
 };
 
 /// Maximum number of renewals that make the row last as long as the hold. Two are enough where the dates are correct
@@ -132,6 +132,14 @@ impl Machine for Hold {
 
     fn may_acquire(&self) -> bool {
         true
+    }
+
+    fn request_limit(&self, at: ClockReading) -> Duration {
+        match &self.phase {
+            Phase::Acquiring(acquire) => acquire.request_limit(at),
+            Phase::Extending { held, .. } => held.attempt_timeout(),
+            Phase::Ended(_) => Duration::MAX,
+        }
     }
 
     fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {

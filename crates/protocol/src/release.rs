@@ -78,7 +78,7 @@ impl Release {
         &self.write.op.name
     }
 
-    /// Returns the result of a release whose condition did not hold on `row`.
+    /// Returns the result of a release after its condition did not hold on `row`.
     fn read_conflict(&self, now: &Now<'_>, row: Option<&Row>) -> ReleaseEnd {
         let freed = |row: &Row| row.has_lease_id(&self.lease_id) && row.is_free();
         let applied = row.is_some_and(|row| row.has_version(&self.write.op.version) || freed(row));

@@ -201,12 +201,22 @@ fn malformed(attribute: &'static str, expected: &'static str) -> RowError {
     RowError::Malformed { attribute, expected }
 }
 
+/// Number of characters of a foreign value that an error contains.
+const SHOWN_MAX: usize = 64;
+
+/// Returns the beginning of a value, because it may have 400 KB.
 fn show(value: &Value) -> String {
-    match value {
-        Value::S(text) => format!("{text:?}"),
-        Value::N(number) => number.to_string(),
-        Value::Other(json) => json.clone(),
+    let (text, quote) = match value {
+        Value::S(text) => (text.as_str(), "\""),
+        Value::N(number) => return number.to_string(),
+        Value::Other(json) => (json.as_str(), ""),
+    };
+    let escaped = |c: char| if quote.is_empty() { c.to_string() } else { c.escape_debug().to_string() };
+    let mut shown: String = text.chars().take(SHOWN_MAX).map(escaped).collect();
+    if text.chars().nth(SHOWN_MAX).is_some() {
+        shown.push('…');
     }
+    format!("{quote}{shown}{quote}")
 }
 
 /// Error returned for a row that cannot be used as a lock. The row is left unchanged.

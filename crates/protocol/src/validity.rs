@@ -39,5 +39,7 @@ pub(crate) type DatedTry = (ServiceDate, SentAt);
 pub(crate) fn row_deadline(row: &Row, response: Option<DatedTry>) -> Option<Deadline> {
     let (date, sent_at) = response?;
     let left = row.whole(attr::EXPIRES_ON)?.saturating_sub(date.upper_when_sent());
-    Some(Deadline::new(sent_at, Duration::from_millis(left * (1000 - DRIFT_PER_MILLE) / 1000)))
+    // Any number can be in the row, so the product may need more than 64 bits.
+    let left = u128::from(left) * u128::from(1000 - DRIFT_PER_MILLE) / 1000;
+    Some(Deadline::new(sent_at, Duration::from_millis(left as u64)))
 }

@@ -1,10 +1,11 @@
 //! Simulator of the lock protocol: searches for executions that break a promise.
 //!
 //! [`explore`] searches small configurations exhaustively. [`world`] runs the real client in random worlds, in virtual
-//! time. The binary `dynamo-lock-sim` is the command line of both.
+//! time. [`threads`] runs it on real threads. The binary `dynamo-lock-sim` is the command line of all.
 
 #![allow(missing_docs)] // not published: its users are its own command line and tests
 
 pub mod explore;
 pub mod mutants;
+pub mod threads;
 pub mod world;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use dynamo_lock_sim::{explore, mutants, world};
+use dynamo_lock_sim::{explore, mutants, threads, world};
 
 const USAGE: &str = "\
 Searches for executions of dynamo-lock that break a promise.
@@ -20,6 +20,12 @@ usage: dynamo-lock-sim COMMAND
   shrink SEED [OPTION…]         finds a smaller world that breaks the same promise
   explore [--all | CONFIG] [--mutant NAME]
                                 searches small configurations exhaustively
+  threads [OPTION…]             runs the real client on real threads and clocks
+    --minutes N                 length of the run [default: 1]
+    --rounds N                  acquisitions after which it ends, if that is earlier
+    --tasks N                   tasks [default: 64]
+    --seed N                    seed of the random numbers [default: 0]
+    --delete-rows               deletes rows of held locks, which the checks must notice
   mutants [--list] [NAME…]      searches for each mutant, and compares the result with the expected one
 
 exit status: 0 success, 1 a promise is broken or a result is not the expected one, 64 usage error";
@@ -30,6 +36,7 @@ fn main() -> ExitCode {
         Some("run") => world::main(&args[1..]),
         Some("shrink") => world::shrink(&args[1..]),
         Some("explore") => explore::main(&args[1..]),
+        Some("threads") => threads::main(&args[1..]),
         Some("mutants") => mutants::command::main(&args[1..]),
         Some("-h" | "--help" | "help") => {
             println!("{USAGE}");

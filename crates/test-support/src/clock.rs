@@ -35,8 +35,8 @@ impl HostClock {
         self.step_wall(length.as_millis() as i64);
     }
 
-    /// Stops all clocks of the host for `length`, as the migration of a virtual machine may do. The caller advances
-    /// true time.
+    /// Stops all clocks and timers of the host for `length`, as the migration of a virtual machine may do. The caller
+    /// advances true time.
     pub fn freeze(&self, length: Duration) {
         self.state.lock().unwrap().frozen += length;
     }
@@ -76,11 +76,18 @@ impl Clock for HostClock {
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        let state = self.state.clone();
+        let (state, frozen) = (self.state.clone(), self.state.lock().unwrap().frozen);
         Box::pin(async move {
             sleep(duration).await;
-            while state.lock().unwrap().stopped {
-                sleep(ms(1)).await;
+            let mut waited = frozen;
+            loop {
+                let Skew { stopped, frozen, .. } = *state.lock().unwrap();
+                if frozen == waited && !stopped {
+                    return;
+                }
+                // A timer does not count the time of a freeze.
+                sleep((frozen - waited).max(ms(1))).await;
+                waited = frozen;
             }
         })
     }

@@ -62,6 +62,12 @@ impl Process {
         (self.pid, self.start_time) == (other.pid, other.start_time)
     }
 
+    /// Returns whether another process has this process ID now. Returns `false` if that is not visible.
+    pub fn was_replaced(&self) -> bool {
+        let is_known = self.start_time != 0;
+        is_known && matches!(Self::read(self.pid), Ok(Some(now)) if !now.is_same(self))
+    }
+
     /// Returns whether the process has ended. If only its first thread has ended, the kernel shows the process as a
     /// zombie although its other threads are running.
     pub fn has_ended(&self) -> bool {

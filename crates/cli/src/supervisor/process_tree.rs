@@ -63,7 +63,8 @@ impl ProcessTree {
 
     /// Sends the signal to each process.
     pub fn send(&self, signal: Signal) {
-        for process in &self.0 {
+        // Listing all processes takes milliseconds. Meanwhile a process may have ended and its ID may be in use again.
+        for process in self.0.iter().filter(|process| !process.was_replaced()) {
             // The process may have ended, or may now belong to another user. Neither can be helped here.
             let _gone = kill(process.pid, signal);
         }
@@ -136,6 +137,18 @@ mod tests {
         child.kill().expect("it is a child");
         child.wait().expect("it is a child");
         assert!(!is_listed());
+    }
+
+    /// Listing all processes takes milliseconds, in which a process ID may be reused.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn process_with_reused_pid_receives_no_signal() {
+        let (mut child, pid) = sleep();
+        let mut tree = ProcessTree::of_child(pid).expect("it exists");
+        tree.0.iter_mut().for_each(Process::set_earlier_start);
+        tree.send(Signal::SIGKILL);
+        ProcessTree::of_child(pid).expect("it exists").send(Signal::SIGTERM);
+        assert_eq!(child.wait().expect("it is a child").signal(), Some(15));
     }
 
     #[test]

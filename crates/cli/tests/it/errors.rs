@@ -313,10 +313,8 @@ fn full_disk_exits_69_without_running_command() {
     assert!(!fixture.path("ran").exists());
 }
 
-/// Lesson 55. A thread that cannot be started is no wrong configuration, and no panic.
-#[test]
-fn lack_of_threads_exits_69() {
-    let fixture = Fixture::new();
+/// Runs `ls` as a user who can start no thread.
+fn list_without_threads(fixture: &Fixture) -> Finished {
     let user = std::fs::metadata(fixture.path("")).expect("the directory").uid();
     // Another user may not be able to read the directory of the build.
     let copy = fixture.path("dynamo-lock");
@@ -330,8 +328,22 @@ fn lack_of_threads_exits_69() {
     if user == 0 {
         chown(fixture.path(""), Some(65534), Some(65534)).expect("root may change the owner");
     }
-    let finished = Running::spawn(fixture.command_of(program, arguments)).wait();
+    Running::spawn(fixture.command_of(program, arguments)).wait()
+}
+
+/// Lesson 55. A thread that cannot be started is no wrong configuration, and no panic.
+#[test]
+fn lack_of_threads_exits_69() {
+    let finished = list_without_threads(&Fixture::new());
     assert_error(finished, 69, &["cannot start a thread that opens the lock database", "try again with less load"]);
+}
+
+/// Track record: the look-up of a host name panicked if it had no thread.
+#[test]
+fn lack_of_threads_for_network_exits_70() {
+    let fixture = Fixture::with_store("dynamodb://Lock?region=us-east-1&endpoint=http://localhost:9");
+    let finished = list_without_threads(&fixture);
+    assert_error(finished, 70, &["cannot start a thread for requests", "try again with less load"]);
 }
 
 #[test]

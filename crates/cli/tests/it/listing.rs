@@ -53,7 +53,7 @@ fn json_objects() -> Vec<String> {
     "name":"\u001b[2J\u202e","owner":null,"state":"free","token":9}
 {"acquiredAtMs":null,"data":"left","error":null,"expiresAtMs":null,"leaseMs":null,"mayEndMs":null,
     "name":"a/free","owner":null,"state":"free","token":7}
-{"acquiredAtMs":1789999990000,"data":null,"error":null,"expiresAtMs":1790000020000,"leaseMs":20000,
+{"acquiredAtMs":1789999990000,"data":null,"error":null,"expiresAtMs":1790000017000,"leaseMs":20000,
     "mayEndMs":{"earliest":0,"latest":20000},
     "name":"a/held","owner":"ops (host, pid 1, 00000001)","state":"held","token":8}
 {"acquiredAtMs":null,"data":null,

@@ -116,6 +116,21 @@ fn report_goes_to_descriptor_or_pipe() {
     }
 }
 
+/// In a directory that others may write to, a link would direct the report of another user into any of that user's files.
+#[test]
+fn report_through_link_is_refused() {
+    let fixture = Fixture::new();
+    std::fs::write(fixture.path("target"), "kept").expect("a file");
+    std::os::unix::fs::symlink(fixture.path("target"), fixture.path("report")).expect("a link");
+    let finished = fixture.run(&["run", "--report", "report", "a", "touch", "ran"]);
+    finished.exits_with(78).prints_line("\"report\": it is a symbolic link");
+    assert!(!fixture.path("ran").exists());
+    assert_eq!(fixture.read("target"), "kept");
+    // Links in /dev and /proc lead to descriptors of this process.
+    let script = "$PROGRAM run --report /dev/stderr a true && $PROGRAM run --report /proc/self/fd/2 a true";
+    assert_eq!(fixture.run_script(script).exits_with(0).stderr.lines().count(), 2);
+}
+
 #[test]
 fn unwritable_report_fails_before_command_runs() {
     let fixture = Fixture::new();

@@ -9,8 +9,11 @@ use crate::boxed_future::BoxFuture;
 ///
 /// - **Writes**: [`write`](Store::write) takes effect exactly as [`apply`](dynamo_lock_protocol::apply) specifies,
 ///   atomically, at one instant between call and answer, or not at all. If the store does not know whether it has taken
-///   effect, the answer is [`StoreErrorKind::Unanswered`](super::StoreErrorKind::Unanswered), never a conflict. One
-///   call sends one request, without retries.
+///   effect, the answer is [`StoreErrorKind::Unanswered`](super::StoreErrorKind::Unanswered), never a conflict. Every
+///   other error means that it has not taken effect, and with the cause
+///   [`MissingTable`](super::StoreErrorCause::MissingTable) or
+///   [`DatabaseReplaced`](super::StoreErrorCause::DatabaseReplaced) also that the row does not exist, so a guard of it
+///   is lost. One call sends one request, without retries.
 /// - **Answers**: `Applied` contains the row as the write has left it. `Conflict` contains the row as it was when the
 ///   condition failed, read in the same operation.
 /// - **Reads**: with [`Consistency::Strong`] a read sees every write that was answered before it began. With

@@ -1,7 +1,11 @@
 //! Renewals: when they are sent, and what lost, late and repeated ones do.
 
+use std::sync::Mutex;
+use std::time::Duration;
+
+use dynamo_lock::simulation::Random;
 use dynamo_lock::{Renewal, StoreErrorKind};
-use test_support::{LinkFault, Rng, World, ms, secs, try_acquire};
+use test_support::{LinkFault, Rng, World, acquire, lock, ms, secs, try_acquire};
 use tokio::time::{sleep, timeout};
 
 use crate::acquire::TWO_ROUND_TRIPS;
@@ -92,6 +96,47 @@ async fn renewal_applied_after_release_does_not_relock() {
     sleep(secs(2)).await;
     assert!(world.is_free().await, "{:?}", world.row("a").await);
     assert_eq!(host.link.kinds(), ["acquire", "renew", "release"]);
+}
+
+/// Random bits of a test's own, so that the pauses between attempts differ between its runs.
+#[derive(Debug)]
+struct Seeded(Mutex<Rng>);
+
+impl Random for Seeded {
+    fn bits(&self) -> u128 {
+        lock(&self.0).bits()
+    }
+}
+
+/// Returns whether a lock with this lease lives on after `losses` attempts of a renewal in a row that vanish.
+async fn survives(world: World, lease: Duration, losses: usize, seed: u64) -> bool {
+    let host = world.host();
+    let client = host.builder().lease(lease).random(Seeded(Mutex::new(Rng::new(seed)))).build().unwrap();
+    let guard = acquire(&client).await;
+    sleep(secs(1)).await;
+    let mut left = losses;
+    host.link.choose_faults(move |call| match call.kind() {
+        "renew" if left > 0 => {
+            left -= 1;
+            LinkFault::Hang
+        }
+        _ => LinkFault::None,
+    });
+    timeout(lease * 2, guard.lost()).await.is_err()
+}
+
+/// The figures of `docs/guarantees.md`. NAT gateways and VPNs that forget connections lose requests in this way. The
+/// pauses between attempts are random, so that a lease of a minute may survive one more.
+#[tokio::test(start_paused = true)]
+async fn vanished_renewals_in_a_row_lose_no_lock() {
+    for (seconds, losses) in [(1, 2), (4, 4), (10, 4), (20, 4), (60, 7)] {
+        for seed in 0..10 {
+            for new_world in [World::new, World::without_dates] {
+                assert!(survives(new_world(), secs(seconds), losses, seed).await, "{seconds} s, seed {seed}");
+                assert!(!survives(new_world(), secs(seconds), losses + 2, seed).await, "{seconds} s, seed {seed}");
+            }
+        }
+    }
 }
 
 /// Lesson 12.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Ends, HeldStep, LossReason, Op, OpKind, Outcome, Timing, attr, holds};
+use dynamo_lock_protocol::{Ends, HeldStep, LossReason, Op, OpKind, Outcome, Response, SentAt, Timing, attr, holds};
 
-use crate::support::{EPOCH_MS, TestHost, at, attempt, date, waiter, write};
+use crate::support::{EPOCH_MS, TestHost, at, attempt, date, pause_ms, waiter, write};
 
 /// Returns the end of the lease that a renewal writes.
 fn ends(renewal: &Op) -> &Ends {
@@ -53,6 +53,67 @@ fn renewal_without_date_does_not_extend_lease() {
     assert!(ms < 10_001);
     host.renewed(ms, &mut held, ms, &write(&mut row, &renewal), Some(date(ms)));
     assert!(held.renewals() == 1 && held.time_left(at(ms)) > before);
+}
+
+/// Returns the number of attempts of a renewal in a row that may vanish before the lock is lost, if the pauses between
+/// them are as long as they may be and the last attempt is answered after 10 ms.
+fn vanished_attempts_survived(lease_s: u64) -> usize {
+    let (mut host, mut row) = (TestHost::without_dates(1), None);
+    let mut held = host.acquire(lease_s, &mut row, 0, 10, None);
+    let mut ms = 0;
+    for vanished in 0.. {
+        while let HeldStep::Sleep(length) = held.next(&host.now(ms)) {
+            ms += pause_ms(length);
+        }
+        if held.time_left(at(ms)) <= Duration::from_millis(10) {
+            return vanished - 1;
+        }
+        ms += held.attempt_timeout().as_millis() as u64;
+        if held.check(at(ms)).is_some() {
+            return vanished;
+        }
+        // The longest of many random pauses.
+        let failed = (1..200_u64).map(|n| {
+            let mut held = held.clone();
+            let mut now = host.now(ms);
+            now.entropy.jitter = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            held.handle(&now, Response::outcome(SentAt(now.at), &Outcome::Unknown));
+            match held.next(&now) {
+                HeldStep::Sleep(pause) => (pause, held),
+                step => panic!("no pause: {step:?}"),
+            }
+        });
+        held = failed.max_by_key(|(pause, _)| *pause).expect("many pauses").1;
+    }
+    unreachable!("the lease ends")
+}
+
+/// The figures of `docs/guarantees.md`.
+#[test]
+fn vanished_attempts_leave_time_for_another() {
+    let leases = [1, 4, 10, 20, 60];
+    assert_eq!(leases.map(vanished_attempts_survived), [2, 4, 4, 4, 7]);
+    for lease_s in 10..120 {
+        assert!(vanished_attempts_survived(lease_s) >= 4, "{lease_s} s");
+    }
+}
+
+/// The first attempt is short, so that several fit into a lease. A slow store gets more time with each attempt.
+#[test]
+fn attempt_of_renewal_grows_until_an_answer() {
+    let (mut host, mut row) = (TestHost::without_dates(1), None);
+    let mut held = host.acquire(20, &mut row, 0, 10, None);
+    let mut ms = 0;
+    for expected_ms in [2_000, 2_500, 3_125, 3_906, 4_882, 5_000, 5_000] {
+        host.renewal(&mut ms, &mut held);
+        assert_eq!(held.attempt_timeout().as_millis(), expected_ms);
+        host.renewed(ms, &mut held, ms, &Outcome::Throttled, None);
+        assert_eq!(held.attempt_timeout().as_millis(), expected_ms, "the store has responded");
+        host.renewed(ms, &mut held, ms, &Outcome::Unknown, None);
+    }
+    let renewal = host.renewal(&mut ms, &mut held);
+    host.renewed(ms, &mut held, ms, &write(&mut row, &renewal), None);
+    assert_eq!(held.attempt_timeout(), Duration::from_secs(2));
 }
 
 /// A pause is at least 25 ms, and at most 1/20 of the validity that is left.

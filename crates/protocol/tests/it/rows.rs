@@ -1,13 +1,14 @@
 //! Rows that are refused, and the comparison of numbers.
 
 use std::cmp::Ordering;
+use std::time::Duration;
 
 use dynamo_lock_protocol::{
     AcquireEnd, FencingToken, Number, Outcome, Revoke, Row, RowError, Step, Target, Value, Verdict, apply, attr,
     check_partition_key,
 };
 
-use crate::support::{TestHost, held_row, name, now, row, waiter, write};
+use crate::support::{EPOCH_MS, TestHost, date, held_row, name, now, row, waiter, write};
 
 #[test]
 fn token_out_of_range_is_refused_without_overflow() {
@@ -39,6 +40,48 @@ fn no_written_attribute_is_accepted_as_partition_key() {
         assert!(check_partition_key(attribute).is_err(), "{attribute}");
     }
     check_partition_key(attr::NAME).expect("control: the default");
+}
+
+/// A row with our own lease ID and absurd numbers, which only a hostile or broken writer leaves.
+#[test]
+fn extreme_numbers_in_own_row_do_not_overflow() {
+    for (expires_on, renewal_seq) in [(u64::MAX, 0), (u64::MAX / 995 + 1, 7), (EPOCH_MS + 9_000, u64::MAX)] {
+        let mut host = TestHost::new(1);
+        let mut acquire = waiter(20);
+        let op = host.op(0, &mut acquire);
+        let Verdict::Applied(mut stored) = apply(None, &op) else { panic!("no row") };
+        stored.set(attr::EXPIRES_ON, expires_on.into());
+        stored.set(attr::RENEWAL_SEQ, renewal_seq.into());
+        let conflict = Outcome::Conflict(Some(stored.clone()));
+        host.respond(10, &mut acquire, 0, &conflict, Some(date(0)));
+        let mut held = host.acquired(10, &mut acquire);
+        held.request_renewal();
+        host.renewal_now(20, &mut held);
+        host.renewed(30, &mut held, 20, &Outcome::Applied(stored), Some(date(0)));
+        assert!(held.time_left(host.at(30)) <= Duration::from_secs(20));
+    }
+}
+
+/// Track record: the error of a row contained an attribute of another program in full, up to 400 KB.
+#[test]
+fn error_of_foreign_row_is_short() {
+    let long = "x".repeat(100_000);
+    for (attribute, value) in [
+        (attr::V, Value::S(long.clone())),
+        (attr::KIND, Value::S(long.clone())),
+        (attr::KIND, Value::Other(format!("{{\"B\":\"{long}\"}}"))),
+        (attr::KIND, "\u{202e}\u{ad}".repeat(50_000).as_str().into()),
+    ] {
+        let mut stored = held_row(1_000);
+        stored.set(attribute, value);
+        let message = stored.state().expect_err("a foreign row").to_string();
+        let length = message.len();
+        assert!(length < 800 && message.contains('…'), "{length} bytes");
+    }
+    let mut stored = held_row(1_000);
+    stored.set(attr::KIND, "semaphore".into());
+    let message = stored.state().expect_err("a foreign row").to_string();
+    assert!(message.contains("`kind` \"semaphore\","), "control: {message}");
 }
 
 /// No greater token can follow. A free row with it was requested again and again, and a held one was taken over, after

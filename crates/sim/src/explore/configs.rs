@@ -246,13 +246,8 @@ fn refusals() -> Vec<Config> {
     let refusals = Budget { refusals: 2, ..unknown };
     let late = |wall_ms| wall(wall_ms, Client { lease_ms: 12_000, ..client(1) });
     vec![
-        config(
-            "refusals",
-            "acquires and releases, answers are lost, requests refused",
-            half(1500),
-            [client(2), client(1)],
-        )
-        .budget(refusals),
+        config("refusals", "acquires, answers are lost, requests refused", half(1500), [client(1), client(1)])
+            .budget(refusals),
         config("refused-renewals", "renewals, answers are lost, requests refused", half(1500), [renewed(1), client(1)])
             .budget(refusals),
         config("refused-hold", "a hold, answers are lost, requests refused", half(2500), [hold(2000), client(1)])

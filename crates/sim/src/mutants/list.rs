@@ -118,10 +118,7 @@ const EXPLORER: &[(&str, &str, Fault)] = &[
     ("valid-until-released", "basics", Fault::ValidUntilReleased),
     ("release-forgets", "release", Fault::UnknownReleaseIsThrottled),
     ("renews-released", "release", Fault::RenewsAfterRelease),
-    ("refusal-ends-acquire", "refusals", Fault::RefusalEndsAcquire),
     ("refusal-ends-hold", "refused-hold", Fault::RefusalEndsAcquire),
-    ("refusal-ends-release", "refusals", Fault::RefusalEndsRelease),
-    ("missing-table-is-refusal", "deleted", Fault::MissingTableIsRefusal),
 ];
 
 /// Faults that only the worlds can make.
@@ -149,6 +146,7 @@ const WORLDS: &[(&str, Fault)] = &[
     ("release-guesses", Fault::UnknownReleaseIsOk),
     ("release-after-loss-is-ok", Fault::LostReleaseIsOk),
     ("revoke-reports-done", Fault::EndedRevokeIsOk),
+    ("refusal-ends-revoke", Fault::RefusalEndsRevoke),
 ];
 
 /// Mutants of writes that the explorer finds, too, with the configuration.
@@ -187,6 +185,9 @@ pub fn all() -> Vec<Mutant> {
     }
     let fault = |fault| MutantConfig { fault: Some(fault), ..MutantConfig::NONE };
     all.push(mutant("holder-from-answer", fault(Fault::HolderCountsFromAnswer), Some("basics"), true));
+    all.push(mutant("refusal-ends-acquire", fault(Fault::RefusalEndsAcquire), Some("refusals"), true));
+    all.push(mutant("refusal-ends-release", fault(Fault::RefusalEndsRelease), Some("refusals"), true));
+    all.push(mutant("missing-table-is-refusal", fault(Fault::MissingTableIsRefusal), Some("deleted"), true));
     all.push(mutant("short-pad", fault(Fault::ShortPad), Some("walls"), true));
     let unchecked = Unchecked { tag: OpTag::Renew, attributes: &[attr::TOKEN] };
     let late = MutantConfig { unchecked: Some(unchecked), ..fault(Fault::LateAnswersCount) };

@@ -162,6 +162,8 @@ pub enum Fault {
     RefusalEndsAcquire,
     /// A refused attempt ends a release, although the lease goes on. Explorer and worlds.
     RefusalEndsRelease,
+    /// A refused attempt ends a revocation, although an earlier one may have been applied. Worlds.
+    RefusalEndsRevoke,
     /// A holder takes the answer that its table does not exist for a passing refusal. Explorer and worlds.
     MissingTableIsRefusal,
 

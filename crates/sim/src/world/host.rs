@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use dynamo_lock::LockName;
 use dynamo_lock::simulation::{Clock, ClockReading, Random};
 use dynamo_lock::store::BoxFuture;
-use tokio::{task::AbortHandle, time::sleep};
+use dynamo_lock::{LockName, StoreError, StoreErrorKind};
+use tokio::{sync::Notify, task::AbortHandle, time::sleep};
 
 use super::{EPOCH_MS, World, lock, wild::WildDates};
 use crate::mutants::Fault;
@@ -218,6 +218,10 @@ pub struct Process {
     dead: AtomicBool,
     pub down_until: Mutex<Duration>,
     pub wild: Mutex<WildDates>,
+    /// Time until which access is denied to this process.
+    pub denied_until: Mutex<Duration>,
+    /// Notified when the store has refused a write that a mutant gives up then.
+    pub given_up: Notify,
     rng: Mutex<Rng>,
     /// Source of the random bits that the client draws.
     bits: Mutex<Rng>,
@@ -240,6 +244,8 @@ impl Process {
             id: world.next_id(),
             dead: AtomicBool::new(false),
             down_until: Mutex::default(),
+            denied_until: Mutex::default(),
+            given_up: Notify::new(),
             wild: Mutex::default(),
             rng: Mutex::new(rng),
             bits: Mutex::new(bits),
@@ -269,6 +275,24 @@ impl Process {
         self.dead.store(true, Relaxed);
         self.world.set_dead(self.id);
         lock(&self.actors).drain(..).for_each(|actor| actor.abort());
+    }
+
+    /// Waits for a result. With this fault it ends at the first refusal.
+    pub async fn or_given_up<T, E: From<StoreError>>(
+        &self,
+        fault: Fault,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        if !self.world.mutant.is(fault) {
+            return work.await;
+        }
+        tokio::select! {
+            biased;
+            answer = work => answer,
+            () = self.given_up.notified() => {
+                Err(StoreError::new(StoreErrorKind::AccessDenied, "access denied").into())
+            }
+        }
     }
 
     /// Waits until the host is not paused.

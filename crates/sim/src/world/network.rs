@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, OpKind, Outcome, Page, Row, ServiceDate};
+use dynamo_lock::store::{
+    Answer, BoxFuture, Consistency, Op, OpKind, Outcome, Page, Row, ServiceDate, StoreErrorCause,
+};
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
 use tokio::time::sleep;
 
@@ -45,6 +47,8 @@ pub enum ReplyKind {
     Hung,
     Throttled,
     Refused,
+    /// The table does not exist.
+    NoTable,
 }
 
 /// A request that has ended.
@@ -62,6 +66,7 @@ impl World {
     fn delivery(&self, process: &Process) -> Delivery {
         let time = self.time();
         let down = *lock(&process.down_until) > time;
+        let denied = *lock(&process.denied_until) > time && !self.is_quiescent();
         let burst = *lock(&self.burst_until) > time;
         let mut rng = lock(&self.rng);
         let quiescent = self.is_quiescent();
@@ -80,6 +85,9 @@ impl World {
             delivery.service_host = process.host.index % 3;
         }
         let late = self.plan.longest * 2;
+        if denied && rng.chance(950) {
+            return Delivery { until_applied: None, reply: ReplyKind::Refused, ..delivery };
+        }
         if burst && rng.chance(900) || rng.chance(fault_rates.throttled) {
             return Delivery { until_applied: None, reply: ReplyKind::Throttled, ..delivery };
         }
@@ -106,6 +114,18 @@ impl World {
             delivery.applied_again = Some(rng.up_to(late));
         }
         delivery
+    }
+
+    /// Denies access to a process for a while after an answer to it was lost, as when its credentials expire then.
+    fn deny_after_loss(&self, process: &Process, reply: ReplyKind) {
+        let denied = self.plan.fault_rates.denied;
+        if denied == 0 || !matches!(reply, ReplyKind::Lost | ReplyKind::Hung) || self.is_quiescent() {
+            return;
+        }
+        let mut rng = lock(&self.rng);
+        if rng.chance(denied) {
+            *lock(&process.denied_until) = self.time() + rng.up_to(self.plan.longest);
+        }
     }
 
     /// Draws the age of the row that a read returns.
@@ -141,6 +161,7 @@ impl Link {
         process.gate().await;
         self.check_request_rate();
         let delivery = world.delivery(process);
+        world.deny_after_loss(process, delivery.reply);
         let flight = process.host.begin_request(&world);
         let exchange = self.deliver(world, delivery, work).await;
         process.gate().await;
@@ -163,11 +184,16 @@ impl Link {
         let process = self.0.clone();
         let there = async move {
             sleep(until_applied).await;
-            let answer = (work(), world.date(&process, &delivery));
+            if world.has_no_table() {
+                return (None, world.date(&process, &delivery));
+            }
+            let answer = (Some(work()), world.date(&process, &delivery));
             if let Some(later) = delivery.applied_again {
                 tokio::spawn(async move {
                     sleep(later).await;
-                    work();
+                    if !world.has_no_table() {
+                        work();
+                    }
                 });
             }
             answer
@@ -183,7 +209,10 @@ impl Link {
             },
         };
         sleep(delivery.until_answered).await;
-        finish(delivery.reply, Some(result), date).await
+        match (delivery.reply, &result) {
+            (ReplyKind::Answered, None) => finish(ReplyKind::NoTable, None, date).await,
+            (reply, _) => finish(reply, result, date).await,
+        }
     }
 
     /// Checks that a process does not send requests without end (§6).
@@ -218,12 +247,14 @@ impl Process {
     }
 
     /// Checks that a process pauses before it sends the same write again (§6). A renewal may be requested at any time.
-    pub fn check_retry(&self, op: &Op) {
-        let Some(at) = lock(&self.failed).remove(op.version.as_str()) else { return };
+    /// Returns whether an attempt of this write has failed before.
+    pub fn check_retry(&self, op: &Op) -> bool {
+        let Some(at) = lock(&self.failed).remove(op.version.as_str()) else { return false };
         self.world.check_retry_deadline(self, op);
         let pause = self.world.time().saturating_sub(at);
         let early = pause < POLL_MIN && !matches!(op.kind, OpKind::Renew { .. });
         self.world.check(!early, "§6 (retries)", || format!("{self:?} sends {} again after {pause:?}", show_op(op)));
+        true
     }
 
     pub fn record_result(&self, op: &Op, outcome: Option<&Outcome>) {
@@ -252,6 +283,32 @@ async fn finish<T>(reply: ReplyKind, result: Option<T>, date: Option<ServiceDate
     Exchange { reply, result, date }
 }
 
+impl Link {
+    /// Returns the answer to a write, and records what its sender has received with it. Mutants change it.
+    fn received(&self, op: &Op, is_retry: bool, mut exchange: Exchange<Outcome>) -> Answer<Outcome> {
+        let world = &self.0.world;
+        if exchange.reply == ReplyKind::NoTable {
+            world.record_loss(op, None);
+            if world.mutant.is(Fault::MissingTableIsRefusal) {
+                exchange.reply = ReplyKind::Refused;
+            }
+        }
+        let given_up = match &op.kind {
+            OpKind::Acquire(_) | OpKind::TakeOver { .. } => world.mutant.is(Fault::RefusalEndsAcquire),
+            OpKind::Release { .. } => world.mutant.is(Fault::RefusalEndsRelease),
+            OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => world.mutant.is(Fault::RefusalEndsRevoke),
+            _ => false,
+        };
+        if exchange.reply == ReplyKind::Refused && is_retry {
+            world.count("retry refused");
+        }
+        if given_up && exchange.reply == ReplyKind::Refused {
+            self.0.given_up.notify_waiters();
+        }
+        exchange.answer()
+    }
+}
+
 impl<T> Exchange<T> {
     /// Returns the answer of the store.
     fn answer(self) -> Answer<T> {
@@ -259,6 +316,10 @@ impl<T> Exchange<T> {
             (ReplyKind::Answered, Some(result)) => return Answer { result: Ok(result), date: self.date },
             (ReplyKind::Throttled, _) => (StoreErrorKind::Throttled, "throttled"),
             (ReplyKind::Refused, _) => (StoreErrorKind::AccessDenied, "access denied"),
+            (ReplyKind::NoTable, _) => {
+                let error = StoreError::new(StoreErrorKind::Misconfigured, "no table");
+                return Err(error.with_cause(StoreErrorCause::MissingTable)).into();
+            }
             _ => (StoreErrorKind::Unanswered, "no answer"),
         };
         Err(StoreError::new(kind, message)).into()
@@ -289,10 +350,11 @@ impl Store for Link {
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
             self.0.record_other_work();
-            self.0.check_retry(op);
+            let is_retry = self.0.check_retry(op);
             self.0.world.record_sent(&self.0, op);
             let (process, store_request) = (self.0.clone(), op.clone());
-            let answer = self.carry(move || process.world.write_row(&process, &store_request)).await.answer();
+            let exchange = self.carry(move || process.world.write_row(&process, &store_request)).await;
+            let answer = self.received(op, is_retry, exchange);
             self.0.record_date(answer.date);
             if let Ok(Outcome::Conflict(row)) = &answer.result {
                 self.0.world.record_received(&self.0, row.as_ref());

@@ -22,6 +22,8 @@ pub struct FaultRates {
     pub throttled: u64,
     /// Access is denied, for a moment.
     pub refused: u64,
+    /// Access is denied for up to a lease after an answer was lost, per thousand lost answers.
+    pub denied: u64,
 }
 
 /// Plan of one world.
@@ -84,6 +86,8 @@ pub struct Plan {
     pub hold_percent: u64,
     /// Acquisitions that the library does not renew, per thousand.
     pub manual: u64,
+    /// The table is deleted, and created again soon.
+    pub deletions: bool,
 }
 
 /// Profile of a world in which one rare situation occurs all the time.
@@ -107,6 +111,8 @@ const WALLS_APART_MS: i64 = WALL_CLOCK_PAD.as_millis() as i64 - 20_000;
 
 impl Plan {
     pub fn of(rng: &mut Rng) -> Self {
+        // Draws of its own, so that the other faults of a seed stay as they are.
+        let mut refusals = rng.clone().fork();
         let hosts = rng.range(2..=4) as usize;
         let scale = rng.pick(&[1, 1, 2, 3, 5, 10, 20]);
         let mixed = rng.chance(400);
@@ -129,6 +135,7 @@ impl Plan {
             hung: storm * rng.range(0..=8),
             throttled: storm * rng.range(0..=10),
             refused: if rng.chance(200) { storm.min(3) } else { 0 },
+            denied: if storm > 0 && refusals.chance(300) { 300 } else { 0 },
         };
         let mut maybe = |per_mille| !fault_free && rng.chance(per_mille);
         let (pauses, suspends, partitions) = (maybe(500), maybe(300), maybe(400));
@@ -182,8 +189,13 @@ impl Plan {
             hold_percent: rng.pick(&[10, 30, 100, 200]),
             manual: 200,
             holds: 50,
+            deletions: false,
             leases,
         };
+        if !fault_free && plan.legacy == 0 && refusals.chance(150) {
+            // The token floor must rise from one table to the next, so that a token identifies one acquisition.
+            (plan.deletions, plan.wall_offset, plan.wall_steps) = (true, 0, false);
+        }
         match rng.range(0..=99) {
             0..=4 => plan.profile(Profile::SlowWalls, rng),
             5..=9 => plan.profile(Profile::Freezes, rng),
@@ -208,6 +220,7 @@ impl Plan {
     }
 
     fn profile(&mut self, profile: Profile, rng: &mut Rng) {
+        self.deletions = false;
         self.fault_free &= profile == Profile::WallsBehind;
         self.service_clock = true;
         self.longest = Duration::from_secs(rng.range(8..=20));

@@ -39,6 +39,8 @@ const PARTS: &[Part] = &[
     ("hung", |plan| plan.fault_rates.hung = 0),
     ("throttled", |plan| plan.fault_rates.throttled = 0),
     ("refused", |plan| plan.fault_rates.refused = 0),
+    ("denied", |plan| plan.fault_rates.denied = 0),
+    ("deletions", |plan| plan.deletions = false),
 ];
 
 /// Upper bound of the number of the random sequence.

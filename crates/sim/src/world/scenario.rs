@@ -13,6 +13,8 @@ const FINISH: Duration = Duration::from_secs(400);
 /// Samples of the service clock count for ten minutes. The idle gap is almost as long, from the beginning of
 /// quiescence.
 const IDLE_GAP: Duration = Duration::from_secs(595);
+/// Shortest life of a table, so that the tokens in the next one are larger.
+const DELETION_GAP: Duration = Duration::from_secs(10);
 const NINE_DAYS: Duration = Duration::from_secs(9 * 24 * 3600);
 
 /// A running process with its client and its workers.
@@ -29,6 +31,8 @@ struct Scenario {
     running: Vec<Option<Running>>,
     others: Vec<JoinHandle<()>>,
     crashed: bool,
+    /// Time at which the table was last created.
+    created_at: Duration,
 }
 
 /// Runs the world to its end.
@@ -43,6 +47,7 @@ pub async fn run(world: &Arc<World>) {
         hosts,
         others: Vec::new(),
         crashed: false,
+        created_at: Duration::ZERO,
     };
     world.trace(|| format!("{:?}", world.plan));
     scenario.phase(world.plan.phase).await;
@@ -122,6 +127,10 @@ impl Scenario {
             let index = rng.range(0..=plan.hosts as u64 - 1) as usize;
             (rng.range(0..=6), index, rng.up_to(plan.longest * 3), plan.wall(&mut rng))
         };
+        if plan.deletions && world.time() > self.created_at + DELETION_GAP && lock(&world.rng).chance(100) {
+            self.created_at = world.time() + lock(&world.rng).up_to(plan.longest);
+            return world.delete_table(self.created_at);
+        }
         let host = self.hosts[index].clone();
         let stop = match kind {
             0 if plan.pauses => Some(("pause", Stop::Pause)),
@@ -179,6 +188,7 @@ impl Scenario {
             self.hosts.iter().for_each(|host| host.set_wall(&world, 0));
         }
         *lock(&world.burst_until) = Duration::ZERO;
+        sleep(self.created_at.saturating_sub(world.time())).await;
         for running in self.running.iter().flatten() {
             *lock(&running.process.down_until) = Duration::ZERO;
         }
@@ -270,7 +280,9 @@ impl Scenario {
         sleep(Duration::from_secs(1)).await;
         let left = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         // The scenario itself is one task.
-        self.world.check_linearizable();
+        if !self.world.plan.deletions {
+            self.world.check_linearizable();
+        }
         let none = self.crashed || left <= 1;
         self.world.check(none, "close()", || format!("{left} tasks are left after the end"));
     }

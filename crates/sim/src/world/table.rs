@@ -1,6 +1,6 @@
 //! The table, with facts that no client knows: which process wrote each row, and when.
 
-use std::{collections::BTreeMap, collections::BTreeSet, collections::VecDeque, time::Duration};
+use std::{collections::BTreeMap, collections::BTreeSet, collections::HashMap, collections::VecDeque, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
 use dynamo_lock_protocol::{FencingToken, LockName, Op, OpKind, Outcome, RecordVersion, Row, Verdict, attr};
@@ -15,6 +15,12 @@ const STALE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub struct Table {
     pub locks: BTreeMap<String, Entry>,
+    /// Locks of deleted tables. Their holders learn it by their next request.
+    deleted: BTreeMap<String, Vec<Entry>>,
+    /// Time from which on the table exists again.
+    missing_until: Duration,
+    /// Task that first sent the acquire with this lease ID, and when.
+    pub senders: HashMap<String, (tokio::task::Id, Duration)>,
     /// Time at which an op was first sent: on the clocks of its sender, and in milliseconds of true time.
     pub sent: BTreeMap<String, (ClockReading, u64)>,
     /// Time at which a process first received a record version.
@@ -23,13 +29,13 @@ pub struct Table {
     pub given_up_ids: BTreeSet<String>,
     /// Lease IDs for which a release was sent.
     pub release_sent: BTreeSet<String>,
-    /// Puts of `legacy_get`, by process.
-    pub legacy_puts: BTreeMap<u64, Vec<LegacyPut>>,
+    /// Puts of `legacy_get` and revocations, by process.
+    pub single_writes: BTreeMap<u64, Vec<SingleWrite>>,
 }
 
-/// A put of `legacy_get`.
+/// A put of `legacy_get` or a revocation, which leaves nothing that its caller holds.
 #[derive(Debug)]
-pub struct LegacyPut {
+pub struct SingleWrite {
     pub version: String,
     pub applied: bool,
 }
@@ -37,6 +43,8 @@ pub struct LegacyPut {
 /// The row of one lock.
 #[derive(Debug, Default)]
 pub struct Entry {
+    /// Number of tables that were deleted before.
+    pub tables: u64,
     pub row: Option<Row>,
     /// Versions of the row, with the time since which each existed.
     versions: VecDeque<(Duration, Option<Row>)>,
@@ -62,6 +70,8 @@ pub struct Entry {
 pub struct Acquisition {
     pub process: u64,
     pub lease_id: String,
+    /// Number of tables that were deleted before.
+    pub tables: u64,
     /// Its applied writes: when each was first sent, and the lease that it left.
     pub writes: Vec<(ClockReading, Duration)>,
     pub released: bool,
@@ -82,7 +92,26 @@ pub struct Acquisition {
 
 impl Table {
     pub fn acquisition(&self, name: &str, token: u64) -> Option<&Acquisition> {
-        self.locks.get(name)?.acquisitions.get(&token)
+        let entries = self.locks.get(name).into_iter().chain(self.deleted.get(name).into_iter().flatten());
+        entries.into_iter().find_map(|entry| entry.acquisitions.get(&token))
+    }
+
+    pub fn acquisition_mut(&mut self, name: &str, token: u64) -> Option<&mut Acquisition> {
+        let deleted = self.deleted.get_mut(name).into_iter().flatten();
+        let mut entries = self.locks.get_mut(name).into_iter().chain(deleted);
+        entries.find_map(|entry| entry.acquisitions.get_mut(&token))
+    }
+
+    /// Deletes the table, which exists again from this time on. Tokens may start anew.
+    fn delete(&mut self, time: Duration, missing_until: Duration) {
+        self.missing_until = missing_until;
+        for (name, entry) in &mut self.locks {
+            let (tables, changes) = (entry.tables + 1, std::mem::take(&mut entry.changes));
+            let mut deleted = std::mem::replace(entry, Entry { tables, changes, ..Entry::default() });
+            entry.put(time, None);
+            deleted.row = None;
+            self.deleted.entry(name.clone()).or_default().push(deleted);
+        }
     }
 
     /// Returns the row of a lock that is held with this token.
@@ -132,11 +161,23 @@ impl Entry {
 }
 
 impl World {
+    /// Deletes the table, which exists again at this time.
+    pub fn delete_table(&self, until: Duration) {
+        lock(&self.table).delete(self.time(), until);
+        self.trace(|| format!("the table is deleted, until {until:?}"));
+        self.count("table deleted");
+    }
+
+    /// Returns whether the table does not exist now.
+    pub fn has_no_table(&self) -> bool {
+        lock(&self.table).missing_until > self.time()
+    }
+
     /// Applies a write at this instant, and checks it.
     pub fn apply(&self, process: &Process, op: &Op) -> Outcome {
         let time = self.time();
         let mut table = lock(&self.table);
-        let Table { locks, sent, received, legacy_puts, given_up_ids, .. } = &mut *table;
+        let Table { locks, sent, received, single_writes, given_up_ids, .. } = &mut *table;
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
         let mutant = if self.real_store.is_none() { self.mutant } else { MutantConfig::NONE };
@@ -159,9 +200,9 @@ impl World {
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
                     self.check_takeover(process, op, before, entry, given_up_ids);
                 }
+                let writes = single_writes.get_mut(&process.id).into_iter().flatten();
+                writes.filter(|write| write.version == op.version.as_str()).for_each(|write| write.applied = true);
                 if matches!(op.kind, OpKind::LegacyGet { .. }) {
-                    let puts = legacy_puts.entry(process.id).or_default().iter_mut();
-                    puts.filter(|put| put.version == op.version.as_str()).for_each(|put| put.applied = true);
                     self.check_legacy_put(op, before.as_ref(), row);
                 }
                 entry.put(time, Some(row.clone()));
@@ -191,12 +232,17 @@ impl World {
         if !table.sent.contains_key(op.version.as_str()) {
             let at = process.host.clock(self);
             table.sent.insert(op.version.as_str().to_owned(), (at, self.epoch_ms()));
+            if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind
+                && let Some(task) = tokio::task::try_id()
+            {
+                table.senders.insert(lease.lease_id.as_str().to_owned(), (task, self.time()));
+            }
             if let OpKind::Release { lease_id, .. } = &op.kind {
                 table.release_sent.insert(lease_id.as_str().to_owned());
             }
-            if matches!(op.kind, OpKind::LegacyGet { .. }) {
-                let put = LegacyPut { version: op.version.as_str().to_owned(), applied: false };
-                table.legacy_puts.entry(process.id).or_default().push(put);
+            if let OpKind::LegacyGet { .. } | OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } = &op.kind {
+                let write = SingleWrite { version: op.version.as_str().to_owned(), applied: false };
+                table.single_writes.entry(process.id).or_default().push(write);
             }
         }
     }
@@ -211,8 +257,7 @@ impl World {
                 table.given_up_ids.insert(lease.lease_id.as_str().to_owned());
             }
             OpKind::Renew { lease_id, token, .. } if free || !is(lease_id.as_str()) => {
-                let entry = table.locks.get_mut(op.name.as_str());
-                let known = entry.and_then(|entry| entry.acquisitions.get_mut(&token.get()));
+                let known = table.acquisition_mut(op.name.as_str(), token.get());
                 known.into_iter().for_each(|acquisition| acquisition.loss_received = true);
             }
             _ => {}

@@ -34,7 +34,7 @@ impl Process {
         let mut wild = lock(&self.wild);
         let follows = wild.right_at.is_some_and(|at| time - at < KNOWN_FOR);
         let repeats = world.mutant.is(Fault::WildDatesRepeat) && wild.sent.is_none() && wild.right_at.is_none();
-        if !repeats && !(follows && self.draw(|rng| rng.chance(SHARE))) {
+        if !(repeats || follows && self.draw(|rng| rng.chance(SHARE))) {
             return None;
         }
         let date = ServiceDate((world.epoch_ms() / 1000).saturating_add_signed(world.plan.wild_host));

@@ -5,9 +5,10 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::{os::unix::fs::OpenOptionsExt, os::unix::process::ExitStatusExt, process::ExitStatus};
 
 use dynamo_lock::FencingToken;
+use nix::fcntl::OFlag;
 use serde_json::json;
 
 use crate::{exit, exit::Exit, failure::Failure, ui::escape::escape_json, ui::output};
@@ -35,7 +36,7 @@ pub struct Report {
     path: PathBuf,
     file: File,
     /// Path of `file` if it is a temporary file that replaces the regular file at `path` when it is complete. `None`
-    /// for a pipe, a link or a descriptor such as /dev/fd/3, which is written to.
+    /// for a pipe or a descriptor such as /dev/fd/3, which is written to.
     temporary: Option<PathBuf>,
 }
 
@@ -77,7 +78,7 @@ impl Drop for Report {
 /// Opens the file to write to. Returns its path too if it is a temporary file next to `path`.
 fn open_file(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => return Ok((OpenOptions::new().append(true).open(path)?, None)),
+        Ok(found) if !found.is_file() => return Ok((open_special(path, found.is_symlink())?, None)),
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
@@ -87,6 +88,17 @@ fn open_file(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
     name.push(format!(".{:08x}.part", getrandom::u32().map_err(io::Error::other)?));
     let temporary = path.with_file_name(name);
     Ok((File::create_new(&temporary)?, Some(temporary)))
+}
+
+/// Opens a pipe, a terminal or a descriptor. Only links in /dev and /proc are followed, because in a directory that others
+/// may write to, a link can lead to any file.
+fn open_special(path: &Path, is_link: bool) -> io::Result<File> {
+    let may_follow = ["/dev", "/proc"].iter().any(|parent| path.starts_with(parent)) && !path.starts_with("/dev/shm");
+    if is_link && !may_follow {
+        return Err(io::Error::other("it is a symbolic link"));
+    }
+    let flags = if may_follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
+    OpenOptions::new().append(true).custom_flags(flags.bits()).open(path)
 }
 
 /// Returns the report. It always has the same keys; unknown values are `null`.

@@ -45,7 +45,7 @@ impl TableOptions {
         self
     }
 
-    /// Adds a tag to the table.
+    /// Adds a tag to the table. Needs the permission `dynamodb:TagResource` in addition.
     #[must_use]
     pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.tags.push((key.into(), value.into()));
@@ -137,7 +137,8 @@ pub enum TableFault {
     /// The table is replicated to other Regions without strong consistency, so that the last writer wins.
     #[error(
         "the table is replicated to {} and the last writer wins, so that two Regions can hold one lock; \
-         use a table in one Region, or a global table with strong consistency",
+         use a table in one Region, or a global table with strong consistency, which has no transactions and no time \
+         to live",
         .regions.join(", ")
     )]
     EventualReplicas {
@@ -206,8 +207,11 @@ impl DynamoDb {
             None | Some(TableStatus::Active | TableStatus::Updating) => {}
             Some(status) => faults.insert(0, TableFault::NotActive { status: status.to_string() }),
         }
-        faults.extend(self.check_ttl().await?);
         let is_strong = table.multi_region_consistency() == Some(&MultiRegionConsistency::Strong);
+        // A global table with strong consistency has no time to live.
+        if !is_strong {
+            faults.extend(self.check_ttl().await?);
+        }
         let regions: Vec<_> = match table.replicas() {
             [] => self.old_replicas().await?,
             _ if is_strong => Vec::new(),

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::database::{BUSY_LIMIT, Database};
 use super::error::{from_io, refused};
 use crate::clock::{Clock, SystemClock};
+use crate::process::ProcessId;
 use crate::store::{StoreError, StoreErrorKind};
 
 /// Requests that may wait in the queue of the thread. Further ones wait in their own tasks.
@@ -23,7 +24,7 @@ type Job = Box<dyn FnOnce(&Database) + Send>;
 #[derive(Debug)]
 pub(super) struct Thread {
     jobs: mpsc::Sender<Job>,
-    pid: u32,
+    process: ProcessId,
 }
 
 impl Thread {
@@ -33,7 +34,7 @@ impl Thread {
         std::thread::Builder::new().name(NAME.to_owned()).spawn(move || serve(&database, queue)).map_err(|error| {
             from_io(format!("cannot start the thread of the store: {error}"), "check the limits of this system", error)
         })?;
-        Ok(Self { jobs, pid: std::process::id() })
+        Ok(Self { jobs, process: ProcessId::current() })
     }
 
     /// Runs `job` on the thread and returns its result. Skips the job if this future is dropped before it starts.
@@ -41,7 +42,7 @@ impl Thread {
         &self,
         job: impl FnOnce(&Database) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        if self.pid != std::process::id() {
+        if !self.process.is_current() {
             // A forked child has no such thread, and using the inherited connection would break SQLite's locks.
             let problem = "this store was opened before a fork, and its connection belongs to the parent process";
             return Err(refused(problem, "open it again here"));
@@ -102,7 +103,7 @@ mod tests {
     async fn handle_from_before_fork_is_refused() {
         let directory = tempfile::tempdir().expect("a directory");
         let mut store = store(&directory);
-        Arc::get_mut(&mut store.inner).expect("the only handle").thread.pid += 1;
+        Arc::get_mut(&mut store.inner).expect("the only handle").thread.process = ProcessId::of_parent();
         let result = store.inner.thread.run(|_| Ok(())).await;
         let error = result.expect_err("this process is not that one");
         assert_eq!(error.kind(), StoreErrorKind::Refused);

@@ -58,7 +58,7 @@ pub async fn run_legacy_get(process: Arc<Process>, client: Client) {
         let drop_after = process.draw(|rng| rng.chance(world.plan.drops).then(|| rng.up_to(world.plan.longest)));
         let handle = client.lock(name.as_str()).expect("the name is valid");
         process.record_other_work();
-        let before = lock(&world.table).legacy_puts.get(&process.id).map_or(0, Vec::len);
+        let before = lock(&world.table).single_writes.get(&process.id).map_or(0, Vec::len);
         let answer = tokio::select! {
             biased;
             answer = handle.legacy_get(length) => answer,
@@ -68,7 +68,7 @@ pub async fn run_legacy_get(process: Arc<Process>, client: Client) {
             }
         };
         let table = lock(&world.table);
-        let legacy_puts = table.legacy_puts.get(&process.id).map_or(&[][..], |legacy_puts| &legacy_puts[before..]);
+        let legacy_puts = table.single_writes.get(&process.id).map_or(&[][..], |legacy_puts| &legacy_puts[before..]);
         let applied = legacy_puts.iter().any(|put| put.applied);
         let version = table.locks.get(&name).and_then(|entry| entry.row.as_ref()?.text(attr::GUID));
         let there = legacy_puts.iter().any(|put| Some(put.version.as_str()) == version);
@@ -128,7 +128,9 @@ pub async fn run_operator(process: Arc<Process>, client: Client) {
         let token = lock(&world.table).locks.get(&name).and_then(|entry| entry.row.as_ref()?.token());
         let Some(token) = token else { continue };
         let handle = client.lock(name.as_str()).expect("the name is valid");
-        let answer = if force { handle.force_revoke(token).await } else { handle.revoke(token).await };
+        let before = lock(&world.table).single_writes.get(&process.id).map_or(0, Vec::len);
+        let revoking = async { if force { handle.force_revoke(token).await } else { handle.revoke(token).await } };
+        let answer = process.or_given_up(Fault::RefusalEndsRevoke, revoking).await;
         let answer = match answer {
             Err(RevokeError::Ended { .. }) if world.mutant.is(Fault::EndedRevokeIsOk) => Ok(()),
             answer => answer,
@@ -139,14 +141,16 @@ pub async fn run_operator(process: Arc<Process>, client: Client) {
             Ok(()) => format!("{process:?} {name} {what} of {token}: done"),
             Err(error) => format!("{process:?} {name} {what} of {token}: {error}"),
         });
-        let (held, revoked) = {
+        let (held, revoked, applied) = {
             let table = lock(&world.table);
+            let mut writes = table.single_writes.get(&process.id).into_iter().flatten().skip(before);
             let entry = table.locks.get(&name);
             let acquisition = entry.and_then(|entry| entry.acquisitions.get(&token.get()));
             // The lease ID that an operator's write leaves belongs to no acquisition.
             (
                 entry.is_some_and(|entry| entry.is_held_by(token.get())),
                 acquisition.is_none_or(|acquisition| acquisition.revoked),
+                writes.any(|write| write.applied),
             )
         };
         let ended = |how: &str| {
@@ -163,6 +167,10 @@ pub async fn run_operator(process: Arc<Process>, client: Client) {
             Err(RevokeError::Ended { .. }) => {
                 world.count("revoke Ended");
                 ended("ended");
+            }
+            Err(RevokeError::Store(error)) => {
+                world.count("revoke refused");
+                world.check(!applied, "E (revoke)", || format!("{name}: {token} was revoked, but reported: {error}"));
             }
             Err(_) => world.count("revoke unknown"),
         }

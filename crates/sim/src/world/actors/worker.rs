@@ -121,7 +121,7 @@ impl Worker {
         };
         let answer = tokio::select! {
             biased;
-            answer = acquiring => answer,
+            answer = self.process.or_given_up(Fault::RefusalEndsAcquire, acquiring) => answer,
             () = self.process.sleep(drop_after.unwrap_or(Duration::MAX)) => {
                 self.world().count("future dropped");
                 self.world().trace(|| format!("{:?} {} acquire dropped", self.process, lock.name()));
@@ -142,6 +142,10 @@ impl Worker {
             Err(AcquireError::Store(error)) => {
                 self.world().trace(|| format!("{:?} {} not acquired: {error}", self.process, lock.name()));
                 self.world().count("acquire failed");
+                // At its limit an acquisition sends one release only, which may be lost.
+                if !(2..=4).contains(&way) || self.world().time() - began < limit * 9 / 10 {
+                    self.world().check_failed(&self.process, lock.name().as_str(), began);
+                }
                 self.world()
                     .check(!self.world().plan.fault_free, "fault_free", || format!("{} failed: {error}", lock.name()));
             }
@@ -198,7 +202,7 @@ impl Worker {
     }
 
     async fn release(&self, guard: Guard) -> Result<(), ReleaseError> {
-        let answer = guard.release().await;
+        let answer = self.process.or_given_up(Fault::RefusalEndsRelease, guard.release()).await;
         match (self.world().mutant.fault, &answer) {
             (Some(Fault::UnknownReleaseIsOk), Err(ReleaseError::Unknown))
             | (Some(Fault::LostReleaseIsOk), Err(ReleaseError::Lost(_))) => Ok(()),
@@ -368,6 +372,9 @@ impl Worker {
             Err(error) => {
                 world.trace(|| format!("{:?} {} hold failed: {error}", self.process, lock.name()));
                 world.count("hold failed");
+                if matches!(error, HoldError::Acquire(AcquireError::Store(_))) {
+                    world.check_failed(&self.process, lock.name().as_str(), called);
+                }
             }
         }
     }
@@ -378,8 +385,9 @@ impl World {
     fn fence(&self, name: &str, token: u64) {
         let mut table = lock(&self.table);
         let Some(entry) = table.locks.get_mut(name) else { return };
-        let forced = entry.acquisitions.get(&token).is_some_and(|acquisition| acquisition.forced);
-        let taken = entry.fence <= token || forced;
+        // An acquisition that is not known is that of a deleted table.
+        let exempt = entry.acquisitions.get(&token).is_none_or(|acquisition| acquisition.forced);
+        let taken = entry.fence <= token || exempt;
         entry.fence = entry.fence.max(token);
         let largest_token = entry.fence;
         drop(table);

@@ -76,7 +76,7 @@ impl World {
         self.trace(|| format!("{process:?} {name}: {kind} reported with token {token}"));
         {
             let mut table = lock(&self.table);
-            let known = table.locks.get_mut(name.as_str()).and_then(|entry| entry.acquisitions.get_mut(&token));
+            let known = table.acquisition_mut(name.as_str(), token);
             let ours =
                 known.as_ref().is_some_and(|acquisition| acquisition.process == process.id && !acquisition.reported);
             known.into_iter().for_each(|acquisition| (acquisition.reported, acquisition.hold) = (true, hold.is_some()));
@@ -158,7 +158,12 @@ impl World {
             let validities = lock(&self.validities);
             let Some(mine) = validities.spans.get(id).filter(|mine| !forced(mine.token)) else { return };
             let of_lock = validities.spans.range((id.0.clone(), 0)..=(id.0.clone(), u64::MAX));
-            let overlaps = |span: &Span| span.from <= mine.to && mine.from < span.to && !forced(span.token);
+            // The holder of a deleted row learns it by its next request.
+            let tables = |token| table.acquisition(&id.0, token).map(|acquisition| acquisition.tables);
+            let overlaps = |span: &Span| {
+                let exempt = forced(span.token) || tables(span.token) != tables(mine.token);
+                span.from <= mine.to && mine.from < span.to && !exempt
+            };
             let other = of_lock.into_iter().find(|(other, span)| *other != id && overlaps(span));
             other.map(|(_, span)| {
                 format!("{:?} with {} and {:?} with {}", mine.process, mine.token, span.process, span.token)
@@ -259,8 +264,9 @@ impl World {
             span.guard = None;
             token = Some(span.token);
         }
-        if let Some(entry) = lock(&self.table).locks.get_mut(&id.0) {
-            let acquisition = token.and_then(|token| entry.acquisitions.get_mut(&token));
+        if let Some(token) = token {
+            let mut table = lock(&self.table);
+            let acquisition = table.acquisition_mut(&id.0, token);
             acquisition.into_iter().for_each(|acquisition| acquisition.given_up = Some(self.time()));
         }
         // Forget spans that cannot overlap a new one.
@@ -310,7 +316,20 @@ impl World {
                 self.check(revoked, "E (release)", || format!("{name}: {lost}, but it was not revoked"));
             }
             Err(ReleaseError::Unknown) => self.count("release Unknown"),
-            Err(_) => self.count("release refused"),
+            Err(_) => {
+                self.count("release refused");
+                self.check(!acquisition.released, "E (release)", || format!("{name}: refused, but it was released"));
+                // The row of a store with a service clock may end earlier (R6).
+                let (at, writes) = (process.host.clock(self), &acquisition.writes);
+                let left = |(sent_at, lease): &(ClockReading, Duration)| {
+                    let validity = *lease - *lease / 100 - Duration::from_millis(10);
+                    validity.saturating_sub(holder_elapsed(at, *sent_at))
+                };
+                let early = writes.iter().map(left).min().filter(|_| held && live && !self.plan.service_clock);
+                self.check(early.is_none_or(|left| left.is_zero()), "E (release)", || {
+                    format!("{name}: the release of {token} was given up {early:?} before its lease ended")
+                });
+            }
         }
     }
 }

@@ -121,6 +121,7 @@ impl World {
                 let acquisition = Acquisition {
                     process: process.id,
                     lease_id: new.lease_id.as_str().to_owned(),
+                    tables: entry.tables,
                     writes: vec![(sent_at, lease)],
                     service_timestamp: new.ends.service_timestamp,
                     ..Acquisition::default()
@@ -178,6 +179,28 @@ impl World {
             });
         }
         self.count(format!("{} applied", kind_of(op)));
+    }
+
+    /// Checks that an acquisition that this task called and that has failed has left no lease that is valid (E). An
+    /// attempt after which it received another row may still be applied, and its lease is never reported.
+    pub fn check_failed(&self, process: &Process, name: &str, called: Duration) {
+        let Some(task) = tokio::task::try_id() else { return };
+        let at = process.host.clock(self);
+        let table = lock(&self.table);
+        let Some(entry) = table.locks.get(name) else { return };
+        let left = entry.acquisitions.iter().find(|(token, acquisition)| {
+            let lease_id = acquisition.lease_id.as_str();
+            let sent = table.senders.get(lease_id).is_some_and(|(sender, time)| *sender == task && *time >= called);
+            let valid = acquisition.writes.first().is_some_and(|(sent_at, lease)| {
+                holder_elapsed(at, *sent_at) < *lease - *lease / 100 - Duration::from_millis(10)
+            });
+            sent && valid && entry.is_held_by(**token) && !table.given_up_ids.contains(lease_id)
+        });
+        let token = left.map(|(token, _)| *token);
+        drop(table);
+        self.check(token.is_none(), "E (failed)", || {
+            format!("{process:?} reports a failure for {name}, but holds it with {token:?}")
+        });
     }
 
     /// Checks at quiescence that every applied acquisition was reported to its caller or given back, unless its

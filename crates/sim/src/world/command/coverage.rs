@@ -12,7 +12,7 @@ const LEAST: &[(u64, &[&str])] = &[
     (10, &["takeover of a legacy row", "guarded write refused", "ttl deletion"]),
     (20, &["take over conflict with other row", "renew conflict with own row", "renew conflict with other row"]),
     (20, &["release conflict with other row", "revoke applied", "legacy overwrites a free row"]),
-    (20, &["force revoke applied", "legacy clients without dates"]),
+    (20, &["force revoke applied", "legacy clients without dates", "table deleted", "retry refused"]),
     (50, &["takeover by §5", "acquire conflict with own row", "release conflict with own row"]),
     (50, &["legacy get applied", "hold", "wild date"]),
     (100, &["suspend", "pause", "crash", "partition", "future dropped"]),

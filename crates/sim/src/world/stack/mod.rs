@@ -64,10 +64,10 @@ impl StoreKind {
 
     /// Returns whether an event can occur in worlds with this store.
     pub fn can_meet(self, what: &str) -> bool {
-        let absent: &[&str] = match self {
+        let absent: &[_] = match self {
             Self::Model => &[],
-            Self::Sdk => &["wild"],
-            Self::Sqlite => &["wild", "legacy", "§5", "ttl"],
+            Self::Sdk => &["wild", "table deleted"],
+            Self::Sqlite => &["wild", "table deleted", "legacy", "§5", "ttl"],
         };
         !absent.iter().any(|absent| what.contains(absent))
     }
@@ -78,6 +78,8 @@ impl StoreKind {
             // The real stores have wrong dates of their own, which the client must ignore.
             plan.wild_host = 0;
         }
+        // Only the model can delete its table.
+        plan.deletions &= self == Self::Model;
         if self == Self::Sqlite {
             // SQLite has no service clock, no legacy clients and no stale reads.
             (plan.service_clock, plan.legacy, plan.ttl, plan.stale) = (false, 0, false, Duration::ZERO);
