@@ -201,8 +201,9 @@ impl ClientBuilder {
     /// endpoint resolver.
     ///
     /// If `true`, a client that starts after a crash can acquire the lock as soon as the service's clock proves that
-    /// the lease has ended, which takes 7 to 9 s from its end. If `false`, it observes the row for one lease first. Set
-    /// it to `true` only if the clocks of all servers that answer are within 2 s of each other.
+    /// the lease has ended, which takes 7 to 9 s from its end. If `false`, or if the wall clock of this host differs from
+    /// the service's clock by more than 5 s, it observes the row for one lease first. Set it to `true` only if the clocks
+    /// of all servers that answer are within 2 s of each other.
     pub fn service_clock(mut self, on: bool) -> Self {
         self.service_clock = Some(on);
         self

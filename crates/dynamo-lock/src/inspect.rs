@@ -35,9 +35,10 @@ pub enum Inspection {
     /// The holder did not release the lock, but its lease has expired and no other client has acquired it since. Any
     /// client that can prove the same can acquire it now.
     ///
-    /// Reported if the service's clock proves the expiry, or, with the SQLite store on Linux, if the holder's process
-    /// and its children have ended or the clocks of the machine show the end of a [`hold`](crate::Lock::hold). Rows of
-    /// npm dynamo-lock are compared with the local wall clock where the store has no service clock.
+    /// Reported if the service's clock proves the expiry and the local wall clock is within 5 s of it, or, with the
+    /// SQLite store on Linux, if the holder's process and its children have ended or the clocks of the machine show the
+    /// end of a [`hold`](crate::Lock::hold). Rows of npm dynamo-lock are compared with the service's clock alone, or
+    /// with the local wall clock where the store has no service clock.
     Expired {
         /// The last holder. Escape its text before printing it, because another process wrote it.
         holder: Holder,
