@@ -37,7 +37,7 @@ export interface ConnectOptions {
   legacySkewMs?: number;
   /**
    * Whether the `Date` header of responses is used to find expired leases. The clocks of the servers must agree within
-   * 2 s. Default: `true` for endpoints of AWS, else `false`.
+   * 2 s. Default: `true` for endpoints of AWS, else `false`. With `db`: `false`.
    */
   serviceClock?: boolean;
 }
@@ -325,8 +325,8 @@ export interface Holder {
   acquiredAt: Date | null;
   leaseMs: number | null;
   /**
-   * End of the lease as stored in the row. Only for display: it includes padding and may be based on a wall clock, so
-   * comparing it with a clock does not show whether the lease has expired.
+   * End of the lease. Only for display: it may be based on a wall clock, so comparing it with a clock does not show
+   * whether the lease has expired.
    */
   expiresAt: Date | null;
   data: string | null;

@@ -197,7 +197,8 @@ impl ClientBuilder {
     }
 
     /// Sets whether the `Date` headers of the store's answers may prove that a lease has expired. Default: the value of
-    /// [`Store::service_clock`], which is `true` for DynamoDB on AWS.
+    /// [`Store::service_clock`], which is `true` for DynamoDB on AWS unless the SDK client has its own HTTP client or
+    /// endpoint resolver.
     ///
     /// If `true`, a client that starts after a crash can acquire the lock as soon as the service's clock proves that
     /// the lease has ended, which takes 7 to 9 s from its end. If `false`, or if the wall clock of this host differs from

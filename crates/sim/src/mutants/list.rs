@@ -124,6 +124,7 @@ const EXPLORER: &[(&str, &str, Fault)] = &[
 /// Faults that only the worlds can make.
 const WORLDS: &[(&str, Fault)] = &[
     ("wild-dates", Fault::WildDates),
+    ("wild-dates-repeat", Fault::WildDatesRepeat),
     ("wild-clocks", Fault::WildClocks),
     ("upper-without-delta", Fault::DatesOff(-2)),
     ("upper-without-second", Fault::DatesOff(-1)),

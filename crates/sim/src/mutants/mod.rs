@@ -175,6 +175,8 @@ pub enum Fault {
     // Worlds: faults of the environment of a client.
     /// A4: the dates of one service host are 10 s fast, those of another 10 s slow.
     WildDates,
+    /// §5: the wild host of the service answers a process first, and twice in a row.
+    WildDatesRepeat,
     /// A2: the rates of the lease clocks are wrong by up to 8 %.
     WildClocks,
     /// Dates are off by this number of seconds: the bounds of the service's time are too small or too large.

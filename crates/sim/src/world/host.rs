@@ -13,7 +13,7 @@ use dynamo_lock::store::BoxFuture;
 use dynamo_lock::{LockName, StoreError, StoreErrorKind};
 use tokio::{sync::Notify, task::AbortHandle, time::sleep};
 
-use super::{EPOCH_MS, World, lock};
+use super::{EPOCH_MS, World, lock, wild::WildDates};
 use crate::mutants::Fault;
 use test_support::Rng;
 
@@ -30,6 +30,8 @@ pub struct Host {
     /// Rates, in millionths more or less than real time.
     raw_ppm: i64,
     boot_ppm: i64,
+    /// Reading of the lease clocks at the beginning, in nanoseconds. No two hosts were started at the same time.
+    start_ns: u64,
     state: Mutex<State>,
 }
 
@@ -97,11 +99,11 @@ impl Host {
             false => raw_ppm,
         };
         let state = State { wall_ms: world.plan.wall(rng), ..State::default() };
-        Self { index, raw_ppm, boot_ppm, state: Mutex::new(state) }
+        Self { index, raw_ppm, boot_ppm, start_ns: start_ns(index), state: Mutex::new(state) }
     }
 
     pub fn right(index: usize) -> Self {
-        Self { index, raw_ppm: 0, boot_ppm: 0, state: Mutex::default() }
+        Self { index, raw_ppm: 0, boot_ppm: 0, start_ns: start_ns(index), state: Mutex::default() }
     }
 
     /// Stops all processes on this host for a while.
@@ -164,8 +166,8 @@ impl Host {
             false => (time, awake),
         };
         ClockReading {
-            boot_ns: scaled(time, self.boot_ppm),
-            raw_ns: scaled(awake, self.raw_ppm),
+            boot_ns: scaled(time, self.boot_ppm) + self.start_ns,
+            raw_ns: scaled(awake, self.raw_ppm) + self.start_ns,
             wall_ms: world.epoch_ms().saturating_add_signed(state.wall_ms),
         }
     }
@@ -199,6 +201,10 @@ impl Drop for InFlight {
     }
 }
 
+fn start_ns(index: usize) -> u64 {
+    index as u64 * 1_000_003
+}
+
 fn scaled(time: Duration, ppm: i64) -> u64 {
     let ns = time.as_nanos() as i128 + i128::from(BOOT_NS);
     (ns + ns * i128::from(ppm) / 1_000_000) as u64
@@ -211,11 +217,14 @@ pub struct Process {
     pub id: u64,
     dead: AtomicBool,
     pub down_until: Mutex<Duration>,
+    pub wild: Mutex<WildDates>,
     /// Time until which access is denied to this process.
     pub denied_until: Mutex<Duration>,
     /// Notified when the store has refused a write that a mutant gives up then.
     pub given_up: Notify,
     rng: Mutex<Rng>,
+    /// Source of the random bits that the client draws.
+    bits: Mutex<Rng>,
     actors: Mutex<Vec<AbortHandle>>,
     /// Current second, and the number of requests in it.
     pub rate: Mutex<(u64, u64)>,
@@ -227,7 +236,8 @@ pub struct Process {
 
 impl Process {
     pub fn new(world: &Arc<World>, host: &Arc<Host>) -> Arc<Self> {
-        let rng = Mutex::new(lock(&world.rng).fork());
+        let mut rng = lock(&world.rng).fork();
+        let bits = if world.plan.clones { Rng::new(0) } else { rng.fork() };
         Arc::new(Self {
             world: world.clone(),
             host: host.clone(),
@@ -236,7 +246,9 @@ impl Process {
             down_until: Mutex::default(),
             denied_until: Mutex::default(),
             given_up: Notify::new(),
-            rng,
+            wild: Mutex::default(),
+            rng: Mutex::new(rng),
+            bits: Mutex::new(bits),
             actors: Mutex::default(),
             rate: Mutex::default(),
             reads: Mutex::default(),
@@ -356,6 +368,6 @@ impl Clock for ProcessEnv {
 
 impl Random for ProcessEnv {
     fn bits(&self) -> u128 {
-        if self.0.world.mutant.is(Fault::RandomRepeats) { 7 } else { self.0.draw(Rng::bits) }
+        if self.0.world.mutant.is(Fault::RandomRepeats) { 7 } else { lock(&self.0.bits).bits() }
     }
 }

@@ -17,6 +17,7 @@ mod reduction;
 mod scenario;
 mod stack;
 mod table;
+mod wild;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

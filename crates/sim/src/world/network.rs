@@ -137,6 +137,10 @@ impl World {
     }
 
     fn date(&self, process: &Process, delivery: &Delivery) -> Option<ServiceDate> {
+        let arrives = delivery.until_applied.is_some() && delivery.reply == ReplyKind::Answered;
+        if let Some(date) = arrives.then(|| process.wild_date()).flatten() {
+            return Some(date);
+        }
         let off = self.plan.service_hosts[delivery.service_host];
         let off = match self.mutant.fault {
             Some(Fault::WildDates) => off + [10_000, -10_000, 0][delivery.service_host],
@@ -333,6 +337,7 @@ impl Store for Link {
                 process.world.read_row(&process, &store_request, stale)
             });
             let answer = exchange.await.answer();
+            self.0.record_date(answer.date);
             if let Ok(row) = &answer.result {
                 self.0.world.record_received(&self.0, row.as_ref());
             }
@@ -350,6 +355,7 @@ impl Store for Link {
             let (process, store_request) = (self.0.clone(), op.clone());
             let exchange = self.carry(move || process.world.write_row(&process, &store_request)).await;
             let answer = self.received(op, is_retry, exchange);
+            self.0.record_date(answer.date);
             if let Ok(Outcome::Conflict(row)) = &answer.result {
                 self.0.world.record_received(&self.0, row.as_ref());
             }

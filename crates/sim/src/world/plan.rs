@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use dynamo_lock_protocol::WALL_CLOCK_PAD;
 use test_support::Rng;
 
 /// Rates of the faults of requests, per thousand requests.
@@ -39,6 +40,9 @@ pub struct Plan {
     pub dateless: u64,
     /// Offsets of the clocks of the service's hosts, in milliseconds.
     pub service_hosts: [i64; 3],
+    /// Offset of the clock of one more host of the service, in seconds. It never answers a process twice in a row, and
+    /// never first. 0: there is no such host.
+    pub wild_host: i64,
     pub latency: u64,
     pub stale: Duration,
     pub fault_rates: FaultRates,
@@ -55,6 +59,8 @@ pub struct Plan {
     pub wall_offset: i64,
     /// No wall clock is fast.
     pub slow_walls: bool,
+    /// All processes draw the same random bits, as virtual machines do that were resumed from one snapshot.
+    pub clones: bool,
     pub starved: bool,
     pub operator: bool,
     pub legacy: usize,
@@ -99,6 +105,9 @@ enum Profile {
 }
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
+/// Upper bound of the difference between the wall clocks of two hosts beside legacy clients, where there is no service
+/// clock, in milliseconds: the pad, less a reserve.
+const WALLS_APART_MS: i64 = WALL_CLOCK_PAD.as_millis() as i64 - 20_000;
 
 impl Plan {
     pub fn of(rng: &mut Rng) -> Self {
@@ -116,7 +125,7 @@ impl Plan {
         let longest = leases.iter().copied().max().unwrap_or_default();
         let fault_free = rng.chance(150);
         let service_clock = rng.chance(800);
-        let legacy = if service_clock && !fault_free && rng.chance(250) { rng.range(1..=2) as usize } else { 0 };
+        let legacy = if !fault_free && rng.chance(250) { rng.range(1..=2) as usize } else { 0 };
         let storm = if fault_free { 0 } else { rng.pick(&[0, 1, 3, 10]) };
         let fault_rates = FaultRates {
             lost: storm * rng.range(0..=15),
@@ -146,6 +155,12 @@ impl Plan {
                 off if fault_free => off.map(|off| off / 4),
                 off => off,
             },
+            // Beyond the widest interval that suspensions and old samples allow.
+            wild_host: if service_clock && !fault_free && rng.chance(200) {
+                rng.pick(&[-86_400, -1200, 1200, 3600, 86_400])
+            } else {
+                0
+            },
             latency: rng.pick(&[2, 10, 40]),
             stale: Duration::from_millis(rng.pick(&[0, 100, 1000, 5000])),
             fault_rates,
@@ -157,8 +172,9 @@ impl Plan {
             partitions,
             bursts,
             wall_steps,
-            wall_offset: rng.pick(&[0, 100, 3000, 60_000, DAY_MS]),
+            wall_offset: rng.pick(&[0, 100, 3000, 60_000, 600_000, DAY_MS]),
             slow_walls: false,
+            clones: rng.chance(100),
             starved,
             operator,
             legacy,
@@ -187,7 +203,20 @@ impl Plan {
             13..=39 if plan.fault_free => plan.profile(Profile::WallsBehind, rng),
             _ => {}
         }
+        plan.limit_walls(rng);
         plan
+    }
+
+    /// Limits wall clocks to what is promised beside legacy clients where there is no service clock. Promise C does not
+    /// span a row whose token they drop, so all of them are this library's `legacy_get`, which keeps it.
+    fn limit_walls(&mut self, rng: &mut Rng) {
+        if self.service_clock || self.legacy == 0 {
+            return;
+        }
+        self.legacy_gets = self.legacy;
+        self.slow_walls |= rng.chance(500);
+        let most = if self.slow_walls { WALLS_APART_MS } else { WALLS_APART_MS / 2 };
+        self.wall_offset = self.wall_offset.min(most);
     }
 
     fn profile(&mut self, profile: Profile, rng: &mut Rng) {
@@ -200,12 +229,13 @@ impl Plan {
         match profile {
             Profile::SlowWalls => {
                 (self.legacy, self.dateless, self.manual, self.holds) = (rng.pick(&[0, 2]), 500, 800, 200);
-                (self.wall_offset, self.slow_walls, self.crashes) = (12_000, true, true);
+                (self.service_clock, self.wall_offset) = rng.pick(&[(true, 12_000), (true, 12_000), (false, DAY_MS)]);
+                (self.slow_walls, self.crashes, self.ttl) = (true, true, self.ttl && self.service_clock);
                 (self.legacy_wall, self.legacy_frequent) = (Some(2000), true);
                 self.fault_rates.lost = self.fault_rates.lost.max(50);
             }
             Profile::Freezes => {
-                (self.freezes, self.wall_steps, self.crashes) = (true, false, true);
+                (self.freezes, self.wall_steps, self.crashes, self.wild_host) = (true, false, true, 0);
                 (self.dateless, self.legacy) = (rng.pick(&[0, 0, 200]), 0);
                 (self.pauses, self.suspends, self.partitions) = (false, false, false);
                 // A host that acquires after a freeze receives the dates of a slow service host and renews nothing. A

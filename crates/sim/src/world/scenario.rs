@@ -74,6 +74,9 @@ impl Scenario {
         for index in 0..self.hosts.len() {
             self.start(index);
         }
+        if !world.plan.service_clock && world.plan.legacy > 0 {
+            world.count("legacy clients without dates");
+        }
         for index in 0..world.plan.legacy {
             let mut rng = lock(&world.rng).fork();
             if index < world.plan.legacy_gets {
@@ -179,6 +182,10 @@ impl Scenario {
         world.set_phase(true, true);
         for host in &self.hosts {
             sleep(host.paused_until().saturating_sub(world.time())).await;
+        }
+        if !world.plan.service_clock && world.plan.legacy > 0 {
+            // A host whose wall clock is slow would wait for the rows of legacy clients for many minutes.
+            self.hosts.iter().for_each(|host| host.set_wall(&world, 0));
         }
         *lock(&world.burst_until) = Duration::ZERO;
         sleep(self.created_at.saturating_sub(world.time())).await;

@@ -3,14 +3,16 @@
 use std::error::Error;
 
 use aws_config::profile::ProfileSet;
-use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig};
-use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::config::{misconfigured, variable};
+use super::date_source::CA_BUNDLE_CLIENT;
 use crate::store::{StoreError, error::one_line};
 
 /// Returns the SDK's HTTPS client with the certificates of `AWS_CA_BUNDLE`, or of `ca_bundle` in the profile, in place
@@ -26,7 +28,7 @@ pub(super) fn https_client(profiles: Option<&ProfileSet>) -> Result<Option<Share
             .with_fix("correct AWS_CA_BUNDLE, or `ca_bundle` in the profile")
     })?;
     // The other settings are those of the SDK's default client.
-    Ok(Some(Builder::new().build_with_connector_fn(move |settings, components| {
+    let client = Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = ConnectorBuilder::default()
             .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
             .tls_context(tls.clone())
@@ -34,7 +36,22 @@ pub(super) fn https_client(profiles: Option<&ProfileSet>) -> Result<Option<Share
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.build()
-    })))
+    });
+    Ok(Some(SharedHttpClient::new(CaBundleClient(client))))
+}
+
+/// The SDK's HTTPS client with other certificates, under a name of its own.
+#[derive(Debug)]
+struct CaBundleClient(SharedHttpClient);
+
+impl HttpClient for CaBundleClient {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        self.0.http_connector(settings, components)
+    }
+
+    fn connector_metadata(&self) -> Option<ConnectorMetadata> {
+        Some(ConnectorMetadata::new(CA_BUNDLE_CLIENT, None))
+    }
 }
 
 fn read(path: &str) -> Result<TlsContext, Box<dyn Error>> {

@@ -7,6 +7,7 @@ mod condition_check;
 mod config;
 mod credentials_error;
 mod date;
+mod date_source;
 mod error;
 mod error_chain;
 mod expression;

@@ -1,18 +1,16 @@
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Waker};
-use std::{collections::HashMap, pin::pin, time::Duration};
+use std::sync::Arc;
+use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Config, ConfigBag, Intercept, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_dynamodb::error::BoxError;
+use aws_sdk_dynamodb::config::{Config, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::operation::{put_item::PutItemError, update_item::UpdateItemError};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure};
-use aws_smithy_runtime_api::client::interceptors::context::BeforeSerializationInterceptorContextRef;
-use aws_types::endpoint_config::EndpointUrl;
 
 use super::error::{self, Action, Request};
 use super::expression::{Expression, NpmCondition, Write};
-use super::{date::DateReader, identity::IdentityCache, identity::IdentityLoad, item};
+use super::{
+    date::DateReader, date_source::responses_come_from_aws, identity::IdentityCache, identity::IdentityLoad, item,
+};
 use crate::ConfigError;
 use crate::store::{
     Answer, BoxFuture, Condition, Consistency, LockName, Op, Outcome, Page, Row, Store, StoreError, StoreErrorCause,
@@ -53,14 +51,15 @@ pub struct DynamoDb {
 impl DynamoDb {
     /// Creates a store for the table with this name or ARN. Sends no request.
     ///
-    /// The service clock is enabled unless the client has a custom endpoint that is outside AWS or uses `http`.
+    /// The service clock is enabled unless the client has a custom endpoint that is outside AWS or uses `http`, an
+    /// endpoint resolver of its own, or an HTTP client of its own.
     pub fn new(client: Client, table_name_or_arn: impl Into<String>) -> Self {
         let identities = IdentityCache::new(client.config());
         let config = client.config().to_builder().identity_cache(identities.clone()).build();
         let probe = probe(&config);
         Self {
             client: with_timeout(&config, ATTEMPT_TIMEOUT),
-            service_clock: has_aws_endpoint(&probe),
+            service_clock: responses_come_from_aws(&probe),
             probe,
             identities,
             table: table_name_or_arn.into().into(),
@@ -82,7 +81,8 @@ impl DynamoDb {
 
     /// Sets whether the `Date` of responses may determine the end of leases. That is only safe if all servers that
     /// respond keep their clocks within 2 s of each other, as AWS does. Default: enabled if requests go to an `https`
-    /// endpoint of AWS. Enable it for a proxy in front of AWS only if the proxy does not change the `Date`.
+    /// endpoint of AWS over the SDK's own HTTP client. Enable it for another HTTP client, or for a proxy in front of
+    /// AWS, only if none of them changes the `Date`.
     /// [`ClientBuilder::service_clock`](crate::ClientBuilder::service_clock) overrides it for one client.
     #[must_use]
     pub fn service_clock(mut self, on: bool) -> Self {
@@ -273,39 +273,4 @@ fn probe(config: &Config) -> Client {
     let mut quiet = config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(TimeoutConfig::disabled());
     quiet.set_interceptors([]);
     Client::from_conf(quiet.build())
-}
-
-/// Returns whether requests go to AWS, and `false` if in doubt. Only the interceptors of a request see the endpoint of
-/// a client. So this function starts a request and stops it before it is serialized.
-fn has_aws_endpoint(client: &Client) -> bool {
-    #[derive(Clone, Debug, Default)]
-    struct Probe(Arc<OnceLock<bool>>);
-
-    impl Intercept for Probe {
-        fn name(&self) -> &'static str {
-            "dynamo-lock endpoint"
-        }
-
-        fn read_before_execution(
-            &self,
-            _: &BeforeSerializationInterceptorContextRef<'_>,
-            cfg: &mut ConfigBag,
-        ) -> Result<(), BoxError> {
-            let _ = self.0.set(cfg.load::<EndpointUrl>().is_none_or(|url| is_aws(&url.0)));
-            Err("the endpoint is known".into())
-        }
-    }
-
-    let probe = Probe::default();
-    let request = client.list_tables().customize().interceptor(probe.clone()).send();
-    let _ = pin!(request).poll(&mut Context::from_waker(Waker::noop()));
-    probe.0.get().copied().unwrap_or(false)
-}
-
-/// Returns whether a custom endpoint belongs to AWS, for example a VPC endpoint. A proxy may rewrite the `Date` of
-/// responses unless they are encrypted.
-fn is_aws(url: &str) -> bool {
-    let Some(host) = url.strip_prefix("https://") else { return false };
-    let host = host.split(['/', '?', '#', ':']).next().unwrap_or_default().to_ascii_lowercase();
-    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| host.ends_with(end))
 }

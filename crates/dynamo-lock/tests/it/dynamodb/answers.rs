@@ -1,5 +1,7 @@
 //! Responses to the DynamoDB store: error kinds, messages and dates.
 
+use aws_sdk_dynamodb::config::endpoint::{Endpoint, EndpointFuture, Params, ResolveEndpoint};
+use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Region};
 use dynamo_lock::store::{Answer, Consistency, ServiceDate, StoreErrorCause, StoreOperation};
 use dynamo_lock::{DynamoDb, LockName, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row};
@@ -206,14 +208,16 @@ async fn untrusted_date_is_ignored() {
     assert_eq!(read(&store).await.date, None);
 }
 
+/// Returns a store with the SDK's own HTTP client, which sends no request in these tests.
+fn store_of(endpoint: Option<&str>, change: impl FnOnce(Builder) -> Builder) -> DynamoDb {
+    let mut config = Config::builder().behavior_version(BehaviorVersion::latest()).region(Region::new("eu-west-1"));
+    config.set_endpoint_url(endpoint.map(str::to_owned));
+    DynamoDb::new(aws_sdk_dynamodb::Client::from_conf(change(config).build()), TABLE)
+}
+
 #[test]
 fn service_clock_is_on_for_aws_endpoints_only() {
-    let server = LocalDynamoDb::new();
-    let store = |endpoint: Option<&str>| {
-        let mut config = server.config();
-        config.set_endpoint_url(endpoint.map(str::to_owned));
-        DynamoDb::new(aws_sdk_dynamodb::Client::from_conf(config.build()), TABLE)
-    };
+    let store = |endpoint: Option<&str>| store_of(endpoint, |config| config);
     assert!(store(None).service_clock_is_on());
     assert!(store(Some("https://vpce-1.dynamodb.eu-west-1.vpce.amazonaws.com/")).service_clock_is_on());
     for endpoint in [
@@ -227,7 +231,34 @@ fn service_clock_is_on_for_aws_endpoints_only() {
     }
     assert!(store(Some("http://127.0.0.1:8000")).service_clock(true).service_clock_is_on());
     assert!(!store(None).service_clock(false).service_clock_is_on());
+}
+
+#[tokio::test]
+async fn service_clock_is_on_with_loaded_aws_configuration() {
+    let loaded = aws_config::defaults(BehaviorVersion::latest()).region(Region::new("eu-west-1")).load().await;
+    let store = DynamoDb::new(aws_sdk_dynamodb::Client::new(&loaded), TABLE);
+    assert!(store.service_clock_is_on());
+}
+
+/// A resolver that leads all requests to one host.
+#[derive(Debug)]
+struct OwnResolver;
+
+impl ResolveEndpoint for OwnResolver {
+    fn resolve_endpoint<'a>(&'a self, _: &'a Params) -> EndpointFuture<'a> {
+        EndpointFuture::ready(Ok(Endpoint::builder().url("https://proxy.example.org").build()))
+    }
+}
+
+/// Either may lead to a proxy, a cache or a mock, which may change the `Date`.
+#[test]
+fn service_clock_is_off_with_own_http_client_or_resolver() {
+    let server = LocalDynamoDb::new();
+    let with_client = || store_of(None, |config| config.http_client(server.clone()));
+    assert!(!with_client().service_clock_is_on());
+    assert!(with_client().service_clock(true).service_clock_is_on());
     assert!(server.requests().is_empty(), "no request was sent");
+    assert!(!store_of(None, |config| config.endpoint_resolver(OwnResolver)).service_clock_is_on());
 }
 
 /// Gives access to the method of `Store`, which the builder method of the same name hides.

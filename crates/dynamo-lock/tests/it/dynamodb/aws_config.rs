@@ -24,7 +24,8 @@ async fn second_process() {
             let name = LockName::new("a").expect("a name");
             store.read(&name, Consistency::Strong).await.result.map(|row| format!("{row:?}"))
         }
-        opened => opened.map(|_| "opened".to_owned()),
+        Ok(store) if store.service_clock() => Ok("opened".to_owned()),
+        opened => opened.map(|_| "opened without service clock".to_owned()),
     };
     println!("answer: {}", opened.unwrap_or_else(|error| format!("{:?}: {error}", error.kind())));
 }
@@ -294,7 +295,9 @@ fn ca_bundle_replaces_certificates_of_the_system() {
     let url = format!("dynamodb://Lock?region=eu-west-1&endpoint=https://127.0.0.1:{port}");
     let without = aws.open(&url, &KEYS);
     let with = aws.open(&url, &[KEYS[0], KEYS[1], ("AWS_CA_BUNDLE", &certificate)]);
+    let on_aws = aws.open("dynamodb://Lock?region=eu-west-1", &[("AWS_CA_BUNDLE", &certificate)]);
     server.kill().and_then(|()| server.wait()).expect("ends");
     assert!(without.contains("the TLS connection failed"), "{without}");
     assert!(with.contains("did not answer in time"), "{with}");
+    assert_eq!(on_aws, "opened", "this HTTP client is not a user's own");
 }

@@ -3,7 +3,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use dynamo_lock::{Client, Inspection, LegacyError, Memory, Sqlite, StoreErrorKind};
-use test_support::{LocalDynamoDb, ServerFault, World, acquire, ms, row};
+use test_support::{LEASE, LinkFault, LocalDynamoDb, POLL_MAX, ServerFault, World, acquire, ms, row};
+use tokio::time::sleep;
 
 async fn client_and_server() -> (Client, LocalDynamoDb) {
     let server = LocalDynamoDb::new();
@@ -30,6 +31,28 @@ async fn legacy_get_locks_for_a_time_on_every_store() {
         let lock = client.lock("b").unwrap();
         lock.legacy_get(0).await.unwrap();
         lock.legacy_get(0).await.unwrap();
+    }
+}
+
+/// The table has no service clock, and the holder's wall clock is slow. A client of npm dynamo-lock with a right clock
+/// must not overwrite the holder's row, because a third client would acquire the lock after that.
+#[tokio::test(start_paused = true)]
+async fn npm_client_respects_lock_of_host_with_slow_wall_clock() {
+    for slow_ms in [10_000, 600_000] {
+        let world = World::without_dates();
+        let (host, other) = (world.host(), world.host());
+        host.clock.step_wall(-slow_ms);
+        let guard = host.acquire().await;
+        host.link.set_all(LinkFault::Hang);
+        let third = tokio::spawn(async move { other.acquire().await });
+        let npm_client = world.host().lock();
+        while guard.is_valid() {
+            assert!(npm_client.legacy_get(1_000).await.is_err(), "{slow_ms} at {:?}", world.time());
+            sleep(ms(50)).await;
+            assert!(!(guard.is_valid() && third.is_finished()), "{slow_ms} at {:?}", world.time());
+        }
+        let next = third.await.unwrap();
+        assert!(world.time() < LEASE + POLL_MAX && next.token() > guard.token(), "{:?}", world.time());
     }
 }
 

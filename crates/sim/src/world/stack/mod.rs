@@ -66,14 +66,18 @@ impl StoreKind {
     pub fn can_meet(self, what: &str) -> bool {
         let absent: &[_] = match self {
             Self::Model => &[],
-            Self::Sdk => &["table deleted"],
-            Self::Sqlite => &["table deleted", "legacy", "§5", "ttl"],
+            Self::Sdk => &["wild", "table deleted"],
+            Self::Sqlite => &["wild", "table deleted", "legacy", "§5", "ttl"],
         };
         !absent.iter().any(|absent| what.contains(absent))
     }
 
     /// Removes from a plan what cannot occur with this store.
     pub fn restrict(self, plan: &mut Plan) {
+        if self != Self::Model {
+            // The real stores have wrong dates of their own, which the client must ignore.
+            plan.wild_host = 0;
+        }
         // Only the model can delete its table.
         plan.deletions &= self == Self::Model;
         if self == Self::Sqlite {
