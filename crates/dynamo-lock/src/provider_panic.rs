@@ -20,6 +20,9 @@ pub fn is_panic_caught() -> bool {
 }
 
 /// Completes `future`. Returns the message if it panics.
+///
+/// # Cancel safety
+/// Depends on `future`, which is dropped together with this one.
 pub async fn catch_panic<T>(future: impl Future<Output = T>) -> Result<T, String> {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {
