@@ -38,7 +38,7 @@ const POLLS_MS: u64 = 100;
 /// Time that one more poll adds, in milliseconds, because a date that contradicts earlier dates needs a second one.
 const SECOND_DATE_MS: u64 = 50;
 /// Deviation of a wall clock up to which it confirms exact dates, in milliseconds.
-const WALL_MS: i64 = 5_000;
+const WALL_MS: u64 = 5_000;
 /// Time until a row without a token is taken over, in milliseconds, because a fresh token floor must be above all
 /// earlier tokens. The time that the response took is added.
 const TOKEN_FLOOR_MS: u64 = 9_000;
@@ -164,8 +164,8 @@ impl Run<'_> {
     /// Returns the maximum wait that promise D allows, in milliseconds.
     fn wait_max_ms(&self, world: &World, host: u8) -> u64 {
         let row = world.row.as_deref();
-        let frozen_ms = world.hosts[usize::from(host)].frozen_ms as i64;
-        let is_witness = (frozen_ms - self.context.client(host).clocks.wall_ms).abs() <= WALL_MS;
+        let real_ms = EPOCH_MS + world.real_ms(self.context.config);
+        let is_witness = self.context.clock(world, host).wall_ms.abs_diff(real_ms) <= WALL_MS;
         let held = row.map_or(0, |row| self.held_ms(row, world, is_witness));
         let lost_its_token = matches!(row.map(Row::state), Some(Ok(RowState::Legacy(row))) if row.token.is_none());
         let on_its_way = if lost_its_token { self.context.config.grid.last().copied().unwrap_or(0) } else { 0 };

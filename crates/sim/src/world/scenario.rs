@@ -61,6 +61,8 @@ pub async fn run(world: &Arc<World>) {
     if world.plan.ttl {
         sleep(NINE_DAYS).await;
         external_writers::purge(world);
+        // Tokens have started anew, as in a new table.
+        scenario.created_at = world.time();
         scenario.phase(world.plan.phase / 2).await;
         scenario.quiesce().await;
     }
