@@ -9,11 +9,15 @@ use crate::support::{Fixture, PROGRAM, Running};
 fn lack_of_processes_is_reported_without_panic() {
     let fixture = Fixture::new();
     let Some(other_user) = OtherUser::new("lack_of_processes_is_reported_without_panic", &fixture) else { return };
-    Running::spawn(other_user.command(PROGRAM, &["ls"])).wait().exits_with(0);
+    // Another user may not be able to read the directory of the build.
+    let copy = fixture.path("dynamo-lock");
+    std::fs::copy(PROGRAM, &copy).expect("a copy of the program");
+    let copy = copy.to_str().expect("a path in UTF-8");
+    Running::spawn(other_user.command(copy, &["ls"])).wait().exits_with(0);
     let mut codes = Vec::new();
     for processes in 1..40 {
         let limit = format!("--nproc={processes}");
-        let command = other_user.command("prlimit", &[&limit, PROGRAM, "run", "a", "sleep", "0"]);
+        let command = other_user.command("prlimit", &[&limit, copy, "run", "a", "sleep", "0"]);
         let finished = Running::spawn(command).wait();
         assert!(!finished.stderr.contains("panicked"), "{processes}: {finished:?}");
         let code = finished.code.expect("it exits");

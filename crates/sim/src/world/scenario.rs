@@ -13,7 +13,7 @@ const FINISH: Duration = Duration::from_secs(400);
 /// Samples of the service clock count for ten minutes. The idle gap is almost as long, from the beginning of
 /// quiescence.
 const IDLE_GAP: Duration = Duration::from_secs(595);
-/// Shortest life of a table, so that the tokens in the next one are larger.
+/// Shortest life of a table, and of each series of tokens in it, so that the tokens in the next one are larger.
 const DELETION_GAP: Duration = Duration::from_secs(10);
 const NINE_DAYS: Duration = Duration::from_secs(9 * 24 * 3600);
 
@@ -61,8 +61,6 @@ pub async fn run(world: &Arc<World>) {
     if world.plan.ttl {
         sleep(NINE_DAYS).await;
         external_writers::purge(world);
-        // Tokens have started anew, as in a new table.
-        scenario.created_at = world.time();
         scenario.phase(world.plan.phase / 2).await;
         scenario.quiesce().await;
     }
@@ -129,7 +127,8 @@ impl Scenario {
             let index = rng.range(0..=plan.hosts as u64 - 1) as usize;
             (rng.range(0..=6), index, rng.up_to(plan.longest * 3), plan.wall(&mut rng))
         };
-        if plan.deletions && world.time() > self.created_at + DELETION_GAP && lock(&world.rng).chance(100) {
+        let is_old = world.time() > self.created_at + DELETION_GAP && world.tokens_are_older_than(DELETION_GAP);
+        if plan.deletions && is_old && lock(&world.rng).chance(100) {
             self.created_at = world.time() + lock(&world.rng).up_to(plan.longest);
             return world.delete_table(self.created_at);
         }

@@ -91,9 +91,13 @@ pub struct Acquisition {
 }
 
 impl Table {
+    /// Returns what is known about a lock, in this table and in the deleted ones.
+    pub fn entries(&self, name: &str) -> impl Iterator<Item = &Entry> {
+        self.locks.get(name).into_iter().chain(self.deleted.get(name).into_iter().flatten())
+    }
+
     pub fn acquisition(&self, name: &str, token: u64) -> Option<&Acquisition> {
-        let entries = self.locks.get(name).into_iter().chain(self.deleted.get(name).into_iter().flatten());
-        entries.into_iter().find_map(|entry| entry.acquisitions.get(&token))
+        self.entries(name).find_map(|entry| entry.acquisitions.get(&token))
     }
 
     pub fn acquisition_mut(&mut self, name: &str, token: u64) -> Option<&mut Acquisition> {
@@ -161,6 +165,14 @@ impl Entry {
 }
 
 impl World {
+    /// Returns whether the series of tokens of each lock began longer ago than `gap`. It begins with the second of its
+    /// token floor.
+    pub fn tokens_are_older_than(&self, gap: Duration) -> bool {
+        let latest = self.epoch_ms() / 1000 - gap.as_secs();
+        let table = lock(&self.table);
+        table.locks.values().filter_map(|entry| entry.acquisitions.keys().next_back()).all(|token| token >> 20 < latest)
+    }
+
     /// Deletes the table, which exists again at this time.
     pub fn delete_table(&self, until: Duration) {
         lock(&self.table).delete(self.time(), until);

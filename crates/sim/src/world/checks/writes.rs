@@ -204,14 +204,15 @@ impl World {
     }
 
     /// Checks at quiescence that every applied acquisition was reported to its caller or given back, unless its
-    /// process crashed or received another row before. A duplicate that is applied later has the same lease ID.
+    /// process crashed or received another row before. A duplicate that is applied later, also to a new table, has the
+    /// same lease ID.
     pub fn check_unreported(&self) {
         let table = lock(&self.table);
         for (name, entry) in &table.locks {
             let received =
                 |acquisition: &&Acquisition| acquisition.reported || acquisition.revoked || acquisition.loss_received;
-            let reported: BTreeSet<_> =
-                entry.acquisitions.values().filter(received).map(|acquisition| acquisition.lease_id.as_str()).collect();
+            let all = table.entries(name).flat_map(|entry| entry.acquisitions.values());
+            let reported: BTreeSet<_> = all.filter(received).map(|acquisition| acquisition.lease_id.as_str()).collect();
             let forgotten = entry.acquisitions.iter().find(|(_, acquisition)| {
                 let lease_id = acquisition.lease_id.as_str();
                 let excused = self.is_dead(acquisition.process) || table.given_up_ids.contains(lease_id);
