@@ -2,7 +2,6 @@
 
 use std::error::Error;
 
-use aws_config::profile::ProfileSet;
 use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{Builder, ConnectorBuilder, proxy::ProxyConfig};
@@ -11,22 +10,14 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use super::config::{misconfigured, variable};
 use super::date_source::CA_BUNDLE_CLIENT;
-use crate::store::{StoreError, error::one_line};
 
-/// Returns the SDK's HTTPS client with the certificates of `AWS_CA_BUNDLE`, or of `ca_bundle` in the profile, in place
-/// of those of the operating system. Returns `None` if neither is set.
+/// Returns the SDK's HTTPS client with the certificates of the file at `path` in place of those of the operating system.
 ///
 /// # Errors
-/// Misconfigured if the file is not readable or is not a list of certificates in PEM format.
-pub(super) fn https_client(profiles: Option<&ProfileSet>) -> Result<Option<SharedHttpClient>, StoreError> {
-    let in_profile = || profiles?.get("ca_bundle").filter(|path| !path.is_empty()).map(str::to_owned);
-    let Some(path) = variable("AWS_CA_BUNDLE").or_else(in_profile) else { return Ok(None) };
-    let tls = read(&path).map_err(|error| {
-        misconfigured(format!("cannot read the CA bundle {path}: {}", one_line(&error.to_string())))
-            .with_fix("correct AWS_CA_BUNDLE, or `ca_bundle` in the profile")
-    })?;
+/// The reason if the file is not readable or is not a list of certificates in PEM format.
+pub(super) fn https_client(path: &str) -> Result<SharedHttpClient, Box<dyn Error>> {
+    let tls = read(path)?;
     // The other settings are those of the SDK's default client.
     let client = Builder::new().build_with_connector_fn(move |settings, components| {
         let mut connector = ConnectorBuilder::default()
@@ -37,7 +28,7 @@ pub(super) fn https_client(profiles: Option<&ProfileSet>) -> Result<Option<Share
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.build()
     });
-    Ok(Some(SharedHttpClient::new(CaBundleClient(client))))
+    Ok(SharedHttpClient::new(CaBundleClient(client)))
 }
 
 /// The SDK's HTTPS client with other certificates, under a name of its own.

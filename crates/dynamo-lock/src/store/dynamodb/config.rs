@@ -6,10 +6,9 @@ use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::{self, ProfileFileCredentialsProvider, ProfileFileRegionProvider, ProfileSet};
 use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_config::{imds::region::ImdsRegionProvider, provider_config::ProviderConfig, retry::RetryConfig};
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_types::os_shim_internal::{Env, Fs};
 
-#[cfg(feature = "default-https-client")]
-use super::ca_bundle::https_client;
 use super::{DynamoDb, error::missing_region};
 use crate::clock::{SystemClock, timeout};
 use crate::store::{DynamoDbUrl, StoreError, StoreErrorKind, StoreOperation, error::one_line};
@@ -114,7 +113,7 @@ async fn find_region(profile: Option<&str>) -> Option<Region> {
 
 /// Returns the value of an environment variable. An empty one counts as unset, as in the aws command line, because CI
 /// systems set variables that they have no value for.
-pub(super) fn variable(name: &str) -> Option<String> {
+fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -139,12 +138,28 @@ async fn load_profiles(name: Option<&str>) -> Result<Option<ProfileSet>, StoreEr
         .with_fix("add it to ~/.aws/config, or name one that `aws configure list-profiles` lists"))
 }
 
-pub(super) fn misconfigured(problem: String) -> StoreError {
+fn misconfigured(problem: String) -> StoreError {
     StoreError::new(StoreErrorKind::Misconfigured, problem).with_operation(StoreOperation::Open)
+}
+
+/// Returns the HTTPS client for the certificates of `AWS_CA_BUNDLE`, or of `ca_bundle` in the profile. Returns `None` if
+/// neither is set.
+///
+/// # Errors
+/// Misconfigured if the file is not readable or is not a list of certificates in PEM format.
+#[cfg(feature = "default-https-client")]
+fn https_client(profiles: Option<&ProfileSet>) -> Result<Option<SharedHttpClient>, StoreError> {
+    let in_profile = || profiles?.get("ca_bundle").filter(|path| !path.is_empty()).map(str::to_owned);
+    let Some(path) = variable("AWS_CA_BUNDLE").or_else(in_profile) else { return Ok(None) };
+    let client = super::ca_bundle::https_client(&path).map_err(|error| {
+        misconfigured(format!("cannot read the CA bundle {path}: {}", one_line(&error.to_string())))
+            .with_fix("correct AWS_CA_BUNDLE, or `ca_bundle` in the profile")
+    })?;
+    Ok(Some(client))
 }
 
 /// Returns no HTTPS client, because this build has none.
 #[cfg(not(feature = "default-https-client"))]
-fn https_client(_: Option<&ProfileSet>) -> Result<Option<aws_sdk_dynamodb::config::SharedHttpClient>, StoreError> {
+fn https_client(_: Option<&ProfileSet>) -> Result<Option<SharedHttpClient>, StoreError> {
     Ok(None)
 }
