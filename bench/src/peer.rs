@@ -202,10 +202,14 @@ impl Agent {
         Ok(self.stdin.write_all(format!("{command}\n").as_bytes()).await?)
     }
 
-    /// Waits for the next line.
+    /// Waits for the next line of JSON. Other lines are log messages of the library.
     pub async fn read(&mut self) -> Outcome<Value> {
-        let line = self.lines.next_line().await?.ok_or("an agent has ended early; see its message above")?;
-        Ok(serde_json::from_str(&line)?)
+        loop {
+            let line = self.lines.next_line().await?.ok_or("an agent has ended early; see its message above")?;
+            if line.starts_with('{') {
+                return Ok(serde_json::from_str(&line)?);
+            }
+        }
     }
 
     /// Sends a command and returns its result.

@@ -33,11 +33,15 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
     }
     for side in &mut sides {
         side.agent.call("cycle 100").await?;
-        let before = side.agent.port.counts();
+        let (before, operations) = (side.agent.port.counts(), side.agent.port.operations());
         side.agent.call("cycle 100").await?;
         let counts = side.agent.port.counts() - before;
         report.figure("cycle", side.peer.label(), "writes", counts.writes as f64 / 100.0);
         report.figure("cycle", side.peer.label(), "reads", counts.reads as f64 / 100.0);
+        for (operation, count) in side.agent.port.operations() {
+            let count = count - operations.get(&operation).unwrap_or(&0);
+            report.figure("requests of a cycle", side.peer.label(), &operation, count as f64 / 100.0);
+        }
     }
     alternate(bench, &mut sides, "cycle", report).await?;
     ratio(&sides, Peer::Node, Peer::DynamoLock, "cycle", "time / Rust", report);
@@ -138,5 +142,6 @@ async fn record(bench: &Bench) -> Outcome<()> {
         return Err("an acquisition, a renewal and a release are expected".into());
     };
     let text = serde_json::to_vec_pretty(&[acquire, renew, release])?;
+    if let Some(path) = std::env::var_os("BENCH_DEBUG") { std::fs::write(path, &text)?; }
     Ok(std::fs::write(bench.scratch.path().join("recorded.json"), text)?)
 }

@@ -10,13 +10,14 @@ use crate::{Failure, Outcome, clock};
 const LEASE: Duration = Duration::from_secs(10);
 /// From the end of the lease to the arrival of the newcomer.
 const LATER: Duration = Duration::from_secs(30);
-const PEERS: [Peer; 7] = [
+const PEERS: [Peer; 8] = [
     Peer::DynamoLock,
     Peer::DynamoLockClock,
     Peer::Lease,
     Peer::Dlock,
     Peer::NpmDynamoLock,
     Peer::LockClient,
+    Peer::LockClientTrust,
     Peer::Python,
 ];
 
