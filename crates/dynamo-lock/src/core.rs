@@ -195,6 +195,11 @@ impl Core {
         })
     }
 
+    /// Returns a future that completes once a row may have changed, if the store reports that.
+    pub(crate) fn changed(&self, name: &LockName) -> Option<BoxFuture<'static, ()>> {
+        if self.is_forked() { None } else { self.store.changed(name) }
+    }
+
     /// Checks whether the holder of a row is alive, as far as the store can find out.
     pub(crate) fn liveness(&self, row: &Row) -> Liveness {
         row.text(attr::LIVENESS_KEY).map_or(Liveness::Unknown, |key| self.store.liveness(key))

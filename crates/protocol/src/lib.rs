@@ -25,6 +25,7 @@ mod condition;
 mod config;
 mod expiry;
 mod held;
+mod hint;
 mod hold;
 mod lease_end;
 mod legacy;
@@ -56,6 +57,7 @@ pub use config::{
 };
 pub use expiry::{Evidence, Expiry, expiry};
 pub use held::{Held, HeldStep, LossReason};
+pub use hint::Hint;
 pub use hold::Hold;
 pub use legacy::{LegacyEnd, LegacyGet};
 pub use machine::{Body, Machine, Refusal, Response, Step};

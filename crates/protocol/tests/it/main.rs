@@ -5,6 +5,7 @@
 //! that found the fault.
 
 mod acquire;
+mod hints;
 mod liveness;
 mod npm_format;
 mod release;
