@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`Acquire`] | acquires a lock and takes over expired ones |
 //! | [`Held`] | renews a held lock and detects its loss |
+//! | [`Handover`] | passes a held lock to the next waiter of the same client |
 //! | [`Release`] | releases a lock |
 //! | [`Hold`] | acquires a lock for a fixed time |
 //! | [`Revoke`] | revokes another client's lock |
@@ -24,6 +25,7 @@ mod apply;
 mod condition;
 mod config;
 mod expiry;
+mod handover;
 mod held;
 mod hold;
 mod lease_end;
@@ -55,6 +57,7 @@ pub use config::{
     WALL_CLOCK_PAD,
 };
 pub use expiry::{Evidence, Expiry, expiry};
+pub use handover::{Handover, HandoverEnd};
 pub use held::{Held, HeldStep, LossReason};
 pub use hold::Hold;
 pub use legacy::{LegacyEnd, LegacyGet};
@@ -62,7 +65,7 @@ pub use machine::{Body, Machine, Refusal, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use now::{Entropy, Now};
 pub use number::Number;
-pub use op::{Change, Ends, Lease, Op, OpKind, Outcome, Target};
+pub use op::{Change, Ends, Lease, NextLease, Op, OpKind, Outcome, Target};
 pub use release::{Release, ReleaseEnd};
 pub use request::{Renewal, Request, WaitMode};
 pub use revoke::{Revoke, RevokeEnd};

@@ -29,6 +29,8 @@ pub mod attr {
     pub const REVOKED_TOKEN: &str = "revokedToken";
     /// `N`: renewal sequence number within one acquisition, from 0.
     pub const RENEWAL_SEQ: &str = "renewalSeq";
+    /// `N`: number of handovers over the life of the row. Absent means 0.
+    pub const HANDOVERS: &str = "handovers";
     /// `N`: lease of the holder, in milliseconds.
     pub const LEASE_MS: &str = "leaseMs";
     /// `S`: human-readable label of the holder.
@@ -51,7 +53,7 @@ pub mod attr {
 }
 
 /// Attributes of a lock besides its partition key. `session` and `wanted` are reserved for later versions.
-const NON_KEY: [&str; 18] = [
+const NON_KEY: [&str; 19] = [
     attr::V,
     attr::KIND,
     attr::GUID,
@@ -61,6 +63,7 @@ const NON_KEY: [&str; 18] = [
     attr::EXPIRY_CLOCK,
     attr::REVOKED_TOKEN,
     attr::RENEWAL_SEQ,
+    attr::HANDOVERS,
     attr::LEASE_MS,
     attr::OWNER,
     attr::ACQUIRED_ON,

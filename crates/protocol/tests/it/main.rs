@@ -5,6 +5,7 @@
 //! that found the fault.
 
 mod acquire;
+mod handover;
 mod liveness;
 mod npm_format;
 mod release;
