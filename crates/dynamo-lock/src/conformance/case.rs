@@ -214,9 +214,9 @@ impl Rng {
         let lease_id = LeaseId::from_random(2_001 + nth as u128);
         let is_free = row.is_none_or(|row| row.whole("expiresOn") == Some(0));
         let kind = match self.below(10) {
-            // Choices 6 to 8 give ops that suit the row, so that more writes are applied.
+            // Choices 6 to 9 give ops that suit the row, so that more writes are applied.
             choice @ (0 | 6 | 7) if choice == 0 || is_free => OpKind::Acquire(self.lease(lease_id, row)),
-            6 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(lease_id, row),
+            6 | 9 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(lease_id, row),
             2 | 6 => self.renew(row),
             1 | 7 => self.take_over(lease_id, row),
             3 => {
