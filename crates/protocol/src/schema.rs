@@ -37,6 +37,10 @@ pub mod attr {
     pub const OWNER: &str = "owner";
     /// `N`: time of the acquisition on the holder's wall clock, in milliseconds since 1970. Only for display.
     pub const ACQUIRED_ON: &str = "acquiredOn";
+    /// `S`: lengths of the most recent holds, in milliseconds. Waiters derive from it when to look next.
+    pub const RECENT_HOLDS_MS: &str = "recentHoldsMs";
+    /// `N`: moving average of the waiting processes, in hundredths. Waiters derive from it when to look next.
+    pub const WAITER_ESTIMATE: &str = "waiterEstimate";
     /// `S`: payload of the holder.
     pub const DATA: &str = "data";
     /// `N`: time after which DynamoDB may delete the item, in seconds since 1970.
@@ -53,7 +57,7 @@ pub mod attr {
 }
 
 /// Attributes of a lock besides its partition key. `session` and `wanted` are reserved for later versions.
-const NON_KEY: [&str; 19] = [
+const NON_KEY: [&str; 21] = [
     attr::V,
     attr::KIND,
     attr::GUID,
@@ -67,6 +71,8 @@ const NON_KEY: [&str; 19] = [
     attr::LEASE_MS,
     attr::OWNER,
     attr::ACQUIRED_ON,
+    attr::RECENT_HOLDS_MS,
+    attr::WAITER_ESTIMATE,
     attr::DATA,
     attr::TTL,
     attr::LIVENESS_KEY,

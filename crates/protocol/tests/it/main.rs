@@ -6,8 +6,11 @@
 
 mod acquire;
 mod handover;
+mod hold_history;
 mod liveness;
 mod npm_format;
+mod poller;
+mod rate_plan;
 mod release;
 mod renew;
 mod rows;
