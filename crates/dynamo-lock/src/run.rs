@@ -7,6 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::clock::timeout;
 use crate::core::{Core, Reply, refusal};
+use crate::queue::Signals;
 use crate::store::{BoxFuture, Consistency};
 use crate::{Event, LockName, StoreError, StoreErrorKind};
 
@@ -29,6 +30,8 @@ pub(crate) struct Run<M: Task> {
     has_response: bool,
     /// Whether a response contained the row.
     pub(crate) has_row: bool,
+    /// Counts the responses that contained the row, for the waiters behind this task.
+    pub(crate) signals: Option<Arc<Signals>>,
     finished: bool,
 }
 
@@ -59,6 +62,7 @@ impl<M: Task> Run<M> {
             last_error: None,
             has_response: false,
             has_row: false,
+            signals: None,
             finished: false,
         }
     }
@@ -209,7 +213,10 @@ impl<M: Task> Run<M> {
 
     /// Passes a response to the machine. Checks the liveness of the holder of `row`, if the machine may take it over.
     fn handle(&mut self, response: Response<'_>, row: Option<&Row>) {
-        self.has_row |= row.is_some();
+        if row.is_some() {
+            self.has_row = true;
+            self.signals.iter().for_each(|signals| signals.count_row());
+        }
         let row = row.filter(|_| self.machine.may_acquire());
         self.core.now(|now| {
             // After `now`, as the machine requires.
