@@ -34,14 +34,11 @@ impl Store for Memory {
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
             let mut rows = lock(&self.rows);
-            let outcome = match apply(rows.get(op.name.as_str()), op) {
-                Verdict::Applied(row) => {
-                    rows.insert(op.name.to_string(), row.clone());
-                    Outcome::Applied(row)
-                }
-                Verdict::Conflict(row) => Outcome::Conflict(row),
-            };
-            Ok(outcome).into()
+            let verdict = apply(rows.get(op.name.as_str()), op);
+            if let Verdict::Applied(row) = &verdict {
+                rows.insert(op.name.to_string(), row.clone());
+            }
+            Ok(verdict.outcome(op)).into()
         })
     }
 
