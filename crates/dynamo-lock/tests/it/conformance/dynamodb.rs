@@ -57,7 +57,7 @@ fn check_one_request_each(calls: &[Call], requests: &[Request]) -> Result<(), St
                 // Only acquisitions and takeovers write a token floor.
                 let update = request.body.get("UpdateExpression").and_then(Json::as_str).unwrap_or("");
                 let returned = request.body.get("ReturnValues").and_then(Json::as_str);
-                (returned == Some("ALL_NEW")) == update.contains("if_not_exists")
+                (returned == Some("ALL_NEW")) == update.contains("#token = if_not_exists")
                     && (returned.is_none() || returned == Some("ALL_NEW"))
                     && has("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
                     && request.body.get("ConditionExpression").is_some()
@@ -110,7 +110,7 @@ fn control_extra_or_wrong_request_is_detected() {
         returned.into_iter().for_each(|returned| body["ReturnValues"] = returned.into());
         request("UpdateItem", body)
     };
-    let acquisition = |returned, on_failure: &str| update("SET a = if_not_exists(a, b)", returned, on_failure);
+    let acquisition = |returned, on_failure: &str| update("SET #token = if_not_exists(#token, :0)", returned, on_failure);
     let write = |on_failure: &str| acquisition(Some("ALL_NEW"), on_failure);
     let renewal = |returned| update("SET a = b", returned, "ALL_OLD");
     let (read, wait) = (Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual));
