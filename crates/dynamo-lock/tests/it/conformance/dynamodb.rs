@@ -110,7 +110,8 @@ fn control_extra_or_wrong_request_is_detected() {
         returned.into_iter().for_each(|returned| body["ReturnValues"] = returned.into());
         request("UpdateItem", body)
     };
-    let acquisition = |returned, on_failure: &str| update("SET #token = if_not_exists(#token, :0)", returned, on_failure);
+    let acquisition =
+        |returned, on_failure: &str| update("SET #token = if_not_exists(#token, :0)", returned, on_failure);
     let write = |on_failure: &str| acquisition(Some("ALL_NEW"), on_failure);
     let renewal = |returned| update("SET a = b", returned, "ALL_OLD");
     let (read, wait) = (Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual));
