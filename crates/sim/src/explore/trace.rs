@@ -116,7 +116,7 @@ fn answer_text(task: &Task) -> String {
         Some(Body::Refused(refusal)) => format!("refused {refusal:?}"),
         Some(Body::Row(row)) => format!("row {}", show_row(row.as_deref())),
         Some(Body::Outcome(outcome)) => match &**outcome {
-            Outcome::Applied(row) => format!("applied {}", short(row)),
+            Outcome::Applied(row) => format!("applied {}", row.as_ref().map_or(String::new(), short)),
             Outcome::Conflict(row) => format!("conflict {}", row.as_ref().map_or("no row".into(), short)),
             other => format!("{other:?}"),
         },
