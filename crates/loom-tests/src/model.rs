@@ -37,10 +37,11 @@ pub fn now(ms: u64, bits: u128) -> Now<'static> {
 
 /// Performs one write on a row.
 fn write(row: &mut Option<Row>, op: &Op) -> Outcome {
-    match apply(row.as_ref(), op) {
-        Verdict::Applied(next) => Outcome::Applied(row.insert(next).clone()),
-        Verdict::Conflict(row) => Outcome::Conflict(row),
+    let verdict = apply(row.as_ref(), op);
+    if let Verdict::Applied(next) = &verdict {
+        *row = Some(next.clone());
     }
+    verdict.outcome(op)
 }
 
 /// Runs a machine at one time to its end. Each of its writes is answered at once.

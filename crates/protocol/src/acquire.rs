@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Deadline, FencingToken, Held, HeldStep, Holder, Lease, LeaseId, LossReason, Machine, Now, Op,
-    OpKind, Outcome, Refusal, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step, Timing, WaitMode,
-    Watch, attr, held::Won, lease_end::ends, retry::Backoff, retry::RepeatedWrite, takeover::Takeover,
-    takeover::Waiter, takeover::token_floor, time::millis,
+    Body, ClockReading, Deadline, FencingToken, Held, HeldStep, Hint, Holder, Lease, LeaseId, LossReason, Machine, Now,
+    Op, OpKind, Outcome, Refusal, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step, Timing,
+    WaitMode, Watch, attr, held::Won, hint::Hints, lease_end::ends, retry::Backoff, retry::RepeatedWrite,
+    takeover::Takeover, takeover::Waiter, takeover::token_floor, time::millis,
 };
 
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
@@ -73,6 +73,7 @@ pub struct Acquire {
     waiter: Waiter,
     clean_up: Option<Release>,
     pause: Option<Backoff>,
+    hints: Hints,
     restarts: u32,
     unread_since: Option<ClockReading>,
 }
@@ -88,6 +89,7 @@ impl Acquire {
             request,
             clean_up: None,
             pause: None,
+            hints: Hints::default(),
             restarts: 0,
             unread_since: None,
         }
@@ -132,7 +134,7 @@ impl Acquire {
     fn handle_outcome(&mut self, now: &Now<'_>, sent_at: SentAt, outcome: &Outcome, response: Response<'_>) {
         let Phase::Write(operation) = &mut self.phase else { return };
         match outcome {
-            Outcome::Applied(row) => self.win(now, row, sent_at, response.date),
+            Outcome::Applied(Some(row)) => self.win(now, row, sent_at, response.date),
             Outcome::Conflict(Some(row)) if row.has_lease_id(&operation.lease_id) && !row.is_free() => {
                 // An earlier attempt of this operation was applied.
                 self.win(now, row, sent_at, response.date);
@@ -148,7 +150,10 @@ impl Acquire {
                     _ => self.restart(now, false),
                 }
             }
-            Outcome::Unknown | Outcome::Throttled => {
+            Outcome::Unknown | Outcome::Throttled | Outcome::Applied(None) => {
+                // Without the row, the repetition returns it with a conflict.
+                let unknown = matches!(outcome, Outcome::Applied(None));
+                let outcome = if unknown { &Outcome::Unknown } else { outcome };
                 operation.write.retry(Some(outcome), self.request.timing.attempt_timeout(), now);
             }
         }
@@ -204,9 +209,17 @@ impl Acquire {
 
     fn pause(&mut self, now: &Now<'_>) {
         let (base, cap) = self.request.timing.poll_range();
-        self.pause = Some(Backoff::after(self.pause, base, cap, now));
+        let token = self.watch().and_then(|watch| watch.token);
+        let (previous, least) = self.hints.begin_pause(now, token, self.pause);
+        self.pause = Some(Backoff::after(previous, base.max(least), cap, now));
         self.restarts = 0;
         self.phase = Phase::Pausing;
+    }
+
+    /// Returns the time until the next look, `None` if it is due.
+    fn pause_left(&self, at: ClockReading) -> Option<Duration> {
+        let left = self.pause.and_then(|pause| pause.left(at))?;
+        Some(self.hints.left(at).map_or(left, |hinted| hinted.min(left))).filter(|left| !left.is_zero())
     }
 
     /// Starts a new operation: a few times at once, after that with a pause, because other clients win the race.
@@ -275,7 +288,7 @@ impl Machine for Acquire {
             }
             Phase::Read if expires_in == Some(Duration::ZERO) => self.begin(now, true),
             Phase::Read => Step::Read { strong: self.request.wait_mode == WaitMode::Try },
-            Phase::Pausing => match self.pause.and_then(|pause| pause.left(now.at)) {
+            Phase::Pausing => match self.pause_left(now.at) {
                 Some(left) if expires_in != Some(Duration::ZERO) => Step::Pause(left.min(expires_in.unwrap_or(left))),
                 _ => {
                     self.phase = Phase::Read;
@@ -337,6 +350,18 @@ impl Machine for Acquire {
             _ => {}
         }
         self.clean_up.take()
+    }
+
+    fn awaits_change(&self) -> bool {
+        // After an error the pause protects the store, and a hint must not end it.
+        let waits_for_holder = self.request.wait_mode == WaitMode::Wait && self.unread_since.is_none();
+        matches!(self.phase, Phase::Pausing) && waits_for_holder
+    }
+
+    fn hint(&mut self, now: &Now<'_>, hint: Hint) {
+        if self.awaits_change() || hint == Hint::Unavailable {
+            self.hints.take(now, hint);
+        }
     }
 
     fn watch(&self) -> Option<&Watch> {

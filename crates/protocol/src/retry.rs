@@ -32,6 +32,10 @@ impl Backoff {
         Self { since: now.at, length: base + Duration::from_nanos(jitter) }
     }
 
+    pub(crate) fn length(self) -> Duration {
+        self.length
+    }
+
     /// Returns the time until the pause ends, `None` if it has ended.
     pub(crate) fn left(&self, at: ClockReading) -> Option<Duration> {
         let left = self.length.saturating_sub(at.waiter_elapsed_since(self.since));

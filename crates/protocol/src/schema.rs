@@ -29,12 +29,18 @@ pub mod attr {
     pub const REVOKED_TOKEN: &str = "revokedToken";
     /// `N`: renewal sequence number within one acquisition, from 0.
     pub const RENEWAL_SEQ: &str = "renewalSeq";
+    /// `N`: number of handovers over the life of the row. Absent means 0.
+    pub const HANDOVERS: &str = "handovers";
     /// `N`: lease of the holder, in milliseconds.
     pub const LEASE_MS: &str = "leaseMs";
     /// `S`: human-readable label of the holder.
     pub const OWNER: &str = "owner";
     /// `N`: time of the acquisition on the holder's wall clock, in milliseconds since 1970. Only for display.
     pub const ACQUIRED_ON: &str = "acquiredOn";
+    /// `S`: lengths of the most recent holds, in milliseconds. Waiters derive from it when to look next.
+    pub const RECENT_HOLDS_MS: &str = "recentHoldsMs";
+    /// `N`: moving average of the waiting processes, in hundredths. Waiters derive from it when to look next.
+    pub const WAITER_ESTIMATE: &str = "waiterEstimate";
     /// `S`: payload of the holder.
     pub const DATA: &str = "data";
     /// `N`: time after which DynamoDB may delete the item, in seconds since 1970.
@@ -51,7 +57,7 @@ pub mod attr {
 }
 
 /// Attributes of a lock besides its partition key. `session` and `wanted` are reserved for later versions.
-const NON_KEY: [&str; 18] = [
+const NON_KEY: [&str; 21] = [
     attr::V,
     attr::KIND,
     attr::GUID,
@@ -61,9 +67,12 @@ const NON_KEY: [&str; 18] = [
     attr::EXPIRY_CLOCK,
     attr::REVOKED_TOKEN,
     attr::RENEWAL_SEQ,
+    attr::HANDOVERS,
     attr::LEASE_MS,
     attr::OWNER,
     attr::ACQUIRED_ON,
+    attr::RECENT_HOLDS_MS,
+    attr::WAITER_ESTIMATE,
     attr::DATA,
     attr::TTL,
     attr::LIVENESS_KEY,

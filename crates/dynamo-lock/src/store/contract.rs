@@ -14,8 +14,9 @@ use crate::boxed_future::BoxFuture;
 ///   [`MissingTable`](super::StoreErrorCause::MissingTable) or
 ///   [`DatabaseReplaced`](super::StoreErrorCause::DatabaseReplaced) also that the row does not exist, so a guard of it
 ///   is lost. One call sends one request, without retries.
-/// - **Answers**: `Applied` contains the row as the write has left it. `Conflict` contains the row as it was when the
-///   condition failed, read in the same operation.
+/// - **Answers**: `Applied` contains the row as the write has left it if
+///   [`OpKind::returns_row`](dynamo_lock_protocol::OpKind::returns_row) is `true`; otherwise it may be `None`. `Conflict`
+///   contains the row as it was when the condition failed, read in the same operation.
 /// - **Reads**: with [`Consistency::Strong`] a read sees every write that was answered before it began. With
 ///   [`Consistency::Eventual`] it may be stale, but returns a state that the row was in.
 /// - **Attributes** that an op does not name stay as they are, also those of other types.
@@ -70,6 +71,9 @@ use crate::boxed_future::BoxFuture;
 ///     }
 ///     fn liveness(&self, liveness_key: &str) -> Liveness {
 ///         self.inner.liveness(liveness_key)
+///     }
+///     fn changed(&self, name: &LockName) -> Option<BoxFuture<'static, ()>> {
+///         self.inner.changed(name)
 ///     }
 /// }
 ///
@@ -140,6 +144,17 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     fn liveness(&self, liveness_key: &str) -> Liveness {
         let _ = liveness_key;
         Liveness::Unknown
+    }
+
+    /// Returns a future that completes once the row of this lock may have changed after this call, or `None` if the
+    /// store does not report changes at present. Waiting clients then look at the row early.
+    ///
+    /// This is only a hint: it may come without a change, late or never, for example for the changes of other processes
+    /// or hosts, so clients poll as well. Reports of releases are useful, reports of renewals are not. The future has no
+    /// errors, depends on no runtime, and may be dropped at any time. The call must not block. Default: `None`.
+    fn changed(&self, name: &LockName) -> Option<BoxFuture<'static, ()>> {
+        let _ = name;
+        None
     }
 }
 

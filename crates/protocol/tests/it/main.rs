@@ -5,8 +5,13 @@
 //! that found the fault.
 
 mod acquire;
+mod handover;
+mod hints;
+mod hold_history;
 mod liveness;
 mod npm_format;
+mod poller;
+mod rate_plan;
 mod release;
 mod renew;
 mod rows;

@@ -11,15 +11,13 @@ pub type Violation = String;
 /// Applies a request to the row, and checks what the row may never do.
 pub fn write(world: &mut World, mutant: &MutantConfig, op: &Op) -> Result<Outcome, Violation> {
     let before = world.row.as_deref().cloned();
-    match mutant.apply(before.as_ref(), op) {
-        Verdict::Conflict(row) => Ok(Outcome::Conflict(row)),
-        Verdict::Applied(row) => {
-            note(world, before.as_ref(), op);
-            set_row(world, row.clone());
-            check(world, before.as_ref(), op)?;
-            Ok(Outcome::Applied(row))
-        }
+    let verdict = mutant.apply(before.as_ref(), op);
+    if let Verdict::Applied(row) = &verdict {
+        note(world, before.as_ref(), op);
+        set_row(world, row.clone());
+        check(world, before.as_ref(), op)?;
     }
+    Ok(verdict.outcome(op))
 }
 
 /// Replaces the row.

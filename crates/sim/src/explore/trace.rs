@@ -39,6 +39,7 @@ fn describe(world: &World, action: Action, context: &Context<'_>) -> String {
         Action::Send(i, delivery) => describe_request(world, context, i, delivery),
         Action::Deliver(i) => format!("{} receives: {}", task_name(task(i)), answer_text(task(i))),
         Action::Apply(i) => format!("a late request is applied: {}", show_op(&world.late_requests[usize::from(i)])),
+        Action::Hint(i) => format!("{} receives a hint", task_name(task(i))),
         Action::Drop(i) => format!("{} is dropped", task_name(task(i))),
         Action::Release(i, l) => format!("{} is released{}", task_name(task(i)), late(l)),
         Action::Crash(h, l) => format!("{} crashes{}", letter(h), late(l)),
@@ -115,7 +116,7 @@ fn answer_text(task: &Task) -> String {
         Some(Body::Refused(refusal)) => format!("refused {refusal:?}"),
         Some(Body::Row(row)) => format!("row {}", show_row(row.as_deref())),
         Some(Body::Outcome(outcome)) => match &**outcome {
-            Outcome::Applied(row) => format!("applied {}", short(row)),
+            Outcome::Applied(row) => format!("applied {}", row.as_ref().map_or(String::new(), short)),
             Outcome::Conflict(row) => format!("conflict {}", row.as_ref().map_or("no row".into(), short)),
             other => format!("{other:?}"),
         },
@@ -130,6 +131,9 @@ fn show_op(op: &Op) -> String {
             format!("take over {} {version} lease ID {}", nonce(seen.as_str()), nonce(lease.lease_id.as_str()))
         }
         OpKind::Renew { renewal_seq, .. } => format!("renew {renewal_seq} {version}"),
+        OpKind::HandOver { lease_id, next, .. } => {
+            format!("hand over {version} from {} to {}", nonce(lease_id.as_str()), nonce(next.lease_id.as_str()))
+        }
         OpKind::Release { lease_id, .. } => format!("release of lease ID {}", nonce(lease_id.as_str())),
         OpKind::Revoke { .. } => format!("revoke {version}"),
         OpKind::ForceRevoke { .. } => format!("force revoke {version}"),

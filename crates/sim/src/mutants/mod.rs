@@ -68,6 +68,7 @@ pub enum OpTag {
     Acquire,
     TakeOver,
     Renew,
+    HandOver,
     Release,
     /// Release of an acquisition whose token is not known.
     CleanUp,
@@ -85,6 +86,7 @@ impl OpTag {
             OpKind::Acquire(_) => Self::Acquire,
             OpKind::TakeOver { .. } => Self::TakeOver,
             OpKind::Renew { .. } => Self::Renew,
+            OpKind::HandOver { .. } => Self::HandOver,
             OpKind::Release { token: Some(_), .. } => Self::Release,
             OpKind::Release { token: None, .. } => Self::CleanUp,
             OpKind::Revoke { .. } => Self::Revoke,
@@ -124,6 +126,8 @@ pub enum Fault {
     HolderUsesSmallerClock,
     /// R4: both lease clocks stop while the host is suspended.
     SuspensionNotCounted,
+    /// R2: a waiter takes a hint of the store for the end of the lease.
+    HintIsExpiry,
     /// R5: an acquisition is reported with the time of its answer, without a look at the clock.
     ReportsWithoutCheck,
     /// R6: a holder takes the end of its row for this number of seconds later.

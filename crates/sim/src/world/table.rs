@@ -193,13 +193,10 @@ impl World {
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
         let mutant = if self.real_store.is_none() { self.mutant } else { MutantConfig::NONE };
-        let outcome = match mutant.apply(before.as_ref(), op) {
-            Verdict::Applied(row) => Outcome::Applied(row),
-            Verdict::Conflict(row) => Outcome::Conflict(row),
-        };
-        match &outcome {
-            Outcome::Applied(_) if self.real_store.is_none() && process.forgets() => entry.row = before,
-            Outcome::Applied(row) => {
+        let verdict = mutant.apply(before.as_ref(), op);
+        match &verdict {
+            Verdict::Applied(_) if self.real_store.is_none() && process.forgets() => entry.row = before,
+            Verdict::Applied(row) => {
                 let sent_at = sent.get(op.version.as_str()).copied();
                 self.count_rule(process, op, before.as_ref(), entry, received);
                 if matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. }) {
@@ -223,7 +220,7 @@ impl World {
                 }
                 self.record_write(process, op, entry, row, sent_at.map(|(at, _)| at));
             }
-            _ => {
+            Verdict::Conflict(_) => {
                 let what = conflict(op, before.as_ref());
                 let is_own = what.ends_with("own row");
                 self.count(what);
@@ -235,6 +232,7 @@ impl World {
             }
         }
         drop(table);
+        let outcome = verdict.outcome(op);
         self.trace(|| format!("{process:?} {} -> {}", show_op(op), show_outcome(&outcome)));
         outcome
     }

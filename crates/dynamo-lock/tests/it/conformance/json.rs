@@ -2,7 +2,7 @@
 
 use dynamo_lock::store::Page;
 use dynamo_lock::{FencingToken, LockName, StoreError, StoreErrorKind};
-use dynamo_lock_protocol::{Ends, Lease, Number, Op, OpKind, Outcome, Row, Target, Value};
+use dynamo_lock_protocol::{Ends, Lease, NextLease, Number, Op, OpKind, Outcome, Row, Target, Value};
 use serde_json::{Value as Json, json};
 
 const KINDS: [StoreErrorKind; 5] = [
@@ -66,7 +66,7 @@ pub fn maybe_row_of(json: &Json) -> Option<Row> {
 
 pub fn outcome(outcome: &Outcome) -> Json {
     match outcome {
-        Outcome::Applied(stored) => json!({ "applied": row(stored) }),
+        Outcome::Applied(stored) => json!({ "applied": maybe_row(stored.as_ref()) }),
         Outcome::Conflict(stored) => json!({ "conflict": maybe_row(stored.as_ref()) }),
         odd => panic!("no store returns Ok({odd:?})"),
     }
@@ -74,7 +74,7 @@ pub fn outcome(outcome: &Outcome) -> Json {
 
 pub fn outcome_of(json: &Json) -> Outcome {
     match (json.get("applied"), json.get("conflict")) {
-        (Some(stored), None) => Outcome::Applied(row_of(stored)),
+        (Some(stored), None) => Outcome::Applied(maybe_row_of(stored)),
         (None, Some(stored)) => Outcome::Conflict(maybe_row_of(stored)),
         _ => panic!("no outcome: {json}"),
     }
@@ -101,6 +101,9 @@ pub fn op(op: &Op) -> Json {
         OpKind::Renew { lease_id, token, renewal_seq, lease_ms, ends: new, data } => json!({
             "is": "renew", "leaseId": lease_id.as_str(), "token": token.get(), "renewalSeq": renewal_seq, "leaseMs": lease_ms,
             "ends": ends(new), "data": data,
+        }),
+        OpKind::HandOver { lease_id, token, next } => json!({
+            "is": "hand over", "leaseId": lease_id.as_str(), "token": token.get(), "next": next_lease(next),
         }),
         OpKind::Release { lease_id, token, ttl } => {
             let token = token.map(FencingToken::get);
@@ -138,6 +141,11 @@ pub fn op_of(json: &Json) -> Op {
             ends: ends_of(&kind["ends"]),
             data: maybe_text(&kind["data"]),
         },
+        "hand over" => OpKind::HandOver {
+            lease_id: lease_id(),
+            token: FencingToken::new(whole(&kind["token"])),
+            next: next_lease_of(&kind["next"]),
+        },
         "release" => {
             let token = maybe_token(&kind["token"]);
             OpKind::Release { lease_id: lease_id(), token, ttl: whole(&kind["ttl"]) }
@@ -159,6 +167,25 @@ fn lease(lease: &Lease) -> Json {
         "leaseId": lease_id.as_str(), "tokenFloor": token_floor.get(), "leaseMs": lease_ms, "ends": ends(new), "owner": owner,
         "acquiredOn": acquired_on, "data": data, "livenessKey": liveness_key,
     })
+}
+
+fn next_lease(next: &NextLease) -> Json {
+    let NextLease { lease_id, lease_ms, ends: new, owner, data, liveness_key } = next;
+    json!({
+        "leaseId": lease_id.as_str(), "leaseMs": lease_ms, "ends": ends(new), "owner": owner, "data": data,
+        "livenessKey": liveness_key,
+    })
+}
+
+fn next_lease_of(json: &Json) -> NextLease {
+    NextLease {
+        lease_id: text(&json["leaseId"]).into(),
+        lease_ms: whole(&json["leaseMs"]),
+        ends: ends_of(&json["ends"]),
+        owner: text(&json["owner"]).to_owned(),
+        data: maybe_text(&json["data"]),
+        liveness_key: maybe_text(&json["livenessKey"]),
+    }
 }
 
 fn lease_of(json: &Json) -> Lease {
