@@ -23,7 +23,7 @@ impl LockOptions {
             return Err(ConfigError::Data { bytes }.into());
         }
         let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
-        let machine = Acquire::new(request, core.watches.get(&name));
+        let machine = Acquire::new(request, core.watches.get(&name)).after(core.own_holds.get(&name));
         let mut run = Run::new(&core, &name, machine, timeout);
         let began = core.clock.now();
         match run.complete_within(limit).await {

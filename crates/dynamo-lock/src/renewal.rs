@@ -74,7 +74,13 @@ impl Holding {
 
     /// Invalidates the guard, and returns the release to send. If the lock is lost, reports the loss.
     pub(crate) fn begin_release(&self) -> Release {
-        let mut start = self.core.now(|now| self.lease.begin_release(now));
+        let mut start = self.core.now(|now| {
+            let end = |held: &mut Held| held.check(now.at).is_none().then(|| held.record().end(now.at));
+            if let Some(hold) = self.lease.with(end) {
+                self.core.own_holds.insert(&self.name, &hold);
+            }
+            self.lease.begin_release(now)
+        });
         let loss = start.loss.take();
         let release = start.after(|| {
             self.ended.cancel();

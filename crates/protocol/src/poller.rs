@@ -137,9 +137,11 @@ struct NextLook {
 }
 
 impl Poller {
-    /// Notes the time of the first step of the attempt. Later calls have no effect.
-    pub fn begin(&mut self, at: ClockReading) {
+    /// Notes the time of the first step of the attempt. Returns `false` for later calls, which have no effect.
+    pub fn begin(&mut self, at: ClockReading) -> bool {
+        let is_first = self.began.is_none();
         self.began.get_or_insert(at);
+        is_first
     }
 
     /// Returns whether the next look must be strongly consistent, because rows older than one seen before were returned
@@ -158,7 +160,9 @@ impl Poller {
     pub fn observe(&mut self, row: &RowHints, is_free: bool, source: Source, times: RoundTrip) -> bool {
         self.begin(times.sent.0);
         let known = self.seen.as_ref().and_then(|seen| seen.token);
-        self.looks = self.looks.saturating_add((source != Source::Write).into());
+        if source != Source::Write {
+            self.count_look();
+        }
         self.unanswered = 0;
         if source == Source::Look && row.token.is_some_and(|token| known.is_some_and(|known| token < known)) {
             self.stale = self.stale.saturating_add(1);
@@ -235,11 +239,14 @@ impl Poller {
         self.schedule_after(times.sent, gap.min(expires_in.unwrap_or(gap)), FLOOR);
     }
 
-    /// Schedules the next look after one that was throttled or not answered. It was sent at `sent`, and waiting for its
-    /// response ended at `now`.
-    pub fn schedule_after_error(&mut self, sent: SentAt, now: ClockReading, lease: Duration, random: u64) {
-        self.begin(sent.0);
+    /// Counts a look whose response contained no row. [`observe`](Self::observe) counts the others.
+    pub fn count_look(&mut self) {
         self.looks = self.looks.saturating_add(1);
+    }
+
+    /// Schedules the next look after a request that was throttled or not answered until `now`.
+    pub fn back_off(&mut self, now: ClockReading, lease: Duration, random: u64) {
+        self.begin(now);
         self.unanswered = self.unanswered.saturating_add(1).min(16);
         let longest = Spacing::new(0, 0.0, Duration::ZERO, lease).longest * (1.0 + JITTER);
         let pause = longest.min(ERROR_PAUSE * f64::from(1_u32 << self.unanswered));

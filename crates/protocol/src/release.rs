@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, Deadline, FencingToken, Held, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind, Outcome, Refusal,
-    Response, Row, RowState, SentAt, Step, attr, held::loss_reason, lease_end::ttl, retry::RETRY_MAX,
+    Body, Deadline, FencingToken, Held, HoldHistory, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind, Outcome,
+    Refusal, Response, Row, RowState, SentAt, Step, attr, held::loss_reason, lease_end::ttl, retry::RETRY_MAX,
     retry::RepeatedWrite, validity::Validity,
 };
 
@@ -48,7 +48,10 @@ impl Release {
     /// Starts the release of a held lock.
     pub fn of(held: &Held, now: &Now<'_>) -> Self {
         let lost = held.clone().check(now.at);
-        let mut release = Self::new(held.name(), held.lease_id.clone(), Some(held.token()), held.validity, now);
+        // A hold that was lost had no release, so its length means nothing.
+        let history = lost.is_none().then(|| held.record().history_after(now.at));
+        let held_under = (held.lease_id.clone(), Some(held.token()));
+        let mut release = Self::new(held.name(), held_under, held.validity, history, now);
         release.lost = lost;
         if let Some(loss @ (LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone)) = lost {
             release.end = Some(ReleaseEnd::Lost(loss));
@@ -59,7 +62,7 @@ impl Release {
     /// Starts the clean-up after an abandoned acquire with this lease ID. It is retried until `until`, when the lease
     /// would have ended anyway.
     pub(crate) fn clean_up(name: &LockName, lease_id: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
-        Self::new(name, lease_id, None, Validity { sent: until, row: None }, now)
+        Self::new(name, (lease_id, None), Validity { sent: until, row: None }, None, now)
     }
 
     /// Starts the clean-up after an abandoned hold that may last `duration` from now.
@@ -67,8 +70,14 @@ impl Release {
         Self::clean_up(held.name(), held.lease_id.clone(), Deadline::new(SentAt(now.at), duration), now)
     }
 
-    fn new(name: &LockName, lease_id: LeaseId, token: Option<FencingToken>, validity: Validity, now: &Now<'_>) -> Self {
-        let kind = OpKind::Release { lease_id: lease_id.clone(), token, ttl: ttl(Duration::ZERO, now) };
+    fn new(
+        name: &LockName,
+        (lease_id, token): (LeaseId, Option<FencingToken>),
+        validity: Validity,
+        history: Option<HoldHistory>,
+        now: &Now<'_>,
+    ) -> Self {
+        let kind = OpKind::Release { lease_id: lease_id.clone(), token, ttl: ttl(Duration::ZERO, now), history };
         let write = RepeatedWrite::new(Op::new(name, kind, now));
         Self { write, lease_id, token, validity, lost: None, refused: false, end: None }
     }

@@ -221,7 +221,8 @@ fn pauses_double_after_unanswered_looks() {
     let mut poller = Poller::default();
     let mut ms = 0;
     let pauses = [100, 200, 400, 800, 1_000, 1_000].map(|pause_ms: u64| {
-        poller.schedule_after_error(SentAt(at(ms)), at(ms), LEASE, MIDDLE);
+        poller.count_look();
+        poller.back_off(at(ms), LEASE, MIDDLE);
         let wait = poller.wait(at(ms)).expect("a pause");
         ms += 2_000;
         (wait.as_millis() as u64).abs_diff(pause_ms)

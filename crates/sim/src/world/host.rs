@@ -360,6 +360,7 @@ impl Clock for ProcessEnv {
             Some(Fault::TimersLate) if duration >= second / 10 => duration + second,
             Some(Fault::TimersAtOnce) => Duration::from_millis(1),
             Some(Fault::LongTimersNever) if duration > second => Duration::MAX,
+            Some(Fault::SlowPolls) if process.is_polling() => duration + 3 * second,
             _ => duration,
         };
         Box::pin(async move { process.sleep(duration).await })

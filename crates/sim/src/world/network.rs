@@ -15,7 +15,7 @@ use crate::mutants::Fault;
 /// Upper bound of the requests of one process in one second: forty polls for each of its tasks, and a reserve.
 const RATE_MAX: u64 = 400;
 
-/// Shortest pause between two polls of one waiter, less the drift of a fast clock.
+/// Shortest time from one poll of a waiter to the next, less the drift of a fast clock.
 const POLL_MIN: Duration = Duration::from_millis(24);
 
 /// Store of a process, which sends its requests over the network.
@@ -234,16 +234,16 @@ impl Process {
     /// Checks that a task pauses before it reads the same row again (§6). Each waiter is a task of its own.
     pub fn check_poll(&self, name: &LockName) {
         let Some(task) = tokio::task::try_id() else { return };
-        let Some((read, at)) = lock(&self.reads).remove(&task) else { return };
-        let pause = self.world.time().saturating_sub(at);
+        let now = self.world.time();
+        let Some((read, at)) = lock(&self.reads).insert(task, (name.clone(), now)) else { return };
+        let pause = now.saturating_sub(at);
         let early = read == *name && pause < POLL_MIN;
         self.world.check(!early, "§6 (polls)", || format!("{self:?} reads {name} again after {pause:?}"));
     }
 
-    pub fn record_read(&self, name: LockName) {
-        if let Some(task) = tokio::task::try_id() {
-            lock(&self.reads).insert(task, (name, self.world.time()));
-        }
+    /// Returns whether the last request of this task was a read.
+    pub fn is_polling(&self) -> bool {
+        tokio::task::try_id().is_some_and(|task| lock(&self.reads).contains_key(&task))
     }
 
     /// Checks that a process pauses before it sends the same write again (§6). A renewal may be requested at any time.
@@ -342,7 +342,6 @@ impl Store for Link {
                 self.0.world.record_received(&self.0, row.as_ref());
             }
             self.0.world.count("read");
-            self.0.record_read(name);
             answer
         })
     }

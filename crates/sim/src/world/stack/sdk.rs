@@ -109,7 +109,6 @@ impl Store for Sdk {
             let request = self.store.read(name, consistency);
             let store_request = StoreRequest::Read(name.clone(), consistency);
             let answer = self.call(store_request, request, |row| Response::Row(row.clone())).await;
-            self.process.record_read(name.clone());
             self.process.world.count("read");
             answer
         })
