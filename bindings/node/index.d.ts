@@ -155,8 +155,9 @@ export interface Client {
   list(): AsyncGenerator<Listed, void, undefined>;
 
   /**
-   * Waits for background work, for example the release of a lock whose `acquire` was aborted, at most one lease.
-   * Held locks stay held, and the client remains usable.
+   * Ends all acquisitions that are waiting, with a `StoreError`, and waits for background work, for example the release
+   * of a lock whose `acquire` was aborted, at most one lease. Held locks stay held, and the client remains usable for
+   * acquisitions that begin later.
    */
   close(): Promise<void>;
 

@@ -71,7 +71,7 @@ class Client {
     }
   }
 
-  /** Waits for background work, at most one lease. Held locks stay held. */
+  /** Ends waiting acquisitions, and waits for background work, at most one lease. Held locks stay held. */
   async close() {
     await this[INTERNAL].connection.call('close', {});
   }

@@ -115,10 +115,10 @@ class Connection {
     if (!call) return;
     const { signal, resolve, reject } = call;
     if (signal?.aborted) {
-      // The result arrived after the abort, so release the lock that it may contain. The pending `close` keeps the
-      // process alive until that is done.
+      // The result arrived after the abort, so release the lock that it may contain. The pending `settle` keeps the
+      // process alive until that is done. It lets other acquisitions wait.
       if (value?.guard !== undefined) this.#native.forget(value.guard);
-      this.call('close', {}).catch(() => {});
+      this.call('settle', {}).catch(() => {});
       reject(abortReason(signal));
     } else if (failure) reject(this.#toError(failure));
     else resolve(value);

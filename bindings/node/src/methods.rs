@@ -17,7 +17,7 @@ impl Connection {
     /// Performs `method` and returns its result.
     pub(crate) async fn perform(self: &Arc<Self>, method: &str, args: &Json) -> CallResult {
         // Do not open the store only to close it, because opening may search for a Region and creates SQLite files.
-        if !self.opened.initialized() && matches!(method, "close" | "endList") {
+        if !self.opened.initialized() && matches!(method, "close" | "settle" | "endList") {
             return Ok(Json::Null);
         }
         let opened = self.open().await?;
@@ -39,6 +39,10 @@ impl Connection {
             }
             "close" => {
                 opened.client.close().await;
+                Ok(Json::Null)
+            }
+            "settle" => {
+                opened.client.wait_for_background().await;
                 Ok(Json::Null)
             }
             "getLock" => without_value(named_lock()?.legacy_get(args["ms"].as_i64().unwrap_or(0)).await),

@@ -1,16 +1,16 @@
 //! Acquisition of a lock for a guard.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Acquire, AcquireEnd, DATA_MAX, LEASE_MIN, Machine, Request, WaitMode};
+use dynamo_lock_protocol::{Acquire, AcquireEnd, ClockReading, DATA_MAX, LEASE_MIN, Machine, Request, WaitMode};
 
-use crate::{AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, TryAcquire, run::Run};
+use crate::core::Core;
+use crate::{AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, TryAcquire, queue, run::Run};
 
 impl LockOptions {
     /// Checks the options and acquires the lock. Returns the holder if the mode is not to wait. With a `limit` it waits
-    /// at most that long.
-    ///
-    /// If it is dropped, the background waits for the write in flight and gives back what it may have acquired.
+    /// at most that long. A caller that waits does so in the queue of its client.
     pub(crate) async fn start(self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<TryAcquire, AcquireError> {
         let (core, mut request) = (self.core, Request { wait_mode, ..self.request });
         if let Some(lease) = self.lease {
@@ -22,31 +22,46 @@ impl LockOptions {
         if let Some(bytes) = request.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
             return Err(ConfigError::Data { bytes }.into());
         }
-        let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
-        let machine = Acquire::new(request, core.watches.get(&name)).after(core.own_holds.get(&name));
-        let mut run = Run::new(&core, &name, machine, timeout);
+        if wait_mode == WaitMode::Wait && !core.queues.is_forked() {
+            return queue::acquire(core, request, limit).await;
+        }
         let began = core.clock.now();
-        match run.complete_within(limit).await {
-            Some(AcquireEnd::Acquired(held)) => {
-                core.watches.remove(&name);
-                let waited = core.clock.now().holder_elapsed_since(began);
-                core.observer.event(Event::Acquired { name: &name, token: held.token(), waited });
-                Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
-            }
-            Some(AcquireEnd::Contended(holder)) => Ok(TryAcquire::Held(holder)),
-            Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),
-            // Only a hold is lost before it is reported.
-            Some(AcquireEnd::Unanswered | AcquireEnd::Refused | AcquireEnd::Lost { .. }) => {
-                Err(run.take_last_error().into())
-            }
-            None => {
-                let holder = run.machine.watch().map(|watch| watch.holder.clone());
-                let waited = run.waited(began);
-                // If no row was read, the lock may be free, and the store is the reason.
-                let unread = run.last_error.take().filter(|_| !run.has_row);
-                run.give_back().await;
-                Err(unread.map_or(AcquireError::TimedOut { holder, waited }, AcquireError::Store))
-            }
+        acquire_directly(core, request, limit, began).await
+    }
+}
+
+/// Acquires the lock beside the queue of its waiters.
+///
+/// If it is dropped, the background waits for the write in flight and gives back what it may have acquired.
+pub(crate) async fn acquire_directly(
+    core: Arc<Core>,
+    request: Request,
+    limit: Option<Duration>,
+    began: ClockReading,
+) -> Result<TryAcquire, AcquireError> {
+    let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
+    let machine = Acquire::new(request, core.watches.get(&name)).after(core.own_holds.get(&name));
+    let mut run = Run::new(&core, &name, machine, timeout);
+    match run.complete_within(limit).await {
+        Some(AcquireEnd::Acquired(held)) => {
+            core.watches.remove(&name);
+            let waited = core.clock.now().holder_elapsed_since(began);
+            core.observer.event(Event::Acquired { name: &name, token: held.token(), waited });
+            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
+        }
+        Some(AcquireEnd::Contended(holder)) => Ok(TryAcquire::Held(holder)),
+        Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),
+        // Only a hold is lost before it is reported.
+        Some(AcquireEnd::Unanswered | AcquireEnd::Refused | AcquireEnd::Lost { .. }) => {
+            Err(run.take_last_error().into())
+        }
+        None => {
+            let holder = run.machine.watch().map(|watch| watch.holder.clone());
+            let waited = run.waited(began);
+            // If no row was read, the lock may be free, and the store is the reason.
+            let unread = run.last_error.take().filter(|_| !run.has_row);
+            run.give_back().await;
+            Err(unread.map_or(AcquireError::TimedOut { holder, waited }, AcquireError::Store))
         }
     }
 }

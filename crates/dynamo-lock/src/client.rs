@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, SystemClock, timeout};
 use crate::dedicated_thread::{DedicatedThread, ThreadClock};
+use crate::queue::Queues;
 use crate::random::{Random, SystemRandom};
 use crate::store::{Answer, BoxFuture, IntoStore, Page};
 use crate::{
@@ -100,16 +101,27 @@ impl Client {
         List { core: self.core.clone(), page: VecDeque::new(), next: Some(None), flight: None }
     }
 
-    /// Waits for background work: releases of dropped guards, and clean-up after cancelled acquisitions.
+    /// Ends all acquisitions that are waiting, and waits for background work: releases of dropped guards, and clean-up
+    /// after cancelled acquisitions.
+    ///
+    /// An acquisition that is waiting fails with [`AcquireError::Store`](crate::AcquireError::Store) of kind
+    /// [`Refused`](crate::StoreErrorKind::Refused).
     ///
     /// Waits for at most one lease of the client, also if the work is on a runtime that is not driven. A lock that was
     /// not released by then expires by itself. Call this before the process or its runtime ends, because the runtime
     /// cancels background tasks, and other clients would have to wait for the lease. Guards are not affected, and the
-    /// client remains usable.
+    /// client remains usable for acquisitions that begin later.
     ///
     /// # Cancel safety
     /// Safe. The background work continues.
     pub async fn close(&self) {
+        self.core.queues.close(&self.core);
+        self.wait_for_background().await;
+    }
+
+    /// Waits for background work like [`close`](Client::close), but lets acquisitions wait.
+    #[doc(hidden)] // for the Node package
+    pub async fn wait_for_background(&self) {
         if self.core.is_forked() {
             return; // The tasks run in the parent process.
         }
@@ -273,6 +285,7 @@ impl ClientBuilder {
             service: service_clock.then(|| Mutex::new(ServiceClock::default())),
             watches: LockCache::default(),
             own_holds: LockCache::default(),
+            queues: Queues::new(),
             tasks: TaskTracker::new(),
         };
         Ok(Client { core: Arc::new(core) })

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, timeout};
 use crate::dedicated_thread::DedicatedThread;
+use crate::queue::Queues;
 use crate::store::{Answer, BoxFuture, Consistency, Page, StoreErrorCause};
 use crate::{
     Event, LockName, Observer, Store, StoreError, StoreErrorKind, lock_cache::LockCache, random::Random, sync::lock,
@@ -38,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) watches: LockCache<Watch>,
     /// Last hold of each lock that this client has released.
     pub(crate) own_holds: LockCache<OwnHold>,
+    /// Waiters of this client.
+    pub(crate) queues: Queues,
     /// Releases and clean-ups in the background, which run to their end independently of their callers.
     pub(crate) tasks: TaskTracker,
     /// Thread on which renewals, releases and all requests run. Without one, they run on the runtimes of the callers.
@@ -196,6 +199,11 @@ impl Core {
             }
             Reply { sent_at, result, date: answer.date, error }
         })
+    }
+
+    /// Returns a future that completes once a row may have changed, if the store reports that.
+    pub(crate) fn changed(&self, name: &LockName) -> Option<BoxFuture<'static, ()>> {
+        if self.is_forked() { None } else { self.store.changed(name) }
     }
 
     /// Checks whether the holder of a row is alive, as far as the store can find out.

@@ -50,6 +50,7 @@ impl Guard {
         let timeout = held.timing().attempt_timeout();
         let runtime = core.runtime();
         let holding = Holding::new(core, held);
+        holding.core.queues.hold(&holding);
         // The renewal task ends with the guard.
         runtime.spawn(RenewalTask(holding.clone()).run());
         let acquired_at = holding.core.clock.now();

@@ -67,7 +67,8 @@
 //! # }
 //! ```
 //!
-//! Waiters are not queued, and locks are not reentrant. All of these futures may be dropped at any time; each method
+//! Waiters of one client form a queue, between clients there is no order, and locks are not reentrant. All of these
+//! futures may be dropped at any time; each method
 //! documents the effect under *Cancel safety*.
 //!
 //! # Renewal and loss
@@ -276,6 +277,7 @@ mod options;
 mod process;
 #[cfg(feature = "dynamodb")]
 mod provider_panic;
+mod queue;
 mod random;
 mod release;
 mod renewal;

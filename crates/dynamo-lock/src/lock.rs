@@ -13,8 +13,11 @@ use crate::{
 ///
 /// Creating, cloning and dropping a handle sends no request. One handle can acquire the lock many times.
 ///
-/// Locks are not reentrant: two guards of the same lock exclude each other, also within one process. Waiters are not
-/// queued: after a release, any of them may acquire the lock next.
+/// Locks are not reentrant: two guards of the same lock exclude each other, also within one process.
+///
+/// Waiters of one client acquire the lock in the order of their calls, and one of them polls for all. Between clients
+/// there is no order: after a release, any of them may acquire the lock next. [`try_acquire`](Lock::try_acquire) and
+/// [`hold`](Lock::hold) do not join the queue.
 #[derive(Clone, Debug)]
 pub struct Lock {
     pub(crate) client: Client,

@@ -77,8 +77,10 @@ impl Guard {
     fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
         self.released = true;
         let (holding, timeout) = (self.holding.clone(), self.timeout);
+        let ending = holding.core.queues.begin_end(&holding, timeout);
         let release = holding.begin_release();
         let work = async move {
+            let _ending = ending;
             let result = holding.core.release(release, timeout).await;
             if matches!(result, Ok(ReleaseEnd::Released)) {
                 holding.core.observer.event(Event::Released { name: &holding.name, token: holding.token });

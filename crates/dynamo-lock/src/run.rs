@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{ClockReading, Liveness, Machine, Op, Release, ReleaseEnd, Response, Row, Step};
+use dynamo_lock_protocol::{ClockReading, Hint, Liveness, Machine, Op, Release, ReleaseEnd, Response, Row, Step};
 use tokio::runtime::Handle;
 
 use crate::clock::timeout;
 use crate::core::{Core, Reply, refusal};
+use crate::queue::Signals;
 use crate::store::{BoxFuture, Consistency};
 use crate::{Event, LockName, StoreError, StoreErrorKind};
 
@@ -22,13 +23,25 @@ pub(crate) struct Run<M: Task> {
     timeout: Duration,
     runtime: Handle,
     in_flight: Option<BoxFuture<'static, Reply>>,
+    changes: Changes,
     /// Last error of the store, if the last request failed.
     pub(crate) last_error: Option<StoreError>,
     /// Whether a request has ended. A time limit of zero still allows one.
     has_response: bool,
     /// Whether a response contained the row.
     pub(crate) has_row: bool,
+    /// Counts the responses that contained the row, for the waiters behind this task.
+    pub(crate) signals: Option<Arc<Signals>>,
     finished: bool,
+}
+
+/// Subscription of a waiting task to the hints of the store.
+enum Changes {
+    /// The task has not waited yet, or the store reports no changes.
+    Unsubscribed,
+    Subscribed(BoxFuture<'static, ()>),
+    /// The machine has received a hint. The next subscription begins before the look that follows.
+    Hinted,
 }
 
 /// A machine that [`Run`] can drive. Implemented for all machines of the protocol.
@@ -45,9 +58,11 @@ impl<M: Task> Run<M> {
             timeout,
             runtime: core.runtime(),
             in_flight: None,
+            changes: Changes::Unsubscribed,
             last_error: None,
             has_response: false,
             has_row: false,
+            signals: None,
             finished: false,
         }
     }
@@ -76,10 +91,11 @@ impl<M: Task> Run<M> {
             match step {
                 Step::Write(op) => self.write(op).await,
                 Step::Read { strong } => self.read(strong, left).await,
-                Step::Pause(length) => self.core.pause(length.min(left)).await,
+                Step::Pause(length) => self.pause(length.min(left)).await,
                 Step::CleanUp(clean_up) => self.clean_up(clean_up.into()),
                 Step::Done(end) => {
                     self.finished = true;
+                    self.changes = Changes::Unsubscribed;
                     return Some(end);
                 }
             }
@@ -130,7 +146,45 @@ impl<M: Task> Run<M> {
         self.finished = true;
     }
 
+    /// Waits for this time, or until a hint of the store, which the machine takes into account.
+    async fn pause(&mut self, length: Duration) {
+        if !self.machine.awaits_change() {
+            return self.core.pause(length).await;
+        }
+        let hint = match &mut self.changes {
+            Changes::Unsubscribed => match self.core.changed(&self.name) {
+                Some(changed) => {
+                    self.changes = Changes::Subscribed(changed);
+                    Hint::Available
+                }
+                None => return self.core.pause(length).await,
+            },
+            Changes::Subscribed(changed) => {
+                tokio::select! {
+                    biased;
+                    () = changed => {}
+                    () = self.core.pause(length) => return,
+                }
+                self.changes = Changes::Hinted;
+                Hint::Changed
+            }
+            Changes::Hinted => return self.core.pause(length).await,
+        };
+        self.core.now(|now| self.machine.hint(now, hint));
+    }
+
+    /// Subscribes to hints again, before the request, so that no change after it is missed.
+    fn subscribe_again(&mut self) {
+        if matches!(self.changes, Changes::Hinted) {
+            self.changes = self.core.changed(&self.name).map_or(Changes::Unsubscribed, Changes::Subscribed);
+            if matches!(self.changes, Changes::Unsubscribed) {
+                self.core.now(|now| self.machine.hint(now, Hint::Unavailable));
+            }
+        }
+    }
+
     async fn write(&mut self, op: Op) {
+        self.subscribe_again();
         let flight = self.core.write(op, self.request_timeout());
         let reply = self.in_flight.insert(flight).await;
         self.in_flight = None;
@@ -140,6 +194,7 @@ impl<M: Task> Run<M> {
     }
 
     async fn read(&mut self, strong: bool, left: Duration) {
+        self.subscribe_again();
         let consistency = if strong { Consistency::Strong } else { Consistency::Eventual };
         let timeout = self.request_timeout();
         let timeout = if self.has_response { timeout.min(left) } else { timeout };
@@ -158,7 +213,10 @@ impl<M: Task> Run<M> {
 
     /// Passes a response to the machine. Checks the liveness of the holder of `row`, if the machine may take it over.
     fn handle(&mut self, response: Response<'_>, row: Option<&Row>) {
-        self.has_row |= row.is_some();
+        if row.is_some() {
+            self.has_row = true;
+            self.signals.iter().for_each(|signals| signals.count_row());
+        }
         let row = row.filter(|_| self.machine.may_acquire());
         self.core.now(|now| {
             // After `now`, as the machine requires.

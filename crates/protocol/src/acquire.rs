@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Deadline, FencingToken, Held, HeldStep, HoldHistory, HoldRecord, Holder, Lease, LeaseId,
-    LossReason, Machine, Now, Op, OpKind, Outcome, OwnHold, Poller, ReceivedAt, Refusal, Release, Request, Response,
-    RoundTrip, Row, RowError, RowHints, RowState, SentAt, ServiceDate, Source, Step, Timing, WaitMode, Watch, attr,
-    held::Won, lease_end::ends, retry::RepeatedWrite, takeover::Takeover, takeover::Waiter, takeover::token_floor,
-    time::millis,
+    Body, ClockReading, Deadline, Due, FencingToken, Held, HeldStep, Hint, HoldHistory, HoldRecord, Holder, Lease,
+    LeaseId, LossReason, Machine, Now, Op, OpKind, Outcome, OwnHold, Poller, ReceivedAt, Refusal, Release, Request,
+    Response, RoundTrip, Row, RowError, RowFacts, RowState, SentAt, ServiceDate, Source, Step, Timing, WaitMode, Watch,
+    attr, held::Won, hint::Hints, lease_end::ends, retry::RepeatedWrite, takeover::Takeover, takeover::Waiter,
+    takeover::token_floor, time::millis,
 };
 
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
@@ -79,6 +79,7 @@ pub struct Acquire {
     waiter: Waiter,
     clean_up: Option<Release>,
     poller: Poller,
+    hints: Hints,
     /// Time before the read in flight was sent.
     read_sent: Option<SentAt>,
     /// The client's last hold of this lock. `None` if the attempt has sat out after it.
@@ -97,6 +98,7 @@ impl Acquire {
             request,
             clean_up: None,
             poller: Poller::default(),
+            hints: Hints::default(),
             read_sent: None,
             own_hold: None,
             restarts: 0,
@@ -218,7 +220,7 @@ impl Acquire {
             return self.restart(now, false);
         }
         let (lease_id, date) = (operation.lease_id.clone(), date.map(|date| (date, sent_at)));
-        self.poller.observe(&RowHints::of(row), false, Source::Write, round_trip(sent_at, now));
+        self.poller.observe(&RowFacts::of(row), false, Source::Write, round_trip(sent_at, now));
         let history = HoldHistory::of(row);
         let record = HoldRecord::new(history, self.poller.handoffs(), operation.sent_at, self.own_hold);
         let won = Won { lease_id, token, sent_at: operation.sent_at, row, date, record };
@@ -231,8 +233,9 @@ impl Acquire {
             Ok(state) => state,
             Err(error) => return self.phase = Phase::Ended(AcquireEnd::RowError(error)),
         };
-        let (hints, times) = (RowHints::of(row), round_trip(sent, now));
-        if !self.poller.observe(&hints, state == RowState::Free, source, times) {
+        let (facts, times) = (RowFacts::of(row), round_trip(sent, now));
+        if !self.poller.observe(&facts, state == RowState::Free, source, times) {
+            self.begin_pause(now);
             return self.pause();
         }
         match self.waiter.decide(now, row, &state, response) {
@@ -241,8 +244,10 @@ impl Acquire {
                 self.phase = Phase::Ended(AcquireEnd::Contended(Holder::of(row, now)));
             }
             Takeover::Soon | Takeover::Later => {
+                let least = self.begin_pause(now);
                 let expires_in = self.watch().and_then(|watch| watch.expires_in(now.at));
-                self.poller.schedule(&hints, times, self.request.timing.lease(), expires_in, now.entropy.jitter);
+                let due = Due { least, expires_in, random: now.entropy.jitter };
+                self.poller.schedule(&facts, times, self.request.timing.lease(), due);
                 self.pause();
             }
         }
@@ -256,8 +261,21 @@ impl Acquire {
 
     /// Backs off after a request without a usable response.
     fn back_off(&mut self, now: &Now<'_>) {
+        self.begin_pause(now);
         self.poller.back_off(now.at, self.request.timing.lease(), now.entropy.jitter);
         self.pause();
+    }
+
+    /// Ends the present pause. Returns the least length of the next one.
+    fn begin_pause(&mut self, now: &Now<'_>) -> Duration {
+        let token = self.watch().and_then(|watch| watch.token);
+        self.hints.begin_pause(now, token, self.poller.pause_length())
+    }
+
+    /// Returns the time until the next look, `None` if it is due.
+    fn pause_left(&self, at: ClockReading) -> Option<Duration> {
+        let left = self.poller.wait(at)?;
+        Some(self.hints.left(at).map_or(left, |hinted| hinted.min(left))).filter(|left| !left.is_zero())
     }
 
     /// Starts a new operation: a few times at once, after that with a pause, because other clients win the race.
@@ -335,7 +353,7 @@ impl Machine for Acquire {
                 self.read_sent = Some(SentAt(now.at));
                 Step::Read { strong: self.reads_strongly() }
             }
-            Phase::Pausing => match self.poller.wait(now.at) {
+            Phase::Pausing => match self.pause_left(now.at) {
                 Some(left) => Step::Pause(left),
                 None => self.look(now),
             },
@@ -362,9 +380,14 @@ impl Machine for Acquire {
             (_, Phase::Won(held)) => held.handle(now, response),
             (Body::Row(row), Phase::Read) => {
                 self.unread_since = None;
-                let source = if self.reads_strongly() { Source::StrongLook } else { Source::Look };
+                let source = match self.reads_strongly() {
+                    true => Source::StrongLook,
+                    false if self.hints.is_hinted() => Source::HintedLook,
+                    false => Source::Look,
+                };
+                let sent = self.read_sent.take().unwrap_or(SentAt(now.at));
                 match row {
-                    Some(row) => self.observe(now, row, response, (source, self.read_sent.unwrap_or(SentAt(now.at)))),
+                    Some(row) => self.observe(now, row, response, (source, sent)),
                     None => {
                         self.poller.count_look();
                         self.waiter.watch = None;
@@ -403,6 +426,18 @@ impl Machine for Acquire {
             _ => {}
         }
         self.clean_up.take()
+    }
+
+    fn awaits_change(&self) -> bool {
+        // After an error the pause protects the store, and a hint must not end it.
+        let waits_for_holder = self.request.wait_mode == WaitMode::Wait && self.unread_since.is_none();
+        matches!(self.phase, Phase::Pausing) && waits_for_holder
+    }
+
+    fn hint(&mut self, now: &Now<'_>, hint: Hint) {
+        if self.awaits_change() || hint == Hint::Unavailable {
+            self.hints.take(now, hint);
+        }
     }
 
     fn watch(&self) -> Option<&Watch> {

@@ -37,6 +37,12 @@ impl Condition {
         all.push(Above(attr::EXPIRES_ON, 0));
         all
     }
+
+    /// Returns a condition that holds on a row whose `handovers` can be increased by one.
+    pub(crate) fn counts_handovers() -> Self {
+        let in_range = All(vec![Above(attr::HANDOVERS, 0), Below(attr::HANDOVERS, FencingToken::MAX.get())]);
+        Any(vec![Missing(attr::HANDOVERS), in_range])
+    }
 }
 
 /// Returns whether `condition` holds on `row`. `None` is a row that does not exist.

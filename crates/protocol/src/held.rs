@@ -90,7 +90,9 @@ pub struct Held {
     attempt_timeout: Duration,
     requested: bool,
     renewals: u64,
-    data: Option<String>,
+    pub(crate) data: Option<String>,
+    /// Whether the row's `handovers` can be increased.
+    counts_handovers: bool,
     lost: Option<LossReason>,
     record: HoldRecord,
 }
@@ -136,6 +138,7 @@ impl Held {
             requested: false,
             renewals: 0,
             data: None,
+            counts_handovers: holds(Some(row), &Condition::counts_handovers()),
             lost: None,
             record,
             timing,
@@ -189,6 +192,12 @@ impl Held {
     /// Returns whether the lease is valid at this time (R3). Once `false`, it never becomes `true` again.
     pub fn is_valid(&mut self, at: ClockReading) -> bool {
         self.check(at).is_none() && self.is_confirmed
+    }
+
+    /// Returns whether this lock can be handed over at this time. If not, it is released. A lock whose row counts
+    /// handovers in an unknown way is only released, and so is one with the last token.
+    pub fn can_hand_over(&mut self, at: ClockReading) -> bool {
+        self.is_valid(at) && self.counts_handovers && self.token.next() < FencingToken::MAX
     }
 
     /// Returns the remaining validity if no further renewal succeeds, zero once the lock is lost.

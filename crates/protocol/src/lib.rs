@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`Acquire`] | acquires a lock and takes over expired ones |
 //! | [`Held`] | renews a held lock and detects its loss |
+//! | [`Handover`] | passes a held lock to the next waiter of the same client |
 //! | [`Release`] | releases a lock |
 //! | [`Hold`] | acquires a lock for a fixed time |
 //! | [`Revoke`] | revokes another client's lock |
@@ -24,7 +25,9 @@ mod apply;
 mod condition;
 mod config;
 mod expiry;
+mod handover;
 mod held;
+mod hint;
 mod hold;
 mod hold_history;
 mod hold_record;
@@ -60,7 +63,9 @@ pub use config::{
     WALL_CLOCK_PAD,
 };
 pub use expiry::{Evidence, Expiry, expiry};
+pub use handover::{Handover, HandoverEnd};
 pub use held::{Held, HeldStep, LossReason};
+pub use hint::Hint;
 pub use hold::Hold;
 pub use hold_history::HoldHistory;
 pub use hold_record::HoldRecord;
@@ -69,9 +74,9 @@ pub use machine::{Body, Machine, Refusal, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use now::{Entropy, Now};
 pub use number::Number;
-pub use op::{Change, Ends, Lease, Op, OpKind, Outcome, Target};
+pub use op::{Change, Ends, Lease, NextLease, Op, OpKind, Outcome, Target};
 pub use own_hold::OwnHold;
-pub use poller::{Poller, RoundTrip, RowHints, Source};
+pub use poller::{Due, Poller, RoundTrip, RowFacts, Source};
 pub use rate_plan::RatePlan;
 pub use release::{Release, ReleaseEnd};
 pub use request::{Renewal, Request, WaitMode};

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use crate::{ClockReading, Liveness, Now, Op, Outcome, Row, SentAt, ServiceDate, Watch};
+use crate::{ClockReading, Hint, Liveness, Now, Op, Outcome, Row, SentAt, ServiceDate, Watch};
 
 /// Next step of a state machine.
 ///
@@ -67,6 +67,15 @@ pub trait Machine {
     fn request_limit(&self, _at: ClockReading) -> Duration {
         Duration::MAX
     }
+
+    /// Returns whether the present pause waits for another holder, so that the caller should pass hints to
+    /// [`hint`](Self::hint).
+    fn awaits_change(&self) -> bool {
+        false
+    }
+
+    /// Takes a hint of the store. It may end the present pause early, so ask for the [`next`](Self::next) step again.
+    fn hint(&mut self, _now: &Now<'_>, _hint: Hint) {}
 
     /// Returns the observation of another client's lease, for the next acquisition of the same client.
     fn watch(&self) -> Option<&Watch> {

@@ -47,6 +47,15 @@ pub enum OpKind {
         /// New payload. `None` keeps the present one.
         data: Option<String>,
     },
+    /// Passes the lock to the next waiter of the same client.
+    HandOver {
+        /// Lease ID of the holder.
+        lease_id: LeaseId,
+        /// Token of the holder. The next holder's token is greater by one.
+        token: FencingToken,
+        /// Lease of the next holder.
+        next: NextLease,
+    },
     /// Releases the lock.
     Release {
         /// Lease ID of the holder.
@@ -105,6 +114,23 @@ pub struct Lease {
     pub liveness_key: Option<String>,
 }
 
+/// Attributes that a handover writes. The time of the acquisition stays, because the client still holds the lock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct NextLease {
+    /// Lease ID of the next holder.
+    pub lease_id: LeaseId,
+    /// Lease of the next holder, in milliseconds.
+    pub lease_ms: u64,
+    /// End of the lease.
+    pub ends: Ends,
+    /// Human-readable label of the next holder.
+    pub owner: String,
+    /// Payload. `None` keeps the present one.
+    pub data: Option<String>,
+    /// Liveness key, with which the SQLite store finds out whether the holder is alive.
+    pub liveness_key: Option<String>,
+}
+
 /// End of a lease as written to the row. The attributes `expiresOn`, `expiryClock` and `ttl` always change together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ends {
@@ -135,7 +161,7 @@ pub enum Target {
 pub enum Change {
     /// Sets an attribute.
     Set(&'static str, Value),
-    /// Sets an attribute to its value plus one. If it is missing: to this token floor plus one.
+    /// Sets an attribute to its value plus one. If it is missing: to this number plus one, for a token the token floor.
     Next(&'static str, u64),
     /// Removes an attribute.
     Remove(&'static str),
@@ -191,6 +217,12 @@ impl Op {
                 all.push(Below(attr::RENEWAL_SEQ, *renewal_seq));
                 All(all)
             }
+            OpKind::HandOver { lease_id, token, .. } => {
+                let mut all = Condition::held_under(lease_id, Some(*token));
+                // A row whose counter is malformed is released instead. Stores would refuse to increase it.
+                all.extend([Missing(attr::KIND), Condition::counts_handovers()]);
+                All(all)
+            }
             OpKind::Release { lease_id, token, .. } => All(Condition::held_under(lease_id, *token)),
             OpKind::Revoke { target, lease_id } | OpKind::ForceRevoke { target, lease_id, .. } => {
                 // A native row without a lease ID has the attributes of an unreleased version, which is never changed.
@@ -217,6 +249,12 @@ impl Op {
         Differs(attr::GUID, self.version.as_str().into())
     }
 
+    /// Returns the attributes that the write sets, as a row without all others.
+    pub(crate) fn written(&self) -> Row {
+        let set = |change| if let Set(name, value) = change { Some((name.to_owned(), value)) } else { None };
+        Row::new(self.changes().into_iter().filter_map(set))
+    }
+
     /// Returns the changes that the write makes if its condition holds.
     pub fn changes(&self) -> Vec<Change> {
         let mut changes = vec![Set(attr::GUID, self.version.as_str().into())];
@@ -227,6 +265,10 @@ impl Op {
                 changes.extend([seq, Set(attr::LEASE_MS, (*lease_ms).into())]);
                 changes.extend(ends.changes());
                 changes.extend(data.as_deref().map(|data| Set(attr::DATA, data.into())));
+            }
+            OpKind::HandOver { token, next, .. } => {
+                changes.extend([Set(attr::TOKEN, token.next().get().into()), Next(attr::HANDOVERS, 0)]);
+                changes.extend(next.changes());
             }
             OpKind::Release { ttl, history, .. } => {
                 changes.extend(free(*ttl));
@@ -272,13 +314,29 @@ impl Lease {
         ];
         changes.extend(self.ends.changes());
         changes.extend(self.data.as_deref().map(|data| Set(attr::DATA, data.into())));
-        changes.push(match self.liveness_key.as_deref() {
-            Some(key) => Set(attr::LIVENESS_KEY, key.into()),
-            None => Remove(attr::LIVENESS_KEY),
-        });
-        changes.push(Remove(attr::REVOKED_TOKEN));
+        changes.extend([liveness_key(self.liveness_key.as_deref()), Remove(attr::REVOKED_TOKEN)]);
         changes
     }
+}
+
+impl NextLease {
+    fn changes(&self) -> Vec<Change> {
+        let mut changes = vec![
+            Set(attr::LEASE_ID, self.lease_id.as_str().into()),
+            Set(attr::RENEWAL_SEQ, 0.into()),
+            Set(attr::LEASE_MS, self.lease_ms.into()),
+            Set(attr::OWNER, self.owner.as_str().into()),
+        ];
+        changes.extend(self.ends.changes());
+        changes.extend(self.data.as_deref().map(|data| Set(attr::DATA, data.into())));
+        changes.extend([liveness_key(self.liveness_key.as_deref()), Remove(attr::REVOKED_TOKEN)]);
+        changes
+    }
+}
+
+/// Returns the change that sets or removes the liveness key.
+fn liveness_key(key: Option<&str>) -> Change {
+    key.map_or(Remove(attr::LIVENESS_KEY), |key| Set(attr::LIVENESS_KEY, key.into()))
 }
 
 impl Ends {

@@ -35,6 +35,8 @@ pub struct Release {
     lease_id: LeaseId,
     /// `None` when cleaning up, because the acquire never received its token.
     token: Option<FencingToken>,
+    /// Lease ID of an unanswered handover, which is released if the row contains it.
+    handed_to: Option<LeaseId>,
     /// The holder's own validity. The meaning of a conflict depends on it.
     validity: Validity,
     /// Reason of a loss before the release began. One attempt is sent nevertheless, to free the lock early.
@@ -70,6 +72,22 @@ impl Release {
         Self::clean_up(held.name(), held.lease_id.clone(), Deadline::new(SentAt(now.at), duration), now)
     }
 
+    /// Starts the release of a lock that was not handed over. Its user has released it, so its validity may have ended
+    /// since without a loss.
+    pub(crate) fn instead_of_handover(held: &Held, now: &Now<'_>) -> Self {
+        let history = Some(held.record().history_after(now.at));
+        Self::new(held.name(), (held.lease_id.clone(), Some(held.token())), held.validity, history, now)
+    }
+
+    /// Starts the release of a lock after an unanswered handover to the lease ID `handed_to`. The release prevents a late
+    /// copy of the handover from taking effect. If the handover has taken effect, its lease is released. Both are
+    /// retried until `until`, when that lease would have ended anyway.
+    pub(crate) fn after_handover(held: &Held, handed_to: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
+        let validity = Validity { sent: until, row: None };
+        let release = Self::new(held.name(), (held.lease_id.clone(), Some(held.token())), validity, None, now);
+        Self { handed_to: Some(handed_to), ..release }
+    }
+
     fn new(
         name: &LockName,
         (lease_id, token): (LeaseId, Option<FencingToken>),
@@ -77,14 +95,27 @@ impl Release {
         history: Option<HoldHistory>,
         now: &Now<'_>,
     ) -> Self {
-        let kind = OpKind::Release { lease_id: lease_id.clone(), token, ttl: ttl(Duration::ZERO, now), history };
-        let write = RepeatedWrite::new(Op::new(name, kind, now));
-        Self { write, lease_id, token, validity, lost: None, refused: false, end: None }
+        let write = RepeatedWrite::new(release_op(name, &lease_id, token, history, now));
+        Self { write, lease_id, token, handed_to: None, validity, lost: None, refused: false, end: None }
     }
 
     /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
         &self.write.op.name
+    }
+
+    /// Returns whether the row shows that the unanswered handover took effect.
+    fn was_handed_over(&self, row: &Row) -> bool {
+        let next = self.handed_to.as_ref().filter(|next| **next != self.lease_id);
+        next.is_some_and(|next| row.has_lease_id(next) && !row.is_free())
+    }
+
+    /// Releases the lease of the handover, because no guard owns it.
+    fn release_next(&mut self, now: &Now<'_>) {
+        if let Some(next) = self.handed_to.clone() {
+            let write = RepeatedWrite::new(release_op(self.name(), &next, None, None, now));
+            (self.write, self.lease_id, self.token) = (write, next, None);
+        }
     }
 
     /// Returns the result of a release after its condition did not hold on `row`.
@@ -98,6 +129,7 @@ impl Release {
         let legacy = row.is_some_and(|row| !matches!(row.state(), Ok(RowState::Free | RowState::Held(_))));
         match (self.write.ambiguous, self.validity.passed(now.at)) {
             (_, _) if loss == LossReason::Revoked => ReleaseEnd::Lost(loss),
+            (_, _) if self.handed_to.is_some() => ReleaseEnd::Unknown,
             (false, _) => ReleaseEnd::Lost(loss),
             (true, true) => ReleaseEnd::Unknown,
             // A later revocation has replaced the mark of an earlier one, so our lease may have been revoked too.
@@ -107,6 +139,18 @@ impl Release {
             (true, false) => ReleaseEnd::Released,
         }
     }
+}
+
+/// Returns the write that releases a lease. `token` is `None` if it is not known.
+fn release_op(
+    name: &LockName,
+    lease_id: &LeaseId,
+    token: Option<FencingToken>,
+    history: Option<HoldHistory>,
+    now: &Now<'_>,
+) -> Op {
+    let ttl = ttl(Duration::ZERO, now);
+    Op::new(name, OpKind::Release { lease_id: lease_id.clone(), token, ttl, history }, now)
 }
 
 impl Machine for Release {
@@ -119,7 +163,7 @@ impl Machine for Release {
         if self.end.is_none() && self.write.has_failed() && self.validity.passed(now.at) {
             self.end = Some(match self.lost {
                 Some(loss) => ReleaseEnd::Lost(loss),
-                None if self.write.ambiguous => ReleaseEnd::Unknown,
+                None if self.write.ambiguous || self.handed_to.is_some() => ReleaseEnd::Unknown,
                 None if self.refused => ReleaseEnd::Refused,
                 None => ReleaseEnd::Lost(LossReason::Expired),
             });
@@ -141,6 +185,7 @@ impl Machine for Release {
         self.refused = outcome.is_none();
         let end = match outcome {
             Some(Outcome::Applied(_)) => ReleaseEnd::Released,
+            Some(Outcome::Conflict(Some(row))) if self.was_handed_over(row) => return self.release_next(now),
             Some(Outcome::Conflict(row)) => self.read_conflict(now, row.as_ref()),
             Some(Outcome::Unknown | Outcome::Throttled) | None => return self.write.retry(outcome, RETRY_MAX, now),
         };

@@ -29,6 +29,8 @@ pub mod attr {
     pub const REVOKED_TOKEN: &str = "revokedToken";
     /// `N`: renewal sequence number within one acquisition, from 0.
     pub const RENEWAL_SEQ: &str = "renewalSeq";
+    /// `N`: number of handovers over the life of the row. Absent means 0.
+    pub const HANDOVERS: &str = "handovers";
     /// `N`: lease of the holder, in milliseconds.
     pub const LEASE_MS: &str = "leaseMs";
     /// `S`: human-readable label of the holder.
@@ -40,8 +42,6 @@ pub mod attr {
     pub const RECENT_HOLDS_MS: &str = "recentHoldsMs";
     /// `N`: moving average of the waiting processes, in hundredths. Waiters derive from it when to look next.
     pub const WAITER_ESTIMATE: &str = "waiterEstimate";
-    /// `N`: number of handovers of the lock within a process so far. Absent means 0.
-    pub const HANDOVERS: &str = "handovers";
     /// `S`: payload of the holder.
     pub const DATA: &str = "data";
     /// `N`: time after which DynamoDB may delete the item, in seconds since 1970.
@@ -68,12 +68,12 @@ const NON_KEY: [&str; 21] = [
     attr::EXPIRY_CLOCK,
     attr::REVOKED_TOKEN,
     attr::RENEWAL_SEQ,
+    attr::HANDOVERS,
     attr::LEASE_MS,
     attr::OWNER,
     attr::ACQUIRED_ON,
     attr::RECENT_HOLDS_MS,
     attr::WAITER_ESTIMATE,
-    attr::HANDOVERS,
     attr::DATA,
     attr::TTL,
     attr::LIVENESS_KEY,

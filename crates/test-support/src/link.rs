@@ -67,6 +67,7 @@ pub fn kind_of(op: &Op) -> &'static str {
         OpKind::Acquire(_) => "acquire",
         OpKind::TakeOver { .. } => "take over",
         OpKind::Renew { .. } => "renew",
+        OpKind::HandOver { .. } => "hand over",
         OpKind::Release { .. } => "release",
         OpKind::Revoke { .. } => "revoke",
         OpKind::ForceRevoke { .. } => "force revoke",

@@ -60,4 +60,8 @@ impl<S: Store, F: Fn(Call) + Send + Sync + 'static> Store for ObservedStore<S, F
     fn liveness(&self, liveness_key: &str) -> Liveness {
         self.store.liveness(liveness_key)
     }
+
+    fn changed(&self, name: &LockName) -> Option<BoxFuture<'static, ()>> {
+        self.store.changed(name)
+    }
 }

@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::rng::Rng;
 use super::samples::free_row;
 use crate::store::{
-    Ends, FencingToken, HoldHistory, Lease, LeaseId, LockName, Number, Op, OpKind, RecordVersion, Row, Target, Value,
-    Verdict, apply,
+    Ends, FencingToken, HoldHistory, Lease, LeaseId, LockName, NextLease, Number, Op, OpKind, RecordVersion, Row,
+    Target, Value, Verdict, apply,
 };
 
 /// Maximum number of ops in a case.
@@ -51,6 +51,7 @@ fn malformed_attributes() -> Vec<(&'static str, Option<Value>)> {
         ("expiresOn", vec![None, text("1700000000000"), num("0.5"), num("-1"), num(HUGE)]),
         ("v", vec![num("2"), text("1"), num("1.5")]),
         ("kind", vec![text("semaphore"), other(r#"{"NULL":true}"#)]),
+        ("handovers", vec![text("1"), num("0"), num("-1"), num("1.5"), num(HUGE), other(r#"{"L":[]}"#)]),
         ("leaseMs", vec![num(HUGE)]),
         ("expiryClock", vec![text("sundial")]),
     ];
@@ -128,6 +129,9 @@ impl Rng {
         }
         if self.once_in(3) {
             row.set("livenessKey", 3.into());
+        }
+        if self.once_in(3) {
+            row.set("handovers", self.one_of(&[1u64, 41]).into());
         }
         row
     }
@@ -215,10 +219,10 @@ impl Rng {
         let version = RecordVersion::from_random(1_001 + nth as u128);
         let lease_id = LeaseId::from_random(2_001 + nth as u128);
         let is_free = row.is_none_or(|row| row.whole("expiresOn") == Some(0));
-        let kind = match self.below(9) {
-            // Choices 6 to 8 give ops that suit the row, so that more writes are applied.
+        let kind = match self.below(10) {
+            // Choices 6 to 9 give ops that suit the row, so that more writes are applied.
             choice @ (0 | 6 | 7) if choice == 0 || is_free => OpKind::Acquire(self.lease(lease_id, row)),
-            6 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(lease_id, row),
+            6 | 9 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(lease_id, row),
             2 | 6 => self.renew(row),
             1 | 7 => self.take_over(lease_id, row),
             3 => {
@@ -231,6 +235,7 @@ impl Rng {
                 }
             }
             8 => self.legacy_get(row),
+            9 => self.hand_over(lease_id, row),
             _ => self.revoke(lease_id, row),
         };
         Op { name: name.clone(), version, kind }
@@ -293,6 +298,12 @@ impl Rng {
             ends: self.ends(),
             data: self.data(),
         }
+    }
+
+    fn hand_over(&mut self, fresh: LeaseId, row: Option<&Row>) -> OpKind {
+        let Lease { lease_id, lease_ms, ends, owner, data, liveness_key, .. } = self.lease(fresh, row);
+        let next = NextLease { lease_id, lease_ms, ends, owner, data, liveness_key };
+        OpKind::HandOver { lease_id: self.seen_lease_id(row), token: self.seen_token(row), next }
     }
 
     fn ends(&mut self) -> Ends {

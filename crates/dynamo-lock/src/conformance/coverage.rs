@@ -7,7 +7,7 @@ pub(super) type CheckResult = Result<(), String>;
 
 /// Kinds of ops, as [`kind`] returns them.
 const KINDS: &str =
-    "Acquire TakeOver Renew Release RevokeToken RevokeVersion ForceRevokeToken ForceRevokeVersion LegacyGet";
+    "Acquire TakeOver Renew HandOver Release RevokeToken RevokeVersion ForceRevokeToken ForceRevokeVersion LegacyGet";
 
 /// Kind of an op, and the name of its verdict.
 type Outcome = (&'static str, &'static str);
@@ -43,6 +43,7 @@ fn kind(op: &Op) -> &'static str {
         OpKind::Acquire(_) => "Acquire",
         OpKind::TakeOver { .. } => "TakeOver",
         OpKind::Renew { .. } => "Renew",
+        OpKind::HandOver { .. } => "HandOver",
         OpKind::Release { .. } => "Release",
         OpKind::Revoke { target: Target::Token(_), .. } => "RevokeToken",
         OpKind::Revoke { target: Target::Version { .. }, .. } => "RevokeVersion",

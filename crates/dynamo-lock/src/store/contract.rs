@@ -71,6 +71,9 @@ use crate::boxed_future::BoxFuture;
 ///     fn liveness(&self, liveness_key: &str) -> Liveness {
 ///         self.inner.liveness(liveness_key)
 ///     }
+///     fn changed(&self, name: &LockName) -> Option<BoxFuture<'static, ()>> {
+///         self.inner.changed(name)
+///     }
 /// }
 ///
 /// # fn main() -> Result<(), dynamo_lock::ConfigError> {
@@ -140,6 +143,17 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     fn liveness(&self, liveness_key: &str) -> Liveness {
         let _ = liveness_key;
         Liveness::Unknown
+    }
+
+    /// Returns a future that completes once the row of this lock may have changed after this call, or `None` if the
+    /// store does not report changes at present. Waiting clients then look at the row early.
+    ///
+    /// This is only a hint: it may come without a change, late or never, for example for the changes of other processes
+    /// or hosts, so clients poll as well. Reports of releases are useful, reports of renewals are not. The future has no
+    /// errors, depends on no runtime, and may be dropped at any time. The call must not block. Default: `None`.
+    fn changed(&self, name: &LockName) -> Option<BoxFuture<'static, ()>> {
+        let _ = name;
+        None
     }
 }
 

@@ -1,14 +1,19 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use dynamo_lock_protocol::RowState;
+use tokio::sync::Notify;
+
 use super::{Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Store, Verdict, apply};
 use crate::sync::lock;
 
 /// Locks in the memory of this process, for tests and for tasks of one process. Clones share their rows; two stores
-/// from [`new`](Memory::new) do not. The store never fails, and has no service clock.
+/// from [`new`](Memory::new) do not. The store never fails, and has no service clock. It reports each release to the
+/// waiters of all locks.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     rows: Arc<Mutex<BTreeMap<String, Row>>>,
+    released: Arc<Notify>,
 }
 
 impl Memory {
@@ -23,6 +28,7 @@ impl Memory {
             Some(row) => lock(&self.rows).insert(name.to_string(), row),
             None => lock(&self.rows).remove(name.as_str()),
         };
+        self.released.notify_waiters();
     }
 }
 
@@ -37,6 +43,9 @@ impl Store for Memory {
             let outcome = match apply(rows.get(op.name.as_str()), op) {
                 Verdict::Applied(row) => {
                     rows.insert(op.name.to_string(), row.clone());
+                    if row.state() == Ok(RowState::Free) {
+                        self.released.notify_waiters();
+                    }
                     Outcome::Applied(row)
                 }
                 Verdict::Conflict(row) => Outcome::Conflict(row),
@@ -51,5 +60,9 @@ impl Store for Memory {
 
     fn list<'a>(&'a self, _: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
         Box::pin(async move { Ok(Page { rows: lock(&self.rows).clone().into_iter().collect(), next: None }).into() })
+    }
+
+    fn changed(&self, _: &LockName) -> Option<BoxFuture<'static, ()>> {
+        Some(Box::pin(self.released.clone().notified_owned()))
     }
 }

@@ -16,6 +16,7 @@ mod hold;
 mod inspect;
 mod loss;
 mod npm_format;
+mod queue;
 mod refusals;
 mod release;
 mod renew;

@@ -1,11 +1,13 @@
 //! Waiters: how often they poll, and for how long they wait.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dynamo_lock::AcquireError;
 use dynamo_lock::simulation::{Clock, ClockReading};
 use dynamo_lock::store::BoxFuture;
-use test_support::{Host, HostClock, LEASE, POLL_MAX, World, acquire, ms, secs, try_acquire};
+use dynamo_lock::{AcquireError, Client, Memory, Store};
+use test_support::{Call, Host, HostClock, LEASE, ObservedStore, POLL_MAX, World, acquire, ms, secs, try_acquire};
 use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
@@ -21,6 +23,53 @@ async fn waiter_acquires_soon_after_release() {
     let released = world.time();
     assert!(waiter.await.unwrap() > token);
     assert!(world.time() - released <= ms(600));
+}
+
+/// Returns a store that counts reads, and the count.
+fn counting_reads(store: Memory) -> (impl Store, Arc<AtomicU64>) {
+    let reads = Arc::<AtomicU64>::default();
+    let counter = reads.clone();
+    let count = move |call| _ = counter.fetch_add(u64::from(matches!(call, Call::Read(..))), Ordering::Relaxed);
+    (ObservedStore::new(store, count), reads)
+}
+
+fn in_virtual_time(store: impl Store, world: &World) -> Client {
+    Client::builder(store).clock(world.host().clock.clone()).build().unwrap()
+}
+
+/// Hints of the store end a pause of up to a second.
+#[tokio::test(start_paused = true)]
+async fn waiter_looks_at_once_after_release_that_is_reported() {
+    let (store, world) = (Memory::new(), World::new());
+    let guard = acquire(&in_virtual_time(store.clone(), &world)).await;
+    let (counting, reads) = counting_reads(store);
+    let client = in_virtual_time(counting, &world);
+    let waiter = tokio::spawn(async move { acquire(&client).await.token() });
+    sleep(secs(15)).await;
+    let (before, released) = (reads.load(Ordering::Relaxed), world.time());
+    let token = guard.token();
+    guard.release().await.unwrap();
+    assert!(waiter.await.unwrap() > token);
+    assert_eq!(reads.load(Ordering::Relaxed) - before, 1, "one look, which shows a free row");
+    assert!(world.time() - released <= ms(2), "{:?} after the release", world.time() - released);
+}
+
+/// A store may report changes of all its locks. Those of busy other locks lead to no more looks than polls do.
+#[tokio::test(start_paused = true)]
+async fn hints_of_busy_other_locks_lead_to_few_looks() {
+    let (store, world) = (Memory::new(), World::new());
+    let busy = in_virtual_time(store.clone(), &world);
+    let _held = acquire(&busy).await;
+    let (counting, reads) = counting_reads(store);
+    let client = in_virtual_time(counting, &world);
+    let waiter = tokio::spawn(async move { acquire(&client).await });
+    for _ in 0..6_000 {
+        sleep(ms(10)).await;
+        busy.lock("b").unwrap().acquire().await.unwrap().release().await.unwrap();
+    }
+    assert!(!waiter.is_finished());
+    let reads = reads.load(Ordering::Relaxed);
+    assert!((60..=6 * 60).contains(&reads), "{reads} reads in a minute");
 }
 
 /// Lesson 18.

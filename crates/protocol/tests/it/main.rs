@@ -5,6 +5,8 @@
 //! that found the fault.
 
 mod acquire;
+mod handover;
+mod hints;
 mod hold_history;
 mod liveness;
 mod npm_format;

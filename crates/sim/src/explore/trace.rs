@@ -130,6 +130,9 @@ fn show_op(op: &Op) -> String {
             format!("take over {} {version} lease ID {}", nonce(seen.as_str()), nonce(lease.lease_id.as_str()))
         }
         OpKind::Renew { renewal_seq, .. } => format!("renew {renewal_seq} {version}"),
+        OpKind::HandOver { lease_id, next, .. } => {
+            format!("hand over {version} from {} to {}", nonce(lease_id.as_str()), nonce(next.lease_id.as_str()))
+        }
         OpKind::Release { lease_id, .. } => format!("release of lease ID {}", nonce(lease_id.as_str())),
         OpKind::Revoke { .. } => format!("revoke {version}"),
         OpKind::ForceRevoke { .. } => format!("force revoke {version}"),

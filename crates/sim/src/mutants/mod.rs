@@ -68,6 +68,7 @@ pub enum OpTag {
     Acquire,
     TakeOver,
     Renew,
+    HandOver,
     Release,
     /// Release of an acquisition whose token is not known.
     CleanUp,
@@ -85,6 +86,7 @@ impl OpTag {
             OpKind::Acquire(_) => Self::Acquire,
             OpKind::TakeOver { .. } => Self::TakeOver,
             OpKind::Renew { .. } => Self::Renew,
+            OpKind::HandOver { .. } => Self::HandOver,
             OpKind::Release { token: Some(_), .. } => Self::Release,
             OpKind::Release { token: None, .. } => Self::CleanUp,
             OpKind::Revoke { .. } => Self::Revoke,

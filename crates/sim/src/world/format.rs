@@ -17,6 +17,14 @@ pub fn show_op_with(op: &Op, short: fn(&str) -> String) -> String {
         OpKind::Renew { lease_id, renewal_seq, .. } => {
             format!("renew {} number {renewal_seq}", short(lease_id.as_str()))
         }
+        OpKind::HandOver { lease_id, next, .. } => {
+            format!(
+                "hand over {} to {} lease {} ms",
+                short(lease_id.as_str()),
+                short(next.lease_id.as_str()),
+                next.lease_ms
+            )
+        }
         OpKind::Release { lease_id, .. } => format!("release {}", short(lease_id.as_str())),
         OpKind::Revoke { target, .. } => format!("revoke {target:?}"),
         OpKind::ForceRevoke { target, .. } => format!("force revoke {target:?}"),

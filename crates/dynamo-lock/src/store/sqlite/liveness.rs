@@ -22,14 +22,17 @@ use std::fs::{File, Metadata, Permissions, symlink_metadata};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::{stat::futimens, time::TimeSpec};
 use nix::{errno::Errno, libc};
 
+use super::change_watch::ChangeWatch;
 use super::database_path::{DatabasePath, FileId};
 use super::error::{from_io, misconfigured, refused};
 use crate::random::{Random, SystemRandom};
-use crate::store::{Liveness, StoreError};
+use crate::store::{BoxFuture, Liveness, StoreError};
 
 /// Bits of a number, so that both bytes of the largest number have an offset below 2^63.
 const NUMBER_BITS: u32 = 61;
@@ -52,8 +55,31 @@ pub(super) struct LivenessLock {
     liveness_key: String,
     /// Descriptor that holds the client byte. It is close-on-exec.
     _client: File,
-    /// Separate descriptor without locks, because a probe does not see the locks of its own descriptor.
-    probe: File,
+    /// Separate descriptor without locks, because a probe does not see the locks of its own descriptor. It is read-only,
+    /// so that its closing wakes no waiter.
+    probe: Arc<File>,
+    change_watch: ChangeWatch,
+}
+
+/// Signal to the waiters of all processes that a lock of the database was released.
+#[derive(Clone, Debug)]
+pub(super) struct ReleaseSignal(Arc<File>);
+
+impl ReleaseSignal {
+    /// Changes the times of the liveness file, which wakes the waiters.
+    pub(super) fn send(&self) {
+        // A failure is harmless, because waiters also poll.
+        let _sent = futimens(&*self.0, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW);
+    }
+}
+
+/// Access with which the liveness file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+    /// As `Write`, and the file must not exist yet.
+    Create,
 }
 
 impl LivenessLock {
@@ -71,13 +97,15 @@ impl LivenessLock {
         let client = open_or_create(path)?;
         let file_id = FileId::of(&metadata(&client, path)?);
         // `None` if the file was removed meanwhile: other processes would not find this lock.
-        let Some(probe) = reopen(path, file_id)? else { return Ok(None) };
+        let Some(probe) = reopen(path, file_id, Access::Read)? else { return Ok(None) };
+        let (probe, change_watch) = (Arc::new(probe), ChangeWatch::new(path.liveness_path()));
         for _ in 0..DRAWS {
             let number = SystemRandom.bits() as u64 >> (u64::BITS - NUMBER_BITS);
             match lock(&client, client_byte(number)) {
                 Ok(()) => {
                     let liveness_key = format!("{:x}-{:x}-{number:x}", file_id.device, file_id.inode);
-                    let locked = Self { path: path.clone(), file_id, number, liveness_key, _client: client, probe };
+                    let (path, _client) = (path.clone(), client);
+                    let locked = Self { path, file_id, number, liveness_key, _client, probe, change_watch };
                     // Some file systems accept a lock and do not show it.
                     let is_visible = locked.liveness(&locked.liveness_key) == Liveness::ProcessAlive;
                     return Ok(is_visible.then_some(locked));
@@ -92,6 +120,17 @@ impl LivenessLock {
     /// Returns the liveness key for the rows of this handle.
     pub(super) fn liveness_key(&self) -> &str {
         &self.liveness_key
+    }
+
+    /// Returns a future that completes once a lock may have become free after this call, `None` if the kernel does not
+    /// report that.
+    pub(super) fn changed(&self) -> Option<BoxFuture<'static, ()>> {
+        self.change_watch.changed()
+    }
+
+    /// Returns the signal to send after each release.
+    pub(super) fn release_signal(&self) -> ReleaseSignal {
+        ReleaseSignal(self.probe.clone())
     }
 
     /// Returns whether the handle with this liveness key is alive.
@@ -124,7 +163,7 @@ impl LivenessLock {
     /// # Errors
     /// Refused if the descriptor of an earlier call is still open in some process.
     pub(super) fn lock_for_child(&self) -> Result<Option<OwnedFd>, StoreError> {
-        let Some(child) = reopen(&self.path, self.file_id)? else { return Ok(None) };
+        let Some(child) = reopen(&self.path, self.file_id, Access::Write)? else { return Ok(None) };
         match lock(&child, child_byte(self.number)) {
             Ok(()) => Ok(Some(child.into())),
             Err(Errno::EAGAIN | Errno::EACCES) => {
@@ -174,14 +213,14 @@ fn metadata(file: &File, path: &DatabasePath) -> Result<Metadata, StoreError> {
 }
 
 /// Opens the file again if the path still names it. Never creates it.
-fn reopen(path: &DatabasePath, file_id: FileId) -> Result<Option<File>, StoreError> {
-    let Some(again) = open(path, false)? else { return Ok(None) };
+fn reopen(path: &DatabasePath, file_id: FileId, access: Access) -> Result<Option<File>, StoreError> {
+    let Some(again) = open(path, access)? else { return Ok(None) };
     Ok((FileId::of(&metadata(&again, path)?) == file_id).then_some(again))
 }
 
 fn open_or_create(path: &DatabasePath) -> Result<File, StoreError> {
-    for create in [false, true].into_iter().cycle().take(OPENINGS) {
-        if let Some(file) = open(path, create)? {
+    for access in [Access::Write, Access::Create].into_iter().cycle().take(OPENINGS) {
+        if let Some(file) = open(path, access)? {
             return Ok(file);
         }
     }
@@ -189,11 +228,12 @@ fn open_or_create(path: &DatabasePath) -> Result<File, StoreError> {
     Err(misconfigured(problem, "stop that program"))
 }
 
-/// Opens the file, or creates it, and checks that it is safe to use. Returns `None` if it does not exist, or, with
-/// `create`, if it exists already.
-fn open(path: &DatabasePath, create: bool) -> Result<Option<File>, StoreError> {
+/// Opens the file, or creates it, and checks that it is safe to use. Returns `None` if it does not exist, or, if it is
+/// to be created, if it exists already.
+fn open(path: &DatabasePath, access: Access) -> Result<Option<File>, StoreError> {
+    let create = access == Access::Create;
     let mut options = File::options();
-    options.read(true).write(true).create_new(create).mode(0o600);
+    options.read(true).write(access != Access::Read).create_new(create).mode(0o600);
     options.custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY).bits());
     let liveness_path = path.liveness_path();
     let file = match (options.open(&liveness_path), create) {

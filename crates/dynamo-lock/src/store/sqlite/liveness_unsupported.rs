@@ -1,7 +1,7 @@
 //! Stand-in for `liveness.rs` on platforms where the kernel does not report which processes are alive.
 
 use super::database_path::DatabasePath;
-use crate::store::StoreError;
+use crate::store::{BoxFuture, StoreError};
 use dynamo_lock_protocol::Liveness;
 
 /// Uninhabited type: process liveness is not supported on this platform, so only leases decide.
@@ -21,8 +21,26 @@ impl LivenessLock {
         match *self {}
     }
 
+    pub(super) fn changed(&self) -> Option<BoxFuture<'static, ()>> {
+        match *self {}
+    }
+
+    pub(super) fn release_signal(&self) -> ReleaseSignal {
+        match *self {}
+    }
+
     #[cfg(unix)]
     pub(super) fn lock_for_child(&self) -> Result<Option<std::os::fd::OwnedFd>, StoreError> {
+        match *self {}
+    }
+}
+
+/// Uninhabited type: no waiter is woken on this platform.
+#[derive(Clone, Debug)]
+pub(super) enum ReleaseSignal {}
+
+impl ReleaseSignal {
+    pub(super) fn send(&self) {
         match *self {}
     }
 }

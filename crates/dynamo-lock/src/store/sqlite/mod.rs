@@ -5,6 +5,8 @@
 //! [`LivenessLock`] in a file beside the database shows which handles are alive, and the clocks of the machine show
 //! which holds have expired ([`hold_expiry`]).
 
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod change_watch;
 mod codec;
 mod database;
 mod database_path;
@@ -18,6 +20,8 @@ mod thread;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs::DirBuilder, sync::Arc, time::Duration};
+
+use dynamo_lock_protocol::RowState;
 
 use self::database_path::{DatabasePath, FileSystems, default_path};
 use self::{database::Database, error::from_io, liveness::LivenessLock, thread::Thread};
@@ -174,7 +178,16 @@ impl Store for Sqlite {
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         let op = op.clone();
-        Box::pin(self.run(StoreOperation::Write, move |database| rows::write(database, &op)))
+        let signal = self.inner.liveness.as_ref().map(LivenessLock::release_signal);
+        Box::pin(self.run(StoreOperation::Write, move |database| {
+            let outcome = rows::write(database, &op)?;
+            if let (Outcome::Applied(row), Some(signal)) = (&outcome, signal)
+                && row.state() == Ok(RowState::Free)
+            {
+                signal.send();
+            }
+            Ok(outcome)
+        }))
     }
 
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
@@ -197,5 +210,9 @@ impl Store for Sqlite {
     fn liveness(&self, liveness_key: &str) -> Liveness {
         let Some(lock) = &self.inner.liveness else { return Liveness::Unknown };
         hold_expiry::liveness(liveness_key).unwrap_or_else(|| lock.liveness(liveness_key))
+    }
+
+    fn changed(&self, _: &LockName) -> Option<BoxFuture<'static, ()>> {
+        self.inner.liveness.as_ref().and_then(LivenessLock::changed)
     }
 }

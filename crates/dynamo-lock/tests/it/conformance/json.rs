@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dynamo_lock::store::Page;
 use dynamo_lock::{FencingToken, LockName, StoreError, StoreErrorKind};
-use dynamo_lock_protocol::{Ends, HoldHistory, Lease, Number, Op, OpKind, Outcome, Row, Target, Value};
+use dynamo_lock_protocol::{Ends, HoldHistory, Lease, NextLease, Number, Op, OpKind, Outcome, Row, Target, Value};
 use serde_json::{Value as Json, json};
 
 const KINDS: [StoreErrorKind; 5] = [
@@ -104,6 +104,9 @@ pub fn op(op: &Op) -> Json {
             "is": "renew", "leaseId": lease_id.as_str(), "token": token.get(), "renewalSeq": renewal_seq, "leaseMs": lease_ms,
             "ends": ends(new), "data": data,
         }),
+        OpKind::HandOver { lease_id, token, next } => json!({
+            "is": "hand over", "leaseId": lease_id.as_str(), "token": token.get(), "next": next_lease(next),
+        }),
         OpKind::Release { lease_id, token, ttl, history } => {
             let token = token.map(FencingToken::get);
             let history = history.map(|history| json!([history.holds_ms(), history.waiters()]));
@@ -141,6 +144,11 @@ pub fn op_of(json: &Json) -> Op {
             ends: ends_of(&kind["ends"]),
             data: maybe_text(&kind["data"]),
         },
+        "hand over" => OpKind::HandOver {
+            lease_id: lease_id(),
+            token: FencingToken::new(whole(&kind["token"])),
+            next: next_lease_of(&kind["next"]),
+        },
         "release" => {
             let token = maybe_token(&kind["token"]);
             OpKind::Release {
@@ -167,6 +175,25 @@ fn lease(lease: &Lease) -> Json {
         "leaseId": lease_id.as_str(), "tokenFloor": token_floor.get(), "leaseMs": lease_ms, "ends": ends(new), "owner": owner,
         "acquiredOn": acquired_on, "data": data, "livenessKey": liveness_key,
     })
+}
+
+fn next_lease(next: &NextLease) -> Json {
+    let NextLease { lease_id, lease_ms, ends: new, owner, data, liveness_key } = next;
+    json!({
+        "leaseId": lease_id.as_str(), "leaseMs": lease_ms, "ends": ends(new), "owner": owner, "data": data,
+        "livenessKey": liveness_key,
+    })
+}
+
+fn next_lease_of(json: &Json) -> NextLease {
+    NextLease {
+        lease_id: text(&json["leaseId"]).into(),
+        lease_ms: whole(&json["leaseMs"]),
+        ends: ends_of(&json["ends"]),
+        owner: text(&json["owner"]).to_owned(),
+        data: maybe_text(&json["data"]),
+        liveness_key: maybe_text(&json["livenessKey"]),
+    }
 }
 
 fn lease_of(json: &Json) -> Lease {

@@ -2,6 +2,8 @@
 
 mod child_process;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+mod hints;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod liveness;
 mod open;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]

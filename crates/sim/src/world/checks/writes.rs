@@ -60,6 +60,7 @@ impl World {
     pub fn check_service_timestamp(&self, op: &Op, before: Option<&Row>, row: &Row, sent_ms: u64) {
         let (lease, ends) = match &op.kind {
             OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => (lease.lease_ms, lease.ends),
+            OpKind::HandOver { next, .. } => (next.lease_ms, next.ends),
             OpKind::Renew { lease_ms, ends, .. } => (*lease_ms, *ends),
             _ => return,
         };
@@ -127,6 +128,28 @@ impl World {
                     ..Acquisition::default()
                 };
                 entry.acquisitions.insert(token, acquisition);
+            }
+            OpKind::HandOver { token, next, .. } => {
+                if let Some(acquisition) = entry.acquisitions.get_mut(&token.get()) {
+                    let over = acquisition.released || acquisition.revoked;
+                    self.check(!over, "E (once)", || format!("a handover of {} was applied after its end", op.name));
+                    acquisition.released = true;
+                }
+                let new_token = row.whole(attr::TOKEN).unwrap_or(0);
+                self.check(new_token == token.get() + 1, "C (tokens)", || {
+                    format!("{} got {new_token} by a handover after {token}", op.name)
+                });
+                entry.largest_token = entry.largest_token.max(new_token);
+                entry.passes += 1;
+                let acquisition = Acquisition {
+                    process: process.id,
+                    lease_id: next.lease_id.as_str().to_owned(),
+                    tables: entry.tables,
+                    writes: vec![(sent_at, lease)],
+                    service_timestamp: next.ends.service_timestamp,
+                    ..Acquisition::default()
+                };
+                entry.acquisitions.insert(new_token, acquisition);
             }
             OpKind::Renew { token, .. } => {
                 if let Some(acquisition) = entry.acquisitions.get_mut(&token.get()) {
