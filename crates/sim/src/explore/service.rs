@@ -14,7 +14,7 @@ pub fn write(world: &mut World, mutant: &MutantConfig, op: &Op) -> Result<Outcom
     match mutant.apply(before.as_ref(), op) {
         Verdict::Conflict(row) => Ok(Outcome::Conflict(row)),
         Verdict::Applied(mut row) => {
-            make_hostile(&mut row);
+            make_hostile(&mut row, op);
             note(world, before.as_ref(), op);
             set_row(world, row.clone());
             check(world, before.as_ref(), op)?;
@@ -23,10 +23,13 @@ pub fn write(world: &mut World, mutant: &MutantConfig, op: &Op) -> Result<Outcom
     }
 }
 
+/// Attribute with the true time of the acquisition, for the checks.
+pub const TRUE_ACQUIRED_ON: &str = "trueAcquiredOn";
+
 /// Replaces the attributes from which waiters derive when to look, because any client with access to the table can write
 /// them. They must not influence who may hold the lock. The values depend on the token alone, so that they do not
 /// multiply the states.
-fn make_hostile(row: &mut Row) {
+fn make_hostile(row: &mut Row, op: &Op) {
     let Some(token) = row.token().filter(|_| row.get(attr::V).is_some()) else { return };
     let longest = ["9999999"; 16].join(" ");
     let (holds, waiters, handovers, acquired_on): (&str, u64, u64, u64) = match token.get() % 4 {
@@ -40,6 +43,9 @@ fn make_hostile(row: &mut Row) {
     row.set(attr::HANDOVERS, handovers.into());
     if is_held(row) {
         row.set(attr::ACQUIRED_ON, acquired_on.into());
+    }
+    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind {
+        row.set(TRUE_ACQUIRED_ON, lease.acquired_on.into());
     }
 }
 

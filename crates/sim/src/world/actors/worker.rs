@@ -58,6 +58,7 @@ impl Worker {
     pub async fn work(self) {
         while !self.world().is_stopping() {
             let name = lock_name(self.process.draw(|rng| rng.range(1..=self.world().plan.locks as u64)));
+            self.process.record_call(&name);
             let lock = self.client.lock(name).expect("the name is valid");
             self.process.record_other_work();
             let (hold, with) = self.process.draw(|rng| (rng.chance(self.world().plan.holds), rng.chance(100)));
