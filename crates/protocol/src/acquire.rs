@@ -169,7 +169,7 @@ impl Acquire {
     fn handle_outcome(&mut self, now: &Now<'_>, sent_at: SentAt, outcome: &Outcome, response: Response<'_>) {
         let Phase::Write(operation) = &mut self.phase else { return };
         match outcome {
-            Outcome::Applied(row) => self.win(now, row, sent_at, response.date),
+            Outcome::Applied(Some(row)) => self.win(now, row, sent_at, response.date),
             Outcome::Conflict(Some(row)) if row.has_lease_id(&operation.lease_id) && !row.is_free() => {
                 // An earlier attempt of this operation was applied.
                 self.win(now, row, sent_at, response.date);
@@ -185,7 +185,10 @@ impl Acquire {
                     _ => self.restart(now, false),
                 }
             }
-            Outcome::Unknown | Outcome::Throttled => {
+            Outcome::Unknown | Outcome::Throttled | Outcome::Applied(None) => {
+                // Without the row, the repetition returns it with a conflict.
+                let unknown = matches!(outcome, Outcome::Applied(None));
+                let outcome = if unknown { &Outcome::Unknown } else { outcome };
                 operation.write.retry(Some(outcome), self.request.timing.attempt_timeout(), now);
             }
         }

@@ -1,6 +1,6 @@
 //! Meaning of a write on a row.
 
-use crate::{Change, Op, Row, Value, holds};
+use crate::{Change, Op, Outcome, Row, Value, holds};
 
 /// Result of [`apply`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -9,6 +9,16 @@ pub enum Verdict {
     Applied(Row),
     /// The condition does not hold. The row stays as it is.
     Conflict(Option<Row>),
+}
+
+impl Verdict {
+    /// Returns the outcome that a store returns for `op`.
+    pub fn outcome(self, op: &Op) -> Outcome {
+        match self {
+            Self::Applied(row) => Outcome::Applied(op.kind.returns_row().then_some(row)),
+            Self::Conflict(row) => Outcome::Conflict(row),
+        }
+    }
 }
 
 /// Returns the effect of `op` on `row`. `None` is a row that does not exist.

@@ -113,7 +113,8 @@ impl Held {
         let Won { lease_id, token, sent_at, row, date, record } = won;
         let date = date.filter(|date| !now.is_too_early(*date)); // R6
         let timing = request.timing.clone();
-        let bound = row_deadline(row, date);
+        let expires_on = row.whole(attr::EXPIRES_ON);
+        let bound = row_deadline(expires_on, date);
         let service_timestamp = row.has_service_timestamp();
         // If a slow wall clock wrote the row, a renewal replaces the time by a service timestamp, which is late enough.
         let is_late_enough =
@@ -128,7 +129,7 @@ impl Held {
             max_hold: request.max_hold.map(|max_hold| Deadline::new(sent_at, max_hold)),
             is_confirmed: bound.map_or(now.service.is_none(), is_late_enough),
             service_timestamp,
-            expires_on: row.whole(attr::EXPIRES_ON).unwrap_or(0),
+            expires_on: expires_on.unwrap_or(0),
             last_date: date.filter(|date| !now.is_too_late(*date)),
             from_last_date: false,
             renewal_seq: row.whole(attr::RENEWAL_SEQ).unwrap_or(0),
@@ -336,8 +337,10 @@ impl Held {
         // R6: a date that is too early would lengthen the validity. One that is too late shortens it.
         let date = response.date.zip(sent_at).filter(|date| !now.is_too_early(*date));
         match outcome {
-            Outcome::Applied(row) => self.renewed(renewal, row, date, now),
-            Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => self.renewed(renewal, row, date, now),
+            Outcome::Applied(_) => self.renewed(renewal, None, date, now),
+            Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => {
+                self.renewed(renewal, Some(row), date, now);
+            }
             Outcome::Conflict(row) => self.lost = Some(loss_reason(row.as_ref(), self.token)),
             Outcome::Unknown | Outcome::Throttled => {
                 if *outcome == Outcome::Unknown {
@@ -354,16 +357,19 @@ impl Held {
         row.has_version(&renewal.op.version) && holds(Some(row), &self.condition())
     }
 
-    fn renewed(&mut self, renewal: PendingRenewal, row: &Row, date: Option<DatedTry>, now: &Now<'_>) {
-        let OpKind::Renew { lease_ms, data, .. } = renewal.op.kind else { return };
+    /// Takes a renewal that was applied. `row` is the row in a conflict with it. A response without a row means that the
+    /// row is as this renewal has written it.
+    fn renewed(&mut self, renewal: PendingRenewal, row: Option<&Row>, date: Option<DatedTry>, now: &Now<'_>) {
+        let OpKind::Renew { lease_ms, data, ends, .. } = renewal.op.kind else { return };
         self.attempt_timeout = self.timing.first_renewal_timeout();
         if self.data == data {
             self.data = None;
         }
         self.requested = self.data.is_some() || lease_ms < millis(self.lease);
-        self.service_timestamp = row.has_service_timestamp();
-        self.expires_on = row.whole(attr::EXPIRES_ON).unwrap_or(self.expires_on);
-        let bound = row_deadline(row, date);
+        self.service_timestamp = row.map_or(ends.service_timestamp, Row::has_service_timestamp);
+        let expires_on = row.map_or(Some(ends.expires_on), |row| row.whole(attr::EXPIRES_ON));
+        self.expires_on = expires_on.unwrap_or(self.expires_on);
+        let bound = row_deadline(expires_on, date);
         self.last_date = date.filter(|date| !now.is_too_late(*date)).or(self.last_date);
         if bound.map_or(now.service.is_some(), |bound| bound.passed(now.at) && !self.is_confirmed) {
             // Without a bound on service time the present validity stands, and another renewal is needed soon (R6).

@@ -174,8 +174,8 @@ use Change::{Next, Remove, Replace, Set};
 /// Result of a write, as far as the protocol distinguishes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The write took effect and left this row.
-    Applied(Row),
+    /// The write took effect and left this row, which is `None` unless [`OpKind::returns_row`] is `true`.
+    Applied(Option<Row>),
     /// The condition did not hold on this row.
     Conflict(Option<Row>),
     /// No usable response: the write may have taken effect, or may still do so.
@@ -285,6 +285,19 @@ impl Op {
             }
         }
         changes
+    }
+}
+
+impl OpKind {
+    /// Returns whether the writer needs the row that the write leaves, because the row contains its token. Writes of
+    /// the other kinds leave nothing that their writer does not know.
+    pub fn returns_row(&self) -> bool {
+        matches!(self, Self::Acquire(_) | Self::TakeOver { .. })
+    }
+
+    /// Returns whether the write leaves the lock free.
+    pub fn frees_lock(&self) -> bool {
+        matches!(self, Self::Release { .. } | Self::ForceRevoke { .. })
     }
 }
 

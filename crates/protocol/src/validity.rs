@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{ClockReading, DRIFT_PER_MILLE, Deadline, Row, SentAt, ServiceDate, attr};
+use crate::{ClockReading, DRIFT_PER_MILLE, Deadline, SentAt, ServiceDate};
 
 /// The two bounds of a lease's local validity. The lease is valid until the first of them passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,11 +34,11 @@ impl Validity {
 /// Date of a response, and the time at which the attempt that it answers was sent.
 pub(crate) type DatedTry = (ServiceDate, SentAt);
 
-/// Returns the time at which service time, bounded from this response's date alone, could reach the row's `expiresOn`,
-/// with or without a service timestamp (R6). Returns `None` without a date.
-pub(crate) fn row_deadline(row: &Row, response: Option<DatedTry>) -> Option<Deadline> {
+/// Returns the time at which service time, bounded from this response's date alone, could reach the `expiresOn` of a
+/// row, with or without a service timestamp (R6). Returns `None` without a date.
+pub(crate) fn row_deadline(expires_on: Option<u64>, response: Option<DatedTry>) -> Option<Deadline> {
     let (date, sent_at) = response?;
-    let left = row.whole(attr::EXPIRES_ON)?.saturating_sub(date.upper_when_sent());
+    let left = expires_on?.saturating_sub(date.upper_when_sent());
     // Any number can be in the row, so the product may need more than 64 bits.
     let left = u128::from(left) * u128::from(1000 - DRIFT_PER_MILLE) / 1000;
     Some(Deadline::new(sent_at, Duration::from_millis(left as u64)))

@@ -15,6 +15,11 @@ fn slewed_waiter_clock_is_sound() {
     assert_sound("slewed");
 }
 
+#[test]
+fn hints_at_any_time_are_sound() {
+    assert_sound("hints");
+}
+
 /// Another client received a later acquisition first, and this one had not waited for the end of that.
 const OUTDATED: &str = "C: an acquisition is reported with a token that is not above";
 
@@ -28,6 +33,7 @@ const NOTICED: &[(&str, &str)] = &[
     ("holder-from-answer", OUTDATED),
     ("waiter-from-request", OUTDATED),
     ("waiter-own-lease", "D: A has waited for"),
+    ("hint-is-expiry", OUTDATED),
     ("no-r5", "R5: an acquisition is reported that is not valid any more"),
     ("token-restarts", "C: an acquisition has left the row's token as it was"),
     ("renew-without-held", "E: a released lease ID holds the row again"),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::coverage::CheckResult;
-use super::harness::{Handle, Harness, compare, difference};
+use super::harness::{Handle, Harness, Written, compare, difference};
 use super::samples::{acquire, free_row, held_row, release, renew};
 use super::{case::Case, rng::Rng};
 use crate::clock::{Clock, SystemClock};
@@ -146,8 +146,8 @@ pub(super) async fn missing_attribute(harness: &Harness<'_>, name: &LockName) ->
 async fn expect_conflict(harness: &Harness<'_>, row: Row, op: &Op, when: &str) -> CheckResult {
     harness.insert_raw(&op.name, Some(row)).await?;
     match harness.handle(0).write(op).await.map_err(|deviation| format!("{when}: {deviation}"))? {
-        Verdict::Conflict(_) => Ok(()),
-        Verdict::Applied(row) => Err(format!("{when}: it must be a conflict, and was applied: {row:?}")),
+        Written::Conflict(_) => Ok(()),
+        Written::Applied(row) => Err(format!("{when}: it must be a conflict, and was applied: {row:?}")),
     }
 }
 

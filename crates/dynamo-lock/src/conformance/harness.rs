@@ -21,6 +21,15 @@ pub(super) struct Handle {
     name: &'static str,
 }
 
+/// Outcome of a write that was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// The write was applied. Contains the row that it has left, unless the store does not return it for this kind.
+    Applied(Option<Row>),
+    /// The condition did not hold on this row.
+    Conflict(Option<Row>),
+}
+
 /// Store under test, with its two handles, the options of the run and the results so far.
 pub(super) struct Harness<'a> {
     pub store: &'a dyn StoreUnderTest,
@@ -91,10 +100,13 @@ impl Handle {
         self.request("list", || self.store.list(after)).await
     }
 
-    pub(super) async fn write(&self, op: &Op) -> Result<Verdict, String> {
+    pub(super) async fn write(&self, op: &Op) -> Result<Written, String> {
         match self.request("write", || self.store.write(op)).await? {
-            Outcome::Applied(row) => Ok(Verdict::Applied(row)),
-            Outcome::Conflict(row) => Ok(Verdict::Conflict(row)),
+            Outcome::Applied(None) if op.kind.returns_row() => {
+                Err(format!("{:?} was applied, but its outcome does not contain the row", op.kind))
+            }
+            Outcome::Applied(row) => Ok(Written::Applied(row)),
+            Outcome::Conflict(row) => Ok(Written::Conflict(row)),
             other => Err(format!("a write returned Ok({other:?}); return a StoreError instead")),
         }
     }
@@ -102,7 +114,7 @@ impl Handle {
     /// Writes an op whose condition holds. Returns an error that names the op unless it was applied.
     pub(super) async fn write_applied(&self, op: &Op, name: &str) -> CheckResult {
         match self.write(op).await? {
-            Verdict::Applied(_) => Ok(()),
+            Written::Applied(_) => Ok(()),
             conflict => Err(format!("{name} must be applied, and was {conflict:?}")),
         }
     }
@@ -132,13 +144,16 @@ impl Handle {
 }
 
 /// Compares the outcome of a write with the specification.
-pub(super) fn compare(expected: &Verdict, found: &Verdict) -> CheckResult {
+pub(super) fn compare(expected: &Verdict, found: &Written) -> CheckResult {
     let (outcome, expected, found) = match (expected, found) {
-        _ if expected == found => return Ok(()),
-        (Verdict::Applied(expected), Verdict::Applied(found)) => ("was applied", Some(expected), Some(found)),
-        (Verdict::Conflict(expected), Verdict::Conflict(found)) => ("is a conflict", expected.as_ref(), found.as_ref()),
+        (Verdict::Applied(_), Written::Applied(None)) => return Ok(()),
+        (Verdict::Applied(expected), Written::Applied(found)) => ("was applied", Some(expected), found.as_ref()),
+        (Verdict::Conflict(expected), Written::Conflict(found)) => ("is a conflict", expected.as_ref(), found.as_ref()),
         _ => return Err(format!("it must be {expected:?}, and was {found:?}")),
     };
+    if expected == found {
+        return Ok(());
+    }
     Err(format!("it {outcome}, but with another row: {}", difference(expected, found)))
 }
 

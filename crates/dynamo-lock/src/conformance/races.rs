@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use tokio::task::JoinSet;
 
 use super::samples::{acquire, free_row, held_row, lease, op, release, renew};
-use super::{coverage::CheckResult, harness::Harness};
-use crate::store::{Consistency, FencingToken, LockName, Op, OpKind, RecordVersion, Row, Verdict};
+use super::{coverage::CheckResult, harness::Harness, harness::Written};
+use crate::store::{Consistency, FencingToken, LockName, Op, OpKind, RecordVersion, Row};
 
 /// Writes all ops concurrently. Returns each op with its outcome, in any order.
-async fn race(harness: &Harness<'_>, ops: Vec<Op>) -> Result<Vec<(Op, Verdict)>, String> {
+async fn race(harness: &Harness<'_>, ops: Vec<Op>) -> Result<Vec<(Op, Written)>, String> {
     let mut writers = JoinSet::new();
     for (nth, op) in ops.into_iter().enumerate() {
         let handle = harness.handle(nth).clone();
@@ -24,16 +24,16 @@ async fn race(harness: &Harness<'_>, ops: Vec<Op>) -> Result<Vec<(Op, Verdict)>,
 
 /// Checks that exactly one write was applied, that the row is as this write has returned it, and that all other writes
 /// have returned the same row as a conflict.
-async fn one_winner(harness: &Harness<'_>, name: &LockName, answers: Vec<(Op, Verdict)>) -> CheckResult {
+async fn one_winner(harness: &Harness<'_>, name: &LockName, answers: Vec<(Op, Written)>) -> CheckResult {
     let applied: Vec<&Row> =
-        answers.iter().filter_map(|(_, w)| if let Verdict::Applied(r) = w { Some(r) } else { None }).collect();
+        answers.iter().filter_map(|(_, w)| if let Written::Applied(row) = w { row.as_ref() } else { None }).collect();
     let [winner] = applied[..] else {
         return Err(format!("{} of {} writes were applied, not one", applied.len(), answers.len()));
     };
     for (op, written) in &answers {
         match written {
-            Verdict::Applied(row) if row.version().as_ref() == Some(&op.version) => {}
-            Verdict::Conflict(row) if row.as_ref() == Some(winner) => {}
+            Written::Applied(Some(row)) if row.version().as_ref() == Some(&op.version) => {}
+            Written::Conflict(row) if row.as_ref() == Some(winner) => {}
             other => return Err(format!("{winner:?} was applied, but another write has returned {other:?}")),
         }
     }
@@ -84,17 +84,22 @@ pub(super) async fn release_race(harness: &Harness<'_>, name: &LockName) -> Chec
     Ok(())
 }
 
-async fn release_survived(harness: &Harness<'_>, name: &LockName, answers: &[(Op, Verdict)]) -> CheckResult {
-    let released = answers.iter().find(|(op, _)| matches!(op.kind, OpKind::Release { .. }));
-    let Some((_, Verdict::Applied(freed))) = released else {
-        return Err(format!("a renewal does not end a lease, but the release has returned {released:?}"));
-    };
-    harness.expect_row(name, Some(freed), "after the race").await?;
+async fn release_survived(harness: &Harness<'_>, name: &LockName, answers: &[(Op, Written)]) -> CheckResult {
+    let is_release = |op: &Op| matches!(op.kind, OpKind::Release { .. });
+    let Some((release, written)) = answers.iter().find(|(op, _)| is_release(op)) else { return Ok(()) };
+    if !matches!(written, Written::Applied(_)) {
+        return Err(format!("a renewal does not end a lease, but the release has returned {written:?}"));
+    }
+    let freed = harness.handle(0).read(name, Consistency::Strong).await?;
+    let freed = freed.filter(|row| row.version().as_ref() == Some(&release.version));
+    let freed = freed.ok_or("after the race, the row is not as the release has left it")?;
+    harness.expect_row(name, Some(&freed), "after the race").await?;
     for (op, written) in answers {
         let OpKind::Renew { renewal_seq, .. } = op.kind else { continue };
         match written {
-            Verdict::Applied(row) if row.whole("renewalSeq") == Some(renewal_seq) => {}
-            Verdict::Conflict(Some(row)) if row == freed || row.whole("renewalSeq") > Some(renewal_seq) => {}
+            Written::Applied(None) => {}
+            Written::Applied(Some(row)) if row.whole("renewalSeq") == Some(renewal_seq) => {}
+            Written::Conflict(Some(row)) if *row == freed || row.whole("renewalSeq") > Some(renewal_seq) => {}
             other => {
                 return Err(format!("renewal {renewal_seq} must find a later renewal or the release, not {other:?}"));
             }
@@ -113,7 +118,7 @@ pub(super) async fn tokens(harness: &Harness<'_>, name: &LockName) -> CheckResul
             let mut tokens = Vec::new();
             for round in 0..rounds {
                 let id = 1_000 + u128::from(writer) * 1_000_000 + u128::from(round);
-                let Verdict::Applied(row) = handle.write(&acquire(&name, id)).await? else { continue };
+                let Written::Applied(Some(row)) = handle.write(&acquire(&name, id)).await? else { continue };
                 let token = row.whole("token").ok_or("an acquired row has no token")?;
                 tokens.push(token);
                 handle.write_applied(&release(&name, (1 << 64) + id, id, token), "the release of the holder").await?;

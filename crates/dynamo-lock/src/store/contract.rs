@@ -14,8 +14,9 @@ use crate::boxed_future::BoxFuture;
 ///   [`MissingTable`](super::StoreErrorCause::MissingTable) or
 ///   [`DatabaseReplaced`](super::StoreErrorCause::DatabaseReplaced) also that the row does not exist, so a guard of it
 ///   is lost. One call sends one request, without retries.
-/// - **Answers**: `Applied` contains the row as the write has left it. `Conflict` contains the row as it was when the
-///   condition failed, read in the same operation.
+/// - **Answers**: `Applied` contains the row as the write has left it if
+///   [`OpKind::returns_row`](dynamo_lock_protocol::OpKind::returns_row) is `true`; otherwise it may be `None`. `Conflict`
+///   contains the row as it was when the condition failed, read in the same operation.
 /// - **Reads**: with [`Consistency::Strong`] a read sees every write that was answered before it began. With
 ///   [`Consistency::Eventual`] it may be stale, but returns a state that the row was in.
 /// - **Attributes** that an op does not name stay as they are, also those of other types.

@@ -1,7 +1,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use dynamo_lock_protocol::RowState;
 use tokio::sync::Notify;
 
 use super::{Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Store, Verdict, apply};
@@ -40,17 +39,14 @@ impl Store for Memory {
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
             let mut rows = lock(&self.rows);
-            let outcome = match apply(rows.get(op.name.as_str()), op) {
-                Verdict::Applied(row) => {
-                    rows.insert(op.name.to_string(), row.clone());
-                    if row.state() == Ok(RowState::Free) {
-                        self.released.notify_waiters();
-                    }
-                    Outcome::Applied(row)
+            let verdict = apply(rows.get(op.name.as_str()), op);
+            if let Verdict::Applied(row) = &verdict {
+                rows.insert(op.name.to_string(), row.clone());
+                if op.kind.frees_lock() {
+                    self.released.notify_waiters();
                 }
-                Verdict::Conflict(row) => Outcome::Conflict(row),
-            };
-            Ok(outcome).into()
+            }
+            Ok(verdict.outcome(op)).into()
         })
     }
 

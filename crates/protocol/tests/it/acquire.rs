@@ -198,3 +198,19 @@ fn timing_with_other_lease_keeps_legacy_skew() {
     let timing = Timing::new(Duration::from_secs(10)).unwrap().with_legacy_skew(skew);
     assert_eq!(timing.with_lease(Duration::from_secs(20)).unwrap().legacy_skew(), skew);
 }
+
+/// A store must return the row of an acquire. If one does not, the repetition of the write returns it with a conflict.
+#[test]
+fn applied_acquire_without_its_row_is_repeated() {
+    let (mut host, mut row) = (TestHost::without_dates(1), None);
+    let mut machine = waiter(20);
+    let op = host.op(0, &mut machine);
+    assert!(matches!(write(&mut row, &op), Outcome::Applied(Some(_))));
+    host.respond(10, &mut machine, 0, &Outcome::Applied(None), None);
+    let Step::Pause(length) = host.next(10, &mut machine) else { panic!("no repetition") };
+    let sent_ms = 11 + pause_ms(length);
+    assert_eq!(host.op(sent_ms, &mut machine), op);
+    host.respond(sent_ms + 10, &mut machine, sent_ms, &write(&mut row, &op), None);
+    let mut held = host.acquired(sent_ms + 10, &mut machine);
+    assert!(held.time_left(at(sent_ms)) < Duration::from_secs(20), "the lease counts from the first attempt");
+}

@@ -56,8 +56,9 @@ fn extreme_numbers_in_own_row_do_not_overflow() {
         host.respond(10, &mut acquire, 0, &conflict, Some(date(0)));
         let mut held = host.acquired(10, &mut acquire);
         held.request_renewal();
-        host.renewal_now(20, &mut held);
-        host.renewed(30, &mut held, 20, &Outcome::Applied(stored), Some(date(0)));
+        let op = host.renewal_now(20, &mut held);
+        stored.set(attr::GUID, op.version.as_str().into());
+        host.renewed(30, &mut held, 20, &Outcome::Conflict(Some(stored)), Some(date(0)));
         assert!(held.time_left(host.at(30)) <= Duration::from_secs(20));
     }
 }

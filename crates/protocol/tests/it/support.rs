@@ -85,13 +85,11 @@ pub fn held_row(lease_ms: u64) -> Row {
 
 /// Writes to the table, as specified by [`apply`].
 pub fn write(row: &mut Option<Row>, op: &Op) -> Outcome {
-    match apply(row.as_ref(), op) {
-        Verdict::Applied(next) => {
-            *row = Some(next.clone());
-            Outcome::Applied(next)
-        }
-        Verdict::Conflict(row) => Outcome::Conflict(row),
+    let verdict = apply(row.as_ref(), op);
+    if let Verdict::Applied(next) = &verdict {
+        *row = Some(next.clone());
     }
+    verdict.outcome(op)
 }
 
 /// Returns the milliseconds of a pause, at least one.

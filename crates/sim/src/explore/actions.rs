@@ -1,6 +1,6 @@
 //! The events that can occur in a state, and their successors.
 
-use dynamo_lock_protocol::{Refusal, Row, attr};
+use dynamo_lock_protocol::{Machine, Refusal, Row, attr};
 
 use super::{
     Answer, Body, Context, EPOCH_MS, InFlight, RequestBody, Shared, StepResult, Task, TaskState, Violation, World,
@@ -23,6 +23,8 @@ pub enum Action {
     Deliver(u8),
     /// An abandoned request is applied.
     Apply(u8),
+    /// A waiter receives a hint of the store.
+    Hint(u8),
     /// The user drops an acquire.
     Drop(u8),
     /// The user releases a guard. With `true`, a renewal in flight may still be applied.
@@ -97,6 +99,9 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
             Some(flight) if flight.since == world.tick => {}
             Some(InFlight { answer: Some(_), .. }) => actions.push(Action::Deliver(i)),
             Some(flight) => deliveries(world, context, i, flight, &mut actions),
+        }
+        if matches!(&task.state, TaskState::Acquire(machine) if world.left.hints > 0 && machine.awaits_change()) {
+            actions.push(Action::Hint(i));
         }
         match &task.state {
             TaskState::Acquire(_) | TaskState::Hold(_) if world.left.drops > 0 => actions.push(Action::Drop(i)),
@@ -264,6 +269,12 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
                 return Ok(true);
             }
             service::write(world, context.mutant, &op)?;
+        }
+        Action::Hint(i) => {
+            world.left.hints -= 1;
+            let task = world.tasks.remove(i.into()).clone_inner();
+            let task = context.hint(world, task);
+            world.tasks.push(Shared::new(task));
         }
         Action::Drop(i) => {
             world.left.drops -= 1;

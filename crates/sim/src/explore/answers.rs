@@ -181,10 +181,17 @@ impl Context<'_> {
     }
 
     /// Returns a row as its writer receives it, and the date of the response. Mutants change them.
-    fn row_as_written(&self, world: &World, row: Row, date: Option<ServiceDate>) -> (Row, Option<ServiceDate>) {
+    fn row_as_written(
+        &self,
+        world: &World,
+        row: Option<Row>,
+        date: Option<ServiceDate>,
+    ) -> (Option<Row>, Option<ServiceDate>) {
         match (self.mutant.fault, self.wild_ms(world, date)) {
-            (Some(Fault::HolderRowLater(seconds)), _) => (later(row, seconds * 1000), date),
-            (Some(Fault::DoubtExtends), Some(wild)) => (later(row, -wild), service::exact(world, self.config)),
+            (Some(Fault::HolderRowLater(seconds)), _) => (row.map(|row| later(row, seconds * 1000)), date),
+            (Some(Fault::DoubtExtends), Some(wild)) => {
+                (row.map(|row| later(row, -wild)), service::exact(world, self.config))
+            }
             _ => (row, date),
         }
     }

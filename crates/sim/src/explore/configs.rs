@@ -97,6 +97,8 @@ fn clocks() -> Vec<Config> {
         config("leases", "leases of two seconds and of one", ticks(500, 2000), [long, client(1)]).budget(delays),
         config("hold", "a hold of two seconds with a lease of one", ticks(500, 2500), [hold(2000), client(1)])
             .budget(Budget { unknown: 1, ..delay }),
+        config("hints", "hints of the store at any time", [0, 30, 500, 1000, 1030, 1500], [renewed(1), client(1)])
+            .budget(Budget { hints: 2, ..delay }),
         config("sleep", "a host sleeps for a lease", ticks(500, 2500), [client(1), client(1)])
             .budget(Budget { sleeps: 1, ..delay })
             .jump(1000),

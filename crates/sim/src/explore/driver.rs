@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, ClockReading, Condition, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hold, LockName,
+    Acquire, AcquireEnd, ClockReading, Condition, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hint, Hold, LockName,
     LossReason, Machine, Now, Op, OpKind, RecordVersion, Release, Request, Revoke, SentAt, Step, Target, Timing, Value,
     attr,
 };
@@ -130,6 +130,18 @@ impl Context<'_> {
         };
         world.host(host, |me| me.acquisitions -= 1);
         world.tasks.push(Shared::new(Task::new(host, machine)));
+    }
+
+    /// Passes a hint of the store to a waiter.
+    pub fn hint(&self, world: &World, mut task: Task) -> Task {
+        let at = self.task_clock(world, &task);
+        if let TaskState::Acquire(machine) = &mut task.state {
+            self.call(world, task.host, at, EntropyUse::Next, |now| machine.hint(now, Hint::Changed));
+            if self.mutant.is(Fault::HintIsExpiry) {
+                task.lag_ms -= self.client(task.host).lease_ms as i64;
+            }
+        }
+        task
     }
 
     fn begin_hold(&self, world: &World, host: u8, request: Request, duration: Duration) -> TaskState {

@@ -11,16 +11,14 @@ pub type Violation = String;
 /// Applies a request to the row, and checks what the row may never do.
 pub fn write(world: &mut World, mutant: &MutantConfig, op: &Op) -> Result<Outcome, Violation> {
     let before = world.row.as_deref().cloned();
-    match mutant.apply(before.as_ref(), op) {
-        Verdict::Conflict(row) => Ok(Outcome::Conflict(row)),
-        Verdict::Applied(mut row) => {
-            make_hostile(&mut row, op);
-            note(world, before.as_ref(), op);
-            set_row(world, row.clone());
-            check(world, before.as_ref(), op)?;
-            Ok(Outcome::Applied(row))
-        }
+    let mut verdict = mutant.apply(before.as_ref(), op);
+    if let Verdict::Applied(row) = &mut verdict {
+        make_hostile(row, op);
+        note(world, before.as_ref(), op);
+        set_row(world, row.clone());
+        check(world, before.as_ref(), op)?;
     }
+    Ok(verdict.outcome(op))
 }
 
 /// Attribute with the true time of the acquisition, for the checks.

@@ -39,6 +39,7 @@ fn describe(world: &World, action: Action, context: &Context<'_>) -> String {
         Action::Send(i, delivery) => describe_request(world, context, i, delivery),
         Action::Deliver(i) => format!("{} receives: {}", task_name(task(i)), answer_text(task(i))),
         Action::Apply(i) => format!("a late request is applied: {}", show_op(&world.late_requests[usize::from(i)])),
+        Action::Hint(i) => format!("{} receives a hint", task_name(task(i))),
         Action::Drop(i) => format!("{} is dropped", task_name(task(i))),
         Action::Release(i, l) => format!("{} is released{}", task_name(task(i)), late(l)),
         Action::Crash(h, l) => format!("{} crashes{}", letter(h), late(l)),
@@ -115,7 +116,7 @@ fn answer_text(task: &Task) -> String {
         Some(Body::Refused(refusal)) => format!("refused {refusal:?}"),
         Some(Body::Row(row)) => format!("row {}", show_row(row.as_deref())),
         Some(Body::Outcome(outcome)) => match &**outcome {
-            Outcome::Applied(row) => format!("applied {}", short(row)),
+            Outcome::Applied(row) => format!("applied {}", row.as_ref().map_or(String::new(), short)),
             Outcome::Conflict(row) => format!("conflict {}", row.as_ref().map_or("no row".into(), short)),
             other => format!("{other:?}"),
         },

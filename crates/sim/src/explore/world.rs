@@ -97,6 +97,8 @@ pub struct Budget {
     pub refusals: u8,
     /// The table is deleted. It may be created again at any later time.
     pub deletions: u8,
+    /// A waiter receives a hint of the store, with or without a change of the row.
+    pub hints: u8,
 }
 
 /// A value with its fingerprint, shared between states.

@@ -93,6 +93,7 @@ const EXPLORER: &[(&str, &str, Fault)] = &[
     ("waiter-larger-clock", "slewed", Fault::WaiterUsesLargerClock),
     ("holder-smaller-clock", "sleep", Fault::HolderUsesSmallerClock),
     ("suspension-not-counted", "sleep", Fault::SuspensionNotCounted),
+    ("hint-is-expiry", "hints", Fault::HintIsExpiry),
     ("no-r5", "basics", Fault::ReportsWithoutCheck),
     ("no-r6", "freeze", Fault::HolderRowLater(1000)),
     ("no-r6-legacy", "legacy", Fault::HolderRowLater(1000)),

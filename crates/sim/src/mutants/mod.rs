@@ -126,6 +126,8 @@ pub enum Fault {
     HolderUsesSmallerClock,
     /// R4: both lease clocks stop while the host is suspended.
     SuspensionNotCounted,
+    /// R2: a waiter takes a hint of the store for the end of the lease.
+    HintIsExpiry,
     /// R5: an acquisition is reported with the time of its answer, without a look at the clock.
     ReportsWithoutCheck,
     /// R6: a holder takes the end of its row for this number of seconds later.

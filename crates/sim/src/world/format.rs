@@ -35,7 +35,8 @@ pub fn show_op_with(op: &Op, short: fn(&str) -> String) -> String {
 
 pub fn show_outcome(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Applied(row) => format!("applied {}", show(Some(row))),
+        Outcome::Applied(None) => "applied".to_owned(),
+        Outcome::Applied(row) => format!("applied {}", show(row.as_ref())),
         Outcome::Conflict(row) => format!("conflict {}", show(row.as_ref())),
         other => format!("{other:?}"),
     }

@@ -88,6 +88,8 @@ pub struct Acquisition {
     pub loss_received: bool,
     /// Its first row had a service timestamp.
     pub service_timestamp: bool,
+    /// Its handover: when that was first sent, the lease of the waiter, and its lease ID.
+    pub handover: Option<(ClockReading, Duration, String)>,
 }
 
 impl Table {
@@ -193,13 +195,10 @@ impl World {
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
         let mutant = if self.real_store.is_none() { self.mutant } else { MutantConfig::NONE };
-        let outcome = match mutant.apply(before.as_ref(), op) {
-            Verdict::Applied(row) => Outcome::Applied(row),
-            Verdict::Conflict(row) => Outcome::Conflict(row),
-        };
-        match &outcome {
-            Outcome::Applied(_) if self.real_store.is_none() && process.forgets() => entry.row = before,
-            Outcome::Applied(row) => {
+        let verdict = mutant.apply(before.as_ref(), op);
+        match &verdict {
+            Verdict::Applied(_) if self.real_store.is_none() && process.forgets() => entry.row = before,
+            Verdict::Applied(row) => {
                 let sent_at = sent.get(op.version.as_str()).copied();
                 self.count_rule(process, op, before.as_ref(), entry, received);
                 if matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. }) {
@@ -208,6 +207,10 @@ impl World {
                     let lease_id = row.text(attr::LEASE_ID);
                     let spent = before.as_ref().is_some_and(|before| before.text(attr::LEASE_ID) == lease_id);
                     self.check(!spent, "E (once)", || format!("{}: an operation was applied twice", op.name));
+                }
+                if matches!(op.kind, OpKind::HandOver { .. }) {
+                    // Its waiter did not wait for a lease or a poll.
+                    entry.prior = (time, Duration::ZERO);
                 }
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
                     self.check_takeover(process, op, before, entry, given_up_ids);
@@ -223,7 +226,7 @@ impl World {
                 }
                 self.record_write(process, op, entry, row, sent_at.map(|(at, _)| at));
             }
-            _ => {
+            Verdict::Conflict(_) => {
                 let what = conflict(op, before.as_ref());
                 let is_own = what.ends_with("own row");
                 self.count(what);
@@ -235,6 +238,7 @@ impl World {
             }
         }
         drop(table);
+        let outcome = verdict.outcome(op);
         self.trace(|| format!("{process:?} {} -> {}", show_op(op), show_outcome(&outcome)));
         outcome
     }
@@ -249,7 +253,17 @@ impl World {
             {
                 table.senders.insert(lease.lease_id.as_str().to_owned(), (task, self.time()));
             }
-            if let OpKind::Release { lease_id, .. } = &op.kind {
+            if let OpKind::HandOver { token, next, .. } = &op.kind {
+                let handover = (at, Duration::from_millis(next.lease_ms), next.lease_id.as_str().to_owned());
+                if let Some(acquisition) = table.acquisition_mut(op.name.as_str(), token.get()) {
+                    acquisition.handover = Some(handover);
+                }
+            }
+            if let OpKind::Release { lease_id, token, .. } = &op.kind {
+                // The release after an unanswered handover gives back the lease of both.
+                let acquisition = token.and_then(|token| table.acquisition(op.name.as_str(), token.get()));
+                let handover = acquisition.and_then(|acquisition| acquisition.handover.clone());
+                table.release_sent.extend(handover.map(|(_, _, lease_id)| lease_id));
                 table.release_sent.insert(lease_id.as_str().to_owned());
             }
             if let OpKind::LegacyGet { .. } | OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } = &op.kind {

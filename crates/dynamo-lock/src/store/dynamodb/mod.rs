@@ -6,7 +6,6 @@ mod condition_check;
 #[cfg(feature = "config")]
 mod config;
 mod credentials_error;
-mod date;
 mod date_source;
 mod error;
 mod error_chain;
@@ -14,6 +13,7 @@ mod expression;
 mod fence;
 mod identity;
 mod item;
+mod response_reader;
 mod store;
 mod table;
 

@@ -9,7 +9,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use super::error::{self, Action, Request};
 use super::expression::{Expression, NpmCondition, Write};
 use super::{
-    date::DateReader, date_source::responses_come_from_aws, identity::IdentityCache, identity::IdentityLoad, item,
+    date_source::responses_come_from_aws, identity::IdentityCache, identity::IdentityLoad, item,
+    response_reader::ResponseReader,
 };
 use crate::ConfigError;
 use crate::store::{
@@ -134,12 +135,12 @@ impl DynamoDb {
         item::row(item, &self.key)
     }
 
-    async fn perform(&self, op: &Op, dates: DateReader) -> Result<Outcome, StoreError> {
+    async fn perform(&self, op: &Op, response: ResponseReader) -> Result<Outcome, StoreError> {
         let mut expression = Expression::new(&self.key);
         let condition = op.condition();
         let condition_expression = expression.condition(&condition);
         let update_expression = match expression.write(op.changes()) {
-            Write::Put(row) => return self.put(op, row, dates).await,
+            Write::Put(row) => return self.put(op, row, response).await,
             Write::Update(update_expression) => update_expression,
         };
         let request = self
@@ -151,12 +152,16 @@ impl DynamoDb {
             .update_expression(update_expression)
             .set_expression_attribute_values(Some(expression.values()))
             .set_expression_attribute_names(Some(expression.names))
-            .return_values(ReturnValue::AllNew)
+            .set_return_values(op.kind.returns_row().then_some(ReturnValue::AllNew))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        match request.customize().interceptor(dates).send().await {
+        match request.customize().interceptor(response.clone()).send().await {
             Ok(output) => {
-                let item = output.attributes.ok_or_else(|| self.request(Action::UPDATE_ITEM).unreadable())?;
-                Ok(Outcome::Applied(self.row(item)))
+                let row = output.attributes.map(|item| self.row(item));
+                let is_readable = if op.kind.returns_row() { row.is_some() } else { response.has_body() };
+                if !is_readable {
+                    return Err(self.request(Action::UPDATE_ITEM).unreadable());
+                }
+                Ok(Outcome::Applied(row))
             }
             Err(error) => match error::definite(&error) {
                 Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
@@ -169,7 +174,7 @@ impl DynamoDb {
 
     /// Replaces a row as npm dynamo-lock does, with the same texts in the request. Users of npm dynamo-lock test with
     /// mocks of DynamoDB that may know only these texts.
-    async fn put(&self, op: &Op, row: Row, dates: DateReader) -> Result<Outcome, StoreError> {
+    async fn put(&self, op: &Op, row: Row, response: ResponseReader) -> Result<Outcome, StoreError> {
         let condition = NpmCondition::new(&op.condition());
         let mut item: Item = row.attributes().map(|(n, v)| (n.to_owned(), item::attribute(v))).collect();
         item.extend(self.item_key(op.name.as_str()));
@@ -182,8 +187,9 @@ impl DynamoDb {
             .set_expression_attribute_names(condition.names)
             .set_expression_attribute_values(condition.values)
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        match request.customize().interceptor(dates).send().await {
-            Ok(_) => Ok(Outcome::Applied(row)),
+        match request.customize().interceptor(response.clone()).send().await {
+            Ok(_) if response.has_body() => Ok(Outcome::Applied(None)),
+            Ok(_) => Err(self.request(Action::PUT_ITEM).unreadable()),
             Err(error) => match error::definite(&error) {
                 // A mock may return no row. The caller then reads the row.
                 Some(PutItemError::ConditionalCheckFailedException(failed)) => {
@@ -207,18 +213,18 @@ impl DynamoDb {
         Ok(Outcome::Conflict(row))
     }
 
-    async fn get(&self, name: &str, strong: bool, dates: DateReader) -> Result<Option<Row>, StoreError> {
+    async fn get(&self, name: &str, strong: bool, response: ResponseReader) -> Result<Option<Row>, StoreError> {
         let key = Some(self.item_key(name));
         let request = self.client.get_item().table_name(&*self.table).set_key(key).consistent_read(strong);
-        let output = request.customize().interceptor(dates).send().await;
+        let output = request.customize().interceptor(response.clone()).send().await;
         let output = output.map_err(|error| self.request(Action::GET_ITEM).error(error))?;
         Ok(output.item.map(|item| self.row(item)))
     }
 
-    async fn scan(&self, after: Option<&str>, dates: DateReader) -> Result<Page, StoreError> {
+    async fn scan(&self, after: Option<&str>, response: ResponseReader) -> Result<Page, StoreError> {
         let start = after.map(|after| self.item_key(after));
         let request = self.client.scan().table_name(&*self.table).set_exclusive_start_key(start);
-        let output = request.customize().interceptor(dates).send().await;
+        let output = request.customize().interceptor(response.clone()).send().await;
         let output = output.map_err(|error| self.request(Action::SCAN).error(error))?;
         let name = |item: &Item| item.get(&*self.key)?.as_s().ok().cloned();
         let next = output.last_evaluated_key.as_ref().and_then(name);
@@ -228,13 +234,13 @@ impl DynamoDb {
 }
 
 /// Returns the answer to a request, with the `Date` of the response.
-fn answer<'a, T, F>(request: impl FnOnce(DateReader) -> F) -> BoxFuture<'a, Answer<T>>
+fn answer<'a, T, F>(request: impl FnOnce(ResponseReader) -> F) -> BoxFuture<'a, Answer<T>>
 where
     F: Future<Output = Result<T, StoreError>> + Send + 'a,
 {
-    let dates = DateReader::default();
-    let request = request(dates.clone());
-    Box::pin(async move { Answer { result: request.await, date: dates.0.get().copied() } })
+    let response = ResponseReader::default();
+    let request = request(response.clone());
+    Box::pin(async move { Answer { result: request.await, date: response.date() } })
 }
 
 impl Store for DynamoDb {
@@ -243,15 +249,15 @@ impl Store for DynamoDb {
     }
 
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
-        answer(|dates| self.get(name.as_str(), consistency == Consistency::Strong, dates))
+        answer(|response| self.get(name.as_str(), consistency == Consistency::Strong, response))
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
-        answer(|dates| self.perform(op, dates))
+        answer(|response| self.perform(op, response))
     }
 
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
-        answer(|dates| self.scan(after, dates))
+        answer(|response| self.scan(after, response))
     }
 
     fn service_clock(&self) -> bool {

@@ -21,8 +21,6 @@ mod thread;
 use std::path::{Path, PathBuf};
 use std::{env, fs::DirBuilder, sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::RowState;
-
 use self::database_path::{DatabasePath, FileSystems, default_path};
 use self::{database::Database, error::from_io, liveness::LivenessLock, thread::Thread};
 use super::{
@@ -181,8 +179,8 @@ impl Store for Sqlite {
         let signal = self.inner.liveness.as_ref().map(LivenessLock::release_signal);
         Box::pin(self.run(StoreOperation::Write, move |database| {
             let outcome = rows::write(database, &op)?;
-            if let (Outcome::Applied(row), Some(signal)) = (&outcome, signal)
-                && row.state() == Ok(RowState::Free)
+            if let (Outcome::Applied(_), Some(signal)) = (&outcome, signal)
+                && op.kind.frees_lock()
             {
                 signal.send();
             }

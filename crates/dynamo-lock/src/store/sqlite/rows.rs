@@ -44,17 +44,15 @@ fn apply_op(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
         lease.token_floor = lease.token_floor.max(token_floor(database)?);
         remove_old_rows(database, &op.name)?;
     }
-    let after = match apply(before.as_ref(), &op) {
-        Verdict::Applied(row) => row,
-        Verdict::Conflict(row) => return Ok(Outcome::Conflict(row)),
-    };
-    let text = codec::encode(&after).map_err(|cause| {
+    let verdict = apply(before.as_ref(), &op);
+    let Verdict::Applied(after) = &verdict else { return Ok(verdict.outcome(&op)) };
+    let text = codec::encode(after).map_err(|cause| {
         refused(format!("cannot write the row of lock {:?}: {cause}", op.name.as_str()), "correct the row")
     })?;
     let upsert = "INSERT INTO lock (name, row) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET row = ?2";
     let written = database.connection().execute(upsert, [op.name.as_str(), &text]);
     written.map_err(|error| database.error(error))?;
-    Ok(Outcome::Applied(after))
+    Ok(verdict.outcome(&op))
 }
 
 /// Returns the largest token of any removed row.

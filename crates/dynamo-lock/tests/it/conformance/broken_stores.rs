@@ -37,6 +37,8 @@ enum Defect {
     YieldsBeforeRenewal,
     /// Returns the row from before the write.
     ReturnsOldRowAsApplied,
+    /// Returns no row with any applied write.
+    OmitsAppliedRow,
     /// Treats a missing attribute as different from a value.
     TakesMissingForDifferent,
     /// Treats a text of digits as a number.
@@ -172,8 +174,9 @@ impl BrokenStore {
                 }
                 match self.defect {
                     Defect::RetriesInternally => self.rows.write(op).await.result,
-                    Defect::ReturnsOldRowAsApplied => Ok(Outcome::Applied(current.unwrap_or_default())),
-                    _ => Ok(Outcome::Applied(row)),
+                    Defect::ReturnsOldRowAsApplied => Ok(Outcome::Applied(Some(current.unwrap_or_default()))),
+                    Defect::OmitsAppliedRow => Ok(Outcome::Applied(None)),
+                    _ => Ok(Outcome::Applied(Some(row))),
                 }
             }
             Verdict::Conflict(row) => {
@@ -333,6 +336,8 @@ finds! {
         YieldsBeforeRenewal, "a release survives the renewals that race it", "after the race";
     old_row_as_applied_is_found:
         ReturnsOldRowAsApplied, "an applied write returns the row as it has left it", "another row";
+    omitted_applied_row_is_found:
+        OmitsAppliedRow, "an applied write returns the row as it has left it", "does not contain the row";
     missing_taken_for_different_is_found:
         TakesMissingForDifferent, "a comparison with a missing attribute does not hold", "must be a conflict";
     text_taken_for_number_is_found:

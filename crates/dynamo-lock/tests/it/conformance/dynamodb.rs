@@ -54,7 +54,11 @@ fn check_one_request_each(calls: &[Call], requests: &[Request]) -> Result<(), St
         let right = match (call, request.operation.as_str()) {
             (Call::Read(consistency), "GetItem") => strong == (*consistency == Consistency::Strong),
             (Call::Write, "UpdateItem") => {
-                has("ReturnValues", json!("ALL_NEW"))
+                // Only acquisitions and takeovers write a token floor.
+                let update = request.body.get("UpdateExpression").and_then(Json::as_str).unwrap_or("");
+                let returned = request.body.get("ReturnValues").and_then(Json::as_str);
+                (returned == Some("ALL_NEW")) == update.contains("#token = if_not_exists")
+                    && (returned.is_none() || returned == Some("ALL_NEW"))
                     && has("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
                     && request.body.get("ConditionExpression").is_some()
             }
@@ -101,19 +105,27 @@ fn control_extra_or_wrong_request_is_detected() {
     let request = |operation: &str, body: Json| Request { operation: operation.to_owned(), body };
     let strong = request("GetItem", json!({ "ConsistentRead": true }));
     let eventual = request("GetItem", json!({ "ConsistentRead": false }));
-    let write = |on_failure: &str| {
-        let body = json!({ "ReturnValues": "ALL_NEW", "ReturnValuesOnConditionCheckFailure": on_failure, "ConditionExpression": "c" });
+    let update = |text: &str, returned: Option<&str>, on_failure: &str| {
+        let mut body = json!({ "UpdateExpression": text, "ReturnValuesOnConditionCheckFailure": on_failure, "ConditionExpression": "c" });
+        returned.into_iter().for_each(|returned| body["ReturnValues"] = returned.into());
         request("UpdateItem", body)
     };
+    let acquisition =
+        |returned, on_failure: &str| update("SET #token = if_not_exists(#token, :0)", returned, on_failure);
+    let write = |on_failure: &str| acquisition(Some("ALL_NEW"), on_failure);
+    let renewal = |returned| update("SET a = b", returned, "ALL_OLD");
     let (read, wait) = (Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual));
-    let good = [strong.clone(), eventual.clone(), write("ALL_OLD")];
-    assert_eq!(check_one_request_each(&[read, wait, Call::Write], &good), Ok(()));
+    let good = [strong.clone(), eventual.clone(), write("ALL_OLD"), renewal(None)];
+    assert_eq!(check_one_request_each(&[read, wait, Call::Write, Call::Write], &good), Ok(()));
     for (calls, requests) in [
         (vec![read], vec![eventual.clone()]),
         (vec![read], vec![request("GetItem", json!({}))]),
         (vec![wait], vec![strong.clone()]),
         (vec![read], vec![strong.clone(), strong.clone()]),
         (vec![Call::Write], vec![write("NONE")]),
+        (vec![Call::Write], vec![acquisition(None, "ALL_OLD")]),
+        (vec![Call::Write], vec![renewal(Some("ALL_NEW"))]),
+        (vec![Call::Write], vec![renewal(Some("ALL_OLD"))]),
         (vec![Call::Write], vec![request("PutItem", json!({}))]),
         (vec![Call::Write, Call::List], vec![request("Scan", json!({})), write("ALL_OLD")]),
     ] {

@@ -2,7 +2,7 @@
 
 use dynamo_lock::conformance::internals::{Case, Coverage, Rng};
 use dynamo_lock::{LockName, Memory, Store};
-use dynamo_lock_protocol::{Number, Op, OpKind, Outcome, Row, Value, Verdict, apply};
+use dynamo_lock_protocol::{Number, Op, OpKind, Row, Value, Verdict, apply};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
@@ -24,11 +24,7 @@ fn check(case: &Case, specification: impl Fn(Option<&Row>, &Op) -> Verdict) -> R
     for op in &case.ops {
         let verdict = specification(row.as_ref(), op);
         let answer = runtime.block_on(memory.write(op)).result;
-        match (&verdict, answer) {
-            (Verdict::Applied(expected), Ok(Outcome::Applied(found))) => prop_assert_eq!(expected, &found),
-            (Verdict::Conflict(expected), Ok(Outcome::Conflict(found))) => prop_assert_eq!(expected, &found),
-            (verdict, answer) => prop_assert!(false, "expected {:?}, found {:?}", verdict, answer),
-        }
+        prop_assert_eq!(answer.expect("memory answers"), verdict.clone().outcome(op));
         if let Verdict::Applied(next) = verdict {
             row = Some(next);
         }

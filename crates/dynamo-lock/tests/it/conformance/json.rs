@@ -68,7 +68,7 @@ pub fn maybe_row_of(json: &Json) -> Option<Row> {
 
 pub fn outcome(outcome: &Outcome) -> Json {
     match outcome {
-        Outcome::Applied(stored) => json!({ "applied": row(stored) }),
+        Outcome::Applied(stored) => json!({ "applied": maybe_row(stored.as_ref()) }),
         Outcome::Conflict(stored) => json!({ "conflict": maybe_row(stored.as_ref()) }),
         odd => panic!("no store returns Ok({odd:?})"),
     }
@@ -76,7 +76,7 @@ pub fn outcome(outcome: &Outcome) -> Json {
 
 pub fn outcome_of(json: &Json) -> Outcome {
     match (json.get("applied"), json.get("conflict")) {
-        (Some(stored), None) => Outcome::Applied(row_of(stored)),
+        (Some(stored), None) => Outcome::Applied(maybe_row_of(stored)),
         (None, Some(stored)) => Outcome::Conflict(maybe_row_of(stored)),
         _ => panic!("no outcome: {json}"),
     }

@@ -79,7 +79,7 @@ async fn possibly_applied_write_is_unanswered() {
         .await;
     check(ServerFault::Connector("dns error: failed to lookup address"), Unanswered, &["host name", "region"]).await;
     check(ServerFault::Connector("invalid peer certificate: UnknownIssuer"), Unanswered, &["TLS", "CA"]).await;
-    for (status, body) in [(200, "<html>"), (200, "{}"), (403, "<html>"), (302, ""), (400, "{}"), (503, "")] {
+    for (status, body) in [(200, "<html>"), (200, ""), (403, "<html>"), (302, ""), (400, "{}"), (503, "")] {
         let reply = Reply { status, body: body.to_owned() };
         check(ServerFault::Reply(reply), Unanswered, &["no answer from DynamoDB"]).await;
     }

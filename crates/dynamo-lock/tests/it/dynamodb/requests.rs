@@ -8,7 +8,7 @@ use dynamo_lock_protocol::{
     Ends, HoldHistory, Lease, Number, Op, OpKind, Outcome, Row, Target, Value, Verdict, apply, holds,
 };
 use serde_json::json;
-use test_support::{LocalDynamoDb, ServerFault, row};
+use test_support::{LocalDynamoDb, Reply, ServerFault, row};
 
 const TABLE: &str = "Lock";
 
@@ -148,15 +148,15 @@ async fn op_has_specified_effect_on_every_row() {
             set_row(&server, before.as_ref());
             let outcome = store.write(&op).await.result.unwrap_or_else(|e| panic!("{op:?} on {before:?}: {e}"));
             let after = read(&store).await;
-            match apply(before.as_ref(), &op) {
+            let verdict = apply(before.as_ref(), &op);
+            assert_eq!(outcome, verdict.clone().outcome(&op), "{op:?} on {before:?}");
+            match verdict {
                 Verdict::Applied(row) => {
-                    assert_eq!(outcome, Outcome::Applied(row.clone()), "{op:?} on {before:?}");
                     assert_eq!(after, Some(row), "{op:?} on {before:?}");
                     applied += 1;
                     has_applied = true;
                 }
-                Verdict::Conflict(row) => {
-                    assert_eq!(outcome, Outcome::Conflict(row), "{op:?} on {before:?}");
+                Verdict::Conflict(_) => {
                     assert_eq!(after, before, "{op:?} wrote on a conflict");
                     conflicts += 1;
                 }
@@ -234,16 +234,42 @@ async fn consistency_of_read_is_in_the_request() {
     }
 }
 
+/// Only the writer of an acquisition needs the row, because the row contains its token.
 #[tokio::test]
-async fn write_is_one_request_that_returns_the_row() {
+async fn write_is_one_request_that_returns_the_row_if_used() {
     let server = LocalDynamoDb::new();
     let store = server.store(TABLE).await;
-    store.write(&op(OpKind::Acquire(lease("r2", false)))).await.result.expect("an answer");
-    let requests = server.requests();
-    assert_eq!(requests.len(), 1);
-    assert_eq!(requests[0].body["ReturnValues"], "ALL_NEW");
-    assert_eq!(requests[0].body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
-    assert_eq!(requests[0].body["Key"], json!({ "name": { "S": name().as_str() } }));
+    for op in ops() {
+        set_row(&server, Some(&held()));
+        server.clear_requests();
+        store.write(&op).await.result.expect("an answer");
+        let requests = server.requests();
+        assert_eq!(requests.len(), 1);
+        let is_acquisition = matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. });
+        assert_eq!(requests[0].body.get("ReturnValues"), is_acquisition.then_some(&json!("ALL_NEW")), "{op:?}");
+        assert_eq!(requests[0].body["ReturnValuesOnConditionCheckFailure"], "ALL_OLD");
+        assert_eq!(requests[0].body["Key"], json!({ "name": { "S": name().as_str() } }));
+    }
+}
+
+/// A proxy may respond without a body. The SDK takes that for a success.
+#[tokio::test]
+async fn success_without_a_body_is_no_answer() {
+    let server = LocalDynamoDb::new();
+    let store = server.store(TABLE).await;
+    let legacy = OpKind::LegacyGet { seen: None, expires_on: 5 };
+    for op in ops().into_iter().chain([op(legacy)]) {
+        server.faults().push(ServerFault::Reply(Reply { status: 200, body: String::new() }));
+        let error = store.write(&op).await.result.expect_err("it may not have been applied");
+        assert_eq!(error.kind(), StoreErrorKind::Unanswered, "{op:?}: {error}");
+    }
+    // DynamoDB returns the row of an acquisition, and an empty object for other writes.
+    let [acquire, renew] = [&ops()[0], &ops()[4]];
+    let empty = || ServerFault::Reply(Reply { status: 200, body: "{}".to_owned() });
+    server.faults().push(empty()).push(empty());
+    let error = store.write(acquire).await.result.expect_err("it may not have been applied");
+    assert_eq!(error.kind(), StoreErrorKind::Unanswered, "{error}");
+    assert_eq!(store.write(renew).await.result.expect("applied"), Outcome::Applied(None));
 }
 
 #[tokio::test]
@@ -254,7 +280,7 @@ async fn partition_key_can_have_any_name() {
     let op = op(OpKind::Acquire(lease("r2", false)));
     let outcome = store.write(&op).await.result.expect("an answer");
     let Verdict::Applied(expected) = apply(None, &op) else { panic!("an acquire of no row") };
-    assert_eq!(outcome, Outcome::Applied(expected.clone()));
+    assert_eq!(outcome, Outcome::Applied(Some(expected.clone())));
     let page = store.list(None).await.result.expect("a page");
     assert_eq!(page.rows, [(name().to_string(), expected)]);
     assert!(matches!(store.write(&op).await.result, Ok(Outcome::Conflict(Some(_)))));

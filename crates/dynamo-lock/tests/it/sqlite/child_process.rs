@@ -275,7 +275,7 @@ async fn work(path: &Path, count: u64) {
             };
             print("writing");
             match store.write(&op).await.result.expect("writes") {
-                Outcome::Applied(row) => break token(&row),
+                Outcome::Applied(Some(row)) => break token(&row),
                 _ => continue,
             }
         };

@@ -121,7 +121,7 @@ async fn version_2_is_upgraded_and_leaves_write_ahead_log() {
     let store = Sqlite::open(&path).expect("opens");
     assert!(!store.created());
     let answer = store.write(&acquire(&lock_name("orders"), 1)).await.result.expect("writes");
-    assert!(matches!(answer, Outcome::Applied(row) if token(&row) == 8));
+    assert!(matches!(answer, Outcome::Applied(Some(row)) if token(&row) == 8));
     assert!(!directory.path().join("locks.db-wal").exists() && !directory.path().join("locks.db-shm").exists());
 }
 

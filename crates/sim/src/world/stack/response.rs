@@ -21,8 +21,7 @@ pub enum Response {
 impl Response {
     fn row(&self) -> Option<&Row> {
         match self {
-            Self::Row(row) | Self::Outcome(Outcome::Conflict(row)) => row.as_ref(),
-            Self::Outcome(Outcome::Applied(row)) => Some(row),
+            Self::Row(row) | Self::Outcome(Outcome::Conflict(row) | Outcome::Applied(row)) => row.as_ref(),
             _ => None,
         }
     }

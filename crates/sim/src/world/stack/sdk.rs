@@ -193,20 +193,23 @@ impl Table {
         let forgets = process.forgets();
         let model = world.apply(process, op);
         if let (true, Outcome::Applied(row)) = (forgets, &model) {
-            let reply = Reply { status: 200, body: json!({ "Attributes": item(row) }).to_string() };
+            let body = row.as_ref().map_or(json!({}), |row| json!({ "Attributes": item(row) }));
+            let reply = Reply { status: 200, body: body.to_string() };
             return Served { reply, response: Response::Outcome(model) };
         }
         let body = with_fault(world, op, body);
         let reply = self.raw(operation, &body);
-        let real = match (operation, reply.status) {
-            // The answer to a put contains no row, so the row is read.
-            ("PutItem", 200) => wire::row(&self.0.item(TABLE, op.name.as_str())).map(Outcome::Applied),
-            _ => wire::outcome(&reply),
-        };
+        let real = wire::outcome(&reply);
         let unknown = if real.is_some() { "" } else { reply.body.as_str() };
         world.trace(|| format!("the table answers HTTP {}{unknown}", reply.status));
         let response = real.clone().map_or(Response::Error(StoreErrorKind::Refused), Response::Outcome);
-        if !world.check_agreement(&call.store_request, &response, &Response::Outcome(model.clone())) {
+        let mut agrees = world.check_agreement(&call.store_request, &response, &Response::Outcome(model.clone()));
+        if agrees && model == Outcome::Applied(None) {
+            let row = Response::Row(wire::row(&self.0.item(TABLE, op.name.as_str())));
+            agrees =
+                world.check_agreement(&call.store_request, &row, &Response::Row(world.row(&op.name, Duration::ZERO)));
+        }
+        if !agrees {
             self.copy_model_row(world, &op.name);
         }
         Served { reply, response: Response::Outcome(real.unwrap_or(model)) }

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeMap, pin::pin, sync::Arc, sync::Mutex, sync::Weak, task::Context, task::Poll, task::Wake,
-    task::Waker, thread, thread::Thread,
+    task::Waker, thread, thread::Thread, time::Duration,
 };
 
 use dynamo_lock::store::{Consistency, Op, Outcome, Row};
@@ -50,10 +50,20 @@ impl Disk {
 
 impl RealStore for Disk {
     fn write_row(&self, process: &Arc<Process>, op: &Op, model: Outcome) -> Outcome {
-        let real = self.handle(process).and_then(|store| block_on(store.write(op)).result);
+        let handle = self.handle(process);
+        let real = handle.clone().and_then(|store| block_on(store.write(op)).result);
         let response =
             real.as_ref().map_or_else(|error| Response::Error(error.kind()), |real| Response::Outcome(real.clone()));
         process.world.check_agreement(show_op(op), &response, &Response::Outcome(model.clone()));
+        if let (Ok(store), Ok(Outcome::Applied(None))) = (&handle, &real) {
+            let row = block_on(store.read(&op.name, Consistency::Strong)).result;
+            let row = row.map_or_else(|error| Response::Error(error.kind()), Response::Row);
+            process.world.check_agreement(
+                show_op(op),
+                &row,
+                &Response::Row(process.world.row(&op.name, Duration::ZERO)),
+            );
+        }
         real.unwrap_or(model)
     }
 

@@ -175,12 +175,13 @@ pub fn row(item: &Json) -> Option<Row> {
     attributes.map(|(name, json)| Some((name.clone(), value(json)?))).collect::<Option<Vec<_>>>().map(Row::new)
 }
 
-/// Returns the outcome in the answer to an `UpdateItem`, if there is one.
+/// Returns the outcome in the answer to an `UpdateItem` or a `PutItem`, if there is one.
 pub fn outcome(reply: &Reply) -> Option<Outcome> {
     let body: Json = serde_json::from_str(&reply.body).ok()?;
     let failed = || body["__type"].as_str().is_some_and(|code| code.ends_with("#ConditionalCheckFailedException"));
     match reply.status {
-        200 => row(&body["Attributes"]).map(Outcome::Applied),
+        200 if body["Attributes"].is_null() => Some(Outcome::Applied(None)),
+        200 => row(&body["Attributes"]).map(|row| Outcome::Applied(Some(row))),
         400 if failed() && body["Item"].is_null() => Some(Outcome::Conflict(None)),
         400 if failed() => row(&body["Item"]).map(|row| Outcome::Conflict(Some(row))),
         _ => None,
