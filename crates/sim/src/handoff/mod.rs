@@ -147,7 +147,8 @@ fn report_selfish(waiters: usize, quick: bool) -> usize {
 /// share the lock unevenly, because a release is hardly older than the next look.
 pub fn selfish_max(holds: &str, waiters: usize) -> f64 {
     match (holds, waiters) {
-        ("short", 1) => 0.7,
+        ("short", 1) => 0.85,
+        ("short", _) => 0.15,
         (_, 1) => 0.2,
         _ => 0.05,
     }
