@@ -46,7 +46,7 @@ pub(crate) async fn acquire(
         End::LastTry(request) => {
             let core = core.clone();
             drop(ticket);
-            acquire_directly(core, *request, Some(Duration::ZERO), began).await
+            Box::pin(acquire_directly(core, *request, Some(Duration::ZERO), began)).await
         }
     }
 }
