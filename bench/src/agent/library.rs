@@ -150,12 +150,13 @@ impl Library {
                 _ => return Err("this library has no renewal on request".into()),
             }
         }
-        print(json!({"ns": clock::now() - start, "cpu": clock::cpu() - cpu}));
+        let result = json!({"ns": clock::now() - start, "cpu": clock::cpu() - cpu});
         match (held, &self.kind) {
             (Held::DynamoLock(guard), _) => drop(guard.release().await?),
             (_, Kind::Bare(bare)) => bare.release(&self.lock).await?,
             _ => {}
         }
+        print(result);
         Ok(())
     }
 
