@@ -41,11 +41,8 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
 
 /// Runs the worlds of several libraries and distributions at the same time.
 async fn batch(bench: &Bench, report: &mut Report, peers: &[Peer], waiters: &[usize], holds: &[Holds]) -> Outcome<()> {
-    let time = Duration::from_secs(bench.options.choose(
-        12,
-        if peers.len() == 1 && peers[0] != Peer::DynamoLock { 30 } else { 65 },
-        240,
-    ));
+    let is_crowd = waiters == [20] && peers != [Peer::DynamoLock];
+    let time = Duration::from_secs(bench.options.choose(12, if is_crowd { 30 } else { 65 }, 240));
     let mut worlds = Vec::new();
     for peer in peers.iter().copied().filter(|peer| bench.has(*peer)) {
         for waiters in waiters {
