@@ -171,6 +171,23 @@ pub enum Fault {
     /// A holder takes the answer that its table does not exist for a passing refusal. Explorer and worlds.
     MissingTableIsRefusal,
 
+    /// A handover without an answer is followed by no release.
+    HandoverNotCleanedUp,
+    /// A handover without an answer is followed by the release of the old lease alone.
+    HandoverReleasesOldOnly,
+    /// A handover without an answer is followed by the release of the new lease alone.
+    HandoverReleasesNewOnly,
+    /// A handover without an answer is repeated under a fresh lease ID.
+    HandoverRepeatsFreshly,
+    /// A handover does not recognise its own lease ID in the row.
+    HandoverNotRecognised,
+    /// A conflict after an unanswered attempt of a handover counts as a loss.
+    HandoverUnknownIsLost,
+    /// A handover without an answer reports the release as successful.
+    UnansweredIsReleased,
+    /// R1: the old guard is valid until its handover is answered.
+    ValidUntilHandedOver,
+
     /// A hold is reported when its lock is acquired, without an extension.
     HoldIsNotExtended,
     /// The liveness key of a hold has no pad for the time until its acquire is sent.
