@@ -26,7 +26,8 @@ impl LockOptions {
             return queue::acquire(core, request, limit).await;
         }
         let began = core.clock.now();
-        acquire_directly(core, request, limit, began).await
+        // In a box, so that the future of a waiter is small.
+        Box::pin(acquire_directly(core, request, limit, began)).await
     }
 }
 

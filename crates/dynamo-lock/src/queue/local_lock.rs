@@ -118,7 +118,7 @@ pub(super) enum Poller {
 pub(super) struct AttemptOwner {
     /// Waiter that gets the lock.
     pub(super) id: u64,
-    /// Waiter whose time limit the attempt observes.
+    /// Waiter with the time limit that the attempt observes.
     pub(super) limited_for: u64,
 }
 

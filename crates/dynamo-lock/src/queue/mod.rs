@@ -46,7 +46,7 @@ struct State {
     locks: BTreeMap<LockName, LocalLock>,
 }
 
-/// The release of a lock, whose drop is its end. Waiters of the same client wait for that.
+/// The release of a lock. Its drop is the end of the release, for which waiters of the same client wait.
 pub(crate) struct Ending {
     core: Arc<Core>,
     name: LockName,

@@ -46,7 +46,7 @@ pub(crate) async fn acquire(
         End::LastTry(request) => {
             let core = core.clone();
             drop(ticket);
-            acquire_directly(core, *request, Some(Duration::ZERO), began).await
+            Box::pin(acquire_directly(core, *request, Some(Duration::ZERO), began)).await
         }
     }
 }
@@ -186,7 +186,7 @@ impl Queues {
         }
     }
 
-    /// Returns the end of a wait whose limit has passed. Returns `None` if the driver ends it.
+    /// Returns the end of a wait after its limit has passed. Returns `None` if the driver ends it.
     fn limit_end(&self, core: &Arc<Core>, name: &LockName, id: u64) -> Option<End> {
         self.with(core, name, |local, _, _| {
             let holder = local.describe_holder(core, core.clock.now());
@@ -219,7 +219,7 @@ impl Queues {
         });
     }
 
-    /// Removes a waiter whose future was dropped or whose wait has ended.
+    /// Removes a waiter after its future was dropped or its wait has ended.
     fn leave(&self, core: &Arc<Core>, name: &LockName, id: u64) {
         if self.is_forked() {
             return;
