@@ -125,6 +125,9 @@ impl World {
                 handoffs += 1;
                 if handoffs > discarded {
                     shown.latencies.push((at - from).max(0.0) / 1e6);
+                    // Up to the last handoff, so that each one counts with the wait before it.
+                    shown.counts = count() - before;
+                    shown.waited = Duration::from_nanos(clock::now() - started) * waiters as u32;
                 } else {
                     (before, started) = (count(), clock::now());
                 }
@@ -132,8 +135,6 @@ impl World {
                 asks[index].send(sequence.next().unwrap_or(0.0))?;
             }
         }
-        shown.counts = count() - before;
-        shown.waited = Duration::from_nanos(clock::now() - started) * waiters as u32;
         Ok(shown)
     }
 }
