@@ -37,7 +37,7 @@ pub(crate) struct ReleaseStart {
     pub(crate) loss: Option<Loss>,
 }
 
-/// The end of a lease whose guard is invalid for all its users.
+/// The end of a lease. Its guard is invalid for all users.
 pub(crate) struct LeaseEnding {
     /// The release to send.
     pub(crate) release: Release,

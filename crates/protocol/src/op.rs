@@ -219,7 +219,7 @@ impl Op {
             }
             OpKind::HandOver { lease_id, token, .. } => {
                 let mut all = Condition::held_under(lease_id, Some(*token));
-                // A row whose counter is malformed is released instead. Stores would refuse to increase it.
+                // A row with a malformed counter is released instead. Stores would refuse to increase it.
                 all.extend([Missing(attr::KIND), Condition::counts_handovers()]);
                 All(all)
             }

@@ -34,10 +34,10 @@ pub(crate) async fn acquire(
     let end = poll_fn(|cx| ticket.poll(cx)).await;
     let (core, name) = (&ticket.core, &ticket.name);
     match end {
-        End::Taken(held) => {
+        End::Taken(held, data) => {
             let waited = core.clock.now().holder_elapsed_since(began);
             core.observer.event(Event::Acquired { name, token: held.token(), waited });
-            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
+            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held, data)))
         }
         End::Failed(error) => Err(*error),
         End::TimedOut(holder) => {
@@ -64,7 +64,8 @@ struct Ticket {
 
 /// End of the wait in a queue.
 enum End {
-    Taken(Box<Held>),
+    /// The lock, acquired with this payload.
+    Taken(Box<Held>, Option<String>),
     Failed(Box<AcquireError>),
     TimedOut(Option<Holder>),
     /// The limit has passed, and nothing is known of the lock. One request must be sent.
@@ -162,7 +163,7 @@ impl Queues {
                 if offer.held.check(at).is_none() {
                     queue.follow(&offer.waiter.runtime, (core, name, new_id), effects);
                     local.set_own(Own::Taken, at, effects);
-                    return View::End(End::Taken(offer.held));
+                    return View::End(End::Taken(offer.held, offer.waiter.request.data));
                 }
                 // It keeps its place.
                 local.release(offer.waiter.runtime.clone(), offer.held, at, new_id, effects);

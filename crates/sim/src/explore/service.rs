@@ -38,7 +38,9 @@ fn make_hostile(row: &mut Row, op: &Op) {
     };
     row.set(attr::RECENT_HOLDS_MS, holds.into());
     row.set(attr::WAITER_ESTIMATE, waiters.into());
-    row.set(attr::HANDOVERS, handovers.into());
+    if !matches!(op.kind, OpKind::HandOver { .. }) {
+        row.set(attr::HANDOVERS, handovers.into()); // The checks compare the count before and after a handover.
+    }
     if is_held(row) {
         row.set(attr::ACQUIRED_ON, acquired_on.into());
     }
