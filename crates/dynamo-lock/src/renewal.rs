@@ -7,16 +7,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Held, HeldStep, Release};
+use dynamo_lock_protocol::{Held, HeldStep};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, Reply};
-use crate::shared_lease::{Loss, SharedLease};
+use crate::shared_lease::{LeaseEnding, Loss, SharedLease};
 use crate::{Event, FencingToken, LockName, LossReason};
 
 /// Maximum length of one sleep, so that a deadline is noticed soon after the host has resumed (R4).
-const SLICE: Duration = Duration::from_millis(250);
+pub(crate) const SLICE: Duration = Duration::from_millis(250);
 
 /// State that a guard shares with its renewal task.
 pub(crate) struct Holding {
@@ -72,18 +72,27 @@ impl Holding {
         self.core.observer.event(Event::Lost { name, token, reason: *reason, last_error: last_error.as_ref() });
     }
 
-    /// Invalidates the guard, and returns the release to send. If the lock is lost, reports the loss.
-    pub(crate) fn begin_release(&self) -> Release {
-        let mut start = self.core.now(|now| self.lease.begin_release(now));
+    /// Invalidates the guard, and returns the release to send, or the lease to hand over if `has_next` and that is
+    /// possible. If the lock is lost, reports the loss.
+    pub(crate) fn begin_release(&self, has_next: bool) -> LeaseEnding {
+        let mut start = self.core.now(|now| {
+            let end = |held: &mut Held| held.check(now.at).is_none().then(|| held.record().end(now.at));
+            let hold = self.lease.with(end);
+            let start = self.lease.begin_release(now, has_next);
+            if let Some(hold) = hold.filter(|_| !start.may_hand_over()) {
+                self.core.own_holds.insert(&self.name, &hold);
+            }
+            start
+        });
         let loss = start.loss.take();
-        let release = start.after(|| {
+        let end = start.after(|| {
             self.ended.cancel();
             self.stop.cancel();
         });
         if let Some(loss) = loss {
             without_panic(|| self.report(&loss));
         }
-        release
+        end
     }
 
     /// Renews the lock and watches its deadline, until it is lost or the guard ends.

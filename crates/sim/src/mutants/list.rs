@@ -271,7 +271,9 @@ fn strip(changes: &mut [Change], attribute: &str) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use dynamo_lock_protocol::{Condition, Ends, FencingToken, Lease, LeaseId, LockName, RecordVersion, Row, Target};
+    use dynamo_lock_protocol::{
+        Condition, Ends, FencingToken, HoldHistory, Lease, LeaseId, LockName, RecordVersion, Row, Target,
+    };
 
     use super::*;
     use crate::explore::configs;
@@ -286,6 +288,10 @@ mod tests {
             | Condition::Above(name, _) => into.push(name),
             Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| names(part, into)),
         }
+    }
+
+    fn history() -> HoldHistory {
+        HoldHistory::new([std::time::Duration::from_secs(2)], 150)
     }
 
     fn ops() -> Vec<Op> {
@@ -310,8 +316,8 @@ mod tests {
             OpKind::Acquire(lease.clone()),
             OpKind::TakeOver { lease, seen: version.clone(), seen_token: Some(token) },
             OpKind::Renew { lease_id: lease_id.clone(), token, renewal_seq: 1, lease_ms: 1000, ends, data: None },
-            OpKind::Release { lease_id: lease_id.clone(), token: Some(token), ttl: 9 },
-            OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9 },
+            OpKind::Release { lease_id: lease_id.clone(), token: Some(token), ttl: 9, history: Some(history()) },
+            OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9, history: None },
             OpKind::Revoke { target: target(), lease_id: lease_id.clone() },
             OpKind::ForceRevoke { target: target(), lease_id, ttl: 9 },
             OpKind::LegacyGet { seen: Some(legacy), expires_on: 9 },
