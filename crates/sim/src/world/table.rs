@@ -212,6 +212,9 @@ impl World {
                     // Its waiter did not wait for a lease or a poll.
                     entry.prior = (time, Duration::ZERO);
                 }
+                if let (OpKind::HandOver { .. }, Some(before)) = (&op.kind, &before) {
+                    self.check_handover(op, before, row);
+                }
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
                     self.check_takeover(process, op, before, entry, given_up_ids);
                 }
