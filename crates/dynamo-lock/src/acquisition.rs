@@ -42,7 +42,7 @@ pub(crate) async fn acquire_directly(
 ) -> Result<TryAcquire, AcquireError> {
     let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
     let data = request.data.clone();
-    let machine = Acquire::new(request, core.watches.get(&name));
+    let machine = Acquire::new(request, core.watches.get(&name)).after(core.own_holds.get(&name));
     let mut run = Run::new(&core, &name, machine, timeout);
     match run.complete_within(limit).await {
         Some(AcquireEnd::Acquired(held)) => {

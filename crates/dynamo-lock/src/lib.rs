@@ -273,6 +273,7 @@ mod inspect;
 #[cfg(feature = "legacy")]
 mod legacy;
 mod lock;
+mod lock_cache;
 mod observer;
 mod options;
 mod process;
@@ -286,7 +287,6 @@ mod run;
 mod shared_lease;
 pub mod store;
 mod sync;
-mod watch_cache;
 
 #[cfg(feature = "dynamodb")]
 pub use aws_sdk_dynamodb;

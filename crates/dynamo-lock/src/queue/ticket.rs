@@ -269,8 +269,9 @@ impl Queue {
         match &self.driver {
             Some(Driver { poller: Poller::Waiter(waiter), slot, .. }) if *waiter == id => View::Drive(slot.clone()),
             Some(_) => View::Wait,
-            None if count > 1 && !waiter.has_no_runtime => {
-                // This runtime is driven.
+            // A driver must not move from the runtime of a caller to a dedicated thread, because its timers would stay behind
+            // and end with that runtime. Otherwise this runtime is driven.
+            None if (count > 1 || core.thread.is_some()) && !waiter.has_no_runtime => {
                 let runtime = waiter.runtime.clone();
                 self.start(core, name, new_id, runtime, effects);
                 View::Wait
