@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use crate::{
-    Evidence, Expiry, FencingToken, Holder, LeaseId, LegacyRow, Liveness, Now, ReceivedAt, Response, Row, RowState, Watch, expiry,
+    Evidence, Expiry, FencingToken, Holder, LeaseId, LegacyRow, Liveness, Now, ReceivedAt, Response, Row, RowState,
+    Watch, expiry,
 };
 
 /// Maximum number of lease IDs of abandoned operations that are remembered.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, Evidence, Expiry, LeaseId, Liveness, Machine, OpKind, Outcome, Response, Row, SentAt, Step, WaitMode, attr,
-    expiry,
+    Acquire, AcquireEnd, Evidence, Expiry, LeaseId, Liveness, Machine, OpKind, Outcome, Response, Row, SentAt, Step,
+    WaitMode, attr, expiry,
 };
 
 use crate::support::{EPOCH_MS, TestHost, attempt, date, held_row, npm_row, request, waiter, write};
