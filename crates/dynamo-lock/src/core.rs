@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// State that all handles of a client share.
 ///

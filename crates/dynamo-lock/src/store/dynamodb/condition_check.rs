@@ -20,7 +20,7 @@ impl DynamoDb {
         let store: &dyn std::any::Any = &*guard.holding.core.store;
         match store.downcast_ref::<Self>() {
             Some(store) if store.table == self.table && store.key == self.key => {
-                Ok(self.check(guard.name(), &guard.holding.condition))
+                Ok(self.check(guard.name(), &guard.holding.lease.with(|held| held.condition())))
             }
             _ => Err(TableMismatch { name: guard.name().clone(), table: self.table.to_string() }),
         }
