@@ -1,7 +1,8 @@
-//! Development commands: `cargo xtask test`, `check`, `sim`, `node`, `ministack`.
+//! Development commands: `cargo xtask test`, `check`, `sim`, `bench`, `node`, `ministack`.
 //!
 //! Uses only the standard library, because every other command waits for this crate to compile.
 
+mod bench;
 mod checks;
 mod language;
 mod ministack;
@@ -25,6 +26,7 @@ usage: cargo xtask COMMAND
   sim threads [--minutes N]        run the real client on real threads and clocks
   sim mutants [NAME...]            insert faults on purpose and report which check notices them
   sim mutants --generated [ARGS]   the same with the mutants that cargo-mutants generates from the product's code
+  bench [OPTIONS]                  compare speed and cost with other lock libraries; --help lists the options
   node [--release]                 build the addon, so that require('./bindings/node') works
   node-bench                       compare the cost of acquire and release in JavaScript and in Rust
   ministack                        run a DynamoDB server for manual work; ctrl-C ends it
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         ["check"] => checks::run(None),
         ["check", filter] if !filter.starts_with('-') => checks::run(Some(filter)),
         ["sim", ref rest @ ..] => sim::run(rest),
+        ["bench", ref rest @ ..] => bench::run(rest),
         ["node"] => node::build(false),
         ["node", "--release"] => node::build(true),
         ["node-bench"] => node::bench(),

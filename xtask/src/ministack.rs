@@ -81,7 +81,7 @@ fn launcher(python: &str, packages: &Path, scratch: &Path) -> Command {
 }
 
 /// Returns a Python of version 3.11 or later that has pip, and a tag such as `3.11-linux-x86_64` for compiled files.
-fn find_python() -> Result<(&'static str, String), String> {
+pub fn find_python() -> Result<(&'static str, String), String> {
     const PROBE: &str = "import sys, platform, pip; v = sys.version_info; assert v >= (3, 11); \
                          print(f'{v[0]}.{v[1]}-{sys.platform}-{platform.machine()}')";
     let probe = |program| sh::stdout(Command::new(program).args(["-I", "-c", PROBE])).ok();
@@ -90,11 +90,16 @@ fn find_python() -> Result<(&'static str, String), String> {
     found.ok_or_else(|| "no Python 3.11 or later with pip was found: install it".to_owned())
 }
 
-/// Returns the directory with the server's packages, and creates it if necessary. Its name contains a hash of the
-/// pinned list and the Python's tag, so that a new list never meets old files.
+/// Returns the directory with the server's packages, and creates it if necessary.
 fn install(python: &str, tag: &str) -> Result<PathBuf, String> {
-    let name = format!("ministack-{tag}-{:016x}", sh::fnv(REQUIREMENTS.as_bytes()));
-    sh::once("ministack", &name, |to| {
+    install_packages("ministack", python, tag, REQUIREMENTS, "xtask/ministack-requirements.txt")
+}
+
+/// Installs the packages of a pinned list once, and returns their directory. Its name contains a hash of the list and
+/// the Python's tag, so that a new list never meets old files.
+pub fn install_packages(what: &str, python: &str, tag: &str, list: &str, file: &str) -> Result<PathBuf, String> {
+    let name = format!("{what}-{tag}-{:016x}", sh::fnv(list.as_bytes()));
+    sh::once(what, &name, |to| {
         // --target instead of a virtual environment, because Debian's Python has no ensurepip. Only wheels, so that no
         // code runs during the installation.
         let mut pip = Command::new(python);
@@ -102,7 +107,7 @@ fn install(python: &str, tag: &str) -> Result<PathBuf, String> {
             .args("--root-user-action ignore --require-hashes --no-deps --only-binary :all: --target".split(' '))
             .arg(to)
             .arg("--requirement")
-            .arg(sh::root().join("xtask/ministack-requirements.txt"))
+            .arg(sh::root().join(file))
             .stdin(Stdio::null());
         sh::stdout(&mut pip).map(drop)
     })

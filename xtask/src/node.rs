@@ -57,7 +57,7 @@ fn place(from: &Path) -> Result<PathBuf, String> {
 }
 
 /// Returns the target directory, which is the one that contains this program.
-fn target() -> Result<PathBuf, String> {
+pub fn target() -> Result<PathBuf, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let target = program.ancestors().find(|path| path.join("CACHEDIR.TAG").exists());
     target.map(Path::to_path_buf).ok_or_else(|| format!("{} is in no target directory", program.display()))

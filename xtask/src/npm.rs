@@ -16,6 +16,11 @@ pub fn install_for_node() -> Result<PathBuf, String> {
     install("npm-node", "bindings/node/test", &["package.json", "package-lock.json"])
 }
 
+/// Installs the libraries in Node that the benchmark compares.
+pub fn install_for_bench() -> Result<PathBuf, String> {
+    install("npm-bench", "bench/peers", &["package.json", "package-lock.json"])
+}
+
 /// Installs the packages that `folder` lists, and returns the directory that contains their `node_modules`.
 fn install(name: &str, folder: &str, files: &[&str]) -> Result<PathBuf, String> {
     let from = sh::root().join(folder);

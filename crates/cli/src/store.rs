@@ -27,6 +27,8 @@ pub async fn open(url: Option<StoreUrl>) -> Result<OpenStore, Failure> {
         })?;
     }
     let store = match &url {
+        // Nothing else runs yet, so that it may block and needs no thread.
+        Some(StoreUrl::Sqlite { path }) => OpenedStore::Sqlite(Sqlite::open(path)?),
         Some(url) => url.open().await?,
         None => {
             let sqlite = Sqlite::open_default()?;

@@ -99,6 +99,16 @@ pub fn wait(options: WaitPidFlag) -> nix::Result<Option<(Pid, ExitStatus)>> {
     Ok((pid != 0).then(|| (Pid::from_raw(pid), ExitStatus::from_raw(status))))
 }
 
+/// Returns whether this process certainly has no child, running or ended. Reaps none.
+pub fn has_no_child() -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let all = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return nix::sys::wait::waitid(nix::sys::wait::Id::All, all) == Err(Errno::ECHILD);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    false
+}
+
 /// Reaps all children that have ended. Returns whether there were any, or `None` if no child is left.
 pub fn reap_children() -> Option<bool> {
     let mut any = false;

@@ -8,7 +8,9 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::boxed_future::BoxFuture;
-use crate::{Event, Guard, LossReason, ReleaseError, StoreError};
+use crate::queue::{OldGuard, hand_over};
+use crate::shared_lease::LeaseEnding;
+use crate::{Guard, LossReason, ReleaseError, StoreError};
 
 /// Time after the acquisition within which a drop is taken for a mistake.
 const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
@@ -83,17 +85,20 @@ impl Guard {
     fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
         self.released = true;
         let (holding, timeout) = (self.holding.clone(), self.timeout());
-        let ending = holding.core.queues.begin_end(&holding, timeout);
-        let release = holding.begin_release();
+        let (ending, next) = holding.core.queues.begin_end(&holding, timeout);
+        let LeaseEnding { release, held } = holding.begin_release(next.is_some());
+        let (runtime, tasks) = (self.runtime_of_release(), &self.holding.core.tasks);
+        let mut old = OldGuard { holding, report: Some(report) };
+        if let (Some(held), Some(next)) = (held, next) {
+            tasks.spawn_on(hand_over(held, next, ending, old), &runtime);
+            return;
+        }
         let work = async move {
-            let _ending = ending;
-            let result = holding.core.release(release, timeout).await;
-            if matches!(result, Ok(ReleaseEnd::Released)) {
-                holding.core.observer.event(Event::Released { name: &holding.name, token: holding.token });
-            }
-            report(result);
+            let result = old.holding.core.release(release, timeout).await;
+            old.report(result);
+            drop(ending);
         };
-        self.holding.core.tasks.spawn_on(work, &self.runtime_of_release());
+        tasks.spawn_on(work, &runtime);
     }
 }
 

@@ -10,17 +10,17 @@ use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Held, HeldStep, Op, Release};
+use dynamo_lock_protocol::{Held, HeldStep, Op};
 use tokio::sync::{Notify, futures::Notified};
 use tokio_util::sync::CancellationToken;
 
 use crate::boxed_future::BoxFuture;
 use crate::core::{Core, PAUSE_MIN, Reply};
-use crate::shared_lease::{Loss, SharedLease};
+use crate::shared_lease::{LeaseEnding, Loss, SharedLease};
 use crate::{Event, FencingToken, LockName, LossReason};
 
 /// Maximum length of one sleep, so that a deadline is noticed soon after the host has resumed (R4).
-const SLICE: Duration = Duration::from_millis(250);
+pub(crate) const SLICE: Duration = Duration::from_millis(250);
 
 /// Next step of a renewal task. The futures of requests are large, so they are boxed and exist only while they are
 /// awaited.
@@ -91,18 +91,19 @@ impl Holding {
         self.core.observer.event(Event::Lost { name, token, reason: *reason, last_error: last_error.as_ref() });
     }
 
-    /// Invalidates the guard, and returns the release to send. If the lock is lost, reports the loss.
-    pub(crate) fn begin_release(&self) -> Release {
-        let mut start = self.core.now(|now| self.lease.begin_release(now));
+    /// Invalidates the guard, and returns the release to send, or the lease to hand over if `has_next` and that is
+    /// possible. If the lock is lost, reports the loss.
+    pub(crate) fn begin_release(&self, has_next: bool) -> LeaseEnding {
+        let mut start = self.core.now(|now| self.lease.begin_release(now, has_next));
         let loss = start.loss.take();
-        let release = start.after(|| {
+        let end = start.after(|| {
             self.wake.notify_one();
             self.cancel();
         });
         if let Some(loss) = loss {
             without_panic(|| self.report(&loss));
         }
-        release
+        end
     }
 
     /// Returns a future that completes when the renewal task must look again: after `length`, or after a wake-up.

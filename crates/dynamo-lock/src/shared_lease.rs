@@ -32,9 +32,17 @@ pub(crate) struct Loss {
 
 /// A release that has begun and was not sent yet.
 pub(crate) struct ReleaseStart {
-    release: Release,
+    end: LeaseEnding,
     /// Loss that the caller must report.
     pub(crate) loss: Option<Loss>,
+}
+
+/// The end of a lease whose guard is invalid for all its users.
+pub(crate) struct LeaseEnding {
+    /// The release to send.
+    pub(crate) release: Release,
+    /// The lease, if it may be handed over in place of the release.
+    pub(crate) held: Option<Box<Held>>,
 }
 
 impl SharedLease {
@@ -113,21 +121,24 @@ impl SharedLease {
         }
     }
 
-    /// Begins the release. No renewal begins and no loss is reported after that.
-    pub(crate) fn begin_release(&self, now: &Now<'_>) -> ReleaseStart {
+    /// Begins the release, or a handover if `has_next` and the lease may be handed over. No renewal begins and no loss is
+    /// reported after that.
+    pub(crate) fn begin_release(&self, now: &Now<'_>, has_next: bool) -> ReleaseStart {
         let mut state = lock(&self.0);
         let loss = state.claim_report(now.at);
         state.ended = true;
-        ReleaseStart { release: Release::of(&state.held, now), loss }
+        let can_hand_over = has_next && state.held.can_hand_over(now.at);
+        let held = can_hand_over.then(|| Box::new(state.held.clone()));
+        ReleaseStart { end: LeaseEnding { release: Release::of(&state.held, now), held }, loss }
     }
 }
 
 impl ReleaseStart {
-    /// Calls `invalidate`, which makes the guard invalid for all its users, and returns the release to send. Another
-    /// client may acquire the lock as soon as it is sent.
-    pub(crate) fn after(self, invalidate: impl FnOnce()) -> Release {
+    /// Calls `invalidate`, which makes the guard invalid for all its users, and returns the release or the lease to hand
+    /// over. Another guard may hold the lock as soon as a request for it is sent.
+    pub(crate) fn after(self, invalidate: impl FnOnce()) -> LeaseEnding {
         invalidate();
-        self.release
+        self.end
     }
 }
 

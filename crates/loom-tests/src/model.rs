@@ -4,14 +4,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, ClockReading, Entropy, Held, HeldStep, LockName, LossReason, Machine, Now, Op, OpKind,
-    Outcome, ReleaseEnd, Renewal, Request, Response, Revoke, Row, SentAt, Step, Target, Timing, Verdict, WaitMode,
-    apply, attr,
+    Acquire, AcquireEnd, ClockReading, Entropy, Handover, HandoverEnd, Held, HeldStep, LockName, LossReason, Machine,
+    Now, Op, OpKind, Outcome, ReleaseEnd, Renewal, Request, Response, Revoke, Row, SentAt, Step, Target, Timing,
+    Verdict, WaitMode, apply, attr,
 };
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-use crate::shared_lease::{Loss, ReleaseStart, SharedLease};
+use crate::shared_lease::{LeaseEnding, Loss, ReleaseStart, SharedLease};
 use crate::sync::{Mutex, lock};
 
 /// Time at which the lock was acquired, in milliseconds.
@@ -55,24 +55,25 @@ fn complete<M: Machine>(machine: &mut M, now: &Now<'_>, mut write: impl FnMut(&O
     }
 }
 
+fn request() -> Request {
+    Request {
+        name: LockName::new("a").expect("a valid name"),
+        owner: "loom".into(),
+        timing: Timing::new(Duration::from_secs(20)).expect("a valid lease"),
+        renewal: Renewal::Automatic,
+        max_hold: None,
+        data: None,
+        liveness_key: None,
+        wait_mode: WaitMode::Try,
+    }
+}
+
 /// Returns a lock that was just acquired, with a renewal that is due, and its row.
 fn acquired() -> (Held, Row) {
     static ACQUISITION: OnceLock<(Held, Row)> = OnceLock::new();
     let acquire = || {
-        let timing = Timing::new(Duration::from_secs(20)).expect("a valid lease");
-        let name = LockName::new("a").expect("a valid name");
-        let request = Request {
-            name,
-            owner: "loom".into(),
-            timing,
-            renewal: Renewal::Automatic,
-            max_hold: None,
-            data: None,
-            liveness_key: None,
-            wait_mode: WaitMode::Try,
-        };
         let mut row = None;
-        let end = complete(&mut Acquire::new(request, None), &now(ACQUIRED, 1), |op| write(&mut row, op));
+        let end = complete(&mut Acquire::new(request(), None), &now(ACQUIRED, 1), |op| write(&mut row, op));
         let AcquireEnd::Acquired(mut held) = end else { panic!("the lock is free") };
         held.request_renewal();
         (*held, row.expect("the row of the lock"))
@@ -130,6 +131,12 @@ impl Model {
         lock(&self.table).as_ref().and_then(|row| row.whole(attr::EXPIRES_ON)) == Some(0)
     }
 
+    /// Returns whether another client or guard can hold the lock: the row is free, or it contains another token.
+    fn is_gone(&self) -> bool {
+        let token = self.lease.with(|held| held.token());
+        self.is_free() || lock(&self.table).as_ref().and_then(Row::token) != Some(token)
+    }
+
     /// Returns the number of releases that were sent.
     pub fn releases_sent(&self) -> usize {
         self.releases_sent.load(SeqCst)
@@ -169,10 +176,10 @@ impl Model {
         }
     }
 
-    /// Checks that no other client can acquire the lock while a user of the guard may believe that it is valid.
+    /// Checks that no other guard can hold the lock while a user of the guard may believe that it is valid.
     pub fn use_guard(&self) {
-        let free = self.is_free();
-        assert!(!free || self.cancelled.load(SeqCst), "the row is free, and the guard is valid");
+        let gone = self.is_gone();
+        assert!(!gone || self.cancelled.load(SeqCst), "another guard can hold the lock, and the guard is valid");
     }
 
     /// Performs the next step of the renewal task. Returns whether the task goes on.
@@ -212,16 +219,37 @@ impl Model {
     }
 
     /// Like [`release`](Self::release), with another way to get from the beginning of the release to its machine.
-    pub fn release_by(&self, begin: impl FnOnce(ReleaseStart) -> dynamo_lock_protocol::Release) -> ReleaseEnd {
-        let now = now(self.ms, 3);
-        let mut start = self.lease.begin_release(&now);
+    pub fn release_by(&self, begin: impl FnOnce(ReleaseStart) -> LeaseEnding) -> ReleaseEnd {
+        let mut release = self.end_lease(false, begin).release;
+        complete(&mut release, &now(self.ms, 3), |op| self.write(op))
+    }
+
+    /// Releases the guard while another guard of the same client waits. Returns whether the lock was handed over.
+    pub fn hand_over(&self) -> bool {
+        self.hand_over_by(|start| start.after(|| self.cancel()))
+    }
+
+    /// Like [`hand_over`](Self::hand_over), with another way to get from the beginning of the release to its machine.
+    pub fn hand_over_by(&self, begin: impl FnOnce(ReleaseStart) -> LeaseEnding) -> bool {
+        let LeaseEnding { mut release, held } = self.end_lease(true, begin);
+        let now = now(self.ms, 4);
+        let Some(held) = held else {
+            complete(&mut release, &now, |op| self.write(op));
+            return false;
+        };
+        let end = complete(&mut Handover::new(&held, &request(), &now), &now, |op| self.write(op));
+        matches!(end, HandoverEnd::Done(_))
+    }
+
+    fn end_lease(&self, has_next: bool, begin: impl FnOnce(ReleaseStart) -> LeaseEnding) -> LeaseEnding {
+        let mut start = self.lease.begin_release(&now(self.ms, 3), has_next);
         self.release_began.store(true, SeqCst);
         let loss = start.loss.take();
-        let mut release = begin(start);
+        let end = begin(start);
         if let Some(loss) = loss {
             self.report(&loss);
         }
-        complete(&mut release, &now, |op| self.write(op))
+        end
     }
 
     /// Checks that the loss was reported once if the lock is lost, and never otherwise.

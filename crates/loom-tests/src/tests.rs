@@ -106,9 +106,57 @@ fn expiry_is_reported_once() {
     });
 }
 
+/// The renewal task renews and is then dropped with its runtime, while the guard is used and hands its lock over.
+#[test]
+fn handover_during_renewal_and_drop_passes_the_lock_on() {
+    explore("handover, renewal and drop", || {
+        let model = Model::new(VALID);
+        let renewal = spawn(&model, |model| {
+            model.renew(10);
+            model.drop_renewal_task();
+        });
+        let user = spawn(&model, Model::use_guard);
+        let is_handed_over = model.hand_over();
+        join([renewal, user]);
+        // A guard that was lost before is released instead.
+        assert_eq!(is_handed_over, model.reports().is_empty());
+        assert_eq!(model.is_free(), !is_handed_over);
+        model.check_reports();
+    });
+}
+
+/// The renewal that was in flight when the guard was released is applied at any time, and extends no other lease.
+#[test]
+fn renewal_in_flight_does_not_prevent_a_handover() {
+    explore("renewal in flight during a handover", || {
+        let model = Model::new(VALID);
+        let Some(HeldStep::Write(renewal)) = model.lease.next(&now(VALID, 10)) else { panic!("it is due") };
+        let network = spawn(&model, move |model| drop(model.write(&renewal)));
+        let user = spawn(&model, Model::use_guard);
+        let check = spawn(&model, |model| _ = model.check());
+        assert!(model.hand_over());
+        join([network, user, check]);
+        assert!(!model.is_free());
+        model.check_reports();
+    });
+}
+
+/// Negative control: the handover is sent before the guard is invalid.
+#[test]
+#[should_panic(expected = "another guard can hold the lock, and the guard is valid")]
+fn control_handover_before_invalidation_is_noticed() {
+    explore("handover before invalidation", || {
+        let model = Model::new(VALID);
+        let user = spawn(&model, Model::use_guard);
+        model.hand_over_by(|start| start.after(|| ()));
+        model.cancel();
+        join([user]);
+    });
+}
+
 /// Negative control: the release is sent before the guard is invalid.
 #[test]
-#[should_panic(expected = "the row is free, and the guard is valid")]
+#[should_panic(expected = "another guard can hold the lock, and the guard is valid")]
 fn control_release_before_invalidation_is_noticed() {
     explore("release before invalidation", || {
         let model = Model::new(VALID);

@@ -15,6 +15,11 @@ fn slewed_waiter_clock_is_sound() {
     assert_sound("slewed");
 }
 
+#[test]
+fn hints_at_any_time_are_sound() {
+    assert_sound("hints");
+}
+
 /// Another client received a later acquisition first, and this one had not waited for the end of that.
 const OUTDATED: &str = "C: an acquisition is reported with a token that is not above";
 
@@ -28,6 +33,7 @@ const NOTICED: &[(&str, &str)] = &[
     ("holder-from-answer", OUTDATED),
     ("waiter-from-request", OUTDATED),
     ("waiter-own-lease", "D: A has waited for"),
+    ("hint-is-expiry", OUTDATED),
     ("no-r5", "R5: an acquisition is reported that is not valid any more"),
     ("token-restarts", "C: an acquisition has left the row's token as it was"),
     ("renew-without-held", "E: a released lease ID holds the row again"),
@@ -39,6 +45,14 @@ const NOTICED: &[(&str, &str)] = &[
     ("refusal-ends-acquire", "E: A reports Refused, and its lease is valid"),
     ("refusal-ends-release", "E: a release was given up before its lease ended"),
     ("missing-table-is-refusal", "A: a guard is valid although its client has received that its row is gone"),
+    ("handover-not-cleaned-up", "E: A has no task"),
+    ("handover-releases-old-only", "E: A has no task"),
+    ("hand-over-without-expires-on", "E: A has no task"),
+    ("handover-unknown-is-lost", "lesson 33"),
+    ("handover-without-r5", "R5: an acquisition is reported that is not valid any more"),
+    ("valid-until-handed-over", "A: two guards are valid"),
+    ("hand-over-old-lease", OUTDATED),
+    ("hand-over-same-token", "C: a handover has not increased the row's token by one"),
     ("inspect-eager", "I: an inspection reports a valid lease as expired"),
 ];
 

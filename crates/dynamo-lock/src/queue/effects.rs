@@ -7,8 +7,8 @@ use dynamo_lock_protocol::{Held, Release};
 use tokio::runtime::Handle;
 
 use super::Ending;
-use super::driver::{DriverTask, Slot};
 use super::local_lock::Signals;
+use super::slot::{DriverTask, Slot};
 use crate::LockName;
 use crate::core::Core;
 

@@ -11,18 +11,29 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::closed;
-use super::driver::Slot;
 use super::effects::{Effects, Start, Unwanted};
+use super::slot::Slot;
 use crate::core::Core;
 use crate::renewal::Holding;
 use crate::{AcquireError, LockName};
+
+/// Pause between two attempts, as between two polls.
+const ATTEMPT_GAP: Duration = Duration::from_millis(25);
 
 /// State of one lock in a client. It exists while the client holds the lock or waits for it.
 pub(super) struct LocalLock {
     pub(super) own: Own,
     /// Time since which `own` has been as it is.
     pub(super) since: ClockReading,
+    pub(super) series: Series,
     pub(super) queue: Option<Box<Queue>>,
+}
+
+/// Handovers since the last acquisition by a request of its own.
+pub(super) struct Series {
+    /// Time of that acquisition.
+    pub(super) since: ClockReading,
+    pub(super) handovers: u8,
 }
 
 /// The latest guard of this client for a lock.
@@ -50,6 +61,8 @@ pub(super) struct Queue {
     /// Errors that their waiters have not taken yet.
     pub(super) failed: BTreeMap<u64, Box<AcquireError>>,
     pub(super) driver: Option<Driver>,
+    /// Time at which the last attempt ended.
+    pub(super) attempted_at: Option<ClockReading>,
     pub(super) signals: Arc<Signals>,
 }
 
@@ -118,10 +131,13 @@ impl Signals {
 
 impl LocalLock {
     pub(super) fn new(at: ClockReading) -> Self {
-        Self { own: Own::None, since: at, queue: None }
+        Self { own: Own::None, since: at, series: Series { since: at, handovers: 0 }, queue: None }
     }
 
     pub(super) fn set_own(&mut self, own: Own, at: ClockReading, effects: &mut Effects) {
+        if let (Own::Held(_), Some(queue)) = (&own, &self.queue) {
+            queue.signals.count_row();
+        }
         (self.own, self.since) = (own, at);
         effects.notify = self.queue.as_ref().map(|queue| queue.signals.clone());
     }
@@ -264,6 +280,11 @@ impl Queue {
         self.head().filter(|(_, waiter)| waiter.request == *request).map(|(id, _)| id)
     }
 
+    /// Returns whether this waiter still waits and counts.
+    pub(super) fn counts(&self, id: u64) -> bool {
+        self.waiters.get(&id).is_some_and(|waiter| !waiter.is_idle)
+    }
+
     /// Offers the lock to a waiter, and returns its waker.
     pub(super) fn offer(&mut self, id: u64, mut held: Box<Held>, at: ClockReading) -> Option<Waker> {
         let mut waiter = self.waiters.remove(&id)?;
@@ -328,6 +349,12 @@ impl Queue {
         effects.start = Some(Start { id, slot: slot.clone(), runtime: runtime.clone() });
         self.driver = Some(Driver { id, slot, poller: Poller::Task(runtime), attempt: None });
     }
+}
+
+/// Returns the rest of the pause after the last attempt, `None` if it has passed. The first request of an attempt may be a
+/// read.
+pub(super) fn pause_left(attempted_at: Option<ClockReading>, at: ClockReading) -> Option<Duration> {
+    attempted_at.and_then(|ended| time_left(ended, ATTEMPT_GAP, at))
 }
 
 /// Returns the rest of a time that began at `since`, `None` if it has passed.

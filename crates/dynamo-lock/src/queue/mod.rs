@@ -10,7 +10,9 @@
 
 mod driver;
 mod effects;
+mod handover;
 mod local_lock;
+mod slot;
 mod ticket;
 
 use std::collections::BTreeMap;
@@ -26,8 +28,9 @@ use crate::sync::{Mutex, lock};
 use crate::{LockName, StoreError, StoreErrorKind};
 
 use effects::Effects;
+pub(crate) use handover::{OldGuard, Successor, hand_over};
 pub(crate) use local_lock::Signals;
-use local_lock::{LocalLock, Own, Waiter};
+use local_lock::{LocalLock, Own, Series, Waiter};
 pub(crate) use ticket::acquire;
 
 /// All locks that a client holds or waits for.
@@ -102,23 +105,30 @@ impl Queues {
         }
         let core = &holding.core;
         self.with(core, &holding.name, |local, _, effects| {
-            local.set_own(Own::Held(Arc::downgrade(holding)), core.clock.now(), effects);
+            let at = core.clock.now();
+            if !matches!(local.own, Own::Taken) {
+                local.series = Series { since: at, handovers: 0 };
+            }
+            local.set_own(Own::Held(Arc::downgrade(holding)), at, effects);
         });
     }
 
     /// Registers the beginning of a release. Waiters wait for its end, but at most for `at_most`, because its runtime
-    /// may not be driven. Returns `None` if the client has acquired the lock again since.
-    pub(crate) fn begin_end(&self, holding: &Arc<Holding>, at_most: Duration) -> Option<Ending> {
+    /// may not be driven. Returns the waiter to which the lock can be handed over. Returns nothing if the client has
+    /// acquired the lock again since.
+    pub(crate) fn begin_end(&self, holding: &Arc<Holding>, at_most: Duration) -> (Option<Ending>, Option<Successor>) {
         if self.is_forked() {
-            return None;
+            return (None, None);
         }
         let (core, name) = (&holding.core, &holding.name);
+        let lease = holding.lease.with(|held| held.timing().lease());
         self.with(core, name, |local, id, effects| {
             if !local.is_held_by(holding) {
-                return None;
+                return (None, None);
             }
-            local.set_own(Own::Ending { id, at_most }, core.clock.now(), effects);
-            Some(Ending { core: core.clone(), name: name.clone(), id })
+            let at = core.clock.now();
+            local.set_own(Own::Ending { id, at_most }, at, effects);
+            (Some(Ending { core: core.clone(), name: name.clone(), id }), local.successor(lease, at))
         })
     }
 
@@ -138,8 +148,12 @@ impl Queues {
     fn join(&self, core: &Arc<Core>, request: Request, began: ClockReading, limit: Option<Duration>) -> u64 {
         let (name, runtime) = (request.name.clone(), core.runtime());
         self.with(core, &name, |local, id, effects| {
+            let is_held = local.holder(began).is_some();
             let queue = local.queue.get_or_insert_default();
             let waiter = Waiter::new(request, began, limit, runtime, &queue.signals);
+            if is_held {
+                queue.signals.count_row();
+            }
             queue.waiters.insert(id, Box::new(waiter));
             queue.keep_driven(core, &name, id, effects);
             id
@@ -213,6 +227,7 @@ mod tests {
     /// A thread that had locked the queues at the time of the fork does not exist in the child, so the child would wait
     /// for ever if it locked them.
     #[tokio::test]
+    #[allow(clippy::await_holding_lock)] // nothing else needs it
     async fn forked_child_locks_no_queue() {
         let mut client = client();
         let guard = client.lock("b").expect("valid").acquire().await.expect("free");

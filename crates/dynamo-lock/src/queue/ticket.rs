@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use dynamo_lock_protocol::{ClockReading, Held, Holder, Request};
 
-use super::driver::{STALLED, Slot};
 use super::local_lock::{Driver, Own, Poller, Queue};
+use super::slot::{STALLED, Slot};
 use super::{Effects, Queues, closed};
 use crate::acquisition::acquire_directly;
 use crate::core::Core;

@@ -327,8 +327,8 @@ fn max_hold_counts_from_handover() {
     assert_eq!(next.check(at(7_000)), Some(LossReason::MaxHold));
 }
 
-/// Each conjunct of the condition, on `apply`. The first three are redundant as long as clients keep the protocol, so
-/// no search finds their absence.
+/// Each conjunct of the condition, on `apply`. Lease ID and token are each redundant as long as clients keep the
+/// protocol, so no search finds the absence of one of them.
 #[test]
 fn handover_is_not_applied_without_each_conjunct() {
     let (mut host, stored, _, mut handover) = begin(20);

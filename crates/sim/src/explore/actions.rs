@@ -1,6 +1,6 @@
 //! The events that can occur in a state, and their successors.
 
-use dynamo_lock_protocol::{Refusal, Row, attr};
+use dynamo_lock_protocol::{Machine, OpKind, Refusal, Row, attr};
 
 use super::{
     Answer, Body, Context, EPOCH_MS, InFlight, RequestBody, Shared, StepResult, Task, TaskState, Violation, World,
@@ -23,10 +23,15 @@ pub enum Action {
     Deliver(u8),
     /// An abandoned request is applied.
     Apply(u8),
+    /// A waiter receives a hint of the store.
+    Hint(u8),
     /// The user drops an acquire.
     Drop(u8),
     /// The user releases a guard. With `true`, a renewal in flight may still be applied.
     Release(u8, bool),
+    /// The user releases a guard for which another user of the client waits. With `true`, a renewal in flight may still
+    /// be applied.
+    HandOver(u8, bool),
     /// A host crashes. With `true`, its write in flight may still be applied.
     Crash(u8, bool),
     Revoke,
@@ -98,14 +103,20 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
             Some(InFlight { answer: Some(_), .. }) => actions.push(Action::Deliver(i)),
             Some(flight) => deliveries(world, context, i, flight, &mut actions),
         }
+        if matches!(&task.state, TaskState::Acquire(machine) if world.left.hints > 0 && machine.awaits_change()) {
+            actions.push(Action::Hint(i));
+        }
         match &task.state {
             TaskState::Acquire(_) | TaskState::Hold(_) if world.left.drops > 0 => actions.push(Action::Drop(i)),
+            TaskState::Handover(task) if world.left.drops > 0 && task.has_waiter => actions.push(Action::Drop(i)),
             // Nothing releases a hold.
             TaskState::Held(_) if context.client(task.host).hold_ms.is_some() => {}
-            TaskState::Held(_) => {
-                actions.push(Action::Release(i, false));
-                if is_unserved_write(task) && world.left.late > 0 {
-                    actions.push(Action::Release(i, true));
+            TaskState::Held(held) => {
+                let may_be_late = is_unserved_write(task) && world.left.late > 0;
+                let late = [Some(false), may_be_late.then_some(true)].into_iter().flatten();
+                actions.extend(late.clone().map(|late| Action::Release(i, late)));
+                if context.can_hand_over(world, task, held) {
+                    actions.extend(late.map(|late| Action::HandOver(i, late)));
                 }
             }
             _ => {}
@@ -177,7 +188,7 @@ fn host_events(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) 
             }
         }
         let holds_or_writes = |a: &Task| {
-            matches!(a.state, TaskState::Held(_))
+            matches!(a.state, TaskState::Held(_) | TaskState::Handover(_))
                 || context.is_about_to_report(world, a)
                 || matches!(&a.state, TaskState::Acquire(machine) if machine.has_won())
                 || matches!(&a.state, TaskState::Release(release_task) if release_task.token.is_some())
@@ -265,14 +276,28 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
             }
             service::write(world, context.mutant, &op)?;
         }
+        Action::Hint(i) => {
+            world.left.hints -= 1;
+            let task = world.tasks.remove(i.into()).clone_inner();
+            let task = context.hint(world, task);
+            world.tasks.push(Shared::new(task));
+        }
         Action::Drop(i) => {
             world.left.drops -= 1;
-            let task = world.tasks.remove(i.into()).clone_inner();
-            if let StepResult::Progress(task) = context.drop_acquire(world, task)? {
+            let mut task = world.tasks.remove(i.into()).clone_inner();
+            if let TaskState::Handover(handover) = &mut task.state {
+                handover.has_waiter = false;
+                world.tasks.push(Shared::new(task));
+            } else if let StepResult::Progress(task) = context.drop_acquire(world, task)? {
                 world.tasks.extend(task.map(Shared::new));
             }
         }
         Action::Release(i, late) => release_guard(world, context, i, late),
+        Action::HandOver(i, late) => {
+            let task = world.tasks.remove(i.into()).clone_inner();
+            abandon(world, task.flight.as_ref().filter(|_| late));
+            context.hand_over(world, &task);
+        }
         Action::Crash(h, late) => crash(world, context, h, late),
         Action::Revoke => {
             world.left.revokes -= 1;
@@ -347,6 +372,7 @@ fn deliver(world: &mut World, context: &Context<'_>, i: u8, delivery: Delivery) 
     };
     let Some(mut flight) = task.flight.take() else { return Ok(false) };
     flight.since = world.tick;
+    count_handover_fault(world, delivery, &flight.request);
     match (delivery, &flight.request) {
         (Delivery::Lost | Delivery::ResponseLost | Delivery::Abandoned, _) => world.left.unknown -= 1,
         (Delivery::Stale, _) => world.left.stale -= 1,
@@ -377,6 +403,18 @@ fn deliver(world: &mut World, context: &Context<'_>, i: u8, delivery: Delivery) 
     }
     world.tasks.push(Shared::new(task));
     Ok(true)
+}
+
+/// Counts a fault that befalls the request of a handover, in the units of the budget.
+fn count_handover_fault(world: &mut World, delivery: Delivery, request: &RequestBody) {
+    if !matches!(request, RequestBody::Write(op) if matches!(op.kind, OpKind::HandOver { .. })) {
+        return;
+    }
+    world.past.handover_faults += match delivery {
+        Delivery::Lost | Delivery::ResponseLost | Delivery::Duplicated | Delivery::Refused => 1,
+        Delivery::Abandoned => 2, // It may be applied late, too.
+        _ => 0,
+    };
 }
 
 fn serve(world: &mut World, context: &Context<'_>, flight: &InFlight, delivery: Delivery) -> Result<Answer, Violation> {

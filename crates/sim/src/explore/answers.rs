@@ -58,6 +58,7 @@ impl Context<'_> {
             TaskState::Acquire(_) | TaskState::Hold(_) | TaskState::Dropped(_) | TaskState::DroppedHold(_) => {
                 self.answer_acquire(world, &mut task, &flight, &outcome, date);
             }
+            TaskState::Handover(_) => self.answer_handover(world, &mut task, &flight, &outcome, date),
             TaskState::Inspect | TaskState::Inspected => {}
             TaskState::Held(held) | TaskState::Renewing(held) => {
                 let at = if self.mutant.is(Fault::LateAnswersCount) { flight.sent } else { at };
@@ -77,6 +78,8 @@ impl Context<'_> {
                 };
                 let response = Response::outcome(SentAt(flight.sent), &outcome);
                 self.call(world, host, at, EntropyUse::Response, |now| handle(state, now, response));
+                // The release of an unanswered handover may have begun a second write.
+                world.host(host, |me| me.used += u64::from(is_release && self.hands_over(host)));
             }
         }
         Ok(task)
@@ -258,10 +261,11 @@ fn later(mut row: Row, ms: i64) -> Row {
 }
 
 /// Passes a response to the state machine of a task.
-fn handle(state: &mut TaskState, now: &Now<'_>, response: Response<'_>) {
+pub fn handle(state: &mut TaskState, now: &Now<'_>, response: Response<'_>) {
     match state {
         TaskState::Acquire(machine) | TaskState::Dropped(machine) => Machine::handle(machine, now, response),
         TaskState::Hold(HoldTask { hold, .. }) | TaskState::DroppedHold(hold) => Machine::handle(hold, now, response),
+        TaskState::Handover(task) => Machine::handle(&mut task.handover, now, response),
         TaskState::Release(task) => Machine::handle(&mut task.release, now, response),
         TaskState::Revoke(revoke) => Machine::handle(revoke, now, response),
         TaskState::Held(_) | TaskState::Renewing(_) | TaskState::Inspect | TaskState::Inspected => {}

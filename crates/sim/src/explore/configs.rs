@@ -18,12 +18,19 @@ pub const fn client(acquisitions: u8) -> Client {
         acquisitions,
         reads_first: false,
         hold_ms: None,
+        next_lease_ms: None,
     }
 }
 
 /// Returns a client whose guards the library renews.
 fn renewed(acquisitions: u8) -> Client {
     Client { renewal: Renewal::Automatic, ..client(acquisitions) }
+}
+
+/// Returns a client with several users, each of which acquires the lock once or receives it from the one before. The
+/// first has a lease of one second.
+fn local(users: u8, next_lease_ms: u64) -> Client {
+    Client { next_lease_ms: Some(next_lease_ms), ..client(users) }
 }
 
 fn hold(hold_ms: u64) -> Client {
@@ -76,7 +83,7 @@ impl Config {
 
 /// Returns all configurations, the quick ones first.
 pub fn all() -> Vec<Config> {
-    [clocks(), faults(), service(), wrong(), holds(), inspections(), refusals()].concat()
+    [clocks(), faults(), service(), wrong(), holds(), inspections(), refusals(), handovers()].concat()
 }
 
 /// Returns the configuration with this name.
@@ -97,6 +104,8 @@ fn clocks() -> Vec<Config> {
         config("leases", "leases of two seconds and of one", ticks(500, 2000), [long, client(1)]).budget(delays),
         config("hold", "a hold of two seconds with a lease of one", ticks(500, 2500), [hold(2000), client(1)])
             .budget(Budget { unknown: 1, ..delay }),
+        config("hints", "hints of the store at any time", [0, 30, 500, 1000, 1030, 1500], [renewed(1), client(1)])
+            .budget(Budget { hints: 2, ..delay }),
         config("sleep", "a host sleeps for a lease", ticks(500, 2500), [client(1), client(1)])
             .budget(Budget { sleeps: 1, ..delay })
             .jump(1000),
@@ -259,5 +268,40 @@ fn refusals() -> Vec<Config> {
             .budget(Budget { deletions: 1, ..unknown }),
         config("deleted-hold", "the same beside a hold", half(1500), [hold(2000), client(1)])
             .budget(Budget { deletions: 1, ..unknown }),
+    ]
+}
+
+/// Returns the configurations with several users of one client, to whom a released guard is handed over.
+fn handovers() -> Vec<Config> {
+    let none = Budget::default();
+    let unknown = Budget { unknown: 1, ..none };
+    let (late, delay) = (Budget { late: 1, ..unknown }, Budget { delay: 1, ..none });
+    let two = local(2, 1000);
+    let renewed = Client { renewal: Renewal::Automatic, ..two.clone() };
+    let [short, leases] = [1000, 2000].map(|until| ticks(1000, until));
+    let with = |name, about, grid: &[u64], budget| config(name, about, grid, [two.clone(), client(1)]).budget(budget);
+    let shorter =
+        |name, about| config(name, about, ticks(1000, 2000), [Client { lease_ms: 2000, ..local(2, 1000) }, client(1)]);
+    let longer = |name, about| config(name, about, ticks(1000, 2000), [local(2, 2000), client(1)]);
+    vec![
+        with("handover", "two users of one client, lost answers, late requests", &leases, late),
+        with("handover-delays", "two users of one client, slow requests", &[0, 500, 1000], Budget { delay: 2, ..none }),
+        config("handover-three", "three users of one client", short.clone(), [local(3, 1000), client(1)])
+            .budget(unknown),
+        config("handover-copies", "two users of two clients, copies", short.clone(), [two.clone(), two.clone()])
+            .budget(Budget { copies: 1, ..none }),
+        config("handover-renewals", "handovers between renewals", ticks(500, 1000), [renewed, client(1)])
+            .budget(unknown),
+        shorter("handover-shorter", "a lease of two seconds, then of one, slow requests").budget(delay),
+        shorter("handover-shorter-lost", "the same, lost answers, late requests").budget(late),
+        longer("handover-longer", "a lease of one second, then of two, slow requests").budget(delay),
+        longer("handover-longer-lost", "the same, lost answers, late requests").budget(late),
+        with("handover-drops", "waiting users go away", &leases, Budget { drops: 1, ..late }),
+        with("handover-crash", "hosts crash during handovers", &leases, Budget { crashes: 1, ..late }),
+        with("handover-revoke", "an operator revokes the lock", &[0, 500], Budget { revokes: 1, ..unknown }),
+        with("handover-force", "an operator revokes the lock by force", &[0, 500], Budget { forces: 1, ..unknown }),
+        with("handover-refused", "answers are lost, requests are refused", &short, Budget { refusals: 2, ..unknown }),
+        with("handover-deleted", "the table is deleted", &[0, 500], Budget { deletions: 1, ..unknown }),
+        with("handover-dates", "handovers with and without dates", &[0, 500, 9000], unknown).dates(&[None, Some(0)]),
     ]
 }

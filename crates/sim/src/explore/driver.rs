@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, ClockReading, Condition, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hold, LockName,
+    Acquire, AcquireEnd, ClockReading, Condition, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hint, Hold, LockName,
     LossReason, Machine, Now, Op, OpKind, RecordVersion, Release, Request, Revoke, SentAt, Step, Target, Timing, Value,
     attr,
 };
 
 use super::{
-    Client, Config, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared, Task, TaskState, Violation, World,
-    clocks, clocks::Clocks, clocks::moved, configs, liveness, properties,
+    Client, Config, HandoverTask, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared, Task, TaskState,
+    Violation, World, clocks, clocks::Clocks, clocks::moved, configs, liveness, properties,
 };
 use crate::mutants::{Fault, MutantConfig};
 
@@ -29,6 +29,7 @@ pub enum EntropyUse {
     Cancel = 2,
     Release = 3,
     Revoke = 4,
+    Handover = 5,
 }
 
 /// Result of one step of a task.
@@ -108,14 +109,15 @@ impl Context<'_> {
         f(&Now { at, service, npm_clients, entropy })
     }
 
-    pub fn begin(&self, world: &mut World, host: u8) {
+    /// Returns the request of a user of this host with this lease.
+    pub fn request(&self, host: u8, lease_ms: u64) -> Request {
         let client = self.client(host);
-        let lease = Duration::from_millis(client.lease_ms);
+        let lease = Duration::from_millis(lease_ms);
         let timing = Timing::new(lease).unwrap_or_else(|error| panic!("configuration {}: {error}", self.config.name));
         // Polls wait for the next instant of the grid.
         let poll = Duration::from_millis(25);
         let timing = timing.with_poll(poll, poll).unwrap_or_else(|_| unreachable!());
-        let request = Request {
+        Request {
             name: name(),
             owner: letter(host),
             timing,
@@ -124,7 +126,12 @@ impl Context<'_> {
             data: None,
             liveness_key: None,
             wait_mode: client.wait_mode,
-        };
+        }
+    }
+
+    pub fn begin(&self, world: &mut World, host: u8) {
+        let client = self.client(host);
+        let request = self.request(host, client.lease_ms);
         let watch = world.hosts[usize::from(host)].watch.clone();
         let machine = match client.hold_ms.filter(|_| !self.mutant.is(Fault::HoldIsNotExtended)) {
             Some(hold_ms) => self.begin_hold(world, host, request, Duration::from_millis(hold_ms)),
@@ -133,6 +140,18 @@ impl Context<'_> {
         };
         world.host(host, |me| me.acquisitions -= 1);
         world.tasks.push(Shared::new(Task::new(host, machine)));
+    }
+
+    /// Passes a hint of the store to a waiter.
+    pub fn hint(&self, world: &World, mut task: Task) -> Task {
+        let at = self.task_clock(world, &task);
+        if let TaskState::Acquire(machine) = &mut task.state {
+            self.call(world, task.host, at, EntropyUse::Next, |now| machine.hint(now, Hint::Changed));
+            if self.mutant.is(Fault::HintIsExpiry) {
+                task.lag_ms -= self.client(task.host).lease_ms as i64;
+            }
+        }
+        task
     }
 
     fn begin_hold(&self, world: &World, host: u8, request: Request, duration: Duration) -> TaskState {
@@ -167,8 +186,18 @@ impl Context<'_> {
             TaskState::Inspect => Ok(send(world, task, at, RequestBody::Read { strong: true })),
             TaskState::Inspected => Ok(StepResult::Progress(None)),
             TaskState::Held(_) | TaskState::Renewing(_) => self.step_held(world, task, at),
-            TaskState::Release(ReleaseTask { release, .. }) => {
+            TaskState::Handover(HandoverTask { handover, .. }) => {
+                let noted = task.noted.filter(|_| self.mutant.is(Fault::ReportsWithoutCheck));
+                let at = noted.filter(|_| handover.has_taken_effect()).unwrap_or(at);
+                let (step, _) = self.next(world, host, at, handover, Machine::next);
+                self.perform(world, task, at, step, |world, task, end| self.end_handover(world, task, end))
+            }
+            TaskState::Release(release_task) => {
+                let release = &mut release_task.release;
                 let step = self.call(world, host, at, EntropyUse::Next, |now| Machine::next(release, now));
+                if matches!(&step, Step::Write(op) if self.is_second_release(release_task, op)) {
+                    return Ok(StepResult::Progress(None));
+                }
                 self.perform(world, task, at, step, |world, task, end| {
                     let violation = properties::check_release(world, self, &task, end);
                     violation.map_or(Ok(StepResult::Progress(None)), Err)
@@ -264,17 +293,27 @@ impl Context<'_> {
     fn report(
         &self,
         world: &mut World,
-        mut task: Task,
+        task: Task,
         end: AcquireEnd,
         began: ClockReading,
         at: ClockReading,
     ) -> Result<StepResult, Violation> {
-        let AcquireEnd::Acquired(mut held) = end else {
+        let AcquireEnd::Acquired(held) = end else {
             let violation = properties::check_failure(world, self, task.host, &end);
             return violation.map_or(Ok(StepResult::Progress(None)), Err);
         };
         world.host(task.host, |me| me.watch = None);
         check_hold_lasts(&held, self.client(task.host), began, at)?;
+        self.report_guard(world, task, held)
+    }
+
+    /// Reports a guard to its user.
+    pub fn report_guard(
+        &self,
+        world: &mut World,
+        mut task: Task,
+        mut held: Box<Held>,
+    ) -> Result<StepResult, Violation> {
         let token = held.token().get();
         let is_valid = held.is_valid(self.task_clock(world, &task));
         let is_deleted = world.past.deleted.contains(&lease_id_of(&held));

@@ -10,6 +10,7 @@ pub mod clocks;
 pub mod configs;
 pub mod driver;
 pub mod fingerprint;
+pub mod handover;
 pub mod liveness;
 pub mod properties;
 pub mod quiescence;
@@ -22,8 +23,8 @@ pub use clocks::EPOCH_MS;
 pub use driver::{Context, StepResult, letter};
 pub use service::Violation;
 pub use world::{
-    Answer, Body, Budget, Client, Config, HoldTask, Host, InFlight, Legacy, Past, ReleaseTask, RequestBody, Shared,
-    Task, TaskState, Wild, World,
+    Answer, Body, Budget, Client, Config, HandoverTask, HoldTask, Host, InFlight, Legacy, Past, ReleaseTask,
+    RequestBody, Shared, Task, TaskState, Wild, World,
 };
 
 use std::{process::ExitCode, time::Duration};

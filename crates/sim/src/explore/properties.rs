@@ -2,6 +2,8 @@
 
 use dynamo_lock_protocol::{AcquireEnd, ReleaseEnd, attr};
 
+use crate::mutants::Fault;
+
 use super::{Budget, Context, ReleaseTask, Task, TaskState, Violation, World, driver::lease_id_of, letter, service};
 
 /// Returns the first property that a state violates.
@@ -14,7 +16,11 @@ pub fn check(world: &World, context: &Context<'_>) -> Option<Violation> {
 fn validities(world: &World, context: &Context<'_>) -> Option<Violation> {
     let (mut valid, mut outdated) = (0, false);
     for task in &world.tasks {
-        let TaskState::Held(held) = &task.state else { continue };
+        let held = match &task.state {
+            TaskState::Held(held) => held,
+            TaskState::Handover(task) if context.mutant.is(Fault::ValidUntilHandedOver) => &task.old,
+            _ => continue,
+        };
         let forced = held.token().get() <= world.past.forced;
         let deleted = world.past.deleted.contains(&lease_id_of(held));
         if forced || deleted || !held.clone().is_valid(context.task_clock(world, task)) {
@@ -32,8 +38,8 @@ fn validities(world: &World, context: &Context<'_>) -> Option<Violation> {
 /// Returns whether a request was lost or refused or a host crashed, because a lease may be orphaned then.
 pub fn may_orphan(world: &World, context: &Context<'_>) -> bool {
     let (left, all) = (&world.left, &context.config.budget);
-    let faults = |budget: &Budget| (budget.unknown, budget.late, budget.copies, budget.crashes, budget.refusals);
-    let differs = faults(left) != faults(all);
+    let faults = |budget: &Budget| budget.unknown + budget.late + budget.copies + budget.crashes + budget.refusals;
+    let differs = faults(left) + world.past.handover_faults != faults(all);
     world.quiescence.map_or(differs, |quiescence| quiescence.may_orphan)
 }
 
@@ -74,8 +80,15 @@ pub fn check_release(world: &World, context: &Context<'_>, task: &Task, end: Rel
     if end == ReleaseEnd::Refused && until.is_some_and(|until| !until.passed(at)) {
         return Some("E: a release was given up before its lease ended".into());
     }
+    check_result(world, (*token)?, lease_id, *was_lost, end)
+}
+
+/// Checks that the result of the release of a guard is true (E).
+pub fn check_result(world: &World, token: u64, lease_id: &str, was_lost: bool, end: ReleaseEnd) -> Option<Violation> {
     // The meaning of a lost response follows from A, which a deleted table and a forced revocation break.
-    let token = token.filter(|_| !world.past.deleted.contains(lease_id))?;
+    if world.past.deleted.iter().any(|deleted| deleted == lease_id) {
+        return None;
+    }
     let (applied, forced) = (world.past.released.contains(&token), token <= world.past.forced);
     match end {
         ReleaseEnd::Released if !applied && !forced => {

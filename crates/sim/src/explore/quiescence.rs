@@ -51,7 +51,9 @@ pub type Counterexample = (Vec<Action>, Violation);
 /// Runs a state on in every way; those that were run before are known to be good.
 pub fn check(world: &World, context: &Context<'_>, good: &mut Visited) -> Option<Counterexample> {
     // A hold does not wait, so it may end without the lock.
-    let waits = |task: &Task| matches!(task.state, TaskState::Acquire(_)) && !waits_for_wall(task, world, context);
+    let is_waiter =
+        |task: &Task| task.is_main() && matches!(task.state, TaskState::Acquire(_) | TaskState::Handover(_));
+    let waits = |task: &Task| is_waiter(task) && !waits_for_wall(task, world, context);
     let waiters = world.tasks.iter().filter(|task| waits(task)).map(|task| Continuation::Waiter(task.host));
     let ends = !world.tasks.is_empty() && !world.tasks.iter().any(|task| waits_for_wall(task, world, context));
     let rest = ends.then_some(Continuation::Rest);

@@ -35,6 +35,11 @@ pub fn delete_table(world: &mut World) {
     deleted.extend(world.tasks.iter().filter_map(|task| match &task.state {
         TaskState::Held(held) => Some(lease_id_of(held)),
         TaskState::Release(release_task) => Some(release_task.lease_id.clone()),
+        TaskState::Handover(task) => Some(task.lease_id.clone()),
+        _ => None,
+    }));
+    deleted.extend(world.tasks.iter().filter_map(|task| match &task.state {
+        TaskState::Handover(task) => Some(lease_id_of(&task.old)),
         _ => None,
     }));
     deleted.sort_unstable();
@@ -78,7 +83,7 @@ fn note(world: &mut World, before: Option<&Row>, op: &Op) {
         world.past.forced = world.past.forced.max(token);
     }
     let list = match &op.kind {
-        OpKind::Release { .. } => &mut world.past.released,
+        OpKind::Release { .. } | OpKind::HandOver { .. } => &mut world.past.released,
         OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => &mut world.past.revoked,
         _ => return,
     };
@@ -101,11 +106,29 @@ fn check(world: &World, before: Option<&Row>, op: &Op) -> Result<(), Violation> 
             return Err("E: an acquire was applied a second time, on the row that its own lease ID had left".into());
         }
     }
+    if let (OpKind::HandOver { next, .. }, Some(before)) = (&op.kind, before) {
+        check_handover(before, row, next.lease_id.as_str())?;
+    }
     if matches!(op.kind, OpKind::ForceRevoke { .. }) && is_held(row) {
         return Err("D: a lock that was freed by force is not free".into());
     }
     if is_held(row) && new.is_some_and(|token| world.past.released.contains(&token)) {
         return Err("E: a released lease ID holds the row again".into());
+    }
+    Ok(())
+}
+
+/// Checks a handover, which other processes tell from an acquisition by the counter.
+fn check_handover(before: &Row, row: &Row, lease_id: &str) -> Result<(), Violation> {
+    let next = |name| before.whole(name).unwrap_or(0) + 1;
+    if row.whole(attr::TOKEN) != Some(next(attr::TOKEN)) {
+        return Err("C: a handover has not increased the row's token by one".into());
+    }
+    if row.whole(attr::HANDOVERS) != Some(next(attr::HANDOVERS)) {
+        return Err("E: a handover was not counted".into());
+    }
+    if before.text(attr::LEASE_ID) == Some(lease_id) {
+        return Err("E: a handover was applied a second time".into());
     }
     Ok(())
 }

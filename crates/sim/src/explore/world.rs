@@ -3,8 +3,8 @@
 use std::{hash::Hash, hash::Hasher, sync::Arc};
 
 use dynamo_lock_protocol::{
-    Acquire, ClockReading, Deadline, Held, Hold, Op, Outcome, Refusal, Release, Renewal, Revoke, Row, ServiceClock,
-    ServiceDate, WaitMode, Watch,
+    Acquire, ClockReading, Deadline, Handover, Held, Hold, Op, Outcome, Refusal, Release, Renewal, Revoke, Row,
+    ServiceClock, ServiceDate, WaitMode, Watch,
 };
 
 use super::{clocks::Clocks, fingerprint::fingerprint, quiescence::Quiescence};
@@ -42,6 +42,8 @@ pub struct Client {
     pub reads_first: bool,
     /// Duration of the hold that the client acquires, in milliseconds. `None`: it acquires a guard.
     pub hold_ms: Option<u64>,
+    /// Lease of its further users, in milliseconds, to whom a guard may be handed over. `None`: it has one user.
+    pub next_lease_ms: Option<u64>,
 }
 
 /// Legacy client: decides by its wall clock, and overwrites expired rows.
@@ -97,6 +99,8 @@ pub struct Budget {
     pub refusals: u8,
     /// The table is deleted. It may be created again at any later time.
     pub deletions: u8,
+    /// A waiter receives a hint of the store, with or without a change of the row.
+    pub hints: u8,
 }
 
 /// A value with its fingerprint, shared between states.
@@ -170,6 +174,8 @@ pub struct Past {
     pub forced: u64,
     /// The legacy client has overwritten the row.
     pub legacy: bool,
+    /// Number of faults that befell requests of handovers. None of them leaves an orphaned lease.
+    pub handover_faults: u8,
     /// Lease IDs from before the deletion of the table. Their holders learn it by their next request.
     pub deleted: Vec<String>,
 }
@@ -210,6 +216,8 @@ pub enum TaskState {
     Inspect,
     /// An inspection that has ended.
     Inspected,
+    /// A handover to another user of the client, or the wait of that user for its answer.
+    Handover(HandoverTask),
     /// A reported guard or hold; also once it is lost, until the user drops it.
     Held(Held),
     Release(ReleaseTask),
@@ -223,6 +231,19 @@ pub enum TaskState {
 pub struct HoldTask {
     pub hold: Hold,
     pub began: ClockReading,
+}
+
+/// A handover, with the guard that was released.
+#[derive(Clone, Debug, Hash)]
+pub struct HandoverTask {
+    pub handover: Handover,
+    pub old: Held,
+    /// Lease ID of the new guard.
+    pub lease_id: String,
+    /// End of the old guard's lease. Its release is not given up before.
+    pub until: Deadline,
+    /// The user who waits for the lock has not gone away.
+    pub has_waiter: bool,
 }
 
 /// A release, with what it was of.
@@ -303,6 +324,10 @@ impl Task {
 
     /// Returns whether this is the task that the user of the client waits for or holds.
     pub fn is_main(&self) -> bool {
-        matches!(self.state, TaskState::Acquire(_) | TaskState::Hold(_) | TaskState::Held(_))
+        match &self.state {
+            TaskState::Acquire(_) | TaskState::Hold(_) | TaskState::Held(_) => true,
+            TaskState::Handover(task) => task.has_waiter,
+            _ => false,
+        }
     }
 }

@@ -12,6 +12,7 @@ const CHECKED: &[(OpTag, &[&str])] = &[
     (OpTag::Acquire, &[attr::V, attr::KIND, attr::GUID, attr::EXPIRES_ON, attr::TOKEN, attr::LEASE_ID]),
     (OpTag::TakeOver, &[attr::GUID, attr::TOKEN]),
     (OpTag::Renew, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::RENEWAL_SEQ]),
+    (OpTag::HandOver, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::KIND, attr::HANDOVERS]),
     (OpTag::Release, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
     (OpTag::CleanUp, &[attr::V, attr::LEASE_ID, attr::EXPIRES_ON]),
     (OpTag::Revoke, &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
@@ -23,6 +24,7 @@ const CHECKED: &[(OpTag, &[&str])] = &[
 /// Pairs of attributes of which each alone suffices, so that both have to be unchecked.
 const UNCHECKED: &[(&str, Unchecked)] = &[
     ("renew-without-owner", Unchecked { tag: OpTag::Renew, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
+    ("hand-over-without-owner", Unchecked { tag: OpTag::HandOver, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
     ("release-without-owner", Unchecked { tag: OpTag::Release, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
     ("check-without-owner", Unchecked { tag: OpTag::Check, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
     // A free row has no renewal sequence number.
@@ -45,6 +47,12 @@ const CHANGES: &[(&str, ChangeFault)] = &[
             }
         }
     }),
+    ("hand-over-same-guid", |op, _, changes| omit(is(op, OpTag::HandOver), attr::GUID, changes)),
+    ("hand-over-same-token", |op, _, changes| omit(is(op, OpTag::HandOver), attr::TOKEN, changes)),
+    ("hand-over-same-lease-id", |op, _, changes| omit(is(op, OpTag::HandOver), attr::LEASE_ID, changes)),
+    ("hand-over-old-number", |op, _, changes| omit(is(op, OpTag::HandOver), attr::RENEWAL_SEQ, changes)),
+    ("hand-over-old-lease", |op, _, changes| omit(is(op, OpTag::HandOver), attr::LEASE_MS, changes)),
+    ("hand-over-uncounted", |op, _, changes| omit(is(op, OpTag::HandOver), attr::HANDOVERS, changes)),
     ("renew-old-lease", |op, _, changes| omit(is(op, OpTag::Renew), attr::LEASE_MS, changes)),
     ("renew-old-end", |op, _, changes| omit(is(op, OpTag::Renew), attr::EXPIRES_ON, changes)),
     ("renew-drops-data", |op, _, changes| remove(is(op, OpTag::Renew), attr::DATA, changes)),
@@ -93,6 +101,7 @@ const EXPLORER: &[(&str, &str, Fault)] = &[
     ("waiter-larger-clock", "slewed", Fault::WaiterUsesLargerClock),
     ("holder-smaller-clock", "sleep", Fault::HolderUsesSmallerClock),
     ("suspension-not-counted", "sleep", Fault::SuspensionNotCounted),
+    ("hint-is-expiry", "hints", Fault::HintIsExpiry),
     ("no-r5", "basics", Fault::ReportsWithoutCheck),
     ("no-r6", "freeze", Fault::HolderRowLater(1000)),
     ("no-r6-legacy", "legacy", Fault::HolderRowLater(1000)),
@@ -119,6 +128,16 @@ const EXPLORER: &[(&str, &str, Fault)] = &[
     ("release-forgets", "release", Fault::UnknownReleaseIsThrottled),
     ("renews-released", "release", Fault::RenewsAfterRelease),
     ("refusal-ends-hold", "refused-hold", Fault::RefusalEndsAcquire),
+    ("handover-not-cleaned-up", "handover-drops", Fault::HandoverNotCleanedUp),
+    ("handover-releases-old-only", "handover-drops", Fault::HandoverReleasesOldOnly),
+    ("handover-releases-new-only", "handover", Fault::HandoverReleasesNewOnly),
+    ("handover-repeats-freshly", "handover", Fault::HandoverRepeatsFreshly),
+    ("handover-not-recognised", "handover-drops", Fault::HandoverNotRecognised),
+    ("handover-unknown-is-lost", "handover-revoke", Fault::HandoverUnknownIsLost),
+    ("unanswered-is-released", "handover", Fault::UnansweredIsReleased),
+    ("handover-from-answer", "handover-delays", Fault::HolderCountsFromAnswer),
+    ("handover-without-r5", "handover-delays", Fault::ReportsWithoutCheck),
+    ("valid-until-handed-over", "handover-shorter", Fault::ValidUntilHandedOver),
 ];
 
 /// Faults that only the worlds can make.
@@ -156,6 +175,13 @@ const EXPLORED_WRITES: &[(&str, &str)] = &[
     ("renew-without-owner", "renewals"),
     ("release-without-owner", "release"),
     ("acquire-without-lease-id", "release"),
+    ("hand-over-without-owner", "handover-copies"),
+    ("hand-over-without-expires-on", "handover-drops"),
+    ("hand-over-same-token", "handover"),
+    ("hand-over-same-lease-id", "handover"),
+    ("hand-over-old-number", "handover-renewals"),
+    ("hand-over-old-lease", "handover-longer"),
+    ("hand-over-uncounted", "handover"),
     ("take-over-without-guid", "copies"),
     ("renew-same-guid", "copies"),
     ("renew-old-lease", "hold"),
@@ -270,7 +296,9 @@ fn strip(changes: &mut [Change], attribute: &str) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use dynamo_lock_protocol::{Condition, Ends, FencingToken, Lease, LeaseId, LockName, RecordVersion, Row, Target};
+    use dynamo_lock_protocol::{
+        Condition, Ends, FencingToken, Lease, LeaseId, LockName, NextLease, RecordVersion, Row, Target,
+    };
 
     use super::*;
     use crate::explore::configs;
@@ -301,6 +329,14 @@ mod tests {
             data: None,
             liveness_key: None,
         };
+        let next = NextLease {
+            lease_id: LeaseId::from_random(3),
+            lease_ms: 1000,
+            ends,
+            owner: "o".to_owned(),
+            data: None,
+            liveness_key: None,
+        };
         let target = || Target::Token(token);
         let mut legacy = Row::default();
         legacy.set(attr::GUID, "g".into());
@@ -309,6 +345,7 @@ mod tests {
             OpKind::Acquire(lease.clone()),
             OpKind::TakeOver { lease, seen: version.clone(), seen_token: Some(token) },
             OpKind::Renew { lease_id: lease_id.clone(), token, renewal_seq: 1, lease_ms: 1000, ends, data: None },
+            OpKind::HandOver { lease_id: lease_id.clone(), token, next },
             OpKind::Release { lease_id: lease_id.clone(), token: Some(token), ttl: 9 },
             OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9 },
             OpKind::Revoke { target: target(), lease_id: lease_id.clone() },

@@ -126,6 +126,8 @@ pub enum Fault {
     HolderUsesSmallerClock,
     /// R4: both lease clocks stop while the host is suspended.
     SuspensionNotCounted,
+    /// R2: a waiter takes a hint of the store for the end of the lease.
+    HintIsExpiry,
     /// R5: an acquisition is reported with the time of its answer, without a look at the clock.
     ReportsWithoutCheck,
     /// R6: a holder takes the end of its row for this number of seconds later.
@@ -168,6 +170,23 @@ pub enum Fault {
     RefusalEndsRevoke,
     /// A holder takes the answer that its table does not exist for a passing refusal. Explorer and worlds.
     MissingTableIsRefusal,
+
+    /// A handover without an answer is followed by no release.
+    HandoverNotCleanedUp,
+    /// A handover without an answer is followed by the release of the old lease alone.
+    HandoverReleasesOldOnly,
+    /// A handover without an answer is followed by the release of the new lease alone.
+    HandoverReleasesNewOnly,
+    /// A handover without an answer is repeated under a fresh lease ID.
+    HandoverRepeatsFreshly,
+    /// A handover does not recognise its own lease ID in the row.
+    HandoverNotRecognised,
+    /// A conflict after an unanswered attempt of a handover counts as a loss.
+    HandoverUnknownIsLost,
+    /// A handover without an answer reports the release as successful.
+    UnansweredIsReleased,
+    /// R1: the old guard is valid until its handover is answered.
+    ValidUntilHandedOver,
 
     /// A hold is reported when its lock is acquired, without an extension.
     HoldIsNotExtended,

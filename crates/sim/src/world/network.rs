@@ -7,6 +7,7 @@ use dynamo_lock::store::{
     Answer, BoxFuture, Consistency, Op, OpKind, Outcome, Page, Row, ServiceDate, StoreErrorCause,
 };
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
+use test_support::Rng;
 use tokio::time::sleep;
 
 use super::{Process, World, lock, plan::FaultRates, show_op};
@@ -376,6 +377,16 @@ impl Store for Link {
 
     fn service_clock(&self) -> bool {
         self.0.world.plan.service_clock
+    }
+
+    /// Hints have nothing to do with changes of the row, because they must not matter for a promise.
+    fn changed(&self, _: &LockName) -> Option<BoxFuture<'static, ()>> {
+        let world = &self.0.world;
+        let hints = world.plan.hints;
+        let draw = |rng: &mut Rng| rng.chance(hints).then(|| rng.up_to(Duration::from_secs(2)));
+        let after = if hints == 0 { None } else { self.0.draw(draw) }?;
+        world.count("hint");
+        Some(Box::pin(sleep(after)))
     }
 
     fn npm_clients(&self) -> bool {

@@ -88,6 +88,8 @@ pub struct Plan {
     pub manual: u64,
     /// The table is deleted, and created again soon.
     pub deletions: bool,
+    /// The store gives waiters hints at random times, per thousand subscriptions.
+    pub hints: u64,
 }
 
 /// Profile of a world in which one rare situation occurs all the time.
@@ -190,6 +192,7 @@ impl Plan {
             manual: 200,
             holds: 50,
             deletions: false,
+            hints: refusals.pick(&[0, 0, 500, 1000]),
             leases,
         };
         if !fault_free && plan.legacy == 0 && refusals.chance(150) {

@@ -88,6 +88,8 @@ pub struct Acquisition {
     pub loss_received: bool,
     /// Its first row had a service timestamp.
     pub service_timestamp: bool,
+    /// Its handover: when that was first sent, the lease of the waiter, and its lease ID.
+    pub handover: Option<(ClockReading, Duration, String)>,
 }
 
 impl Table {
@@ -206,6 +208,10 @@ impl World {
                     let spent = before.as_ref().is_some_and(|before| before.text(attr::LEASE_ID) == lease_id);
                     self.check(!spent, "E (once)", || format!("{}: an operation was applied twice", op.name));
                 }
+                if matches!(op.kind, OpKind::HandOver { .. }) {
+                    // Its waiter did not wait for a lease or a poll.
+                    entry.prior = (time, Duration::ZERO);
+                }
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
                     self.check_takeover(process, op, before, entry, given_up_ids);
                 }
@@ -247,7 +253,17 @@ impl World {
             {
                 table.senders.insert(lease.lease_id.as_str().to_owned(), (task, self.time()));
             }
-            if let OpKind::Release { lease_id, .. } = &op.kind {
+            if let OpKind::HandOver { token, next, .. } = &op.kind {
+                let handover = (at, Duration::from_millis(next.lease_ms), next.lease_id.as_str().to_owned());
+                if let Some(acquisition) = table.acquisition_mut(op.name.as_str(), token.get()) {
+                    acquisition.handover = Some(handover);
+                }
+            }
+            if let OpKind::Release { lease_id, token, .. } = &op.kind {
+                // The release after an unanswered handover gives back the lease of both.
+                let acquisition = token.and_then(|token| table.acquisition(op.name.as_str(), token.get()));
+                let handover = acquisition.and_then(|acquisition| acquisition.handover.clone());
+                table.release_sent.extend(handover.map(|(_, _, lease_id)| lease_id));
                 table.release_sent.insert(lease_id.as_str().to_owned());
             }
             if let OpKind::LegacyGet { .. } | OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } = &op.kind {

@@ -6,7 +6,7 @@ use dynamo_lock::AcquireError;
 use test_support::{LEASE, POLL_MAX, World, acquire, lock, ms, secs, try_acquire};
 use tokio::time::sleep;
 
-use super::{start_waiter, work};
+use super::start_waiter;
 
 #[tokio::test(start_paused = true)]
 async fn waiters_acquire_in_order_without_reads() {
@@ -191,23 +191,4 @@ async fn attempt_is_passed_on_only_to_equal_options() {
     assert_eq!(kinds(true).await, ["acquire"]);
     let different = kinds(false).await;
     assert!(different.starts_with(&["acquire", "acquire"]) && different.contains(&"release"), "{different:?}");
-}
-
-/// The tasks of this test are as many as a busy program has, and none of them polls.
-#[tokio::test(start_paused = true)]
-async fn fifty_tasks_send_no_polls() {
-    let world = World::new();
-    let host = world.host();
-    let client = host.client();
-    let tasks: Vec<_> = (0..50)
-        .map(|_| {
-            let client = client.clone();
-            tokio::spawn(async move { work(&client).await })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    assert_eq!(host.link.count("read"), 0);
-    assert!(host.link.writes() <= 100, "{} writes", host.link.writes());
 }

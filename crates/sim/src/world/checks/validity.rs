@@ -226,13 +226,23 @@ impl World {
     fn past_deadline(&self, process: &Process, name: &str, token: u64) -> Option<Duration> {
         let at = process.host.clock(self);
         let table = lock(&self.table);
-        let writes = &table.acquisition(name, token)?.writes;
+        let acquisition = table.acquisition(name, token)?;
+        let writes = &acquisition.writes;
         let past = |(sent_at, lease): &(ClockReading, Duration)| {
             let validity = *lease - *lease / 100 - Duration::from_millis(10);
             holder_elapsed(at, *sent_at).saturating_sub(validity)
         };
         let (last, _) = writes.last()?;
-        writes.iter().filter(|(sent_at, _)| sent_at.boot_ns <= last.boot_ns).map(past).min()
+        let own = writes.iter().filter(|(sent_at, _)| sent_at.boot_ns <= last.boot_ns).map(past).min();
+        // A handover is repeated until its validity ends, and its last attempt takes a quarter of the lease. The release
+        // that follows lasts one more lease. A stop of the host delays it.
+        let handover = acquisition.handover.as_ref();
+        let plan = &self.plan;
+        if handover.is_some() && (plan.freezes || plan.pauses || plan.suspends) {
+            return None;
+        }
+        let handover = handover.map(|(sent_at, lease, _)| holder_elapsed(at, *sent_at).saturating_sub(*lease * 9 / 4));
+        own.into_iter().chain(handover).min()
     }
 
     /// Checks that a lease is not reported as expired before it has, counted from its first write if that has a

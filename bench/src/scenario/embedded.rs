@@ -1,0 +1,189 @@
+//! The embedded store: throughput of 1, 2 and 8 processes, and handoffs between `run`s against those of `flock`.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::bench::Bench;
+use crate::peer::Agent;
+use crate::report::Report;
+use crate::{Outcome, clock, process_tree};
+
+const SCENARIO: &str = "embedded store";
+
+pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
+    for processes in [1, 2, 8] {
+        throughput(bench, report, processes).await?;
+    }
+    if bench.paths.cli.is_none() {
+        report.notes.push("embedded: the command line is not built".into());
+        return Ok(());
+    }
+    let rounds = bench.options.rounds;
+    for program in [Program::Flock, Program::Run] {
+        let mut one = Vec::new();
+        for round in 0..rounds * bench.options.choose(1, 3, 6) {
+            one.extend(handoffs(bench, program, 1, &format!("one {round}"))?);
+        }
+        report.add("embedded handoff", &format!("{}, 1 waiter", program.label()), "ms", one);
+        let mut many = Vec::new();
+        for round in 0..bench.options.choose(1, rounds.min(3), rounds) {
+            many.extend(handoffs(bench, program, 20, &format!("many {round}"))?);
+        }
+        report.add("embedded handoff", &format!("{}, 20 waiters", program.label()), "ms", many);
+    }
+    let killed: Outcome<Vec<f64>> = (0..rounds).map(|round| kill_holder(bench, round)).collect();
+    report.add("embedded handoff", "dynamo-lock run after kill -9", "ms", killed?);
+    waiters(bench, report)
+}
+
+/// Processes that ask for one lock without a pause.
+async fn throughput(bench: &Bench, report: &mut Report, processes: usize) -> Outcome<()> {
+    let file = bench.scratch.path().join(format!("throughput {processes}.db")).display().to_string();
+    let mut agents = Vec::new();
+    for _ in 0..processes {
+        agents.push(Agent::embedded(bench, &file, "throughput").await?);
+    }
+    let (mut rates, mut waits) = (Vec::new(), Vec::new());
+    for _ in 0..bench.options.rounds {
+        for agent in &mut agents {
+            agent.send("ask 1 1 0").await?;
+        }
+        let mut count = 0;
+        let mut longest = 0.0;
+        for agent in &mut agents {
+            let result = agent.read().await?;
+            let acquired = result["acquired"].as_array().into_iter().flatten();
+            let waited = acquired.filter_map(|entry| entry[1].as_f64());
+            longest = waited.inspect(|_| count += 1).fold(longest, f64::max);
+        }
+        rates.push(f64::from(count));
+        waits.push(longest / 1e6);
+    }
+    let plural = if processes == 1 { "" } else { "es" };
+    report.add(SCENARIO, &format!("{processes} process{plural}"), "acquisitions per second", rates);
+    report.add(SCENARIO, &format!("{processes} process{plural}"), "longest wait, ms", waits);
+    Ok(())
+}
+
+/// A program that runs commands under a lock.
+#[derive(Clone, Copy)]
+enum Program {
+    Flock,
+    Run,
+}
+
+impl Program {
+    fn label(self) -> &'static str {
+        match self {
+            Program::Flock => "flock",
+            Program::Run => "dynamo-lock run",
+        }
+    }
+
+    /// Starts `bench stamp MS` under the lock `lock`.
+    fn start(self, bench: &Bench, lock: &str, hold: Duration) -> Outcome<Running> {
+        let path = bench.scratch.path().join(format!("{lock} {}", self.label()));
+        let mut command = match (self, &bench.paths.cli) {
+            (Program::Run, Some(cli)) => {
+                let mut command = Command::new(cli);
+                command.args(["run", "--quiet", "--store", &format!("sqlite://{}.db", path.display()), lock, "--"]);
+                command
+            }
+            _ => {
+                let mut command = Command::new("flock");
+                command.arg(path);
+                command
+            }
+        };
+        command.arg(std::env::current_exe()?).args(["stamp", &hold.as_millis().to_string()]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or("no standard output")?;
+        Ok(Running { child, stdout: BufReader::new(stdout) })
+    }
+}
+
+/// A program under a lock. Dropping it kills all its processes.
+struct Running {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Running {
+    /// Waits for the next time that the command prints, in nanoseconds.
+    fn stamp(&mut self) -> Outcome<f64> {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line)?;
+        let value: Value = serde_json::from_str(&line).map_err(|error| format!("{error}: {line:?}"))?;
+        value.as_f64().ok_or_else(|| "a command printed no time".into())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            process_tree::kill_all(&process_tree::all(self.child.id()));
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Prints the time, sleeps, and prints the time again: the command that runs under a lock.
+pub fn stamp(millis: u64) {
+    println!("{}", clock::now());
+    std::thread::sleep(Duration::from_millis(millis));
+    println!("{}", clock::now());
+}
+
+/// Returns the milliseconds from the end of each command to the start of the next one.
+fn handoffs(bench: &Bench, program: Program, waiters: usize, lock: &str) -> Outcome<Vec<f64>> {
+    let mut holder = program.start(bench, lock, Duration::from_millis(if waiters > 1 { 1_500 } else { 400 }))?;
+    let mut times = vec![(holder.stamp()?, 0.0)];
+    let mut running = Vec::new();
+    for _ in 0..waiters {
+        running.push(program.start(bench, lock, Duration::from_millis(20))?);
+    }
+    times[0].1 = holder.stamp()?;
+    for waiter in &mut running {
+        times.push((waiter.stamp()?, waiter.stamp()?));
+    }
+    times.sort_by(|a, b| a.0.total_cmp(&b.0));
+    Ok(times.windows(2).map(|pair| (pair[1].0 - pair[0].1) / 1e6).collect())
+}
+
+/// Returns the milliseconds from the kill of the holder and its processes to the start of the next command.
+fn kill_holder(bench: &Bench, round: usize) -> Outcome<f64> {
+    let lock = format!("kill {round}");
+    let mut holder = Program::Run.start(bench, &lock, Duration::from_secs(600))?;
+    holder.stamp()?;
+    let mut waiter = Program::Run.start(bench, &lock, Duration::ZERO)?;
+    std::thread::sleep(Duration::from_millis(500 + 70 * round as u64));
+    let processes = process_tree::all(holder.child.id());
+    let from = clock::now();
+    process_tree::kill_all(&processes);
+    Ok((waiter.stamp()? - from as f64) / 1e6)
+}
+
+/// Measures the CPU time of 100 waiters.
+fn waiters(bench: &Bench, report: &mut Report) -> Outcome<()> {
+    let count = bench.options.choose(20, 100, 100);
+    let mut holder = Program::Run.start(bench, "crowd", Duration::from_secs(600))?;
+    holder.stamp()?;
+    let waiting: Outcome<Vec<Running>> =
+        (0..count).map(|_| Program::Run.start(bench, "crowd", Duration::ZERO)).collect();
+    let waiting = waiting?;
+    std::thread::sleep(Duration::from_secs(bench.options.choose(2, 5, 5)));
+    let processes: Vec<u32> = waiting.iter().flat_map(|running| process_tree::all(running.child.id())).collect();
+    let used = || processes.iter().map(|pid| process_tree::cpu(*pid)).sum::<f64>();
+    let mut samples = Vec::new();
+    for _ in 0..bench.options.rounds {
+        let (before, from) = (used(), clock::now());
+        std::thread::sleep(Duration::from_secs(2));
+        samples.push((used() - before) / ((clock::now() - from) as f64 / 1e9) * 100.0);
+    }
+    report.add(SCENARIO, &format!("{count} waiters"), "CPU, % of a core", samples);
+    process_tree::kill_all(&processes);
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! Handoffs between processes: from the moment a release takes effect to the answer that the next holder receives.
+//!
+//! A world has N waiters and a holder, each a process of its own. A process that has released asks again 1 ms after
+//! the next one has acquired, so that always N wait. The driver draws the holds.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use crate::bench::{Bench, LEASE, network};
+use crate::peer::{Agent, Peer, number};
+use crate::proxy::Counts;
+use crate::report::Report;
+use crate::stats::{Holds, Sequence, mean, quantile};
+use crate::{Outcome, clock};
+
+/// Handoffs at the start of a world that are not counted, because there is no history of holds yet.
+const DISCARDED: usize = 4;
+const PEERS: [Peer; 6] = [Peer::DynamoLock, Peer::Lease, Peer::LeaseTuned, Peer::Dlock, Peer::LockClient, Peer::Python];
+
+pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
+    report.figure("handoff", "round trip", "ms", bench.round_trip(network()).await?);
+    let all = &Holds::ALL[..];
+    // This library first, and alone, because the load of the others would disturb it.
+    for waiters in [1, 2] {
+        batch(bench, report, &[Peer::DynamoLock], waiters, all).await?;
+    }
+    for holds in [&[Holds::Constant, Holds::Bimodal][..], &[Holds::Uniform, Holds::Short], &[Holds::Exponential]] {
+        batch(bench, report, &[Peer::DynamoLock], 20, holds).await?;
+    }
+    let rust = [Peer::Lease, Peer::LeaseTuned, Peer::Dlock];
+    let others: Vec<Peer> = [Peer::LockClient, Peer::Python].into_iter().filter(|peer| bench.has(*peer)).collect();
+    let few = &[Holds::Uniform, Holds::Exponential][..];
+    batch(bench, report, &rust, 2, bench.options.choose(few, all, all)).await?;
+    batch(bench, report, &others, 2, bench.options.choose(few, all, all)).await?;
+    if !bench.options.quick {
+        batch(bench, report, &rust, 20, bench.options.choose(few, &few[..1], all)).await?;
+        batch(bench, report, &others, 20, bench.options.choose(few, &few[..1], all)).await?;
+    }
+    Ok(())
+}
+
+/// Runs the worlds of several libraries and distributions at the same time.
+async fn batch(bench: &Bench, report: &mut Report, peers: &[Peer], waiters: usize, holds: &[Holds]) -> Outcome<()> {
+    let time = Duration::from_secs(bench.options.choose(12, 40, 180));
+    let mut worlds = Vec::new();
+    for peer in PEERS.into_iter().filter(|peer| peers.contains(peer)) {
+        for holds in holds {
+            worlds.push(World::start(bench, peer, waiters, *holds).await?);
+        }
+    }
+    for agent in worlds.iter_mut().flat_map(|world| &mut world.agents) {
+        agent.read().await?; // it is ready
+    }
+    let mut running = tokio::task::JoinSet::new();
+    for world in worlds {
+        running.spawn(world.run(time));
+    }
+    let mut results = Vec::new();
+    while let Some(done) = running.join_next().await {
+        results.push(done??);
+    }
+    let order = |peer: Peer| PEERS.iter().position(|other| *other == peer);
+    results.sort_by_key(|result| (order(result.peer), Holds::ALL.iter().position(|holds| *holds == result.holds)));
+    results.iter().for_each(|result| result.add(report));
+    Ok(())
+}
+
+struct World {
+    peer: Peer,
+    holds: Holds,
+    agents: Vec<Agent>,
+}
+
+/// What a world has shown.
+struct Shown {
+    peer: Peer,
+    waiters: usize,
+    holds: Holds,
+    /// Milliseconds from release to acquisition.
+    latencies: Vec<f64>,
+    waited: Duration,
+    counts: Counts,
+}
+
+impl World {
+    async fn start(bench: &Bench, peer: Peer, waiters: usize, holds: Holds) -> Outcome<World> {
+        let lock = format!("handoff {peer:?} {waiters} {}", holds.name());
+        let mut agents = Vec::new();
+        for _ in 0..=waiters {
+            agents.push(Agent::launch(bench, peer, &lock, LEASE, network(), &[]).await?);
+        }
+        Ok(World { peer, holds, agents })
+    }
+
+    async fn run(self, time: Duration) -> Outcome<Shown> {
+        let (peer, holds, waiters) = (self.peer, self.holds, self.agents.len() - 1);
+        let (ports, mut asks, mut events) = split(self.agents);
+        let mut sequence = Sequence::new(holds, 1);
+        let mut shown =
+            Shown { peer, waiters, holds, latencies: vec![], waited: Duration::ZERO, counts: Counts::default() };
+        for ask in &mut asks {
+            ask.send(sequence.next().unwrap_or(0.0))?;
+        }
+        let count = || ports.iter().map(|port| port.counts()).sum::<Counts>();
+        let (mut handoffs, mut before, mut started) = (0, count(), clock::now());
+        let (mut effect, mut acquired, mut resting, mut first) = (None, None, None, true);
+        let deadline = tokio::time::Instant::now() + time;
+        while let Ok(Some(event)) = tokio::time::timeout_at(deadline, events.recv()).await {
+            let (index, event) = event?;
+            if let Ok(at) = number(&event, "acquired") {
+                // The first holder takes over from none.
+                acquired = (!std::mem::take(&mut first)).then_some(at);
+            } else if event.get("released").is_some() {
+                effect = Some(ports[index].wrote() as f64);
+                resting = Some(index);
+            }
+            // The next holder may report before the previous one, which still waits for its answer.
+            if let (Some(at), Some(from), Some(index)) = (acquired, effect, resting) {
+                (acquired, effect, resting) = (None, None, None);
+                handoffs += 1;
+                if handoffs > DISCARDED {
+                    shown.latencies.push((at - from).max(0.0) / 1e6);
+                } else {
+                    (before, started) = (count(), clock::now());
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                asks[index].send(sequence.next().unwrap_or(0.0))?;
+            }
+        }
+        shown.counts = count() - before;
+        shown.waited = Duration::from_nanos(clock::now() - started) * waiters as u32;
+        Ok(shown)
+    }
+}
+
+/// Sends an agent the command to acquire, hold and release.
+struct Ask(mpsc::UnboundedSender<f64>);
+
+impl Ask {
+    fn send(&mut self, hold: f64) -> Outcome<()> {
+        Ok(self.0.send(hold)?)
+    }
+}
+
+type Events = mpsc::UnboundedReceiver<Outcome<(usize, Value)>>;
+
+/// Starts a task for each agent, which sends its commands and passes its events on.
+fn split(agents: Vec<Agent>) -> (Vec<std::sync::Arc<crate::proxy::Port>>, Vec<Ask>, Events) {
+    let (sender, events) = mpsc::unbounded_channel();
+    let (mut ports, mut asks) = (Vec::new(), Vec::new());
+    for (index, mut agent) in agents.into_iter().enumerate() {
+        let (ask, mut asked) = mpsc::unbounded_channel::<f64>();
+        ports.push(agent.port.clone());
+        asks.push(Ask(ask));
+        let sender = sender.clone();
+        tokio::spawn(async move {
+            while let Some(hold) = asked.recv().await {
+                let sent = agent.send(&format!("hold {hold}")).await;
+                let mut failed = sent.is_err();
+                while !failed {
+                    let event = agent.read().await.map(|event| (index, event));
+                    failed = event.is_err();
+                    let released = event.as_ref().is_ok_and(|(_, event)| event.get("released").is_some());
+                    // The world has ended if this fails.
+                    failed |= sender.send(event).is_err();
+                    if released {
+                        break;
+                    }
+                }
+                if failed {
+                    break;
+                }
+            }
+        });
+    }
+    (ports, asks, events)
+}
+
+impl Shown {
+    fn add(&self, report: &mut Report) {
+        let plural = if self.waiters == 1 { "" } else { "s" };
+        let scenario = format!("handoff, {} waiter{plural}, {} holds", self.waiters, self.holds.name());
+        let label = self.peer.label();
+        let waited = self.waited.as_secs_f64();
+        if self.latencies.is_empty() {
+            report.notes.push(format!("{scenario}: {label} had no handoff after the first {DISCARDED}"));
+            return;
+        }
+        let handoffs = self.latencies.len() as f64;
+        report.add(&scenario, label, "release to acquired, ms", &self.latencies[..]);
+        report.figure(&scenario, label, "mean, ms", mean(&self.latencies));
+        report.figure(&scenario, label, "p99, ms", quantile(&self.latencies, 0.99));
+        report.figure(&scenario, label, "reads per waiter-second", self.counts.reads as f64 / waited);
+        report.figure(&scenario, label, "failed writes per handoff", self.counts.failed as f64 / handoffs);
+        // An eventually consistent read costs half a read unit, and a write as much as five read units.
+        let units = 0.5 * self.counts.reads as f64 + 0.5 * self.counts.strong as f64 + 5.0 * self.counts.failed as f64;
+        report.figure(&scenario, label, "read units per waiter-second", units / waited);
+        report.figure(&scenario, label, "handoffs", handoffs);
+    }
+}
