@@ -26,8 +26,9 @@ pub(crate) const SLICE: Duration = Duration::from_millis(250);
 /// awaited.
 enum Next<'a> {
     Sleep(Duration),
-    /// Returns `None` if the lock was lost or the guard has ended before.
-    Request(BoxFuture<'a, Option<()>>),
+    /// Wait until the store is ready, or send a renewal. Returns whether the store is ready for the renewal that follows,
+    /// or `None` if the lock was lost or the guard has ended before.
+    Request(BoxFuture<'a, Option<bool>>),
     End,
 }
 
@@ -111,10 +112,12 @@ impl Holding {
         (self.wake.notified(), self.core.clock.sleep(length.min(SLICE).max(PAUSE_MIN)))
     }
 
-    fn next(&self) -> Next<'_> {
-        // Before the renewal is made, because the lease counts from then.
-        if let Some(ready) = self.core.ready_future().filter(|_| self.is_renewal_due()) {
-            return Next::Request(Box::pin(self.unless_ended(ready)));
+    /// Returns the next step. Unless the store is known to be ready, waits for it before a renewal is made, because the
+    /// lease counts from then.
+    fn next(&self, is_ready: bool) -> Next<'_> {
+        let ready = if is_ready { None } else { self.core.ready_future() };
+        if let Some(ready) = ready.filter(|_| self.is_renewal_due()) {
+            return Next::Request(Box::pin(async { self.unless_ended(ready).await.map(|()| true) }));
         }
         match self.core.now(|now| self.lease.next(now)) {
             Some(HeldStep::Sleep(length)) => Next::Sleep(length),
@@ -128,11 +131,11 @@ impl Holding {
     }
 
     /// Sends a renewal and takes its response. Returns `None` if the lock was lost or the guard has ended before.
-    async fn write(&self, op: Op) -> Option<()> {
+    async fn write(&self, op: Op) -> Option<bool> {
         let timeout = self.lease.with(|held| held.attempt_timeout());
         let reply = self.unless_ended(self.core.write(op, timeout)).await?;
         self.handle(reply);
-        Some(())
+        Some(false)
     }
 
     /// Completes `work`. Returns `None` if the lock is lost or the guard has ended before. The deadline is a local timer,
@@ -198,15 +201,20 @@ impl RenewalTask {
     /// The future is as small as possible, because each held lock has one. So it does not use `select!`, which keeps a
     /// second copy of what it waits for.
     pub(crate) async fn run(self) {
+        let mut is_ready = false;
         loop {
-            let length = match self.0.next() {
+            let length = match self.0.next(is_ready) {
                 Next::Sleep(length) => length,
                 Next::Request(request) => match request.await {
-                    Some(()) => continue,
+                    Some(ready) => {
+                        is_ready = ready;
+                        continue;
+                    }
                     None => return,
                 },
                 Next::End => return,
             };
+            is_ready = false;
             let (wake, mut pause) = self.0.pause(length);
             let mut wake = pin!(wake);
             poll_fn(|cx| match wake.as_mut().poll(cx) {
