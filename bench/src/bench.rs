@@ -1,6 +1,6 @@
 //! Everything that a scenario needs: the server, the paths of the programs, and the options of the run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -58,16 +58,25 @@ pub struct Bench {
     pub paths: Paths,
     pub options: Options,
     pub scratch: TempDir,
+    /// A directory in memory, if the machine has one; a sync to disk takes no time there.
+    memory: Option<TempDir>,
 }
 
 impl Bench {
     /// Starts the server and creates the tables.
     pub async fn start(paths: Paths, options: Options) -> Outcome<Bench> {
         let scratch = tempfile::tempdir()?;
-        let bench = Bench { server: Server::start()?, paths, options, scratch };
+        let memory = tempfile::tempdir_in("/dev/shm").ok();
+        let bench = Bench { server: Server::start()?, paths, options, scratch, memory };
         let port = Port::open(bench.server.address, Link::default()).await?;
         create_tables(&port.url).await?;
         Ok(bench)
+    }
+
+    /// Returns the directories for embedded stores, each with the name that reports use.
+    pub fn places(&self) -> Vec<(&'static str, &Path)> {
+        let disk = ("on disk", self.scratch.path());
+        [Some(disk), self.memory.as_ref().map(|memory| ("in memory", memory.path()))].into_iter().flatten().collect()
     }
 
     /// Starts an agent with the usual lease.

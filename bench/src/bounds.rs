@@ -107,22 +107,30 @@ fn held(report: &Report) -> Vec<Option<Bound>> {
 }
 
 fn embedded(report: &Report) -> Vec<Option<Bound>> {
-    let handoff = |subject| report.samples("embedded handoff", subject, "ms");
-    let flock = handoff("flock, 1 waiter").map_or(f64::NAN, median);
     let crowd = report.samples("embedded store", "100 waiters", "CPU, % of a core");
-    let run = |subject| report.median("run", subject, "time / flock");
-    let before = run("older dynamo-lock run -- true").unwrap_or(RUN_BEFORE);
-    vec![
-        bound("embedded handoff, 1 waiter: ms", handoff("dynamo-lock run, 1 waiter").map(median), 4.0 * flock),
-        bound("embedded handoff, 20 waiters: ms", handoff("dynamo-lock run, 20 waiters").map(median), 15.0),
-        bound(
-            "embedded store after kill -9: ms, slowest",
-            handoff("dynamo-lock run after kill -9").map(|times| quantile(times, 1.0)),
-            100.0,
-        ),
-        bound("100 waiters on the embedded store: CPU, % of a core", crowd.map(median), 2.0),
-        bound("run -- true: time / flock -- true", run("dynamo-lock run -- true"), 0.9 * before),
-    ]
+    let mut bounds = vec![bound("100 waiters on the embedded store: CPU, % of a core", crowd.map(median), 2.0)];
+    for place in ["on disk", "in memory"] {
+        let scenario = format!("embedded handoff, file {place}");
+        let handoff = |subject| report.samples(&scenario, subject, "ms");
+        let flock = handoff("flock, 1 waiter").map_or(f64::NAN, median);
+        let run = |subject| report.median(&format!("run, file {place}"), subject, "time / flock");
+        let before = run("older dynamo-lock run -- true").unwrap_or(RUN_BEFORE);
+        bounds.extend([
+            bound(format!("{scenario}, 1 waiter: ms"), handoff("dynamo-lock run, 1 waiter").map(median), 4.0 * flock),
+            bound(format!("{scenario}, 20 waiters: ms"), handoff("dynamo-lock run, 20 waiters").map(median), 15.0),
+            bound(
+                format!("{scenario}, after kill -9: ms, slowest"),
+                handoff("dynamo-lock run after kill -9").map(|times| quantile(times, 1.0)),
+                100.0,
+            ),
+            bound(
+                format!("run -- true, file {place}: time / flock -- true"),
+                run("dynamo-lock run -- true"),
+                0.9 * before,
+            ),
+        ]);
+    }
+    bounds
 }
 
 #[cfg(test)]

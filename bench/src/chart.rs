@@ -6,6 +6,7 @@ use crate::stats::{median, quantile};
 
 const OWN: &str = "#c2410c";
 const PEER: &str = "#475569";
+const FLOOR: &str = "#94a3b8";
 const FAINT: &str = "#e2e8f0";
 
 /// Draws cost and time of acquire + release: one row per library, two bars each.
@@ -26,7 +27,7 @@ pub fn cycle(report: &Report) -> Option<String> {
     drawing.text(left, top - 14.0, "requests", "start", "#0f172a", 13);
     drawing.text(middle, top - 14.0, "time, as a multiple of two bare calls in Rust", "start", "#0f172a", 13);
     let floor = middle + 270.0 / most;
-    drawing.line(floor, top - 4.0, floor, bottom, "#94a3b8", "4 3");
+    drawing.line(floor, top - 4.0, floor, bottom, FLOOR, "4 3");
     for (index, (subject, requests, time)) in rows.iter().enumerate() {
         let y = top + height * index as f64;
         let color = color(subject);
@@ -57,8 +58,8 @@ pub fn handoff(report: &Report) -> Option<String> {
     let points = points(report);
     points.first()?;
     let mut drawing =
-        Drawing::new(860.0, 520.0, "Waiting: cost against latency of a handoff (uniform holds, 2 to 4.9 s)");
-    let (left, right, top, bottom) = (90.0, 640.0, 60.0, 450.0);
+        Drawing::new(900.0, 545.0, "Waiting: cost against latency of a handoff (uniform holds, 2 to 4.9 s)");
+    let (left, right, top, bottom) = (90.0, 650.0, 72.0, 460.0);
     let costs = decades(points.iter().map(|point| point.cost));
     let latencies = decades(points.iter().flat_map(|point| point.latency));
     let x = |cost: f64| left + (right - left) * (cost.log10() - costs.0) / (costs.1 - costs.0);
@@ -66,7 +67,7 @@ pub fn handoff(report: &Report) -> Option<String> {
     for exponent in costs.0 as i32..=costs.1 as i32 {
         let value = 10f64.powi(exponent);
         drawing.line(x(value), top, x(value), bottom, FAINT, "");
-        drawing.text(x(value), bottom + 20.0, &short(value), "middle", PEER, 12);
+        drawing.text(x(value), bottom + 20.0, &format!("{value}"), "middle", PEER, 12);
     }
     for exponent in latencies.0 as i32..=latencies.1 as i32 {
         let value = 10f64.powi(exponent);
@@ -75,9 +76,14 @@ pub fn handoff(report: &Report) -> Option<String> {
             if value >= 1000.0 { format!("{} s", short(value / 1000.0)) } else { format!("{} ms", short(value)) };
         drawing.text(left - 10.0, y(value) + 4.0, &label, "end", PEER, 12);
     }
+    if let Some(trip) = report.median("handoff", "round trip", "ms").filter(|trip| *trip > 0.0) {
+        let floor = y(1.5 * trip);
+        drawing.line(left, floor, right, floor, FLOOR, "4 3");
+        drawing.text(left + 6.0, floor - 5.0, "1.5 round trips", "start", PEER, 11);
+    }
     let axis = "cost of waiting: read units per second and waiter (a failed write counts as 5)";
     drawing.text((left + right) / 2.0, bottom + 46.0, axis, "middle", "#0f172a", 13);
-    drawing.text(left - 60.0, top - 14.0, "release to acquired: median, with quartiles", "start", "#0f172a", 13);
+    drawing.text(20.0, top - 20.0, "release to acquired: median, with quartiles", "start", "#0f172a", 13);
     let mut labels: Vec<f64> = Vec::new();
     let mut sorted: Vec<&Point> = points.iter().collect();
     sorted.sort_by(|a, b| b.latency[1].total_cmp(&a.latency[1]));
@@ -92,7 +98,7 @@ pub fn handoff(report: &Report) -> Option<String> {
         drawing.thin(cx + 6.0, cy, right + 12.0, place, color);
         drawing.text(right + 16.0, place + 4.0, &point.label, "start", color, 12);
     }
-    drawing.text(left, 508.0, "Lower left is better: cheaper and quicker.", "start", "#64748b", 11);
+    drawing.text(left, 532.0, "Lower left is better: cheaper and quicker.", "start", "#64748b", 11);
     Some(drawing.end())
 }
 
@@ -124,7 +130,11 @@ fn decades(values: impl Iterator<Item = f64>) -> (f64, f64) {
 }
 
 fn color(subject: &str) -> &'static str {
-    if subject.starts_with("dynamo-lock") { OWN } else { PEER }
+    match subject {
+        _ if subject == Peer::Bare.label() => FLOOR,
+        _ if subject.starts_with("dynamo-lock") => OWN,
+        _ => PEER,
+    }
 }
 
 /// SVG under construction.

@@ -6,6 +6,7 @@ mod bounds;
 mod chart;
 mod clock;
 mod memory;
+mod page;
 mod peer;
 mod process_tree;
 mod proxy;
@@ -36,6 +37,7 @@ usage: cargo xtask bench [OPTIONS]
   --full              longer runs, with every distribution for every library (about an hour)
   --out DIR           write report.md, report.json and the charts there (default target/bench)
   --charts DIR        write the charts there instead, for example docs/performance
+  --page FILE         replace the tables in this document, for example docs/performance.md
   --baseline-cli PATH compare `run` with this older binary too
   --render FILE       draw tables and charts from a report.json of an earlier run, and run nothing";
 
@@ -69,6 +71,7 @@ struct Arguments {
     scenarios: Vec<String>,
     out: PathBuf,
     charts: Option<PathBuf>,
+    page: Option<PathBuf>,
     render: Option<PathBuf>,
     baseline_cli: Option<PathBuf>,
 }
@@ -77,8 +80,15 @@ impl Arguments {
     fn parse(arguments: &[String]) -> Outcome<Arguments> {
         let out = variable("BENCH_OUT").unwrap_or_else(|| "target/bench".into());
         let options = Options { rounds: 5, quick: false, full: false };
-        let mut parsed =
-            Arguments { options, scenarios: Vec::new(), out, charts: None, render: None, baseline_cli: None };
+        let mut parsed = Arguments {
+            options,
+            scenarios: Vec::new(),
+            out,
+            charts: None,
+            page: None,
+            render: None,
+            baseline_cli: None,
+        };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             let mut value = || rest.next().ok_or_else(|| format!("{argument} needs a value\n\n{USAGE}"));
@@ -89,6 +99,7 @@ impl Arguments {
                 "--scenario" => parsed.scenarios.push(value()?.clone()),
                 "--out" => parsed.out = value()?.into(),
                 "--charts" => parsed.charts = Some(value()?.into()),
+                "--page" => parsed.page = Some(value()?.into()),
                 "--render" => parsed.render = Some(value()?.into()),
                 "--baseline-cli" => parsed.baseline_cli = Some(value()?.into()),
                 _ => return Err(format!("cannot understand `{argument}`\n\n{USAGE}").into()),
@@ -114,7 +125,11 @@ fn drive(arguments: &[String]) -> Outcome<()> {
         Some(path) => Report::parse(&serde_json::from_slice(&std::fs::read(path)?)?),
         None => measure(&arguments)?,
     };
-    write(&report, &arguments.out, arguments.charts.as_ref().unwrap_or(&arguments.out))
+    write(&report, &arguments.out, arguments.charts.as_ref().unwrap_or(&arguments.out))?;
+    match &arguments.page {
+        Some(path) => fill(&report, path),
+        None => Ok(()),
+    }
 }
 
 #[tokio::main]
@@ -139,11 +154,29 @@ async fn measure(arguments: &Arguments) -> Outcome<Report> {
     Ok(report)
 }
 
+/// Replaces the tables in the document at `path`.
+fn fill(report: &Report, path: &Path) -> Outcome<()> {
+    let mut page = std::fs::read_to_string(path)?;
+    let texts = [
+        ("summary", page::summary(report)),
+        ("tables", report.tables()),
+        ("bounds", list(&bounds::lines(report))),
+        ("notes", list(&report.notes)),
+    ];
+    for (name, text) in texts {
+        page = page::fill(&page, name, &text)?;
+    }
+    Ok(std::fs::write(path, page)?)
+}
+
+fn list(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("- {line}\n")).collect()
+}
+
 fn write(report: &Report, out: &Path, charts: &Path) -> Outcome<()> {
     std::fs::create_dir_all(out)?;
     std::fs::create_dir_all(charts)?;
     let bounds = bounds::lines(report);
-    let list = |lines: &[String]| lines.iter().map(|line| format!("- {line}\n")).collect::<String>();
     let mut text = report.tables() + "### Bounds\n\n" + &list(&bounds);
     if !report.notes.is_empty() {
         text += &format!("\n### Notes\n\n{}", list(&report.notes));

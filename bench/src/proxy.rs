@@ -146,13 +146,13 @@ struct Bucket {
 
 impl Bucket {
     fn new(rate: u32) -> Bucket {
-        Bucket { rate: f64::from(rate), tokens: f64::from(rate), filled: Instant::now() }
+        Bucket { rate: f64::from(rate), tokens: 0.0, filled: Instant::now() }
     }
 
     fn take(&mut self) -> bool {
         let now = Instant::now();
         let gained = now.duration_since(self.filled).as_secs_f64() * self.rate;
-        self.tokens = (self.tokens + gained).min(self.rate);
+        self.tokens = (self.tokens + gained).min(self.rate / 10.0); // no longer burst than a tenth of a second
         self.filled = now;
         let taken = self.tokens >= 1.0;
         self.tokens -= f64::from(u8::from(taken));

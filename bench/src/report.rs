@@ -66,7 +66,8 @@ impl Report {
 
     /// Reads a report that [`json`](Report::json) has written.
     pub fn parse(value: &Value) -> Report {
-        let mut report = Report::default();
+        let notes = value["notes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut report = Report { series: Vec::new(), notes: notes.map(str::to_owned).collect() };
         for series in value["series"].as_array().into_iter().flatten() {
             let text = |key: &str| series[key].as_str().unwrap_or_default();
             let samples = series["samples"].as_array().into_iter().flatten().filter_map(Value::as_f64);

@@ -82,18 +82,19 @@ impl Library {
         Some(lock.provider(provider.clone()).build())
     }
 
-    /// Waits for the lock with this suffix, and acquires it.
+    /// Waits for the lock with this suffix, and acquires it. The futures of the libraries are boxed, because the memory of
+    /// a waiter would otherwise include the largest of them.
     pub async fn acquire(&self, suffix: &str) -> Outcome<Held> {
         let name = format!("{}{suffix}", self.lock);
         match &self.kind {
-            Kind::DynamoLock(client) => Ok(Held::DynamoLock(client.lock(name)?.acquire().await?)),
-            Kind::Lease(client) => Ok(Held::Lease(client.acquire(name).await?)),
+            Kind::DynamoLock(client) => Ok(Held::DynamoLock(Box::pin(client.lock(name)?.acquire()).await?)),
+            Kind::Lease(client) => Ok(Held::Lease(Box::pin(client.acquire(name)).await?)),
             Kind::Dlock { .. } => {
                 let lock = self.dlock(name).ok_or("not dlock")?;
-                Ok(Held::Dlock(lock.acquire().await.map_err(|error| error.to_string())?))
+                Ok(Held::Dlock(Box::pin(lock.acquire()).await.map_err(|error| error.to_string())?))
             }
             Kind::Bare(bare) => {
-                bare.acquire(&name).await?;
+                Box::pin(bare.acquire(&name)).await?;
                 Ok(Held::Bare)
             }
         }
@@ -117,16 +118,16 @@ impl Library {
     pub async fn hold(&self, suffix: &str, mut work: impl AsyncFnMut()) -> Outcome<()> {
         if let Some(lock) = self.dlock(format!("{}{suffix}", self.lock)) {
             // Only `with` waits and renews by itself.
-            return lock.with(async |_| work().await).await.map_err(|error| error.to_string().into());
+            return Box::pin(lock.with(async |_| work().await)).await.map_err(|error| error.to_string().into());
         }
         match self.acquire(suffix).await? {
             Held::DynamoLock(guard) => {
                 work().await;
-                guard.release().await?;
+                Box::pin(guard.release()).await?;
             }
             Held::Lease(lease) => {
                 work().await;
-                lease.release().await?;
+                Box::pin(lease.release()).await?;
             }
             Held::Dlock(_) | Held::Bare => return Err("only locks can be held".into()),
         }
@@ -150,12 +151,13 @@ impl Library {
                 _ => return Err("this library has no renewal on request".into()),
             }
         }
-        print(json!({"ns": clock::now() - start, "cpu": clock::cpu() - cpu}));
+        let result = json!({"ns": clock::now() - start, "cpu": clock::cpu() - cpu});
         match (held, &self.kind) {
             (Held::DynamoLock(guard), _) => drop(guard.release().await?),
             (_, Kind::Bare(bare)) => bare.release(&self.lock).await?,
             _ => {}
         }
+        print(result);
         Ok(())
     }
 

@@ -131,6 +131,7 @@ async fn record(bench: &Bench) -> Outcome<()> {
     agent.port.record(true, false);
     agent.call("cycle 2").await?;
     agent.call("renew 2").await?;
+    agent.call("cycle 1").await?;
     let bodies: Vec<Value> = agent
         .port
         .bodies()
@@ -138,10 +139,9 @@ async fn record(bench: &Bench) -> Outcome<()> {
         .filter(|(operation, _)| operation == "UpdateItem")
         .map(|(_, body)| serde_json::from_slice(body))
         .collect::<Result<_, _>>()?;
-    let [_, _, _, _, acquire, .., renew, release] = &bodies[..] else {
+    let [_, _, _, _, acquire, _, renew, release, ..] = &bodies[..] else {
         return Err("an acquisition, a renewal and a release are expected".into());
     };
     let text = serde_json::to_vec_pretty(&[acquire, renew, release])?;
-    if let Some(path) = std::env::var_os("BENCH_DEBUG") { std::fs::write(path, &text)?; }
     Ok(std::fs::write(bench.scratch.path().join("recorded.json"), text)?)
 }

@@ -1,6 +1,7 @@
 //! The embedded store: throughput of 1, 2 and 8 processes, and handoffs between `run`s against those of `flock`.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,37 +12,47 @@ use crate::peer::Agent;
 use crate::report::Report;
 use crate::{Outcome, clock, process_tree};
 
-const SCENARIO: &str = "embedded store";
-
 pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
-    for processes in [1, 2, 8] {
-        throughput(bench, report, processes).await?;
+    for (place, directory) in bench.places() {
+        for processes in [1, 2, 8] {
+            throughput(bench, report, place, directory, processes).await?;
+        }
     }
-    if bench.paths.cli.is_none() {
+    let Some(cli) = &bench.paths.cli else {
         report.notes.push("embedded: the command line is not built".into());
         return Ok(());
-    }
+    };
     let rounds = bench.options.rounds;
-    for program in [Program::Flock, Program::Run] {
-        let mut one = Vec::new();
-        for round in 0..rounds * bench.options.choose(1, 3, 6) {
-            one.extend(handoffs(bench, program, 1, &format!("one {round}"))?);
+    for (place, directory) in bench.places() {
+        let scenario = format!("embedded handoff, file {place}");
+        for program in [Program { cli: None, directory }, Program { cli: Some(cli), directory }] {
+            let mut one = Vec::new();
+            for round in 0..rounds * bench.options.choose(1, 3, 6) {
+                one.extend(handoffs(program, 1, &format!("one {round}"))?);
+            }
+            report.add(&scenario, &format!("{}, 1 waiter", program.label()), "ms", one);
+            let mut many = Vec::new();
+            for round in 0..bench.options.choose(1, 2, rounds) {
+                many.extend(handoffs(program, 20, &format!("many {round}"))?);
+            }
+            report.add(&scenario, &format!("{}, 20 waiters", program.label()), "ms", many);
         }
-        report.add("embedded handoff", &format!("{}, 1 waiter", program.label()), "ms", one);
-        let mut many = Vec::new();
-        for round in 0..bench.options.choose(1, rounds.min(3), rounds) {
-            many.extend(handoffs(bench, program, 20, &format!("many {round}"))?);
-        }
-        report.add("embedded handoff", &format!("{}, 20 waiters", program.label()), "ms", many);
+        let program = Program { cli: Some(cli), directory };
+        let killed: Outcome<Vec<f64>> = (0..rounds).map(|round| kill_holder(program, round)).collect();
+        report.add(&scenario, "dynamo-lock run after kill -9", "ms", killed?);
     }
-    let killed: Outcome<Vec<f64>> = (0..rounds).map(|round| kill_holder(bench, round)).collect();
-    report.add("embedded handoff", "dynamo-lock run after kill -9", "ms", killed?);
-    waiters(bench, report)
+    waiters(bench, report, Program { cli: Some(cli), directory: bench.scratch.path() })
 }
 
 /// Processes that ask for one lock without a pause.
-async fn throughput(bench: &Bench, report: &mut Report, processes: usize) -> Outcome<()> {
-    let file = bench.scratch.path().join(format!("throughput {processes}.db")).display().to_string();
+async fn throughput(
+    bench: &Bench,
+    report: &mut Report,
+    place: &str,
+    directory: &Path,
+    processes: usize,
+) -> Outcome<()> {
+    let file = directory.join(format!("throughput {processes}.db")).display().to_string();
     let mut agents = Vec::new();
     for _ in 0..processes {
         agents.push(Agent::embedded(bench, &file, "throughput").await?);
@@ -63,36 +74,34 @@ async fn throughput(bench: &Bench, report: &mut Report, processes: usize) -> Out
         waits.push(longest / 1e6);
     }
     let plural = if processes == 1 { "" } else { "es" };
-    report.add(SCENARIO, &format!("{processes} process{plural}"), "acquisitions per second", rates);
-    report.add(SCENARIO, &format!("{processes} process{plural}"), "longest wait, ms", waits);
+    let subject = format!("{processes} process{plural}, file {place}");
+    report.add("embedded store", &subject, "acquisitions per second", rates);
+    report.add("embedded store", &subject, "longest wait, ms", waits);
     Ok(())
 }
 
-/// A program that runs commands under a lock.
+/// A program that runs commands under a lock: the command line, or `flock`.
 #[derive(Clone, Copy)]
-enum Program {
-    Flock,
-    Run,
+struct Program<'a> {
+    cli: Option<&'a Path>,
+    directory: &'a Path,
 }
 
-impl Program {
+impl Program<'_> {
     fn label(self) -> &'static str {
-        match self {
-            Program::Flock => "flock",
-            Program::Run => "dynamo-lock run",
-        }
+        if self.cli.is_some() { "dynamo-lock run" } else { "flock" }
     }
 
     /// Starts `bench stamp MS` under the lock `lock`.
-    fn start(self, bench: &Bench, lock: &str, hold: Duration) -> Outcome<Running> {
-        let path = bench.scratch.path().join(format!("{lock} {}", self.label()));
-        let mut command = match (self, &bench.paths.cli) {
-            (Program::Run, Some(cli)) => {
+    fn start(self, lock: &str, hold: Duration) -> Outcome<Running> {
+        let path = self.directory.join(format!("{lock} {}", self.label()));
+        let mut command = match self.cli {
+            Some(cli) => {
                 let mut command = Command::new(cli);
                 command.args(["run", "--quiet", "--store", &format!("sqlite://{}.db", path.display()), lock, "--"]);
                 command
             }
-            _ => {
+            None => {
                 let mut command = Command::new("flock");
                 command.arg(path);
                 command
@@ -138,12 +147,12 @@ pub fn stamp(millis: u64) {
 }
 
 /// Returns the milliseconds from the end of each command to the start of the next one.
-fn handoffs(bench: &Bench, program: Program, waiters: usize, lock: &str) -> Outcome<Vec<f64>> {
-    let mut holder = program.start(bench, lock, Duration::from_millis(if waiters > 1 { 1_500 } else { 400 }))?;
+fn handoffs(program: Program<'_>, waiters: usize, lock: &str) -> Outcome<Vec<f64>> {
+    let mut holder = program.start(lock, Duration::from_millis(if waiters > 1 { 1_500 } else { 400 }))?;
     let mut times = vec![(holder.stamp()?, 0.0)];
     let mut running = Vec::new();
     for _ in 0..waiters {
-        running.push(program.start(bench, lock, Duration::from_millis(20))?);
+        running.push(program.start(lock, Duration::from_millis(20))?);
     }
     times[0].1 = holder.stamp()?;
     for waiter in &mut running {
@@ -154,11 +163,11 @@ fn handoffs(bench: &Bench, program: Program, waiters: usize, lock: &str) -> Outc
 }
 
 /// Returns the milliseconds from the kill of the holder and its processes to the start of the next command.
-fn kill_holder(bench: &Bench, round: usize) -> Outcome<f64> {
+fn kill_holder(program: Program<'_>, round: usize) -> Outcome<f64> {
     let lock = format!("kill {round}");
-    let mut holder = Program::Run.start(bench, &lock, Duration::from_secs(600))?;
+    let mut holder = program.start(&lock, Duration::from_secs(600))?;
     holder.stamp()?;
-    let mut waiter = Program::Run.start(bench, &lock, Duration::ZERO)?;
+    let mut waiter = program.start(&lock, Duration::ZERO)?;
     std::thread::sleep(Duration::from_millis(500 + 70 * round as u64));
     let processes = process_tree::all(holder.child.id());
     let from = clock::now();
@@ -167,12 +176,11 @@ fn kill_holder(bench: &Bench, round: usize) -> Outcome<f64> {
 }
 
 /// Measures the CPU time of 100 waiters.
-fn waiters(bench: &Bench, report: &mut Report) -> Outcome<()> {
+fn waiters(bench: &Bench, report: &mut Report, program: Program<'_>) -> Outcome<()> {
     let count = bench.options.choose(20, 100, 100);
-    let mut holder = Program::Run.start(bench, "crowd", Duration::from_secs(600))?;
+    let mut holder = program.start("crowd", Duration::from_secs(600))?;
     holder.stamp()?;
-    let waiting: Outcome<Vec<Running>> =
-        (0..count).map(|_| Program::Run.start(bench, "crowd", Duration::ZERO)).collect();
+    let waiting: Outcome<Vec<Running>> = (0..count).map(|_| program.start("crowd", Duration::ZERO)).collect();
     let waiting = waiting?;
     std::thread::sleep(Duration::from_secs(bench.options.choose(2, 5, 5)));
     let processes: Vec<u32> = waiting.iter().flat_map(|running| process_tree::all(running.child.id())).collect();
@@ -183,7 +191,7 @@ fn waiters(bench: &Bench, report: &mut Report) -> Outcome<()> {
         std::thread::sleep(Duration::from_secs(2));
         samples.push((used() - before) / ((clock::now() - from) as f64 / 1e9) * 100.0);
     }
-    report.add(SCENARIO, &format!("{count} waiters"), "CPU, % of a core", samples);
+    report.add("embedded store", &format!("{count} waiters"), "CPU, % of a core", samples);
     process_tree::kill_all(&processes);
     Ok(())
 }

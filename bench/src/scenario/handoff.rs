@@ -15,39 +15,40 @@ use crate::report::Report;
 use crate::stats::{Holds, Sequence, mean, quantile};
 use crate::{Outcome, clock};
 
-/// Handoffs at the start of a world that are not counted, because there is no history of holds yet.
+/// Handoffs of this library at the start of a world that are not counted, because there is no history of holds yet.
 const DISCARDED: usize = 4;
-const PEERS: [Peer; 6] = [Peer::DynamoLock, Peer::Lease, Peer::LeaseTuned, Peer::Dlock, Peer::LockClient, Peer::Python];
 
 pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
     report.figure("handoff", "round trip", "ms", bench.round_trip(network()).await?);
     let all = &Holds::ALL[..];
-    // This library first, and alone, because the load of the others would disturb it.
-    for waiters in [1, 2] {
-        batch(bench, report, &[Peer::DynamoLock], waiters, all).await?;
-    }
-    for holds in [&[Holds::Constant, Holds::Bimodal][..], &[Holds::Uniform, Holds::Short], &[Holds::Exponential]] {
-        batch(bench, report, &[Peer::DynamoLock], 20, holds).await?;
-    }
-    let rust = [Peer::Lease, Peer::LeaseTuned, Peer::Dlock];
-    let others: Vec<Peer> = [Peer::LockClient, Peer::Python].into_iter().filter(|peer| bench.has(*peer)).collect();
     let few = &[Holds::Uniform, Holds::Exponential][..];
-    batch(bench, report, &rust, 2, bench.options.choose(few, all, all)).await?;
-    batch(bench, report, &others, 2, bench.options.choose(few, all, all)).await?;
+    // This library first, and alone, because the load of the others would disturb it.
+    let own = &[Peer::DynamoLock][..];
+    batch(bench, report, own, &[1, 2], all).await?;
+    batch(bench, report, own, &[20], &[Holds::Constant, Holds::Exponential, Holds::Bimodal]).await?;
+    batch(bench, report, own, &[20], &[Holds::Uniform, Holds::Short]).await?;
+    let others = &[Peer::Lease, Peer::LeaseTuned, Peer::Dlock, Peer::LockClient, Peer::Python][..];
+    batch(bench, report, others, &[2], bench.options.choose(few, all, all)).await?;
     if !bench.options.quick {
-        batch(bench, report, &rust, 20, bench.options.choose(few, &few[..1], all)).await?;
-        batch(bench, report, &others, 20, bench.options.choose(few, &few[..1], all)).await?;
+        for peer in others {
+            // One library at a time, because 20 waiters of some of them send hundreds of requests a second.
+            let holds = bench.options.choose(few, &few[..1], all);
+            batch(bench, report, &[*peer], &[20], holds).await?;
+        }
     }
     Ok(())
 }
 
 /// Runs the worlds of several libraries and distributions at the same time.
-async fn batch(bench: &Bench, report: &mut Report, peers: &[Peer], waiters: usize, holds: &[Holds]) -> Outcome<()> {
-    let time = Duration::from_secs(bench.options.choose(12, 40, 180));
+async fn batch(bench: &Bench, report: &mut Report, peers: &[Peer], waiters: &[usize], holds: &[Holds]) -> Outcome<()> {
+    let is_crowd = waiters == [20] && peers != [Peer::DynamoLock];
+    let time = Duration::from_secs(bench.options.choose(12, if is_crowd { 30 } else { 65 }, 240));
     let mut worlds = Vec::new();
-    for peer in PEERS.into_iter().filter(|peer| peers.contains(peer)) {
-        for holds in holds {
-            worlds.push(World::start(bench, peer, waiters, *holds).await?);
+    for peer in peers.iter().copied().filter(|peer| bench.has(*peer)) {
+        for waiters in waiters {
+            for holds in holds {
+                worlds.push(World::start(bench, peer, *waiters, *holds).await?);
+            }
         }
     }
     for agent in worlds.iter_mut().flat_map(|world| &mut world.agents) {
@@ -61,8 +62,9 @@ async fn batch(bench: &Bench, report: &mut Report, peers: &[Peer], waiters: usiz
     while let Some(done) = running.join_next().await {
         results.push(done??);
     }
-    let order = |peer: Peer| PEERS.iter().position(|other| *other == peer);
-    results.sort_by_key(|result| (order(result.peer), Holds::ALL.iter().position(|holds| *holds == result.holds)));
+    let order = |peer: Peer| peers.iter().position(|other| *other == peer);
+    let place = |holds: Holds| Holds::ALL.iter().position(|other| *other == holds);
+    results.sort_by_key(|result| (result.waiters, place(result.holds), order(result.peer)));
     results.iter().for_each(|result| result.add(report));
     Ok(())
 }
@@ -97,6 +99,7 @@ impl World {
     async fn run(self, time: Duration) -> Outcome<Shown> {
         let (peer, holds, waiters) = (self.peer, self.holds, self.agents.len() - 1);
         let (ports, mut asks, mut events) = split(self.agents);
+        let discarded = if peer == Peer::DynamoLock { DISCARDED } else { 1 };
         let mut sequence = Sequence::new(holds, 1);
         let mut shown =
             Shown { peer, waiters, holds, latencies: vec![], waited: Duration::ZERO, counts: Counts::default() };
@@ -120,8 +123,11 @@ impl World {
             if let (Some(at), Some(from), Some(index)) = (acquired, effect, resting) {
                 (acquired, effect, resting) = (None, None, None);
                 handoffs += 1;
-                if handoffs > DISCARDED {
+                if handoffs > discarded {
                     shown.latencies.push((at - from).max(0.0) / 1e6);
+                    // Up to the last handoff, so that each one counts with the wait before it.
+                    shown.counts = count() - before;
+                    shown.waited = Duration::from_nanos(clock::now() - started) * waiters as u32;
                 } else {
                     (before, started) = (count(), clock::now());
                 }
@@ -129,8 +135,6 @@ impl World {
                 asks[index].send(sequence.next().unwrap_or(0.0))?;
             }
         }
-        shown.counts = count() - before;
-        shown.waited = Duration::from_nanos(clock::now() - started) * waiters as u32;
         Ok(shown)
     }
 }
@@ -185,7 +189,7 @@ impl Shown {
         let label = self.peer.label();
         let waited = self.waited.as_secs_f64();
         if self.latencies.is_empty() {
-            report.notes.push(format!("{scenario}: {label} had no handoff after the first {DISCARDED}"));
+            report.notes.push(format!("{scenario}: {label} had no handoff that counts"));
             return;
         }
         let handoffs = self.latencies.len() as f64;

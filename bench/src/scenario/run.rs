@@ -14,26 +14,26 @@ pub fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
         report.notes.push("run: the command line is not built".into());
         return Ok(());
     };
-    let mut sides = vec![Side::flock(bench), Side::run(bench, "dynamo-lock run -- true", cli)];
-    if let Some(baseline) = &bench.paths.baseline_cli {
-        sides.push(Side::run(bench, "older dynamo-lock run -- true", baseline));
-    }
-    let blocks = bench.options.choose(10, 40, 100);
-    for _ in 0..bench.options.rounds {
-        sides.iter_mut().for_each(|side| side.times.push(Vec::new()));
-        for _ in 0..blocks {
-            for side in &mut sides {
-                side.once()?;
+    for (place, directory) in bench.places() {
+        let mut sides = vec![Side::flock(directory), Side::run(directory, "dynamo-lock run -- true", cli)];
+        if let Some(baseline) = &bench.paths.baseline_cli {
+            sides.push(Side::run(directory, "older dynamo-lock run -- true", baseline));
+        }
+        let blocks = bench.options.choose(10, 30, 100);
+        for _ in 0..bench.options.rounds {
+            sides.iter_mut().for_each(|side| side.times.push(Vec::new()));
+            for _ in 0..blocks {
+                sides.iter_mut().try_for_each(Side::once)?;
             }
         }
-    }
-    for side in &sides {
-        report.add("run", side.name, "ms", side.times.iter().map(|round| median(round)).collect::<Vec<_>>());
-        let ratios =
-            side.times.iter().zip(&sides[0].times).map(|(round, flock)| {
+        let scenario = format!("run, file {place}");
+        for side in &sides {
+            report.add(&scenario, side.name, "ms", side.times.iter().map(|round| median(round)).collect::<Vec<_>>());
+            let ratios = side.times.iter().zip(&sides[0].times).map(|(round, flock)| {
                 median(&round.iter().zip(flock).map(|(run, flock)| run / flock).collect::<Vec<_>>())
             });
-        report.add("run", side.name, "time / flock", ratios.collect::<Vec<_>>());
+            report.add(&scenario, side.name, "time / flock", ratios.collect::<Vec<_>>());
+        }
     }
     Ok(())
 }
@@ -45,15 +45,15 @@ struct Side {
 }
 
 impl Side {
-    fn flock(bench: &Bench) -> Side {
+    fn flock(directory: &Path) -> Side {
         let mut command = Command::new("flock");
-        command.arg(bench.scratch.path().join("flock")).arg("true").stdin(Stdio::null());
+        command.arg(directory.join("flock")).arg("true").stdin(Stdio::null());
         Side { name: "flock FILE true", command, times: Vec::new() }
     }
 
-    fn run(bench: &Bench, name: &'static str, cli: &Path) -> Side {
+    fn run(directory: &Path, name: &'static str, cli: &Path) -> Side {
         let mut command = Command::new(cli);
-        let store = format!("sqlite://{}", bench.scratch.path().join(format!("{}.db", &name[..5])).display());
+        let store = format!("sqlite://{}", directory.join(format!("{}.db", &name[..5])).display());
         command.args(["run", "--store", &store, "true", "--", "true"]).stdin(Stdio::null());
         Side { name, command, times: Vec::new() }
     }

@@ -9,7 +9,7 @@ use crate::proxy::Link;
 use crate::report::Report;
 
 /// A library that takes longer for 50 tasks is not measured further.
-const LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(12);
 
 pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
     let trip = bench.round_trip(network()).await?;

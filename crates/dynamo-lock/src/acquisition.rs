@@ -26,7 +26,8 @@ impl LockOptions {
             return queue::acquire(core, request, limit).await;
         }
         let began = core.clock.now();
-        acquire_directly(core, request, limit, began).await
+        // In a box, so that the future of a waiter is small.
+        Box::pin(acquire_directly(core, request, limit, began)).await
     }
 }
 
@@ -40,14 +41,15 @@ pub(crate) async fn acquire_directly(
     began: ClockReading,
 ) -> Result<TryAcquire, AcquireError> {
     let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
-    let machine = Acquire::new(request, core.watches.get(&name));
+    let data = request.data.clone();
+    let machine = Acquire::new(request, core.watches.get(&name)).after(core.own_holds.get(&name));
     let mut run = Run::new(&core, &name, machine, timeout);
     match run.complete_within(limit).await {
         Some(AcquireEnd::Acquired(held)) => {
             core.watches.remove(&name);
             let waited = core.clock.now().holder_elapsed_since(began);
             core.observer.event(Event::Acquired { name: &name, token: held.token(), waited });
-            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
+            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held, data)))
         }
         Some(AcquireEnd::Contended(holder)) => Ok(TryAcquire::Held(holder)),
         Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),

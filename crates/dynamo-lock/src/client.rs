@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::{collections::VecDeque, fmt, ops::RangeInclusive, path::Path, pin::Pin, time::Duration};
+use std::{collections::VecDeque, fmt, path::Path, pin::Pin, time::Duration};
 
 use dynamo_lock_protocol::{OWNER_MAX, ServiceClock, Timing};
 use futures_core::Stream;
@@ -15,7 +15,7 @@ use crate::random::{Random, SystemRandom};
 use crate::store::{Answer, BoxFuture, IntoStore, Page};
 use crate::{
     ConfigError, Inspection, Lock, LockName, NameError, Observer, RowError, Store, StoreError, core::Core,
-    observer::Tracing, watch_cache::WatchCache,
+    lock_cache::LockCache, observer::Tracing,
 };
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(20);
@@ -54,7 +54,6 @@ impl Client {
             owner: None,
             lease: DEFAULT_LEASE,
             heartbeat: None,
-            poll: None,
             legacy_skew: None,
             service_clock: None,
             clock: Arc::new(SystemClock),
@@ -149,7 +148,6 @@ pub struct ClientBuilder {
     owner: Option<String>,
     lease: Duration,
     heartbeat: Option<Duration>,
-    poll: Option<RangeInclusive<Duration>>,
     legacy_skew: Option<Duration>,
     service_clock: Option<bool>,
     clock: Arc<dyn Clock>,
@@ -186,16 +184,6 @@ impl ClientBuilder {
     /// of the service, as in the first acquisition of a client on DynamoDB.
     pub fn heartbeat(mut self, heartbeat: Duration) -> Self {
         self.heartbeat = Some(heartbeat);
-        self
-    }
-
-    /// Sets the shortest and the longest pause between two reads while waiting for a held lock, within 1 ms to 60 s.
-    /// Default: 25 ms to a twentieth of the lease, at most 1 s.
-    ///
-    /// Pauses grow and are chosen at random within this range. Shorter pauses notice a release earlier; on DynamoDB
-    /// every poll of every waiter costs half a read unit, or one if the row is larger than 4 KB.
-    pub fn poll(mut self, range: RangeInclusive<Duration>) -> Self {
-        self.poll = Some(range);
         self
     }
 
@@ -275,9 +263,6 @@ impl ClientBuilder {
         if let Some(heartbeat) = self.heartbeat {
             timing = timing.with_heartbeat(heartbeat)?;
         }
-        if let Some(poll) = self.poll {
-            timing = timing.with_poll(*poll.start(), *poll.end())?;
-        }
         if let Some(skew) = self.legacy_skew {
             timing = timing.with_legacy_skew(skew);
         }
@@ -298,7 +283,8 @@ impl ClientBuilder {
             owner,
             timing,
             service: service_clock.then(|| Mutex::new(ServiceClock::default())),
-            watches: WatchCache::default(),
+            watches: LockCache::default(),
+            own_holds: LockCache::default(),
             queues: Queues::new(),
             tasks: TaskTracker::new(),
         };

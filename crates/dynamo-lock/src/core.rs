@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    ClockReading, Entropy, Liveness, Now, Op, Outcome, ReceivedAt, Refusal, Response, Row, SentAt, ServiceClock,
-    ServiceDate, Timing, attr,
+    ClockReading, Entropy, Liveness, Now, Op, Outcome, OwnHold, ReceivedAt, Refusal, Response, Row, SentAt,
+    ServiceClock, ServiceDate, Timing, Watch, attr,
 };
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -16,7 +16,7 @@ use crate::dedicated_thread::DedicatedThread;
 use crate::queue::Queues;
 use crate::store::{Answer, BoxFuture, Consistency, Page, StoreErrorCause};
 use crate::{
-    Event, LockName, Observer, Store, StoreError, StoreErrorKind, random::Random, sync::lock, watch_cache::WatchCache,
+    Event, LockName, Observer, Store, StoreError, StoreErrorKind, lock_cache::LockCache, random::Random, sync::lock,
 };
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
@@ -35,7 +35,10 @@ pub(crate) struct Core {
     pub(crate) timing: Timing,
     /// Service time as bounded by the dates of responses. `None` if the store has no service clock.
     pub(crate) service: Option<Mutex<ServiceClock>>,
-    pub(crate) watches: WatchCache,
+    /// Latest observation of each lock that was seen held.
+    pub(crate) watches: LockCache<Watch>,
+    /// Last hold of each lock that this client has released.
+    pub(crate) own_holds: LockCache<OwnHold>,
     /// Waiters of this client.
     pub(crate) queues: Queues,
     /// Releases and clean-ups in the background, which run to their end independently of their callers.

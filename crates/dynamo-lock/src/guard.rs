@@ -45,10 +45,11 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
+    /// Creates the guard of a lock that was acquired with the payload `data`.
+    pub(crate) fn new(core: Arc<Core>, held: Held, data: Option<String>) -> Self {
         let runtime = core.runtime();
         let holding = Holding::new(core, held);
-        holding.core.queues.hold(&holding);
+        holding.core.queues.hold(&holding, data);
         // The renewal task ends with the guard.
         runtime.spawn(RenewalTask(holding.clone()).run());
         let acquired_at = holding.core.clock.now();
@@ -268,11 +269,14 @@ impl Guard {
         if data.len() > DATA_MAX {
             return Err(UpdateError::Data { bytes: data.len() });
         }
+        let stored = data.clone();
         let request = |held: &mut Held| {
             held.request_data(data);
             |held: &Held| !held.has_pending_data()
         };
-        Ok(self.request_and_wait(request).await?)
+        self.request_and_wait(request).await?;
+        self.holding.core.queues.set_data(&self.holding, stored);
+        Ok(())
     }
 
     /// Makes a request, and waits until the condition that it returns is met.

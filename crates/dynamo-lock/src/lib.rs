@@ -68,8 +68,7 @@
 //! ```
 //!
 //! Waiters of one client form a queue, between clients there is no order, and locks are not reentrant. All of these
-//! futures may be dropped at any time; each method
-//! documents the effect under *Cancel safety*.
+//! futures may be dropped at any time; each method documents the effect under *Cancel safety*.
 //!
 //! # Renewal and loss
 //!
@@ -93,6 +92,9 @@
 //! | blocked for longer than a quarter of the lease | the renewal is late; after a whole lease, the lock is lost |
 //! | not driven, because its `block_on` has returned | nothing is renewed, so the lock is lost after one lease |
 //! | shut down or dropped | the lock is lost at once, with [`LossReason::RenewalStopped`] |
+//!
+//! While several calls of a client wait for one lock, the requests for all of them run on the runtime of one of them. If
+//! that runtime ends or is not driven, that of another one takes over, in the latter case after a few seconds.
 //!
 //! In each case [`Guard::is_valid`] is correct, because it compares clocks when it is called. [`Guard::lost`],
 //! [`Guard::run`], [`Guard::renew`] and [`Guard::release`] use the timer of the runtime that awaits them. The tokens of
@@ -271,6 +273,7 @@ mod inspect;
 #[cfg(feature = "legacy")]
 mod legacy;
 mod lock;
+mod lock_cache;
 mod observer;
 mod options;
 mod process;
@@ -284,7 +287,6 @@ mod run;
 mod shared_lease;
 pub mod store;
 mod sync;
-mod watch_cache;
 
 #[cfg(feature = "dynamodb")]
 pub use aws_sdk_dynamodb;

@@ -36,7 +36,7 @@ impl LockOptions {
 
     /// Sets the lease of this acquisition, 1 s to 1 h. Default: the lease of the client.
     ///
-    /// The heartbeat and poll intervals are then the defaults for this lease, even if the client sets others.
+    /// The heartbeat interval is then the default for this lease, even if the client sets another.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self

@@ -18,6 +18,9 @@ const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
 impl Guard {
     /// Releases the lock, and waits for the result.
     ///
+    /// If other calls of the same client wait for the lock, it is handed over to the first of them with one write, at most
+    /// 16 times in a row and for one lease. The result is the same.
+    ///
     /// The guard becomes invalid before the request is sent. A request that is not answered, or that the store rejects,
     /// is repeated until the lease ends. The requests run on the runtime of the caller, also if the lock was acquired on
     /// another one, so that the release ends even if that runtime is not driven any more. With

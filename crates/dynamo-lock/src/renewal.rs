@@ -95,7 +95,15 @@ impl Holding {
     /// Invalidates the guard, and returns the release to send, or the lease to hand over if `has_next` and that is
     /// possible. If the lock is lost, reports the loss.
     pub(crate) fn begin_release(&self, has_next: bool) -> LeaseEnding {
-        let mut start = self.core.now(|now| self.lease.begin_release(now, has_next));
+        let mut start = self.core.now(|now| {
+            let end = |held: &mut Held| held.check(now.at).is_none().then(|| held.record().end(now.at));
+            let hold = self.lease.with(end);
+            let start = self.lease.begin_release(now, has_next);
+            if let Some(hold) = hold.filter(|_| !start.may_hand_over()) {
+                self.core.own_holds.insert(&self.name, &hold);
+            }
+            start
+        });
         let loss = start.loss.take();
         let end = start.after(|| {
             self.wake.notify_one();

@@ -37,7 +37,7 @@ pub(crate) struct ReleaseStart {
     pub(crate) loss: Option<Loss>,
 }
 
-/// The end of a lease whose guard is invalid for all its users.
+/// The end of a lease. Its guard is invalid for all users.
 pub(crate) struct LeaseEnding {
     /// The release to send.
     pub(crate) release: Release,
@@ -134,6 +134,12 @@ impl SharedLease {
 }
 
 impl ReleaseStart {
+    /// Returns whether the lease may be handed over in place of the release.
+    #[allow(dead_code)] // not used where loom runs this module
+    pub(crate) fn may_hand_over(&self) -> bool {
+        self.end.held.is_some()
+    }
+
     /// Calls `invalidate`, which makes the guard invalid for all its users, and returns the release or the lease to hand
     /// over. Another guard may hold the lock as soon as a request for it is sent.
     pub(crate) fn after(self, invalidate: impl FnOnce()) -> LeaseEnding {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Deadline, FencingToken, Held, HeldStep, Hint, Holder, Lease, LeaseId, LossReason, Machine, Now,
-    Op, OpKind, Outcome, Refusal, Release, Request, Response, Row, RowError, SentAt, ServiceDate, Step, Timing,
-    WaitMode, Watch, attr, held::Won, hint::Hints, lease_end::ends, retry::Backoff, retry::RepeatedWrite,
-    takeover::Takeover, takeover::Waiter, takeover::token_floor, time::millis,
+    Body, ClockReading, Deadline, Due, FencingToken, Held, HeldStep, Hint, HoldHistory, HoldRecord, Holder, Lease,
+    LeaseId, LossReason, Machine, Now, Op, OpKind, Outcome, OwnHold, Poller, ReceivedAt, Refusal, Release, Request,
+    Response, RoundTrip, Row, RowError, RowFacts, RowState, SentAt, ServiceDate, Source, Step, Timing, WaitMode, Watch,
+    attr, held::Won, hint::Hints, lease_end::ends, retry::RepeatedWrite, takeover::Takeover, takeover::Waiter,
+    takeover::token_floor, time::millis,
 };
 
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
@@ -43,6 +44,11 @@ enum Phase {
     },
     Read,
     Pausing,
+    /// The client has held the lock before, and lets others look first until `rest` after its release.
+    SittingOut {
+        hold: OwnHold,
+        rest: Duration,
+    },
     Write(Operation),
     Won(Box<Held>),
     Ended(AcquireEnd),
@@ -72,27 +78,38 @@ pub struct Acquire {
     phase: Phase,
     waiter: Waiter,
     clean_up: Option<Release>,
-    pause: Option<Backoff>,
+    poller: Poller,
     hints: Hints,
+    /// Time before the read in flight was sent.
+    read_sent: Option<SentAt>,
+    /// The client's last hold of this lock. `None` if the attempt has sat out after it.
+    own_hold: Option<OwnHold>,
     restarts: u32,
     unread_since: Option<ClockReading>,
 }
 
 impl Acquire {
     /// Starts an acquisition. `watch` is the client's earlier observation of this lock. If there is one, the first
-    /// request is a read, because a failed write costs more, unless the observed lease has expired and can be taken
-    /// over.
+    /// request is a read, because a failed write costs more.
     pub fn new(request: Request, watch: Option<Watch>) -> Self {
         Self {
             phase: if watch.is_some() { Phase::Read } else { Phase::Begin { take_over: false } },
             waiter: Waiter::new(watch, request.timing.legacy_skew()),
             request,
             clean_up: None,
-            pause: None,
+            poller: Poller::default(),
             hints: Hints::default(),
+            read_sent: None,
+            own_hold: None,
             restarts: 0,
             unread_since: None,
         }
+    }
+
+    /// Adds the client's last hold of this lock. After it, an acquisition that waits may have to let others look first.
+    pub fn after(mut self, own_hold: Option<OwnHold>) -> Self {
+        self.own_hold = own_hold;
+        self
     }
 
     /// Makes the first request a read, also without an earlier observation. The date of its response bounds service
@@ -106,6 +123,24 @@ impl Acquire {
     /// before.
     pub fn has_won(&self) -> bool {
         matches!(&self.phase, Phase::Won(held) if held.is_confirmed)
+    }
+
+    /// Lets others look first, if this client has just held the lock while they waited.
+    fn sit_out(&mut self, now: &Now<'_>) {
+        let rest = |hold: &OwnHold| hold.rest(now.at, self.request.timing.lease(), now.entropy.jitter);
+        if let Some(rest) = self.own_hold.as_ref().and_then(rest) {
+            // `take`, because the run of holds has ended.
+            self.phase = self.own_hold.take().map_or(Phase::Read, |hold| Phase::SittingOut { hold, rest });
+        }
+    }
+
+    fn reads_strongly(&self) -> bool {
+        self.request.wait_mode == WaitMode::Try || self.poller.must_read_consistently()
+    }
+
+    fn look(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
+        self.phase = Phase::Read;
+        self.next(now)
     }
 
     /// Returns the next step of an acquired lock, which may need a renewal before it is reported (R6).
@@ -146,7 +181,7 @@ impl Acquire {
                     self.waiter.abandon(operation.lease_id.clone());
                 }
                 match row {
-                    Some(row) if !spent => self.observe(now, row, response),
+                    Some(row) if !spent => self.observe(now, row, response, (Source::Write, sent_at)),
                     _ => self.restart(now, false),
                 }
             }
@@ -188,37 +223,61 @@ impl Acquire {
             return self.restart(now, false);
         }
         let (lease_id, date) = (operation.lease_id.clone(), date.map(|date| (date, sent_at)));
-        let won = Won { lease_id, token, sent_at: operation.sent_at, row, date };
+        self.poller.observe(&RowFacts::of(row), false, Source::Write, round_trip(sent_at, now));
+        let history = HoldHistory::of(row);
+        let record = HoldRecord::new(history, self.poller.handoffs(), operation.sent_at, self.own_hold);
+        let won = Won { lease_id, token, sent_at: operation.sent_at, row, date, record };
         self.phase = Phase::Won(Box::new(Held::new(&self.request, won, now)));
     }
 
     /// Takes a row that this operation does not hold: takes its lock over, or waits.
-    fn observe(&mut self, now: &Now<'_>, row: &Row, response: Response<'_>) {
-        let takeover = match row.state() {
-            Ok(state) => self.waiter.decide(now, row, &state, response),
+    fn observe(&mut self, now: &Now<'_>, row: &Row, response: Response<'_>, (source, sent): (Source, SentAt)) {
+        let state = match row.state() {
+            Ok(state) => state,
             Err(error) => return self.phase = Phase::Ended(AcquireEnd::RowError(error)),
         };
-        match takeover {
+        let (facts, times) = (RowFacts::of(row), round_trip(sent, now));
+        if !self.poller.observe(&facts, state == RowState::Free, source, times) {
+            self.begin_pause(now);
+            return self.pause();
+        }
+        match self.waiter.decide(now, row, &state, response) {
             Takeover::Now => self.restart(now, true),
             Takeover::Later if self.request.wait_mode == WaitMode::Try => {
                 self.phase = Phase::Ended(AcquireEnd::Contended(Holder::of(row, now)));
             }
-            Takeover::Soon | Takeover::Later => self.pause(now),
+            Takeover::Soon | Takeover::Later => {
+                let least = self.begin_pause(now);
+                let expires_in = self.watch().and_then(|watch| watch.expires_in(now.at));
+                let due = Due { least, expires_in, random: now.entropy.jitter };
+                self.poller.schedule(&facts, times, self.request.timing.lease(), due);
+                self.pause();
+            }
         }
     }
 
-    fn pause(&mut self, now: &Now<'_>) {
-        let (base, cap) = self.request.timing.poll_range();
-        let token = self.watch().and_then(|watch| watch.token);
-        let (previous, least) = self.hints.begin_pause(now, token, self.pause);
-        self.pause = Some(Backoff::after(previous, base.max(least), cap, now));
+    /// Waits for the next look, which is scheduled.
+    fn pause(&mut self) {
         self.restarts = 0;
         self.phase = Phase::Pausing;
     }
 
+    /// Backs off after a request without a usable response.
+    fn back_off(&mut self, now: &Now<'_>) {
+        self.begin_pause(now);
+        self.poller.back_off(now.at, self.request.timing.lease(), now.entropy.jitter);
+        self.pause();
+    }
+
+    /// Ends the present pause. Returns the least length of the next one.
+    fn begin_pause(&mut self, now: &Now<'_>) -> Duration {
+        let token = self.watch().and_then(|watch| watch.token);
+        self.hints.begin_pause(now, token, self.poller.pause_length())
+    }
+
     /// Returns the time until the next look, `None` if it is due.
     fn pause_left(&self, at: ClockReading) -> Option<Duration> {
-        let left = self.pause.and_then(|pause| pause.left(at))?;
+        let left = self.poller.wait(at)?;
         Some(self.hints.left(at).map_or(left, |hinted| hinted.min(left))).filter(|left| !left.is_zero())
     }
 
@@ -227,7 +286,7 @@ impl Acquire {
         self.restarts += 1;
         match (self.restarts > RESTARTS_MAX, self.request.wait_mode) {
             (false, _) => self.phase = Phase::Begin { take_over },
-            (true, WaitMode::Wait) => self.pause(now),
+            (true, WaitMode::Wait) => self.back_off(now),
             (true, WaitMode::Try) => {
                 let holder = self.watch().map(|watch| watch.holder.clone()).unwrap_or_default();
                 self.phase = Phase::Ended(AcquireEnd::Contended(holder));
@@ -272,6 +331,11 @@ impl Acquire {
     }
 }
 
+/// Returns the times of a request whose response has arrived now.
+fn round_trip(sent: SentAt, now: &Now<'_>) -> RoundTrip {
+    RoundTrip { sent, received: ReceivedAt(now.at) }
+}
+
 impl Machine for Acquire {
     type End = AcquireEnd;
     type CleanUp = Release;
@@ -280,20 +344,25 @@ impl Machine for Acquire {
         if let Some(release) = self.clean_up.take() {
             return Step::CleanUp(release);
         }
-        let expires_in = self.watch().and_then(|watch| watch.expires_in_without_check(now.at));
+        if self.poller.begin(now.at) && self.request.wait_mode == WaitMode::Wait {
+            self.sit_out(now);
+        }
         match &mut self.phase {
             Phase::Begin { take_over } => {
                 let take_over = *take_over;
                 self.begin(now, take_over)
             }
-            Phase::Read if expires_in == Some(Duration::ZERO) => self.begin(now, true),
-            Phase::Read => Step::Read { strong: self.request.wait_mode == WaitMode::Try },
+            Phase::Read => {
+                self.read_sent = Some(SentAt(now.at));
+                Step::Read { strong: self.reads_strongly() }
+            }
             Phase::Pausing => match self.pause_left(now.at) {
-                Some(left) if expires_in != Some(Duration::ZERO) => Step::Pause(left.min(expires_in.unwrap_or(left))),
-                _ => {
-                    self.phase = Phase::Read;
-                    self.next(now)
-                }
+                Some(left) => Step::Pause(left),
+                None => self.look(now),
+            },
+            Phase::SittingOut { hold, rest } => match hold.rest_left(*rest, now.at) {
+                Duration::ZERO => self.look(now),
+                left => Step::Pause(left),
             },
             Phase::Write(operation) => {
                 let step = operation.write.step(now.at);
@@ -314,9 +383,16 @@ impl Machine for Acquire {
             (_, Phase::Won(held)) => held.handle(now, response),
             (Body::Row(row), Phase::Read) => {
                 self.unread_since = None;
+                let source = match self.reads_strongly() {
+                    true => Source::StrongLook,
+                    false if self.hints.is_hinted() => Source::HintedLook,
+                    false => Source::Look,
+                };
+                let sent = self.read_sent.take().unwrap_or(SentAt(now.at));
                 match row {
-                    Some(row) => self.observe(now, row, response),
+                    Some(row) => self.observe(now, row, response, (source, sent)),
                     None => {
+                        self.poller.count_look();
                         self.waiter.watch = None;
                         self.phase = Phase::Begin { take_over: false };
                     }
@@ -326,7 +402,10 @@ impl Machine for Acquire {
                 let since = *self.unread_since.get_or_insert(now.at);
                 match now.at.waiter_elapsed_since(since) >= self.request.timing.lease() {
                     true => self.phase = Phase::Ended(AcquireEnd::Unanswered),
-                    false => self.pause(now),
+                    false => {
+                        self.poller.count_look();
+                        self.back_off(now);
+                    }
                 }
             }
             (Body::Outcome { sent_at, outcome }, _) => self.handle_outcome(now, sent_at, outcome, response),

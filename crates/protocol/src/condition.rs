@@ -38,7 +38,7 @@ impl Condition {
         all
     }
 
-    /// Returns a condition that holds on a row whose `handovers` can be increased by one.
+    /// Returns a condition that holds on a row if its `handovers` can be increased by one.
     pub(crate) fn counts_handovers() -> Self {
         let in_range = All(vec![Above(attr::HANDOVERS, 0), Below(attr::HANDOVERS, FencingToken::MAX.get())]);
         Any(vec![Missing(attr::HANDOVERS), in_range])

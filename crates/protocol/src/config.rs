@@ -40,10 +40,6 @@ const FIRST_RENEWAL_MIN: Duration = Duration::from_millis(250);
 const FIRST_RENEWAL_MAX: Duration = Duration::from_secs(2);
 /// Margin for scheduling delays, and minimum heartbeat interval.
 const SCHEDULING_SLACK: Duration = Duration::from_millis(10);
-/// Default of the shortest pause between two polls.
-const POLL_MIN: Duration = Duration::from_millis(25);
-/// Upper bound of the default of the longest pause between two polls.
-const POLL_MAX: Duration = Duration::from_secs(1);
 /// Default of [`Timing::legacy_skew`].
 const LEGACY_SKEW: Duration = Duration::from_secs(2);
 
@@ -55,14 +51,12 @@ pub struct Timing(Arc<Durations>);
 struct Durations {
     lease: Duration,
     heartbeat: Duration,
-    poll_min: Duration,
-    poll_max: Duration,
     legacy_skew: Duration,
 }
 
 impl Timing {
-    /// Creates the default timing for a lease of 1 s to 1 h: heartbeat interval lease/4 (at most 5 min), polls from 25
-    /// ms to lease/20 (at most 1 s), legacy skew 2 s.
+    /// Creates the default timing for a lease of 1 s to 1 h: heartbeat interval lease/4 (at most 5 min),
+    /// legacy skew 2 s.
     ///
     /// # Errors
     /// [`ConfigError::Lease`] if the duration is outside this range.
@@ -84,10 +78,8 @@ impl Timing {
         }
         // The row stores leases in whole milliseconds.
         let lease = Duration::from_millis(lease.as_millis() as u64);
-        let poll_max = POLL_MAX.min(lease / 20);
         let heartbeat = HEARTBEAT_MAX.min(lease / 4);
-        let poll_min = POLL_MIN.min(poll_max);
-        Ok(Self(Arc::new(Durations { lease, heartbeat, poll_min, poll_max, legacy_skew: LEGACY_SKEW })))
+        Ok(Self(Arc::new(Durations { lease, heartbeat, legacy_skew: LEGACY_SKEW })))
     }
 
     /// Returns the default timing for another lease. Only the legacy skew is kept.
@@ -107,19 +99,6 @@ impl Timing {
             return Err(ConfigError::Heartbeat { heartbeat, lease: self.0.lease });
         }
         self.durations_mut().heartbeat = heartbeat;
-        Ok(self)
-    }
-
-    /// Sets the pauses between polls, from `min` (at least 1 ms) to `max` (at most 1 min).
-    ///
-    /// # Errors
-    /// [`ConfigError::Poll`] if they are outside this range, or if `min` is greater than `max`.
-    pub fn with_poll(mut self, min: Duration, max: Duration) -> Result<Self, ConfigError> {
-        if min < Duration::from_millis(1) || max < min || max > Duration::from_secs(60) {
-            return Err(ConfigError::Poll { min, max });
-        }
-        let durations = self.durations_mut();
-        (durations.poll_min, durations.poll_max) = (min, max);
         Ok(self)
     }
 
@@ -167,10 +146,6 @@ impl Timing {
         (previous + previous / 4).min(self.attempt_timeout())
     }
 
-    pub(crate) fn poll_range(&self) -> (Duration, Duration) {
-        (self.0.poll_min, self.0.poll_max)
-    }
-
     /// Returns the time for which a lease is valid for its holder, counted from `sent_at` (R1). The safety margin is 1
     /// % of the lease, which is twice the maximum deviation of a clock (A2), and 10 ms for scheduling.
     pub(crate) fn validity(lease: Duration) -> Duration {
@@ -195,13 +170,6 @@ pub enum ConfigError {
         heartbeat: Duration,
         /// Lease to which it applies.
         lease: Duration,
-    },
-    /// The range of pauses between polls is empty, or not within 1 ms to 60 s.
-    Poll {
-        /// Requested shortest pause.
-        min: Duration,
-        /// Requested longest pause.
-        max: Duration,
     },
     /// The owner label is empty or longer than [`OWNER_MAX`], 256 bytes.
     Owner {
@@ -254,11 +222,6 @@ impl fmt::Display for ConfigError {
                 "a heartbeat is from {SCHEDULING_SLACK:?} to {:?} (a third of the lease, at most 5 minutes), \
                  not {heartbeat:?}: shorten it or lengthen the lease",
                 HEARTBEAT_MAX.min(*lease / 3)
-            ),
-            Self::Poll { min, max } => write!(
-                f,
-                "the pauses between polls are from 1ms to 60s, the shortest first, not {min:?} to {max:?}: \
-                 correct the range"
             ),
             Self::Owner { bytes } => {
                 write!(f, "an owner has 1 to {OWNER_MAX} bytes, this one has {bytes}: use a short label")

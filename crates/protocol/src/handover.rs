@@ -146,6 +146,8 @@ impl Handover {
             sent_at: self.sent_at,
             row: &self.write.op.written(),
             date: date.map(|date| (date, sent_at)),
+            // For other processes the hold goes on.
+            record: *self.old.record(),
         };
         self.phase = Phase::Won(Box::new(Held::new(&self.next, won, now)));
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, LeaseId, LockName, Now, Op, OpKind, Outcome,
-    Refusal, Renewal, Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff,
+    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, HoldRecord, LeaseId, LockName, Now, Op, OpKind,
+    Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff,
     retry::RETRY_MIN, time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
 };
 
@@ -95,6 +95,7 @@ pub struct Held {
     /// Whether the row's `handovers` can be increased.
     counts_handovers: bool,
     lost: Option<LossReason>,
+    record: HoldRecord,
 }
 
 /// The write that acquired a lock, and the row in its response.
@@ -105,11 +106,12 @@ pub(crate) struct Won<'a> {
     pub(crate) sent_at: SentAt,
     pub(crate) row: &'a Row,
     pub(crate) date: Option<DatedTry>,
+    pub(crate) record: HoldRecord,
 }
 
 impl Held {
     pub(crate) fn new(request: &Request, won: Won<'_>, now: &Now<'_>) -> Self {
-        let Won { lease_id, token, sent_at, row, date } = won;
+        let Won { lease_id, token, sent_at, row, date, record } = won;
         let date = date.filter(|date| !now.is_too_early(*date)); // R6
         let timing = request.timing.clone();
         let expires_on = row.whole(attr::EXPIRES_ON);
@@ -140,6 +142,7 @@ impl Held {
             data: None,
             counts_handovers: holds(Some(row), &Condition::counts_handovers()),
             lost: None,
+            record,
             timing,
         }
     }
@@ -152,6 +155,11 @@ impl Held {
     /// Returns the fencing token of this acquisition.
     pub fn token(&self) -> FencingToken {
         self.token
+    }
+
+    /// Returns the facts about this hold that its release writes, and that the client keeps.
+    pub fn record(&self) -> &HoldRecord {
+        &self.record
     }
 
     /// Returns whether the row lasts as long as the lease, so that the lock needs no renewal before its lease ends. It

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::{ClockReading, FencingToken, Now, retry::Backoff};
+use crate::{ClockReading, FencingToken, Now};
 
 /// Shortest time from one look of a waiter to the next.
 const SPACING_MIN: Duration = Duration::from_millis(25);
@@ -64,8 +64,8 @@ impl Default for Hints {
 }
 
 impl Hints {
-    /// Begins a pause after a look, which showed this token. Returns the pause from which the next one grows, and the
-    /// least length of the next one.
+    /// Begins a pause after a look, which showed this token. Returns the least length of the next one. `previous` is the
+    /// length of the previous one.
     ///
     /// With hints, polls are a fallback: their pauses grow to the longest one and stay there. After a hint they start
     /// again, because a store may report a change a moment before a read shows it.
@@ -73,8 +73,8 @@ impl Hints {
         &mut self,
         now: &Now<'_>,
         token: Option<FencingToken>,
-        previous: Option<Backoff>,
-    ) -> (Option<Backoff>, Duration) {
+        previous: Option<Duration>,
+    ) -> Duration {
         let (was_hinted, was_changed) = (self.length.take().is_some(), std::mem::take(&mut self.is_changed));
         let is_handoff = self.looked.is_some() && token.is_some() && token != self.token;
         self.spacing = match (is_handoff, was_changed) {
@@ -86,10 +86,15 @@ impl Hints {
         self.token = token.or(self.token);
         self.looked = Some(now.at);
         match (was_hinted, self.is_available) {
-            (true, _) => (None, self.spacing),
-            (false, true) => (previous, previous.map_or(Duration::ZERO, Backoff::length)),
-            (false, false) => (previous, Duration::ZERO),
+            (true, _) => self.spacing,
+            (false, true) => previous.map_or(Duration::ZERO, |previous| previous * 2),
+            (false, false) => Duration::ZERO,
         }
+    }
+
+    /// Returns whether the look of this pause follows a hint.
+    pub(crate) fn is_hinted(&self) -> bool {
+        self.length.is_some()
     }
 
     /// Takes a hint during a pause.

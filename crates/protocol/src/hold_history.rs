@@ -81,7 +81,7 @@ impl HoldHistory {
     }
 
     /// Returns the value of [`attr::RECENT_HOLDS_MS`]: numbers separated by spaces, at most 127 bytes.
-    pub fn holds_text(&self) -> String {
+    pub(crate) fn holds_text(&self) -> String {
         let numbers: Vec<_> = self.holds_ms().iter().map(u32::to_string).collect();
         numbers.join(" ")
     }

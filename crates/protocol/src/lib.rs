@@ -76,7 +76,7 @@ pub use now::{Entropy, Now};
 pub use number::Number;
 pub use op::{Change, Ends, Lease, NextLease, Op, OpKind, Outcome, Target};
 pub use own_hold::OwnHold;
-pub use poller::{Poller, RoundTrip, RowHints, Source};
+pub use poller::{Due, Poller, RoundTrip, RowFacts, Source};
 pub use rate_plan::RatePlan;
 pub use release::{Release, ReleaseEnd};
 pub use request::{Renewal, Request, WaitMode};

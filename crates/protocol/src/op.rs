@@ -1,7 +1,7 @@
 //! Writes to the row of a lock, as data.
 
 use crate::{
-    Condition, FencingToken, LeaseId, LockName, Now, Number, RecordVersion, Row, Value, attr,
+    Condition, FencingToken, HoldHistory, LeaseId, LockName, Now, Number, RecordVersion, Row, Value, attr,
     condition::Condition::Above, condition::Condition::All, condition::Condition::Any, condition::Condition::Below,
     condition::Condition::Differs, condition::Condition::Equals, condition::Condition::Missing, npm_format::npm_row,
     schema::HELD_ONLY,
@@ -64,6 +64,8 @@ pub enum OpKind {
         token: Option<FencingToken>,
         /// Time for DynamoDB's TTL, in seconds since 1970.
         ttl: u64,
+        /// History with the hold that ends. `None` keeps the present one.
+        history: Option<HoldHistory>,
     },
     /// Revokes an acquisition. Other clients wait until its lease has expired.
     Revoke {
@@ -104,7 +106,7 @@ pub struct Lease {
     pub ends: Ends,
     /// Human-readable label of the holder.
     pub owner: String,
-    /// Time of the acquisition on the holder's wall clock, in milliseconds since 1970. Only for display.
+    /// Time of the acquisition on the holder's wall clock, in milliseconds since 1970.
     pub acquired_on: u64,
     /// Payload. `None` keeps the present one.
     pub data: Option<String>,
@@ -217,7 +219,7 @@ impl Op {
             }
             OpKind::HandOver { lease_id, token, .. } => {
                 let mut all = Condition::held_under(lease_id, Some(*token));
-                // A row whose counter is malformed is released instead. Stores would refuse to increase it.
+                // A row with a malformed counter is released instead. Stores would refuse to increase it.
                 all.extend([Missing(attr::KIND), Condition::counts_handovers()]);
                 All(all)
             }
@@ -268,7 +270,10 @@ impl Op {
                 changes.extend([Set(attr::TOKEN, token.next().get().into()), Next(attr::HANDOVERS, 0)]);
                 changes.extend(next.changes());
             }
-            OpKind::Release { ttl, .. } => changes.extend(free(*ttl)),
+            OpKind::Release { ttl, history, .. } => {
+                changes.extend(free(*ttl));
+                changes.extend(history.iter().flat_map(history_changes));
+            }
             OpKind::Revoke { target, lease_id } => changes.extend(revoke(target, lease_id)),
             OpKind::ForceRevoke { target, lease_id, ttl } => {
                 changes.extend(revoke(target, lease_id));
@@ -362,6 +367,14 @@ fn free(ttl: u64) -> Vec<Change> {
     let mut changes = vec![Set(attr::EXPIRES_ON, 0.into()), Set(attr::TTL, ttl.into())];
     changes.extend(HELD_ONLY.map(Remove));
     changes
+}
+
+/// Returns the changes that store a history.
+fn history_changes(history: &HoldHistory) -> [Change; 2] {
+    [
+        Set(attr::RECENT_HOLDS_MS, history.holds_text().as_str().into()),
+        Set(attr::WAITER_ESTIMATE, u64::from(history.waiters()).into()),
+    ]
 }
 
 /// Returns the changes that make the holder's writes fail. The end of the lease stays.

@@ -37,7 +37,7 @@ const HANDOFFS_MAX: u64 = 1_000;
 
 /// Facts in a row from which a waiter derives when to look next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct RowHints {
+pub struct RowFacts {
     token: Option<u64>,
     acquisition: Acquisition,
     acquired_on: Option<u64>,
@@ -53,7 +53,7 @@ enum Acquisition {
     Version(Option<RecordVersion>),
 }
 
-impl RowHints {
+impl RowFacts {
     /// Returns the facts in a row.
     pub fn of(row: &Row) -> Self {
         let token = row.token().map(crate::FencingToken::get);
@@ -82,11 +82,24 @@ pub struct RoundTrip {
     pub received: ReceivedAt,
 }
 
+/// Facts besides the row on which the time of the next look depends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Due {
+    /// Shortest pause, because the store gives hints. The longest pause of a waiter limits it.
+    pub least: Duration,
+    /// Time until the observed lease expires, from the response: a look is due then.
+    pub expires_in: Option<Duration>,
+    /// Fresh random bits.
+    pub random: u64,
+}
+
 /// Kind of the request whose response contained a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// A look by an eventually consistent read.
     Look,
+    /// A look that followed a hint of the store. Hints have bounds of their own.
+    HintedLook,
     /// A look by a strongly consistent read.
     StrongLook,
     /// A write that took effect, or whose condition did not hold. It is not a look.
@@ -132,14 +145,14 @@ struct NextLook {
     from: SentAt,
     /// Time from `from` to the next look.
     after: Duration,
-    /// Time from `from` before which no reason justifies a look.
-    earliest: Duration,
 }
 
 impl Poller {
-    /// Notes the time of the first step of the attempt. Later calls have no effect.
-    pub fn begin(&mut self, at: ClockReading) {
+    /// Notes the time of the first step of the attempt. Returns `false` for later calls, which have no effect.
+    pub fn begin(&mut self, at: ClockReading) -> bool {
+        let is_first = self.began.is_none();
         self.began.get_or_insert(at);
+        is_first
     }
 
     /// Returns whether the next look must be strongly consistent, because rows older than one seen before were returned
@@ -155,14 +168,17 @@ impl Poller {
 
     /// Takes a row. Returns `false` if it is older than one that was seen before, so that it must be ignored; the next
     /// look is then scheduled.
-    pub fn observe(&mut self, row: &RowHints, is_free: bool, source: Source, times: RoundTrip) -> bool {
+    pub fn observe(&mut self, row: &RowFacts, is_free: bool, source: Source, times: RoundTrip) -> bool {
         self.begin(times.sent.0);
         let known = self.seen.as_ref().and_then(|seen| seen.token);
-        self.looks = self.looks.saturating_add((source != Source::Write).into());
+        if matches!(source, Source::Look | Source::StrongLook) {
+            self.count_look();
+        }
         self.unanswered = 0;
-        if source == Source::Look && row.token.is_some_and(|token| known.is_some_and(|known| token < known)) {
+        let may_be_stale = matches!(source, Source::Look | Source::HintedLook);
+        if may_be_stale && row.token.is_some_and(|token| known.is_some_and(|known| token < known)) {
             self.stale = self.stale.saturating_add(1);
-            self.schedule_after(times.sent, FLOOR, FLOOR);
+            self.schedule_after(times.sent, FLOOR);
             return false;
         }
         self.stale = 0;
@@ -190,7 +206,7 @@ impl Poller {
 
     /// Returns the begin of the hold in `row`, by the own wall clock. It lies after the `previous` look, which showed
     /// another acquisition, and before the response.
-    fn begin_of_hold(&self, row: &RowHints, previous: Option<SentAt>, times: RoundTrip) -> Option<i64> {
+    fn begin_of_hold(&self, row: &RowFacts, previous: Option<SentAt>, times: RoundTrip) -> Option<i64> {
         let received = self.micros(times.received.0);
         let earliest = previous.map(|sent| self.micros(sent.0) - WALL_TOLERANCE.as_micros() as i64);
         let by_wall_clock = row.acquired_on.map(|acquired_on| {
@@ -207,16 +223,9 @@ impl Poller {
         }
     }
 
-    /// Schedules the next look after `row`, which is held. `lease` is the lease of the waiter, and `random` are fresh
-    /// random bits. `expires_in` is the time until the observed lease expires, from the response: a look is due then.
-    pub fn schedule(
-        &mut self,
-        row: &RowHints,
-        times: RoundTrip,
-        lease: Duration,
-        expires_in: Option<Duration>,
-        random: u64,
-    ) {
+    /// Schedules the next look after `row`, which is held. `lease` is the lease of the waiter.
+    pub fn schedule(&mut self, row: &RowFacts, times: RoundTrip, lease: Duration, due: Due) {
+        let random = due.random;
         let round_trip = times.received.0.waiter_elapsed_since(times.sent.0);
         let spacing = Spacing::new(self.handoffs, f64::from(row.history.waiters()) / 100.0, round_trip, lease);
         let jitter = 1.0 - JITTER + 2.0 * JITTER * unit(random as u32);
@@ -231,29 +240,33 @@ impl Poller {
             }
             None => jitter * cold_gap(self.looks).clamp(spacing.shortest, spacing.longest),
         };
-        let expires_in = expires_in.filter(|left| !left.is_zero()).map(|left| (round_trip + left).as_secs_f64());
-        self.schedule_after(times.sent, gap.min(expires_in.unwrap_or(gap)), FLOOR);
+        let gap = gap.max(due.least.as_secs_f64().min(spacing.cap()));
+        let expires_in = due.expires_in.filter(|left| !left.is_zero()).map(|left| (round_trip + left).as_secs_f64());
+        self.schedule_after(times.sent, gap.min(expires_in.unwrap_or(gap)));
     }
 
-    /// Schedules the next look after one that was throttled or not answered. It was sent at `sent`, and waiting for its
-    /// response ended at `now`.
-    pub fn schedule_after_error(&mut self, sent: SentAt, now: ClockReading, lease: Duration, random: u64) {
-        self.begin(sent.0);
+    /// Counts a look whose response contained no row. [`observe`](Self::observe) counts the others.
+    pub fn count_look(&mut self) {
         self.looks = self.looks.saturating_add(1);
-        self.unanswered = self.unanswered.saturating_add(1).min(16);
-        let longest = Spacing::new(0, 0.0, Duration::ZERO, lease).longest * (1.0 + JITTER);
-        let pause = longest.min(ERROR_PAUSE * f64::from(1_u32 << self.unanswered));
-        let jitter = 1.0 - JITTER + 2.0 * JITTER * unit(random as u32);
-        self.schedule_after(SentAt(now), jitter * pause, jitter * pause);
     }
 
-    /// Schedules the next look, at least `FLOOR` and `gap` seconds after `from`, and not before rule 6 permits it.
-    fn schedule_after(&mut self, from: SentAt, gap: f64, earliest: f64) {
+    /// Schedules the next look after a request that was throttled or not answered until `now`.
+    pub fn back_off(&mut self, now: ClockReading, lease: Duration, random: u64) {
+        self.begin(now);
+        self.unanswered = self.unanswered.saturating_add(1).min(16);
+        let pause =
+            Spacing::new(0, 0.0, Duration::ZERO, lease).cap().min(ERROR_PAUSE * f64::from(1_u32 << self.unanswered));
+        let jitter = 1.0 - JITTER + 2.0 * JITTER * unit(random as u32);
+        self.schedule_after(SentAt(now), jitter * pause);
+    }
+
+    /// Schedules the next look, at least `FLOOR` and `gap` seconds after `from`, and not before the bound on the number
+    /// of looks permits it.
+    fn schedule_after(&mut self, from: SentAt, gap: f64) {
         let passed = self.began.map_or(Duration::ZERO, |began| from.0.waiter_elapsed_since(began));
         let looks = f64::from((self.looks + 1).saturating_sub(BURST));
         let permitted = seconds(looks / (2.0 * RATE)).saturating_sub(passed);
-        let earliest = seconds(earliest.max(FLOOR)).max(permitted);
-        self.next = Some(NextLook { from, after: seconds(gap).max(earliest), earliest });
+        self.next = Some(NextLook { from, after: seconds(gap.max(FLOOR)).max(permitted) });
     }
 
     /// Returns the time until the next look, `None` if it is due.
@@ -263,11 +276,9 @@ impl Poller {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Makes the next look due as early as the bounds on the rate of looks permit, because the lock may be free.
-    pub fn hurry(&mut self) {
-        if let Some(next) = &mut self.next {
-            next.after = next.earliest;
-        }
+    /// Returns the time from the last request to the next look.
+    pub fn pause_length(&self) -> Option<Duration> {
+        self.next.map(|next| next.after)
     }
 
     /// Returns the age of the present hold when a look was sent, in seconds, if it is known.
@@ -306,6 +317,13 @@ impl Spacing {
         let longest = cap / (1.0 + JITTER);
         let slow = (1.0 / longest).clamp(RATE / 4.0, RATE);
         Self { waiters, shortest: shortest.min(longest), longest, slow }
+    }
+}
+
+impl Spacing {
+    /// Returns the longest time between two looks with jitter.
+    fn cap(&self) -> f64 {
+        self.longest * (1.0 + JITTER)
     }
 }
 

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, Deadline, FencingToken, Held, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind, Outcome, Refusal,
-    Response, Row, RowState, SentAt, Step, attr, held::loss_reason, lease_end::ttl, retry::RETRY_MAX,
+    Body, Deadline, FencingToken, Held, HoldHistory, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind, Outcome,
+    Refusal, Response, Row, RowState, SentAt, Step, attr, held::loss_reason, lease_end::ttl, retry::RETRY_MAX,
     retry::RepeatedWrite, validity::Validity,
 };
 
@@ -50,7 +50,10 @@ impl Release {
     /// Starts the release of a held lock.
     pub fn of(held: &Held, now: &Now<'_>) -> Self {
         let lost = held.clone().check(now.at);
-        let mut release = Self::new(held.name(), held.lease_id.clone(), Some(held.token()), held.validity, now);
+        // A hold that was lost had no release, so its length means nothing.
+        let history = lost.is_none().then(|| held.record().history_after(now.at));
+        let held_under = (held.lease_id.clone(), Some(held.token()));
+        let mut release = Self::new(held.name(), held_under, held.validity, history, now);
         release.lost = lost;
         if let Some(loss @ (LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone)) = lost {
             release.end = Some(ReleaseEnd::Lost(loss));
@@ -61,7 +64,7 @@ impl Release {
     /// Starts the clean-up after an abandoned acquire with this lease ID. It is retried until `until`, when the lease
     /// would have ended anyway.
     pub(crate) fn clean_up(name: &LockName, lease_id: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
-        Self::new(name, lease_id, None, Validity { sent: until, row: None }, now)
+        Self::new(name, (lease_id, None), Validity { sent: until, row: None }, None, now)
     }
 
     /// Starts the clean-up after an abandoned hold that may last `duration` from now.
@@ -72,7 +75,8 @@ impl Release {
     /// Starts the release of a lock that was not handed over. Its user has released it, so its validity may have ended
     /// since without a loss.
     pub(crate) fn instead_of_handover(held: &Held, now: &Now<'_>) -> Self {
-        Self::new(held.name(), held.lease_id.clone(), Some(held.token()), held.validity, now)
+        let history = Some(held.record().history_after(now.at));
+        Self::new(held.name(), (held.lease_id.clone(), Some(held.token())), held.validity, history, now)
     }
 
     /// Starts the release of a lock after an unanswered handover to the lease ID `handed_to`. The release prevents a late
@@ -80,12 +84,18 @@ impl Release {
     /// retried until `until`, when that lease would have ended anyway.
     pub(crate) fn after_handover(held: &Held, handed_to: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
         let validity = Validity { sent: until, row: None };
-        let release = Self::new(held.name(), held.lease_id.clone(), Some(held.token()), validity, now);
+        let release = Self::new(held.name(), (held.lease_id.clone(), Some(held.token())), validity, None, now);
         Self { handed_to: Some(handed_to), ..release }
     }
 
-    fn new(name: &LockName, lease_id: LeaseId, token: Option<FencingToken>, validity: Validity, now: &Now<'_>) -> Self {
-        let write = RepeatedWrite::new(release_op(name, &lease_id, token, now));
+    fn new(
+        name: &LockName,
+        (lease_id, token): (LeaseId, Option<FencingToken>),
+        validity: Validity,
+        history: Option<HoldHistory>,
+        now: &Now<'_>,
+    ) -> Self {
+        let write = RepeatedWrite::new(release_op(name, &lease_id, token, history, now));
         Self { write, lease_id, token, handed_to: None, validity, lost: None, refused: false, end: None }
     }
 
@@ -103,7 +113,7 @@ impl Release {
     /// Releases the lease of the handover, because no guard owns it.
     fn release_next(&mut self, now: &Now<'_>) {
         if let Some(next) = self.handed_to.clone() {
-            let write = RepeatedWrite::new(release_op(self.name(), &next, None, now));
+            let write = RepeatedWrite::new(release_op(self.name(), &next, None, None, now));
             (self.write, self.lease_id, self.token) = (write, next, None);
         }
     }
@@ -132,8 +142,15 @@ impl Release {
 }
 
 /// Returns the write that releases a lease. `token` is `None` if it is not known.
-fn release_op(name: &LockName, lease_id: &LeaseId, token: Option<FencingToken>, now: &Now<'_>) -> Op {
-    Op::new(name, OpKind::Release { lease_id: lease_id.clone(), token, ttl: ttl(Duration::ZERO, now) }, now)
+fn release_op(
+    name: &LockName,
+    lease_id: &LeaseId,
+    token: Option<FencingToken>,
+    history: Option<HoldHistory>,
+    now: &Now<'_>,
+) -> Op {
+    let ttl = ttl(Duration::ZERO, now);
+    Op::new(name, OpKind::Release { lease_id: lease_id.clone(), token, ttl, history }, now)
 }
 
 impl Machine for Release {

@@ -11,7 +11,7 @@ pub struct Request {
     pub name: LockName,
     /// Human-readable label of the holder.
     pub owner: String,
-    /// Durations: lease, heartbeat and polls.
+    /// Durations: lease, heartbeat and legacy skew.
     pub timing: Timing,
     /// Renewal of the lease after the acquisition.
     pub renewal: Renewal,

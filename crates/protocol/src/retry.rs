@@ -2,8 +2,8 @@
 //!
 //! A write that was not answered may have been applied, or may still be. It is repeated identically, so that the row
 //! shows whether an attempt was applied. Each state machine decides until when a repetition is useful. Renewals have
-//! rules of their own in `held.rs`, because their pauses depend on the validity that is left. Pauses between polls are
-//! in `acquire.rs`. In the library, `core.rs` decides which errors of a store are refusals.
+//! rules of their own in `held.rs`, because their pauses depend on the validity that is left. Times of
+//! looks are in `poller.rs`. In the library, `core.rs` decides which errors of a store are refusals.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(crate) const RETRY_MIN: Duration = Duration::from_millis(25);
 /// Longest pause between two attempts of a release, a revocation, or a request of npm dynamo-lock's `getLock`.
 pub(crate) const RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// A pause between two attempts or polls, with decorrelated jitter.
+/// A pause between two attempts, with decorrelated jitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Backoff {
     since: ClockReading,
@@ -30,10 +30,6 @@ impl Backoff {
         let span = (top - base).as_nanos() as u64;
         let jitter = if span == 0 { 0 } else { now.entropy.jitter % (span + 1) };
         Self { since: now.at, length: base + Duration::from_nanos(jitter) }
-    }
-
-    pub(crate) fn length(self) -> Duration {
-        self.length
     }
 
     /// Returns the time until the pause ends, `None` if it has ended.

@@ -35,7 +35,8 @@ pub mod attr {
     pub const LEASE_MS: &str = "leaseMs";
     /// `S`: human-readable label of the holder.
     pub const OWNER: &str = "owner";
-    /// `N`: time of the acquisition on the holder's wall clock, in milliseconds since 1970. Only for display.
+    /// `N`: time of the acquisition on the holder's wall clock, in milliseconds since 1970. For display, and for the times
+    /// of looks.
     pub const ACQUIRED_ON: &str = "acquiredOn";
     /// `S`: lengths of the most recent holds, in milliseconds. Waiters derive from it when to look next.
     pub const RECENT_HOLDS_MS: &str = "recentHoldsMs";

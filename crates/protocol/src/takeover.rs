@@ -1,14 +1,13 @@
 //! Takeover of a lock after its lease has expired (R2 and §5): the observation of its row, the decision, and the token
 //! floor.
 //!
-//! `expiry.rs` decides whether a lease has expired. `acquire.rs` runs the loop and sends the takeover, also without a
-//! further read once the observed lease has expired. The condition of the write is in `op.rs`.
+//! `expiry.rs` decides whether a lease has expired. `acquire.rs` runs the loop, looks once the observed
+//! lease has expired, and sends the takeover. The condition of the write is in `op.rs`.
 
 use std::time::Duration;
 
 use crate::{
-    Evidence, Expiry, FencingToken, Holder, LeaseId, LegacyRow, Now, ReceivedAt, Response, Row, RowState, Watch, attr,
-    expiry,
+    Evidence, Expiry, FencingToken, Holder, LeaseId, LegacyRow, Now, ReceivedAt, Response, Row, RowState, Watch, expiry,
 };
 
 /// Maximum number of lease IDs of abandoned operations that are remembered.
@@ -95,7 +94,6 @@ impl Waiter {
             lease,
             received_at: ReceivedAt(now.at),
             tokenless_since,
-            has_liveness_key: row.get(attr::LIVENESS_KEY).is_some(),
             holder: Holder::of(row, now),
         });
     }

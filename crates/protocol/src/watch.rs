@@ -76,8 +76,6 @@ pub struct Watch {
     /// For a row without a token: a second of service time by which this version existed already. The next token must
     /// be derived from a later second, because two holders could otherwise get the same token.
     pub(crate) tokenless_since: Option<u64>,
-    /// Whether the row has a liveness key. Such a row is only taken over after a new liveness check.
-    pub(crate) has_liveness_key: bool,
     /// Holder that the row describes.
     pub holder: Holder,
 }
@@ -88,11 +86,5 @@ impl Watch {
     pub(crate) fn expires_in(&self, at: ClockReading) -> Option<Duration> {
         let lease = self.lease?;
         Some(lease.saturating_sub(at.waiter_elapsed_since(self.received_at.0)))
-    }
-
-    /// Returns the time until this version may be taken over without another read. Returns `None` if the row has a
-    /// liveness key, because the holder may have started a child process since the last liveness check.
-    pub(crate) fn expires_in_without_check(&self, at: ClockReading) -> Option<Duration> {
-        self.expires_in(at).filter(|_| !self.has_liveness_key)
     }
 }

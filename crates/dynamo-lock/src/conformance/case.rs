@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use super::rng::Rng;
 use super::samples::free_row;
 use crate::store::{
-    Ends, FencingToken, Lease, LeaseId, LockName, NextLease, Number, Op, OpKind, RecordVersion, Row, Target, Value,
-    Verdict, apply,
+    Ends, FencingToken, HoldHistory, Lease, LeaseId, LockName, NextLease, Number, Op, OpKind, RecordVersion, Row,
+    Target, Value, Verdict, apply,
 };
 
 /// Maximum number of ops in a case.
@@ -107,6 +109,10 @@ impl Rng {
         row.set("leaseId", lease_id.as_str().into());
         if self.once_in(3) {
             row.set("data", "payload of the last holder".into());
+        }
+        if self.once_in(3) {
+            row.set("recentHoldsMs", "5 2000".into());
+            row.set("waiterEstimate", 150.into());
         }
         row
     }
@@ -221,13 +227,23 @@ impl Rng {
             1 | 7 => self.take_over(lease_id, row),
             3 => {
                 let token = (!self.once_in(3)).then(|| self.seen_token(row));
-                OpKind::Release { lease_id: self.seen_lease_id(row), token, ttl: 1_800_000_002 }
+                OpKind::Release {
+                    lease_id: self.seen_lease_id(row),
+                    token,
+                    ttl: 1_800_000_002,
+                    history: self.history(),
+                }
             }
             8 => self.legacy_get(row),
             9 => self.hand_over(lease_id, row),
             _ => self.revoke(lease_id, row),
         };
         Op { name: name.clone(), version, kind }
+    }
+
+    fn history(&mut self) -> Option<HoldHistory> {
+        let holds: Vec<_> = (0..self.below(18)).map(|_| Duration::from_millis(self.below(100_000).into())).collect();
+        (!self.once_in(3)).then(|| HoldHistory::new(holds, self.below(100_000)))
     }
 
     /// Returns a legacy get, mostly one that has seen the current row. Stores do not check whether the lease in it has

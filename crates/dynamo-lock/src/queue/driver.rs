@@ -88,7 +88,7 @@ impl Drive {
         let Attempt { request, mut limit, last_waiter, signals } = attempt;
         let (core, name) = (&self.core, &self.name);
         let timeout = request.timing.attempt_timeout();
-        let machine = Acquire::new(request.clone(), core.watches.get(name));
+        let machine = Acquire::new(request.clone(), core.watches.get(name)).after(core.own_holds.get(name));
         let mut run = Run::new(core, name, machine, timeout);
         run.signals = Some(signals.clone());
         let end = loop {

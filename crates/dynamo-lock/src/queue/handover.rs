@@ -26,7 +26,7 @@ pub(crate) struct Successor {
     pub(super) request: Request,
 }
 
-/// The release of a guard, whose result is reported once.
+/// The release of a guard. Its result is reported once.
 pub(crate) struct OldGuard<R> {
     pub(crate) holding: Arc<Holding>,
     pub(crate) report: Option<R>,

@@ -26,6 +26,8 @@ pub(super) struct LocalLock {
     /// Time since which `own` has been as it is.
     pub(super) since: ClockReading,
     pub(super) series: Series,
+    /// Payload that the latest guard has stored, for waiters that time out.
+    pub(super) data: Option<String>,
     pub(super) queue: Option<Box<Queue>>,
 }
 
@@ -118,7 +120,7 @@ pub(super) enum Poller {
 pub(super) struct AttemptOwner {
     /// Waiter that gets the lock.
     pub(super) id: u64,
-    /// Waiter whose time limit the attempt observes.
+    /// Waiter with the time limit that the attempt observes.
     pub(super) limited_for: u64,
 }
 
@@ -131,7 +133,7 @@ impl Signals {
 
 impl LocalLock {
     pub(super) fn new(at: ClockReading) -> Self {
-        Self { own: Own::None, since: at, series: Series { since: at, handovers: 0 }, queue: None }
+        Self { own: Own::None, since: at, series: Series { since: at, handovers: 0 }, data: None, queue: None }
     }
 
     pub(super) fn set_own(&mut self, own: Own, at: ClockReading, effects: &mut Effects) {
@@ -181,7 +183,7 @@ impl LocalLock {
             acquired_at: offer.is_none().then(|| time_of(self.since.wall_ms)).flatten(),
             lease: Some(held.timing().lease()),
             expires_at: time_of(at.wall_ms).and_then(|now| now.checked_add(left)),
-            data: None,
+            data: offer.map_or(&self.data, |offer| &offer.waiter.request.data).clone(),
         })
     }
 

@@ -46,7 +46,7 @@ struct State {
     locks: BTreeMap<LockName, LocalLock>,
 }
 
-/// The release of a lock, whose drop is its end. Waiters of the same client wait for that.
+/// The release of a lock. Its drop is the end of the release, for which waiters of the same client wait.
 pub(crate) struct Ending {
     core: Arc<Core>,
     name: LockName,
@@ -98,8 +98,8 @@ impl Queues {
         lock(&self.state).locks.is_empty()
     }
 
-    /// Registers a guard as the holder of its lock.
-    pub(crate) fn hold(&self, holding: &Arc<Holding>) {
+    /// Registers a guard, which has stored this payload, as the holder of its lock.
+    pub(crate) fn hold(&self, holding: &Arc<Holding>, data: Option<String>) {
         if self.is_forked() {
             return;
         }
@@ -109,7 +109,17 @@ impl Queues {
             if !matches!(local.own, Own::Taken) {
                 local.series = Series { since: at, handovers: 0 };
             }
+            local.data = data;
             local.set_own(Own::Held(Arc::downgrade(holding)), at, effects);
+        });
+    }
+
+    /// Registers that a guard has stored another payload.
+    pub(crate) fn set_data(&self, holding: &Arc<Holding>, data: String) {
+        self.with(&holding.core, &holding.name, |local, _, _| {
+            if local.is_held_by(holding) {
+                local.data = Some(data);
+            }
         });
     }
 

@@ -23,7 +23,8 @@ pub(super) const STALLED: Duration = Duration::from_secs(3);
 
 /// The future of a driver. One waiter polls it while it is alone; a task does from the second waiter on.
 ///
-/// Whoever ends the driver takes the future out and drops it at once, so that the clean-up of its attempt begins then.
+/// A thread that ends the driver takes the future out and drops it at once, so that the clean-up of its attempt begins
+/// then.
 pub(super) struct Slot {
     inner: Mutex<Inner>,
     is_stopped: AtomicBool,

@@ -34,10 +34,10 @@ pub(crate) async fn acquire(
     let end = poll_fn(|cx| ticket.poll(cx)).await;
     let (core, name) = (&ticket.core, &ticket.name);
     match end {
-        End::Taken(held) => {
+        End::Taken(held, data) => {
             let waited = core.clock.now().holder_elapsed_since(began);
             core.observer.event(Event::Acquired { name, token: held.token(), waited });
-            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
+            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held, data)))
         }
         End::Failed(error) => Err(*error),
         End::TimedOut(holder) => {
@@ -46,7 +46,7 @@ pub(crate) async fn acquire(
         End::LastTry(request) => {
             let core = core.clone();
             drop(ticket);
-            acquire_directly(core, *request, Some(Duration::ZERO), began).await
+            Box::pin(acquire_directly(core, *request, Some(Duration::ZERO), began)).await
         }
     }
 }
@@ -64,7 +64,8 @@ struct Ticket {
 
 /// End of the wait in a queue.
 enum End {
-    Taken(Box<Held>),
+    /// The lock, acquired with this payload.
+    Taken(Box<Held>, Option<String>),
     Failed(Box<AcquireError>),
     TimedOut(Option<Holder>),
     /// The limit has passed, and nothing is known of the lock. One request must be sent.
@@ -162,7 +163,7 @@ impl Queues {
                 if offer.held.check(at).is_none() {
                     queue.follow(&offer.waiter.runtime, (core, name, new_id), effects);
                     local.set_own(Own::Taken, at, effects);
-                    return View::End(End::Taken(offer.held));
+                    return View::End(End::Taken(offer.held, offer.waiter.request.data));
                 }
                 // It keeps its place.
                 local.release(offer.waiter.runtime.clone(), offer.held, at, new_id, effects);
@@ -186,7 +187,7 @@ impl Queues {
         }
     }
 
-    /// Returns the end of a wait whose limit has passed. Returns `None` if the driver ends it.
+    /// Returns the end of a wait after its limit has passed. Returns `None` if the driver ends it.
     fn limit_end(&self, core: &Arc<Core>, name: &LockName, id: u64) -> Option<End> {
         self.with(core, name, |local, _, _| {
             let holder = local.describe_holder(core, core.clock.now());
@@ -219,7 +220,7 @@ impl Queues {
         });
     }
 
-    /// Removes a waiter whose future was dropped or whose wait has ended.
+    /// Removes a waiter after its future was dropped or its wait has ended.
     fn leave(&self, core: &Arc<Core>, name: &LockName, id: u64) {
         if self.is_forked() {
             return;
@@ -268,8 +269,9 @@ impl Queue {
         match &self.driver {
             Some(Driver { poller: Poller::Waiter(waiter), slot, .. }) if *waiter == id => View::Drive(slot.clone()),
             Some(_) => View::Wait,
-            None if count > 1 && !waiter.has_no_runtime => {
-                // This runtime is driven.
+            // A driver must not move from the runtime of a caller to a dedicated thread, because its timers would stay behind
+            // and end with that runtime. Otherwise this runtime is driven.
+            None if (count > 1 || core.thread.is_some()) && !waiter.has_no_runtime => {
                 let runtime = waiter.runtime.clone();
                 self.start(core, name, new_id, runtime, effects);
                 View::Wait

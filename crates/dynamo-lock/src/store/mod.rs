@@ -16,8 +16,9 @@ pub(crate) mod sqlite;
 mod url;
 
 pub use dynamo_lock_protocol::{
-    Change, Condition, Ends, FencingToken, Lease, LeaseId, Liveness, LockName, NAME_MAX, NextLease, Number, Op, OpKind,
-    Outcome, RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr, check_partition_key, holds,
+    Change, Condition, Ends, FencingToken, HoldHistory, Lease, LeaseId, Liveness, LockName, NAME_MAX, NextLease,
+    Number, Op, OpKind, Outcome, RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr,
+    check_partition_key, holds,
 };
 
 pub use self::answer::{Answer, Consistency, Page};

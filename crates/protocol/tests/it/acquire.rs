@@ -168,13 +168,15 @@ fn acquire_restarts_three_times_at_once() {
     assert_eq!(writes, 4);
 }
 
-/// Pauses grow to a twentieth of the lease, at most 1 s.
+/// Pauses grow to a twentieth of the lease, at least 250 ms and at most 1 s, if recent holds were long.
 #[test]
 fn pauses_between_polls_have_a_maximum() {
-    for (lease_s, longest_ms) in [(1, 50), (10, 500), (60, 1_000)] {
+    for (lease_s, longest_ms) in [(1, 250), (10, 500), (60, 1_000)] {
         let (mut host, mut machine, mut ms, mut longest) = (TestHost::without_dates(1), waiter(lease_s), 1, 0);
         host.op(0, &mut machine);
-        let held = held_row(600_000);
+        let mut held = held_row(600_000);
+        held.set(attr::ACQUIRED_ON, crate::support::EPOCH_MS.into());
+        held.set(attr::RECENT_HOLDS_MS, "600000 600000 600000".into());
         host.respond(ms, &mut machine, 0, &Outcome::Conflict(Some(held.clone())), None);
         while ms < 30_000 {
             match host.next(ms, &mut machine) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    HoldHistory, HoldRecord, OwnHold, Poller, ReceivedAt, RoundTrip, RowHints, SentAt, Source, Value, attr,
+    Due, HoldHistory, HoldRecord, OwnHold, Poller, ReceivedAt, RoundTrip, RowFacts, SentAt, Source, Value, attr,
 };
 use proptest::prelude::*;
 
@@ -35,11 +35,11 @@ impl Waiter {
     }
 
     /// Looks at `row`, and waits for the time of the next look.
-    fn look(&mut self, row: &RowHints, lease: Duration) {
+    fn look(&mut self, row: &RowFacts, lease: Duration) {
         self.looks.push(self.ms);
         let times = trip(self.ms, 10);
         if self.poller.observe(row, false, Source::Look, times) {
-            self.poller.schedule(row, times, lease, None, (self.random)());
+            self.poller.schedule(row, times, lease, Due { random: (self.random)(), ..Due::default() });
         }
         self.ms += 10;
         while let Some(left) = self.poller.wait(at(self.ms)) {
@@ -47,7 +47,7 @@ impl Waiter {
         }
     }
 
-    fn look_until(&mut self, ms: u64, row: &RowHints, lease: Duration) {
+    fn look_until(&mut self, ms: u64, row: &RowFacts, lease: Duration) {
         while self.ms < ms {
             self.look(row, lease);
         }
@@ -55,7 +55,7 @@ impl Waiter {
 }
 
 /// Returns rows with any content, in any order.
-fn hostile_rows() -> impl Strategy<Value = Vec<RowHints>> {
+fn hostile_rows() -> impl Strategy<Value = Vec<RowFacts>> {
     let text = prop_oneof![Just("1 1 1".to_owned()), Just("9999999 ".repeat(16).trim().to_owned()), "[0-9 ]{0,40}"];
     let clock = prop_oneof![Just(0), Just(u64::MAX), EPOCH_MS - 100_000..EPOCH_MS + 100_000];
     let token = prop_oneof![0_u64..20, Just(1 << 50)];
@@ -69,7 +69,7 @@ fn hostile_rows() -> impl Strategy<Value = Vec<RowHints>> {
             (attr::HANDOVERS, handovers.into()),
         ]);
         token.into_iter().for_each(|token| row.set(attr::TOKEN, token.into()));
-        RowHints::of(&row)
+        RowFacts::of(&row)
     });
     prop::collection::vec(one, 1..8)
 }
@@ -109,7 +109,7 @@ fn release_that_seems_near_for_ever_keeps_bound() {
         waiter.poller.begin(at(began_ms));
         while waiter.ms < 3_610_000 {
             let age_ms = waiter.ms - 3_600_000 + 1_000;
-            waiter.look(&RowHints::new(7, Some(EPOCH_MS + 3_599_000), holds(age_ms, 0)), LEASE);
+            waiter.look(&RowFacts::new(7, Some(EPOCH_MS + 3_599_000), holds(age_ms, 0)), LEASE);
         }
         waiter.looks.len()
     };
@@ -121,7 +121,7 @@ fn release_that_seems_near_for_ever_keeps_bound() {
 #[test]
 fn pauses_grow_to_200_ms_without_history() {
     let mut waiter = Waiter::new(|| MIDDLE);
-    waiter.look_until(60_000, &RowHints::new(7, Some(EPOCH_MS), HoldHistory::default()), LEASE);
+    waiter.look_until(60_000, &RowFacts::new(7, Some(EPOCH_MS), HoldHistory::default()), LEASE);
     let gaps: Vec<u64> = waiter.looks.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!((38..=42).contains(&gaps[0]), "{gaps:?}");
     assert!(gaps[6..].iter().all(|gap| (200..=202).contains(gap)), "{gaps:?}");
@@ -132,7 +132,7 @@ fn pauses_grow_to_200_ms_without_history() {
 fn history_of_constant_holds_concentrates_looks() {
     for late_ms in [0, 1_000] {
         let mut waiter = Waiter::new(|| MIDDLE);
-        let hints = RowHints::new(7, Some(EPOCH_MS - late_ms), holds(2_000, 0));
+        let hints = RowFacts::new(7, Some(EPOCH_MS - late_ms), holds(2_000, 0));
         waiter.look_until(2_100, &hints, LEASE);
         let between =
             |from: u64, to: u64| waiter.looks.iter().filter(|ms| (from..to).contains(&(**ms + late_ms))).count();
@@ -146,9 +146,9 @@ fn history_of_constant_holds_concentrates_looks() {
 fn begin_of_hold_lies_between_two_looks() {
     for acquired_on in [0, EPOCH_MS, EPOCH_MS + 500, EPOCH_MS + 3_600_000] {
         let mut waiter = Waiter::new(|| MIDDLE);
-        waiter.look(&RowHints::new(7, Some(EPOCH_MS), holds(2_000, 0)), LEASE);
+        waiter.look(&RowFacts::new(7, Some(EPOCH_MS), holds(2_000, 0)), LEASE);
         let began = waiter.ms;
-        waiter.look_until(began + 2_100, &RowHints::new(8, Some(acquired_on), holds(2_000, 0)), LEASE);
+        waiter.look_until(began + 2_100, &RowFacts::new(8, Some(acquired_on), holds(2_000, 0)), LEASE);
         let seems = (acquired_on as i64 - EPOCH_MS as i64).clamp(-10, began as i64 + 10);
         let near = waiter.looks.iter().filter(|ms| (seems + 1_950..seems + 2_050).contains(&(**ms as i64))).count();
         assert!(near >= 2, "acquired on {acquired_on}: {:?} from {seems}", waiter.looks);
@@ -159,7 +159,7 @@ fn begin_of_hold_lies_between_two_looks() {
 #[test]
 fn handover_is_no_handoff() {
     let hints = |token: u64, handovers: u64| {
-        RowHints::of(&row(&[
+        RowFacts::of(&row(&[
             (attr::TOKEN, token.into()),
             (attr::HANDOVERS, handovers.into()),
             (attr::ACQUIRED_ON, EPOCH_MS.into()),
@@ -178,9 +178,9 @@ fn handover_is_no_handoff() {
 /// The new token of a row that has lost its token lies a day ahead.
 #[test]
 fn change_of_row_without_token_is_one_handoff() {
-    let legacy = |version: &str| RowHints::of(&row(&[(attr::GUID, version.into())]));
+    let legacy = |version: &str| RowFacts::of(&row(&[(attr::GUID, version.into())]));
     let mut waiter = Waiter::new(|| MIDDLE);
-    let native = |token| RowHints::new(token, None, HoldHistory::default());
+    let native = |token| RowFacts::new(token, None, HoldHistory::default());
     for (row, handoffs) in [(native(7), 0), (legacy("a"), 1), (legacy("a"), 1), (legacy("b"), 2), (native(1 << 40), 3)]
     {
         waiter.look(&row, LEASE);
@@ -192,7 +192,7 @@ fn change_of_row_without_token_is_one_handoff() {
 #[test]
 fn attempt_that_found_lock_free_reports_no_handoffs() {
     let mut poller = Poller::default();
-    let hints = |token| RowHints::new(token, None, HoldHistory::default());
+    let hints = |token| RowFacts::new(token, None, HoldHistory::default());
     poller.observe(&hints(7), true, Source::Look, trip(0, 10));
     poller.observe(&hints(9), false, Source::Write, trip(10, 10));
     assert_eq!(poller.handoffs(), 0);
@@ -203,7 +203,7 @@ fn attempt_that_found_lock_free_reports_no_handoffs() {
 #[test]
 fn stale_rows_are_ignored_until_consistent_read() {
     let mut poller = Poller::default();
-    let hints = |token| RowHints::new(token, None, HoldHistory::default());
+    let hints = |token| RowFacts::new(token, None, HoldHistory::default());
     assert!(poller.observe(&hints(8), false, Source::Look, trip(0, 10)));
     for k in 1..=3 {
         assert!(!poller.must_read_consistently());
@@ -221,7 +221,8 @@ fn pauses_double_after_unanswered_looks() {
     let mut poller = Poller::default();
     let mut ms = 0;
     let pauses = [100, 200, 400, 800, 1_000, 1_000].map(|pause_ms: u64| {
-        poller.schedule_after_error(SentAt(at(ms)), at(ms), LEASE, MIDDLE);
+        poller.count_look();
+        poller.back_off(at(ms), LEASE, MIDDLE);
         let wait = poller.wait(at(ms)).expect("a pause");
         ms += 2_000;
         (wait.as_millis() as u64).abs_diff(pause_ms)
@@ -233,12 +234,11 @@ fn pauses_double_after_unanswered_looks() {
 #[test]
 fn look_is_due_when_observed_lease_expires() {
     let mut poller = Poller::default();
-    let hints = RowHints::new(7, Some(EPOCH_MS), holds(60_000, 0));
+    let hints = RowFacts::new(7, Some(EPOCH_MS), holds(60_000, 0));
+    let due = Due { expires_in: Some(Duration::from_millis(100)), random: MIDDLE, ..Due::default() };
     poller.observe(&hints, false, Source::Look, trip(0, 10));
-    poller.schedule(&hints, trip(0, 10), LEASE, Some(Duration::from_millis(100)), MIDDLE);
+    poller.schedule(&hints, trip(0, 10), LEASE, due);
     assert_eq!(poller.wait(at(10)), Some(Duration::from_millis(100)));
-    poller.hurry();
-    assert_eq!(poller.wait(at(10)), Some(Duration::from_millis(15)), "25 ms after the last look");
 }
 
 /// Waiters of a crowd look at different times after a change of token, with the same jitter of all other pauses.
@@ -247,9 +247,9 @@ fn crowd_is_spread_after_change_of_token() {
     let next = |phase: u64| {
         let mut poller = Poller::default();
         for (ms, token) in [(0, 7), (100, 8)] {
-            let hints = RowHints::new(token, Some(EPOCH_MS + ms), holds(2_000, 2_000));
+            let hints = RowFacts::new(token, Some(EPOCH_MS + ms), holds(2_000, 2_000));
             poller.observe(&hints, false, Source::Look, trip(ms, 10));
-            poller.schedule(&hints, trip(ms, 10), LEASE, None, phase << 32 | 0x8000_0000);
+            poller.schedule(&hints, trip(ms, 10), LEASE, Due { random: phase << 32 | 0x8000_0000, ..Due::default() });
         }
         poller.wait(at(110)).expect("a pause").as_millis()
     };

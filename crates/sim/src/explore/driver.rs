@@ -114,9 +114,6 @@ impl Context<'_> {
         let client = self.client(host);
         let lease = Duration::from_millis(lease_ms);
         let timing = Timing::new(lease).unwrap_or_else(|error| panic!("configuration {}: {error}", self.config.name));
-        // Polls wait for the next instant of the grid.
-        let poll = Duration::from_millis(25);
-        let timing = timing.with_poll(poll, poll).unwrap_or_else(|_| unreachable!());
         Request {
             name: name(),
             owner: letter(host),

@@ -67,7 +67,7 @@ pub fn check_failure(world: &World, context: &Context<'_>, host: u8, end: &Acqui
     }
     let row =
         world.row.as_deref().filter(|row| service::is_held(row) && row.text(attr::OWNER) == Some(&letter(host)))?;
-    let (lease_ms, acquired_on) = (row.whole(attr::LEASE_MS)?, row.whole(attr::ACQUIRED_ON)?);
+    let (lease_ms, acquired_on) = (row.whole(attr::LEASE_MS)?, row.whole(service::TRUE_ACQUIRED_ON)?);
     let passed = context.clock(world, host).wall_ms.saturating_sub(acquired_on);
     let is_valid = row.whole(attr::TOKEN) > Some(world.past.reported) && passed < lease_ms - lease_ms / 100 - 10;
     is_valid.then(|| format!("E: {} reports {end:?}, and its lease is valid", letter(host)))

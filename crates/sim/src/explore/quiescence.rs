@@ -33,10 +33,8 @@ pub struct Quiescence {
 
 /// Number of steps from which on a continuation counts as endless.
 const STEPS_MAX: usize = 5_000;
-/// Time that polls, retries and rounded clocks add to a wait, in milliseconds.
-const POLLS_MS: u64 = 100;
-/// Time that one more poll adds, in milliseconds, because a date that contradicts earlier dates needs a second one.
-const SECOND_DATE_MS: u64 = 50;
+/// Time that retries and rounded clocks add to a wait, in milliseconds.
+const RETRIES_MS: u64 = 75;
 /// Deviation of a wall clock up to which it confirms exact dates, in milliseconds.
 const WALL_MS: u64 = 5_000;
 /// Time until a row without a token is taken over, in milliseconds, because a fresh token floor must be above all
@@ -132,7 +130,7 @@ impl Run<'_> {
         let since = world.real_ms(self.context.config);
         let leases = self.context.config.clients.iter().map(|client| client.hold_ms.unwrap_or(0).max(client.lease_ms));
         let row = world.row.as_deref().map_or(0, |row| self.held_ms(row, world, false));
-        let most = row + leases.map(|lease| lease + POLLS_MS).sum::<u64>();
+        let most = row + leases.map(|lease| lease + poll_ms(lease) + RETRIES_MS).sum::<u64>();
         while let Some(task) = world.tasks.first() {
             let passed = world.real_ms(self.context.config) - since;
             if passed > most {
@@ -171,12 +169,14 @@ impl Run<'_> {
         let held = row.map_or(0, |row| self.held_ms(row, world, is_witness));
         let lost_its_token = matches!(row.map(Row::state), Some(Ok(RowState::Legacy(row))) if row.token.is_none());
         let on_its_way = if lost_its_token { self.context.config.grid.last().copied().unwrap_or(0) } else { 0 };
-        let second_date = if self.context.config.wild.is_some() { SECOND_DATE_MS } else { 0 };
+        let poll = poll_ms(self.context.client(host).lease_ms);
+        // A date that contradicts earlier dates needs a second one.
+        let second_date = if self.context.config.wild.is_some() { poll } else { 0 };
         // A newcomer acquires a free lock at once. Other clients may be in a pause.
         match host == self.context.newcomer() {
             true if held == 0 => 0,
-            true => held + POLLS_MS,
-            false => held + on_its_way + POLLS_MS + second_date,
+            true => held + poll + RETRIES_MS,
+            false => held + on_its_way + poll + RETRIES_MS + second_date,
         }
     }
 
@@ -250,4 +250,9 @@ pub fn begin(world: &mut World, context: &Context<'_>, continuation: Continuatio
         world.hosts.push(Shared::new(Host::new(context.client(context.newcomer()), context.config)));
         context.begin(world, context.newcomer());
     }
+}
+
+/// Returns the longest time between two looks of a client with this lease, in milliseconds. Rows may pretend a crowd.
+fn poll_ms(lease_ms: u64) -> u64 {
+    (lease_ms / 20).min(1_000).max((lease_ms / 10).min(2_000)).max(250)
 }

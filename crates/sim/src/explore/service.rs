@@ -11,13 +11,42 @@ pub type Violation = String;
 /// Applies a request to the row, and checks what the row may never do.
 pub fn write(world: &mut World, mutant: &MutantConfig, op: &Op) -> Result<Outcome, Violation> {
     let before = world.row.as_deref().cloned();
-    let verdict = mutant.apply(before.as_ref(), op);
-    if let Verdict::Applied(row) = &verdict {
+    let mut verdict = mutant.apply(before.as_ref(), op);
+    if let Verdict::Applied(row) = &mut verdict {
+        make_hostile(row, op);
         note(world, before.as_ref(), op);
         set_row(world, row.clone());
         check(world, before.as_ref(), op)?;
     }
     Ok(verdict.outcome(op))
+}
+
+/// Attribute with the true time of the acquisition, for the checks.
+pub const TRUE_ACQUIRED_ON: &str = "trueAcquiredOn";
+
+/// Replaces the attributes from which waiters derive when to look, because any client with access to the table can write
+/// them. They must not influence who may hold the lock. The values depend on the token alone, so that they do not
+/// multiply the states.
+fn make_hostile(row: &mut Row, op: &Op) {
+    let Some(token) = row.token().filter(|_| row.get(attr::V).is_some()) else { return };
+    let longest = ["9999999"; 16].join(" ");
+    let (holds, waiters, handovers, acquired_on): (&str, u64, u64, u64) = match token.get() % 4 {
+        0 => ("1 1 1", 100_000, 1, 0),
+        1 => (&longest, 0, token.get() - 1, u64::MAX),
+        2 => ("not numbers", 1 << 60, 1 << 50, EPOCH_MS + 500),
+        _ => ("1000 1000 1000", 150, 1 << 40, EPOCH_MS),
+    };
+    row.set(attr::RECENT_HOLDS_MS, holds.into());
+    row.set(attr::WAITER_ESTIMATE, waiters.into());
+    if !matches!(op.kind, OpKind::HandOver { .. }) {
+        row.set(attr::HANDOVERS, handovers.into()); // The checks compare the count before and after a handover.
+    }
+    if is_held(row) {
+        row.set(attr::ACQUIRED_ON, acquired_on.into());
+    }
+    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind {
+        row.set(TRUE_ACQUIRED_ON, lease.acquired_on.into());
+    }
 }
 
 /// Replaces the row.

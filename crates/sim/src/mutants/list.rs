@@ -297,7 +297,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use dynamo_lock_protocol::{
-        Condition, Ends, FencingToken, Lease, LeaseId, LockName, NextLease, RecordVersion, Row, Target,
+        Condition, Ends, FencingToken, HoldHistory, Lease, LeaseId, LockName, NextLease, RecordVersion, Row, Target,
     };
 
     use super::*;
@@ -313,6 +313,10 @@ mod tests {
             | Condition::Above(name, _) => into.push(name),
             Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| names(part, into)),
         }
+    }
+
+    fn history() -> HoldHistory {
+        HoldHistory::new([std::time::Duration::from_secs(2)], 150)
     }
 
     fn ops() -> Vec<Op> {
@@ -346,8 +350,8 @@ mod tests {
             OpKind::TakeOver { lease, seen: version.clone(), seen_token: Some(token) },
             OpKind::Renew { lease_id: lease_id.clone(), token, renewal_seq: 1, lease_ms: 1000, ends, data: None },
             OpKind::HandOver { lease_id: lease_id.clone(), token, next },
-            OpKind::Release { lease_id: lease_id.clone(), token: Some(token), ttl: 9 },
-            OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9 },
+            OpKind::Release { lease_id: lease_id.clone(), token: Some(token), ttl: 9, history: Some(history()) },
+            OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9, history: None },
             OpKind::Revoke { target: target(), lease_id: lease_id.clone() },
             OpKind::ForceRevoke { target: target(), lease_id, ttl: 9 },
             OpKind::LegacyGet { seen: Some(legacy), expires_on: 9 },

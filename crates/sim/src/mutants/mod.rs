@@ -218,7 +218,7 @@ pub enum Fault {
     RandomRepeats,
     /// The clients tolerate this number of milliseconds of skew of legacy clients.
     LegacySkew(u64),
-    /// The pauses between polls are 2 to 4 seconds long.
+    /// The pauses between polls are 3 seconds longer.
     SlowPolls,
     /// §5: a store that answers that it has written has now and then written nothing.
     StoreForgets,

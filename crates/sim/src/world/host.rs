@@ -230,6 +230,8 @@ pub struct Process {
     pub rate: Mutex<(u64, u64)>,
     /// The last read of each task, and when it was answered.
     pub reads: Mutex<HashMap<tokio::task::Id, (LockName, Duration)>>,
+    /// Number of first reads of attempts that may still follow, by lock.
+    pub first_reads: Mutex<HashMap<String, u32>>,
     /// Time at which a try of a write failed or had no answer, by record version.
     pub failed: Mutex<HashMap<String, Duration>>,
 }
@@ -252,6 +254,7 @@ impl Process {
             actors: Mutex::default(),
             rate: Mutex::default(),
             reads: Mutex::default(),
+            first_reads: Mutex::default(),
             failed: Mutex::default(),
         })
     }
@@ -360,6 +363,7 @@ impl Clock for ProcessEnv {
             Some(Fault::TimersLate) if duration >= second / 10 => duration + second,
             Some(Fault::TimersAtOnce) => Duration::from_millis(1),
             Some(Fault::LongTimersNever) if duration > second => Duration::MAX,
+            Some(Fault::SlowPolls) if process.is_polling() => duration + 3 * second,
             _ => duration,
         };
         Box::pin(async move { process.sleep(duration).await })

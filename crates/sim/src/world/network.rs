@@ -16,8 +16,11 @@ use crate::mutants::Fault;
 /// Upper bound of the requests of one process in one second: forty polls for each of its tasks, and a reserve.
 const RATE_MAX: u64 = 400;
 
-/// Shortest pause between two polls of one waiter, less the drift of a fast clock.
+/// Shortest time from one poll of a waiter to the next, less the drift of a fast clock.
 const POLL_MIN: Duration = Duration::from_millis(24);
+
+/// Number of attempts that one acquisition of a worker may begin.
+const FIRST_READS: u32 = 2;
 
 /// Store of a process, which sends its requests over the network.
 #[derive(Clone, Debug)]
@@ -232,19 +235,28 @@ impl Link {
 }
 
 impl Process {
-    /// Checks that a task pauses before it reads the same row again (§6). Each waiter is a task of its own.
+    /// Records that a worker begins to acquire a lock.
+    pub fn record_call(&self, name: &str) {
+        *lock(&self.first_reads).entry(name.to_owned()).or_default() += FIRST_READS;
+    }
+
+    /// Checks that a task pauses before it reads the same row again (§6). The first read of an attempt has no pause before
+    /// it, and one task may drive several attempts of a client.
     pub fn check_poll(&self, name: &LockName) {
         let Some(task) = tokio::task::try_id() else { return };
-        let Some((read, at)) = lock(&self.reads).remove(&task) else { return };
-        let pause = self.world.time().saturating_sub(at);
-        let early = read == *name && pause < POLL_MIN;
+        let now = self.world.time();
+        let Some((read, at)) = lock(&self.reads).insert(task, (name.clone(), now)) else { return };
+        let pause = now.saturating_sub(at);
+        let mut early = read == *name && pause < POLL_MIN;
+        if let Some(left) = lock(&self.first_reads).get_mut(name.as_str()).filter(|left| early && **left > 0) {
+            (early, *left) = (false, *left - 1);
+        }
         self.world.check(!early, "§6 (polls)", || format!("{self:?} reads {name} again after {pause:?}"));
     }
 
-    pub fn record_read(&self, name: LockName) {
-        if let Some(task) = tokio::task::try_id() {
-            lock(&self.reads).insert(task, (name, self.world.time()));
-        }
+    /// Returns whether the last request of this task was a read.
+    pub fn is_polling(&self) -> bool {
+        tokio::task::try_id().is_some_and(|task| lock(&self.reads).contains_key(&task))
     }
 
     /// Checks that a process pauses before it sends the same write again (§6). A renewal may be requested at any time.
@@ -339,11 +351,13 @@ impl Store for Link {
             });
             let answer = exchange.await.answer();
             self.0.record_date(answer.date);
-            if let Ok(row) = &answer.result {
-                self.0.world.record_received(&self.0, row.as_ref());
+            match &answer.result {
+                Ok(row) => self.0.world.record_received(&self.0, row.as_ref()),
+                // A refusal ends the acquisition, and the task may begin another one.
+                Err(error) if !error.is_retryable() => self.0.record_other_work(),
+                Err(_) => {}
             }
             self.0.world.count("read");
-            self.0.record_read(name);
             answer
         })
     }

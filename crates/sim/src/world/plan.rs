@@ -88,6 +88,8 @@ pub struct Plan {
     pub manual: u64,
     /// The table is deleted, and created again soon.
     pub deletions: bool,
+    /// Upper bound of the workers that a process starts with. They contend for the same locks.
+    pub workers: u64,
     /// The store gives waiters hints at random times, per thousand subscriptions.
     pub hints: u64,
 }
@@ -192,6 +194,7 @@ impl Plan {
             manual: 200,
             holds: 50,
             deletions: false,
+            workers: 2,
             hints: refusals.pick(&[0, 0, 500, 1000]),
             leases,
         };
@@ -199,6 +202,7 @@ impl Plan {
             // The token floor must rise from one table to the next, so that a token identifies one acquisition.
             (plan.deletions, plan.wall_offset, plan.wall_steps) = (true, 0, false);
         }
+        plan.workers = refusals.pick(&[2, 2, 3, 6]);
         match rng.range(0..=99) {
             0..=4 => plan.profile(Profile::SlowWalls, rng),
             5..=9 => plan.profile(Profile::Freezes, rng),

@@ -112,7 +112,7 @@ impl Scenario {
             self.running[index] = Some(Running { process, client, lease, workers: Vec::new() });
         }
         let Some(running) = &mut self.running[index] else { return };
-        for _ in 0..lock(&self.world.rng).range(1..=2) {
+        for _ in 0..lock(&self.world.rng).range(1..=self.world.plan.workers) {
             let worker = Worker { process: running.process.clone(), client: running.client.clone(), lease };
             running.workers.push(running.process.spawn(worker.work()));
         }

@@ -153,7 +153,7 @@ impl Entry {
         let lease_id = self.acquisitions.get(&token).map_or("", |acquisition| acquisition.lease_id.as_str());
         let Ok(name) = LockName::new(name) else { return false };
         let token = Some(FencingToken::new(token));
-        let kind = OpKind::Release { lease_id: lease_id.into(), token, ttl: 0 };
+        let kind = OpKind::Release { lease_id: lease_id.into(), token, ttl: 0, history: None };
         let op = Op { name, version: RecordVersion::from_random(0), kind };
         mutant.holds(OpTag::Check, self.row.as_ref(), op.condition())
     }
@@ -211,6 +211,9 @@ impl World {
                 if matches!(op.kind, OpKind::HandOver { .. }) {
                     // Its waiter did not wait for a lease or a poll.
                     entry.prior = (time, Duration::ZERO);
+                }
+                if let (OpKind::HandOver { .. }, Some(before)) = (&op.kind, &before) {
+                    self.check_handover(op, before, row);
                 }
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
                     self.check_takeover(process, op, before, entry, given_up_ids);

@@ -89,7 +89,9 @@ fn remove_old_rows(database: &Database, keep: &LockName) -> Result<(), StoreErro
 
 fn select(database: &Database, name: &LockName) -> Result<Option<Row>, StoreError> {
     let sql = "SELECT row FROM lock WHERE name = ?1";
-    match database.connection().query_row(sql, [name.as_str()], |row| row.get::<_, String>(0)).optional() {
+    let statement = database.connection().prepare_cached(sql);
+    let text = statement.and_then(|mut found| found.query_row([name.as_str()], |row| row.get::<_, String>(0)));
+    match text.optional() {
         Ok(None) => Ok(None),
         Ok(Some(text)) => codec::decode(&text).map(Some).map_err(|cause| unreadable(database, name.as_str(), &cause)),
         Err(error) if error.sqlite_error_code().is_some() => Err(database.error(error)),

@@ -1,8 +1,10 @@
 //! Ops, rows and responses as JSON, with every field, for [`RemoteStore`](super::remote_store::RemoteStore).
 
+use std::time::Duration;
+
 use dynamo_lock::store::Page;
 use dynamo_lock::{FencingToken, LockName, StoreError, StoreErrorKind};
-use dynamo_lock_protocol::{Ends, Lease, NextLease, Number, Op, OpKind, Outcome, Row, Target, Value};
+use dynamo_lock_protocol::{Ends, HoldHistory, Lease, NextLease, Number, Op, OpKind, Outcome, Row, Target, Value};
 use serde_json::{Value as Json, json};
 
 const KINDS: [StoreErrorKind; 5] = [
@@ -105,9 +107,10 @@ pub fn op(op: &Op) -> Json {
         OpKind::HandOver { lease_id, token, next } => json!({
             "is": "hand over", "leaseId": lease_id.as_str(), "token": token.get(), "next": next_lease(next),
         }),
-        OpKind::Release { lease_id, token, ttl } => {
+        OpKind::Release { lease_id, token, ttl, history } => {
             let token = token.map(FencingToken::get);
-            json!({ "is": "release", "leaseId": lease_id.as_str(), "token": token, "ttl": ttl })
+            let history = history.map(|history| json!([history.holds_ms(), history.waiters()]));
+            json!({ "is": "release", "leaseId": lease_id.as_str(), "token": token, "ttl": ttl, "history": history })
         }
         OpKind::Revoke { target: of, lease_id } => {
             json!({ "is": "revoke", "target": target(of), "leaseId": lease_id.as_str() })
@@ -148,7 +151,12 @@ pub fn op_of(json: &Json) -> Op {
         },
         "release" => {
             let token = maybe_token(&kind["token"]);
-            OpKind::Release { lease_id: lease_id(), token, ttl: whole(&kind["ttl"]) }
+            OpKind::Release {
+                lease_id: lease_id(),
+                token,
+                ttl: whole(&kind["ttl"]),
+                history: history_of(&kind["history"]),
+            }
         }
         "revoke" => OpKind::Revoke { target: target_of(&kind["target"]), lease_id: lease_id() },
         "force revoke" => {
@@ -199,6 +207,11 @@ fn lease_of(json: &Json) -> Lease {
         data: maybe_text(&json["data"]),
         liveness_key: maybe_text(&json["livenessKey"]),
     }
+}
+
+fn history_of(json: &Json) -> Option<HoldHistory> {
+    let holds = json[0].as_array()?.iter().map(|ms| Duration::from_millis(whole(ms)));
+    Some(HoldHistory::new(holds, whole(&json[1]) as u32))
 }
 
 fn ends(ends: &Ends) -> Json {

@@ -15,7 +15,11 @@ fn name() -> LockName {
 }
 
 fn release() -> Op {
-    Op { name: name(), version: "g2".into(), kind: OpKind::Release { lease_id: "r1".into(), token: None, ttl: 9 } }
+    Op {
+        name: name(),
+        version: "g2".into(),
+        kind: OpKind::Release { lease_id: "r1".into(), token: None, ttl: 9, history: None },
+    }
 }
 
 fn held() -> Row {

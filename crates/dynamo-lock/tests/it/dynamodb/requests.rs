@@ -1,10 +1,12 @@
 //! Requests of the DynamoDB store: their conditions, their effects, and the fence expression.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::store::{Condition, Consistency};
 use dynamo_lock::{Client, DynamoDb, FenceExpression, FencingToken, LockName, Memory, Store, StoreErrorKind};
-use dynamo_lock_protocol::{Ends, Lease, Number, Op, OpKind, Outcome, Row, Target, Value, Verdict, apply, holds};
+use dynamo_lock_protocol::{
+    Ends, HoldHistory, Lease, Number, Op, OpKind, Outcome, Row, Target, Value, Verdict, apply, holds,
+};
 use serde_json::json;
 use test_support::{LocalDynamoDb, Reply, ServerFault, row};
 
@@ -90,6 +92,10 @@ fn rows() -> Vec<Option<Row>> {
     ]
 }
 
+fn history() -> HoldHistory {
+    HoldHistory::new([Duration::from_millis(5), Duration::from_secs(2)], 150)
+}
+
 fn ops() -> Vec<Op> {
     let token = FencingToken::new(7);
     let renew = |renewal_seq, service_timestamp, data| OpKind::Renew {
@@ -112,8 +118,8 @@ fn ops() -> Vec<Op> {
         op(take(None)),
         op(renew(3, true, None)),
         op(renew(3, false, Some("new".to_owned()))),
-        op(OpKind::Release { lease_id: "r1".into(), token: Some(token), ttl: 950 }),
-        op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 950 }),
+        op(OpKind::Release { lease_id: "r1".into(), token: Some(token), ttl: 950, history: Some(history()) }),
+        op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 950, history: None }),
         op(OpKind::Revoke { target: Target::Token(token), lease_id: "fresh".into() }),
         op(OpKind::Revoke { target: version("40000"), lease_id: "fresh".into() }),
         op(OpKind::Revoke { target: version("40000.5"), lease_id: "fresh".into() }),
@@ -334,7 +340,7 @@ async fn conflict_without_row_on_failure_is_refused() {
     assert!(error.to_string().contains("ReturnValuesOnConditionCheckFailure"), "{error}");
     // A deleted row explains the conflict of a release.
     server.faults().push(failed());
-    let release = op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 1 });
+    let release = op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 1, history: None });
     assert_eq!(store.write(&release).await.result.expect("an answer"), Outcome::Conflict(None));
 }
 

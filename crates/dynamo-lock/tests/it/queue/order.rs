@@ -192,3 +192,24 @@ async fn attempt_is_passed_on_only_to_equal_options() {
     let different = kinds(false).await;
     assert!(different.starts_with(&["acquire", "acquire"]) && different.contains(&"release"), "{different:?}");
 }
+
+/// The holder in the error of a wait that has timed out is complete, although no row was read.
+#[tokio::test(start_paused = true)]
+async fn own_guard_as_holder_has_its_payload() {
+    let world = World::new();
+    let client = world.host().client();
+    let lock = client.lock("a").unwrap();
+    let guard = lock.options().data("first").acquire().await.unwrap();
+    let data_seen = async || match lock.acquire_within(ms(10)).await.unwrap_err() {
+        AcquireError::TimedOut { holder: Some(holder), .. } => holder.data,
+        error => panic!("{error}"),
+    };
+    assert_eq!(data_seen().await.as_deref(), Some("first"));
+    guard.update_data("second").await.unwrap();
+    assert_eq!(data_seen().await.as_deref(), Some("second"));
+    let next = tokio::spawn(lock.options().data("third").acquire());
+    tokio::task::yield_now().await;
+    guard.release().await.unwrap();
+    let _next = next.await.unwrap().unwrap();
+    assert_eq!(data_seen().await.as_deref(), Some("third"));
+}

@@ -64,7 +64,7 @@ pub fn take_over(name: &LockName, n: u128, seen: &Row) -> Op {
 
 /// Returns an op with record version `n` that releases lease ID `of`.
 pub fn release(name: &LockName, n: u128, of: u128) -> Op {
-    let kind = OpKind::Release { lease_id: lease_id(of), token: None, ttl: 1_900_700_000 };
+    let kind = OpKind::Release { lease_id: lease_id(of), token: None, ttl: 1_900_700_000, history: None };
     Op { name: name.clone(), version: RecordVersion::from_random(n), kind }
 }
 

@@ -116,7 +116,7 @@ async fn subscription_completes_with_release_through_another_handle() {
     let op = release(&name, 2, 1);
     assert!(matches!(op.kind, OpKind::Release { .. }));
     write(&one, &op).await;
-    changed.await;
+    tokio::time::timeout(Duration::from_secs(60), changed).await.expect("the release is reported");
 }
 
 #[tokio::test]

@@ -198,14 +198,16 @@ pub fn purge(world: &World) {
 impl World {
     /// Checks that an acquisition waited at most for the row's lease, a poll, and the staleness of reads (D), if this
     /// world has no network faults.
-    pub fn check_wait(&self, name: &LockName, began: Duration) {
+    pub fn check_wait(&self, name: &LockName, began: Duration, lease: Duration) {
         if !self.plan.fault_free {
             return;
         }
         let prior = lock(&self.table).locks.get(name.as_str()).map_or_else(Default::default, |entry| entry.prior);
         let waited = self.time().saturating_sub(prior.0.max(began));
         let round_trips = Duration::from_millis(self.plan.latency * 12);
-        let poll = Duration::from_secs(1);
+        // The longest pause of a client with this lease: in a crowd it may be a tenth of the lease.
+        let crowded = (lease / 10).min(Duration::from_secs(2));
+        let poll = (lease / 20).min(Duration::from_secs(1)).max(crowded).max(Duration::from_millis(250));
         let most = prior.1 * 1011 / 1000 + poll * 1011 / 1000 + self.plan.stale + round_trips;
         self.check(waited <= most, "D (waiting)", || {
             format!("{name}: waited for {waited:?}, at most {most:?} are allowed")

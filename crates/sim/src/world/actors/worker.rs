@@ -19,7 +19,6 @@ impl Process {
         let builder = Client::builder(self.store(lease));
         let builder = match self.world.mutant.fault {
             Some(Fault::LegacySkew(ms)) => builder.legacy_skew(Duration::from_millis(ms)),
-            Some(Fault::SlowPolls) => builder.poll(Duration::from_secs(2)..=Duration::from_secs(4)),
             _ => builder,
         };
         builder
@@ -39,6 +38,7 @@ pub fn lock_name(index: u64) -> String {
 
 /// Options with which a lock was acquired.
 struct Terms {
+    lease: Duration,
     renewed: bool,
     max_hold: Option<Duration>,
 }
@@ -58,6 +58,7 @@ impl Worker {
     pub async fn work(self) {
         while !self.world().is_stopping() {
             let name = lock_name(self.process.draw(|rng| rng.range(1..=self.world().plan.locks as u64)));
+            self.process.record_call(&name);
             let lock = self.client.lock(name).expect("the name is valid");
             self.process.record_other_work();
             let (hold, with) = self.process.draw(|rng| (rng.chance(self.world().plan.holds), rng.chance(100)));
@@ -92,7 +93,7 @@ impl Worker {
         if let Some(max_hold) = max_hold {
             options = options.max_hold(max_hold);
         }
-        (options, Terms { renewed: manual.is_none(), max_hold })
+        (options, Terms { lease: lease.unwrap_or(self.lease), renewed: manual.is_none(), max_hold })
     }
 
     /// Draws a duration on the scale of this client's lease.
@@ -130,7 +131,7 @@ impl Worker {
         };
         match answer {
             Ok(TryAcquire::Acquired(guard)) => {
-                self.world().check_wait(lock.name(), began);
+                self.world().check_wait(lock.name(), began, terms.lease);
                 self.world().acquire_returned(lock.name().as_str(), guard.token().get(), began);
                 self.keep(guard, terms).await;
             }

@@ -235,10 +235,11 @@ impl World {
         let (last, _) = writes.last()?;
         let own = writes.iter().filter(|(sent_at, _)| sent_at.boot_ns <= last.boot_ns).map(past).min();
         // A handover is repeated until its validity ends, and its last attempt takes a quarter of the lease. The release
-        // that follows lasts one more lease. A stop of the host delays it.
+        // that follows lasts one more lease. A stop of the host delays it, and it may begin after a step of the wall
+        // clock.
         let handover = acquisition.handover.as_ref();
         let plan = &self.plan;
-        if handover.is_some() && (plan.freezes || plan.pauses || plan.suspends) {
+        if handover.is_some() && (plan.freezes || plan.pauses || plan.suspends || plan.wall_steps) {
             return None;
         }
         let handover = handover.map(|(sent_at, lease, _)| holder_elapsed(at, *sent_at).saturating_sub(*lease * 9 / 4));

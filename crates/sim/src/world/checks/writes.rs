@@ -54,6 +54,15 @@ impl World {
         self.check(!(fault_free && left), "E (left)", || format!("{} was not released by its holder", op.name));
     }
 
+    /// Checks that processes can tell a handover from an acquisition: it is counted, and the hold goes on.
+    pub fn check_handover(&self, op: &Op, before: &Row, row: &Row) {
+        let handovers = before.whole(attr::HANDOVERS).unwrap_or(0) + 1;
+        let counted = row.whole(attr::HANDOVERS) == Some(handovers);
+        self.check(counted, "E (handover)", || format!("{}: handover {handovers} was not counted", op.name));
+        let same_hold = row.get(attr::ACQUIRED_ON) == before.get(attr::ACQUIRED_ON);
+        self.check(same_hold, "E (handover)", || format!("{}: a handover began a new hold", op.name));
+    }
+
     /// Checks the service timestamp of a write (§5): it belongs to the write that set `expiresOn`, and is at least the
     /// service's time at sending, the lease and the pad. A token floor is at most that time. The bounds of hosts that
     /// freeze are not valid.

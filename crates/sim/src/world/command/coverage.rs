@@ -17,6 +17,8 @@ const LEAST: &[(u64, &[&str])] = &[
     (50, &["legacy get applied", "hold", "wild date"]),
     (100, &["suspend", "pause", "crash", "partition", "future dropped"]),
     (200, &["takeover by R2", "take over applied"]),
+    (100, &["hand over conflict with own row", "hand over conflict with other row"]),
+    (2000, &["hand over applied"]),
     (500, &["guarded write"]),
     (1000, &["acquire conflict with other row", "fenced write"]),
     (2000, &["acquire applied", "renew applied", "release applied"]),
@@ -24,6 +26,7 @@ const LEAST: &[(u64, &[&str])] = &[
 /// Events, and the required percentage of seeds that met them.
 const SHARES: &[(&str, u64)] = &[
     ("any takeover", 30),
+    ("hand over applied", 50),
     ("acquire conflict with own row", 20),
     ("renew conflict with own row", 20),
     ("release conflict with own row", 20),

@@ -109,7 +109,9 @@ impl Store for Sdk {
             let request = self.store.read(name, consistency);
             let store_request = StoreRequest::Read(name.clone(), consistency);
             let answer = self.call(store_request, request, |row| Response::Row(row.clone())).await;
-            self.process.record_read(name.clone());
+            if answer.result.as_ref().is_err_and(|error| !error.is_retryable()) {
+                self.process.record_other_work(); // A refusal ends the acquisition.
+            }
             self.process.world.count("read");
             answer
         })
