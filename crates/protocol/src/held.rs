@@ -152,6 +152,11 @@ impl Held {
         &self.name
     }
 
+    /// Returns the lease ID of this acquisition.
+    pub fn lease_id(&self) -> &LeaseId {
+        &self.lease_id
+    }
+
     /// Returns the fencing token of this acquisition.
     pub fn token(&self) -> FencingToken {
         self.token

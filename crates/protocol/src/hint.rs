@@ -11,7 +11,7 @@ use crate::{ClockReading, FencingToken, Now};
 const SPACING_MIN: Duration = Duration::from_millis(25);
 
 /// Longest time from one look to the next that hints without a handoff lead to.
-const SPACING_MAX: Duration = Duration::from_secs(2);
+const SPACING_MAX: Duration = Duration::from_secs(1);
 
 /// Mean time that all waiters together leave between two looks after one hint.
 const GAP: Duration = Duration::from_millis(5);
@@ -32,7 +32,7 @@ pub enum Hint {
 
 /// Hints that a waiter has received, and the time at which it looks because of them.
 ///
-/// Two looks are at least 25 ms apart. That time doubles with each hint after which the row shows no handoff, up to 2
+/// Two looks are at least 25 ms apart. That time doubles with each hint after which the row shows no handoff, up to 1
 /// s, because hints of busy other locks must not cost more than polls; it halves with each look without a hint. A
 /// waiter that has seen N handoffs, and so has about N rivals, waits for a random time of up to N × 5 ms.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -13,6 +13,8 @@ const FLOOR: f64 = 0.025;
 /// Shortest time that all waiters together leave between two looks, in seconds, and as a part of the round trip.
 const GAP: f64 = 0.010;
 const GAP_ROUND_TRIP: f64 = 0.6;
+/// Longest time between two looks while the store gives hints, in seconds, unless a tenth of the lease is shorter.
+const FALLBACK: f64 = 2.0;
 /// Relative jitter of the time between two looks.
 const JITTER: f64 = 0.25;
 /// Longest time between two looks without a history, in seconds, and its growth from one look to the next.
@@ -85,7 +87,8 @@ pub struct RoundTrip {
 /// Facts besides the row on which the time of the next look depends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Due {
-    /// Shortest pause, because the store gives hints. The longest pause of a waiter limits it.
+    /// Shortest pause, because the store gives hints. The longest pause of a waiter limits it, or a tenth of the lease
+    /// and 2 s if that is more.
     pub least: Duration,
     /// Time until the observed lease expires, from the response: a look is due then.
     pub expires_in: Option<Duration>,
@@ -240,7 +243,8 @@ impl Poller {
             }
             None => jitter * cold_gap(self.looks).clamp(spacing.shortest, spacing.longest),
         };
-        let gap = gap.max(due.least.as_secs_f64().min(spacing.cap()));
+        let fallback = (lease.as_secs_f64() / 10.0).min(FALLBACK).max(spacing.cap());
+        let gap = gap.max(due.least.as_secs_f64().min(fallback));
         let expires_in = due.expires_in.filter(|left| !left.is_zero()).map(|left| (round_trip + left).as_secs_f64());
         self.schedule_after(times.sent, gap.min(expires_in.unwrap_or(gap)));
     }
