@@ -120,6 +120,9 @@ impl Client {
     }
 
     /// Waits for background work like [`close`](Client::close), but lets acquisitions wait.
+    ///
+    /// # Cancel safety
+    /// Safe. The background work continues.
     #[doc(hidden)] // for the Node package
     pub async fn wait_for_background(&self) {
         if self.core.is_forked() {

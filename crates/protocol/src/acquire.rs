@@ -67,8 +67,8 @@ struct Operation {
 
 /// State machine that acquires one lock. [`Machine`] describes how to call it.
 ///
-/// An unanswered write is repeated identically until its own lease would have ended, because a write whose response was
-/// lost may have been applied. The machine then abandons the operation, returns a clean-up for it, and ends with
+/// An unanswered write is repeated identically until its own lease would have ended, because a write without a
+/// response may have been applied. The machine then abandons the operation, returns a clean-up for it, and ends with
 /// [`AcquireEnd::Unanswered`]. A refused attempt counts as unanswered if an earlier one was not answered; otherwise it
 /// ends the acquisition with [`AcquireEnd::Refused`]. A write that was applied too late is cleaned up too, and followed
 /// by a new operation with a fresh lease ID.
@@ -337,7 +337,7 @@ impl Acquire {
     }
 }
 
-/// Returns the times of a request whose response has arrived now.
+/// Returns the times of a request. Its response has arrived now.
 fn round_trip(sent: SentAt, now: &Now<'_>) -> RoundTrip {
     RoundTrip { sent, received: ReceivedAt(now.at) }
 }

@@ -21,7 +21,7 @@ pub enum HandoverEnd {
         /// Observation of the other client's lease, with which the waiter's acquisition starts.
         watch: Option<Watch>,
     },
-    /// The handover was not answered, or the store refused it. The caller runs this release, whose result is that of the
+    /// The handover was not answered, or the store refused it. The caller runs this release. Its result is that of the
     /// old guard's release. The waiter acquires the lock in the usual way.
     Unanswered(Box<Release>),
 }
@@ -38,8 +38,8 @@ enum Phase {
 ///
 /// The old guard must be invalid before the first call of [`new`](Self::new), because the new one counts from it (R1).
 ///
-/// An unanswered write is repeated identically until the new guard's validity would end, because a write whose response
-/// was lost may have been applied. After that, the lock is released: the old lease first, so that a late copy of the
+/// An unanswered write is repeated identically until the new guard's validity would end, because a write without a
+/// response may have been applied. After that, the lock is released: the old lease first, so that a late copy of the
 /// handover cannot take effect, or the new lease if the row contains it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Handover {

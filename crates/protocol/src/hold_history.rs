@@ -54,7 +54,7 @@ impl HoldHistory {
         Some(history)
     }
 
-    /// Adds a hold whose acquisition saw this number of handoffs while it waited.
+    /// Adds a hold. Its acquisition saw this number of handoffs while it waited.
     pub(crate) fn add(&mut self, hold: Duration, handoffs: u32) {
         self.push(hold);
         // A moving average with weight 1/8, rounded to the nearest hundredth.

@@ -96,7 +96,7 @@ pub struct Due {
     pub random: u64,
 }
 
-/// Kind of the request whose response contained a row.
+/// Kind of the request that returned a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// A look by an eventually consistent read.
@@ -105,7 +105,7 @@ pub enum Source {
     HintedLook,
     /// A look by a strongly consistent read.
     StrongLook,
-    /// A write that took effect, or whose condition did not hold. It is not a look.
+    /// A write. It is not a look.
     Write,
 }
 
@@ -249,7 +249,7 @@ impl Poller {
         self.schedule_after(times.sent, gap.min(expires_in.unwrap_or(gap)));
     }
 
-    /// Counts a look whose response contained no row. [`observe`](Self::observe) counts the others.
+    /// Counts a look that returned no row. [`observe`](Self::observe) counts the others.
     pub fn count_look(&mut self) {
         self.looks = self.looks.saturating_add(1);
     }

@@ -111,7 +111,7 @@ impl Handle {
         }
     }
 
-    /// Writes an op whose condition holds. Returns an error that names the op unless it was applied.
+    /// Writes an op that takes effect. Returns an error that names the op unless it was applied.
     pub(super) async fn write_applied(&self, op: &Op, name: &str) -> CheckResult {
         match self.write(op).await? {
             Written::Applied(_) => Ok(()),

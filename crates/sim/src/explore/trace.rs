@@ -94,7 +94,7 @@ fn task_name(task: &Task) -> String {
         TaskState::Hold(_) => "hold",
         TaskState::DroppedHold(_) => "dropped hold",
         TaskState::Inspect | TaskState::Inspected => "inspection",
-        TaskState::Handover(task) if !task.has_waiter => "handover to nobody",
+        TaskState::Handover(task) if !task.has_waiter => "handover without a waiter",
         TaskState::Handover(_) => "handover",
         TaskState::Held(_) => "guard",
         TaskState::Release(release_task) if release_task.token.is_none() => "clean-up",

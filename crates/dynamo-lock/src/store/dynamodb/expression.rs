@@ -13,7 +13,7 @@ use super::item;
 use crate::store::{Change, Condition, Row, Value, attr};
 use crate::sync::lock;
 
-/// Maximum number of shapes whose texts are kept. Ops have fewer shapes.
+/// Maximum number of shapes with texts that are kept. Ops have fewer shapes.
 const TEXTS_MAX: usize = 64;
 
 /// Placeholders of the first values.

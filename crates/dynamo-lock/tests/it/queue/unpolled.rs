@@ -36,7 +36,7 @@ async fn unpolled_waiter_delays_next_by_half_a_validity() {
     drop(third.await.unwrap().unwrap());
 }
 
-/// Nobody else waits for the lock that was acquired for a future that is not polled.
+/// No other future waits for the lock that was acquired for a future that is not polled.
 #[tokio::test(start_paused = true)]
 async fn lock_that_no_waiter_takes_is_released() {
     let world = World::new();
