@@ -125,15 +125,18 @@ async fn tasks(library: &Rc<Library>, tasks: u64, hold: Duration) -> Outcome<()>
     library
         .hold("", async || {
             let before = memory::in_use();
+            let mut own = 0;
             for _ in 0..tasks {
                 let library = library.clone();
-                set.spawn_local(async move {
+                let task = async move {
                     let held = library.hold("", async || tokio::time::sleep(hold).await).await;
                     held.map_err(|error| error.to_string())
-                });
+                };
+                own += size_of_val(&task); // belongs to the agent; the library's futures are boxed
+                set.spawn_local(task);
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
-            measured = (clock::now(), memory::in_use().saturating_sub(before) as u64 / tasks.max(1));
+            measured = (clock::now(), memory::in_use().saturating_sub(before + own) as u64 / tasks.max(1));
         })
         .await?;
     while let Some(done) = set.join_next().await {

@@ -28,7 +28,7 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
         report.figure(scenario, label, "acquisitions per second", all as f64 / f64::from(seconds));
         let share = smallest_share(&logs, start + 5.0 * NANOS);
         report.figure(scenario, label, "smallest share of 100", share);
-        let wait = logs.iter().map(|log| longest_wait(log, start, start + 5.0 * NANOS)).fold(0.0, f64::max);
+        let wait = logs.iter().map(|log| longest_wait(log, start, start + 5.0 * NANOS, end)).fold(0.0, f64::max);
         report.figure(scenario, label, "longest wait of a process before second 5, s", wait / NANOS);
         let tasks = results.iter().flat_map(|result| waits(result)).fold(0.0, f64::max);
         report.figure(scenario, label, "longest wait of a task, s", tasks / NANOS);
@@ -62,17 +62,17 @@ fn smallest_share(logs: &[Vec<f64>; 2], from: f64) -> f64 {
     shares.fold(50.0, f64::min)
 }
 
-/// Returns the longest time without an acquisition that begins from `start` to `until`.
-fn longest_wait(log: &[f64], start: f64, until: f64) -> f64 {
+/// Returns the longest time without an acquisition that begins from `start` to `until`. The log ends at `end`.
+fn longest_wait(log: &[f64], start: f64, until: f64, end: f64) -> f64 {
     let mut last = start;
     let mut longest = 0.0;
-    for time in log {
+    for time in log.iter().copied().chain([end]) {
         if last <= until {
             longest = f64::max(longest, time - last);
         }
-        last = *time;
+        last = time;
     }
-    if log.is_empty() { f64::INFINITY } else { longest }
+    longest
 }
 
 #[cfg(test)]
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn longest_wait_begins_before_the_limit() {
-        assert_eq!(longest_wait(&[1.0, 4.0, 6.0, 60.0], 0.0, 5.0), 3.0);
-        assert!(longest_wait(&[], 0.0, 5.0).is_infinite());
+        assert_eq!(longest_wait(&[1.0, 4.0, 6.0, 60.0], 0.0, 5.0, 70.0), 3.0);
+        assert_eq!(longest_wait(&[], 0.0, 5.0, 30.0), 30.0);
     }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// State that all handles of a client share.
 ///
@@ -66,8 +66,8 @@ impl Core {
     /// Calls `f` with the present time and fresh random bits.
     pub(crate) fn now<T>(&self, f: impl FnOnce(&Now<'_>) -> T) -> T {
         let at = self.clock.now();
-        let bits = || distinct_bits(self.random.bits(), at);
-        let entropy = Entropy { version: bits(), lease_id: bits(), jitter: bits() as u64 };
+        let [version, lease_id, jitter] = self.random.three_bits().map(|bits| distinct_bits(bits, at));
+        let entropy = Entropy { version, lease_id, jitter: jitter as u64 };
         let service = self.service.as_ref().map(lock);
         // The time is read after the wait for the mutex.
         let npm_clients = self.store.npm_clients();
@@ -183,6 +183,7 @@ impl Core {
     pub(crate) fn write(self: &Arc<Self>, op: Op, limit: Duration) -> BoxFuture<'static, Reply> {
         let core = self.clone();
         Box::pin(async move {
+            let op = Arc::new(op);
             let write = |store: Arc<dyn Store>| -> BoxFuture<'static, _> {
                 let op = op.clone();
                 Box::pin(async move { store.write(&op).await })

@@ -39,7 +39,6 @@ pub struct Guard {
     pub(crate) holding: Arc<Holding>,
     /// Runtime on which the lock was acquired.
     pub(crate) runtime: Handle,
-    pub(crate) timeout: Duration,
     process: ProcessId,
     pub(crate) released: bool,
     pub(crate) acquired_at: ClockReading,
@@ -48,14 +47,13 @@ pub struct Guard {
 impl Guard {
     /// Creates the guard of a lock that was acquired with the payload `data`.
     pub(crate) fn new(core: Arc<Core>, held: Held, data: Option<String>) -> Self {
-        let timeout = held.timing().attempt_timeout();
         let runtime = core.runtime();
         let holding = Holding::new(core, held);
         holding.core.queues.hold(&holding, data);
         // The renewal task ends with the guard.
         runtime.spawn(RenewalTask(holding.clone()).run());
         let acquired_at = holding.core.clock.now();
-        Self { holding, runtime, timeout, process: ProcessId::current(), released: false, acquired_at }
+        Self { holding, runtime, process: ProcessId::current(), released: false, acquired_at }
     }
 
     /// Returns the name of the lock.
@@ -193,7 +191,7 @@ impl Guard {
             cancelled.cancel();
             return cancelled;
         }
-        self.holding.stop.child_token()
+        self.holding.cancellation()
     }
 
     /// Runs `work` while the lock is held, and cancels it when the lock is lost.

@@ -8,7 +8,7 @@ pub(crate) struct ProcessId {
     pid: u32,
     /// PID namespace of the first process of a namespace, because a copy of it in a new namespace has the same process
     /// ID. `None` for all other processes, and if `/proc` does not show it.
-    namespace: Option<PathBuf>,
+    namespace: Option<Box<PathBuf>>,
 }
 
 impl ProcessId {
@@ -23,7 +23,7 @@ impl ProcessId {
     }
 
     fn new(pid: u32, namespace: impl FnOnce() -> Option<PathBuf>) -> Self {
-        Self { pid, namespace: if pid == 1 { namespace() } else { None } }
+        Self { pid, namespace: if pid == 1 { namespace().map(Box::new) } else { None } }
     }
 
     /// Returns an identity that no process has.

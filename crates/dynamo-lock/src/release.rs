@@ -66,10 +66,16 @@ impl Guard {
         if has_timer { core.clock.sleep(longest) } else { sleep_on_new_thread(longest) }
     }
 
+    /// Returns the maximum time for one attempt of the release.
+    fn timeout(&self) -> Duration {
+        self.holding.lease.with(|held| held.timing().attempt_timeout())
+    }
+
     /// Returns the longest time that a release takes on a thread that is not blocked: the store gets ready, then
     /// attempts follow until the lease ends, but at least one. An attempt may be sent twice.
     fn longest_release(&self) -> Duration {
-        self.time_left().max(self.timeout * 4) + self.timeout * 2
+        let timeout = self.timeout();
+        self.time_left().max(timeout * 4) + timeout * 2
     }
 
     /// Returns the runtime of the dedicated thread, else that of this thread, because that of the acquisition may not be
@@ -81,7 +87,7 @@ impl Guard {
 
     fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
         self.released = true;
-        let (holding, timeout) = (self.holding.clone(), self.timeout);
+        let (holding, timeout) = (self.holding.clone(), self.timeout());
         let (ending, next) = holding.core.queues.begin_end(&holding, timeout);
         let LeaseEnding { release, held } = holding.begin_release(next.is_some());
         let (runtime, tasks) = (self.runtime_of_release(), &self.holding.core.tasks);

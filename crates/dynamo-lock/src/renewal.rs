@@ -3,38 +3,47 @@
 //! The task sends renewals and watches the deadline. `held.rs` of the protocol decides when a renewal is due, how it is
 //! repeated, and when the lock is lost. `shared_lease.rs` orders what the task and the guard do at the same time.
 
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Held, HeldStep};
-use tokio::sync::Notify;
+use dynamo_lock_protocol::{Held, HeldStep, Op};
+use tokio::sync::{Notify, futures::Notified};
 use tokio_util::sync::CancellationToken;
 
-use crate::core::{Core, Reply};
+use crate::boxed_future::BoxFuture;
+use crate::core::{Core, PAUSE_MIN, Reply};
 use crate::shared_lease::{LeaseEnding, Loss, SharedLease};
 use crate::{Event, FencingToken, LockName, LossReason};
 
 /// Maximum length of one sleep, so that a deadline is noticed soon after the host has resumed (R4).
 pub(crate) const SLICE: Duration = Duration::from_millis(250);
 
+/// Next step of a renewal task. The futures of requests are large, so they are boxed and exist only while they are
+/// awaited.
+enum Next<'a> {
+    Sleep(Duration),
+    /// Wait until the store is ready, or send a renewal. Returns whether the store is ready for the renewal that follows,
+    /// or `None` if the lock was lost or the guard has ended before.
+    Request(BoxFuture<'a, Option<bool>>),
+    End,
+}
+
 /// State that a guard shares with its renewal task.
 pub(crate) struct Holding {
     pub(crate) core: Arc<Core>,
     pub(crate) name: LockName,
     pub(crate) token: FencingToken,
-    /// Condition that the row meets while the lock is held. Renewals do not change it.
-    #[cfg(feature = "dynamodb")]
-    pub(crate) condition: dynamo_lock_protocol::Condition,
     pub(crate) lease: SharedLease,
-    /// Wakes the renewal task, because a renewal was requested.
+    /// Wakes the renewal task, because a renewal was requested or the guard has ended.
     pub(crate) wake: Notify,
     /// Notifies callers that wait for a renewal or a loss.
     pub(crate) changed: Notify,
-    /// Cancelled when the lock is lost, released or dropped.
-    pub(crate) stop: CancellationToken,
-    /// Cancelled when the guard is released or dropped. Ends the renewal task.
-    ended: CancellationToken,
+    /// Cancelled when the lock is lost, released or dropped. Created for the first user who asks for it.
+    stop: OnceLock<CancellationToken>,
 }
 
 impl Holding {
@@ -43,29 +52,40 @@ impl Holding {
             core,
             name: held.name().clone(),
             token: held.token(),
-            #[cfg(feature = "dynamodb")]
-            condition: held.condition(),
             lease: SharedLease::new(held),
             wake: Notify::new(),
             changed: Notify::new(),
-            stop: CancellationToken::new(),
-            ended: CancellationToken::new(),
+            stop: OnceLock::new(),
         })
     }
 
     /// Returns the reason of the loss if the lock is lost now, and reports it.
     pub(crate) fn check(&self) -> Option<LossReason> {
         let reason = self.lease.check(|| self.core.clock.now())?;
-        self.stop.cancel();
+        self.cancel();
         if let Some(loss) = self.lease.claim_report(self.core.clock.now()) {
             self.report(&loss);
         }
         Some(reason)
     }
 
+    /// Returns a token that is cancelled when the lock is lost, released or dropped.
+    pub(crate) fn cancellation(&self) -> CancellationToken {
+        let token = self.stop.get_or_init(CancellationToken::new).child_token();
+        // The lock may have ended before there was a token to cancel.
+        if self.lease.has_ended(|| self.core.clock.now()) {
+            self.cancel();
+        }
+        token
+    }
+
+    fn cancel(&self) {
+        self.stop.get().into_iter().for_each(CancellationToken::cancel);
+    }
+
     /// Reports the loss to all waiting callers and to the observer.
     fn report(&self, loss: &Loss) {
-        self.stop.cancel();
+        self.cancel();
         self.changed.notify_waiters();
         let Loss { reason, last_error } = loss;
         let (name, token) = (&self.name, self.token);
@@ -86,8 +106,8 @@ impl Holding {
         });
         let loss = start.loss.take();
         let end = start.after(|| {
-            self.ended.cancel();
-            self.stop.cancel();
+            self.wake.notify_one();
+            self.cancel();
         });
         if let Some(loss) = loss {
             without_panic(|| self.report(&loss));
@@ -95,41 +115,53 @@ impl Holding {
         end
     }
 
-    /// Renews the lock and watches its deadline, until it is lost or the guard ends.
-    async fn keep(&self) {
-        loop {
-            // Before the renewal is made, because the lease counts from then.
-            if let Some(ready) = self.core.ready_future().filter(|_| self.is_renewal_due()) {
-                tokio::select! {
-                    biased;
-                    () = self.ended.cancelled() => return,
-                    _ = self.until_lost() => return,
-                    () = ready => {}
-                }
+    /// Returns a future that completes when the renewal task must look again: after `length`, or after a wake-up.
+    fn pause(&self, length: Duration) -> (Notified<'_>, BoxFuture<'static, ()>) {
+        (self.wake.notified(), self.core.clock.sleep(length.min(SLICE).max(PAUSE_MIN)))
+    }
+
+    /// Returns the next step. Unless the store is known to be ready, waits for it before a renewal is made, because the
+    /// lease counts from then.
+    fn next(&self, is_ready: bool) -> Next<'_> {
+        let ready = if is_ready { None } else { self.core.ready_future() };
+        if let Some(ready) = ready.filter(|_| self.is_renewal_due()) {
+            return Next::Request(Box::pin(async { self.unless_ended(ready).await.map(|()| true) }));
+        }
+        match self.core.now(|now| self.lease.next(now)) {
+            Some(HeldStep::Sleep(length)) => Next::Sleep(length),
+            Some(HeldStep::Write(op)) => Next::Request(Box::pin(self.write(op))),
+            Some(HeldStep::Lost(_)) => {
+                self.check();
+                Next::End
             }
-            let Some(step) = self.core.now(|now| self.lease.next(now)) else { return };
-            match step {
-                HeldStep::Lost(_) => {
-                    self.check();
-                    return;
-                }
-                HeldStep::Sleep(length) => tokio::select! {
-                    biased;
-                    () = self.ended.cancelled() => return,
-                    () = self.wake.notified() => {}
-                    () = self.core.pause(length.min(SLICE)) => {}
-                },
-                HeldStep::Write(op) => {
-                    let timeout = self.lease.with(|held| held.attempt_timeout());
-                    tokio::select! {
-                        biased;
-                        () = self.ended.cancelled() => return,
-                        // The deadline is a local timer, so that a loss does not wait for a request.
-                        _ = self.until_lost() => return,
-                        reply = self.core.write(op, timeout) => self.handle(reply),
-                    }
-                }
-            }
+            None => Next::End,
+        }
+    }
+
+    /// Sends a renewal and takes its response. Returns `None` if the lock was lost or the guard has ended before.
+    async fn write(&self, op: Op) -> Option<bool> {
+        let timeout = self.lease.with(|held| held.attempt_timeout());
+        let reply = self.unless_ended(self.core.write(op, timeout)).await?;
+        self.handle(reply);
+        Some(false)
+    }
+
+    /// Completes `work`. Returns `None` if the lock is lost or the guard has ended before. The deadline is a local timer,
+    /// so that a loss does not wait for a request.
+    async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.until_released() => None,
+            _ = self.until_lost() => None,
+            done = work => Some(done),
+        }
+    }
+
+    /// Waits until the release has begun. Only the renewal task may call it, because it takes the wake-ups of that task.
+    /// A renewal that was requested meanwhile is noted in the lease.
+    async fn until_released(&self) {
+        while !self.lease.is_released() {
+            self.wake.notified().await;
         }
     }
 
@@ -172,8 +204,33 @@ impl Holding {
 pub(crate) struct RenewalTask(pub(crate) Arc<Holding>);
 
 impl RenewalTask {
+    /// Renews the lock and watches its deadline, until it is lost or the guard ends.
+    ///
+    /// The future is as small as possible, because each held lock has one. So it does not use `select!`, which keeps a
+    /// second copy of what it waits for.
     pub(crate) async fn run(self) {
-        self.0.keep().await;
+        let mut is_ready = false;
+        loop {
+            let length = match self.0.next(is_ready) {
+                Next::Sleep(length) => length,
+                Next::Request(request) => match request.await {
+                    Some(ready) => {
+                        is_ready = ready;
+                        continue;
+                    }
+                    None => return,
+                },
+                Next::End => return,
+            };
+            is_ready = false;
+            let (wake, mut pause) = self.0.pause(length);
+            let mut wake = pin!(wake);
+            poll_fn(|cx| match wake.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                Poll::Pending => pause.as_mut().poll(cx),
+            })
+            .await;
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) struct SharedLease(Mutex<State>);
 struct State {
     held: Held,
     /// Error of the last renewal, if it failed.
-    last_error: Option<StoreError>,
+    last_error: Option<Box<StoreError>>,
     /// Whether the release of the guard has begun.
     ended: bool,
     /// Whether the loss was reported.
@@ -57,13 +57,24 @@ impl SharedLease {
 
     /// Returns the error of the last renewal, if it failed.
     pub(crate) fn last_error(&self) -> Option<StoreError> {
-        lock(&self.0).last_error.clone()
+        lock(&self.0).last_error.as_deref().cloned()
     }
 
     /// Returns the reason of the loss if the lock is lost now. The clock is read after the wait for the mutex, so that
     /// the result is not older than that.
     pub(crate) fn check(&self, clock: impl FnOnce() -> ClockReading) -> Option<LossReason> {
         self.with(|held| held.check(clock()))
+    }
+
+    /// Returns whether the lock is lost or its release has begun, so that its users must stop.
+    pub(crate) fn has_ended(&self, clock: impl FnOnce() -> ClockReading) -> bool {
+        let mut state = lock(&self.0);
+        state.ended || state.held.check(clock()).is_some()
+    }
+
+    /// Returns whether the release has begun.
+    pub(crate) fn is_released(&self) -> bool {
+        lock(&self.0).ended
     }
 
     /// Returns whether a thread is in one of the critical sections.
@@ -98,7 +109,7 @@ impl SharedLease {
         let mut state = lock(&self.0);
         if !state.ended {
             state.held.handle(now, response);
-            state.last_error = error;
+            state.last_error = error.map(Box::new);
         }
     }
 
@@ -143,6 +154,6 @@ impl State {
         if std::mem::replace(&mut self.reported, true) {
             return None;
         }
-        Some(Loss { reason, last_error: self.last_error.clone() })
+        Some(Loss { reason, last_error: self.last_error.as_deref().cloned() })
     }
 }

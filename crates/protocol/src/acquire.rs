@@ -112,6 +112,12 @@ impl Acquire {
         self
     }
 
+    /// Adds the lease ID of a guard of this client that has lost the lock, so that its lease may be taken over at once.
+    pub fn after_loss(mut self, lease_id: Option<LeaseId>) -> Self {
+        lease_id.into_iter().for_each(|lease_id| self.waiter.set_lost(lease_id));
+        self
+    }
+
     /// Makes the first request a read, also without an earlier observation. The date of its response bounds service
     /// time, so that the first write can have a service timestamp.
     pub fn reading_first(mut self) -> Self {

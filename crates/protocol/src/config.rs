@@ -1,6 +1,7 @@
 //! [`Timing`]: the durations of one acquisition, and the limits of all settings.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Minimum lease, and minimum duration of a hold.
@@ -42,9 +43,12 @@ const SCHEDULING_SLACK: Duration = Duration::from_millis(10);
 /// Default of [`Timing::legacy_skew`].
 const LEGACY_SKEW: Duration = Duration::from_secs(2);
 
-/// Durations of one acquisition. The constructors check them against each other.
+/// Durations of one acquisition. The constructors check them against each other. Clones share them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Timing {
+pub struct Timing(Arc<Durations>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Durations {
     lease: Duration,
     heartbeat: Duration,
     legacy_skew: Duration,
@@ -75,7 +79,7 @@ impl Timing {
         // The row stores leases in whole milliseconds.
         let lease = Duration::from_millis(lease.as_millis() as u64);
         let heartbeat = HEARTBEAT_MAX.min(lease / 4);
-        Ok(Self { lease, heartbeat, legacy_skew: LEGACY_SKEW })
+        Ok(Self(Arc::new(Durations { lease, heartbeat, legacy_skew: LEGACY_SKEW })))
     }
 
     /// Returns the default timing for another lease. Only the legacy skew is kept.
@@ -83,7 +87,7 @@ impl Timing {
     /// # Errors
     /// [`ConfigError`] if the lease is out of range.
     pub fn with_lease(&self, lease: Duration) -> Result<Self, ConfigError> {
-        Ok(Self { legacy_skew: self.legacy_skew, ..Self::new(lease)? })
+        Ok(Self::new(lease)?.with_legacy_skew(self.legacy_skew()))
     }
 
     /// Sets the heartbeat interval: at least 10 ms, at most a third of the lease and at most 5 minutes.
@@ -91,45 +95,49 @@ impl Timing {
     /// # Errors
     /// [`ConfigError::Heartbeat`] if it is outside this range.
     pub fn with_heartbeat(mut self, heartbeat: Duration) -> Result<Self, ConfigError> {
-        if heartbeat < SCHEDULING_SLACK || heartbeat > HEARTBEAT_MAX.min(self.lease / 3) {
-            return Err(ConfigError::Heartbeat { heartbeat, lease: self.lease });
+        if heartbeat < SCHEDULING_SLACK || heartbeat > HEARTBEAT_MAX.min(self.0.lease / 3) {
+            return Err(ConfigError::Heartbeat { heartbeat, lease: self.0.lease });
         }
-        self.heartbeat = heartbeat;
+        self.durations_mut().heartbeat = heartbeat;
         Ok(self)
     }
 
     /// Sets the time for which a row of npm dynamo-lock is respected after its `expiresOn`, because the wall clocks of
     /// its writers may differ.
     pub fn with_legacy_skew(mut self, skew: Duration) -> Self {
-        self.legacy_skew = skew;
+        self.durations_mut().legacy_skew = skew;
         self
+    }
+
+    fn durations_mut(&mut self) -> &mut Durations {
+        Arc::make_mut(&mut self.0)
     }
 
     /// Returns the lease: the time for which others respect the lock after its last renewal.
     pub fn lease(&self) -> Duration {
-        self.lease
+        self.0.lease
     }
 
     /// Returns the time from one renewal to the next.
     pub fn heartbeat(&self) -> Duration {
-        self.heartbeat
+        self.0.heartbeat
     }
 
     /// Returns the time for which a row of npm dynamo-lock is respected after its `expiresOn`.
     pub fn legacy_skew(&self) -> Duration {
-        self.legacy_skew
+        self.0.legacy_skew
     }
 
     /// Returns the maximum time for one attempt of a request: a quarter of the lease, at most 10 s. An attempt that
     /// takes longer counts as unanswered.
     pub fn attempt_timeout(&self) -> Duration {
-        ATTEMPT_MAX.min(self.lease / 4)
+        ATTEMPT_MAX.min(self.0.lease / 4)
     }
 
     /// Returns the maximum time for the first attempt of a renewal: a tenth of the lease, from 250 ms to 2 s, and never
     /// more than for other requests. It is short because several attempts must fit into a lease.
     pub(crate) fn first_renewal_timeout(&self) -> Duration {
-        (self.lease / 10).clamp(FIRST_RENEWAL_MIN, FIRST_RENEWAL_MAX).min(self.attempt_timeout())
+        (self.0.lease / 10).clamp(FIRST_RENEWAL_MIN, FIRST_RENEWAL_MAX).min(self.attempt_timeout())
     }
 
     /// Returns the maximum time for the attempt of a renewal after one of at most `previous` without an answer. It is a

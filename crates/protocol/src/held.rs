@@ -71,7 +71,7 @@ pub struct Held {
     /// Lower bound of the lease in the row. A renewal never shortens the lease.
     lease: Duration,
     pub(crate) validity: Validity,
-    max_hold: Option<Deadline>,
+    max_hold: Option<Box<Deadline>>,
     /// Whether the lock may be reported as held, because the row's own `expiresOn` is late enough (R6). Otherwise a
     /// renewal must be applied before.
     pub(crate) is_confirmed: bool,
@@ -85,8 +85,9 @@ pub struct Held {
     /// standstill of the host.
     from_last_date: bool,
     renewal_seq: u64,
-    pending: Option<PendingRenewal>,
-    pause: Option<Backoff>,
+    // Fields that are rarely used are boxed, because a process may hold thousands of locks.
+    pending: Option<Box<PendingRenewal>>,
+    pause: Option<Box<Backoff>>,
     attempt_timeout: Duration,
     requested: bool,
     renewals: u64,
@@ -126,7 +127,7 @@ impl Held {
             renewal: request.renewal,
             lease: timing.lease(),
             validity: Validity { sent: Deadline::new(sent_at, Timing::validity(timing.lease())), row: bound },
-            max_hold: request.max_hold.map(|max_hold| Deadline::new(sent_at, max_hold)),
+            max_hold: request.max_hold.map(|max_hold| Box::new(Deadline::new(sent_at, max_hold))),
             is_confirmed: bound.map_or(now.service.is_none(), is_late_enough),
             service_timestamp,
             expires_on: expires_on.unwrap_or(0),
@@ -149,6 +150,11 @@ impl Held {
     /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
         &self.name
+    }
+
+    /// Returns the lease ID of this acquisition.
+    pub fn lease_id(&self) -> &LeaseId {
+        &self.lease_id
     }
 
     /// Returns the fencing token of this acquisition.
@@ -206,7 +212,7 @@ impl Held {
         if self.check(at).is_some() {
             return Duration::ZERO;
         }
-        let max_hold = self.max_hold.map_or(Duration::MAX, |d| d.left(at));
+        let max_hold = self.max_hold.as_ref().map_or(Duration::MAX, |d| d.left(at));
         self.lease_left(at).min(max_hold)
     }
 
@@ -219,7 +225,7 @@ impl Held {
     pub fn check(&mut self, at: ClockReading) -> Option<LossReason> {
         if self.lost.is_none() {
             let ended = self.lease_left(at).is_zero();
-            self.lost = match self.max_hold.is_some_and(|max_hold| max_hold.passed(at)) {
+            self.lost = match self.max_hold.as_ref().is_some_and(|max_hold| max_hold.passed(at)) {
                 true => Some(LossReason::MaxHold),
                 false if ended && self.validity.slept_through(at) => Some(LossReason::Suspended),
                 false => ended.then_some(LossReason::Expired),
@@ -270,13 +276,13 @@ impl Held {
         // We repeat a renewal identically for one heartbeat, because it may have been applied. After that its successor
         // extends the validity further, because it counts from its own sending.
         let fresh = |r: &PendingRenewal| now.at.holder_elapsed_since(r.sent_at.0) < self.timing.heartbeat();
-        if let Some(renewal) = self.pending.as_ref().filter(|r| fresh(r)) {
+        if let Some(renewal) = self.pending.as_deref().filter(|r| fresh(r)) {
             return HeldStep::Write(renewal.op.clone());
         }
         // A renewal with the largest number is refused, so the lock is lost.
         self.renewal_seq = self.renewal_seq.saturating_add(1);
         let op = self.renewal_op(now);
-        self.pending = Some(PendingRenewal { op: op.clone(), sent_at: SentAt(now.at) });
+        self.pending = Some(Box::new(PendingRenewal { op: op.clone(), sent_at: SentAt(now.at) }));
         HeldStep::Write(op)
     }
 
@@ -301,14 +307,14 @@ impl Held {
 
     /// Returns the time until a renewal is due.
     fn wait(&self, now: &Now<'_>) -> Duration {
-        if let Some(left) = self.pause.and_then(|pause| pause.left(now.at)) {
+        if let Some(left) = self.pause.as_ref().and_then(|pause| pause.left(now.at)) {
             return left;
         }
         if self.requested || !self.is_confirmed || self.pending.is_some() {
             return Duration::ZERO;
         }
         // A renewal is useless if the maximum holding time ends first.
-        let covered = self.max_hold.is_some_and(|max| max.left(now.at) <= self.validity.left(now.at));
+        let covered = self.max_hold.as_ref().is_some_and(|max| max.left(now.at) <= self.validity.left(now.at));
         if self.renewal != Renewal::Automatic || covered {
             return Duration::MAX;
         }
@@ -359,7 +365,7 @@ impl Held {
 
     /// Takes a renewal that was applied. `row` is the row in a conflict with it. A response without a row means that the
     /// row is as this renewal has written it.
-    fn renewed(&mut self, renewal: PendingRenewal, row: Option<&Row>, date: Option<DatedTry>, now: &Now<'_>) {
+    fn renewed(&mut self, renewal: Box<PendingRenewal>, row: Option<&Row>, date: Option<DatedTry>, now: &Now<'_>) {
         let OpKind::Renew { lease_ms, data, ends, .. } = renewal.op.kind else { return };
         self.attempt_timeout = self.timing.first_renewal_timeout();
         if self.data == data {
@@ -389,7 +395,8 @@ impl Held {
     /// succeeds even if most of them fail. Far from the deadline it is long, because a store in trouble needs rest.
     fn pause_retry(&mut self, now: &Now<'_>) {
         let cap = (self.time_left(now.at) / TRIES).clamp(RETRY_MIN, self.timing.heartbeat().max(RETRY_MIN));
-        self.pause = Some(Backoff::after(self.pause, RETRY_MIN, cap, now));
+        let previous = self.pause.as_deref().copied();
+        self.pause = Some(Box::new(Backoff::after(previous, RETRY_MIN, cap, now)));
     }
 }
 

@@ -1,13 +1,15 @@
 //! [`LockName`]: a valid name of a lock.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// Maximum length of a lock name in bytes. This is DynamoDB's limit for a partition key.
 pub const NAME_MAX: usize = 2048;
 
-/// Name of a lock: 1 to 2,048 bytes of UTF-8 without control characters. Names are compared byte by byte.
+/// Name of a lock: 1 to 2,048 bytes of UTF-8 without control characters. Names are compared byte by byte. Clones share
+/// their text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LockName(String);
+pub struct LockName(Arc<str>);
 
 impl LockName {
     /// Creates a name.
@@ -24,7 +26,7 @@ impl LockName {
         }
         match name.char_indices().find(|(_, c)| c.is_control()) {
             Some((at, c)) => Err(NameError::ControlCharacter { at, code: c as u32 }),
-            None => Ok(Self(name)),
+            None => Ok(Self(name.into())),
         }
     }
 

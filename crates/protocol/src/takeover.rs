@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use crate::{
-    Evidence, Expiry, FencingToken, Holder, LeaseId, LegacyRow, Now, ReceivedAt, Response, Row, RowState, Watch, expiry,
+    Evidence, Expiry, FencingToken, Holder, LeaseId, LegacyRow, Liveness, Now, ReceivedAt, Response, Row, RowState,
+    Watch, expiry,
 };
 
 /// Maximum number of lease IDs of abandoned operations that are remembered.
@@ -34,13 +35,15 @@ pub(crate) struct Waiter {
     pub(crate) watch: Option<Watch>,
     /// Lease IDs of this acquisition's abandoned operations.
     abandoned: Vec<LeaseId>,
+    /// Lease ID of the client's own guard that has lost the lock.
+    lost: Option<LeaseId>,
     /// Time past the end of a row of npm dynamo-lock during which it is still respected.
     legacy_skew: Duration,
 }
 
 impl Waiter {
     pub(crate) fn new(watch: Option<Watch>, legacy_skew: Duration) -> Self {
-        Self { watch, abandoned: Vec::new(), legacy_skew }
+        Self { watch, abandoned: Vec::new(), lost: None, legacy_skew }
     }
 
     /// Remembers the lease ID of an abandoned operation. Its lease is never adopted, but may be taken over at once.
@@ -51,11 +54,22 @@ impl Waiter {
         self.abandoned.push(lease_id);
     }
 
+    /// Sets the lease ID of the client's own guard that has lost the lock. Its lease may be taken over at once.
+    pub(crate) fn set_lost(&mut self, lease_id: LeaseId) {
+        self.lost = Some(lease_id);
+    }
+
     /// Observes a row and decides whether to take its lock over. `response` contained the row.
     pub(crate) fn decide(&mut self, now: &Now<'_>, row: &Row, state: &RowState, response: Response<'_>) -> Takeover {
         self.observe(now, row, state);
         if matches!(state, RowState::Held(held) if self.abandoned.contains(&held.lease_id)) {
             // An abandoned operation of our own. No guard relies on it, even if our own child process is alive.
+            return Takeover::Now;
+        }
+        if matches!(state, RowState::Held(held) if self.lost.as_ref() == Some(&held.lease_id))
+            && response.liveness != Liveness::ChildAlive
+        {
+            // No other guard has this lease, and a loss is final. A child process may still rely on it.
             return Takeover::Now;
         }
         let evidence = Evidence {

@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Acquire, AcquireEnd, ClockReading, Held, Machine, Request};
+use dynamo_lock_protocol::{Acquire, AcquireEnd, ClockReading, Held, LeaseId, Machine, Request};
 
 use super::effects::{Effects, Unwanted};
 use super::local_lock::{AttemptOwner, LocalLock, Queue, Series, Signals, pause_left};
@@ -32,6 +32,8 @@ struct Attempt {
     limit: Option<Duration>,
     /// The last waiter that was in the queue when the attempt began.
     last_waiter: u64,
+    /// Lease ID of the latest guard of this client, if it has lost the lock.
+    lost: Option<LeaseId>,
     signals: Arc<Signals>,
 }
 
@@ -85,10 +87,11 @@ impl Drive {
 
     /// Acquires the lock for one of the waiters. If it is dropped, the background cleans up.
     async fn attempt(&self, attempt: Attempt) {
-        let Attempt { request, mut limit, last_waiter, signals } = attempt;
+        let Attempt { request, mut limit, last_waiter, lost, signals } = attempt;
         let (core, name) = (&self.core, &self.name);
         let timeout = request.timing.attempt_timeout();
         let machine = Acquire::new(request.clone(), core.watches.get(name)).after(core.own_holds.get(name));
+        let machine = machine.after_loss(lost);
         let mut run = Run::new(core, name, machine, timeout);
         run.signals = Some(signals.clone());
         let end = loop {
@@ -164,7 +167,7 @@ impl Drive {
     fn plan(&self) -> Plan {
         let core = &self.core;
         self.with(|local, at, id, effects| {
-            let holder = local.holder(at);
+            let (holder, lost) = (local.holder(at), local.lost_lease(at));
             let settles_in = local.settles_in(at);
             let Some(queue) = &mut local.queue else { return Plan::Stop };
             let signals = queue.signals.clone();
@@ -189,7 +192,7 @@ impl Drive {
             if let Some(at_most) = settles_in.or(pause) {
                 return Plan::Wait { signals, holder: None, at_most };
             }
-            queue.plan_attempt(at).map_or(Plan::Stop, Plan::Attempt)
+            queue.plan_attempt(at, lost).map_or(Plan::Stop, Plan::Attempt)
         })
         .unwrap_or(Plan::Stop)
     }
@@ -278,7 +281,7 @@ enum Attempted {
 
 impl Queue {
     /// Begins an attempt for the first waiter. Returns `None` and removes the driver if no waiter counts.
-    fn plan_attempt(&mut self, at: ClockReading) -> Option<Attempt> {
+    fn plan_attempt(&mut self, at: ClockReading, lost: Option<LeaseId>) -> Option<Attempt> {
         let first = self.head().map(|(id, waiter)| (id, waiter.request.clone(), waiter.left(at)));
         let Some((id, request, limit)) = first else {
             self.driver = None;
@@ -286,6 +289,6 @@ impl Queue {
         };
         self.driver.as_mut()?.attempt = Some(AttemptOwner { id, limited_for: id });
         let last_waiter = self.waiters.last_key_value().map_or(id, |(id, _)| *id);
-        Some(Attempt { request, limit, last_waiter, signals: self.signals.clone() })
+        Some(Attempt { request, limit, last_waiter, lost, signals: self.signals.clone() })
     }
 }

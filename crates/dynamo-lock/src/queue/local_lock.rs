@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, UNIX_EPOCH};
 
-use dynamo_lock_protocol::{ClockReading, Held, Holder, Request};
+use dynamo_lock_protocol::{ClockReading, Held, Holder, LeaseId, Request};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -152,6 +152,13 @@ impl LocalLock {
     pub(super) fn holder(&self, at: ClockReading) -> Option<Arc<Holding>> {
         let Own::Held(holding) = &self.own else { return None };
         holding.upgrade().filter(|holding| holding.lease.check(|| at).is_none())
+    }
+
+    /// Returns the lease ID of the latest guard of this client, if that guard exists and has lost the lock.
+    pub(super) fn lost_lease(&self, at: ClockReading) -> Option<LeaseId> {
+        let Own::Held(holding) = &self.own else { return None };
+        let holding = holding.upgrade().filter(|holding| holding.lease.check(|| at).is_some())?;
+        Some(holding.lease.with(|held| held.lease_id().clone()))
     }
 
     /// Returns the time for which waiters still wait for a release or for the making of a guard.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, Evidence, Expiry, Liveness, Machine, OpKind, Outcome, Response, Row, Step, WaitMode, attr,
-    expiry,
+    Acquire, AcquireEnd, Evidence, Expiry, LeaseId, Liveness, Machine, OpKind, Outcome, Response, Row, SentAt, Step,
+    WaitMode, attr, expiry,
 };
 
 use crate::support::{EPOCH_MS, TestHost, attempt, date, held_row, npm_row, request, waiter, write};
@@ -170,4 +170,25 @@ fn token_after_npm_overwrite_exceeds_one_of_fast_clock() {
     assert!(matches!(write(&mut row, &op), Outcome::Applied(_)), "{op:?}");
     let token = row.and_then(|row| row.token()).expect("a token");
     assert!(token > given, "{token:?} after {given:?}");
+}
+
+/// The client knows that no guard has that lease any more, but a child process of the guard may still work.
+#[test]
+fn lease_of_own_lost_guard_is_taken_over_at_once() {
+    let lease_id = LeaseId::from_random(1);
+    let mut row = held_row(20_000);
+    row.set(attr::LEASE_ID, lease_id.as_str().into());
+    let mut host = TestHost::without_dates(1);
+    let lost = || waiter(20).after_loss(Some(lease_id.clone()));
+    let step_after = |host: &mut TestHost, liveness| {
+        let mut machine = lost();
+        host.op(0, &mut machine);
+        let outcome = Outcome::Conflict(Some(row.clone()));
+        let response = Response::outcome(SentAt(host.at(0)), &outcome).with_liveness(liveness);
+        host.handle(1, &mut machine, response);
+        host.next(1, &mut machine)
+    };
+    let Step::Write(op) = step_after(&mut host, Liveness::Unknown) else { panic!("not a write") };
+    assert!(matches!(op.kind, OpKind::TakeOver { .. }), "{op:?}");
+    assert!(matches!(step_after(&mut host, Liveness::ChildAlive), Step::Pause(_)));
 }

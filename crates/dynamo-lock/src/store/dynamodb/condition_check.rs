@@ -1,6 +1,6 @@
 use aws_sdk_dynamodb::types::{ConditionCheck, ReturnValuesOnConditionCheckFailure as OnFailure};
 
-use super::{DynamoDb, expression::Expression};
+use super::{DynamoDb, expression::Shape, expression::Texts};
 use crate::Guard;
 use crate::store::{Condition, LockName, TableMismatch};
 
@@ -20,7 +20,7 @@ impl DynamoDb {
         let store: &dyn std::any::Any = &*guard.holding.core.store;
         match store.downcast_ref::<Self>() {
             Some(store) if store.table == self.table && store.key == self.key => {
-                Ok(self.check(guard.name(), &guard.holding.condition))
+                Ok(self.check(guard.name(), &guard.holding.lease.with(|held| held.condition())))
             }
             _ => Err(TableMismatch { name: guard.name().clone(), table: self.table.to_string() }),
         }
@@ -35,14 +35,14 @@ impl DynamoDb {
     }
 
     fn check(&self, name: &LockName, condition: &Condition) -> ConditionCheck {
-        let mut expression = Expression::new(&self.key);
-        let condition = expression.condition(condition);
+        let shape = Shape::of_condition(condition);
+        let texts = Texts::new(&self.key, &shape);
         ConditionCheck::builder()
             .table_name(&*self.table)
             .set_key(Some(self.item_key(name.as_str())))
-            .condition_expression(condition)
-            .set_expression_attribute_values(Some(expression.values()).filter(|values| !values.is_empty()))
-            .set_expression_attribute_names(Some(expression.names))
+            .condition_expression(texts.condition)
+            .set_expression_attribute_values(Some(shape.into_values()).filter(|values| !values.is_empty()))
+            .set_expression_attribute_names(Some(texts.names))
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .build()
             .expect("table, key and condition are set")

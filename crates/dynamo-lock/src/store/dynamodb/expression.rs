@@ -1,102 +1,203 @@
 //! Translation of conditions and changes into DynamoDB expressions. [`dynamo_lock_protocol::apply`] specifies their
 //! meaning. An expression contains no text from users, because every name and value has a placeholder.
+//!
+//! Ops of one kind have the same texts, which differ in their values only. So an op is first reduced to its [`Shape`],
+//! and each shape is translated once.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item;
 use crate::store::{Change, Condition, Row, Value, attr};
+use crate::sync::lock;
 
-/// Expressions of one request, and their placeholders.
-#[derive(Debug)]
-pub(super) struct Expression<'a> {
-    key: &'a str,
-    /// Attribute names of the placeholders.
-    pub(super) names: HashMap<String, String>,
+/// Maximum number of shapes whose texts are kept. Ops have fewer shapes.
+const TEXTS_MAX: usize = 64;
+
+/// Placeholders of the first values.
+const PLACEHOLDERS: [&str; 16] =
+    [":0", ":1", ":2", ":3", ":4", ":5", ":6", ":7", ":8", ":9", ":10", ":11", ":12", ":13", ":14", ":15"];
+
+/// One element of a condition or of an update, in the order of the text. Numbers are those of placeholders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Missing(&'static str),
+    Compare(&'static str, &'static str, usize),
+    /// Number of conditions that follow and belong to it.
+    All(usize),
+    Any(usize),
+    /// Value of an attribute that is present, else a token floor, and the number that is added.
+    Next(&'static str, usize, usize),
+    Remove(&'static str),
+}
+
+/// Condition and changes of an op without their values.
+#[derive(Debug, Default)]
+pub(super) struct Shape {
+    condition: Vec<Part>,
+    update: Vec<Part>,
     values: Vec<AttributeValue>,
 }
 
-/// Write that performs the changes of an op.
-#[derive(Debug, PartialEq)]
-pub(super) enum Write {
-    /// Update of the row by this update expression.
-    Update(String),
-    /// Replacement of the row by a put.
-    Put(Row),
-}
+impl Shape {
+    /// Creates the shape of a condition alone.
+    pub(super) fn of_condition(condition: &Condition) -> Self {
+        let mut shape = Self::default();
+        shape.add_condition(condition);
+        shape
+    }
 
-impl<'a> Expression<'a> {
-    pub(super) fn new(key: &'a str) -> Self {
-        Self { key, names: HashMap::new(), values: Vec::new() }
+    /// Creates the shape of a write. Returns the row instead if the write is a put that replaces it.
+    pub(super) fn of_write(condition: &Condition, changes: Vec<Change>) -> Result<Self, Row> {
+        let mut shape = Self::of_condition(condition);
+        for change in changes {
+            let part = match change {
+                Change::Set(name, value) => Part::Compare(name, "=", shape.value(&value)),
+                Change::Next(name, floor) => Part::Next(name, shape.value(&floor.into()), shape.value(&1.into())),
+                Change::Remove(name) => Part::Remove(name),
+                // An op that replaces the row makes no other change.
+                Change::Replace(row) => return Err(row),
+            };
+            shape.update.push(part);
+        }
+        Ok(shape)
     }
 
     /// Returns the values of the placeholders.
-    pub(super) fn values(&self) -> HashMap<String, AttributeValue> {
-        self.values.iter().enumerate().map(|(at, value)| (format!(":{at}"), value.clone())).collect()
+    pub(super) fn into_values(self) -> HashMap<String, AttributeValue> {
+        self.values.into_iter().enumerate().map(|(at, value)| (placeholder(at), value)).collect()
     }
 
-    /// Returns a condition expression.
-    pub(super) fn condition(&mut self, condition: &Condition) -> String {
-        self.joined(condition).0
-    }
-
-    /// Returns a condition expression, and the operator in it that is outside parentheses.
-    fn joined(&mut self, condition: &Condition) -> (String, Option<&'static str>) {
-        let (conditions, operator, other) = match condition {
-            Condition::Missing(name) => return (format!("attribute_not_exists({})", self.name(name)), None),
-            Condition::Equals(name, value) => return (self.compare(name, "=", value), None),
-            // In DynamoDB, `<>` also holds for a missing attribute.
-            Condition::Differs(name, value) => {
-                let (name, differs) = (self.name(name), self.compare(name, "<>", value));
-                return (format!("attribute_exists({name}) AND {differs}"), Some("AND"));
-            }
-            Condition::Below(name, to) => return (self.compare(name, "<", &(*to).into()), None),
-            Condition::Above(name, to) => return (self.compare(name, ">", &(*to).into()), None),
-            Condition::All(all) => (all, "AND", "OR"),
-            Condition::Any(any) => (any, "OR", "AND"),
+    fn add_condition(&mut self, condition: &Condition) {
+        let compare = |shape: &mut Self, name, operator, value: &Value| {
+            let at = shape.value(value);
+            shape.condition.push(Part::Compare(name, operator, at));
         };
-        match &conditions[..] {
-            // An empty `All` always holds, and an empty `Any` never does.
-            [] => {
-                let key = self.name(attr::NAME);
-                (format!("attribute_exists({key}) {other} attribute_not_exists({key})"), Some(other))
-            }
-            [one] => self.joined(one),
-            several => {
-                // Only parentheses around the other operator are written, because DynamoDB rejects redundant ones.
-                let parts = several.iter().map(|part| match self.joined(part) {
-                    (text, Some(inner)) if inner == other => format!("({text})"),
-                    (text, _) => text,
-                });
-                (parts.collect::<Vec<_>>().join(&format!(" {operator} ")), Some(operator))
+        match condition {
+            Condition::Missing(name) => self.condition.push(Part::Missing(name)),
+            Condition::Equals(name, value) => compare(self, name, "=", value),
+            Condition::Differs(name, value) => compare(self, name, "<>", value),
+            Condition::Below(name, to) => compare(self, name, "<", &(*to).into()),
+            Condition::Above(name, to) => compare(self, name, ">", &(*to).into()),
+            Condition::All(all) | Condition::Any(all) => {
+                let is_all = matches!(condition, Condition::All(_));
+                self.condition.push(if is_all { Part::All(all.len()) } else { Part::Any(all.len()) });
+                all.iter().for_each(|part| self.add_condition(part));
             }
         }
     }
 
-    /// Translates the changes of an op.
-    pub(super) fn write(&mut self, changes: Vec<Change>) -> Write {
+    /// Returns the number of the placeholder for a value. Equal values share one.
+    fn value(&mut self, value: &Value) -> usize {
+        let value = item::attribute(value);
+        self.values.iter().position(|there| *there == value).unwrap_or_else(|| {
+            self.values.push(value);
+            self.values.len() - 1
+        })
+    }
+}
+
+fn placeholder(at: usize) -> String {
+    PLACEHOLDERS.get(at).map_or_else(|| format!(":{at}"), |&placeholder| placeholder.to_owned())
+}
+
+/// Expressions of one shape, and the attribute names of their placeholders.
+#[derive(Debug)]
+pub(super) struct Texts {
+    of: (Vec<Part>, Vec<Part>),
+    pub(super) condition: String,
+    pub(super) update: String,
+    pub(super) names: HashMap<String, String>,
+}
+
+impl Texts {
+    /// Translates a shape, for a table whose partition key is `key`.
+    pub(super) fn new(key: &str, shape: &Shape) -> Self {
+        let mut writer = Writer { key, names: HashMap::new() };
+        let condition = writer.condition(&mut shape.condition.iter()).0;
+        let update = writer.update(&shape.update);
+        Self { of: (shape.condition.clone(), shape.update.clone()), condition, update, names: writer.names }
+    }
+}
+
+/// Texts of the shapes that were translated for one table.
+#[derive(Debug, Default)]
+pub(super) struct TextCache(Mutex<Vec<Arc<Texts>>>);
+
+impl TextCache {
+    /// Returns the texts of a shape, for a table whose partition key is `key`.
+    pub(super) fn get(&self, key: &str, shape: &Shape) -> Arc<Texts> {
+        let mut cached = lock(&self.0);
+        let known = cached.iter().find(|texts| texts.of.0 == shape.condition && texts.of.1 == shape.update);
+        known.cloned().unwrap_or_else(|| {
+            let texts = Arc::new(Texts::new(key, shape));
+            if cached.len() < TEXTS_MAX {
+                cached.push(texts.clone());
+            }
+            texts
+        })
+    }
+}
+
+/// Translation of one shape.
+struct Writer<'a> {
+    key: &'a str,
+    names: HashMap<String, String>,
+}
+
+impl Writer<'_> {
+    /// Returns a condition expression, and the operator in it that is outside parentheses.
+    fn condition(&mut self, parts: &mut std::slice::Iter<'_, Part>) -> (String, Option<&'static str>) {
+        let (count, operator, other) = match *parts.next().expect("a shape has all its parts") {
+            Part::Missing(name) => return (format!("attribute_not_exists({})", self.name(name)), None),
+            // In DynamoDB, `<>` also holds for a missing attribute.
+            Part::Compare(name, "<>", value) => {
+                let name = self.name(name);
+                return (format!("attribute_exists({name}) AND {name} <> :{value}"), Some("AND"));
+            }
+            Part::Compare(name, operator, value) => return (format!("{} {operator} :{value}", self.name(name)), None),
+            Part::All(count) => (count, "AND", "OR"),
+            Part::Any(count) => (count, "OR", "AND"),
+            Part::Next(..) | Part::Remove(_) => unreachable!("only an update has these parts"),
+        };
+        match count {
+            // An empty `All` always holds, and an empty `Any` never does.
+            0 => {
+                let key = self.name(attr::NAME);
+                (format!("attribute_exists({key}) {other} attribute_not_exists({key})"), Some(other))
+            }
+            1 => self.condition(parts),
+            _ => {
+                // Only parentheses around the other operator are written, because DynamoDB rejects redundant ones.
+                let texts = (0..count).map(|_| match self.condition(parts) {
+                    (text, Some(inner)) if inner == other => format!("({text})"),
+                    (text, _) => text,
+                });
+                (texts.collect::<Vec<_>>().join(&format!(" {operator} ")), Some(operator))
+            }
+        }
+    }
+
+    /// Returns an update expression.
+    fn update(&mut self, parts: &[Part]) -> String {
         let (mut set, mut remove) = (Vec::new(), Vec::new());
-        for change in changes {
-            match change {
-                Change::Set(name, value) => set.push(self.compare(name, "=", &value)),
-                Change::Next(name, token_floor) => {
-                    let (name, floor, one) = (self.name(name), self.value(&token_floor.into()), self.value(&1.into()));
-                    set.push(format!("{name} = if_not_exists({name}, {floor}) + {one}"));
+        for part in parts {
+            match *part {
+                Part::Compare(name, operator, value) => set.push(format!("{} {operator} :{value}", self.name(name))),
+                Part::Next(name, floor, one) => {
+                    let name = self.name(name);
+                    set.push(format!("{name} = if_not_exists({name}, :{floor}) + :{one}"));
                 }
-                Change::Remove(name) => remove.push(self.name(name)),
-                // An op that replaces the row makes no other change.
-                Change::Replace(row) => return Write::Put(row),
+                Part::Remove(name) => remove.push(self.name(name)),
+                Part::Missing(_) | Part::All(_) | Part::Any(_) => unreachable!("only a condition has these parts"),
             }
         }
         let clauses = [("SET", set), ("REMOVE", remove)];
         let clauses = clauses.into_iter().filter(|(_, actions)| !actions.is_empty());
         let clauses = clauses.map(|(verb, actions)| format!("{verb} {}", actions.join(", ")));
-        Write::Update(clauses.collect::<Vec<_>>().join(" "))
-    }
-
-    fn compare(&mut self, name: &str, operator: &str, value: &Value) -> String {
-        format!("{} {operator} {}", self.name(name), self.value(value))
+        clauses.collect::<Vec<_>>().join(" ")
     }
 
     fn name(&mut self, name: &str) -> String {
@@ -104,15 +205,6 @@ impl<'a> Expression<'a> {
         let name = if name == attr::NAME { self.key } else { name };
         self.names.insert(placeholder.clone(), name.to_owned());
         placeholder
-    }
-
-    fn value(&mut self, value: &Value) -> String {
-        let value = item::attribute(value);
-        let at = self.values.iter().position(|there| *there == value).unwrap_or_else(|| {
-            self.values.push(value);
-            self.values.len() - 1
-        });
-        format!(":{at}")
     }
 }
 
@@ -162,7 +254,11 @@ mod tests {
     use dynamo_lock_protocol::{Ends, FencingToken, Lease, LockName, Op, OpKind};
 
     fn text(condition: &Condition) -> String {
-        Expression::new("key").condition(condition)
+        Texts::new("key", &Shape::of_condition(condition)).condition
+    }
+
+    fn shape_of(op: &Op) -> Shape {
+        Shape::of_write(&op.condition(), op.changes()).expect("an update")
     }
 
     fn acquire() -> Op {
@@ -183,26 +279,24 @@ mod tests {
 
     #[test]
     fn acquire_has_condition_and_update_of_protocol() {
-        let mut expression = Expression::new("key");
-        let op = acquire();
+        let shape = shape_of(&acquire());
+        let texts = Texts::new("key", &shape);
         assert_eq!(
-            expression.condition(&op.condition()),
+            texts.condition,
             "attribute_not_exists(#name) OR (#v = :0 AND attribute_not_exists(#kind) AND attribute_exists(#guid) AND \
              #guid <> :1 AND #expiresOn = :2 AND #token > :2 AND #token < :3 AND attribute_exists(#leaseId) AND #leaseId <> :4)"
         );
         assert_eq!(
-            expression.write(op.changes()),
-            Write::Update(
-                "SET #guid = :1, #v = :0, #leaseId = :4, #token = if_not_exists(#token, :5) + :0, #renewalSeq = :2, \
+            texts.update,
+            "SET #guid = :1, #v = :0, #leaseId = :4, #token = if_not_exists(#token, :5) + :0, #renewalSeq = :2, \
              #leaseMs = :6, #owner = :7, #acquiredOn = :8, #expiresOn = :9, #ttl = :10 \
              REMOVE #expiryClock, #livenessKey, #revokedToken"
-                    .to_owned()
-            )
         );
-        assert_eq!(expression.names["#name"], "key", "the partition key under the table's own name");
-        assert_eq!(expression.names["#token"], "token");
-        assert_eq!(expression.values()[":5"], AttributeValue::N("7".to_owned()));
-        assert_eq!(expression.values().len(), 11);
+        assert_eq!(texts.names["#name"], "key", "the partition key under the table's own name");
+        assert_eq!(texts.names["#token"], "token");
+        let values = shape.into_values();
+        assert_eq!(values[":5"], AttributeValue::N("7".to_owned()));
+        assert_eq!(values.len(), 11);
     }
 
     #[test]
@@ -218,8 +312,8 @@ mod tests {
             version: "new".into(),
             kind: OpKind::LegacyGet { seen: None, expires_on: 5 },
         };
-        let put = Expression::new("name").write(op.changes());
-        assert!(matches!(put, Write::Put(row) if row.whole("expiresOn") == Some(5)));
+        let put = Shape::of_write(&op.condition(), op.changes());
+        assert!(put.is_err_and(|row| row.whole("expiresOn") == Some(5)));
         let none = get(None);
         assert_eq!(none.text, "attribute_not_exists(guid)");
         assert!(none.names.is_none() && none.values.is_none());
@@ -233,14 +327,46 @@ mod tests {
         assert_eq!(native.values.expect("values")[":oldtoken"], AttributeValue::N("7".to_owned()));
     }
 
+    /// The values differ, and equal values share a placeholder, so that an op with other equal values has other texts.
     #[test]
-    fn equal_ops_have_equal_expressions() {
-        let text = || {
-            let mut expression = Expression::new("name");
-            let condition = expression.condition(&acquire().condition());
-            (condition, expression.write(acquire().changes()), expression.values())
+    fn texts_are_written_once_per_shape() {
+        let cache = TextCache::default();
+        let renew = |renewal_seq| {
+            let ends = Ends { expires_on: 5_000 + renewal_seq, service_timestamp: true, ttl: 9 };
+            let (lease_id, token) = ("leaseId".into(), FencingToken::new(1_000));
+            let kind = OpKind::Renew { lease_id, token, renewal_seq, lease_ms: 10_000, ends, data: None };
+            Op { name: LockName::new("lock").expect("a name"), version: "guid".into(), kind }
         };
-        assert_eq!(text(), text());
+        let mut texts = Vec::new();
+        for op in [renew(1), renew(2), renew(3), acquire(), renew(1), acquire()] {
+            let shape = shape_of(&op);
+            let cached = cache.get("key", &shape);
+            let fresh = Texts::new("key", &shape);
+            assert_eq!((&cached.condition, &cached.update), (&fresh.condition, &fresh.update), "{op:?}");
+            assert_eq!(cached.names, fresh.names);
+            texts.push(cached);
+        }
+        assert!(Arc::ptr_eq(&texts[1], &texts[2]) && Arc::ptr_eq(&texts[3], &texts[5]));
+        assert!(Arc::ptr_eq(&texts[0], &texts[4]) && texts[0].update != texts[1].update, "1 is also the format");
+        assert_eq!(lock(&cache.0).len(), 3);
+    }
+
+    #[test]
+    fn number_of_cached_texts_is_bounded() {
+        let cache = TextCache::default();
+        for length in 0..2 * TEXTS_MAX {
+            let all = All(vec![Missing("v"); length]);
+            let shape = Shape::of_condition(&all);
+            assert_eq!(cache.get("key", &shape).condition, text(&all));
+        }
+        assert_eq!(lock(&cache.0).len(), TEXTS_MAX);
+    }
+
+    #[test]
+    fn many_values_have_distinct_placeholders() {
+        let values = Shape::of_condition(&All((0..40).map(|n| Equals("v", n.into())).collect())).into_values();
+        assert_eq!(values.len(), 40);
+        assert_eq!(values[":17"], AttributeValue::N("17".to_owned()));
     }
 
     #[test]

@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Config, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::config::{Config, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::operation::{put_item::PutItemError, update_item::UpdateItemError};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure};
 
 use super::error::{self, Action, Request};
-use super::expression::{Expression, NpmCondition, Write};
+use super::expression::{NpmCondition, Shape, TextCache};
 use super::{
     date_source::responses_come_from_aws, identity::IdentityCache, identity::IdentityLoad, item,
     response_reader::ResponseReader,
@@ -44,6 +44,8 @@ pub struct DynamoDb {
     identities: IdentityCache,
     pub(super) table: Arc<str>,
     pub(super) key: Arc<str>,
+    /// Expressions that were written for this partition key.
+    texts: Arc<TextCache>,
     /// AWS profile that the user named, for messages.
     pub(super) profile: Option<Arc<str>>,
     service_clock: bool,
@@ -65,6 +67,7 @@ impl DynamoDb {
             identities,
             table: table_name_or_arn.into().into(),
             key: attr::NAME.into(),
+            texts: Arc::default(),
             profile: None,
         }
     }
@@ -76,7 +79,7 @@ impl DynamoDb {
     pub fn partition_key(mut self, name: impl Into<String>) -> Result<Self, ConfigError> {
         let name = name.into();
         check_partition_key(&name)?;
-        self.key = name.into();
+        (self.key, self.texts) = (name.into(), Arc::default());
         Ok(self)
     }
 
@@ -136,22 +139,21 @@ impl DynamoDb {
     }
 
     async fn perform(&self, op: &Op, response: ResponseReader) -> Result<Outcome, StoreError> {
-        let mut expression = Expression::new(&self.key);
         let condition = op.condition();
-        let condition_expression = expression.condition(&condition);
-        let update_expression = match expression.write(op.changes()) {
-            Write::Put(row) => return self.put(op, row, response).await,
-            Write::Update(update_expression) => update_expression,
+        let shape = match Shape::of_write(&condition, op.changes()) {
+            Ok(shape) => shape,
+            Err(row) => return self.put(op, row, response).await,
         };
+        let texts = self.texts.get(&self.key, &shape);
         let request = self
             .client
             .update_item()
             .table_name(&*self.table)
             .set_key(Some(self.item_key(op.name.as_str())))
-            .condition_expression(condition_expression)
-            .update_expression(update_expression)
-            .set_expression_attribute_values(Some(expression.values()))
-            .set_expression_attribute_names(Some(expression.names))
+            .condition_expression(&*texts.condition)
+            .update_expression(&*texts.update)
+            .set_expression_attribute_values(Some(shape.into_values()))
+            .set_expression_attribute_names(Some(texts.names.clone()))
             .set_return_values(op.kind.returns_row().then_some(ReturnValue::AllNew))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
         match request.customize().interceptor(response.clone()).send().await {
@@ -269,8 +271,10 @@ impl Store for DynamoDb {
 fn with_timeout(config: &Config, timeout: Duration) -> Client {
     let timeouts = config.timeout_config().map_or_else(TimeoutConfig::builder, TimeoutConfig::to_builder);
     let timeouts = timeouts.operation_attempt_timeout(timeout).build();
-    let config = config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts).build();
-    Client::from_conf(config)
+    let config = config.to_builder().retry_config(RetryConfig::disabled()).timeout_config(timeouts);
+    // The time limit covers stalled responses too, which are a few hundred bytes long.
+    let config = config.stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    Client::from_conf(config.build())
 }
 
 /// Returns a client for requests that are stopped before they are sent. It has no time limits, because there may be no

@@ -1,6 +1,7 @@
 //! The queue of the waiters of one client.
 
 mod errors;
+mod fairness;
 mod handover;
 mod order;
 mod runtimes;

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use dynamo_lock::AcquireError;
+use dynamo_lock::{AcquireError, Renewal};
 use test_support::{LEASE, POLL_MAX, World, acquire, lock, ms, secs, try_acquire};
 use tokio::time::sleep;
 
@@ -212,4 +212,19 @@ async fn own_guard_as_holder_has_its_payload() {
     guard.release().await.unwrap();
     let _next = next.await.unwrap().unwrap();
     assert_eq!(data_seen().await.as_deref(), Some("third"));
+}
+
+/// The client knows that its guard is lost, so that the row does not have to be observed for a lease.
+#[tokio::test(start_paused = true)]
+async fn waiter_acquires_when_guard_of_its_client_expires() {
+    let world = World::new();
+    let host = world.host();
+    let client = host.client();
+    let guard = client.lock("a").unwrap().options().renewal(Renewal::Manual).acquire().await.unwrap();
+    let waiter = start_waiter(&client).await;
+    guard.lost().await;
+    let before = host.link.count("read");
+    let next = waiter.await.unwrap().unwrap();
+    assert!(host.link.count("read") <= before + 2, "{} reads", host.link.count("read") - before);
+    assert!(next.token() > guard.token());
 }
