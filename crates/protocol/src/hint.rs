@@ -86,7 +86,7 @@ impl Hints {
         self.token = token.or(self.token);
         self.looked = Some(now.at);
         match (was_hinted, self.is_available) {
-            (true, _) => self.spacing,
+            (true, _) => self.spacing * 2,
             (false, true) => previous.map_or(Duration::ZERO, |previous| previous * 2),
             (false, false) => Duration::ZERO,
         }

@@ -87,8 +87,8 @@ pub struct RoundTrip {
 /// Facts besides the row on which the time of the next look depends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Due {
-    /// Shortest pause, because the store gives hints. The longest pause of a waiter limits it, or a tenth of the lease
-    /// and 2 s if that is more.
+    /// Pause before jitter while the store gives hints, otherwise zero. The longest pause of a waiter limits it, or a
+    /// tenth of the lease and 2 s if that is more.
     pub least: Duration,
     /// Time until the observed lease expires, from the response: a look is due then.
     pub expires_in: Option<Duration>,
@@ -243,8 +243,10 @@ impl Poller {
             }
             None => jitter * cold_gap(self.looks).clamp(spacing.shortest, spacing.longest),
         };
-        let fallback = (lease.as_secs_f64() / 10.0).min(FALLBACK).max(spacing.cap());
-        let gap = gap.max(due.least.as_secs_f64().min(fallback));
+        let fallback = (lease.as_secs_f64() / 10.0).min(FALLBACK).max(spacing.cap()) / (1.0 + JITTER);
+        // With hints, a look where a release is expected would only delay the look after its hint by `FLOOR`.
+        let hinted = jitter * due.least.as_secs_f64().max(spacing.shortest).min(fallback);
+        let gap = if due.least.is_zero() { gap } else { hinted };
         let expires_in = due.expires_in.filter(|left| !left.is_zero()).map(|left| (round_trip + left).as_secs_f64());
         self.schedule_after(times.sent, gap.min(expires_in.unwrap_or(gap)));
     }

@@ -128,6 +128,29 @@ fn attempt_that_does_not_wait_awaits_no_change() {
     assert!(!machine.awaits_change());
 }
 
+/// Returns the times of the looks at this row in two seconds, while the store gives hints.
+fn looks_at(row: &Row) -> Vec<u64> {
+    let (mut host, mut machine) = waiting();
+    machine.hint(&host.now(12), Hint::Available);
+    let (mut looks, mut ms) = (Vec::new(), 12);
+    while ms < 2_000 {
+        ms = next_look(&mut host, &mut machine, ms) + 1;
+        looks.push(ms);
+        answer(&mut host, &mut machine, ms, row);
+    }
+    looks
+}
+
+/// Where a release is expected, a look would only delay the look after the hint of that release.
+#[test]
+fn expected_release_leads_to_no_look_with_hints() {
+    let plain = held_row(LEASE_MS);
+    let mut row = plain.clone();
+    row.set(attr::RECENT_HOLDS_MS, "300 300 300 300".into());
+    row.set(attr::ACQUIRED_ON, crate::support::EPOCH_MS.into());
+    assert_eq!(looks_at(&row), looks_at(&plain));
+}
+
 /// Without hints a waiter polls as often as on a store that never has any.
 #[test]
 fn polls_are_frequent_again_once_hints_are_unavailable() {
