@@ -98,6 +98,12 @@ impl Table {
         self.locks.get(name).into_iter().chain(self.deleted.get(name).into_iter().flatten())
     }
 
+    /// Records that a guard has reported its loss. Its client may take its lease over.
+    pub fn record_lost_guard(&mut self, name: &str, token: u64) {
+        let lease_id = self.acquisition(name, token).map(|acquisition| acquisition.lease_id.clone());
+        self.given_up_ids.extend(lease_id);
+    }
+
     pub fn acquisition(&self, name: &str, token: u64) -> Option<&Acquisition> {
         self.entries(name).find_map(|entry| entry.acquisitions.get(&token))
     }

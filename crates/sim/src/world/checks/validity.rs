@@ -374,6 +374,7 @@ impl Observer for LossChecker {
                 if reason == LossReason::Expired {
                     world.check_not_early(process, name.as_str(), token.get());
                 }
+                lock(&world.table).record_lost_guard(name.as_str(), token.get());
                 if world.plan.starved {
                     return;
                 }
