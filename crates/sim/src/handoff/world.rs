@@ -141,6 +141,10 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         match event {
+            // The answer to its release may still be on its way.
+            Event::Begin(client) if !matches!(self.clients[client].state, State::Idle) => {
+                self.schedule(self.time + MS, Event::Begin(client));
+            }
             Event::Begin(client) => self.begin(client),
             Event::Wake(client) => self.step(client),
             Event::Serve(client, sent, request) => self.serve(client, sent, request),
