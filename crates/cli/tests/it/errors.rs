@@ -335,7 +335,7 @@ fn list_without_threads(fixture: &Fixture) -> Finished {
 #[test]
 fn lack_of_threads_exits_69() {
     let finished = list_without_threads(&Fixture::new());
-    assert_error(finished, 69, &["cannot start a thread that opens the lock database", "try again with less load"]);
+    assert_error(finished, 69, &["cannot start the thread of the store", "try again with less load"]);
 }
 
 /// Track record: the look-up of a host name panicked if it had no thread.
