@@ -229,7 +229,10 @@ test('other attributes of the row are kept', needsAll, async (t) => {
     data: { S: 'kept' },
     note: { L: [{ BOOL: true }] },
     bytes: { B: Buffer.from([1, 2, 255]) },
+    recentHoldsMs: before.recentHoldsMs,
+    waiterEstimate: before.waiterEstimate,
   });
+  assert.ok(before.recentHoldsMs && before.waiterEstimate, 'a release writes them');
   const next = await client.lock('a').acquire({ waitMs: 30_000 });
   assert.ok(next.token > held.token + 1n, 'tokens continue above it');
   await next.release();

@@ -182,7 +182,7 @@ const EXPLORED_WRITES: &[(&str, &str)] = &[
     ("hand-over-old-number", "handover-renewals"),
     ("hand-over-old-lease", "handover-longer"),
     ("hand-over-uncounted", "handover"),
-    ("take-over-without-guid", "copies"),
+    ("take-over-without-guid", "crash"),
     ("renew-same-guid", "copies"),
     ("renew-old-lease", "hold"),
     ("token-restarts", "basics"),
