@@ -51,7 +51,8 @@ async fn waiter_looks_at_once_after_release_that_is_reported() {
     guard.release().await.unwrap();
     assert!(waiter.await.unwrap() > token);
     assert_eq!(reads.load(Ordering::Relaxed) - before, 1, "one look, which shows a free row");
-    assert!(world.time() - released <= ms(2), "{:?} after the release", world.time() - released);
+    // The last poll may have been shortly before the release, and two looks are at least 25 ms apart.
+    assert!(world.time() - released <= ms(27), "{:?} after the release", world.time() - released);
 }
 
 /// A store may report changes of all its locks. Those of busy other locks lead to no more looks than polls do.
