@@ -59,8 +59,8 @@ impl Lock {
     /// read again and again: at most 4 times and 11 times per second, about 6 times per second on average. The times of
     /// the reads depend on the lengths of recent holds and the number of waiters, as far as the row contains them.
     ///
-    /// Waiters are not served in order. A client that has just released a lock for which others wait lets them look
-    /// first, for at most 0.25 s.
+    /// Waiters of several clients are not served in order. A client that has just released a lock for which other clients
+    /// wait lets them look first, for at most 0.25 s.
     ///
     /// # Errors
     /// [`AcquireError::Store`] if the store rejects a request or returns no usable answer for a whole lease, and

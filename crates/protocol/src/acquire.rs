@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::{
     Body, ClockReading, Deadline, Due, FencingToken, Held, HeldStep, Hint, HoldHistory, HoldRecord, Holder, Lease,
-    LeaseId, LossReason, Machine, Now, Op, OpKind, Outcome, OwnHold, Poller, ReceivedAt, Refusal, Release, Request,
-    Response, RoundTrip, Row, RowError, RowFacts, RowState, SentAt, ServiceDate, Source, Step, Timing, WaitMode, Watch,
-    attr, held::Won, hint::Hints, lease_end::ends, retry::RepeatedWrite, takeover::Takeover, takeover::Waiter,
+    LeaseId, LossReason, Machine, Now, Op, OpKind, Outcome, OwnHold, Poller, Refusal, Release, Request, Response,
+    RoundTrip, Row, RowError, RowFacts, RowState, SentAt, ServiceDate, Source, Step, Timing, WaitMode, Watch, attr,
+    held::Won, hint::Hints, lease_end::ends, retry::RepeatedWrite, takeover::Takeover, takeover::Waiter,
     takeover::token_floor, time::millis,
 };
 
@@ -114,7 +114,7 @@ impl Acquire {
 
     /// Adds the lease ID of a guard of this client that has lost the lock, so that its lease may be taken over at once.
     pub fn after_loss(mut self, lease_id: Option<LeaseId>) -> Self {
-        lease_id.into_iter().for_each(|lease_id| self.waiter.set_lost(lease_id));
+        self.waiter.lost = lease_id;
         self
     }
 
@@ -229,7 +229,7 @@ impl Acquire {
             return self.restart(now, false);
         }
         let (lease_id, date) = (operation.lease_id.clone(), date.map(|date| (date, sent_at)));
-        self.poller.observe(&RowFacts::of(row), false, Source::Write, round_trip(sent_at, now));
+        self.poller.observe(&RowFacts::of(row), false, Source::Write, RoundTrip::ending(sent_at, now));
         let history = HoldHistory::of(row);
         let record = HoldRecord::new(history, self.poller.handoffs(), operation.sent_at, self.own_hold);
         let won = Won { lease_id, token, sent_at: operation.sent_at, row, date, record };
@@ -242,7 +242,7 @@ impl Acquire {
             Ok(state) => state,
             Err(error) => return self.phase = Phase::Ended(AcquireEnd::RowError(error)),
         };
-        let (facts, times) = (RowFacts::of(row), round_trip(sent, now));
+        let (facts, times) = (RowFacts::of(row), RoundTrip::ending(sent, now));
         if !self.poller.observe(&facts, state == RowState::Free, source, times) {
             self.begin_pause(now);
             return self.pause();
@@ -335,11 +335,6 @@ impl Acquire {
         self.phase = Phase::Write(Operation { write, lease_id, sent_at, validity });
         Step::Write(op)
     }
-}
-
-/// Returns the times of a request. Its response has arrived now.
-fn round_trip(sent: SentAt, now: &Now<'_>) -> RoundTrip {
-    RoundTrip { sent, received: ReceivedAt(now.at) }
 }
 
 impl Machine for Acquire {

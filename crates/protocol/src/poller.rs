@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::{ClockReading, HoldHistory, RatePlan, ReceivedAt, RecordVersion, Row, SentAt, attr, rate_plan::RATE};
+use crate::{ClockReading, HoldHistory, Now, RatePlan, ReceivedAt, RecordVersion, Row, SentAt, attr, rate_plan::RATE};
 
 /// Shortest time from one look to the next, in seconds.
 const FLOOR: f64 = 0.025;
@@ -82,6 +82,13 @@ pub struct RoundTrip {
     pub sent: SentAt,
     /// Time at which the response had arrived.
     pub received: ReceivedAt,
+}
+
+impl RoundTrip {
+    /// Returns the times of a request that was sent at `sent`. Its response has arrived now.
+    pub(crate) fn ending(sent: SentAt, now: &Now<'_>) -> Self {
+        Self { sent, received: ReceivedAt(now.at) }
+    }
 }
 
 /// Facts besides the row on which the time of the next look depends.

@@ -35,8 +35,8 @@ pub(crate) struct Waiter {
     pub(crate) watch: Option<Watch>,
     /// Lease IDs of this acquisition's abandoned operations.
     abandoned: Vec<LeaseId>,
-    /// Lease ID of the client's own guard that has lost the lock.
-    lost: Option<LeaseId>,
+    /// Lease ID of the client's own guard that has lost the lock. Its lease may be taken over at once.
+    pub(crate) lost: Option<LeaseId>,
     /// Time past the end of a row of npm dynamo-lock during which it is still respected.
     legacy_skew: Duration,
 }
@@ -52,11 +52,6 @@ impl Waiter {
             self.abandoned.remove(0);
         }
         self.abandoned.push(lease_id);
-    }
-
-    /// Sets the lease ID of the client's own guard that has lost the lock. Its lease may be taken over at once.
-    pub(crate) fn set_lost(&mut self, lease_id: LeaseId) {
-        self.lost = Some(lease_id);
     }
 
     /// Observes a row and decides whether to take its lock over. `response` contained the row.

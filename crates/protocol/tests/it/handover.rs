@@ -134,7 +134,7 @@ fn handover_without_date_is_renewed_before_report() {
     assert!(done(&mut host, 1_020, &mut handover).is_valid(at(1_020)));
 }
 
-/// Rule 4: the old guard's release returns the reason that the row shows, if each attempt had an answer.
+/// The old guard's release returns the reason that the row shows, if each attempt had an answer.
 #[test]
 fn conflict_returns_result_of_release_and_watch() {
     let cases = [(false, false), (false, true), (true, false), (true, true)];
@@ -178,7 +178,7 @@ fn conflict_without_row_is_loss_unless_ambiguous() {
     }
 }
 
-/// Rule 5. No attempt was applied. The release of the old lease also stops the late copy of the handover.
+/// No attempt was applied. The release of the old lease also stops the late copy of the handover.
 #[test]
 fn unanswered_handover_releases_old_lease() {
     let (mut host, mut row, _, mut handover) = begin(20);
@@ -191,7 +191,7 @@ fn unanswered_handover_releases_old_lease() {
     assert_eq!(row.and_then(|row| row.whole(attr::EXPIRES_ON)), Some(0));
 }
 
-/// Rule 5. The handover was applied, but no answer arrived. No guard owns the new lease, so it is released.
+/// The handover was applied, but no answer arrived. No guard owns the new lease, so it is released.
 #[test]
 fn unanswered_handover_releases_new_lease_in_row() {
     let (mut host, mut row, _, mut handover) = begin(20);
@@ -269,7 +269,7 @@ fn cancelled_handover_leaves_free_row() {
     }
 }
 
-/// Rule 7. A row that counts handovers in an unknown way is released in the ordinary way. The store returns a conflict
+/// A row that counts handovers in an unknown way is released in the ordinary way. The store returns a conflict
 /// if another program has changed the counter meanwhile.
 #[test]
 fn malformed_counter_leads_to_release() {

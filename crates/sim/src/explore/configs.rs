@@ -271,7 +271,7 @@ fn refusals() -> Vec<Config> {
     ]
 }
 
-/// Returns the configurations with several users of one client, to whom a released guard is handed over.
+/// Returns the configurations with several users of one client. A released guard is handed over to the next one.
 fn handovers() -> Vec<Config> {
     let none = Budget::default();
     let unknown = Budget { unknown: 1, ..none };

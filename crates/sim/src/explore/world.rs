@@ -42,7 +42,7 @@ pub struct Client {
     pub reads_first: bool,
     /// Duration of the hold that the client acquires, in milliseconds. `None`: it acquires a guard.
     pub hold_ms: Option<u64>,
-    /// Lease of its further users, in milliseconds, to whom a guard may be handed over. `None`: it has one user.
+    /// Lease of its further users, in milliseconds. A guard may be handed over to them. `None`: it has one user.
     pub next_lease_ms: Option<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Errors that end waits: rules 13 and 14.
+//! Errors that end waits.
 
 use dynamo_lock::{AcquireError, Client, StoreErrorKind};
 use test_support::{Host, LEASE, LinkFault, World, acquire, ms, row, secs};

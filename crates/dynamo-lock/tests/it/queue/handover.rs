@@ -1,4 +1,4 @@
-//! Rules 1 to 9: a guard hands its lock over to the next waiter of its client.
+//! A guard hands its lock over to the next waiter of its client.
 
 use std::time::Duration;
 
@@ -58,7 +58,6 @@ async fn thousand_tasks_take_linear_time() {
     assert!(world.time() <= (ms(10) + ROUND_TRIP) * 1_000 * 125 / 100, "{:?}", world.time());
 }
 
-/// Rule 9.
 #[tokio::test(start_paused = true)]
 async fn lock_is_released_after_sixteen_handovers() {
     let world = World::new();
@@ -71,7 +70,6 @@ async fn lock_is_released_after_sixteen_handovers() {
     assert_eq!(kinds(&host), expected);
 }
 
-/// Rule 9.
 #[tokio::test(start_paused = true)]
 async fn lock_is_released_one_lease_after_acquisition() {
     let world = World::new();
@@ -142,7 +140,6 @@ async fn handover_uses_options_of_the_waiter() {
     assert_eq!(next.lost().await, LossReason::MaxHold);
 }
 
-/// Rule 3.
 #[tokio::test(start_paused = true)]
 async fn applied_handover_with_lost_answer_succeeds() {
     let world = World::new();
@@ -158,7 +155,7 @@ async fn applied_handover_with_lost_answer_succeeds() {
     assert_eq!(world.row("a").await.unwrap().token(), Some(next.token()));
 }
 
-/// Rule 4. The waiter keeps its place, and acquires the lock after the lease that was revoked.
+/// The waiter keeps its place, and acquires the lock after the lease that was revoked.
 #[tokio::test(start_paused = true)]
 async fn handover_of_revoked_lock_reports_the_loss() {
     let world = World::new();
@@ -174,7 +171,7 @@ async fn handover_of_revoked_lock_reports_the_loss() {
     assert!(world.time() - began <= LEASE + POLL_MAX, "{:?}", world.time() - began);
 }
 
-/// Rule 5. The store refuses handovers, and the release succeeds.
+/// The store refuses handovers, and the release succeeds.
 #[tokio::test(start_paused = true)]
 async fn refused_handover_is_replaced_by_release() {
     let world = World::new();
@@ -188,7 +185,7 @@ async fn refused_handover_is_replaced_by_release() {
     assert_eq!(kinds(&host), ["hand over", "release", "acquire", "release"]);
 }
 
-/// Rule 6. The lease of the waiter, and so the handover, lasts much longer.
+/// The lease of the waiter, and so the handover, lasts much longer.
 #[tokio::test(start_paused = true)]
 async fn unanswered_handover_ends_release_at_its_own_deadline() {
     let world = World::new();

@@ -55,7 +55,7 @@ async fn many_waiters_poll_no_more_often_than_one() {
     assert!(many >= one / 2, "{many} reads of 50 waiters, {one} of one");
 }
 
-/// Rule 12. A valid guard of the same client counts as a holder that was seen, so that no request is needed.
+/// A valid guard of the same client counts as a holder that was seen, so that no request is needed.
 #[tokio::test(start_paused = true)]
 async fn own_guard_is_the_holder_of_a_wait_that_times_out() {
     let world = World::new();
@@ -74,7 +74,7 @@ async fn own_guard_is_the_holder_of_a_wait_that_times_out() {
     assert!(host.link.kinds().iter().all(|kind| *kind == "renew"), "{:?}", host.link.kinds());
 }
 
-/// Rule 12. The wait of another waiter does not change `try_acquire`.
+/// The wait of another waiter does not change `try_acquire`.
 #[tokio::test(start_paused = true)]
 async fn try_acquire_and_hold_ignore_the_queue() {
     let world = World::new();
@@ -98,7 +98,7 @@ async fn try_acquire_and_hold_ignore_the_queue() {
     waiter.await.unwrap().unwrap().release().await.unwrap();
 }
 
-/// Rule 12. The owner of the lost guard does not notice the loss, and keeps it.
+/// The owner of the lost guard does not notice the loss, and keeps it.
 #[tokio::test(start_paused = true)]
 async fn lost_guard_of_same_client_does_not_block_waiters() {
     let world = World::new();
@@ -150,7 +150,7 @@ async fn limit_of_one_waiter_ends_its_wait_alone() {
     drop(last.await.unwrap().unwrap());
 }
 
-/// Rule 11. The waiter for whom the attempt was begun is at its limit.
+/// The waiter that the attempt was begun for is at its limit.
 #[tokio::test(start_paused = true)]
 async fn attempt_is_passed_on_at_the_limit_of_its_waiter() {
     let world = World::new();
@@ -168,7 +168,7 @@ async fn attempt_is_passed_on_at_the_limit_of_its_waiter() {
     assert_eq!(host.link.count("acquire"), 2, "{:?}", host.link.kinds());
 }
 
-/// Rule 11. The first write is in flight when its waiter goes away.
+/// The first write is in flight when its waiter goes away.
 #[tokio::test(start_paused = true)]
 async fn attempt_is_passed_on_only_to_equal_options() {
     let kinds = async |is_equal: bool| {

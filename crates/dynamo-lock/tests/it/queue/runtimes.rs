@@ -1,4 +1,4 @@
-//! Rule 10: runtimes that end, or that are not driven, while their tasks wait.
+//! Runtimes that end, or that are not driven, while their tasks wait.
 
 use std::sync::mpsc;
 

@@ -1,4 +1,4 @@
-//! Rule 10: waiters whose futures are not polled, or are dropped.
+//! Waiters whose futures are not polled, or are dropped.
 
 use dynamo_lock::Renewal;
 use test_support::{LATENCY, LEASE, POLL_MAX, World, acquire, ms, secs};
