@@ -22,6 +22,8 @@ const SPIN_MAX: u64 = 50_000;
 /// Reading of the lease clocks at which every world begins.
 const BOOT_NS: u64 = 1_000_000_000_000;
 const LONG: Duration = Duration::from_secs(3600 * 24 * 365);
+/// Maximum delay of a timer on hosts that are short of CPU time.
+pub const TIMER_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// A host: the part that survives a crash of the process.
 #[derive(Debug)]
@@ -317,7 +319,7 @@ impl Process {
         let length = length.min(LONG);
         let real = length.as_nanos() as i128 * 1_000_000 / i128::from(1_000_000 + self.host.raw_ppm);
         let late = match self.world.plan.starved && !self.world.is_quiescent() {
-            true => self.draw(|rng| if rng.chance(50) { rng.up_to(Duration::from_secs(1)) } else { Duration::ZERO }),
+            true => self.draw(|rng| if rng.chance(50) { rng.up_to(TIMER_DELAY_MAX) } else { Duration::ZERO }),
             false => Duration::ZERO,
         };
         let until = self.host.awake(&self.world) + Duration::from_nanos(real as u64) + late;

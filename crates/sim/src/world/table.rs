@@ -285,13 +285,15 @@ impl World {
     /// Records that the sender of `op` has received the row that exists instead.
     pub fn record_loss(&self, op: &Op, row: Option<&Row>) {
         let is = |lease_id: &str| row.is_some_and(|row| row.text(attr::LEASE_ID) == Some(lease_id));
+        // A duplicate of an acquire makes a row with its lease ID and another token in a new table.
+        let has = |token: FencingToken| row.is_some_and(|row| row.whole(attr::TOKEN) == Some(token.get()));
         let free = row.is_none_or(|row| row.whole(attr::EXPIRES_ON) == Some(0));
         let mut table = lock(&self.table);
         match &op.kind {
             OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } if !is(lease.lease_id.as_str()) => {
                 table.given_up_ids.insert(lease.lease_id.as_str().to_owned());
             }
-            OpKind::Renew { lease_id, token, .. } if free || !is(lease_id.as_str()) => {
+            OpKind::Renew { lease_id, token, .. } if free || !is(lease_id.as_str()) || !has(*token) => {
                 let known = table.acquisition_mut(op.name.as_str(), token.get());
                 known.into_iter().for_each(|acquisition| acquisition.loss_received = true);
             }

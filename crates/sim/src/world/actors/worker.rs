@@ -386,9 +386,9 @@ impl World {
     fn fence(&self, name: &str, token: u64) {
         let mut table = lock(&self.table);
         let Some(entry) = table.locks.get_mut(name) else { return };
-        // An acquisition that is not known is that of a deleted table.
-        let exempt = entry.acquisitions.get(&token).is_none_or(|acquisition| acquisition.forced);
-        let taken = entry.fence <= token || exempt;
+        // The resource of a new table does not know the tokens of a deleted one.
+        let Some(acquisition) = entry.acquisitions.get(&token) else { return };
+        let taken = entry.fence <= token || acquisition.forced;
         entry.fence = entry.fence.max(token);
         let largest_token = entry.fence;
         drop(table);

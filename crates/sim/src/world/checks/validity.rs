@@ -10,7 +10,7 @@ use dynamo_lock::simulation::ClockReading;
 use dynamo_lock::{Event, Guard, LockName, LossReason, Observer, ReleaseError};
 use dynamo_lock_protocol::{Op, OpKind, attr};
 
-use crate::world::{Process, ProcessEnv, World, lock, show_op};
+use crate::world::{Process, ProcessEnv, World, host::TIMER_DELAY_MAX, lock, show_op};
 
 /// Returns the time that a holder has to count between two readings: that of its fastest clock (R4). This repeats the
 /// rule of the product on purpose, because the product's own code may be wrong.
@@ -236,13 +236,15 @@ impl World {
         let own = writes.iter().filter(|(sent_at, _)| sent_at.boot_ns <= last.boot_ns).map(past).min();
         // A handover is repeated until its validity ends, and its last attempt takes a quarter of the lease. The release
         // that follows lasts one more lease. A stop of the host delays it, and it may begin after a step of the wall
-        // clock.
+        // clock. A late timer prolongs the last attempt.
         let handover = acquisition.handover.as_ref();
         let plan = &self.plan;
         if handover.is_some() && (plan.freezes || plan.pauses || plan.suspends || plan.wall_steps) {
             return None;
         }
-        let handover = handover.map(|(sent_at, lease, _)| holder_elapsed(at, *sent_at).saturating_sub(*lease * 9 / 4));
+        let late = if plan.starved { TIMER_DELAY_MAX } else { Duration::ZERO };
+        let handover =
+            handover.map(|(sent_at, lease, _)| holder_elapsed(at, *sent_at).saturating_sub(*lease * 9 / 4 + late));
         own.into_iter().chain(handover).min()
     }
 
