@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Config, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::config::{
+    Config, SharedInterceptor, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
+};
 use aws_sdk_dynamodb::operation::{put_item::PutItemError, update_item::UpdateItemError};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure};
 
@@ -61,8 +63,9 @@ impl DynamoDb {
     /// endpoint resolver of its own, or an HTTP client of its own.
     pub fn new(client: Client, table_name_or_arn: impl Into<String>) -> Self {
         let identities = IdentityCache::new(client.config());
-        let config =
-            client.config().to_builder().identity_cache(identities.clone()).interceptor(ResponseReader).build();
+        let mut config = client.config().to_builder().identity_cache(identities.clone());
+        config.push_interceptor(SharedInterceptor::permanent(ResponseReader));
+        let config = config.build();
         let probe = probe(&config);
         Self {
             client: with_timeout(&config, ATTEMPT_TIMEOUT),
