@@ -67,7 +67,7 @@ async fn guards(client: &Client) -> Vec<Guard> {
 }
 
 /// Maximum number of bytes for each held lock. About a quarter of them is the state of its local queue.
-const BYTES_MAX: i64 = 1_328;
+const BYTES_MAX: i64 = 1_224;
 
 /// The bound holds before the first renewal and between two later ones, so that no request is kept.
 #[tokio::test(start_paused = true)]
