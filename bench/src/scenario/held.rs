@@ -71,7 +71,7 @@ mod tests {
     fn missing_heartbeat_is_late() {
         let seconds = |times: &[u64]| times.iter().map(|time| time * 1_000_000_000).collect::<Vec<_>>();
         assert_eq!(lateness(&seconds(&[0, 5, 10]), 12_000_000_000), 0.0);
-        assert_eq!(lateness(&seconds(&[0, 5, 11]), 12_000_000_000), 20.0);
+        assert_eq!(lateness(&seconds(&[0, 5, 11]), 12_000_000_000).round(), 20.0);
         assert_eq!(lateness(&seconds(&[0, 5]), 20_000_000_000), 200.0);
     }
 }
