@@ -15,10 +15,8 @@ use crate::clock::timeout;
 use crate::core::Core;
 use crate::renewal::{Holding, SLICE};
 use crate::run::Run;
+use crate::turns::Turns;
 use crate::{Event, LockName, StoreError};
-
-/// Maximum number of handovers in a row. After that, the lock is released, so that other clients can acquire it.
-pub(super) const HANDOVERS_MAX: u8 = 16;
 
 /// The waiter to which a lock is handed over.
 pub(crate) struct Successor {
@@ -98,9 +96,9 @@ pub(crate) async fn hand_over<R: FnOnce(Result<ReleaseEnd, StoreError>)>(
 impl LocalLock {
     /// Returns the waiter to which a guard with this lease hands its lock over. Returns `None` if no waiter counts, or if
     /// it is the turn of other clients.
-    pub(super) fn successor(&self, lease: Duration, at: ClockReading) -> Option<Successor> {
-        let is_long = at.holder_elapsed_since(self.series.since) >= lease;
-        if self.series.handovers >= HANDOVERS_MAX || is_long {
+    pub(super) fn successor(&self, lease: Duration, turns: Turns, at: ClockReading) -> Option<Successor> {
+        let is_long = at.holder_elapsed_since(self.series.since) >= lease.saturating_mul(turns.leases_max);
+        if self.series.handovers >= turns.handovers_max || is_long {
             return None;
         }
         let (id, waiter) = self.queue.as_ref()?.head()?;

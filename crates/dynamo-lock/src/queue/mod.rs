@@ -138,7 +138,7 @@ impl Queues {
             }
             let at = core.clock.now();
             local.set_own(Own::Ending { id, at_most }, at, effects);
-            (Some(Ending { core: core.clone(), name: name.clone(), id }), local.successor(lease, at))
+            (Some(Ending { core: core.clone(), name: name.clone(), id }), local.successor(lease, core.turns, at))
         })
     }
 
