@@ -41,7 +41,6 @@ pub(crate) async fn acquire_directly(
     began: ClockReading,
 ) -> Result<TryAcquire, AcquireError> {
     let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
-    let data = request.data.clone();
     let machine = Acquire::new(request, core.watches.get(&name)).after(core.own_holds.get(&name));
     let mut run = Run::new(&core, &name, machine, timeout);
     match run.complete_within(limit).await {
@@ -49,7 +48,7 @@ pub(crate) async fn acquire_directly(
             core.watches.remove(&name);
             let waited = core.clock.now().holder_elapsed_since(began);
             core.observer.event(Event::Acquired { name: &name, token: held.token(), waited });
-            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held, data)))
+            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
         }
         Some(AcquireEnd::Contended(holder)) => Ok(TryAcquire::Held(holder)),
         Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{ClockReading, DATA_MAX, Held};
+use dynamo_lock_protocol::{DATA_MAX, Held};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -41,19 +41,20 @@ pub struct Guard {
     pub(crate) runtime: Handle,
     process: ProcessId,
     pub(crate) released: bool,
-    pub(crate) acquired_at: ClockReading,
+    /// Reading of the unslewed clock at the acquisition, in nanoseconds.
+    pub(crate) acquired_ns: u64,
 }
 
 impl Guard {
-    /// Creates the guard of a lock that was acquired with the payload `data`.
-    pub(crate) fn new(core: Arc<Core>, held: Held, data: Option<String>) -> Self {
+    /// Creates the guard of a lock that was acquired.
+    pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
         let runtime = core.runtime();
         let holding = Holding::new(core, held);
-        holding.core.queues.hold(&holding, data);
-        // The renewal task ends with the guard.
-        runtime.spawn(RenewalTask(holding.clone()).run());
-        let acquired_at = holding.core.clock.now();
-        Self { holding, runtime, process: ProcessId::current(), released: false, acquired_at }
+        holding.core.queues.hold(&holding);
+        // The renewal task ends with the guard. It is boxed, because the memory of a task is a multiple of 128 bytes.
+        runtime.spawn(Box::pin(RenewalTask::new(holding.clone())));
+        let acquired_ns = holding.core.clock.now().raw_ns;
+        Self { holding, runtime, process: ProcessId::current(), released: false, acquired_ns }
     }
 
     /// Returns the name of the lock.
@@ -269,14 +270,11 @@ impl Guard {
         if data.len() > DATA_MAX {
             return Err(UpdateError::Data { bytes: data.len() });
         }
-        let stored = data.clone();
         let request = |held: &mut Held| {
             held.request_data(data);
             |held: &Held| !held.has_pending_data()
         };
-        self.request_and_wait(request).await?;
-        self.holding.core.queues.set_data(&self.holding, stored);
-        Ok(())
+        Ok(self.request_and_wait(request).await?)
     }
 
     /// Makes a request, and waits until the condition that it returns is met.
@@ -295,7 +293,7 @@ impl Guard {
             if self.holding.lease.with(|held| done(held)) {
                 return Ok(());
             }
-            self.holding.wake.notify_one();
+            self.holding.wake();
             tokio::select! {
                 biased;
                 () = changed => {}

@@ -3,33 +3,31 @@
 //! The task sends renewals and watches the deadline. `held.rs` of the protocol decides when a renewal is due, how it is
 //! repeated, and when the lock is lost. `shared_lease.rs` orders what the task and the guard do at the same time.
 
-use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{Held, HeldStep, Op};
-use tokio::sync::{Notify, futures::Notified};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::boxed_future::BoxFuture;
 use crate::core::{Core, PAUSE_MIN, Reply};
 use crate::shared_lease::{LeaseEnding, Loss, SharedLease};
+use crate::sync::{Mutex, lock};
 use crate::{Event, FencingToken, LockName, LossReason};
 
 /// Maximum length of one sleep, so that a deadline is noticed soon after the host has resumed (R4).
 pub(crate) const SLICE: Duration = Duration::from_millis(250);
 
-/// Next step of a renewal task. The futures of requests are large, so they are boxed and exist only while they are
-/// awaited.
-enum Next<'a> {
-    Sleep(Duration),
-    /// Wait until the store is ready, or send a renewal. Returns whether the store is ready for the renewal that follows,
-    /// or `None` if the lock was lost or the guard has ended before.
-    Request(BoxFuture<'a, Option<bool>>),
-    End,
+/// Step of a renewal task.
+enum Step {
+    /// A sleep. The next poll of the task ends it, because the time has passed or the task was woken.
+    Pause(BoxFuture<'static, ()>),
+    /// A renewal. It is boxed, because the future of a request is large.
+    Request(BoxFuture<'static, ()>),
 }
 
 /// State that a guard shares with its renewal task.
@@ -38,8 +36,8 @@ pub(crate) struct Holding {
     pub(crate) name: LockName,
     pub(crate) token: FencingToken,
     pub(crate) lease: SharedLease,
-    /// Wakes the renewal task, because a renewal was requested or the guard has ended.
-    pub(crate) wake: Notify,
+    /// Waker of the renewal task.
+    task: Mutex<Option<Waker>>,
     /// Notifies callers that wait for a renewal or a loss.
     pub(crate) changed: Notify,
     /// Cancelled when the lock is lost, released or dropped. Created for the first user who asks for it.
@@ -53,7 +51,7 @@ impl Holding {
             name: held.name().clone(),
             token: held.token(),
             lease: SharedLease::new(held),
-            wake: Notify::new(),
+            task: Mutex::new(None),
             changed: Notify::new(),
             stop: OnceLock::new(),
         })
@@ -106,7 +104,7 @@ impl Holding {
         });
         let loss = start.loss.take();
         let end = start.after(|| {
-            self.wake.notify_one();
+            self.wake();
             self.cancel();
         });
         if let Some(loss) = loss {
@@ -115,53 +113,53 @@ impl Holding {
         end
     }
 
-    /// Returns a future that completes when the renewal task must look again: after `length`, or after a wake-up.
-    fn pause(&self, length: Duration) -> (Notified<'_>, BoxFuture<'static, ()>) {
-        (self.wake.notified(), self.core.clock.sleep(length.min(SLICE).max(PAUSE_MIN)))
+    /// Wakes the renewal task, because a renewal was requested or the release has begun.
+    pub(crate) fn wake(&self) {
+        let task = lock(&self.task).take();
+        task.into_iter().for_each(Waker::wake);
     }
 
-    /// Returns the next step. Unless the store is known to be ready, waits for it before a renewal is made, because the
-    /// lease counts from then.
-    fn next(&self, is_ready: bool) -> Next<'_> {
-        let ready = if is_ready { None } else { self.core.ready_future() };
-        if let Some(ready) = ready.filter(|_| self.is_renewal_due()) {
-            return Next::Request(Box::pin(async { self.unless_ended(ready).await.map(|()| true) }));
+    /// Returns the next step of the renewal task, `None` once the lock is lost or its release has begun. Unless the store
+    /// is ready, waits for it before a renewal is made, because the lease counts from then.
+    fn next(self: &Arc<Self>) -> Option<Step> {
+        if self.core.ready_future().is_some() && self.is_renewal_due() {
+            return Some(Step::Request(Box::pin(self.clone().renew_once_ready())));
         }
-        match self.core.now(|now| self.lease.next(now)) {
-            Some(HeldStep::Sleep(length)) => Next::Sleep(length),
-            Some(HeldStep::Write(op)) => Next::Request(Box::pin(self.write(op))),
-            Some(HeldStep::Lost(_)) => {
+        Some(match self.core.now(|now| self.lease.next(now))? {
+            HeldStep::Sleep(length) => Step::Pause(self.core.clock.sleep(length.min(SLICE).max(PAUSE_MIN))),
+            HeldStep::Write(op) => Step::Request(Box::pin(self.clone().write(op))),
+            HeldStep::Lost(_) => {
                 self.check();
-                Next::End
+                return None;
             }
-            None => Next::End,
+        })
+    }
+
+    /// Waits until the store is ready, and sends a renewal if one is still due. Ends early if the lock is lost.
+    async fn renew_once_ready(self: Arc<Self>) {
+        if self.unless_lost(self.core.ready()).await.is_none() {
+            return;
+        }
+        if let Some(HeldStep::Write(op)) = self.core.now(|now| self.lease.next(now)) {
+            self.write(op).await;
         }
     }
 
-    /// Sends a renewal and takes its response. Returns `None` if the lock was lost or the guard has ended before.
-    async fn write(&self, op: Op) -> Option<bool> {
+    /// Sends a renewal and takes its response. Ends early if the lock is lost.
+    async fn write(self: Arc<Self>, op: Op) {
         let timeout = self.lease.with(|held| held.attempt_timeout());
-        let reply = self.unless_ended(self.core.write(op, timeout)).await?;
-        self.handle(reply);
-        Some(false)
+        if let Some(reply) = self.unless_lost(self.core.write(op, timeout)).await {
+            self.handle(reply);
+        }
     }
 
-    /// Completes `work`. Returns `None` if the lock is lost or the guard has ended before. The deadline is a local timer,
-    /// so that a loss does not wait for a request.
-    async fn unless_ended<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    /// Completes `work`. Returns `None` if the lock is lost before. The deadline is a local timer, so that a loss does
+    /// not wait for a request.
+    async fn unless_lost<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
-            () = self.until_released() => None,
             _ = self.until_lost() => None,
             done = work => Some(done),
-        }
-    }
-
-    /// Waits until the release has begun. Only the renewal task may call it, because it takes the wake-ups of that task.
-    /// A renewal that was requested meanwhile is noted in the lease.
-    async fn until_released(&self) {
-        while !self.lease.is_released() {
-            self.wake.notified().await;
         }
     }
 
@@ -201,44 +199,53 @@ impl Holding {
 /// Renewal task of a guard. The lock is lost when it is dropped before the guard has ended, because nothing renews the
 /// lease or watches its deadline any more. This happens if its runtime is shut down, or if the store or the observer
 /// panics in it.
-pub(crate) struct RenewalTask(pub(crate) Arc<Holding>);
+///
+/// Each held lock has one, so it is as small as possible.
+pub(crate) struct RenewalTask {
+    holding: Arc<Holding>,
+    /// The present step, `None` at the beginning and at the end.
+    step: Option<Step>,
+}
 
 impl RenewalTask {
-    /// Renews the lock and watches its deadline, until it is lost or the guard ends.
-    ///
-    /// The future is as small as possible, because each held lock has one. So it does not use `select!`, which keeps a
-    /// second copy of what it waits for.
-    pub(crate) async fn run(self) {
-        let mut is_ready = false;
+    pub(crate) fn new(holding: Arc<Holding>) -> Self {
+        Self { holding, step: None }
+    }
+}
+
+impl Future for RenewalTask {
+    type Output = ();
+
+    /// Renews the lock and watches its deadline, until it is lost or its release begins.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { holding, step } = &mut *self;
+        // Before the state is read, so that no change after that is missed.
+        *lock(&holding.task) = Some(cx.waker().clone());
         loop {
-            let length = match self.0.next(is_ready) {
-                Next::Sleep(length) => length,
-                Next::Request(request) => match request.await {
-                    Some(ready) => {
-                        is_ready = ready;
-                        continue;
-                    }
-                    None => return,
-                },
-                Next::End => return,
-            };
-            is_ready = false;
-            let (wake, mut pause) = self.0.pause(length);
-            let mut wake = pin!(wake);
-            poll_fn(|cx| match wake.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(()),
-                Poll::Pending => pause.as_mut().poll(cx),
-            })
-            .await;
+            if holding.lease.is_released() {
+                return Poll::Ready(());
+            }
+            if let Some(Step::Request(request)) = step {
+                ready!(request.as_mut().poll(cx));
+            }
+            *step = holding.next();
+            match step {
+                Some(Step::Pause(pause)) => ready!(pause.as_mut().poll(cx)),
+                Some(Step::Request(_)) => {}
+                None => return Poll::Ready(()),
+            }
         }
     }
 }
 
 impl Drop for RenewalTask {
     fn drop(&mut self) {
+        let Self { holding, .. } = self;
         // Has no effect after the regular end of the task, because the lock is lost or its release has begun then.
-        self.0.lease.stop_renewing(self.0.core.clock.now());
-        without_panic(|| self.0.check());
+        holding.lease.stop_renewing(holding.core.clock.now());
+        without_panic(|| holding.check());
+        // It would keep the memory of the task.
+        let _waker = lock(&holding.task).take();
     }
 }
 

@@ -66,7 +66,7 @@ impl Handover {
             lease_ms: millis(lease),
             ends: ends(lease, now),
             owner: next.owner.clone(),
-            data: next.data.clone().or_else(|| held.data.clone()),
+            data: next.data.clone().or_else(|| held.pending_data.as_deref().map(str::to_owned)),
             liveness_key: next.liveness_key.clone(),
         };
         let kind = OpKind::HandOver { lease_id: held.lease_id.clone(), token: held.token(), next: next_lease };

@@ -91,7 +91,10 @@ pub struct Held {
     attempt_timeout: Duration,
     requested: bool,
     renewals: u64,
-    pub(crate) data: Option<String>,
+    /// Payload that this acquisition has stored, if it has stored one.
+    data: Option<Box<str>>,
+    /// Payload that was requested and is not known to be stored.
+    pub(crate) pending_data: Option<Box<str>>,
     /// Whether the row's `handovers` can be increased.
     counts_handovers: bool,
     lost: Option<LossReason>,
@@ -139,7 +142,8 @@ impl Held {
             attempt_timeout: timing.first_renewal_timeout(),
             requested: false,
             renewals: 0,
-            data: None,
+            data: request.data.as_deref().map(Box::from),
+            pending_data: None,
             counts_handovers: holds(Some(row), &Condition::counts_handovers()),
             lost: None,
             record,
@@ -247,7 +251,7 @@ impl Held {
 
     /// Requests a renewal now that writes this payload. The payload stays pending until a renewal with it was applied.
     pub fn request_data(&mut self, data: String) {
-        self.data = Some(data);
+        self.pending_data = Some(data.into());
         self.request_renewal();
     }
 
@@ -259,9 +263,14 @@ impl Held {
         self.request_renewal();
     }
 
+    /// Returns the payload that this acquisition has stored, if it has stored one.
+    pub fn data(&self) -> Option<&str> {
+        self.data.as_deref()
+    }
+
     /// Returns whether a payload has not been written yet.
     pub fn has_pending_data(&self) -> bool {
-        self.data.is_some()
+        self.pending_data.is_some()
     }
 
     /// Returns the next step.
@@ -300,7 +309,7 @@ impl Held {
             renewal_seq: self.renewal_seq,
             lease_ms: millis(self.lease),
             ends,
-            data: self.data.clone(),
+            data: self.pending_data.as_deref().map(str::to_owned),
         };
         Op::new(&self.name, kind, now)
     }
@@ -368,10 +377,11 @@ impl Held {
     fn renewed(&mut self, renewal: Box<PendingRenewal>, row: Option<&Row>, date: Option<DatedTry>, now: &Now<'_>) {
         let OpKind::Renew { lease_ms, data, ends, .. } = renewal.op.kind else { return };
         self.attempt_timeout = self.timing.first_renewal_timeout();
-        if self.data == data {
-            self.data = None;
+        if let Some(data) = data.map(String::into_boxed_str) {
+            self.pending_data.take_if(|pending| *pending == data);
+            self.data = Some(data);
         }
-        self.requested = self.data.is_some() || lease_ms < millis(self.lease);
+        self.requested = self.pending_data.is_some() || lease_ms < millis(self.lease);
         self.service_timestamp = row.map_or(ends.service_timestamp, Row::has_service_timestamp);
         let expires_on = row.map_or(Some(ends.expires_on), |row| row.whole(attr::EXPIRES_ON));
         self.expires_on = expires_on.unwrap_or(self.expires_on);

@@ -22,6 +22,11 @@ impl HoldRecord {
         Self { history, handoffs, acquired, run_began }
     }
 
+    /// Returns the time before the first byte of the acquisition was sent.
+    pub fn acquired(&self) -> SentAt {
+        self.acquired
+    }
+
     /// Returns the history that a release sent at this time writes.
     pub fn history_after(&self, released: ClockReading) -> HoldHistory {
         let mut history = self.history;

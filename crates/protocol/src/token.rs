@@ -53,18 +53,18 @@ impl From<FencingToken> for u64 {
 
 /// Version of a row. Every write sets a fresh random one; versions are only compared for equality.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RecordVersion(pub(crate) String);
+pub struct RecordVersion(Box<str>);
 
 /// Random ID of one acquisition of a lock, from the acquisition to its release.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LeaseId(pub(crate) String);
+pub struct LeaseId(Box<str>);
 
 macro_rules! nonce {
     ($name:ident) => {
         impl $name {
             /// Creates an ID from 128 random bits.
             pub fn from_random(bits: u128) -> Self {
-                Self(format!("{bits:032x}"))
+                Self(format!("{bits:032x}").into())
             }
 
             /// Returns the text that is stored in the row.
@@ -75,7 +75,7 @@ macro_rules! nonce {
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(text.to_owned())
+                Self(text.into())
             }
         }
     };

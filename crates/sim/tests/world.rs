@@ -59,21 +59,21 @@ fn mutants_are_noticed_in_first_worlds() {
     }
 }
 
-/// Faults of the local queue, each with a seed and the check that notices it.
+/// Faults of the local queue, each with the first of some seeds and the check that notices it.
 const QUEUE_MUTANTS: &[(&str, &str, &str)] = &[
-    ("handovers-unlimited", "891", "F (series)"),
-    ("series-without-end", "4", "F (series)"),
-    ("no-rest", "8", "F (rest)"),
-    ("handover-failure-ends-wait", "8", "E (failed wait)"),
+    ("handovers-unlimited", "140", "F (series)"),
+    ("series-without-end", "0", "F (series)"),
+    ("no-rest", "0", "F (rest)"),
+    ("handover-failure-ends-wait", "0", "E (failed wait)"),
 ];
 
 /// A client that keeps a lock from others, or ends a wait because a handover failed, breaks a promise of its own.
 #[test]
 fn faults_of_local_queue_are_noticed_by_their_checks() {
     for (mutant, seed, promise) in QUEUE_MUTANTS {
-        let output = run(&["--mutant", mutant, "--from", seed, "--seeds", "1"]);
+        let output = run(&["--mutant", mutant, "--from", seed, "--seeds", "60"]);
         let report = printed(&output);
-        assert!(!output.status.success() && report.contains(&format!("by {promise} x1")), "{mutant}: {report}");
+        assert!(!output.status.success() && report.contains(&format!("by {promise} x")), "{mutant}: {report}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dynamo_lock_protocol::{Acquire, AcquireEnd, ClockReading, Held, LeaseId, Machine, Request};
 
 use super::effects::{Effects, Unwanted};
-use super::local_lock::{AttemptOwner, LocalLock, Queue, Series, Signals, pause_left};
+use super::local_lock::{AttemptOwner, LocalLock, Queue, Signals, pause_left};
 use crate::acquisition::row_error;
 use crate::core::Core;
 use crate::renewal::Holding;
@@ -263,7 +263,7 @@ impl Drive {
                 effects.release = Some(Unwanted { held, runtime, end: id });
                 return;
             };
-            local.series = Series { since: at, handovers: 0 };
+            local.series = None;
             match local.queue.as_deref_mut() {
                 Some(queue) if queue.counts(attempt.id) => effects.wake.extend(queue.offer(attempt.id, held, at)),
                 _ => local.pass_on((request, runtime), held, at, id, effects),

@@ -9,7 +9,7 @@ use dynamo_lock_protocol::{
 };
 use tokio::sync::Notify;
 
-use super::local_lock::{LocalLock, Own};
+use super::local_lock::{LocalLock, Own, Series};
 use super::{Ending, Queues};
 use crate::clock::timeout;
 use crate::core::Core;
@@ -22,6 +22,8 @@ use crate::{Event, LockName, StoreError};
 pub(crate) struct Successor {
     pub(super) id: u64,
     pub(super) request: Request,
+    /// Handovers with this one.
+    pub(super) series: Series,
 }
 
 /// The release of a guard. Its result is reported once.
@@ -94,15 +96,18 @@ pub(crate) async fn hand_over<R: FnOnce(Result<ReleaseEnd, StoreError>)>(
 }
 
 impl LocalLock {
-    /// Returns the waiter to which a guard with this lease hands its lock over. Returns `None` if no waiter counts, or if
-    /// it is the turn of other clients.
-    pub(super) fn successor(&self, lease: Duration, turns: Turns, at: ClockReading) -> Option<Successor> {
-        let is_long = at.holder_elapsed_since(self.series.since) >= lease.saturating_mul(turns.leases_max);
-        if self.series.handovers >= turns.handovers_max || is_long {
+    /// Returns the waiter to which a guard hands its lock over. Returns `None` if no waiter counts, or if it is the turn
+    /// of other clients.
+    pub(super) fn successor(&self, held: &Held, turns: Turns, at: ClockReading) -> Option<Successor> {
+        let series = self.series.unwrap_or(Series { since: held.record().acquired().0, handovers: 0 });
+        let series_max = held.timing().lease().saturating_mul(turns.leases_max);
+        let is_long = at.holder_elapsed_since(series.since) >= series_max;
+        if series.handovers >= turns.handovers_max || is_long {
             return None;
         }
         let (id, waiter) = self.queue.as_ref()?.head()?;
-        Some(Successor { id, request: waiter.request.clone() })
+        let series = Series { handovers: series.handovers + 1, ..series };
+        Some(Successor { id, request: waiter.request.clone(), series })
     }
 }
 
@@ -112,8 +117,8 @@ impl Queues {
         let runtime = core.runtime();
         self.with(core, name, |local, id, effects| {
             let at = core.clock.now();
-            local.series.handovers += 1;
-            local.set_own(Own::None, at, effects);
+            local.series = Some(next.series);
+            local.set_own(Own::None, effects);
             let queue = local.queue.as_deref_mut().filter(|queue| queue.offer.is_none());
             match queue {
                 Some(queue) if queue.counts(next.id) => effects.wake.extend(queue.offer(next.id, held, at)),

@@ -20,26 +20,27 @@ use crate::{AcquireError, LockName};
 /// Pause between two attempts, as between two polls.
 const ATTEMPT_GAP: Duration = Duration::from_millis(25);
 
-/// State of one lock in a client. It exists while the client holds the lock or waits for it.
+/// State of one lock in a client.
+#[derive(Default)]
 pub(super) struct LocalLock {
     pub(super) own: Own,
-    /// Time since which `own` has been as it is.
-    pub(super) since: ClockReading,
-    pub(super) series: Series,
-    /// Payload that the latest guard has stored, for waiters that time out.
-    pub(super) data: Option<String>,
+    /// Handovers since the last acquisition by a request of its own, `None` if there was none.
+    pub(super) series: Option<Series>,
     pub(super) queue: Option<Box<Queue>>,
 }
 
-/// Handovers since the last acquisition by a request of its own.
+/// Handovers in a row.
+#[derive(Clone, Copy)]
 pub(super) struct Series {
-    /// Time of that acquisition.
+    /// Time of the acquisition before the first of them.
     pub(super) since: ClockReading,
     pub(super) handovers: u8,
 }
 
 /// The latest guard of this client for a lock.
+#[derive(Default)]
 pub(super) enum Own {
+    #[default]
     None,
     /// A waiter has taken the lock and makes its guard.
     Taken,
@@ -49,6 +50,7 @@ pub(super) enum Own {
     Ending {
         /// Number of the release.
         id: u64,
+        since: ClockReading,
         /// Maximum time for which waiters wait for the end of the release.
         at_most: Duration,
     },
@@ -132,15 +134,11 @@ impl Signals {
 }
 
 impl LocalLock {
-    pub(super) fn new(at: ClockReading) -> Self {
-        Self { own: Own::None, since: at, series: Series { since: at, handovers: 0 }, data: None, queue: None }
-    }
-
-    pub(super) fn set_own(&mut self, own: Own, at: ClockReading, effects: &mut Effects) {
+    pub(super) fn set_own(&mut self, own: Own, effects: &mut Effects) {
         if let (Own::Held(_), Some(queue)) = (&own, &self.queue) {
             queue.signals.count_row();
         }
-        (self.own, self.since) = (own, at);
+        self.own = own;
         effects.notify = self.queue.as_ref().map(|queue| queue.signals.clone());
     }
 
@@ -165,7 +163,7 @@ impl LocalLock {
     pub(super) fn settles_in(&self, at: ClockReading) -> Option<Duration> {
         match self.own {
             Own::Taken => Some(Duration::MAX),
-            Own::Ending { at_most, .. } => time_left(self.since, at_most, at),
+            Own::Ending { since, at_most, .. } => time_left(since, at_most, at),
             Own::None | Own::Held(_) => None,
         }
     }
@@ -187,10 +185,10 @@ impl LocalLock {
         Some(Holder {
             owner: Some(core.owner.clone()),
             token: Some(held.token()),
-            acquired_at: offer.is_none().then(|| time_of(self.since.wall_ms)).flatten(),
+            acquired_at: time_of(held.record().acquired().0.wall_ms),
             lease: Some(held.timing().lease()),
             expires_at: time_of(at.wall_ms).and_then(|now| now.checked_add(left)),
-            data: offer.map_or(&self.data, |offer| &offer.waiter.request.data).clone(),
+            data: held.data().map(str::to_owned),
         })
     }
 
@@ -220,7 +218,7 @@ impl LocalLock {
         effects: &mut Effects,
     ) {
         let at_most = held.timing().attempt_timeout();
-        self.set_own(Own::Ending { id: end, at_most }, at, effects);
+        self.set_own(Own::Ending { id: end, since: at, at_most }, effects);
         effects.release = Some(Unwanted { held, runtime, end });
     }
 

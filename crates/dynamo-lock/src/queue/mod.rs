@@ -16,7 +16,7 @@ mod slot;
 mod ticket;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dynamo_lock_protocol::{ClockReading, Request};
@@ -30,7 +30,7 @@ use crate::{LockName, StoreError, StoreErrorKind};
 use effects::Effects;
 pub(crate) use handover::{OldGuard, Successor, hand_over};
 pub(crate) use local_lock::Signals;
-use local_lock::{LocalLock, Own, Series, Waiter};
+use local_lock::{LocalLock, Own, Waiter};
 pub(crate) use ticket::acquire;
 
 /// All locks that a client holds or waits for.
@@ -43,7 +43,38 @@ pub(crate) struct Queues {
 struct State {
     /// Number of the last waiter, driver or release.
     last_id: u64,
-    locks: BTreeMap<LockName, LocalLock>,
+    locks: BTreeMap<LockName, Entry>,
+}
+
+/// A lock that the client holds or waits for.
+#[derive(Default)]
+enum Entry {
+    #[default]
+    Unused,
+    /// A lock with a guard alone. A process may hold thousands of them.
+    Held(Weak<Holding>),
+    /// A lock with waiters, with a release that has not ended, or with handovers in a row.
+    Local(Box<LocalLock>),
+}
+
+impl From<Entry> for Box<LocalLock> {
+    fn from(entry: Entry) -> Self {
+        match entry {
+            Entry::Unused => Self::default(),
+            Entry::Held(holding) => Self::new(LocalLock { own: Own::Held(holding), ..LocalLock::default() }),
+            Entry::Local(local) => local,
+        }
+    }
+}
+
+impl From<Box<LocalLock>> for Entry {
+    fn from(local: Box<LocalLock>) -> Self {
+        match *local {
+            LocalLock { own: Own::None, queue: None, .. } => Self::Unused,
+            LocalLock { own: Own::Held(holding), series: None, queue: None } => Self::Held(holding),
+            _ => Self::Local(local),
+        }
+    }
 }
 
 /// The release of a lock. Its drop is the end of the release, for which waiters of the same client wait.
@@ -78,12 +109,14 @@ impl Queues {
             let mut state = lock(&self.state);
             state.last_id += 1;
             let id = state.last_id;
-            let local = state.locks.entry(name.clone()).or_insert_with(|| LocalLock::new(core.clock.now()));
-            let output = f(local, id, &mut effects);
+            let entry = state.locks.entry(name.clone()).or_default();
+            let mut local: Box<LocalLock> = std::mem::take(entry).into();
+            let output = f(&mut local, id, &mut effects);
             if let Some(queue) = local.queue.take_if(|queue| queue.is_empty()) {
                 effects.stop.extend(queue.driver.map(|driver| driver.slot));
             }
-            if local.queue.is_none() && matches!(local.own, Own::None) {
+            *entry = local.into();
+            if matches!(entry, Entry::Unused) {
                 state.locks.remove(name);
             }
             output
@@ -98,28 +131,16 @@ impl Queues {
         lock(&self.state).locks.is_empty()
     }
 
-    /// Registers a guard, which has stored this payload, as the holder of its lock.
-    pub(crate) fn hold(&self, holding: &Arc<Holding>, data: Option<String>) {
+    /// Registers a guard as the holder of its lock.
+    pub(crate) fn hold(&self, holding: &Arc<Holding>) {
         if self.is_forked() {
             return;
         }
-        let core = &holding.core;
-        self.with(core, &holding.name, |local, _, effects| {
-            let at = core.clock.now();
+        self.with(&holding.core, &holding.name, |local, _, effects| {
             if !matches!(local.own, Own::Taken) {
-                local.series = Series { since: at, handovers: 0 };
+                local.series = None;
             }
-            local.data = data;
-            local.set_own(Own::Held(Arc::downgrade(holding)), at, effects);
-        });
-    }
-
-    /// Registers that a guard has stored another payload.
-    pub(crate) fn set_data(&self, holding: &Arc<Holding>, data: String) {
-        self.with(&holding.core, &holding.name, |local, _, _| {
-            if local.is_held_by(holding) {
-                local.data = Some(data);
-            }
+            local.set_own(Own::Held(Arc::downgrade(holding)), effects);
         });
     }
 
@@ -131,14 +152,14 @@ impl Queues {
             return (None, None);
         }
         let (core, name) = (&holding.core, &holding.name);
-        let lease = holding.lease.with(|held| held.timing().lease());
         self.with(core, name, |local, id, effects| {
             if !local.is_held_by(holding) {
                 return (None, None);
             }
             let at = core.clock.now();
-            local.set_own(Own::Ending { id, at_most }, at, effects);
-            (Some(Ending { core: core.clone(), name: name.clone(), id }), local.successor(lease, core.turns, at))
+            local.set_own(Own::Ending { id, since: at, at_most }, effects);
+            let successor = holding.lease.with(|held| local.successor(held, core.turns, at));
+            (Some(Ending { core: core.clone(), name: name.clone(), id }), successor)
         })
     }
 
@@ -149,7 +170,7 @@ impl Queues {
         }
         self.with(core, name, |local, _, effects| {
             if matches!(local.own, Own::Ending { id, .. } if id == ended) {
-                local.set_own(Own::None, core.clock.now(), effects);
+                local.set_own(Own::None, effects);
             }
         });
     }

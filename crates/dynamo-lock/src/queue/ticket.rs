@@ -9,7 +9,7 @@ use dynamo_lock_protocol::{ClockReading, Held, Holder, Request};
 
 use super::local_lock::{Driver, Own, Poller, Queue};
 use super::slot::{STALLED, Slot};
-use super::{Effects, Queues, closed};
+use super::{Effects, Entry, Queues, closed};
 use crate::acquisition::acquire_directly;
 use crate::core::Core;
 use crate::store::BoxFuture;
@@ -34,10 +34,10 @@ pub(crate) async fn acquire(
     let end = poll_fn(|cx| ticket.poll(cx)).await;
     let (core, name) = (&ticket.core, &ticket.name);
     match end {
-        End::Taken(held, data) => {
+        End::Taken(held) => {
             let waited = core.clock.now().holder_elapsed_since(began);
             core.observer.event(Event::Acquired { name, token: held.token(), waited });
-            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held, data)))
+            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
         }
         End::Failed(error) => Err(*error),
         End::TimedOut(holder) => {
@@ -64,8 +64,7 @@ struct Ticket {
 
 /// End of the wait in a queue.
 enum End {
-    /// The lock, acquired with this payload.
-    Taken(Box<Held>, Option<String>),
+    Taken(Box<Held>),
     Failed(Box<AcquireError>),
     TimedOut(Option<Holder>),
     /// The limit has passed, and nothing is known of the lock. One request must be sent.
@@ -162,8 +161,8 @@ impl Queues {
                 // R5: after all waiting.
                 if offer.held.check(at).is_none() {
                     queue.follow(&offer.waiter.runtime, (core, name, new_id), effects);
-                    local.set_own(Own::Taken, at, effects);
-                    return View::End(End::Taken(offer.held, offer.waiter.request.data));
+                    local.set_own(Own::Taken, effects);
+                    return View::End(End::Taken(offer.held));
                 }
                 // It keeps its place.
                 local.release(offer.waiter.runtime.clone(), offer.held, at, new_id, effects);
@@ -178,8 +177,9 @@ impl Queues {
     /// Returns the state of a waiter.
     fn state_of(&self, name: &LockName, id: u64) -> WaiterState {
         let state = lock(&self.state);
-        let queue = state.locks.get(name).and_then(|local| local.queue.as_ref());
-        let Some(queue) = queue.filter(|queue| queue.waiters.contains_key(&id)) else { return WaiterState::Ended };
+        let Some(Entry::Local(local)) = state.locks.get(name) else { return WaiterState::Ended };
+        let queue = local.queue.as_ref().filter(|queue| queue.waiters.contains_key(&id));
+        let Some(queue) = queue else { return WaiterState::Ended };
         let attempt = queue.driver.as_ref().and_then(|driver| driver.attempt.as_ref());
         match attempt.is_some_and(|attempt| attempt.limited_for == id) {
             true => WaiterState::LimitObserved,

@@ -1,11 +1,14 @@
 //! Renewals: when they are sent, and what lost, late and repeated ones do.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dynamo_lock::simulation::Random;
-use dynamo_lock::{Renewal, StoreErrorKind};
-use test_support::{LinkFault, Rng, World, acquire, lock, ms, secs, try_acquire};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Op, Outcome, Page, Row};
+use dynamo_lock::{Client, LockName, Memory, Renewal, Store, StoreErrorKind};
+use test_support::{LinkFault, Rng, World, acquire, kind_of, lock, ms, secs, try_acquire};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::acquire::TWO_ROUND_TRIPS;
@@ -181,4 +184,69 @@ async fn payload_of_lost_renewal_is_sent_with_the_next_one() {
     host.link.heal();
     guard.renew().await.unwrap();
     assert_eq!(world.row("a").await.unwrap().text("data"), Some("payload"));
+}
+
+/// A store that is ready only while its gate is open, with the kinds of its writes.
+#[derive(Debug)]
+struct GatedStore {
+    table: Memory,
+    gate: watch::Receiver<bool>,
+    writes: Arc<Mutex<Vec<&'static str>>>,
+    /// Number of times that the store was found not to be ready.
+    waits: Arc<AtomicUsize>,
+}
+
+impl Store for GatedStore {
+    fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
+        self.table.read(name, consistency)
+    }
+
+    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
+        lock(&self.writes).push(kind_of(op));
+        self.table.write(op)
+    }
+
+    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
+        self.table.list(after)
+    }
+
+    fn ready(&self) -> Option<BoxFuture<'_, ()>> {
+        let mut gate = self.gate.clone();
+        if *gate.borrow() {
+            return None;
+        }
+        assert!(self.waits.fetch_add(1, Relaxed) < 100, "a task spins");
+        Some(Box::pin(async move {
+            gate.wait_for(|open| *open).await.expect("the gate exists");
+        }))
+    }
+}
+
+/// The renewal task waits for the store, and must neither continue nor spin once the release has begun.
+#[tokio::test(start_paused = true)]
+async fn release_ends_renewal_that_waits_for_store() {
+    let (gate, opened) = watch::channel(true);
+    let (writes, waits) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
+    let store = GatedStore { table: Memory::new(), gate: opened, writes: Arc::clone(&writes), waits: waits.clone() };
+    let client = Client::builder(store).lease(secs(20)).clock(World::new().host().clock).build().unwrap();
+    for is_kept in [true, false] {
+        let guard = acquire(&client).await;
+        gate.send_replace(false);
+        assert!(timeout(secs(1), guard.renew()).await.is_err());
+        let open = async {
+            sleep(secs(1)).await;
+            gate.send_replace(true);
+        };
+        if is_kept {
+            open.await;
+            sleep(secs(1)).await;
+            guard.release().await.unwrap();
+        } else {
+            let (released, ()) = tokio::join!(guard.release(), open);
+            released.unwrap();
+        }
+    }
+    // Control: the renewal of the first guard, which is kept until the store is ready.
+    assert_eq!(*lock(&writes), ["acquire", "renew", "release", "acquire", "release"]);
+    assert!(waits.load(Relaxed) < 10, "the renewal task looks once for each change");
 }

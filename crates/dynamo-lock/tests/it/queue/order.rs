@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use dynamo_lock::{AcquireError, Renewal};
-use test_support::{LEASE, POLL_MAX, World, acquire, lock, ms, secs, try_acquire};
-use tokio::time::sleep;
+use test_support::{LEASE, LinkFault, POLL_MAX, World, acquire, lock, ms, secs, try_acquire};
+use tokio::time::{sleep, timeout};
 
 use super::start_waiter;
 
@@ -212,6 +212,27 @@ async fn own_guard_as_holder_has_its_payload() {
     guard.release().await.unwrap();
     let _next = next.await.unwrap().unwrap();
     assert_eq!(data_seen().await.as_deref(), Some("third"));
+}
+
+/// The payload is stored by a later renewal, of which no call waits.
+#[tokio::test(start_paused = true)]
+async fn own_guard_as_holder_has_payload_of_cancelled_update() {
+    let world = World::new();
+    let host = world.host();
+    let client = host.client();
+    let lock = client.lock("a").unwrap();
+    let guard = lock.options().data("first").acquire().await.unwrap();
+    let data_seen = async || match lock.acquire_within(ms(10)).await.unwrap_err() {
+        AcquireError::TimedOut { holder: Some(holder), .. } => holder.data,
+        error => panic!("{error}"),
+    };
+    host.link.set_all_of("renew", LinkFault::LoseRequest);
+    assert!(timeout(secs(1), guard.update_data("second")).await.is_err());
+    assert_eq!(data_seen().await.as_deref(), Some("first"));
+    host.link.heal();
+    guard.renew().await.unwrap();
+    assert_eq!(world.row("a").await.unwrap().text("data"), Some("second"));
+    assert_eq!(data_seen().await.as_deref(), Some("second"));
 }
 
 /// The client knows that its guard is lost, so that the row does not have to be observed for a lease.

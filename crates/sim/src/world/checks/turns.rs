@@ -19,8 +19,8 @@ const REST_MIN: Duration = Duration::from_millis(18);
 pub struct Turn {
     /// Handovers since the last acquisition.
     handovers: u64,
-    /// The last acquisition: when it was first sent, and its lease.
-    acquired: Option<(ClockReading, Duration)>,
+    /// Time at which the last acquisition was first sent.
+    acquired: Option<ClockReading>,
     run: Option<Run>,
 }
 
@@ -52,21 +52,19 @@ impl World {
             _ => entry.turn.run = None,
         }
         if let OpKind::Acquire(_) | OpKind::TakeOver { .. } = &op.kind {
-            (entry.turn.handovers, entry.turn.acquired) = (0, Some((sent_at, lease)));
+            (entry.turn.handovers, entry.turn.acquired) = (0, Some(sent_at));
         }
     }
 
     /// Checks a handover: the series has at most sixteen, and none is sent later than one lease after the acquisition
-    /// was reported, which happened within the lease of that acquisition.
+    /// that began the series. `lease` is that of the old guard.
     fn check_series(&self, op: &Op, turn: &mut Turn, lease: Duration, sent_at: ClockReading) {
         turn.handovers += 1;
         let count = turn.handovers;
         self.check(count <= HANDOVERS_MAX, "F (series)", || format!("{}: {count} handovers in a row", op.name));
-        let Some((acquired, first_lease)) = turn.acquired else { return };
+        let Some(acquired) = turn.acquired else { return };
         let age = Duration::from_nanos(sent_at.boot_ns.saturating_sub(acquired.boot_ns));
-        self.check(age <= first_lease + lease, "F (series)", || {
-            format!("{}: a handover {age:?} after the acquisition", op.name)
-        });
+        self.check(age <= lease, "F (series)", || format!("{}: a handover {age:?} after the acquisition", op.name));
     }
 
     /// Checks an acquisition: a process that has held the lock for long has rested since.
