@@ -70,6 +70,21 @@ async fn lock_is_released_after_sixteen_handovers() {
     assert_eq!(kinds(&host), expected);
 }
 
+/// The lock has no waiter after each handover, before the next one arrives.
+#[tokio::test(start_paused = true)]
+async fn handovers_to_single_waiters_are_counted() {
+    let host = World::new().host();
+    let client = host.client();
+    let mut guard = acquire(&client).await;
+    for _ in 0..18 {
+        let waiter = start_waiter(&client).await;
+        guard.release().await.unwrap();
+        guard = waiter.await.unwrap().unwrap();
+    }
+    let expected = [&["acquire"][..], &["hand over"; 16], &["release", "acquire", "hand over"]].concat();
+    assert_eq!(kinds(&host), expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn lock_is_released_one_lease_after_acquisition() {
     let world = World::new();
