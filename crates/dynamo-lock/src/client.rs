@@ -15,7 +15,7 @@ use crate::random::{Random, SystemRandom};
 use crate::store::{Answer, BoxFuture, IntoStore, Page};
 use crate::{
     ConfigError, Inspection, Lock, LockName, NameError, Observer, RowError, Store, StoreError, core::Core,
-    lock_cache::LockCache, observer::Tracing,
+    lock_cache::LockCache, observer::Tracing, turns::Turns,
 };
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(20);
@@ -58,6 +58,7 @@ impl Client {
             service_clock: None,
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
+            turns: Turns::default(),
             observer: Arc::new(Tracing),
             dedicated_thread: false,
         }
@@ -155,6 +156,7 @@ pub struct ClientBuilder {
     service_clock: Option<bool>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    turns: Turns,
     observer: Arc<dyn Observer>,
     dedicated_thread: bool,
 }
@@ -226,6 +228,13 @@ impl ClientBuilder {
         self
     }
 
+    /// Replaces the rules by which the client leaves a lock to other clients, for mutants of a simulator.
+    #[cfg(feature = "simulation")]
+    pub fn turns(mut self, turns: Turns) -> Self {
+        self.turns = turns;
+        self
+    }
+
     /// Sets the receiver of events, in place of the one that emits `tracing` events.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Arc::new(observer);
@@ -288,6 +297,7 @@ impl ClientBuilder {
             service: service_clock.then(|| Mutex::new(ServiceClock::default())),
             watches: LockCache::default(),
             own_holds: LockCache::default(),
+            turns: self.turns,
             queues: Queues::new(),
             tasks: TaskTracker::new(),
         };

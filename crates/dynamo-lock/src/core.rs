@@ -17,6 +17,7 @@ use crate::queue::Queues;
 use crate::store::{Answer, BoxFuture, Consistency, Page, StoreErrorCause};
 use crate::{
     Event, LockName, Observer, Store, StoreError, StoreErrorKind, lock_cache::LockCache, random::Random, sync::lock,
+    turns::Turns,
 };
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
@@ -39,6 +40,7 @@ pub(crate) struct Core {
     pub(crate) watches: LockCache<Watch>,
     /// Last hold of each lock that this client has released.
     pub(crate) own_holds: LockCache<OwnHold>,
+    pub(crate) turns: Turns,
     /// Waiters of this client.
     pub(crate) queues: Queues,
     /// Releases and clean-ups in the background, which run to their end independently of their callers.

@@ -287,6 +287,7 @@ mod run;
 mod shared_lease;
 pub mod store;
 mod sync;
+mod turns;
 
 #[cfg(feature = "dynamodb")]
 pub use aws_sdk_dynamodb;
@@ -316,12 +317,13 @@ pub use store::{Store, StoreError, StoreErrorKind};
 
 /// Clocks and random sources that a simulator can replace, for deterministic tests of code that uses locks.
 ///
-/// Pass them to [`ClientBuilder::clock`] and [`ClientBuilder::random`]. Programs that run on real time do not need
-/// them.
+/// Pass them to [`ClientBuilder::clock`], [`ClientBuilder::random`] and [`ClientBuilder::turns`]. Programs that run on
+/// real time do not need them.
 #[cfg(feature = "simulation")]
 pub mod simulation {
     pub use crate::clock::{Clock, ClockReading, SystemClock};
     pub use crate::random::{Random, SystemRandom};
+    pub use crate::turns::Turns;
 }
 
 /// Compiles the code of the README.

@@ -97,7 +97,7 @@ impl Holding {
             let end = |held: &mut Held| held.check(now.at).is_none().then(|| held.record().end(now.at));
             let hold = self.lease.with(end);
             let start = self.lease.begin_release(now, has_next);
-            if let Some(hold) = hold.filter(|_| !start.may_hand_over()) {
+            if let Some(hold) = hold.filter(|_| self.core.turns.rests && !start.may_hand_over()) {
                 self.core.own_holds.insert(&self.name, &hold);
             }
             start

@@ -29,7 +29,6 @@ fn seed_has_same_trace_in_every_process() {
 
 /// Mutants that a check notices in one of the first seeds.
 const MUTANTS: &[&str] = &[
-    "take-over-without-guid",
     "release-without-owner",
     "renew-without-held",
     "check-without-owner",
@@ -49,8 +48,8 @@ const MUTANTS: &[&str] = &[
 
 #[test]
 fn mutants_are_noticed_in_first_worlds() {
-    // This one is rare.
-    let late = [("missing-table-is-refusal", "200")];
+    // These are rare.
+    let late = [("missing-table-is-refusal", "200"), ("take-over-without-guid", "60")];
     for (mutant, from) in MUTANTS.iter().map(|mutant| (*mutant, "0")).chain(late) {
         let output = run(&["--mutant", mutant, "--from", from, "--seeds", "40"]);
         assert!(!output.status.success(), "{mutant} is not noticed: {}", printed(&output));
@@ -65,6 +64,24 @@ fn late_timers_and_repeated_tokens_are_no_violations() {
     for seed in ["9205039", "10129407"] {
         let output = run(&["--seed", seed]);
         assert!(output.status.success(), "{}", printed(&output));
+    }
+}
+
+/// Faults of the local queue, each with the first of some seeds and the check that notices it.
+const QUEUE_MUTANTS: &[(&str, &str, &str)] = &[
+    ("handovers-unlimited", "140", "F (series)"),
+    ("series-without-end", "0", "F (series)"),
+    ("no-rest", "0", "F (rest)"),
+    ("handover-failure-ends-wait", "0", "E (failed wait)"),
+];
+
+/// A client that keeps a lock from others, or ends a wait because a handover failed, breaks a promise of its own.
+#[test]
+fn faults_of_local_queue_are_noticed_by_their_checks() {
+    for (mutant, seed, promise) in QUEUE_MUTANTS {
+        let output = run(&["--mutant", mutant, "--from", seed, "--seeds", "60"]);
+        let report = printed(&output);
+        assert!(!output.status.success() && report.contains(&format!("by {promise} x")), "{mutant}: {report}");
     }
 }
 

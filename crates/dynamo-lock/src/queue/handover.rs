@@ -15,10 +15,8 @@ use crate::clock::timeout;
 use crate::core::Core;
 use crate::renewal::{Holding, SLICE};
 use crate::run::Run;
+use crate::turns::Turns;
 use crate::{Event, LockName, StoreError};
-
-/// Maximum number of handovers in a row. After that, the lock is released, so that other clients can acquire it.
-pub(super) const HANDOVERS_MAX: u8 = 16;
 
 /// The waiter to which a lock is handed over.
 pub(crate) struct Successor {
@@ -100,10 +98,11 @@ pub(crate) async fn hand_over<R: FnOnce(Result<ReleaseEnd, StoreError>)>(
 impl LocalLock {
     /// Returns the waiter to which a guard hands its lock over. Returns `None` if no waiter counts, or if it is the turn
     /// of other clients.
-    pub(super) fn successor(&self, held: &Held, at: ClockReading) -> Option<Successor> {
+    pub(super) fn successor(&self, held: &Held, turns: Turns, at: ClockReading) -> Option<Successor> {
         let series = self.series.unwrap_or(Series { since: held.record().acquired().0, handovers: 0 });
-        let is_long = at.holder_elapsed_since(series.since) >= held.timing().lease();
-        if series.handovers >= HANDOVERS_MAX || is_long {
+        let series_max = held.timing().lease().saturating_mul(turns.leases_max);
+        let is_long = at.holder_elapsed_since(series.since) >= series_max;
+        if series.handovers >= turns.handovers_max || is_long {
             return None;
         }
         let (id, waiter) = self.queue.as_ref()?.head()?;

@@ -158,7 +158,7 @@ impl Queues {
             }
             let at = core.clock.now();
             local.set_own(Own::Ending { id, since: at, at_most }, effects);
-            let successor = holding.lease.with(|held| local.successor(held, at));
+            let successor = holding.lease.with(|held| local.successor(held, core.turns, at));
             (Some(Ending { core: core.clone(), name: name.clone(), id }), successor)
         })
     }

@@ -166,6 +166,10 @@ const WORLDS: &[(&str, Fault)] = &[
     ("release-after-loss-is-ok", Fault::LostReleaseIsOk),
     ("revoke-reports-done", Fault::EndedRevokeIsOk),
     ("refusal-ends-revoke", Fault::RefusalEndsRevoke),
+    ("handovers-unlimited", Fault::HandoversUnlimited),
+    ("series-without-end", Fault::SeriesWithoutEnd),
+    ("no-rest", Fault::NoRest),
+    ("handover-failure-ends-wait", Fault::HandoverFailureEndsWait),
 ];
 
 /// Mutants of writes that the explorer finds, too, with the configuration.

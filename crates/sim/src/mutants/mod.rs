@@ -188,6 +188,9 @@ pub enum Fault {
     /// R1: the old guard is valid until its handover is answered.
     ValidUntilHandedOver,
 
+    /// A refusal or a conflict of a handover ends the waits of its client. Worlds.
+    HandoverFailureEndsWait,
+
     /// A hold is reported when its lock is acquired, without an extension.
     HoldIsNotExtended,
     /// The liveness key of a hold has no pad for the time until its acquire is sent.
@@ -230,6 +233,12 @@ pub enum Fault {
     LostReleaseIsOk,
     /// A revocation of a lease that had ended reports success.
     EndedRevokeIsOk,
+    /// A client hands a lock over any number of times in a row.
+    HandoversUnlimited,
+    /// A client hands a lock over for any time after its acquisition.
+    SeriesWithoutEnd,
+    /// A client does not rest after a release.
+    NoRest,
 }
 
 impl MutantConfig {

@@ -4,8 +4,8 @@
 //! [`Process::gate`], which is closed while the host is paused, and for ever once the process has crashed.
 
 use std::{
-    collections::HashMap, fmt, sync::Arc, sync::Mutex, sync::atomic::AtomicBool, sync::atomic::Ordering::Relaxed,
-    time::Duration,
+    collections::HashMap, collections::HashSet, fmt, sync::Arc, sync::Mutex, sync::atomic::AtomicBool,
+    sync::atomic::AtomicU64, sync::atomic::Ordering::Relaxed, time::Duration,
 };
 
 use dynamo_lock::simulation::{Clock, ClockReading, Random};
@@ -236,6 +236,12 @@ pub struct Process {
     pub first_reads: Mutex<HashMap<String, u32>>,
     /// Time at which a try of a write failed or had no answer, by record version.
     pub failed: Mutex<HashMap<String, Duration>>,
+    /// Time at which an attempt to acquire a lock last sent a request, by lock.
+    pub asked: Mutex<HashMap<String, Duration>>,
+    /// Number of running calls that do not rest: holds, and acquisitions that do not wait or have a limit.
+    hasty_calls: AtomicU64,
+    /// Record versions of acquires that were sent during such calls.
+    hasty_writes: Mutex<HashSet<String>>,
 }
 
 impl Process {
@@ -258,6 +264,9 @@ impl Process {
             reads: Mutex::default(),
             first_reads: Mutex::default(),
             failed: Mutex::default(),
+            asked: Mutex::default(),
+            hasty_calls: AtomicU64::new(0),
+            hasty_writes: Mutex::default(),
         })
     }
 
@@ -280,6 +289,24 @@ impl Process {
         self.dead.store(true, Relaxed);
         self.world.set_dead(self.id);
         lock(&self.actors).drain(..).for_each(|actor| actor.abort());
+    }
+
+    /// Records a call that does not rest, until the result is dropped.
+    pub fn begin_hasty_call(self: &Arc<Self>) -> HastyCall {
+        self.hasty_calls.fetch_add(1, Relaxed);
+        HastyCall(self.clone())
+    }
+
+    /// Records an acquire that may be that of a call that does not rest.
+    pub fn record_hasty_write(&self, version: &str) {
+        if self.hasty_calls.load(Relaxed) > 0 {
+            lock(&self.hasty_writes).insert(version.to_owned());
+        }
+    }
+
+    /// Returns whether an acquire may be that of a call that does not rest.
+    pub fn is_hasty_write(&self, version: &str) -> bool {
+        lock(&self.hasty_writes).contains(version)
     }
 
     /// Waits for a result. With this fault it ends at the first refusal.
@@ -337,6 +364,15 @@ impl Process {
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "h{}.{}", self.host.index, self.id)
+    }
+}
+
+/// A call that does not rest, until it is dropped.
+pub struct HastyCall(Arc<Process>);
+
+impl Drop for HastyCall {
+    fn drop(&mut self) {
+        self.0.hasty_calls.fetch_sub(1, Relaxed);
     }
 }
 

@@ -7,6 +7,7 @@ use dynamo_lock::store::{
     Answer, BoxFuture, Consistency, Op, OpKind, Outcome, Page, Row, ServiceDate, StoreErrorCause,
 };
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
+use dynamo_lock_protocol::attr;
 use test_support::Rng;
 use tokio::time::sleep;
 
@@ -243,8 +244,9 @@ impl Process {
     /// Checks that a task pauses before it reads the same row again (§6). The first read of an attempt has no pause before
     /// it, and one task may drive several attempts of a client.
     pub fn check_poll(&self, name: &LockName) {
-        let Some(task) = tokio::task::try_id() else { return };
         let now = self.world.time();
+        lock(&self.asked).insert(name.as_str().to_owned(), now);
+        let Some(task) = tokio::task::try_id() else { return };
         let Some((read, at)) = lock(&self.reads).insert(task, (name.clone(), now)) else { return };
         let pause = now.saturating_sub(at);
         let mut early = read == *name && pause < POLL_MIN;
@@ -310,12 +312,19 @@ impl Link {
             OpKind::Acquire(_) | OpKind::TakeOver { .. } => world.mutant.is(Fault::RefusalEndsAcquire),
             OpKind::Release { .. } => world.mutant.is(Fault::RefusalEndsRelease),
             OpKind::Revoke { .. } | OpKind::ForceRevoke { .. } => world.mutant.is(Fault::RefusalEndsRevoke),
+            OpKind::HandOver { .. } => world.mutant.is(Fault::HandoverFailureEndsWait),
             _ => false,
         };
         if exchange.reply == ReplyKind::Refused && is_retry {
             world.count("retry refused");
         }
-        if given_up && exchange.reply == ReplyKind::Refused {
+        let is_other = match (&op.kind, &exchange.result) {
+            (OpKind::HandOver { next, .. }, Some(Outcome::Conflict(row))) => {
+                row.as_ref().and_then(|row| row.text(attr::LEASE_ID)) != Some(next.lease_id.as_str())
+            }
+            _ => false,
+        };
+        if given_up && (exchange.reply == ReplyKind::Refused || is_other) {
             self.0.given_up.notify_waiters();
         }
         exchange.answer()

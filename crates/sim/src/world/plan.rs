@@ -203,6 +203,10 @@ impl Plan {
             (plan.deletions, plan.wall_offset, plan.wall_steps) = (true, 0, false);
         }
         plan.workers = refusals.pick(&[2, 2, 3, 6]);
+        if plan.workers == 6 && plan.hold_percent == 10 {
+            // Enough waiters for the longest series of handovers within one lease.
+            (plan.workers, plan.hold_percent) = (20, 2);
+        }
         match rng.range(0..=99) {
             0..=4 => plan.profile(Profile::SlowWalls, rng),
             5..=9 => plan.profile(Profile::Freezes, rng),

@@ -6,7 +6,7 @@ use dynamo_lock::simulation::ClockReading;
 use dynamo_lock_protocol::{FencingToken, LockName, Op, OpKind, Outcome, RecordVersion, Row, Verdict, attr};
 use test_support::kind_of;
 
-use super::{Process, World, lock, show_op, show_outcome};
+use super::{Process, World, checks::turns::Turn, lock, show_op, show_outcome};
 use crate::mutants::{MutantConfig, OpTag};
 
 /// Age up to which old versions of a row are kept, for stale reads.
@@ -58,6 +58,7 @@ pub struct Entry {
     /// Acquisitions by token. An acquire that is applied twice makes two.
     pub acquisitions: BTreeMap<u64, Acquisition>,
     pub passes: u64,
+    pub turn: Turn,
     /// Counter beside the lock, which is written in a transaction with a holder's condition check.
     pub counter: u64,
     pub updates: u64,
@@ -86,6 +87,8 @@ pub struct Acquisition {
     pub recognized: bool,
     /// Its holder has received the row of another client.
     pub loss_received: bool,
+    /// Its guard has reported a loss.
+    pub lost: bool,
     /// Its first row had a service timestamp.
     pub service_timestamp: bool,
     /// Its handover: when that was first sent, the lease of the waiter, and its lease ID.
@@ -101,8 +104,10 @@ impl Table {
 
     /// Records that a guard has reported its loss. Its client may take its lease over.
     pub fn record_lost_guard(&mut self, name: &str, token: u64) {
-        let lease_id = self.acquisition(name, token).map(|acquisition| acquisition.lease_id.clone());
-        self.given_up_ids.extend(lease_id);
+        let Some(acquisition) = self.acquisition_mut(name, token) else { return };
+        acquisition.lost = true;
+        let lease_id = acquisition.lease_id.clone();
+        self.given_up_ids.insert(lease_id);
     }
 
     pub fn acquisition(&self, name: &str, token: u64) -> Option<&Acquisition> {
@@ -258,6 +263,11 @@ impl World {
         if !table.sent.contains_key(op.version.as_str()) {
             let at = process.host.clock(self);
             table.sent.insert(op.version.as_str().to_owned(), (at, self.epoch_ms()));
+            let is_acquire = matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. });
+            if is_acquire {
+                process.record_hasty_write(op.version.as_str());
+                lock(&process.asked).insert(op.name.as_str().to_owned(), self.time());
+            }
             if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind
                 && let Some(task) = tokio::task::try_id()
             {

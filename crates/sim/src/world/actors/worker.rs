@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use dynamo_lock::simulation::ClockReading;
+use dynamo_lock::simulation::{ClockReading, Turns};
 use dynamo_lock::{
     AcquireError, Client, Guard, HoldError, Lock, LockName, LockOptions, ReleaseError, Renewal, TryAcquire,
 };
@@ -21,7 +21,15 @@ impl Process {
             Some(Fault::LegacySkew(ms)) => builder.legacy_skew(Duration::from_millis(ms)),
             _ => builder,
         };
+        let turns = Turns::default();
+        let turns = match self.world.mutant.fault {
+            Some(Fault::HandoversUnlimited) => Turns { handovers_max: u8::MAX, ..turns },
+            Some(Fault::SeriesWithoutEnd) => Turns { leases_max: u32::MAX, ..turns },
+            Some(Fault::NoRest) => Turns { rests: false, ..turns },
+            _ => turns,
+        };
         builder
+            .turns(turns)
             .owner("simulated")
             .lease(lease)
             .clock(inside.clone())
@@ -113,6 +121,8 @@ impl Worker {
         let (way, limit, drop_after) =
             self.process.draw(|rng| (rng.range(0..=9), limit(rng), rng.chance(drops).then(|| limit(rng))));
         let began = self.world().time();
+        // The last attempt before a limit has no rest before it.
+        let _hasty = (way <= 4).then(|| self.process.begin_hasty_call());
         let acquiring = async {
             match way {
                 0..=1 => options.try_acquire().await,
@@ -120,9 +130,11 @@ impl Worker {
                 _ => options.acquire().await.map(TryAcquire::Acquired),
             }
         };
+        let acquiring = self.process.or_given_up(Fault::RefusalEndsAcquire, acquiring);
+        let acquiring = self.process.or_given_up(Fault::HandoverFailureEndsWait, acquiring);
         let answer = tokio::select! {
             biased;
-            answer = self.process.or_given_up(Fault::RefusalEndsAcquire, acquiring) => answer,
+            answer = acquiring => answer,
             () = self.process.sleep(drop_after.unwrap_or(Duration::MAX)) => {
                 self.world().count("future dropped");
                 self.world().trace(|| format!("{:?} {} acquire dropped", self.process, lock.name()));
@@ -143,6 +155,10 @@ impl Worker {
             Err(AcquireError::Store(error)) => {
                 self.world().trace(|| format!("{:?} {} not acquired: {error}", self.process, lock.name()));
                 self.world().count("acquire failed");
+                // A wait with a limit ends with the last error of its attempt, which may have begun before it.
+                if way >= 5 {
+                    self.world().check_asked(&self.process, lock.name().as_str(), began);
+                }
                 // At its limit an acquisition sends one release only, which may be lost.
                 if !(2..=4).contains(&way) || self.world().time() - began < limit * 9 / 10 {
                     self.world().check_failed(&self.process, lock.name().as_str(), began);
@@ -359,6 +375,7 @@ impl Worker {
         let world = self.world();
         let length = self.process.draw(|rng| rng.ms(1000..=(2 * self.lease.as_millis() as u64).min(30_000)));
         let (from, called) = (self.process.host.clock(world), world.time());
+        let _hasty = self.process.begin_hasty_call();
         match lock.hold(length).await {
             Ok(token) => {
                 let validity = length - length / 100 - Duration::from_millis(10);

@@ -1,5 +1,6 @@
 //! Checks of the promises, with clocks and rules of the simulator's own.
 
 pub mod linearizability;
+pub mod turns;
 pub mod validity;
 pub mod writes;

@@ -119,6 +119,7 @@ impl World {
     ) {
         let Some(sent_at) = sent_at else { return };
         let lease = Duration::from_millis(row.whole(attr::LEASE_MS).unwrap_or(0));
+        self.check_turn(process, op, entry, lease, sent_at);
         match &op.kind {
             OpKind::Acquire(new) | OpKind::TakeOver { lease: new, .. } => {
                 let token = row.whole(attr::TOKEN).unwrap_or(0);
@@ -232,6 +233,14 @@ impl World {
         drop(table);
         self.check(token.is_none(), "E (failed)", || {
             format!("{process:?} reports a failure for {name}, but holds it with {token:?}")
+        });
+    }
+
+    /// Checks that an acquisition failed because of its own requests: a handover that fails ends no wait (E).
+    pub fn check_asked(&self, process: &Process, name: &str, called: Duration) {
+        let has_asked = lock(&process.asked).get(name).is_some_and(|at| *at >= called);
+        self.check(has_asked, "E (failed wait)", || {
+            format!("{process:?} reports a failure for {name}, and has not tried to acquire it since {called:?}")
         });
     }
 
