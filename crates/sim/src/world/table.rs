@@ -207,6 +207,7 @@ impl World {
         let entry = locks.entry(op.name.as_str().to_owned()).or_default();
         let before = entry.row.take();
         let mutant = if self.real_store.is_none() { self.mutant } else { MutantConfig::NONE };
+        let mut own_takeover = None;
         let verdict = mutant.apply(before.as_ref(), op);
         match &verdict {
             Verdict::Applied(_) if self.real_store.is_none() && process.forgets() => entry.row = before,
@@ -228,7 +229,7 @@ impl World {
                     self.check_handover(op, before, row);
                 }
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
-                    self.check_takeover(process, op, before, entry, given_up_ids);
+                    own_takeover = self.check_takeover(process, op, before, entry, given_up_ids);
                 }
                 let writes = single_writes.get_mut(&process.id).into_iter().flatten();
                 writes.filter(|write| write.version == op.version.as_str()).for_each(|write| write.applied = true);
@@ -253,6 +254,7 @@ impl World {
             }
         }
         drop(table);
+        own_takeover.into_iter().for_each(|token| self.check_own_takeover(process, op, token));
         let outcome = verdict.outcome(op);
         self.trace(|| format!("{process:?} {} -> {}", show_op(op), show_outcome(&outcome)));
         outcome

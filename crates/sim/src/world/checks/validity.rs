@@ -292,6 +292,13 @@ impl World {
             .retain(|_, span| span.guard.is_some() || span.hold.is_some() || span.to + HORIZON > time);
     }
 
+    /// Returns the guard of an acquisition that was reported and not released.
+    pub fn guard_of(&self, name: &str, token: u64) -> Option<Arc<Guard>> {
+        let validities = lock(&self.validities);
+        let mut of_lock = validities.spans.range((name.to_owned(), 0)..=(name.to_owned(), u64::MAX));
+        of_lock.find_map(|(_, span)| span.guard.clone().filter(|_| span.token == token))
+    }
+
     pub fn take_guards(&self, process: &Process) -> Vec<Arc<Guard>> {
         let mut validities = lock(&self.validities);
         let of_process = validities.spans.values_mut().filter(|span| span.process.id == process.id);

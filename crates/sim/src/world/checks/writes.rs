@@ -15,7 +15,8 @@ use crate::world::{
 const FLOOR_AHEAD_MS: u64 = 24 * 3600 * 1000;
 
 impl World {
-    /// Checks a takeover against the acquisition that it ends.
+    /// Checks a takeover against the acquisition that it ends. Returns the token of that acquisition if the process has
+    /// received it and by its clocks still has it, for [`check_own_takeover`](World::check_own_takeover).
     pub fn check_takeover(
         &self,
         process: &Process,
@@ -23,7 +24,7 @@ impl World {
         before: &Row,
         entry: &Entry,
         given_up_ids: &BTreeSet<String>,
-    ) {
+    ) -> Option<u64> {
         if let Ok(RowState::Legacy(legacy)) = before.state()
             && self.plan.service_clock
         {
@@ -40,10 +41,9 @@ impl World {
             acquisition.process == process.id && acquisition.recognized && !given_up_ids.contains(&acquisition.lease_id)
         };
         let own = acquisition.filter(own).filter(|_| !self.plan.freezes);
-        if let Some((sent_at, lease)) = own.and_then(|acquisition| acquisition.writes.first()) {
-            let late = holder_elapsed(process.host.clock(self), *sent_at) + *lease / 50 >= *lease;
-            self.check(late, "E (own acquisition)", || format!("{process:?} takes {} over from itself", op.name));
-        }
+        let is_valid = own
+            .and_then(|acquisition| acquisition.writes.first())
+            .is_some_and(|(sent_at, lease)| holder_elapsed(process.host.clock(self), *sent_at) + *lease / 50 < *lease);
         // A release takes time: a lease that ends meanwhile may be taken over.
         let on_its_way = Duration::from_millis(20 + self.plan.latency * 10);
         let left = acquisition.is_some_and(|acquisition| {
@@ -52,6 +52,14 @@ impl World {
         });
         let fault_free = self.plan.fault_free && self.is_quiescent();
         self.check(!(fault_free && left), "E (left)", || format!("{} was not released by its holder", op.name));
+        is_valid.then(|| before.whole(attr::TOKEN)).flatten()
+    }
+
+    /// Checks a takeover of an acquisition of the same process. Its guard may have ended early by the service's time
+    /// (R6), also if its loss is not reported yet.
+    pub fn check_own_takeover(&self, process: &Process, op: &Op, token: u64) {
+        let has_ended = self.guard_of(op.name.as_str(), token).is_some_and(|guard| !guard.is_valid());
+        self.check(has_ended, "E (own acquisition)", || format!("{process:?} takes {} over from itself", op.name));
     }
 
     /// Checks that processes can tell a handover from an acquisition: it is counted, and the hold goes on.
