@@ -60,7 +60,7 @@ struct Seen {
     wrote: u64,
     /// Bodies of the requests, if they are recorded.
     bodies: Option<Vec<(String, Vec<u8>)>>,
-    /// Times of the successful writes of each key, if they are recorded.
+    /// Times of the successful writes of each key, if they are recorded. `PutItem` has no key.
     times: Option<BTreeMap<String, Vec<u64>>>,
 }
 
@@ -127,8 +127,8 @@ impl Port {
     }
 
     /// Returns the recorded times of the writes of each key.
-    pub fn times(&self) -> Vec<Vec<u64>> {
-        lock(&self.seen).times.iter().flat_map(BTreeMap::values).cloned().collect()
+    pub fn times(&self) -> BTreeMap<String, Vec<u64>> {
+        lock(&self.seen).times.clone().unwrap_or_default()
     }
 }
 
@@ -254,8 +254,9 @@ impl Seen {
         self.wrote = clock::now();
         if let Some(times) = &mut self.times
             && let Ok(body) = serde_json::from_slice::<Value>(body)
+            && let Some(key) = body.get("Key")
         {
-            times.entry(body["Key"].to_string()).or_default().push(self.wrote);
+            times.entry(key.to_string()).or_default().push(self.wrote);
         }
     }
 }

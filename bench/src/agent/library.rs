@@ -10,6 +10,9 @@ use serde_json::json;
 use super::{Settings, bare::Bare, print};
 use crate::{Outcome, clock};
 
+/// Suffix of the lock that opens a connection.
+pub const WARM: &str = "-warm";
+
 /// The library under test, with the lock that the agent uses.
 pub struct Library {
     kind: Kind,
@@ -136,7 +139,7 @@ impl Library {
 
     /// Opens a connection, so that later requests find one.
     pub async fn warm(&self) -> Outcome<()> {
-        let _held = self.acquire("-warm").await?;
+        let _held = self.acquire(WARM).await?;
         Ok(())
     }
 

@@ -25,20 +25,24 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
     let rounds = bench.options.rounds;
     for (place, directory) in bench.places() {
         let scenario = format!("embedded handoff, file {place}");
-        for program in [Program { cli: None, directory }, Program { cli: Some(cli), directory }] {
-            let mut one = Vec::new();
-            for round in 0..rounds * bench.options.choose(1, 3, 6) {
-                one.extend(handoffs(program, 1, &format!("one {round}"))?);
+        let programs = [Program { cli: None, directory }, Program { cli: Some(cli), directory }];
+        // The programs take turns, so that other load on the machine affects both equally.
+        let mut alternate = |waiters: usize, count: usize, word: &str| -> Outcome<()> {
+            let mut times = programs.map(|_| Vec::new());
+            for round in 0..count {
+                for (program, times) in programs.into_iter().zip(&mut times) {
+                    times.extend(handoffs(program, waiters, &format!("{waiters} {round}"))?);
+                }
             }
-            report.add(&scenario, &format!("{}, 1 waiter", program.label()), "ms", one);
-            let mut many = Vec::new();
-            for round in 0..bench.options.choose(1, 2, rounds) {
-                many.extend(handoffs(program, 20, &format!("many {round}"))?);
+            for (program, times) in programs.into_iter().zip(times) {
+                report.add(&scenario, &format!("{}, {waiters} {word}", program.label()), "ms", times);
             }
-            report.add(&scenario, &format!("{}, 20 waiters", program.label()), "ms", many);
-        }
-        let program = Program { cli: Some(cli), directory };
-        let killed: Outcome<Vec<f64>> = (0..rounds).map(|round| kill_holder(program, round)).collect();
+            Ok(())
+        };
+        alternate(1, rounds * bench.options.choose(1, 3, 6), "waiter")?;
+        alternate(20, bench.options.choose(1, 3, rounds), "waiters")?;
+        let kills = rounds * bench.options.choose(1, 2, 4);
+        let killed: Outcome<Vec<f64>> = (0..kills).map(|kill| kill_holder(programs[1], kill)).collect();
         report.add(&scenario, "dynamo-lock run after kill -9", "ms", killed?);
     }
     waiters(bench, report, Program { cli: Some(cli), directory: bench.scratch.path() })

@@ -30,7 +30,7 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
         report.figure(scenario, label, "smallest share of 100", share);
         let wait = logs.iter().map(|log| longest_wait(log, start, start + 5.0 * NANOS, end)).fold(0.0, f64::max);
         report.figure(scenario, label, "longest wait of a process before second 5, s", wait / NANOS);
-        let tasks = results.iter().flat_map(|result| waits(result)).fold(0.0, f64::max);
+        let tasks = results.iter().flat_map(waits).fold(0.0, f64::max);
         report.figure(scenario, label, "longest wait of a task, s", tasks / NANOS);
         let writes = (first.port.counts().writes + second.port.counts().writes) as f64;
         report.figure(scenario, label, "writes per acquisition", writes / all as f64);

@@ -1,7 +1,8 @@
 //! Handoffs between processes: from the moment a release takes effect to the answer that the next holder receives.
 //!
 //! A world has N waiters and a holder, each a process of its own. A process that has released asks again 1 ms after
-//! the next one has acquired, so that always N wait. The driver draws the holds.
+//! the next one has acquired, so that always N wait. The driver draws the holds. Several worlds may have the same library,
+//! distribution and N, so that a short run shows many handoffs. Their figures are added up.
 
 use std::time::Duration;
 
@@ -24,30 +25,41 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
     let few = &[Holds::Uniform, Holds::Exponential][..];
     // This library first, and alone, because the load of the others would disturb it.
     let own = &[Peer::DynamoLock][..];
-    batch(bench, report, own, &[1, 2], all).await?;
-    batch(bench, report, own, &[20], &[Holds::Constant, Holds::Exponential, Holds::Bimodal]).await?;
-    batch(bench, report, own, &[20], &[Holds::Uniform, Holds::Short]).await?;
+    // With one or two waiters the latencies are spread most, so that their median needs most handoffs.
+    batch(bench, report, own, &[1, 2], all, bench.options.choose(1, 3, 3)).await?;
+    batch(bench, report, own, &[20], &[Holds::Constant, Holds::Exponential, Holds::Bimodal], 1).await?;
+    batch(bench, report, own, &[20], &[Holds::Uniform, Holds::Short], 1).await?;
     let others = &[Peer::Lease, Peer::LeaseTuned, Peer::Dlock, Peer::LockClient, Peer::Python][..];
-    batch(bench, report, others, &[2], bench.options.choose(few, all, all)).await?;
+    batch(bench, report, others, &[2], bench.options.choose(few, all, all), 1).await?;
     if !bench.options.quick {
         for peer in others {
             // One library at a time, because 20 waiters of some of them send hundreds of requests a second.
             let holds = bench.options.choose(few, &few[..1], all);
-            batch(bench, report, &[*peer], &[20], holds).await?;
+            batch(bench, report, &[*peer], &[20], holds, 1).await?;
         }
     }
     Ok(())
 }
 
 /// Runs the worlds of several libraries and distributions at the same time.
-async fn batch(bench: &Bench, report: &mut Report, peers: &[Peer], waiters: &[usize], holds: &[Holds]) -> Outcome<()> {
+async fn batch(
+    bench: &Bench,
+    report: &mut Report,
+    peers: &[Peer],
+    waiters: &[usize],
+    holds: &[Holds],
+    copies: u64,
+) -> Outcome<()> {
     let is_crowd = waiters == [20] && peers != [Peer::DynamoLock];
     let time = Duration::from_secs(bench.options.choose(12, if is_crowd { 30 } else { 65 }, 240));
     let mut worlds = Vec::new();
     for peer in peers.iter().copied().filter(|peer| bench.has(*peer)) {
         for waiters in waiters {
             for holds in holds {
-                worlds.push(World::start(bench, peer, *waiters, *holds).await?);
+                // Short holds show enough handoffs, and would be most of the load.
+                for copy in 0..if *holds == Holds::Short { 1 } else { copies } {
+                    worlds.push(World::start(bench, peer, *waiters, *holds, copy).await?);
+                }
             }
         }
     }
@@ -58,9 +70,13 @@ async fn batch(bench: &Bench, report: &mut Report, peers: &[Peer], waiters: &[us
     for world in worlds {
         running.spawn(world.run(time));
     }
-    let mut results = Vec::new();
+    let mut results: Vec<Shown> = Vec::new();
     while let Some(done) = running.join_next().await {
-        results.push(done??);
+        let shown = done??;
+        match results.iter_mut().find(|other| other.is_copy_of(&shown)) {
+            Some(other) => other.add_copy(shown),
+            None => results.push(shown),
+        }
     }
     let order = |peer: Peer| peers.iter().position(|other| *other == peer);
     let place = |holds: Holds| Holds::ALL.iter().position(|other| *other == holds);
@@ -72,6 +88,7 @@ async fn batch(bench: &Bench, report: &mut Report, peers: &[Peer], waiters: &[us
 struct World {
     peer: Peer,
     holds: Holds,
+    copy: u64,
     agents: Vec<Agent>,
 }
 
@@ -87,20 +104,20 @@ struct Shown {
 }
 
 impl World {
-    async fn start(bench: &Bench, peer: Peer, waiters: usize, holds: Holds) -> Outcome<World> {
-        let lock = format!("handoff {peer:?} {waiters} {}", holds.name());
+    async fn start(bench: &Bench, peer: Peer, waiters: usize, holds: Holds, copy: u64) -> Outcome<World> {
+        let lock = format!("handoff {peer:?} {waiters} {} {copy}", holds.name());
         let mut agents = Vec::new();
         for _ in 0..=waiters {
             agents.push(Agent::launch(bench, peer, &lock, LEASE, network(), &[]).await?);
         }
-        Ok(World { peer, holds, agents })
+        Ok(World { peer, holds, copy, agents })
     }
 
     async fn run(self, time: Duration) -> Outcome<Shown> {
         let (peer, holds, waiters) = (self.peer, self.holds, self.agents.len() - 1);
         let (ports, mut asks, mut events) = split(self.agents);
         let discarded = if peer == Peer::DynamoLock { DISCARDED } else { 1 };
-        let mut sequence = Sequence::new(holds, 1);
+        let mut sequence = Sequence::new(holds, 1 + self.copy);
         let mut shown =
             Shown { peer, waiters, holds, latencies: vec![], waited: Duration::ZERO, counts: Counts::default() };
         for ask in &mut asks {
@@ -183,6 +200,16 @@ fn split(agents: Vec<Agent>) -> (Vec<std::sync::Arc<crate::proxy::Port>>, Vec<As
 }
 
 impl Shown {
+    fn is_copy_of(&self, other: &Shown) -> bool {
+        (self.peer, self.waiters, self.holds) == (other.peer, other.waiters, other.holds)
+    }
+
+    fn add_copy(&mut self, copy: Shown) {
+        self.latencies.extend(copy.latencies);
+        self.waited += copy.waited;
+        self.counts = [self.counts, copy.counts].into_iter().sum();
+    }
+
     fn add(&self, report: &mut Report) {
         let plural = if self.waiters == 1 { "" } else { "s" };
         let scenario = format!("handoff, {} waiter{plural}, {} holds", self.waiters, self.holds.name());

@@ -45,15 +45,19 @@ pub async fn run(bench: &Bench, report: &mut Report) -> Outcome<()> {
 
 /// Tasks that hold the lock for no time, without delays of the network.
 async fn many(bench: &Bench, report: &mut Report, peer: Peer, tasks: u32) -> Outcome<()> {
-    let (mut times, mut bytes) = (Vec::new(), Vec::new());
-    for round in 0..bench.options.choose(1, 3, 5) {
+    let (mut times, mut used, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..bench.options.choose(1, 5, 5) {
         let lock = format!("{tasks} tasks {peer:?} {round}");
         let mut agent = Agent::start(bench, peer, &lock, LEASE, Link::default(), &[]).await?;
+        let before = number(&agent.call("cpu").await?, "cpu")?;
         let result = agent.call(&format!("tasks {tasks} 0")).await?;
+        used.push((number(&agent.call("cpu").await?, "cpu")? - before) / 1e6 / f64::from(tasks));
         times.push(number(&result, "ns")? / 1e6 / f64::from(tasks));
         bytes.push(number(&result, "bytes")?);
     }
-    report.add("1,000 tasks", &format!("{}: {tasks} tasks", peer.label()), "ms per task", times);
-    report.add("1,000 tasks", &format!("{}: {tasks} tasks", peer.label()), "bytes per waiter", bytes);
+    let subject = format!("{}: {tasks} tasks", peer.label());
+    report.add("1,000 tasks", &subject, "ms per task", times);
+    report.add("1,000 tasks", &subject, "CPU ms per task", used);
+    report.add("1,000 tasks", &subject, "bytes per waiter", bytes);
     Ok(())
 }
