@@ -96,9 +96,10 @@ pub struct Acquisition {
 }
 
 impl Table {
-    /// Returns what is known about a lock, in this table and in the deleted ones.
+    /// Returns what is known about a lock, in this table and in the deleted ones. The latest table is the first, because
+    /// tokens may repeat.
     pub fn entries(&self, name: &str) -> impl Iterator<Item = &Entry> {
-        self.locks.get(name).into_iter().chain(self.deleted.get(name).into_iter().flatten())
+        self.locks.get(name).into_iter().chain(self.deleted.get(name).into_iter().flatten().rev())
     }
 
     /// Records that a guard has reported its loss. Its client may take its lease over.
@@ -114,7 +115,7 @@ impl Table {
     }
 
     pub fn acquisition_mut(&mut self, name: &str, token: u64) -> Option<&mut Acquisition> {
-        let deleted = self.deleted.get_mut(name).into_iter().flatten();
+        let deleted = self.deleted.get_mut(name).into_iter().flatten().rev();
         let mut entries = self.locks.get_mut(name).into_iter().chain(deleted);
         entries.find_map(|entry| entry.acquisitions.get_mut(&token))
     }

@@ -1,4 +1,4 @@
-use std::sync::{Arc, OnceLock};
+use std::cell::Cell;
 
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
@@ -10,28 +10,40 @@ use aws_smithy_types::{DateTime, date_time::Format};
 
 use crate::store::ServiceDate;
 
-/// Interceptor that records parts of the response to one request which the SDK does not return.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ResponseReader(Arc<Parts>);
-
-#[derive(Debug, Default)]
-struct Parts {
-    date: OnceLock<ServiceDate>,
-    has_body: OnceLock<()>,
+tokio::task_local! {
+    /// Parts of the response to the request that is being made.
+    static RESPONSE: Response;
 }
 
-impl ResponseReader {
+/// Parts of a response that the SDK does not return.
+#[derive(Debug, Default)]
+pub(super) struct Response {
+    date: Cell<Option<ServiceDate>>,
+    has_body: Cell<bool>,
+}
+
+impl Response {
+    /// Makes a request whose response can be read with [`date`](Self::date) and [`has_body`](Self::has_body).
+    pub(super) async fn scope<T>(request: impl Future<Output = T>) -> T {
+        RESPONSE.scope(Self::default(), request).await
+    }
+
     /// Returns the service's `Date`, which errors have too.
-    pub(super) fn date(&self) -> Option<ServiceDate> {
-        self.0.date.get().copied()
+    pub(super) fn date() -> Option<ServiceDate> {
+        RESPONSE.try_with(|response| response.date.get()).ok().flatten()
     }
 
     /// Returns whether the response has a body. The SDK accepts a success without one, but DynamoDB always sends JSON,
     /// so that such a response comes from a proxy or a cache.
-    pub(super) fn has_body(&self) -> bool {
-        self.0.has_body.get().is_some()
+    pub(super) fn has_body() -> bool {
+        RESPONSE.try_with(|response| response.has_body.get()).unwrap_or(false)
     }
 }
+
+/// Interceptor that records the [`Response`]. It belongs to the client, because one for each request would cost another
+/// layer of configuration. The SDK calls it within the future of the request.
+#[derive(Debug)]
+pub(super) struct ResponseReader;
 
 impl Intercept for ResponseReader {
     fn name(&self) -> &'static str {
@@ -44,9 +56,8 @@ impl Intercept for ResponseReader {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if let Some(date) = service_date(context.response().headers()) {
-            let _ = self.0.date.set(date);
-        }
+        // Operations on the table have no scope.
+        let _ = RESPONSE.try_with(|response| response.date.set(service_date(context.response().headers())));
         Ok(())
     }
 
@@ -56,9 +67,8 @@ impl Intercept for ResponseReader {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if context.response().body().bytes().is_some_and(|body| !body.is_empty()) {
-            let _ = self.0.has_body.set(());
-        }
+        let has_body = context.response().body().bytes().is_some_and(|body| !body.is_empty());
+        let _ = RESPONSE.try_with(|response| response.has_body.set(has_body));
         Ok(())
     }
 }

@@ -2,15 +2,20 @@ use std::sync::Arc;
 use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::{Config, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::config::{
+    Config, SharedInterceptor, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
+};
 use aws_sdk_dynamodb::operation::{put_item::PutItemError, update_item::UpdateItemError};
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure};
 
 use super::error::{self, Action, Request};
 use super::expression::{NpmCondition, Shape, TextCache};
 use super::{
-    date_source::responses_come_from_aws, identity::IdentityCache, identity::IdentityLoad, item,
-    response_reader::ResponseReader,
+    date_source::responses_come_from_aws,
+    identity::IdentityCache,
+    identity::IdentityLoad,
+    item,
+    response_reader::{Response, ResponseReader},
 };
 use crate::ConfigError;
 use crate::store::{
@@ -58,7 +63,9 @@ impl DynamoDb {
     /// endpoint resolver of its own, or an HTTP client of its own.
     pub fn new(client: Client, table_name_or_arn: impl Into<String>) -> Self {
         let identities = IdentityCache::new(client.config());
-        let config = client.config().to_builder().identity_cache(identities.clone()).build();
+        let mut config = client.config().to_builder().identity_cache(identities.clone());
+        config.push_interceptor(SharedInterceptor::permanent(ResponseReader));
+        let config = config.build();
         let probe = probe(&config);
         Self {
             client: with_timeout(&config, ATTEMPT_TIMEOUT),
@@ -138,11 +145,11 @@ impl DynamoDb {
         item::row(item, &self.key)
     }
 
-    async fn perform(&self, op: &Op, response: ResponseReader) -> Result<Outcome, StoreError> {
+    async fn perform(&self, op: &Op) -> Result<Outcome, StoreError> {
         let condition = op.condition();
         let shape = match Shape::of_write(&condition, op.changes()) {
             Ok(shape) => shape,
-            Err(row) => return self.put(op, row, response).await,
+            Err(row) => return self.put(op, row).await,
         };
         let texts = self.texts.get(&self.key, &shape);
         let request = self
@@ -156,10 +163,10 @@ impl DynamoDb {
             .set_expression_attribute_names(Some(texts.names.clone()))
             .set_return_values(op.kind.returns_row().then_some(ReturnValue::AllNew))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        match request.customize().interceptor(response.clone()).send().await {
+        match request.send().await {
             Ok(output) => {
                 let row = output.attributes.map(|item| self.row(item));
-                let is_readable = if op.kind.returns_row() { row.is_some() } else { response.has_body() };
+                let is_readable = if op.kind.returns_row() { row.is_some() } else { Response::has_body() };
                 if !is_readable {
                     return Err(self.request(Action::UPDATE_ITEM).unreadable());
                 }
@@ -176,7 +183,7 @@ impl DynamoDb {
 
     /// Replaces a row as npm dynamo-lock does, with the same texts in the request. Users of npm dynamo-lock test with
     /// mocks of DynamoDB that may know only these texts.
-    async fn put(&self, op: &Op, row: Row, response: ResponseReader) -> Result<Outcome, StoreError> {
+    async fn put(&self, op: &Op, row: Row) -> Result<Outcome, StoreError> {
         let condition = NpmCondition::new(&op.condition());
         let mut item: Item = row.attributes().map(|(n, v)| (n.to_owned(), item::attribute(v))).collect();
         item.extend(self.item_key(op.name.as_str()));
@@ -189,8 +196,8 @@ impl DynamoDb {
             .set_expression_attribute_names(condition.names)
             .set_expression_attribute_values(condition.values)
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        match request.customize().interceptor(response.clone()).send().await {
-            Ok(_) if response.has_body() => Ok(Outcome::Applied(None)),
+        match request.send().await {
+            Ok(_) if Response::has_body() => Ok(Outcome::Applied(None)),
             Ok(_) => Err(self.request(Action::PUT_ITEM).unreadable()),
             Err(error) => match error::definite(&error) {
                 // A mock may return no row. The caller then reads the row.
@@ -215,18 +222,18 @@ impl DynamoDb {
         Ok(Outcome::Conflict(row))
     }
 
-    async fn get(&self, name: &str, strong: bool, response: ResponseReader) -> Result<Option<Row>, StoreError> {
+    async fn get(&self, name: &str, strong: bool) -> Result<Option<Row>, StoreError> {
         let key = Some(self.item_key(name));
         let request = self.client.get_item().table_name(&*self.table).set_key(key).consistent_read(strong);
-        let output = request.customize().interceptor(response.clone()).send().await;
+        let output = request.send().await;
         let output = output.map_err(|error| self.request(Action::GET_ITEM).error(error))?;
         Ok(output.item.map(|item| self.row(item)))
     }
 
-    async fn scan(&self, after: Option<&str>, response: ResponseReader) -> Result<Page, StoreError> {
+    async fn scan(&self, after: Option<&str>) -> Result<Page, StoreError> {
         let start = after.map(|after| self.item_key(after));
         let request = self.client.scan().table_name(&*self.table).set_exclusive_start_key(start);
-        let output = request.customize().interceptor(response.clone()).send().await;
+        let output = request.send().await;
         let output = output.map_err(|error| self.request(Action::SCAN).error(error))?;
         let name = |item: &Item| item.get(&*self.key)?.as_s().ok().cloned();
         let next = output.last_evaluated_key.as_ref().and_then(name);
@@ -236,13 +243,8 @@ impl DynamoDb {
 }
 
 /// Returns the answer to a request, with the `Date` of the response.
-fn answer<'a, T, F>(request: impl FnOnce(ResponseReader) -> F) -> BoxFuture<'a, Answer<T>>
-where
-    F: Future<Output = Result<T, StoreError>> + Send + 'a,
-{
-    let response = ResponseReader::default();
-    let request = request(response.clone());
-    Box::pin(async move { Answer { result: request.await, date: response.date() } })
+fn answer<'a, T: 'a>(request: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> BoxFuture<'a, Answer<T>> {
+    Box::pin(Response::scope(async move { Answer { result: request.await, date: Response::date() } }))
 }
 
 impl Store for DynamoDb {
@@ -251,15 +253,15 @@ impl Store for DynamoDb {
     }
 
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
-        answer(|response| self.get(name.as_str(), consistency == Consistency::Strong, response))
+        answer(self.get(name.as_str(), consistency == Consistency::Strong))
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
-        answer(|response| self.perform(op, response))
+        answer(self.perform(op))
     }
 
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
-        answer(|response| self.scan(after, response))
+        answer(self.scan(after))
     }
 
     fn service_clock(&self) -> bool {

@@ -33,6 +33,8 @@ pub struct Validities {
 /// Time during which a guard was valid.
 struct Span {
     token: u64,
+    /// Number of tables that were deleted before the acquisition.
+    tables: u64,
     from: Duration,
     to: Duration,
     process: Arc<Process>,
@@ -74,22 +76,24 @@ impl World {
         }
         let (time, kind) = (self.time(), if hold.is_some() { "hold" } else { "guard" });
         self.trace(|| format!("{process:?} {name}: {kind} reported with token {token}"));
-        {
+        let tables = {
             let mut table = lock(&self.table);
             let known = table.acquisition_mut(name.as_str(), token);
+            let tables = known.as_ref().map_or(0, |acquisition| acquisition.tables);
             let ours =
                 known.as_ref().is_some_and(|acquisition| acquisition.process == process.id && !acquisition.reported);
             known.into_iter().for_each(|acquisition| (acquisition.reported, acquisition.hold) = (true, hold.is_some()));
             self.check(ours, "E (own token)", || {
                 format!("{process:?} reports {name} with {token}, which it did not get")
             });
-        }
+            tables
+        };
         let id = {
             let mut validities = lock(&self.validities);
             validities.next += 1;
             let id = (name.as_str().to_owned(), validities.next);
             let process = process.clone();
-            let span = Span { token, from: time, to: time, process, guard, hold, was_invalid: false };
+            let span = Span { token, tables, from: time, to: time, process, guard, hold, was_invalid: false };
             validities.spans.insert(id.clone(), span);
             id
         };
@@ -159,9 +163,8 @@ impl World {
             let Some(mine) = validities.spans.get(id).filter(|mine| !forced(mine.token)) else { return };
             let of_lock = validities.spans.range((id.0.clone(), 0)..=(id.0.clone(), u64::MAX));
             // The holder of a deleted row learns it by its next request.
-            let tables = |token| table.acquisition(&id.0, token).map(|acquisition| acquisition.tables);
             let overlaps = |span: &Span| {
-                let exempt = forced(span.token) || tables(span.token) != tables(mine.token);
+                let exempt = forced(span.token) || span.tables != mine.tables;
                 span.from <= mine.to && mine.from < span.to && !exempt
             };
             let other = of_lock.into_iter().find(|(other, span)| *other != id && overlaps(span));
