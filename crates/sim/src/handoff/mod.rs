@@ -21,12 +21,15 @@ pub use world::{Settings, run};
 const WAITERS: [usize; 5] = [1, 2, 5, 20, 200];
 /// Leases in seconds.
 const LEASES: [u64; 2] = [20, 10];
+/// Handoffs that are measured for distributions that change over time.
+const HANDOFFS_OTHER: usize = 1_500;
 const SEED: u64 = 1;
 
 const USAGE: &str = "\
-usage: dynamo-lock-sim handoff [--quick] [--waiters N] [--holds NAME]
+usage: dynamo-lock-sim handoff [--quick] [--jobs N] [--waiters N] [--holds NAME]
 
   --quick         measures a tenth of the handoffs
+  --jobs N        number of threads [default: 2]
   --waiters N     number of waiting processes [default: 1, 2, 5, 20 and 200]
   --holds NAME    distribution of the lengths of holds [default: all]";
 
@@ -39,12 +42,13 @@ struct Case {
 
 /// Runs `handoff`. The exit code is a failure if a bound is broken.
 pub fn main(args: &[String]) -> Result<ExitCode, String> {
-    let (mut quick, mut waiters, mut names) = (false, WAITERS.to_vec(), holds::NAMES.to_vec());
+    let (mut quick, mut jobs, mut waiters, mut names) = (false, 2, WAITERS.to_vec(), holds::NAMES.to_vec());
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(USAGE.to_owned());
         match arg.as_str() {
             "--quick" => quick = true,
+            "--jobs" => jobs = value()?.parse().ok().filter(|jobs| *jobs > 0).ok_or(USAGE)?,
             "--waiters" => waiters = vec![value()?.parse().map_err(|_| USAGE.to_owned())?],
             "--holds" => {
                 let name = value()?;
@@ -57,24 +61,26 @@ pub fn main(args: &[String]) -> Result<ExitCode, String> {
         return Err(USAGE.to_owned());
     }
     let cases = names.iter().flat_map(|holds| LEASES.map(|lease_s| (*holds, lease_s)));
-    let cases: Vec<_> = cases
+    let mut cases: Vec<_> = cases
         .flat_map(|(holds, lease_s)| waiters.iter().map(move |waiters| Case { holds, lease_s, waiters: *waiters }))
         .collect();
+    // The longest ones first, so that no thread is left alone with them.
+    cases.sort_by_key(|case| std::cmp::Reverse(case.waiters * if case.holds == "minute" { 30 } else { 1 }));
     println!("median/mean/p99 latency in ms, looks per waiter-second, wasted writes per handoff; in brackets: jitter");
     println!("{:<12} {:>5} {:>4}  {:<28} {:<28} cost", "holds", "lease", "N", "shipped", "decorrelated jitter");
-    let broken = in_parallel(&cases, |case| report(case, quick));
-    let selfish = in_parallel(&[1_usize, 3, 19], |waiters| report_selfish(*waiters, quick));
+    let broken = in_parallel(jobs, &cases, |case| report(case, quick));
+    let selfish = in_parallel(jobs, &[1_usize, 3, 19], |waiters| report_selfish(*waiters, quick));
     let broken = broken.into_iter().chain(selfish).sum::<usize>();
     println!("{broken} broken bounds");
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Calls `f` for all cases on two threads, and returns the results.
-fn in_parallel<T: Sync>(cases: &[T], f: impl Fn(&T) -> usize + Sync) -> Vec<usize> {
+/// Calls `f` for all cases on this number of threads, and returns the results.
+fn in_parallel<T: Sync>(jobs: usize, cases: &[T], f: impl Fn(&T) -> usize + Sync) -> Vec<usize> {
     let (next, results) = (Mutex::new(cases.iter()), Mutex::new(Vec::new()));
     let take = || next.lock().unwrap_or_else(|e| e.into_inner()).next();
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 while let Some(case) = take() {
                     let result = f(case);
@@ -95,6 +101,8 @@ pub fn settings(holds: &'static str, lease_s: u64, waiters: usize, policy: Polic
         _ if policy == Policy::Jitter => (3_000, 800),
         _ => (1_600, 500),
     };
+    let is_stationary = holds::NAMES[..holds::STATIONARY].contains(&holds);
+    let handoffs = if is_stationary { handoffs } else { handoffs.min(HANDOFFS_OTHER) };
     // The estimate of waiters grows with the handoffs of one attempt, so that crowds need the whole beginning.
     let divisor = if quick { 10 } else { 1 };
     let skipped = if quick && waiters < 20 { 50 } else { skipped };

@@ -1,7 +1,7 @@
 //! The simulated world: one lock, its contenders, and a network without faults, as a queue of events.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ const MS: u64 = 1_000_000;
 const EPOCH_MS: u64 = 1_800_000_000_000;
 /// Mean time that a request or a response takes, in milliseconds.
 const ONE_WAY_MS: f64 = 5.0;
+/// Age up to which old versions of the row are kept, for reads that are on their way.
+const IN_FLIGHT_MAX: u64 = 1_000 * MS;
 
 /// Parameters of one world.
 #[derive(Clone, Copy, Debug)]
@@ -52,28 +54,53 @@ enum State {
     Releasing(Release),
 }
 
-enum Request {
-    Read,
-    Write(Box<Op>),
-}
-
 enum Event {
     Begin(usize),
     Wake(usize),
-    Serve(usize, u64, Request),
-    AnswerRead(usize, Option<Arc<Row>>),
+    /// A write of a client, and the time at which it was sent.
+    Serve(usize, u64, Box<Op>),
+    /// The answer to a read, and the time at which the row was read.
+    AnswerRead(usize, u64),
     AnswerWrite(usize, u64, Box<Outcome>),
 }
+
+/// An event and its time. The largest one is the next.
+struct Scheduled {
+    time: u64,
+    sequence: u64,
+    event: Event,
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.time, other.sequence).cmp(&(self.time, self.sequence))
+    }
+}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Scheduled {}
 
 /// The world, until the handoffs are measured.
 pub struct World {
     settings: Settings,
     rng: Rng,
     time: u64,
-    events: BinaryHeap<Reverse<(u64, u64)>>,
-    contents: std::collections::HashMap<u64, Event>,
+    events: BinaryHeap<Scheduled>,
     sequence: u64,
     row: Option<Arc<Row>>,
+    /// Earlier versions of the row, with the time at which each was replaced.
+    replaced: VecDeque<(u64, Option<Arc<Row>>)>,
     clients: Vec<Client>,
     released: Option<(usize, u64)>,
     holds: u64,
@@ -98,9 +125,9 @@ pub fn run(settings: Settings, seed: u64) -> Figures {
         rng,
         time: 0,
         events: BinaryHeap::new(),
-        contents: Default::default(),
         sequence: 0,
         row: None,
+        replaced: VecDeque::new(),
         clients,
         released: None,
         holds: 0,
@@ -111,10 +138,9 @@ pub fn run(settings: Settings, seed: u64) -> Figures {
         world.schedule(at, Event::Begin(client));
     }
     while world.figures.handoffs() < settings.handoffs {
-        let Some(Reverse((time, sequence))) = world.events.pop() else { panic!("nothing happens any more") };
+        let Some(Scheduled { time, event, .. }) = world.events.pop() else { panic!("nothing happens any more") };
         world.time = time;
-        let event = world.contents.remove(&sequence);
-        event.into_iter().for_each(|event| world.handle(event));
+        world.handle(event);
     }
     let waiting = world.clients.iter().filter(|client| matches!(client.state, State::Asking(_)));
     let began: Vec<_> = waiting.map(|client| client.began).collect();
@@ -125,8 +151,7 @@ pub fn run(settings: Settings, seed: u64) -> Figures {
 impl World {
     fn schedule(&mut self, time: u64, event: Event) {
         self.sequence += 1;
-        self.events.push(Reverse((time.max(self.time), self.sequence)));
-        self.contents.insert(self.sequence, event);
+        self.events.push(Scheduled { time: time.max(self.time), sequence: self.sequence, event });
     }
 
     fn delay(&mut self) -> u64 {
@@ -147,9 +172,9 @@ impl World {
             }
             Event::Begin(client) => self.begin(client),
             Event::Wake(client) => self.step(client),
-            Event::Serve(client, sent, request) => self.serve(client, sent, request),
-            Event::AnswerRead(client, row) => {
-                let now = self.now(client);
+            Event::Serve(client, sent, op) => self.serve(client, sent, &op),
+            Event::AnswerRead(client, read_at) => {
+                let (now, row) = (self.now(client), self.row_at(read_at));
                 if let State::Asking(attempt) = &mut self.clients[client].state {
                     attempt.handle_row(&now, row.as_deref());
                 }
@@ -175,7 +200,7 @@ impl World {
             State::Asking(attempt) => match attempt.next(&now) {
                 Next::Pause(length) => self.schedule(time + length.as_nanos() as u64, Event::Wake(client)),
                 Next::Read => self.look(client),
-                Next::Write(op) => self.send(client, Request::Write(Box::new(op))),
+                Next::Write(op) => self.send(client, op),
                 Next::Acquired(held) => self.acquired(client, held),
             },
             State::Holding { held, until } if time >= *until => {
@@ -189,11 +214,11 @@ impl World {
                     let wake = time.saturating_add(length.as_nanos().min(u64::MAX.into()) as u64).min(*until);
                     self.schedule(wake, Event::Wake(client));
                 }
-                HeldStep::Write(op) => self.send(client, Request::Write(Box::new(op))),
+                HeldStep::Write(op) => self.send(client, op),
                 HeldStep::Lost(reason) => panic!("lost by {reason:?}"),
             },
             State::Releasing(release) => match release.next(&now) {
-                Step::Write(op) => self.send(client, Request::Write(Box::new(op))),
+                Step::Write(op) => self.send(client, op),
                 Step::Done(_) => {
                     self.clients[client].state = State::Idle;
                     if self.settings.asks_again {
@@ -210,26 +235,34 @@ impl World {
         me.looks += 1;
         let last = me.last_look.replace(self.time);
         self.figures.look(self.time, me.began, me.looks, last);
-        self.send(client, Request::Read);
+        let read_at = self.time + self.delay();
+        let answered_at = read_at + self.delay();
+        self.schedule(answered_at, Event::AnswerRead(client, read_at));
     }
 
-    fn send(&mut self, client: usize, request: Request) {
-        let at = self.time + self.delay();
-        self.schedule(at, Event::Serve(client, self.time, request));
+    /// Returns the row as it was at this time. One event per read is less than one for the read and one for its answer.
+    fn row_at(&self, time: u64) -> Option<Arc<Row>> {
+        let then = self.replaced.iter().find(|(until, _)| *until > time);
+        then.map_or(&self.row, |(_, row)| row).clone()
     }
 
-    fn serve(&mut self, client: usize, sent: u64, request: Request) {
+    fn send(&mut self, client: usize, op: Op) {
         let at = self.time + self.delay();
-        let op = match request {
-            Request::Read => return self.schedule(at, Event::AnswerRead(client, self.row.clone())),
-            Request::Write(op) => op,
-        };
-        let verdict = apply(self.row.as_deref(), &op);
-        let outcome = verdict.clone().outcome(&op);
+        self.schedule(at, Event::Serve(client, self.time, Box::new(op)));
+    }
+
+    fn serve(&mut self, client: usize, sent: u64, op: &Op) {
+        let at = self.time + self.delay();
+        let verdict = apply(self.row.as_deref(), op);
+        let outcome = verdict.clone().outcome(op);
         let is_acquire = matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. });
         match verdict {
             dynamo_lock_protocol::Verdict::Applied(row) => {
-                self.row = Some(Arc::new(row));
+                let before = self.row.replace(Arc::new(row));
+                self.replaced.push_back((self.time, before));
+                while self.replaced.front().is_some_and(|(until, _)| until + IN_FLIGHT_MAX < self.time) {
+                    self.replaced.pop_front();
+                }
                 if is_acquire {
                     self.handed_off(client);
                 } else if matches!(op.kind, OpKind::Release { .. }) {
