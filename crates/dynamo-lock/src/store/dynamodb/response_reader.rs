@@ -7,6 +7,7 @@ use aws_smithy_runtime_api::client::interceptors::context::{
 };
 use aws_smithy_runtime_api::http::Headers;
 use aws_smithy_types::{DateTime, date_time::Format};
+use tokio::task::futures::TaskLocalFuture;
 
 use crate::store::ServiceDate;
 
@@ -24,8 +25,8 @@ pub(super) struct Response {
 
 impl Response {
     /// Makes a request whose response can be read with [`date`](Self::date) and [`has_body`](Self::has_body).
-    pub(super) async fn scope<T>(request: impl Future<Output = T>) -> T {
-        RESPONSE.scope(Self::default(), request).await
+    pub(super) fn scope<F: Future>(request: F) -> TaskLocalFuture<Self, F> {
+        RESPONSE.scope(Self::default(), request)
     }
 
     /// Returns the service's `Date`, which errors have too.

@@ -242,9 +242,13 @@ impl DynamoDb {
     }
 }
 
-/// Returns the answer to a request, with the `Date` of the response.
-fn answer<'a, T: 'a>(request: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> BoxFuture<'a, Answer<T>> {
-    Box::pin(Response::scope(async move { Answer { result: request.await, date: Response::date() } }))
+/// Returns the answer to the request that `start` begins, with the `Date` of the response. The future of a request is
+/// large, so it is created in its place.
+fn answer<'a, T: 'a, F>(start: impl FnOnce() -> F + Send + 'a) -> BoxFuture<'a, Answer<T>>
+where
+    F: Future<Output = Result<T, StoreError>> + Send + 'a,
+{
+    Box::pin(Response::scope(async move { Answer { result: start().await, date: Response::date() } }))
 }
 
 impl Store for DynamoDb {
@@ -253,15 +257,15 @@ impl Store for DynamoDb {
     }
 
     fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
-        answer(self.get(name.as_str(), consistency == Consistency::Strong))
+        answer(move || self.get(name.as_str(), consistency == Consistency::Strong))
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
-        answer(self.perform(op))
+        answer(move || self.perform(op))
     }
 
     fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
-        answer(self.scan(after))
+        answer(move || self.scan(after))
     }
 
     fn service_clock(&self) -> bool {
