@@ -5,8 +5,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
-use dynamo_lock::store::{Answer, BoxFuture, Consistency, LockName, Op, Outcome, Page, Row, Store, apply};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, LockName, Op, OpKind, Outcome, Page, Row, Store, apply};
 use dynamo_lock::{Client, Guard};
+use test_support::World;
 
 static BYTES: AtomicI64 = AtomicI64::new(0);
 
@@ -38,12 +39,18 @@ static ALLOCATOR: Counting = Counting;
 #[derive(Debug)]
 struct Forgetful;
 
+/// Number of renewals.
+static RENEWALS: AtomicI64 = AtomicI64::new(0);
+
 impl Store for Forgetful {
     fn read<'a>(&'a self, _: &'a LockName, _: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
         Box::pin(async { Ok(None).into() })
     }
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
+        if matches!(op.kind, OpKind::Renew { .. }) {
+            RENEWALS.fetch_add(1, Relaxed);
+        }
         let outcome = if op.kind.returns_row() { apply(None, op).outcome(op) } else { Outcome::Applied(None) };
         Box::pin(async { Ok(outcome).into() })
     }
@@ -73,7 +80,8 @@ const BYTES_MAX: i64 = 1_024;
 #[tokio::test(start_paused = true)]
 #[allow(clippy::disallowed_methods)] // time is tokio's here, which is paused
 async fn held_lock_needs_little_memory() {
-    let client = Client::builder(Forgetful).lease(LEASE).build().expect("valid");
+    let clock = World::new().host().clock; // follows tokio's time
+    let client = Client::builder(Forgetful).lease(LEASE).clock(clock).build().expect("valid");
     // Tables and caches grow to their size.
     drop(guards(&client).await);
     client.close().await;
@@ -81,7 +89,9 @@ async fn held_lock_needs_little_memory() {
     let before = BYTES.load(Relaxed);
     let guards = guards(&client).await;
     for renewals in [0, 1, 3] {
+        let renewed = RENEWALS.load(Relaxed);
         tokio::time::sleep(LEASE / 4 * renewals + Duration::from_millis(100)).await;
+        assert_eq!(RENEWALS.load(Relaxed) - renewed, i64::from(renewals) * LOCKS, "control: locks are renewed");
         let each = (BYTES.load(Relaxed) - before) / LOCKS;
         assert!(each <= BYTES_MAX, "{each} bytes for each held lock, after {renewals} more renewals");
         assert!(each > 200, "control: the guards are counted: {each}");
