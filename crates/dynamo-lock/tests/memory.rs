@@ -5,9 +5,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
+use dynamo_lock::clock::{Clock, ClockReading, SystemClock};
 use dynamo_lock::store::{Answer, BoxFuture, Consistency, LockName, Op, OpKind, Outcome, Page, Row, Store, apply};
 use dynamo_lock::{Client, Guard};
-use test_support::World;
 
 static BYTES: AtomicI64 = AtomicI64::new(0);
 
@@ -60,6 +60,22 @@ impl Store for Forgetful {
     }
 }
 
+/// Clocks that follow tokio's time, with the timers of the system's clock.
+#[derive(Debug)]
+struct PausedClock(tokio::time::Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> ClockReading {
+        let elapsed = self.0.elapsed();
+        let ns = elapsed.as_nanos() as u64;
+        ClockReading { boot_ns: ns, raw_ns: ns, wall_ms: elapsed.as_millis() as u64 }
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        SystemClock.sleep(duration)
+    }
+}
+
 const LOCKS: i64 = 1_000;
 /// Lengths of the names, which are not counted.
 const NAME: usize = 8;
@@ -80,7 +96,7 @@ const BYTES_MAX: i64 = 1_024;
 #[tokio::test(start_paused = true)]
 #[allow(clippy::disallowed_methods)] // time is tokio's here, which is paused
 async fn held_lock_needs_little_memory() {
-    let clock = World::new().host().clock; // follows tokio's time
+    let clock = PausedClock(tokio::time::Instant::now());
     let client = Client::builder(Forgetful).lease(LEASE).clock(clock).build().expect("valid");
     // Tables and caches grow to their size.
     drop(guards(&client).await);

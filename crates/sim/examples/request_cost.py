@@ -18,7 +18,7 @@ def instructions(binary, kind, times):
 
 
 def main():
-    binary = sys.argv[1] if len(sys.argv) > 1 else "target/sim/examples/request_cost"
+    binary = sys.argv[1] if len(sys.argv) > 1 else "target/release/examples/request_cost"
     per = {}
     for kind in KINDS:
         per[kind] = (instructions(binary, kind, MANY) - instructions(binary, kind, FEW)) / (MANY - FEW)

@@ -1,8 +1,8 @@
 //! Repeats one kind of request over the AWS SDK, with an HTTP connector that answers at once, for a profiler.
 //!
 //! ```text
-//! cargo build --profile sim -p dynamo-lock-sim --features stacks --example request_cost
-//! valgrind --tool=callgrind target/sim/examples/request_cost cycle 100
+//! cargo build --release -p dynamo-lock-sim --features stacks --example request_cost
+//! valgrind --tool=callgrind target/release/examples/request_cost cycle 100
 //! ```
 //!
 //! The difference between 100 and 300 repetitions is the cost of 200. `crates/sim/examples/request_cost.py` runs all
