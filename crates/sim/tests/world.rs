@@ -49,7 +49,7 @@ const MUTANTS: &[&str] = &[
 #[test]
 fn mutants_are_noticed_in_first_worlds() {
     // These are rare.
-    let late = [("missing-table-is-refusal", "200"), ("take-over-without-guid", "60")];
+    let late = [("missing-table-is-refusal", "200"), ("take-over-without-guid", "220")];
     for (mutant, from) in MUTANTS.iter().map(|mutant| (*mutant, "0")).chain(late) {
         let output = run(&["--mutant", mutant, "--from", from, "--seeds", "40"]);
         assert!(!output.status.success(), "{mutant} is not noticed: {}", printed(&output));
