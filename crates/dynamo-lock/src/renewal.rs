@@ -23,7 +23,7 @@ use crate::{Event, FencingToken, LockName, LossReason};
 pub(crate) const SLICE: Duration = Duration::from_millis(250);
 
 /// Returns the time until the next slice begins. Slices begin at the same times for all locks, so that one wake-up of
-/// the runtime serves all of them.
+/// the runtime serves all renewal tasks.
 fn slice(at: ClockReading) -> Duration {
     SLICE - Duration::from_nanos(at.raw_ns % SLICE.as_nanos() as u64)
 }
@@ -125,8 +125,8 @@ impl Holding {
         task.into_iter().for_each(Waker::wake);
     }
 
-    /// Returns the next step of the renewal task, `None` once the lock is lost or its release has begun. Unless the store
-    /// is ready, waits for it before a renewal is made, because the lease counts from then.
+    /// Returns the next step of the renewal task, `None` once the lock is lost or its release has begun. Unless the
+    /// store is ready, waits for it before a renewal is made, because the lease counts from then.
     fn next(self: &Arc<Self>) -> Option<Step> {
         if self.core.ready_future().is_some() && self.is_renewal_due() {
             return Some(Step::Request(Box::pin(self.clone().renew_once_ready())));
@@ -228,7 +228,7 @@ impl Future for RenewalTask {
     /// Renews the lock and watches its deadline, until it is lost or its release begins.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Self { holding, step } = &mut *self;
-        // Before the state is read, so that no change after that is missed.
+        // The waker is stored before the state is read, so that no later change is missed.
         *lock(&holding.task) = Some(cx.waker().clone());
         loop {
             if holding.lease.is_released() {
@@ -253,7 +253,7 @@ impl Drop for RenewalTask {
         // Has no effect after the regular end of the task, because the lock is lost or its release has begun then.
         holding.lease.stop_renewing(holding.core.clock.now());
         without_panic(|| holding.check());
-        // It would keep the memory of the task.
+        // The waker would keep the memory of the task.
         let _waker = lock(&holding.task).take();
     }
 }
