@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 
-KINDS = ["cycle", "bare-acquire", "bare-release", "renew", "bare-renew", "minimal"]
+KINDS = ["cycle", "bare-acquire", "bare-release", "renew", "bare-renew", "minimal", "look"]
 FEW, MANY = 50, 150
 
 
