@@ -2,7 +2,7 @@
 
 use crate::peer::Peer;
 use crate::report::{Report, short};
-use crate::stats::median;
+use crate::stats::{median, quantile};
 
 /// `run -- true` as a multiple of `flock -- true` before this benchmark existed.
 const RUN_BEFORE: f64 = 3.58;
@@ -120,8 +120,8 @@ fn embedded(report: &Report) -> Vec<Option<Bound>> {
             bound(format!("{scenario}, 1 waiter: ms"), handoff("dynamo-lock run, 1 waiter").map(median), 4.0 * flock),
             bound(format!("{scenario}, 20 waiters: ms"), handoff("dynamo-lock run, 20 waiters").map(median), 15.0),
             bound(
-                format!("{scenario}, after kill -9: ms"),
-                handoff("dynamo-lock run after kill -9").map(median),
+                format!("{scenario}, after kill -9: ms, slowest"),
+                handoff("dynamo-lock run after kill -9").map(|times| quantile(times, 1.0)),
                 100.0,
             ),
             bound(
