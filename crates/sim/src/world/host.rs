@@ -230,8 +230,10 @@ pub struct Process {
     actors: Mutex<Vec<AbortHandle>>,
     /// Current second, and the number of requests in it.
     pub rate: Mutex<(u64, u64)>,
-    /// The last read of each task, and when it was answered.
-    pub reads: Mutex<HashMap<tokio::task::Id, (LockName, Duration)>>,
+    /// The last request of each task, if it was a read.
+    pub reads: Mutex<HashMap<tokio::task::Id, SentRead>>,
+    /// Time before the look that an acquire follows was sent, by record version.
+    looks: Mutex<HashMap<String, ClockReading>>,
     /// Number of first reads of attempts that may still follow, by lock.
     pub first_reads: Mutex<HashMap<String, u32>>,
     /// Time at which a try of a write failed or had no answer, by record version.
@@ -242,6 +244,15 @@ pub struct Process {
     hasty_calls: AtomicU64,
     /// Record versions of acquires that were sent during such calls.
     hasty_writes: Mutex<HashSet<String>>,
+}
+
+/// A read of a row that a task has sent.
+#[derive(Debug)]
+pub struct SentRead {
+    pub name: LockName,
+    pub time: Duration,
+    /// Clocks of the host.
+    pub clock: ClockReading,
 }
 
 impl Process {
@@ -262,6 +273,7 @@ impl Process {
             actors: Mutex::default(),
             rate: Mutex::default(),
             reads: Mutex::default(),
+            looks: Mutex::default(),
             first_reads: Mutex::default(),
             failed: Mutex::default(),
             asked: Mutex::default(),
@@ -302,6 +314,17 @@ impl Process {
         if self.hasty_calls.load(Relaxed) > 0 {
             lock(&self.hasty_writes).insert(version.to_owned());
         }
+    }
+
+    /// Records the look that an acquire follows.
+    pub fn record_look(&self, version: &str) {
+        let look = tokio::task::try_id().and_then(|task| Some(lock(&self.reads).get(&task)?.clock));
+        look.into_iter().for_each(|clock| _ = lock(&self.looks).insert(version.to_owned(), clock));
+    }
+
+    /// Returns the time before the look that an acquire follows was sent.
+    pub fn look_before(&self, version: &str) -> Option<ClockReading> {
+        lock(&self.looks).get(version).copied()
     }
 
     /// Returns whether an acquire may be that of a call that does not rest.

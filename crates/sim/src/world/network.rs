@@ -11,7 +11,7 @@ use dynamo_lock_protocol::attr;
 use test_support::Rng;
 use tokio::time::sleep;
 
-use super::{Process, World, lock, plan::FaultRates, show_op};
+use super::{Process, World, host::SentRead, lock, plan::FaultRates, show_op};
 use crate::mutants::Fault;
 
 /// Upper bound of the requests of one process in one second: forty polls for each of its tasks, and a reserve.
@@ -247,9 +247,10 @@ impl Process {
         let now = self.world.time();
         lock(&self.asked).insert(name.as_str().to_owned(), now);
         let Some(task) = tokio::task::try_id() else { return };
-        let Some((read, at)) = lock(&self.reads).insert(task, (name.clone(), now)) else { return };
-        let pause = now.saturating_sub(at);
-        let mut early = read == *name && pause < POLL_MIN;
+        let read = SentRead { name: name.clone(), time: now, clock: self.host.clock(&self.world) };
+        let Some(last) = lock(&self.reads).insert(task, read) else { return };
+        let pause = now.saturating_sub(last.time);
+        let mut early = last.name == *name && pause < POLL_MIN;
         if let Some(left) = lock(&self.first_reads).get_mut(name.as_str()).filter(|left| early && **left > 0) {
             (early, *left) = (false, *left - 1);
         }
@@ -373,9 +374,9 @@ impl Store for Link {
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
-            self.0.record_other_work();
             let is_retry = self.0.check_retry(op);
             self.0.world.record_sent(&self.0, op);
+            self.0.record_other_work();
             let (process, store_request) = (self.0.clone(), op.clone());
             let exchange = self.carry(move || process.world.write_row(&process, &store_request)).await;
             let answer = self.received(op, is_retry, exchange);

@@ -268,6 +268,7 @@ impl World {
             let is_acquire = matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. });
             if is_acquire {
                 process.record_hasty_write(op.version.as_str());
+                process.record_look(op.version.as_str());
                 lock(&process.asked).insert(op.name.as_str().to_owned(), self.time());
             }
             if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind

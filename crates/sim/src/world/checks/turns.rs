@@ -70,9 +70,11 @@ impl World {
     /// Checks an acquisition: a process that has held the lock for long has rested since.
     fn check_rest(&self, process: &Process, op: &Op, entry: &mut Entry, lease: Duration, sent_at: ClockReading) {
         let run = entry.turn.run.take().filter(|run| run.process == process.id);
-        // An acquire that was sent before the release may arrive after it.
+        // The look of an attempt that began before the release gives the client no advantage, and neither does an acquire
+        // that was sent before it and arrives after it.
+        let began = process.look_before(op.version.as_str()).unwrap_or(sent_at);
         let rests =
-            |ended: ClockReading| sent_at.boot_ns <= ended.boot_ns || sent_at.waiter_elapsed_since(ended) >= REST_MIN;
+            |ended: ClockReading| began.boot_ns <= ended.boot_ns || sent_at.waiter_elapsed_since(ended) >= REST_MIN;
         let run = run.filter(|run| run.ended.is_some_and(|ended| !rests(ended)));
         let length = run.as_ref().and_then(|run| Some(run.ended?.waiter_elapsed_since(run.began))).unwrap_or_default();
         let is_short = length <= lease.min(RUN_MAX) || process.is_hasty_write(op.version.as_str());

@@ -119,9 +119,9 @@ impl Store for Sdk {
 
     fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
         Box::pin(async move {
-            self.process.record_other_work();
             self.process.check_retry(op);
             self.process.world.record_sent(&self.process, op);
+            self.process.record_other_work();
             let request = self.store.write(op);
             let store_request = StoreRequest::Write(op.clone());
             let answer = self.call(store_request, request, |outcome| Response::Outcome(outcome.clone())).await;
