@@ -8,7 +8,7 @@ use crate::support::{Fixture, Running};
 const COMMANDS: &[(&str, &str)] = &[
     (
         "run",
-        "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --max-hold --at-least \
+        "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --at-least \
          --owner --report -q -c --command",
     ),
     ("hold", "<NAME> <DUR>"),

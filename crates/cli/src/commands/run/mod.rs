@@ -59,8 +59,10 @@ async fn run_locked(
 ) -> Result<Exit, Failure> {
     let acquired_at = clock::now();
     outcome.token = Some(guard.token());
-    // If the acquisition took a large part of the lease, the command would have to be ended soon after its start.
-    if guard.time_left() <= task.grace * 2
+    // If the acquisition took a large part of the lease, the command would have to be warned or ended soon after its
+    // start.
+    let soon = task.warning.map_or(Duration::ZERO, |warning| warning.margin);
+    if guard.time_left() <= soon.max(task.grace * 2)
         && let Err(lost) = guard.renew().await
     {
         outcome.last_error = lost.last_error.as_ref().map(ToString::to_string);
