@@ -152,6 +152,13 @@ pub struct RunArgs {
     /// 30d, and at most three quarters of --max-hold. SIGINT, SIGTERM, SIGHUP and SIGQUIT end the wait.
     #[arg(long, value_name = "DUR", value_parser = at_least, allow_hyphen_values = true)]
     pub at_least: Option<Duration>,
+    /// Run the command again after a failure or the loss of the lock
+    ///
+    /// The lock is released and acquired again, so that another host can run the command. Between two attempts there is
+    /// a pause of 1 s, which doubles up to 1 min, and begins with 1 s again after the lock was held for 1 min. Ends when
+    /// the command exits with code 0, after SIGTERM or SIGINT, or if SIGHUP or SIGQUIT ends the command.
+    #[arg(long, conflicts_with_all = ["nonblock", "skip"])]
+    pub forever: bool,
     /// Label stored with the lock and shown to others [default: $USER]
     ///
     /// The host name, the process ID and a random number are appended to it.

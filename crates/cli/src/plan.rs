@@ -28,6 +28,8 @@ pub struct RunTask {
     /// Time that is reserved at the end of the lease for ending the command.
     pub grace: Duration,
     pub warning: Option<Warning>,
+    /// Whether the command runs again after a failure or a loss.
+    pub forever: bool,
     pub max_hold: Option<Duration>,
     /// Time for which the lock is kept, even if the command ends earlier.
     pub at_least: Option<Duration>,
@@ -68,6 +70,9 @@ pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<Ru
              or the other longer",
         ));
     }
+    if run.forever && run.wait == Some(Duration::ZERO) {
+        return Err(Failure::usage("--forever waits for the lock, and --wait 0 does not: leave one of them out"));
+    }
     Ok(RunTask {
         name: LockName::new(run.name).map_err(Failure::usage)?,
         argv,
@@ -75,6 +80,7 @@ pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<Ru
         conflict_code: if run.skip { 0 } else { run.conflict_exit_code.unwrap_or(NOT_ACQUIRED) },
         lease: run.lease,
         grace,
+        forever: run.forever,
         warning: warning(run.warn_signal, longest, grace)?,
         max_hold: run.max_hold,
         at_least: run.at_least,
