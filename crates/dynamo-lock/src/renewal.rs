@@ -128,20 +128,26 @@ impl Holding {
     /// Returns the next step of the renewal task, `None` once the lock is lost or its release has begun. Unless the
     /// store is ready, waits for it before a renewal is made, because the lease counts from then.
     fn next(self: &Arc<Self>) -> Option<Step> {
+        // Nearly all steps are sleeps, which need no random bits.
+        let at = self.core.clock.now();
+        if let Some(length) = self.lease.sleep(at, self.core.service.is_some()) {
+            return Some(self.pause(at, length));
+        }
         if self.core.ready_future().is_some() && self.is_renewal_due() {
             return Some(Step::Request(Box::pin(self.clone().renew_once_ready())));
         }
         Some(match self.core.now(|now| self.lease.next(now))? {
-            HeldStep::Sleep(length) => {
-                let slice = slice(self.core.clock.now());
-                Step::Pause(self.core.clock.sleep(length.min(slice).max(PAUSE_MIN)))
-            }
+            HeldStep::Sleep(length) => self.pause(at, length),
             HeldStep::Write(op) => Step::Request(Box::pin(self.clone().write(op))),
             HeldStep::Lost(_) => {
                 self.check();
                 return None;
             }
         })
+    }
+
+    fn pause(&self, at: ClockReading, length: Duration) -> Step {
+        Step::Pause(self.core.clock.sleep(length.min(slice(at)).max(PAUSE_MIN)))
     }
 
     /// Waits until the store is ready, and sends a renewal if one is still due. Ends early if the lock is lost.
@@ -190,11 +196,12 @@ impl Holding {
             if let Some(loss) = self.check() {
                 return loss;
             }
-            let left = self.time_left();
+            let at = self.core.clock.now();
+            let left = self.lease.with(|held| held.time_left(at));
             tokio::select! {
                 biased;
                 () = changed => {}
-                () = self.core.pause(left.min(SLICE)) => {}
+                () = self.core.pause(left.min(slice(at))) => {}
             }
         }
     }

@@ -4,6 +4,8 @@
 //! of the loss, the beginning of the release. The module has no type of an asynchronous runtime, because
 //! `crates/loom-tests` compiles it with the mutex of loom and runs it under every order of the threads.
 
+use std::time::Duration;
+
 use dynamo_lock_protocol::{ClockReading, Held, HeldStep, LossReason, Now, Release, Response};
 
 use crate::StoreError;
@@ -89,6 +91,13 @@ impl SharedLease {
     pub(crate) fn claim_report(&self, at: ClockReading) -> Option<Loss> {
         let mut state = lock(&self.0);
         if state.ended { None } else { state.claim_report(at) }
+    }
+
+    /// Returns the length of the sleep if that is the next step of the renewal task.
+    #[allow(dead_code)] // not used where loom runs this module
+    pub(crate) fn sleep(&self, at: ClockReading, may_have_service_time: bool) -> Option<Duration> {
+        let mut state = lock(&self.0);
+        if state.ended { None } else { state.held.sleep(at, may_have_service_time) }
     }
 
     /// Returns the next step of the renewal task, `None` once the release has begun. No renewal begins after that.

@@ -278,9 +278,8 @@ impl Held {
         if let Some(loss) = self.check(now.at) {
             return HeldStep::Lost(loss);
         }
-        let wait = self.wait(now);
-        if !wait.is_zero() {
-            return HeldStep::Sleep(wait.min(self.time_left(now.at)));
+        if let Some(length) = self.sleep(now.at, now.service_interval().is_some()) {
+            return HeldStep::Sleep(length);
         }
         // We repeat a renewal identically for one heartbeat, because it may have been applied. After that its successor
         // extends the validity further, because it counts from its own sending.
@@ -314,25 +313,33 @@ impl Held {
         Op::new(&self.name, kind, now)
     }
 
+    /// Returns the length of the sleep if that is the next step. `may_have_service_time` is whether service time may be
+    /// known, because a renewal can have a service timestamp then. If it is `true` without need, the result is `None` or a
+    /// shorter sleep.
+    pub fn sleep(&mut self, at: ClockReading, may_have_service_time: bool) -> Option<Duration> {
+        let length = self.wait(at, may_have_service_time).min(self.time_left(at));
+        Some(length).filter(|length| !length.is_zero())
+    }
+
     /// Returns the time until a renewal is due.
-    fn wait(&self, now: &Now<'_>) -> Duration {
-        if let Some(left) = self.pause.as_ref().and_then(|pause| pause.left(now.at)) {
+    fn wait(&self, at: ClockReading, may_have_service_time: bool) -> Duration {
+        if let Some(left) = self.pause.as_ref().and_then(|pause| pause.left(at)) {
             return left;
         }
         if self.requested || !self.is_confirmed || self.pending.is_some() {
             return Duration::ZERO;
         }
         // A renewal is useless if the maximum holding time ends first.
-        let covered = self.max_hold.as_ref().is_some_and(|max| max.left(now.at) <= self.validity.left(now.at));
+        let covered = self.max_hold.as_ref().is_some_and(|max| max.left(at) <= self.validity.left(at));
         if self.renewal != Renewal::Automatic || covered {
             return Duration::MAX;
         }
-        let without_timestamp = !self.service_timestamp && now.service_interval().is_some();
+        let without_timestamp = !self.service_timestamp && may_have_service_time;
         let period = self.timing.heartbeat();
         let period = if without_timestamp { period.min(TIMESTAMP_AFTER) } else { period };
         // If the row's own `expiresOn` ends first (R6), it must be moved in time.
         let period = self.validity.row.map_or(period, |row| period.min(row.after / 2)).max(RETRY_MIN);
-        period.saturating_sub(now.at.holder_elapsed_since(self.validity.sent.from.0))
+        period.saturating_sub(at.holder_elapsed_since(self.validity.sent.from.0))
     }
 
     /// Takes the response to the renewal in flight. `now` is the time at which it arrived.
