@@ -6,6 +6,7 @@ use std::{ffi::OsString, process::ExitCode, time::Duration};
 use clap::{Args as ClapArgs, Parser, Subcommand, error::ContextKind};
 use dynamo_lock::FencingToken;
 use dynamo_lock_protocol::HOLD_MAX;
+use nix::sys::signal::Signal;
 
 use crate::{exit, failure::FailureKind, signals, ui::output};
 
@@ -135,6 +136,13 @@ pub struct RunArgs {
     /// default is a quarter of the lease, but at most 5s.
     #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
     pub grace: Option<Duration>,
+    /// Send SIG to the command when less than DUR of the lease is left because no renewal has succeeded
+    ///
+    /// SIG is a name such as USR1, or a number. It is sent to the command only, once until a renewal has succeeded. DUR
+    /// is longer than the grace, and at most two thirds of --lease, or of --max-hold if that is shorter. The default is
+    /// half of it. A command that does not handle the signal is ended by most signals.
+    #[arg(long, value_name = "SIG[@DUR]", value_parser = warn_signal)]
+    pub warn_signal: Option<(Signal, Option<Duration>)>,
     /// End the command before it has held the lock for DUR, 1s or more
     #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
     pub max_hold: Option<Duration>,
@@ -144,6 +152,13 @@ pub struct RunArgs {
     /// 30d, and at most three quarters of --max-hold. SIGINT, SIGTERM, SIGHUP and SIGQUIT end the wait.
     #[arg(long, value_name = "DUR", value_parser = at_least, allow_hyphen_values = true)]
     pub at_least: Option<Duration>,
+    /// Run the command again after a failure or the loss of the lock
+    ///
+    /// The lock is released and acquired again, so that another host can run the command. Between two attempts there is
+    /// a pause of 1 s, which doubles up to 1 min, and begins with 1 s again after the lock was held for 1 min. Ends when
+    /// the command exits with code 0, after SIGTERM or SIGINT, or if SIGHUP or SIGQUIT ends the command.
+    #[arg(long, conflicts_with_all = ["nonblock", "skip"])]
+    pub forever: bool,
     /// Label stored with the lock and shown to others [default: $USER]
     ///
     /// The host name, the process ID and a random number are appended to it.
@@ -272,6 +287,19 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
     parsed.ok_or("expected seconds such as 90 or 0.5, or units such as 1m30s or 250ms")
 }
 
+/// Parses a signal by name or number, and the time left at which it is sent.
+fn warn_signal(text: &str) -> Result<(Signal, Option<Duration>), &'static str> {
+    let (signal, left) = text.split_once('@').map_or((text, None), |(signal, left)| (signal, Some(left)));
+    let name = signal.to_ascii_uppercase();
+    let by_name = || format!("SIG{}", name.strip_prefix("SIG").unwrap_or(&name)).parse();
+    let signal = signal.parse::<i32>().map_or_else(|_| by_name(), Signal::try_from);
+    match signal {
+        Err(_) => Err("expected a signal such as USR1 or 10, and a time such as USR1@8s"),
+        Ok(Signal::SIGKILL | Signal::SIGSTOP) => Err("a command cannot handle this signal; use another, such as USR1"),
+        Ok(signal) => Ok((signal, left.map(duration).transpose()?)),
+    }
+}
+
 fn hold(text: &str) -> Result<Duration, &'static str> {
     let length = duration(text)?;
     let is_in_range = (Duration::from_secs(1)..=HOLD_MAX).contains(&length);
@@ -318,6 +346,19 @@ mod tests {
         assert_eq!(ms("250ms"), Some(250));
         for wrong in ["", "-1", "1.2.3", ".", "inf", "nan", "1e3", "five", "10 parsecs", "99999999999999999999999"] {
             assert_eq!(ms(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn warn_signal_is_a_name_or_number_with_optional_time() {
+        let usr1 = |left: Option<u64>| Ok((Signal::SIGUSR1, left.map(Duration::from_millis)));
+        for text in ["USR1", "SIGUSR1", "usr1", &(Signal::SIGUSR1 as i32).to_string()] {
+            assert_eq!(warn_signal(text), usr1(None), "{text}");
+        }
+        assert_eq!(warn_signal("USR1@8"), usr1(Some(8_000)));
+        assert_eq!(warn_signal("sigusr1@250ms"), usr1(Some(250)));
+        for wrong in ["", "@8", "SIG", "NONE", "0", "-1", "999", "USR1@", "USR1@x", "USR1@8@9", "KILL", "9", "STOP"] {
+            assert!(warn_signal(wrong).is_err(), "{wrong:?}");
         }
     }
 

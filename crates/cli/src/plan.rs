@@ -5,6 +5,7 @@
 use std::{ffi::OsString, time::Duration};
 
 use dynamo_lock::{LockName, store::StoreUrl};
+use nix::sys::signal::Signal;
 
 use crate::args::{RunArgs, StoreArgs};
 use crate::env::{self, EnclosingRun};
@@ -26,6 +27,9 @@ pub struct RunTask {
     pub lease: Duration,
     /// Time that is reserved at the end of the lease for ending the command.
     pub grace: Duration,
+    pub warning: Option<Warning>,
+    /// Whether the command runs again after a failure or a loss.
+    pub forever: bool,
     pub max_hold: Option<Duration>,
     /// Time for which the lock is kept, even if the command ends earlier.
     pub at_least: Option<Duration>,
@@ -33,6 +37,14 @@ pub struct RunTask {
     pub quiet: bool,
     /// Runs that enclose this process. If it waited for one of their locks, the wait would never end.
     pub enclosing_runs: Vec<EnclosingRun>,
+}
+
+/// Signal to the command before its lease ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub signal: Signal,
+    /// Time that is left of the lease when the signal is sent.
+    pub margin: Duration,
 }
 
 /// Returns the task that these arguments describe in this environment.
@@ -58,6 +70,9 @@ pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<Ru
              or the other longer",
         ));
     }
+    if run.forever && run.wait == Some(Duration::ZERO) {
+        return Err(Failure::usage("--forever waits for the lock, and --wait 0 does not: leave one of them out"));
+    }
     Ok(RunTask {
         name: LockName::new(run.name).map_err(Failure::usage)?,
         argv,
@@ -65,12 +80,37 @@ pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<Ru
         conflict_code: if run.skip { 0 } else { run.conflict_exit_code.unwrap_or(NOT_ACQUIRED) },
         lease: run.lease,
         grace,
+        forever: run.forever,
+        warning: warning(run.warn_signal, longest, grace)?,
         max_hold: run.max_hold,
         at_least: run.at_least,
         owner: run.owner.unwrap_or_else(|| user(&env)),
         quiet: run.quiet || run.skip,
         enclosing_runs: env::parse_runs(env(env::RUNS)),
     })
+}
+
+/// Returns the warning of `--warn-signal`. `longest` is the longest time that can be left of the lease.
+fn warning(
+    signal: Option<(Signal, Option<Duration>)>,
+    longest: Duration,
+    grace: Duration,
+) -> Result<Option<Warning>, Failure> {
+    let Some((signal, margin)) = signal else { return Ok(None) };
+    let margin = margin.unwrap_or(longest / 2);
+    if margin <= grace {
+        return Err(Failure::usage(
+            "--warn-signal would not be sent before --grace begins: make its time longer, or --grace shorter",
+        ));
+    }
+    // A renewal begins when three quarters of the lease are left.
+    if margin > longest / 3 * 2 {
+        return Err(Failure::usage(
+            "the time of --warn-signal is more than two thirds of --lease or --max-hold, so that it would be sent \
+             although renewals succeed: make it shorter, or the other longer",
+        ));
+    }
+    Ok(Some(Warning { signal, margin }))
 }
 
 /// Returns the default owner: the user's name, so that people can ask the holder of a lock that they wait for.

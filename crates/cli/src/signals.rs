@@ -21,7 +21,7 @@ use crate::{failure::Failure, startup, sys};
 
 /// Description of the signal handling of `run`, for `--help` and the manual page.
 pub const HELP: &str = "INT, TERM, HUP and QUIT are passed on to the command and to all processes that it started, \
-    USR1 and USR2 to the command only. While run waits for the lock, each of these signals ends the wait. Ctrl-Z stops \
+    USR1 and USR2 to the command only, like the signal of --warn-signal. While run waits for the lock, each of these signals ends the wait. Ctrl-Z stops \
     the command too; if the lease ends in the meantime, the command is ended. Signals that were ignored when run was \
     started, as under nohup, stay ignored.";
 
@@ -36,19 +36,21 @@ pub fn survive_file_size_limit() {
 /// Signals that the wrapper receives.
 pub struct Signals {
     streams: Vec<(Signal, Stream)>,
+    /// Bit set of the signals that were returned so far.
+    received: u64,
 }
 
 impl Signals {
     /// Starts to receive TERM, INT, HUP, QUIT, USR1 and USR2.
     pub fn listen() -> Result<Self, Failure> {
-        let mut signals = Self { streams: Vec::new() };
+        let mut signals = Self { streams: Vec::new(), received: 0 };
         [SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP, SIGQUIT].into_iter().try_for_each(|one| signals.add(one))?;
         Ok(signals)
     }
 
-    /// Starts to receive another signal, unless it is ignored.
+    /// Starts to receive another signal, unless it is ignored or is received already.
     pub fn add(&mut self, one: Signal) -> Result<(), Failure> {
-        if !startup::is_ignored(one) {
+        if !startup::is_ignored(one) && !self.streams.iter().any(|(other, _)| *other == one) {
             let stream = signal(SignalKind::from_raw(one as i32));
             let failure = |error| Failure::internal(format!("cannot receive {one}: {error}; try again"));
             self.streams.push((one, stream.map_err(failure)?));
@@ -70,12 +72,19 @@ impl Signals {
 
     /// Waits for the next signal. Cancel-safe: a signal is either returned or received later.
     pub async fn next(&mut self) -> Signal {
-        poll_fn(|cx| {
+        let signal = poll_fn(|cx| {
             let mut streams = self.streams.iter_mut();
             let ready = streams.find_map(|(signal, stream)| stream.poll_recv(cx).is_ready().then_some(*signal));
             ready.map_or(Poll::Pending, Poll::Ready)
         })
-        .await
+        .await;
+        self.received |= 1 << signal as i32;
+        signal
+    }
+
+    /// Returns whether this signal was returned by [`next`](Self::next) before.
+    pub fn has_received(&self, signal: Signal) -> bool {
+        self.received & 1 << signal as i32 != 0
     }
 }
 
@@ -148,5 +157,24 @@ impl AsFd for SupervisorSignals {
     /// Returns a descriptor that is readable when a signal has arrived.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.delivery.get_read().as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `run --forever` adds a signal before each run of its command. Two streams would return each signal twice.
+    #[tokio::test]
+    async fn signal_that_was_added_twice_is_received_once() {
+        let mut signals = Signals { streams: Vec::new(), received: 0 };
+        for signal in [SIGTSTP, SIGTSTP, SIGUSR1] {
+            signals.add(signal).expect("it can be received");
+        }
+        assert_eq!(signals.streams.iter().map(|(signal, _)| *signal).collect::<Vec<_>>(), [SIGTSTP, SIGUSR1]);
+        nix::sys::signal::raise(SIGUSR1).expect("it has a handler");
+        assert!(!signals.has_received(SIGUSR1));
+        assert_eq!(signals.next().await, SIGUSR1);
+        assert!(signals.has_received(SIGUSR1) && !signals.has_received(SIGTSTP));
     }
 }

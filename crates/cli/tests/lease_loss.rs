@@ -6,6 +6,11 @@ mod support;
 
 use support::{Finished, Fixture, Running, STUBBORN, is_stopped, parent, send, state, wait_until};
 
+/// Script that writes `WARN` at each SIGUSR1 and `TERM` at SIGTERM, and then ends. Its child writes `CHILD` at SIGUSR1.
+const WARNED: &str = "trap 'echo WARN >> signals' USR1; trap 'echo TERM >> signals; exit' TERM; \
+    sh -c \"trap 'echo CHILD >> signals' USR1; touch child; while :; do sleep 0.05; done\" & \
+    until [ -e child ]; do sleep 0.05; done; touch ready; while :; do sleep 0.05; done";
+
 /// Starts a run of [`STUBBORN`] as a job, and stops it. Returns it and the PID of its command.
 fn start_and_stop_job(fixture: &Fixture, flags: &[&str]) -> (Running, i32) {
     let running = fixture.start_job(&[&["run"], flags, &["a", "-c", STUBBORN]].concat());
@@ -38,6 +43,38 @@ fn child_gets_term_then_kill_before_lease_ends() {
     wait_until("the command is ended", || state(child).is_none());
     assert_eq!(fixture.read("signals"), "TERM\n");
     assert_ended_by_loss(running.wait(), child);
+}
+
+/// The database is locked twice, so that no renewal succeeds meanwhile.
+#[test]
+fn warning_is_sent_to_command_once_per_renewal() {
+    let fixture = Fixture::new();
+    let flags = ["--lease", "12", "--grace", "2", "--warn-signal", "USR1@8"];
+    let running = fixture.start(&[&["run"], &flags[..], &["a", "-c", WARNED]].concat());
+    let database = rusqlite::Connection::open(fixture.path("locks.db")).expect("the database");
+    let expiry = || fixture.run(&["show", "a", "--json"]).exits_with(0).stdout;
+    database.execute_batch("BEGIN IMMEDIATE").expect("the database is not busy for long");
+    let before = expiry();
+    wait_until("the command is warned", || !fixture.read("signals").is_empty());
+    database.execute_batch("COMMIT").expect("access to it");
+    wait_until("the lock is renewed", || expiry() != before);
+    // A renewal sends nothing. The lock is renewed once more, so that it can be seen before it is lost again.
+    let before = expiry();
+    wait_until("the lock is renewed again", || expiry() != before);
+    assert_eq!(fixture.read("signals"), "WARN\n");
+    database.execute_batch("BEGIN IMMEDIATE").expect("the database is not busy for long");
+    running.wait().exits_with(76);
+    assert_eq!(fixture.read("signals"), "WARN\nWARN\nTERM\n");
+}
+
+/// A revocation is final, so there is nothing to warn of.
+#[test]
+fn revoked_run_sends_term_without_warning() {
+    let fixture = Fixture::new();
+    let running = fixture.start(&["run", "--lease", "4", "--warn-signal", "USR1", "a", "-c", WARNED]);
+    fixture.revoke();
+    running.wait().exits_with(76);
+    assert_eq!(fixture.read("signals"), "TERM\n");
 }
 
 #[test]

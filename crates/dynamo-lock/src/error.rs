@@ -162,11 +162,12 @@ pub enum ReleaseError {
     Store(#[from] StoreError),
 }
 
-/// Error returned by [`Lock::with`](crate::Lock::with). The output of completed work is never dropped.
+/// Error returned by [`Lock::with`](crate::Lock::with) and [`Lock::lead`](crate::Lock::lead). The output of completed
+/// work is never dropped.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WithError<T: fmt::Debug> {
-    /// The lock was not acquired, and the work was not started.
+    /// The lock was not acquired, and the work was not started. With `lead`, earlier terms may have been lost.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
     /// The lock was lost during the work. The work was cancelled unless [`Lost::output`] contains its output.

@@ -100,10 +100,8 @@ impl Guard {
     /// Directly after a renewal this is the lease minus 1 %, 10 ms and the time that the request took, or less if
     /// [`max_hold`](crate::LockOptions::max_hold) ends earlier. Sends no request.
     ///
-    /// Nothing reports that a lease is about to end. A program that wants to react earlier than at the loss compares
-    /// this time with a threshold of its own, for example half a lease, or counts
-    /// [`Event::RequestFailed`](crate::Event::RequestFailed). With [`last_error`](Guard::last_error) it can log why
-    /// renewals fail.
+    /// A program that wants to react earlier than at the loss waits for [`at_risk`](Guard::at_risk). With
+    /// [`last_error`](Guard::last_error) it can log why renewals fail.
     pub fn time_left(&self) -> Duration {
         match self.loss_reason() {
             Some(_) => Duration::ZERO,

@@ -33,6 +33,7 @@
 //! | [`acquire_within`](Lock::acquire_within) | waits up to a limit, then fails with [`AcquireError::TimedOut`] |
 //! | [`try_acquire`](Lock::try_acquire) | returns [`TryAcquire::Held`] with the holder |
 //! | [`with`](Lock::with) | waits, then runs a closure and releases the lock |
+//! | [`lead`](Lock::lead) | like `with`, and runs the closure again in a new term after each loss |
 //! | [`hold`](Lock::hold) | fails with [`HoldError::Held`]; else keeps the lock for a fixed time, without a guard |
 //!
 //! [`Lock::options`] sets the lease, the renewal, a maximum hold time or data for one acquisition.
@@ -80,7 +81,8 @@
 //!
 //! A lock is lost when its lease expires, when it is revoked, when its row is deleted, or when
 //! [`max_hold`](LockOptions::max_hold) has passed. [`Guard::run`] then cancels the work, [`Guard::lost`] returns, and
-//! [`Guard::cancellation`] is cancelled. [`LossReason`] lists all reasons.
+//! [`Guard::cancellation`] is cancelled. [`LossReason`] lists all reasons. [`Guard::at_risk`] returns earlier, while the
+//! lock is still held but its renewals fail.
 //!
 //! # Who renews
 //!
@@ -258,6 +260,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquisition;
+mod at_risk;
 mod blocking_thread;
 mod boxed_future;
 mod client;
@@ -270,6 +273,7 @@ mod error;
 mod guard;
 mod hold;
 mod inspect;
+mod lead;
 #[cfg(feature = "legacy")]
 mod legacy;
 mod lock;

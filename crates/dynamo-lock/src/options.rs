@@ -111,10 +111,7 @@ impl LockOptions {
     pub async fn with<T: fmt::Debug>(self, work: impl AsyncFnOnce(&Guard) -> T) -> Result<T, WithError<T>> {
         let guard = self.acquire().await?;
         let output = guard.run(work(&guard)).await.map_err(WithError::Lost)?;
-        match guard.release().await {
-            Ok(()) => Ok(output),
-            Err(error) => Err(WithError::Release { output, error }),
-        }
+        guard.release_with(output).await
     }
 
     async fn wait(self, limit: Option<Duration>) -> Result<Guard, AcquireError> {

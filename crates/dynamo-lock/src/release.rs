@@ -1,5 +1,6 @@
 //! The release of a guard.
 
+use std::fmt;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::boxed_future::BoxFuture;
 use crate::queue::{OldGuard, hand_over};
 use crate::shared_lease::LeaseEnding;
-use crate::{Guard, LossReason, ReleaseError, StoreError};
+use crate::{Guard, LossReason, ReleaseError, StoreError, WithError};
 
 /// Time after the acquisition within which a drop is taken for a mistake.
 const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
@@ -56,6 +57,14 @@ impl Guard {
             Ok(Err(error)) => Err(error.into()),
             // Without a result, the task was dropped with its runtime, or it panicked.
             Ok(Ok(_)) | Err(_) => Err(ReleaseError::Unknown),
+        }
+    }
+
+    /// Releases the lock after work with this output.
+    pub(crate) async fn release_with<T: fmt::Debug>(self, output: T) -> Result<T, WithError<T>> {
+        match self.release().await {
+            Ok(()) => Ok(output),
+            Err(error) => Err(WithError::Release { output, error }),
         }
     }
 

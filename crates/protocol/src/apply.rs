@@ -30,21 +30,25 @@ pub fn apply(row: Option<&Row>, op: &Op) -> Verdict {
         return Verdict::Conflict(row.cloned());
     }
     let mut next = row.cloned().unwrap_or_default();
+    let mut possible = true;
     for change in op.changes() {
         match change {
-            Change::Set(name, value) => next.set(name, value),
-            Change::Remove(name) => next.remove(name),
+            Change::Set(path, value) => possible &= next.set_at(&path, value),
+            Change::Remove(path) => possible &= next.remove_at(&path),
             Change::Replace(row) => next = row,
-            Change::Next(name, floor) => {
-                let value = match next.get(name) {
-                    None => floor.saturating_add(1).into(),
-                    Some(Value::N(number)) => Value::N(number.plus_one()),
-                    // Unreachable, because a condition before every `Next` requires a number or no attribute.
-                    Some(_) => return Verdict::Conflict(row.cloned()),
+            Change::Next(path, floor) => {
+                let value = match next.at(&path) {
+                    None => Some(floor.saturating_add(1).into()),
+                    Some(Value::N(number)) => Some(Value::N(number.plus_one())),
+                    Some(_) => None,
                 };
-                next.set(name, value);
+                possible &= value.is_some_and(|value| next.set_at(&path, value));
             }
         }
+    }
+    // Always possible, because the conditions require a number before every `Next`, and the map around every part.
+    if !possible {
+        return Verdict::Conflict(row.cloned());
     }
     Verdict::Applied(next)
 }

@@ -1,10 +1,9 @@
 //! Writes to the row of a lock, as data.
 
 use crate::{
-    Condition, FencingToken, HoldHistory, LeaseId, LockName, Now, Number, RecordVersion, Row, Value, attr,
-    condition::Condition::Above, condition::Condition::All, condition::Condition::Any, condition::Condition::Below,
-    condition::Condition::Differs, condition::Condition::Equals, condition::Condition::Missing, npm_format::npm_row,
-    schema::HELD_ONLY,
+    Condition, FencingToken, HoldHistory, LeaseId, LockName, Now, Number, Path, RecordVersion, Row, Value, attr,
+    condition::Condition::All, condition::Condition::Any, condition::above, condition::below, condition::differs,
+    condition::equals, condition::missing, npm_format::npm_row, schema::HELD_ONLY,
 };
 
 /// A conditional write to one row.
@@ -156,20 +155,34 @@ pub enum Target {
     },
 }
 
-/// Change that a write makes to one attribute. All other attributes stay as they are.
+/// Change that a write makes to one value. All other values stay as they are.
+///
+/// The condition of the write ensures that the map around an entry, or around a field of an entry, exists.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
-    /// Sets an attribute.
-    Set(&'static str, Value),
-    /// Sets an attribute to its value plus one. If it is missing: to this number plus one, for a token the token floor.
-    Next(&'static str, u64),
-    /// Removes an attribute.
-    Remove(&'static str),
+    /// Sets a value.
+    Set(Path, Value),
+    /// Sets a number to its value plus one. If it is missing: to this number plus one, for a token the token floor.
+    Next(Path, u64),
+    /// Removes a value.
+    Remove(Path),
     /// Replaces the whole row by this one. An op with this change has no other changes.
     Replace(Row),
 }
 
 use Change::{Next, Remove, Replace, Set};
+
+pub(crate) fn set(path: impl Into<Path>, value: Value) -> Change {
+    Set(path.into(), value)
+}
+
+pub(crate) fn increment(path: impl Into<Path>, floor: u64) -> Change {
+    Next(path.into(), floor)
+}
+
+pub(crate) fn remove(path: impl Into<Path>) -> Change {
+    Remove(path.into())
+}
 
 /// Result of a write, as far as the protocol distinguishes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -194,50 +207,50 @@ impl Op {
     pub fn condition(&self) -> Condition {
         match &self.kind {
             OpKind::Acquire(lease) => Any(vec![
-                Missing(attr::NAME),
+                missing(attr::NAME),
                 All(vec![
-                    Equals(attr::V, 1.into()),
-                    Missing(attr::KIND),
+                    equals(attr::V, 1.into()),
+                    missing(attr::KIND),
                     self.row_is_lock(),
-                    Equals(attr::EXPIRES_ON, 0.into()),
-                    Above(attr::TOKEN, 0),
-                    Below(attr::TOKEN, FencingToken::MAX.get()),
-                    Differs(attr::LEASE_ID, lease.lease_id.as_str().into()),
+                    equals(attr::EXPIRES_ON, 0.into()),
+                    above(attr::TOKEN, 0),
+                    below(attr::TOKEN, FencingToken::MAX.get()),
+                    differs(attr::LEASE_ID, lease.lease_id.as_str().into()),
                 ]),
             ]),
             OpKind::TakeOver { seen, seen_token, .. } => All(vec![
-                Equals(attr::GUID, seen.as_str().into()),
+                equals(attr::GUID, seen.as_str().into()),
                 match seen_token {
-                    Some(token) => Equals(attr::TOKEN, token.get().into()),
-                    None => Missing(attr::TOKEN),
+                    Some(token) => equals(attr::TOKEN, token.get().into()),
+                    None => missing(attr::TOKEN),
                 },
             ]),
             OpKind::Renew { lease_id, token, renewal_seq, .. } => {
                 let mut all = Condition::held_under(lease_id, Some(*token));
-                all.push(Below(attr::RENEWAL_SEQ, *renewal_seq));
+                all.push(below(attr::RENEWAL_SEQ, *renewal_seq));
                 All(all)
             }
             OpKind::HandOver { lease_id, token, .. } => {
                 let mut all = Condition::held_under(lease_id, Some(*token));
                 // A row with a malformed counter is released instead. Stores would refuse to increase it.
-                all.extend([Missing(attr::KIND), Condition::counts_handovers()]);
+                all.extend([missing(attr::KIND), Condition::counts_handovers()]);
                 All(all)
             }
             OpKind::Release { lease_id, token, .. } => All(Condition::held_under(lease_id, *token)),
             OpKind::Revoke { target, lease_id } | OpKind::ForceRevoke { target, lease_id, .. } => {
                 // A native row without a lease ID has the attributes of an unreleased version, which is never changed.
-                let native = All(vec![Equals(attr::V, 1.into()), Differs(attr::LEASE_ID, lease_id.as_str().into())]);
-                let known_format = Any(vec![Missing(attr::V), native]);
-                let mut all = vec![known_format, Missing(attr::KIND), self.row_is_lock()];
+                let native = All(vec![equals(attr::V, 1.into()), differs(attr::LEASE_ID, lease_id.as_str().into())]);
+                let known_format = Any(vec![missing(attr::V), native]);
+                let mut all = vec![known_format, missing(attr::KIND), self.row_is_lock()];
                 all.extend(target.conditions());
                 All(all)
             }
-            OpKind::LegacyGet { seen: None, .. } => Missing(attr::GUID),
+            OpKind::LegacyGet { seen: None, .. } => missing(attr::GUID),
             OpKind::LegacyGet { seen: Some(seen), .. } => {
                 let version = seen.text(attr::GUID).unwrap_or_default();
-                let mut all = vec![Equals(attr::GUID, version.into())];
+                let mut all = vec![equals(attr::GUID, version.into())];
                 // A version without a token never gets one, because every write that adds a token changes the version.
-                all.extend(seen.token().map(|token| Equals(attr::TOKEN, token.get().into())));
+                all.extend(seen.token().map(|token| equals(attr::TOKEN, token.get().into())));
                 All(all)
             }
         }
@@ -246,28 +259,31 @@ impl Op {
     /// Returns a condition that holds if the row has a record version, because a row without one is not a lock. This
     /// operation's own version cannot be in the row yet.
     fn row_is_lock(&self) -> Condition {
-        Differs(attr::GUID, self.version.as_str().into())
+        differs(attr::GUID, self.version.as_str().into())
     }
 
     /// Returns the attributes that the write sets, as a row without all others.
     pub(crate) fn written(&self) -> Row {
-        let set = |change| if let Set(name, value) = change { Some((name.to_owned(), value)) } else { None };
+        let set = |change| match change {
+            Set(Path::Attribute(name), value) => Some((name.to_owned(), value)),
+            _ => None,
+        };
         Row::new(self.changes().into_iter().filter_map(set))
     }
 
     /// Returns the changes that the write makes if its condition holds.
     pub fn changes(&self) -> Vec<Change> {
-        let mut changes = vec![Set(attr::GUID, self.version.as_str().into())];
+        let mut changes = vec![set(attr::GUID, self.version.as_str().into())];
         match &self.kind {
             OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => changes.extend(lease.changes()),
             OpKind::Renew { renewal_seq, lease_ms, ends, data, .. } => {
-                let seq = Set(attr::RENEWAL_SEQ, (*renewal_seq).into());
-                changes.extend([seq, Set(attr::LEASE_MS, (*lease_ms).into())]);
+                let seq = set(attr::RENEWAL_SEQ, (*renewal_seq).into());
+                changes.extend([seq, set(attr::LEASE_MS, (*lease_ms).into())]);
                 changes.extend(ends.changes());
-                changes.extend(data.as_deref().map(|data| Set(attr::DATA, data.into())));
+                changes.extend(data.as_deref().map(|data| set(attr::DATA, data.into())));
             }
             OpKind::HandOver { token, next, .. } => {
-                changes.extend([Set(attr::TOKEN, token.next().get().into()), Next(attr::HANDOVERS, 0)]);
+                changes.extend([set(attr::TOKEN, token.next().get().into()), increment(attr::HANDOVERS, 0)]);
                 changes.extend(next.changes());
             }
             OpKind::Release { ttl, history, .. } => {
@@ -277,7 +293,7 @@ impl Op {
             OpKind::Revoke { target, lease_id } => changes.extend(revoke(target, lease_id)),
             OpKind::ForceRevoke { target, lease_id, ttl } => {
                 changes.extend(revoke(target, lease_id));
-                changes.retain(|change| *change != Set(attr::RENEWAL_SEQ, 0.into()));
+                changes.retain(|change| *change != set(attr::RENEWAL_SEQ, 0.into()));
                 changes.extend(free(*ttl));
             }
             OpKind::LegacyGet { seen, expires_on } => {
@@ -304,11 +320,11 @@ impl OpKind {
 impl Target {
     fn conditions(&self) -> Vec<Condition> {
         match self {
-            Self::Token(token) => vec![Equals(attr::TOKEN, token.get().into()), Above(attr::EXPIRES_ON, 0)],
+            Self::Token(token) => vec![equals(attr::TOKEN, token.get().into()), above(attr::EXPIRES_ON, 0)],
             Self::Version { version, expires_on } => vec![
-                Missing(attr::TOKEN),
-                Equals(attr::GUID, version.as_str().into()),
-                Equals(attr::EXPIRES_ON, Value::N(expires_on.clone())),
+                missing(attr::TOKEN),
+                equals(attr::GUID, version.as_str().into()),
+                equals(attr::EXPIRES_ON, Value::N(expires_on.clone())),
             ],
         }
     }
@@ -317,17 +333,17 @@ impl Target {
 impl Lease {
     fn changes(&self) -> Vec<Change> {
         let mut changes = vec![
-            Set(attr::V, 1.into()),
-            Set(attr::LEASE_ID, self.lease_id.as_str().into()),
-            Next(attr::TOKEN, self.token_floor.get()),
-            Set(attr::RENEWAL_SEQ, 0.into()),
-            Set(attr::LEASE_MS, self.lease_ms.into()),
-            Set(attr::OWNER, self.owner.as_str().into()),
-            Set(attr::ACQUIRED_ON, self.acquired_on.into()),
+            set(attr::V, 1.into()),
+            set(attr::LEASE_ID, self.lease_id.as_str().into()),
+            increment(attr::TOKEN, self.token_floor.get()),
+            set(attr::RENEWAL_SEQ, 0.into()),
+            set(attr::LEASE_MS, self.lease_ms.into()),
+            set(attr::OWNER, self.owner.as_str().into()),
+            set(attr::ACQUIRED_ON, self.acquired_on.into()),
         ];
         changes.extend(self.ends.changes());
-        changes.extend(self.data.as_deref().map(|data| Set(attr::DATA, data.into())));
-        changes.extend([liveness_key(self.liveness_key.as_deref()), Remove(attr::REVOKED_TOKEN)]);
+        changes.extend(self.data.as_deref().map(|data| set(attr::DATA, data.into())));
+        changes.extend([liveness_key(self.liveness_key.as_deref()), remove(attr::REVOKED_TOKEN)]);
         changes
     }
 }
@@ -335,53 +351,53 @@ impl Lease {
 impl NextLease {
     fn changes(&self) -> Vec<Change> {
         let mut changes = vec![
-            Set(attr::LEASE_ID, self.lease_id.as_str().into()),
-            Set(attr::RENEWAL_SEQ, 0.into()),
-            Set(attr::LEASE_MS, self.lease_ms.into()),
-            Set(attr::OWNER, self.owner.as_str().into()),
+            set(attr::LEASE_ID, self.lease_id.as_str().into()),
+            set(attr::RENEWAL_SEQ, 0.into()),
+            set(attr::LEASE_MS, self.lease_ms.into()),
+            set(attr::OWNER, self.owner.as_str().into()),
         ];
         changes.extend(self.ends.changes());
-        changes.extend(self.data.as_deref().map(|data| Set(attr::DATA, data.into())));
-        changes.extend([liveness_key(self.liveness_key.as_deref()), Remove(attr::REVOKED_TOKEN)]);
+        changes.extend(self.data.as_deref().map(|data| set(attr::DATA, data.into())));
+        changes.extend([liveness_key(self.liveness_key.as_deref()), remove(attr::REVOKED_TOKEN)]);
         changes
     }
 }
 
 /// Returns the change that sets or removes the liveness key.
 fn liveness_key(key: Option<&str>) -> Change {
-    key.map_or(Remove(attr::LIVENESS_KEY), |key| Set(attr::LIVENESS_KEY, key.into()))
+    key.map_or(remove(attr::LIVENESS_KEY), |key| set(attr::LIVENESS_KEY, key.into()))
 }
 
 impl Ends {
     fn changes(&self) -> [Change; 3] {
         let clock = match self.service_timestamp {
-            true => Set(attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into()),
-            false => Remove(attr::EXPIRY_CLOCK),
+            true => set(attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into()),
+            false => remove(attr::EXPIRY_CLOCK),
         };
-        [Set(attr::EXPIRES_ON, self.expires_on.into()), clock, Set(attr::TTL, self.ttl.into())]
+        [set(attr::EXPIRES_ON, self.expires_on.into()), clock, set(attr::TTL, self.ttl.into())]
     }
 }
 
 /// Returns the changes that free a lock. Token, lease ID and payload stay.
 fn free(ttl: u64) -> Vec<Change> {
-    let mut changes = vec![Set(attr::EXPIRES_ON, 0.into()), Set(attr::TTL, ttl.into())];
-    changes.extend(HELD_ONLY.map(Remove));
+    let mut changes = vec![set(attr::EXPIRES_ON, 0.into()), set(attr::TTL, ttl.into())];
+    changes.extend(HELD_ONLY.map(remove));
     changes
 }
 
 /// Returns the changes that store a history.
 fn history_changes(history: &HoldHistory) -> [Change; 2] {
     [
-        Set(attr::RECENT_HOLDS_MS, history.holds_text().as_str().into()),
-        Set(attr::WAITER_ESTIMATE, u64::from(history.waiters()).into()),
+        set(attr::RECENT_HOLDS_MS, history.holds_text().as_str().into()),
+        set(attr::WAITER_ESTIMATE, u64::from(history.waiters()).into()),
     ]
 }
 
 /// Returns the changes that make the holder's writes fail. The end of the lease stays.
 fn revoke(target: &Target, lease_id: &LeaseId) -> Vec<Change> {
-    let mut changes = vec![Set(attr::LEASE_ID, lease_id.as_str().into()), Set(attr::RENEWAL_SEQ, 0.into())];
+    let mut changes = vec![set(attr::LEASE_ID, lease_id.as_str().into()), set(attr::RENEWAL_SEQ, 0.into())];
     if let Target::Token(token) = target {
-        changes.extend([Set(attr::TOKEN, token.next().get().into()), Set(attr::REVOKED_TOKEN, token.get().into())]);
+        changes.extend([set(attr::TOKEN, token.next().get().into()), set(attr::REVOKED_TOKEN, token.get().into())]);
     }
     changes
 }

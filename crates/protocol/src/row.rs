@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::{FencingToken, HOLD_MAX, LeaseId, Number, RecordVersion, attr};
+use crate::{FencingToken, HOLD_MAX, LeaseId, Number, Path, RecordVersion, attr};
 
-/// Value of one attribute. The protocol interprets only strings and numbers.
+/// Value of an attribute, or of a part of a map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
     /// A string.
     S(String),
     /// A number.
     N(Number),
+    /// A truth value.
+    Bool(bool),
+    /// A map.
+    Map(BTreeMap<String, Value>),
     /// A value of any other type, as JSON in DynamoDB's notation. It is preserved and never interpreted.
     Other(String),
 }
@@ -103,6 +107,39 @@ impl Row {
     /// Removes one attribute.
     pub fn remove(&mut self, name: &str) {
         self.attributes.remove(name);
+    }
+
+    /// Returns the value at this place.
+    pub fn at(&self, path: &Path) -> Option<&Value> {
+        let mut names = path.names();
+        let first = self.attributes.get(names.next()?);
+        names.fold(first, |value, name| match value {
+            Some(Value::Map(map)) => map.get(name),
+            _ => None,
+        })
+    }
+
+    /// Sets the value at this place. Returns whether that is possible, because the map around it exists.
+    pub(crate) fn set_at(&mut self, path: &Path, value: Value) -> bool {
+        let map = self.around(path);
+        map.map(|(map, last)| map.insert(last.to_owned(), value)).is_some()
+    }
+
+    /// Removes the value at this place. Returns whether that is possible, because the map around it exists.
+    pub(crate) fn remove_at(&mut self, path: &Path) -> bool {
+        let map = self.around(path);
+        map.map(|(map, last)| map.remove(last)).is_some()
+    }
+
+    /// Returns the map that contains the value at this place, and the name of the value in it.
+    fn around<'p>(&mut self, path: &'p Path) -> Option<(&mut BTreeMap<String, Value>, &'p str)> {
+        let mut names = path.names();
+        let (mut map, mut last) = (&mut self.attributes, names.next()?);
+        for name in names {
+            let Some(Value::Map(inner)) = map.get_mut(last) else { return None };
+            (map, last) = (inner, name);
+        }
+        Some((map, last))
     }
 
     /// Returns one attribute if it is a string.
@@ -209,6 +246,8 @@ fn show(value: &Value) -> String {
     let (text, quote) = match value {
         Value::S(text) => (text.as_str(), "\""),
         Value::N(number) => return number.to_string(),
+        Value::Bool(value) => return value.to_string(),
+        Value::Map(_) => return "(a map)".to_owned(),
         Value::Other(json) => (json.as_str(), ""),
     };
     let escaped = |c: char| if quote.is_empty() { c.to_string() } else { c.escape_debug().to_string() };

@@ -42,6 +42,8 @@ pub mod attr {
     pub const RECENT_HOLDS_MS: &str = "recentHoldsMs";
     /// `N`: moving average of the waiting processes, in hundredths. Waiters derive from it when to look next.
     pub const WAITER_ESTIMATE: &str = "waiterEstimate";
+    /// `M`: holders of a shared row, one entry each.
+    pub const HOLDERS: &str = "holders";
     /// `S`: payload of the holder.
     pub const DATA: &str = "data";
     /// `N`: time after which DynamoDB may delete the item, in seconds since 1970.
@@ -58,7 +60,7 @@ pub mod attr {
 }
 
 /// Attributes of a lock besides its partition key. `session` and `wanted` are reserved for later versions.
-const NON_KEY: [&str; 21] = [
+const NON_KEY: [&str; 22] = [
     attr::V,
     attr::KIND,
     attr::GUID,
@@ -74,6 +76,7 @@ const NON_KEY: [&str; 21] = [
     attr::ACQUIRED_ON,
     attr::RECENT_HOLDS_MS,
     attr::WAITER_ESTIMATE,
+    attr::HOLDERS,
     attr::DATA,
     attr::TTL,
     attr::LIVENESS_KEY,

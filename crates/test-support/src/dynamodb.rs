@@ -338,12 +338,20 @@ impl HttpClient for LocalDynamoDb {
 
 /// Returns a row in DynamoDB's JSON, without its key.
 pub fn item(row: &Row) -> Json {
-    let value = |value: &Value| match value {
+    row.attributes().map(|(name, stored)| (name.to_owned(), typed(stored))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn typed(value: &Value) -> Json {
+    match value {
         Value::S(text) => json!({ "S": text }),
         Value::N(number) => json!({ "N": number.as_str() }),
+        Value::Bool(value) => json!({ "BOOL": value }),
+        Value::Map(map) => {
+            let parts = map.iter().map(|(name, part)| (name.clone(), typed(part)));
+            json!({ "M": parts.collect::<serde_json::Map<_, _>>() })
+        }
         Value::Other(json) => serde_json::from_str(json).expect("DynamoDB's JSON"),
-    };
-    row.attributes().map(|(name, stored)| (name.to_owned(), value(stored))).collect::<serde_json::Map<_, _>>().into()
+    }
 }
 
 fn dispatch(database: &Database, operation: &str, body: &str) -> Result<String, DynoxideError> {

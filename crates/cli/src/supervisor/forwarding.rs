@@ -15,7 +15,7 @@ impl Supervisor {
         match order {
             Order::RunUntil(grant) => self.grant = grant,
             // Only the command is expected to handle these. They would end most of its descendants.
-            Order::Signal(signal @ (Signal::SIGUSR1 | Signal::SIGUSR2)) => {
+            Order::Signal(signal @ (Signal::SIGUSR1 | Signal::SIGUSR2)) | Order::Warn(signal) => {
                 ProcessTree::default().with_child(self.command).send(signal);
             }
             Order::Signal(signal) => self.without_signal(signal).send(signal),

@@ -36,6 +36,8 @@ pub enum Order {
     RunUntil(Grant),
     /// Pass a signal on to the command and to all processes that it started.
     Signal(Signal),
+    /// Send a signal to the command alone, because its lease is about to end.
+    Warn(Signal),
     /// Stop the command, because the wrapper is about to be stopped.
     Stop,
     /// Continue the command, because the wrapper has been continued.
@@ -67,6 +69,7 @@ impl fmt::Display for Order {
                 write!(f, "until {} {} {} {}", length.as_nanos(), at.boot_ns, at.raw_ns, at.wall_ms)
             }
             Self::Signal(signal) => write!(f, "signal {}", *signal as i32),
+            Self::Warn(signal) => write!(f, "warn {}", *signal as i32),
             Self::Stop => f.write_str("stop"),
             Self::Continue => f.write_str("continue"),
         }
@@ -95,7 +98,8 @@ impl Order {
                 let at = ClockReading { boot_ns, raw_ns, wall_ms };
                 Self::RunUntil(Grant { at, length: Duration::from_nanos(length) })
             }
-            ("signal", &[signal]) => Self::Signal(Signal::try_from(i32::try_from(signal).ok()?).ok()?),
+            ("signal", &[signal]) => Self::Signal(self::signal(signal)?),
+            ("warn", &[signal]) => Self::Warn(self::signal(signal)?),
             ("stop", []) => Self::Stop,
             ("continue", []) => Self::Continue,
             _ => return None,
@@ -117,6 +121,10 @@ impl Event {
             _ => return None,
         })
     }
+}
+
+fn signal(number: u64) -> Option<Signal> {
+    Signal::try_from(i32::try_from(number).ok()?).ok()
 }
 
 fn split(line: &str) -> Option<(&str, Vec<u64>)> {
@@ -146,7 +154,8 @@ mod tests {
     fn messages_survive_a_round_trip() {
         let at = ClockReading { boot_ns: u64::MAX, raw_ns: 2, wall_ms: 3 };
         let until = Order::RunUntil(Grant { at, length: Duration::from_nanos(1) });
-        for order in [until, Order::Signal(Signal::SIGTERM), Order::Stop, Order::Continue] {
+        let signals = [Order::Signal(Signal::SIGTERM), Order::Warn(Signal::SIGUSR1)];
+        for order in [until, Order::Stop, Order::Continue].into_iter().chain(signals) {
             assert_eq!(Order::parse(&order.to_string()), Some(order));
         }
         let status = ExitStatus::from_raw(9);
@@ -161,9 +170,17 @@ mod tests {
 
     #[test]
     fn malformed_messages_are_ignored() {
-        for line in
-            ["", "until", "until 1 2 3", "until 1 2 3 -4", "until 1 2 3 4 5", "signal 0", "signal 9999999999", "stop 1"]
-        {
+        for line in [
+            "",
+            "until",
+            "until 1 2 3",
+            "until 1 2 3 -4",
+            "until 1 2 3 4 5",
+            "signal 0",
+            "signal 9999999999",
+            "warn",
+            "stop 1",
+        ] {
             assert_eq!(Order::parse(line), None, "{line:?}");
         }
         for line in ["", "ended", "ended x", "ended 1 1", "all-ended", "started 1"] {

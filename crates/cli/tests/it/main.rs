@@ -3,6 +3,7 @@
 mod at_least;
 mod contention;
 mod errors;
+mod forever;
 mod hold;
 mod listing;
 mod manual;

@@ -8,8 +8,8 @@ use crate::support::{Fixture, Running};
 const COMMANDS: &[(&str, &str)] = &[
     (
         "run",
-        "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --max-hold --at-least \
-         --owner --report -q -c --command",
+        "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --at-least \
+         --forever --owner --report -q -c --command",
     ),
     ("hold", "<NAME> <DUR>"),
     ("ls", "--prefix --held --json"),

@@ -41,6 +41,13 @@ fn usage_error_exits_64_and_prints_nothing_on_stdout() {
         &["run", "--lease", "2h", "a", "true"],
         &["run", "--max-hold", "0.5", "a", "true"],
         &["run", "--owner", "", "a", "true"],
+        &["run", "--warn-signal", "NONE", "a", "true"],
+        &["run", "--warn-signal", "KILL", "a", "true"],
+        &["run", "--warn-signal", "USR1@x", "a", "true"],
+        &["run", "--lease", "8", "--grace", "4", "--warn-signal", "USR1", "a", "true"],
+        &["run", "--lease", "8", "--warn-signal", "USR1@2", "a", "true"],
+        &["run", "--lease", "8", "--warn-signal", "USR1@6", "a", "true"],
+        &["run", "--max-hold", "8", "--warn-signal", "USR1@6", "a", "true"],
         &["hold", "a"],
         &["hold", "a", "0.5"],
         &["hold", "a", "31days"],
@@ -70,6 +77,7 @@ fn usage_error_exits_64_and_prints_nothing_on_stdout() {
         assert!(finished.stdout.is_empty() && !finished.stderr.is_empty(), "{arguments:?}: {finished:?}");
     }
     fixture.run(&["run", "a", "true"]).exits_with(0);
+    fixture.run(&["run", "--lease", "8", "--warn-signal", "USR1@5", "a", "true"]).exits_with(0);
 }
 
 /// Users of `flock` get the replacement of each flag, because these flags are reserved.

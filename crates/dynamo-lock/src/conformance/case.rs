@@ -20,14 +20,15 @@ pub struct Case {
 }
 
 /// Returns attributes that are unknown to the protocol, of every type, as DynamoDB returns them.
-fn unknown_attributes() -> [(&'static str, Value); 12] {
+fn unknown_attributes() -> [(&'static str, Value); 13] {
     let other = |json: &str| Value::Other(json.to_owned());
     [
         ("note", Value::from("it's \"here\" % _ \\ \u{1F512}")),
         ("count", number("12345678901234567890.5")),
-        ("map", other(r#"{"M":{"a":{"N":"1"}}}"#)),
+        ("map", Value::Map([("a".to_owned(), 1.into()), ("b".to_owned(), other(r#"{"NULL":true}"#))].into())),
+        ("holders", Value::Map([("note".to_owned(), Value::Bool(false))].into())),
         ("list", other(r#"{"L":[{"S":"x"},{"NULL":true}]}"#)),
-        ("flag", other(r#"{"BOOL":true}"#)),
+        ("flag", Value::Bool(true)),
         ("nothing", other(r#"{"NULL":true}"#)),
         ("texts", other(r#"{"SS":["a","b"]}"#)),
         ("numbers", other(r#"{"NS":["7"]}"#)),

@@ -104,7 +104,7 @@ pub(super) async fn conflict_changes_nothing(harness: &Harness<'_>, name: &LockN
 
 pub(super) async fn unknown_attributes(harness: &Harness<'_>, name: &LockName) -> CheckResult {
     let mut row = free_row(7);
-    let map = Value::Other(r#"{"M":{"a":{"N":"1"}}}"#.to_owned());
+    let map = Value::Map([("a".to_owned(), 1.into())].into());
     let unknown = [("note", "n".into()), ("wanted", 2.into()), ("map", map)];
     unknown.iter().for_each(|(attribute, value)| row.set(attribute, value.clone()));
     harness.insert_raw(name, Some(row)).await?;

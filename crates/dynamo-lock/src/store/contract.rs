@@ -19,7 +19,8 @@ use crate::boxed_future::BoxFuture;
 ///   contains the row as it was when the condition failed, read in the same operation.
 /// - **Reads**: with [`Consistency::Strong`] a read sees every write that was answered before it began. With
 ///   [`Consistency::Eventual`] it may be stale, but returns a state that the row was in.
-/// - **Attributes** that an op does not name stay as they are, also those of other types.
+/// - **Attributes** that an op does not name stay as they are, also those of other types. Maps and truth values have
+///   variants of [`Value`](super::Value); all other types are [`Value::Other`](super::Value::Other), also inside maps.
 /// - **Dates**: the `date` of an answer comes from the service itself and from this response. If in doubt it is `None`.
 /// - **Futures** may be dropped at any time; a dropped write may or may not take effect. They never block the thread.
 /// - **Names**: each [`LockName`] has its own row. Names are compared by bytes.

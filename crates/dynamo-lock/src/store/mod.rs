@@ -16,8 +16,8 @@ pub(crate) mod sqlite;
 mod url;
 
 pub use dynamo_lock_protocol::{
-    Change, Condition, Ends, FencingToken, HoldHistory, Lease, LeaseId, Liveness, LockName, NAME_MAX, NextLease,
-    Number, Op, OpKind, Outcome, RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr,
+    Change, Condition, Ends, EntryKey, FencingToken, HoldHistory, Lease, LeaseId, Liveness, LockName, NAME_MAX,
+    NextLease, Number, Op, OpKind, Outcome, Path, RecordVersion, Row, ServiceDate, Target, Value, Verdict, apply, attr,
     check_partition_key, holds,
 };
 

@@ -195,9 +195,12 @@ async fn guards_locks_and_their_futures_can_change_threads() {
     let lock = World::new().host().lock();
     is_send(&lock.acquire());
     is_send(&lock.with(async |_| ()));
+    is_send(&lock.lead(async |_| ()));
     is_send(&lock.hold(secs(1)));
     let guard = lock.acquire().await.unwrap();
     is_send_and_sync(&guard);
     is_send(&guard.run(async {}));
+    is_send(&guard.at_risk(secs(1)));
+    is_send(&guard.recovered(secs(1)));
     is_send(&guard.release());
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods)] // time is tokio's here, which tests pause
 
 mod acquire;
+mod at_risk;
 mod cancellation;
 mod clocks;
 mod conformance;
@@ -14,6 +15,7 @@ mod dynamodb;
 mod examples;
 mod hold;
 mod inspect;
+mod lead;
 mod loss;
 mod npm_format;
 mod queue;

@@ -10,6 +10,7 @@ mod hints;
 mod hold_history;
 mod liveness;
 mod npm_format;
+mod paths;
 mod poller;
 mod rate_plan;
 mod release;

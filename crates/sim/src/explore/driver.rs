@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use dynamo_lock_protocol::{
     Acquire, AcquireEnd, ClockReading, Condition, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hint, Hold, LockName,
-    LossReason, Machine, Now, Op, OpKind, RecordVersion, Release, Request, Revoke, SentAt, Step, Target, Timing, Value,
-    attr,
+    LossReason, Machine, Now, Op, OpKind, Path, RecordVersion, Release, Request, Revoke, SentAt, Step, Target, Timing,
+    Value, attr,
 };
 
 use super::{
@@ -404,7 +404,7 @@ pub fn letter(host: u8) -> String {
 pub fn lease_id_of(held: &Held) -> String {
     let Condition::All(all) = held.condition() else { return String::new() };
     let lease_id = all.into_iter().find_map(|condition| match condition {
-        Condition::Equals(attr::LEASE_ID, Value::S(lease_id)) => Some(lease_id),
+        Condition::Equals(Path::Attribute(attr::LEASE_ID), Value::S(lease_id)) => Some(lease_id),
         _ => None,
     });
     lease_id.unwrap_or_default()

@@ -1,6 +1,6 @@
 //! The list of mutants.
 
-use dynamo_lock_protocol::{Change, EXPIRY_PAD, Op, OpKind, Value, attr};
+use dynamo_lock_protocol::{Change, EXPIRY_PAD, Op, OpKind, Path, Value, attr};
 
 use super::{
     ChangeFault, Expected, Fault, Mutant, MutantConfig, OpTag, Unchecked, equivalent::EQUIVALENT, equivalent::RARE,
@@ -42,8 +42,8 @@ const CHANGES: &[(&str, ChangeFault)] = &[
     }),
     ("token-restarts", |_, _, changes| {
         for change in changes {
-            if let Change::Next(token, floor) = *change {
-                *change = Change::Set(token, Value::from(floor + 1));
+            if let Change::Next(token, floor) = change {
+                *change = Change::Set(token.clone(), Value::from(*floor + 1));
             }
         }
     }),
@@ -57,12 +57,12 @@ const CHANGES: &[(&str, ChangeFault)] = &[
     ("renew-old-end", |op, _, changes| omit(is(op, OpTag::Renew), attr::EXPIRES_ON, changes)),
     ("renew-drops-data", |op, _, changes| remove(is(op, OpTag::Renew), attr::DATA, changes)),
     ("timestamp-stays", |op, _, changes| {
-        changes.retain(|change| frees(op) || !matches!(change, Change::Remove(attr::EXPIRY_CLOCK)));
+        changes.retain(|change| frees(op) || !matches!(change, Change::Remove(Path::Attribute(attr::EXPIRY_CLOCK))));
     }),
     ("always-timestamped", |op, _, changes| {
         for change in changes.iter_mut().filter(|_| !frees(op)) {
-            if matches!(change, Change::Remove(attr::EXPIRY_CLOCK)) {
-                *change = Change::Set(attr::EXPIRY_CLOCK, attr::SERVICE_CLOCK.into());
+            if matches!(change, Change::Remove(Path::Attribute(attr::EXPIRY_CLOCK))) {
+                *change = Change::Set(attr::EXPIRY_CLOCK.into(), attr::SERVICE_CLOCK.into());
             }
         }
     }),
@@ -71,20 +71,23 @@ const CHANGES: &[(&str, ChangeFault)] = &[
     ("release-holds", |op, _, changes| omit(frees(op), attr::EXPIRES_ON, changes)),
     ("release-drops-token", |op, _, changes| remove(frees(op), attr::TOKEN, changes)),
     ("revoke-frees", |op, _, changes| {
-        changes.extend(is(op, OpTag::Revoke).then(|| Change::Set(attr::EXPIRES_ON, 0.into())));
+        changes.extend(is(op, OpTag::Revoke).then(|| Change::Set(attr::EXPIRES_ON.into(), 0.into())));
     }),
     ("revoke-unmarked", |_, _, changes| omit(true, attr::REVOKED_TOKEN, changes)),
     ("revoke-same-lease-id", |op, _, changes| {
-        let is_other = |change: &Change| !matches!(change, Change::Set(attr::LEASE_ID | attr::TOKEN, _));
+        let is_other =
+            |change: &Change| !matches!(change, Change::Set(Path::Attribute(attr::LEASE_ID | attr::TOKEN), _));
         changes.retain(|change| !is(op, OpTag::Revoke) || is_other(change));
     }),
     ("revoke-drops-lease", |op, _, changes| remove(is(op, OpTag::Revoke), attr::LEASE_MS, changes)),
     ("force-revoke-holds", |op, _, changes| omit(is(op, OpTag::ForceRevoke), attr::EXPIRES_ON, changes)),
-    ("mark-stays", |_, _, changes| changes.retain(|change| !matches!(change, Change::Remove(attr::REVOKED_TOKEN)))),
+    ("mark-stays", |_, _, changes| {
+        changes.retain(|change| !matches!(change, Change::Remove(Path::Attribute(attr::REVOKED_TOKEN))))
+    }),
     ("purge-at-once", |op, _, changes| omit(!acquires(op), attr::TTL, changes)),
     ("purge-soon", |_, _, changes| {
         for change in changes {
-            if let Change::Set(attr::TTL, on) = change {
+            if let Change::Set(Path::Attribute(attr::TTL), on) = change {
                 *on = 1_700_000_002.into();
             }
         }
@@ -271,7 +274,7 @@ fn omit(applies: bool, attribute: &str, changes: &mut Vec<Change>) {
 /// Removes an attribute, if the fault applies.
 fn remove(applies: bool, attribute: &'static str, changes: &mut Vec<Change>) {
     omit(applies, attribute, changes);
-    changes.extend(applies.then_some(Change::Remove(attribute)));
+    changes.extend(applies.then_some(Change::Remove(attribute.into())));
 }
 
 /// Ends a row with a service timestamp this much earlier.
@@ -280,9 +283,9 @@ fn shorten(changes: &mut [Change], ms: u64) {
         return;
     }
     for change in changes {
-        if let Change::Set(attr::EXPIRES_ON, Value::N(end)) = change {
+        if let Change::Set(Path::Attribute(attr::EXPIRES_ON), Value::N(end)) = change {
             let end = end.parse_int().unwrap_or_default() as u64;
-            *change = Change::Set(attr::EXPIRES_ON, end.saturating_sub(ms).into());
+            *change = Change::Set(attr::EXPIRES_ON.into(), end.saturating_sub(ms).into());
         }
     }
 }
@@ -310,12 +313,8 @@ mod tests {
 
     fn names(condition: &Condition, into: &mut Vec<&'static str>) {
         match condition {
-            Condition::Missing(name)
-            | Condition::Equals(name, _)
-            | Condition::Differs(name, _)
-            | Condition::Below(name, _)
-            | Condition::Above(name, _) => into.push(name),
             Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| names(part, into)),
+            other => into.extend(other.path().and_then(Path::attribute)),
         }
     }
 

@@ -11,7 +11,7 @@ pub mod list;
 
 use std::fmt;
 
-use dynamo_lock_protocol::{Change, Condition, Op, OpKind, Row, Value, Verdict, apply, holds};
+use dynamo_lock_protocol::{Change, Condition, Op, OpKind, Path, Row, Value, Verdict, apply, holds};
 
 /// A named fault with its expected result.
 #[derive(Clone, Debug)]
@@ -269,13 +269,14 @@ impl MutantConfig {
         let mut next = row.cloned().unwrap_or_default();
         for change in self.changes(row, op) {
             match change {
-                Change::Set(name, value) => next.set(name, value),
-                Change::Remove(name) => next.remove(name),
+                Change::Set(Path::Attribute(name), value) => next.set(name, value),
+                Change::Remove(Path::Attribute(name)) => next.remove(name),
                 Change::Replace(row) => next = row,
-                Change::Next(name, floor) => {
+                Change::Next(Path::Attribute(name), floor) => {
                     let value = next.whole(name).unwrap_or(floor) + 1;
                     next.set(name, Value::from(value));
                 }
+                Change::Set(..) | Change::Remove(_) | Change::Next(..) => unreachable!("a plain lock has no entries"),
             }
         }
         Verdict::Applied(next)
@@ -306,21 +307,16 @@ fn kebab(name: &str) -> String {
 /// Returns the attribute that a change sets.
 fn set_name(change: &Change) -> Option<&'static str> {
     match change {
-        Change::Set(name, _) | Change::Next(name, _) => Some(name),
+        Change::Set(path, _) | Change::Next(path, _) => path.attribute(),
         Change::Remove(_) | Change::Replace(_) => None,
     }
 }
 
 fn is_about(condition: &Condition, names: &[&str]) -> bool {
     match condition {
-        Condition::Missing(name)
-        | Condition::Equals(name, _)
-        | Condition::Differs(name, _)
-        | Condition::Below(name, _)
-        | Condition::Above(name, _) => names.contains(name),
         // "Missing, or this value" is a condition on one attribute.
         Condition::Any(any) => any.iter().all(|part| is_about(part, names)),
-        Condition::All(_) => false,
+        other => other.path().and_then(Path::attribute).is_some_and(|name| names.contains(&name)),
     }
 }
 

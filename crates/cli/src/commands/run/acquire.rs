@@ -33,9 +33,12 @@ pub async fn acquire(
         }
         wait_for_lock(lock, task).await
     };
+    // A candidate for years outlives signals that are meant for the command. Before the first run, the default action of
+    // SIGTSTP stops this process.
+    let signal = async { if task.forever { signals.next_to_end().await } else { signals.next().await } };
     tokio::select! {
         biased;
-        signal = signals.next() => Ok(Acquisition::Interrupted(signal)),
+        signal = signal => Ok(Acquisition::Interrupted(signal)),
         result = acquisition => result,
         never = progress::report(store, lock, task.quiet) => match never {},
     }

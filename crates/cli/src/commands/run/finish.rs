@@ -28,6 +28,7 @@ pub async fn finish(
     match &end {
         CommandEnd::Ended { status, forced } => {
             outcome.child_status = Some(*status);
+            outcome.completed = !forced;
             if let Some(terminal) = terminal.filter(|_| *forced || status.signal().is_some()) {
                 terminal.restore();
             }

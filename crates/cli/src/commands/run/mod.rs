@@ -2,6 +2,7 @@
 
 mod acquire;
 mod finish;
+mod forever;
 pub mod report;
 mod supervised;
 mod terminal;
@@ -9,7 +10,7 @@ mod watch;
 
 use std::time::Duration;
 
-use dynamo_lock::Guard;
+use dynamo_lock::{Client, Guard};
 use nix::sys::signal::Signal;
 
 use self::{acquire::Acquisition, report::RunOutcome, supervised::SupervisedCommand, terminal::Terminal};
@@ -28,11 +29,25 @@ pub async fn run(store: &OpenStore, task: &RunTask, outcome: &mut RunOutcome) ->
         ));
     }
     let client = store.client().owner(&task.owner).lease(task.lease).build()?;
-    let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
     sys::reset_sigchld();
     let mut signals = Signals::listen()?;
-    let result = match acquire::acquire(store, &lock, task, &mut signals).await {
-        Ok(Acquisition::Acquired(guard)) => return run_locked(store, task, guard, &mut signals, outcome).await,
+    match task.forever {
+        true => forever::run(store, task, &client, &mut signals, outcome).await,
+        false => attempt(store, task, &client, &mut signals, outcome).await,
+    }
+}
+
+/// Acquires the lock once, and runs the command under it.
+async fn attempt(
+    store: &OpenStore,
+    task: &RunTask,
+    client: &Client,
+    signals: &mut Signals,
+    outcome: &mut RunOutcome,
+) -> Result<Exit, Failure> {
+    let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
+    let result = match acquire::acquire(store, &lock, task, signals).await {
+        Ok(Acquisition::Acquired(guard)) => return run_locked(store, task, guard, signals, outcome).await,
         Ok(Acquisition::Held(message)) => {
             Ok(Exit::NotAcquired { code: task.conflict_code, message: Some(message).filter(|_| !task.quiet) })
         }
@@ -58,9 +73,12 @@ async fn run_locked(
     outcome: &mut RunOutcome,
 ) -> Result<Exit, Failure> {
     let acquired_at = clock::now();
+    outcome.acquired_at = Some(acquired_at);
     outcome.token = Some(guard.token());
-    // If the acquisition took a large part of the lease, the command would have to be ended soon after its start.
-    if guard.time_left() <= task.grace * 2
+    // If the acquisition took a large part of the lease, the command would have to be warned or ended soon after its
+    // start.
+    let soon = task.warning.map_or(Duration::ZERO, |warning| warning.margin);
+    if guard.time_left() <= soon.max(task.grace * 2)
         && let Err(lost) = guard.renew().await
     {
         outcome.last_error = lost.last_error.as_ref().map(ToString::to_string);

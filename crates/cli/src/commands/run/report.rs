@@ -5,25 +5,37 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::{os::unix::fs::OpenOptionsExt, os::unix::process::ExitStatusExt, process::ExitStatus};
+use std::{os::unix::fs::OpenOptionsExt, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
 use dynamo_lock::FencingToken;
+use dynamo_lock_protocol::ClockReading;
 use nix::fcntl::OFlag;
 use serde_json::json;
 
-use crate::{exit, exit::Exit, failure::Failure, ui::escape::escape_json, ui::output};
+use crate::{clock, exit, exit::Exit, failure::Failure, ui::escape::escape_json, ui::output};
 
 /// Facts about a run, collected while it proceeds.
 #[derive(Debug, Default)]
 pub struct RunOutcome {
     /// Fencing token, if the lock was acquired.
     pub token: Option<FencingToken>,
+    /// Time of the acquisition.
+    pub acquired_at: Option<ClockReading>,
     /// Exit status of the command, if it was run.
     pub child_status: Option<ExitStatus>,
+    /// The command has ended by itself, and not because of the lock.
+    pub completed: bool,
     /// Error of the last renewal if it failed.
     pub last_error: Option<String>,
     /// The store has confirmed the release of the lock.
     pub released: bool,
+}
+
+impl RunOutcome {
+    /// Returns the time since the acquisition, zero if the lock was not acquired.
+    pub fn held_for(&self) -> Duration {
+        self.acquired_at.map_or(Duration::ZERO, |at| clock::now().waiter_elapsed_since(at))
+    }
 }
 
 /// An open report file. It is opened before the run begins, so that an invalid path is not reported only after

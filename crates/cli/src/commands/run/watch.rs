@@ -42,6 +42,8 @@ struct Watch {
     /// The command may still use its grace, because other clients wait until the lease of the revoked holder has
     /// expired.
     last_grant: Option<Grant>,
+    /// The warning was sent, and no renewal has succeeded since.
+    warned: bool,
     /// Time at which the supervisor should have begun to kill.
     overdue_since: Option<ClockReading>,
     /// Exit status of the command itself.
@@ -105,10 +107,26 @@ impl Watch {
                 command.kill();
             }
         }
+        let until_warning = self.warn(command, left, task);
         match self.overdue_since {
             Some(_) => KILL_INTERVAL,
-            None => left.saturating_sub(reserve).clamp(KILL_INTERVAL, CLOCK_CHECK_INTERVAL),
+            None => left.saturating_sub(reserve).min(until_warning).clamp(KILL_INTERVAL, CLOCK_CHECK_INTERVAL),
         }
+    }
+
+    /// Sends the warning of `--warn-signal` if it is due. Returns the time until it may be due.
+    fn warn(&mut self, command: &SupervisedCommand, left: Duration, task: &RunTask) -> Duration {
+        let Some(warning) = task.warning else { return Duration::MAX };
+        if left >= warning.margin {
+            self.warned = false;
+            return left - warning.margin;
+        }
+        // After a loss, and once the grace has begun, SIGTERM takes the place of the warning.
+        let is_useful = left > task.grace && self.last_grant.is_none();
+        if is_useful && !self.warned {
+            self.warned = command.send(Order::Warn(warning.signal));
+        }
+        Duration::MAX
     }
 }
 

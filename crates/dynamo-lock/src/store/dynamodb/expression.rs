@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item;
-use crate::store::{Change, Condition, Row, Value, attr};
+use crate::store::{Change, Condition, EntryKey, Path, Row, Value, attr};
 use crate::sync::lock;
 
 /// Maximum number of shapes with texts that are kept. Ops have fewer shapes.
@@ -20,17 +20,37 @@ const TEXTS_MAX: usize = 64;
 const PLACEHOLDERS: [&str; 16] =
     [":0", ":1", ":2", ":3", ":4", ":5", ":6", ":7", ":8", ":9", ":10", ":11", ":12", ":13", ":14", ":15"];
 
+/// Place of a value in a row. Keys of entries are not in the text, but have placeholders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Attribute(&'static str),
+    Entry(Key),
+    Field(Key, &'static str),
+}
+
+/// Key of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key {
+    Exclusive,
+    /// The lease ID with this number among those of the shape.
+    Shared(usize),
+}
+
 /// One element of a condition or of an update, in the order of the text. Numbers are those of placeholders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    Missing(&'static str),
-    Compare(&'static str, &'static str, usize),
+    Missing(Place),
+    Exists(Place),
+    /// The placeholder is that of the type's name.
+    IsMap(Place, usize),
+    Compare(Place, &'static str, usize),
+    Size(Place, &'static str, usize),
     /// Number of conditions that follow and belong to it.
     All(usize),
     Any(usize),
     /// Value of an attribute that is present, else a token floor, and the number that is added.
-    Next(&'static str, usize, usize),
-    Remove(&'static str),
+    Next(Place, usize, usize),
+    Remove(Place),
 }
 
 /// Condition and changes of an op without their values.
@@ -39,6 +59,8 @@ pub(super) struct Shape {
     condition: Vec<Part>,
     update: Vec<Part>,
     values: Vec<AttributeValue>,
+    /// Lease IDs that are keys of entries.
+    keys: Vec<String>,
 }
 
 impl Shape {
@@ -54,9 +76,11 @@ impl Shape {
         let mut shape = Self::of_condition(condition);
         for change in changes {
             let part = match change {
-                Change::Set(name, value) => Part::Compare(name, "=", shape.value(&value)),
-                Change::Next(name, floor) => Part::Next(name, shape.value(&floor.into()), shape.value(&1.into())),
-                Change::Remove(name) => Part::Remove(name),
+                Change::Set(path, value) => Part::Compare(shape.place(&path), "=", shape.value(&value)),
+                Change::Next(path, floor) => {
+                    Part::Next(shape.place(&path), shape.value(&floor.into()), shape.value(&1.into()))
+                }
+                Change::Remove(path) => Part::Remove(shape.place(&path)),
                 // An op that replaces the row makes no other change.
                 Change::Replace(row) => return Err(row),
             };
@@ -65,28 +89,54 @@ impl Shape {
         Ok(shape)
     }
 
+    /// Returns the names of the placeholders: those of `texts`, and the keys of entries.
+    pub(super) fn names(&self, texts: &Texts) -> HashMap<String, String> {
+        let mut names = texts.names.clone();
+        names.extend(self.keys.iter().enumerate().map(|(at, key)| (key_placeholder(at), key.clone())));
+        names
+    }
+
     /// Returns the values of the placeholders.
     pub(super) fn into_values(self) -> HashMap<String, AttributeValue> {
         self.values.into_iter().enumerate().map(|(at, value)| (placeholder(at), value)).collect()
     }
 
     fn add_condition(&mut self, condition: &Condition) {
-        let compare = |shape: &mut Self, name, operator, value: &Value| {
-            let at = shape.value(value);
-            shape.condition.push(Part::Compare(name, operator, at));
+        let part = match condition {
+            Condition::Missing(path) => Part::Missing(self.place(path)),
+            Condition::Exists(path) => Part::Exists(self.place(path)),
+            Condition::Equals(path, value) => Part::Compare(self.place(path), "=", self.value(value)),
+            Condition::Differs(path, value) => Part::Compare(self.place(path), "<>", self.value(value)),
+            Condition::Below(path, to) => Part::Compare(self.place(path), "<", self.value(&(*to).into())),
+            Condition::Above(path, to) => Part::Compare(self.place(path), ">", self.value(&(*to).into())),
+            Condition::IsMap(path) => Part::IsMap(self.place(path), self.value(&"M".into())),
+            Condition::SizeIs(path, to) => Part::Size(self.place(path), "=", self.value(&(*to).into())),
+            Condition::SizeBelow(path, to) => Part::Size(self.place(path), "<", self.value(&(*to).into())),
+            Condition::All(all) => Part::All(all.len()),
+            Condition::Any(all) => Part::Any(all.len()),
         };
-        match condition {
-            Condition::Missing(name) => self.condition.push(Part::Missing(name)),
-            Condition::Equals(name, value) => compare(self, name, "=", value),
-            Condition::Differs(name, value) => compare(self, name, "<>", value),
-            Condition::Below(name, to) => compare(self, name, "<", &(*to).into()),
-            Condition::Above(name, to) => compare(self, name, ">", &(*to).into()),
-            Condition::All(all) | Condition::Any(all) => {
-                let is_all = matches!(condition, Condition::All(_));
-                self.condition.push(if is_all { Part::All(all.len()) } else { Part::Any(all.len()) });
-                all.iter().for_each(|part| self.add_condition(part));
-            }
+        self.condition.push(part);
+        if let Condition::All(all) | Condition::Any(all) = condition {
+            all.iter().for_each(|part| self.add_condition(part));
         }
+    }
+
+    /// Returns the place of a path, with placeholders for keys of entries.
+    fn place(&mut self, path: &Path) -> Place {
+        match path {
+            Path::Attribute(name) => Place::Attribute(name),
+            Path::Entry(key) => Place::Entry(self.key(key)),
+            Path::Field(key, field) => Place::Field(self.key(key), field),
+        }
+    }
+
+    fn key(&mut self, key: &EntryKey) -> Key {
+        let EntryKey::Shared(lease_id) = key else { return Key::Exclusive };
+        let known = self.keys.iter().position(|there| there == lease_id.as_str());
+        Key::Shared(known.unwrap_or_else(|| {
+            self.keys.push(lease_id.as_str().to_owned());
+            self.keys.len() - 1
+        }))
     }
 
     /// Returns the number of the placeholder for a value. Equal values share one.
@@ -103,13 +153,18 @@ fn placeholder(at: usize) -> String {
     PLACEHOLDERS.get(at).map_or_else(|| format!(":{at}"), |&placeholder| placeholder.to_owned())
 }
 
-/// Expressions of one shape, and the attribute names of their placeholders.
+/// Returns the placeholder of the key of an entry. No attribute has this name.
+fn key_placeholder(at: usize) -> String {
+    format!("#entry{at}")
+}
+
+/// Expressions of one shape, and the names of their placeholders, except for the keys of entries.
 #[derive(Debug)]
 pub(super) struct Texts {
     of: (Vec<Part>, Vec<Part>),
     pub(super) condition: String,
     pub(super) update: String,
-    pub(super) names: HashMap<String, String>,
+    names: HashMap<String, String>,
 }
 
 impl Texts {
@@ -151,13 +206,20 @@ impl Writer<'_> {
     /// Returns a condition expression, and the operator in it that is outside parentheses.
     fn condition(&mut self, parts: &mut std::slice::Iter<'_, Part>) -> (String, Option<&'static str>) {
         let (count, operator, other) = match *parts.next().expect("a shape has all its parts") {
-            Part::Missing(name) => return (format!("attribute_not_exists({})", self.name(name)), None),
-            // In DynamoDB, `<>` also holds for a missing attribute.
-            Part::Compare(name, "<>", value) => {
-                let name = self.name(name);
-                return (format!("attribute_exists({name}) AND {name} <> :{value}"), Some("AND"));
+            Part::Missing(place) => return (format!("attribute_not_exists({})", self.place(place)), None),
+            Part::Exists(place) => return (format!("attribute_exists({})", self.place(place)), None),
+            Part::IsMap(place, value) => return (format!("attribute_type({}, :{value})", self.place(place)), None),
+            // In DynamoDB, `<>` also holds for a missing value.
+            Part::Compare(place, "<>", value) => {
+                let place = self.place(place);
+                return (format!("attribute_exists({place}) AND {place} <> :{value}"), Some("AND"));
             }
-            Part::Compare(name, operator, value) => return (format!("{} {operator} :{value}", self.name(name)), None),
+            Part::Compare(place, operator, value) => {
+                return (format!("{} {operator} :{value}", self.place(place)), None);
+            }
+            Part::Size(place, operator, value) => {
+                return (format!("size({}) {operator} :{value}", self.place(place)), None);
+            }
             Part::All(count) => (count, "AND", "OR"),
             Part::Any(count) => (count, "OR", "AND"),
             Part::Next(..) | Part::Remove(_) => unreachable!("only an update has these parts"),
@@ -185,19 +247,34 @@ impl Writer<'_> {
         let (mut set, mut remove) = (Vec::new(), Vec::new());
         for part in parts {
             match *part {
-                Part::Compare(name, operator, value) => set.push(format!("{} {operator} :{value}", self.name(name))),
-                Part::Next(name, floor, one) => {
-                    let name = self.name(name);
-                    set.push(format!("{name} = if_not_exists({name}, :{floor}) + :{one}"));
+                Part::Compare(place, operator, value) => set.push(format!("{} {operator} :{value}", self.place(place))),
+                Part::Next(place, floor, one) => {
+                    let place = self.place(place);
+                    set.push(format!("{place} = if_not_exists({place}, :{floor}) + :{one}"));
                 }
-                Part::Remove(name) => remove.push(self.name(name)),
-                Part::Missing(_) | Part::All(_) | Part::Any(_) => unreachable!("only a condition has these parts"),
+                Part::Remove(place) => remove.push(self.place(place)),
+                _ => unreachable!("only a condition has the other parts"),
             }
         }
         let clauses = [("SET", set), ("REMOVE", remove)];
         let clauses = clauses.into_iter().filter(|(_, actions)| !actions.is_empty());
         let clauses = clauses.map(|(verb, actions)| format!("{verb} {}", actions.join(", ")));
         clauses.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Returns the document path of a place.
+    fn place(&mut self, place: Place) -> String {
+        let (key, field) = match place {
+            Place::Attribute(name) => return self.name(name),
+            Place::Entry(key) => (key, None),
+            Place::Field(key, field) => (key, Some(field)),
+        };
+        let key = match key {
+            Key::Exclusive => self.name(EntryKey::Exclusive.as_str()),
+            Key::Shared(at) => key_placeholder(at),
+        };
+        let map = self.name(attr::HOLDERS);
+        field.map_or(format!("{map}.{key}"), |field| format!("{map}.{key}.{}", self.name(field)))
     }
 
     fn name(&mut self, name: &str) -> String {
@@ -227,16 +304,16 @@ impl NpmCondition {
         let mut parts = Vec::new();
         for part in all {
             match part {
-                Condition::Missing(name) => parts.push(format!("attribute_not_exists({name})")),
-                Condition::Equals(attr::TOKEN, value) => {
+                Condition::Missing(path) => parts.push(format!("attribute_not_exists({path})")),
+                Condition::Equals(Path::Attribute(attr::TOKEN), value) => {
                     // `token` is a reserved word and needs a placeholder.
                     parts.push("#token = :oldtoken".to_owned());
                     npm.names = Some([("#token".to_owned(), attr::TOKEN.to_owned())].into());
                     npm.values.get_or_insert_default().insert(":oldtoken".to_owned(), item::attribute(value));
                 }
-                Condition::Equals(name, value) => {
-                    parts.push(format!("{name} = :old{name}"));
-                    npm.values.get_or_insert_default().insert(format!(":old{name}"), item::attribute(value));
+                Condition::Equals(path, value) => {
+                    parts.push(format!("{path} = :old{path}"));
+                    npm.values.get_or_insert_default().insert(format!(":old{path}"), item::attribute(value));
                 }
                 // A legacy get has no other conditions.
                 _ => {}
@@ -343,7 +420,7 @@ mod tests {
             let cached = cache.get("key", &shape);
             let fresh = Texts::new("key", &shape);
             assert_eq!((&cached.condition, &cached.update), (&fresh.condition, &fresh.update), "{op:?}");
-            assert_eq!(cached.names, fresh.names);
+            assert_eq!(shape.names(&cached), shape.names(&fresh));
             texts.push(cached);
         }
         assert!(Arc::ptr_eq(&texts[1], &texts[2]) && Arc::ptr_eq(&texts[3], &texts[5]));
@@ -355,7 +432,7 @@ mod tests {
     fn number_of_cached_texts_is_bounded() {
         let cache = TextCache::default();
         for length in 0..2 * TEXTS_MAX {
-            let all = All(vec![Missing("v"); length]);
+            let all = All(vec![Missing("v".into()); length]);
             let shape = Shape::of_condition(&all);
             assert_eq!(cache.get("key", &shape).condition, text(&all));
         }
@@ -364,23 +441,64 @@ mod tests {
 
     #[test]
     fn many_values_have_distinct_placeholders() {
-        let values = Shape::of_condition(&All((0..40).map(|n| Equals("v", n.into())).collect())).into_values();
+        let values = Shape::of_condition(&All((0..40).map(|n| Equals("v".into(), n.into())).collect())).into_values();
         assert_eq!(values.len(), 40);
         assert_eq!(values[":17"], AttributeValue::N("17".to_owned()));
     }
 
+    /// Keys of entries come from rows, so they have placeholders. Texts do not depend on them.
+    #[test]
+    fn parts_of_holders_have_placeholders() {
+        let shape = |id: &str| {
+            let (entry, exclusive) = (EntryKey::Shared(id.into()), EntryKey::Exclusive);
+            let condition = All(vec![
+                Condition::IsMap(attr::HOLDERS.into()),
+                Missing(Path::Entry(exclusive.clone())),
+                Condition::SizeBelow(attr::HOLDERS.into(), 3),
+                Condition::Exists(Path::Entry(entry.clone())),
+                Equals(Path::Field(exclusive.clone(), "held"), Value::Bool(true)),
+            ]);
+            let changes = vec![
+                Change::Set(Path::Field(entry.clone(), "renewalSeq"), 3.into()),
+                Change::Set(Path::Field(exclusive.clone(), "held"), Value::Bool(true)),
+                Change::Remove(Path::Field(entry, "expiresOn")),
+                Change::Remove(Path::Entry(exclusive)),
+            ];
+            Shape::of_write(&condition, changes).expect("an update")
+        };
+        let first = shape("0a");
+        let cache = TextCache::default();
+        let texts = cache.get("key", &first);
+        assert_eq!(
+            texts.condition,
+            "attribute_type(#holders, :0) AND attribute_not_exists(#holders.#x) AND size(#holders) < :1 \
+             AND attribute_exists(#holders.#entry0) AND #holders.#x.#held = :2"
+        );
+        assert_eq!(
+            texts.update,
+            "SET #holders.#entry0.#renewalSeq = :1, #holders.#x.#held = :2 \
+             REMOVE #holders.#entry0.#expiresOn, #holders.#x"
+        );
+        assert_eq!(first.names(&texts)["#entry0"], "0a");
+        assert_eq!(first.names(&texts).len(), 6);
+        let second = shape("0b");
+        assert!(Arc::ptr_eq(&texts, &cache.get("key", &second)));
+        assert_eq!(second.names(&texts)["#entry0"], "0b");
+        assert_eq!(first.into_values()[":0"], AttributeValue::S("M".to_owned()));
+    }
+
     #[test]
     fn differs_requires_attribute() {
-        assert_eq!(text(&Differs("guid", "x".into())), "attribute_exists(#guid) AND #guid <> :0");
+        assert_eq!(text(&Differs("guid".into(), "x".into())), "attribute_exists(#guid) AND #guid <> :0");
     }
 
     #[test]
     fn nested_alternative_has_parentheses_once() {
-        let either = || Any(vec![Missing("v"), Equals("v", 1.into())]);
+        let either = || Any(vec![Missing("v".into()), Equals("v".into(), 1.into())]);
         let expected = "(attribute_not_exists(#v) OR #v = :0) AND attribute_not_exists(#kind)";
-        assert_eq!(text(&All(vec![either(), Missing("kind")])), expected);
-        assert_eq!(text(&All(vec![All(vec![either()]), Missing("kind")])), expected);
-        assert_eq!(text(&All(vec![Any(vec![either()]), Missing("kind")])), expected);
+        assert_eq!(text(&All(vec![either(), Missing("kind".into())])), expected);
+        assert_eq!(text(&All(vec![All(vec![either()]), Missing("kind".into())])), expected);
+        assert_eq!(text(&All(vec![Any(vec![either()]), Missing("kind".into())])), expected);
         assert_eq!(text(&Any(vec![either()])), "attribute_not_exists(#v) OR #v = :0");
     }
 

@@ -23,6 +23,8 @@ fn value(attribute: AttributeValue) -> Value {
         AttributeValue::N(number) => {
             Number::parse(&number).map_or_else(|| Value::Other(json!({ "N": number }).to_string()), Value::N)
         }
+        AttributeValue::Bool(value) => Value::Bool(value),
+        AttributeValue::M(map) => Value::Map(map.into_iter().map(|(name, part)| (name, value(part))).collect()),
         other => Value::Other(json(&other).to_string()),
     }
 }
@@ -33,6 +35,8 @@ pub(super) fn attribute(value: &Value) -> AttributeValue {
     match value {
         Value::S(text) => AttributeValue::S(text.clone()),
         Value::N(number) => AttributeValue::N(number.to_string()),
+        Value::Bool(value) => AttributeValue::Bool(*value),
+        Value::Map(map) => AttributeValue::M(map.iter().map(|(name, part)| (name.clone(), attribute(part))).collect()),
         Value::Other(text) => serde_json::from_str(text)
             .ok()
             .and_then(|json| from_json(&json))
@@ -85,10 +89,18 @@ mod tests {
 
     #[test]
     fn every_type_round_trips() {
-        let json = r#"{"M":{"a":{"L":[{"BOOL":true},{"NULL":true},{"B":"AQI="}]},"b":{"SS":["x"]},"c":{"NS":["1"]},"d":{"BS":["AQI="]},"e":{"S":"s"},"f":{"N":"1"}}}"#;
-        let other = Value::Other(json.to_owned());
-        assert_eq!(value(attribute(&other)), other);
-        assert!(matches!(attribute(&other), AttributeValue::M(map) if map.len() == 6));
+        let others = [
+            r#"{"L":[{"BOOL":true},{"NULL":true},{"B":"AQI="},{"M":{"a":{"S":"s"}}}]}"#,
+            r#"{"SS":["x"]}"#,
+            r#"{"NS":["1"]}"#,
+            r#"{"BS":["AQI="]}"#,
+        ];
+        let others = others.map(|json| Value::Other(json.to_owned()));
+        let values = others.into_iter().chain(["s".into(), 1.into(), Value::Bool(false), Value::Map([].into())]);
+        let map = Value::Map(values.enumerate().map(|(at, value)| (at.to_string(), value)).collect());
+        let nested = Value::Map([("map".to_owned(), map)].into());
+        assert_eq!(value(attribute(&nested)), nested);
+        assert!(matches!(attribute(&nested), AttributeValue::M(map) if map.len() == 1));
     }
 
     #[test]

@@ -159,8 +159,8 @@ impl DynamoDb {
             .set_key(Some(self.item_key(op.name.as_str())))
             .condition_expression(&*texts.condition)
             .update_expression(&*texts.update)
+            .set_expression_attribute_names(Some(shape.names(&texts)))
             .set_expression_attribute_values(Some(shape.into_values()))
-            .set_expression_attribute_names(Some(texts.names.clone()))
             .set_return_values(op.kind.returns_row().then_some(ReturnValue::AllNew))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
         match request.send().await {

@@ -8,8 +8,11 @@ use std::collections::BTreeMap;
 use dynamo_lock_protocol::{Number, Row, Value};
 use serde_json::value::RawValue;
 
-/// Type names of DynamoDB besides S and N.
-const OTHER_TYPES: [&str; 8] = ["B", "BOOL", "BS", "L", "M", "NS", "NULL", "SS"];
+/// Type names of DynamoDB besides S, N, BOOL and M.
+const OTHER_TYPES: [&str; 6] = ["B", "BS", "L", "NS", "NULL", "SS"];
+
+/// Maximum depth of maps, as in DynamoDB.
+const DEPTH_MAX: u32 = 32;
 
 type Attributes = BTreeMap<String, Box<RawValue>>;
 
@@ -28,27 +31,36 @@ pub(super) fn decode(text: &str) -> Result<Row, String> {
     let attributes: Attributes = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let mut row = Row::default();
     for (name, raw) in attributes {
-        let value = decode_value(&raw).map_err(|cause| format!("attribute {name:?}: {cause}"))?;
+        let value = decode_value(&raw, 1).map_err(|cause| format!("attribute {name:?}: {cause}"))?;
         row.set(&name, value);
     }
     Ok(row)
 }
 
 fn encode_value(value: &Value) -> Result<Box<RawValue>, String> {
-    let text = match value {
-        Value::S(text) => serde_json::json!({ "S": text }).to_string(),
-        Value::N(number) => serde_json::json!({ "N": number.as_str() }).to_string(),
-        Value::Other(text) => text.clone(),
-    };
-    let raw = RawValue::from_string(text).map_err(|error| error.to_string())?;
+    let raw = RawValue::from_string(text(value)).map_err(|error| error.to_string())?;
     // A row that could be written and not read back would make its lock unusable.
-    match decode_value(&raw)? == *value {
+    match decode_value(&raw, 1)? == *value {
         true => Ok(raw),
         false => Err(format!("{} does not decode to itself", raw.get())),
     }
 }
 
-fn decode_value(raw: &RawValue) -> Result<Value, String> {
+/// Returns a value in the notation of DynamoDB.
+fn text(value: &Value) -> String {
+    match value {
+        Value::S(text) => serde_json::json!({ "S": text }).to_string(),
+        Value::N(number) => serde_json::json!({ "N": number.as_str() }).to_string(),
+        Value::Bool(value) => serde_json::json!({ "BOOL": value }).to_string(),
+        Value::Map(map) => {
+            let parts = map.iter().map(|(name, part)| format!("{}:{}", serde_json::json!(name), text(part)));
+            format!("{{\"M\":{{{}}}}}", parts.collect::<Vec<_>>().join(","))
+        }
+        Value::Other(text) => text.clone(),
+    }
+}
+
+fn decode_value(raw: &RawValue, depth: u32) -> Result<Value, String> {
     let typed: Attributes = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
     let mut typed = typed.into_iter();
     let (Some((kind, value)), None) = (typed.next(), typed.next()) else {
@@ -58,6 +70,13 @@ fn decode_value(raw: &RawValue) -> Result<Value, String> {
     match kind.as_str() {
         "S" => Ok(Value::S(text(&value)?)),
         "N" => Number::parse(&text(&value)?).map(Value::N).ok_or_else(|| format!("{value} is not a number")),
+        "BOOL" => serde_json::from_str(value.get()).map(Value::Bool).map_err(|error| error.to_string()),
+        "M" if depth == DEPTH_MAX => Err(format!("its maps are nested more than {DEPTH_MAX} deep")),
+        "M" => {
+            let parts: Attributes = serde_json::from_str(value.get()).map_err(|error| error.to_string())?;
+            let parts = parts.into_iter().map(|(name, raw)| Ok((name, decode_value(&raw, depth + 1)?)));
+            parts.collect::<Result<_, _>>().map(Value::Map)
+        }
         other if OTHER_TYPES.contains(&other) => Ok(Value::Other(raw.get().to_owned())),
         other => Err(format!("{other:?} is not a type")),
     }
@@ -77,7 +96,15 @@ mod tests {
             Value::S("quote \" NUL \0 ESC \u{1b} é 🦀".to_owned()),
             Value::N(Number::parse("-12.50e3").expect("a number")),
             Value::Other(r#"{"L" : [ {"S":"a"} , {"N":"1.0"}, {"BOOL":true} ]}"#.to_owned()),
-            Value::Other(r#"{"M":{"z":{"B":"AAE="},"a":{"NULL":true}}}"#.to_owned()),
+            Value::Bool(true),
+            Value::Map([].into()),
+            Value::Map(
+                [
+                    ("quote \" é".to_owned(), Value::Other(r#"{"B" : "AAE="}"#.to_owned())),
+                    ("a".to_owned(), Value::Map([("b".to_owned(), Value::Bool(false))].into())),
+                ]
+                .into(),
+            ),
         ];
         for value in values {
             let before = row(value);
@@ -104,9 +131,21 @@ mod tests {
             r#"{"x":{"N":"one"}}"#,
             r#"{"x":{"N":1}}"#,
             r#"{"x":{"Q":"a"}}"#,
+            r#"{"x":{"BOOL":1}}"#,
+            r#"{"x":{"M":[]}}"#,
+            r#"{"x":{"M":{"a":1}}}"#,
         ] {
             assert!(decode(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn depth_of_maps_is_bounded() {
+        let nested = |depth| (0..depth).fold(Value::from("x"), |part, _| Value::Map([("m".to_owned(), part)].into()));
+        assert!(encode(&row(nested(DEPTH_MAX - 1))).is_ok());
+        assert!(encode(&row(nested(DEPTH_MAX))).is_err());
+        let text = format!(r#"{{"x":{}{{"S":""}}{}}}"#, r#"{"M":{"m":"#.repeat(100_000), "}}".repeat(100_000));
+        assert!(decode(&text).is_err());
     }
 
     #[test]

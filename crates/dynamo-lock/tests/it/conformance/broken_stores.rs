@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use dynamo_lock::conformance::{InsertError, Options, Report, StoreUnderTest, run};
-use dynamo_lock::store::{Answer, BoxFuture, Change, Condition, Consistency, Page, Value, Verdict, apply, attr};
+use dynamo_lock::store::{Answer, BoxFuture, Change, Condition, Consistency, Page, Path, Value, Verdict, apply, attr};
 use dynamo_lock::{LockName, Memory, Store, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{Op, Outcome, Row, holds};
 
@@ -139,7 +139,7 @@ impl BrokenStore {
                 Verdict::Applied(row)
             }
             (Defect::LosesOtherTypes, Verdict::Applied(row)) => {
-                let kept = row.attributes().filter(|(_, value)| !matches!(value, Value::Other(_)));
+                let kept = row.attributes().filter(|(_, value)| matches!(value, Value::S(_) | Value::N(_)));
                 Verdict::Applied(Row::new(kept.map(|(name, value)| (name.to_owned(), value.clone()))))
             }
             (Defect::DropsFraction, Verdict::Applied(mut row)) if is_fraction(&row) => {
@@ -266,10 +266,14 @@ fn apply_unconditionally(row: Option<&Row>, op: &Op) -> Row {
     let mut next = row.cloned().unwrap_or_default();
     for change in op.changes() {
         match change {
-            Change::Set(name, value) => next.set(name, value),
-            Change::Remove(name) => next.remove(name),
+            Change::Set(Path::Attribute(name), value) => next.set(name, value),
+            Change::Remove(Path::Attribute(name)) => next.remove(name),
+            Change::Next(Path::Attribute(name), floor) => {
+                next.set(name, (next.whole(name).unwrap_or(floor) + 1).into());
+            }
             Change::Replace(row) => next = row,
-            Change::Next(name, token_floor) => next.set(name, (next.whole(name).unwrap_or(token_floor) + 1).into()),
+            // Only the changes of attributes are made, which is enough for a wrong row.
+            Change::Set(..) | Change::Remove(_) | Change::Next(..) => {}
         }
     }
     next
@@ -277,7 +281,7 @@ fn apply_unconditionally(row: Option<&Row>, op: &Op) -> Row {
 
 fn holds_loosely(row: Option<&Row>, condition: &Condition) -> bool {
     match condition {
-        Condition::Differs(name, value) => row.and_then(|row| row.get(name)) != Some(value),
+        Condition::Differs(path, value) => row.and_then(|row| row.at(path)) != Some(value),
         Condition::All(all) => all.iter().all(|condition| holds_loosely(row, condition)),
         Condition::Any(any) => any.iter().any(|condition| holds_loosely(row, condition)),
         simple => holds(row, simple),

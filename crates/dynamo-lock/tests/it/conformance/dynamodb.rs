@@ -181,6 +181,11 @@ fn attribute(value: &Value) -> Option<AttributeValue> {
     match value {
         Value::S(text) => Some(AttributeValue::S(text.clone())),
         Value::N(number) => Some(AttributeValue::N(number.to_string())),
+        Value::Bool(value) => Some(AttributeValue::Bool(*value)),
+        Value::Map(map) => {
+            let parts = map.iter().map(|(name, part)| Some((name.clone(), attribute(part)?)));
+            parts.collect::<Option<_>>().map(AttributeValue::M)
+        }
         Value::Other(text) => typed(&serde_json::from_str(text).ok()?),
     }
 }

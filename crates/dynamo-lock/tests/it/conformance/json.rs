@@ -41,21 +41,40 @@ pub fn error_of(json: &Json) -> StoreError {
 }
 
 pub fn row(row: &Row) -> Json {
-    let value = |value: &Value| match value {
-        Value::S(text) => json!(["S", text]),
-        Value::N(number) => json!(["N", number.as_str()]),
-        Value::Other(text) => json!(["other", text]),
-    };
-    row.attributes().map(|(name, stored)| (name.to_owned(), value(stored))).collect::<serde_json::Map<_, _>>().into()
+    values(row.attributes())
 }
 
 pub fn row_of(json: &Json) -> Row {
-    let value = |json: &Json| match (text(&json[0]), text(&json[1])) {
-        ("S", text) => Value::from(text),
-        ("N", number) => Value::N(Number::parse(number).expect("a number")),
-        (_, text) => Value::Other(text.to_owned()),
-    };
-    Row::new(json.as_object().expect("a row").iter().map(|(name, stored)| (name.clone(), value(stored))))
+    Row::new(values_of(json))
+}
+
+fn values<'a>(values: impl Iterator<Item = (&'a str, &'a Value)>) -> Json {
+    values.map(|(name, stored)| (name.to_owned(), value(stored))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn values_of(json: &Json) -> impl Iterator<Item = (String, Value)> {
+    json.as_object().expect("values").iter().map(|(name, stored)| (name.clone(), value_of(stored)))
+}
+
+fn value(value: &Value) -> Json {
+    match value {
+        Value::S(text) => json!(["S", text]),
+        Value::N(number) => json!(["N", number.as_str()]),
+        Value::Bool(value) => json!(["BOOL", value]),
+        Value::Map(map) => json!(["M", values(map.iter().map(|(name, part)| (name.as_str(), part)))]),
+        Value::Other(text) => json!(["other", text]),
+    }
+}
+
+fn value_of(json: &Json) -> Value {
+    let stored = &json[1];
+    match text(&json[0]) {
+        "S" => Value::from(text(stored)),
+        "N" => Value::N(Number::parse(text(stored)).expect("a number")),
+        "BOOL" => Value::Bool(stored == true),
+        "M" => Value::Map(values_of(stored).collect()),
+        _ => Value::Other(text(stored).to_owned()),
+    }
 }
 
 pub fn maybe_row(stored: Option<&Row>) -> Json {

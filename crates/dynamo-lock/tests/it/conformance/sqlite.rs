@@ -39,13 +39,24 @@ impl RawConnection {
 
 /// Returns a row in the format of the file. Values of other types are stored as their exact text.
 fn as_text(row: &Row) -> String {
-    let value = |value: &Value| match value {
+    object(row.attributes())
+}
+
+fn object<'a>(values: impl Iterator<Item = (&'a str, &'a Value)>) -> String {
+    let parts = values.map(|(name, stored)| format!("{}:{}", serde_json::json!(name), value(stored)));
+    format!("{{{}}}", parts.collect::<Vec<_>>().join(","))
+}
+
+fn value(value: &Value) -> String {
+    match value {
         Value::S(text) => serde_json::json!({ "S": text }).to_string(),
         Value::N(number) => serde_json::json!({ "N": number.as_str() }).to_string(),
+        Value::Bool(value) => serde_json::json!({ "BOOL": value }).to_string(),
+        Value::Map(map) => {
+            format!("{{\"M\":{}}}", object(map.iter().map(|(name, part)| (name.as_str(), part))))
+        }
         Value::Other(text) => text.clone(),
-    };
-    let attributes = row.attributes().map(|(name, stored)| format!("{}:{}", serde_json::json!(name), value(stored)));
-    format!("{{{}}}", attributes.collect::<Vec<_>>().join(","))
+    }
 }
 
 /// Runs all checks on a new file. `other` creates the second handle.

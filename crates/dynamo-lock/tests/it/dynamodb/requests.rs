@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use dynamo_lock::store::{Condition, Consistency};
 use dynamo_lock::{Client, DynamoDb, FenceExpression, FencingToken, LockName, Memory, Store, StoreErrorKind};
 use dynamo_lock_protocol::{
-    Ends, HoldHistory, Lease, Number, Op, OpKind, Outcome, Row, Target, Value, Verdict, apply, holds,
+    Ends, EntryKey, HoldHistory, Lease, Number, Op, OpKind, Outcome, Path, Row, Target, Value, Verdict, apply, holds,
 };
 use serde_json::json;
 use test_support::{LocalDynamoDb, Reply, ServerFault, row};
@@ -37,6 +37,15 @@ fn lease(lease_id: &str, service_timestamp: bool) -> Lease {
     }
 }
 
+fn map<const N: usize>(parts: [(&str, Value); N]) -> Value {
+    Value::Map(parts.map(|(name, part)| (name.to_owned(), part)).into())
+}
+
+fn foreign() -> Value {
+    let list = Value::Other(r#"{"L":[{"BOOL":true}]}"#.to_owned());
+    map([("a", list), ("b", Value::Bool(true))])
+}
+
 fn held() -> Row {
     row(&[
         ("v", 1.into()),
@@ -50,7 +59,7 @@ fn held() -> Row {
         ("owner", "them".into()),
         ("acquiredOn", 20_000.into()),
         ("ttl", 800.into()),
-        ("foreign", Value::Other(r#"{"M":{"a":{"L":[{"BOOL":true}]}}}"#.to_owned())),
+        ("foreign", foreign()),
     ])
 }
 
@@ -89,6 +98,14 @@ fn rows() -> Vec<Option<Row>> {
         Some(legacy),
         Some(row(&[("total", 5.into())])),
         Some(row(&[])),
+        Some(row(&[("holders", map([]))])),
+        Some(row(&[("holders", map([("a1", map([("renewalSeq", 3.into()), ("revoked", Value::Bool(true))]))]))])),
+        Some(row(&[("holders", map([("a1", map([("renewalSeq", "3".into())])), ("x", map([]))]))])),
+        Some(row(&[("holders", map([("a1", "text".into()), ("x", map([("held", Value::Bool(true))]))]))])),
+        Some(row(&[("holders", map([("x", map([("held", Value::Bool(false))]))]))])),
+        Some(row(&[("holders", "aa".into())])),
+        Some(row(&[("holders", 2.into())])),
+        Some(row(&[("holders", foreign())])),
     ]
 }
 
@@ -169,26 +186,49 @@ async fn op_has_specified_effect_on_every_row() {
 
 #[tokio::test]
 async fn condition_check_passes_exactly_where_specified() {
-    use Condition::{Above, All, Any, Below, Differs, Equals, Missing};
+    use Condition::{Above, All, Any, Below, Differs, Equals, Exists, IsMap, Missing, SizeBelow, SizeIs};
+    let entry = || EntryKey::Shared("a1".into());
+    let field = |name| Path::Field(entry(), name);
     let server = LocalDynamoDb::new();
     let store = server.store(TABLE).await;
     let client = server.client();
     let conditions = [
-        Missing("name"),
-        Missing("token"),
-        Equals("token", 7.into()),
-        Equals("token", "seven".into()),
-        Equals("foreign", Value::Other(r#"{"M":{"a":{"L":[{"BOOL":true}]}}}"#.to_owned())),
-        Differs("token", 7.into()),
-        Differs("guid", "g2".into()),
-        Below("renewalSeq", 3),
-        Below("token", 8),
-        Above("token", 6),
-        Above("expiresOn", 39_999),
+        Missing("name".into()),
+        Missing("token".into()),
+        Equals("token".into(), 7.into()),
+        Equals("token".into(), "seven".into()),
+        Equals("foreign".into(), foreign()),
+        Differs("token".into(), 7.into()),
+        Differs("guid".into(), "g2".into()),
+        Below("renewalSeq".into(), 3),
+        Below("token".into(), 8),
+        Above("token".into(), 6),
+        Above("expiresOn".into(), 39_999),
+        Exists("name".into()),
+        Exists("token".into()),
+        IsMap("holders".into()),
+        SizeIs("holders".into(), 1),
+        SizeBelow("holders".into(), 2),
+        Missing(Path::Entry(entry())),
+        Exists(Path::Entry(entry())),
+        IsMap(Path::Entry(entry())),
+        Missing(Path::Entry(EntryKey::Exclusive)),
+        Missing(field("revoked")),
+        Equals(field("renewalSeq"), 3.into()),
+        Below(field("renewalSeq"), 4),
+        Differs(field("renewalSeq"), 4.into()),
+        Equals(Path::Field(EntryKey::Exclusive, "held"), Value::Bool(true)),
+        All(vec![SizeIs("holders".into(), 2), Exists(Path::Field(EntryKey::Exclusive, "held")), Exists(field("a"))]),
         All(vec![]),
         Any(vec![]),
-        Any(vec![Any(vec![Missing("v"), Equals("v", 2.into())]), All(vec![Above("renewalSeq", 2), Missing("kind")])]),
-        All(vec![Any(vec![Missing("v"), Equals("v", 1.into())]), All(vec![Any(vec![Missing("kind"), Missing("v")])])]),
+        Any(vec![
+            Any(vec![Missing("v".into()), Equals("v".into(), 2.into())]),
+            All(vec![Above("renewalSeq".into(), 2), Missing("kind".into())]),
+        ]),
+        All(vec![
+            Any(vec![Missing("v".into()), Equals("v".into(), 1.into())]),
+            All(vec![Any(vec![Missing("kind".into()), Missing("v".into())])]),
+        ]),
     ];
     for condition in conditions {
         for row in rows() {

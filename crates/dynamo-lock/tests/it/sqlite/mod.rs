@@ -12,7 +12,7 @@ mod processes;
 mod sharing;
 
 use child_process::{Child, acquire, lock_name, release, take_over, token};
-use dynamo_lock::store::{Consistency, Value, apply};
+use dynamo_lock::store::{Consistency, Number, Value, apply};
 use dynamo_lock::{Client, LockName, Memory, Renewal, Sqlite, Store, StoreErrorKind};
 use dynamo_lock_protocol::{Op, Outcome, Row, Verdict};
 use std::cell::RefCell;
@@ -119,7 +119,12 @@ async fn op_has_specified_effect_on_unusual_rows() {
 async fn unknown_attributes_keep_every_byte() {
     let (_directory, store) = open_new();
     let name = lock_name("orders");
-    let unknown = r#"{"M": {"z":{"N":"1.0"},  "a":{"SS":["x"]}}}"#;
+    let list = r#"{"L": [{"N":"1.0"},  {"M":{"z":{"SS":["x"]}}}]}"#;
+    let unknown = format!(r#"{{"M": {{"z":{{"N":"1.0"}},  "a":{list}}}}}"#);
+    let map = [
+        ("z".to_owned(), Value::N(Number::parse("1.0").expect("a number"))),
+        ("a".to_owned(), Value::Other(list.to_owned())),
+    ];
     insert_raw(
         store.path(),
         "orders",
@@ -128,7 +133,7 @@ async fn unknown_attributes_keep_every_byte() {
         ),
     );
     let Outcome::Applied(Some(row)) = write(&store, &acquire(&name, 1)).await else { panic!("free") };
-    assert_eq!((token(&row), row.get("x")), (8, Some(&Value::Other(unknown.to_owned()))));
+    assert_eq!((token(&row), row.get("x")), (8, Some(&Value::Map(map.into()))));
     assert_eq!(read(&store, &name).await, Some(row));
 }
 

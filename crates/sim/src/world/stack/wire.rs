@@ -166,13 +166,21 @@ const THROTTLES: [&str; 5] = [
 
 /// Returns the row in an item, without its key.
 pub fn row(item: &Json) -> Option<Row> {
-    let value = |json: &Json| match (&json["S"], &json["N"]) {
-        (Json::String(text), _) => Some(Value::S(text.clone())),
-        (_, Json::String(number)) => Number::parse(number).map(Value::N),
-        _ => Some(Value::Other(json.to_string())),
-    };
     let attributes = item.as_object()?.iter().filter(|(name, _)| *name != "name");
     attributes.map(|(name, json)| Some((name.clone(), value(json)?))).collect::<Option<Vec<_>>>().map(Row::new)
+}
+
+fn value(json: &Json) -> Option<Value> {
+    match (&json["S"], &json["N"], &json["BOOL"], &json["M"]) {
+        (Json::String(text), ..) => Some(Value::S(text.clone())),
+        (_, Json::String(number), ..) => Number::parse(number).map(Value::N),
+        (_, _, Json::Bool(value), _) => Some(Value::Bool(*value)),
+        (_, _, _, Json::Object(map)) => {
+            let parts = map.iter().map(|(name, part)| Some((name.clone(), value(part)?)));
+            parts.collect::<Option<_>>().map(Value::Map)
+        }
+        _ => Some(Value::Other(json.to_string())),
+    }
 }
 
 /// Returns the outcome in the answer to an `UpdateItem` or a `PutItem`, if there is one.
