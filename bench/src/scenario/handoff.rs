@@ -53,6 +53,8 @@ async fn batch(
 ) -> Outcome<()> {
     let seconds = match (peers, waiters) {
         ([Peer::DynamoLock], [20]) => 130,
+        // About 120 handoffs with long holds.
+        ([Peer::DynamoLock], _) => 160,
         (_, [20]) => 30,
         _ => 65,
     };
