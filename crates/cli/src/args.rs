@@ -159,6 +159,13 @@ pub struct RunArgs {
     /// the command exits with code 0, after SIGTERM or SIGINT, or if SIGHUP or SIGQUIT ends the command.
     #[arg(long, conflicts_with_all = ["nonblock", "skip"])]
     pub forever: bool,
+    /// Create FILE while the command runs under the lock, for example for a readiness probe
+    ///
+    /// The file contains the name of the lock and the token as JSON. It is removed when the command has ended, and
+    /// before the lease ends, even if run is killed. One that an earlier run has left is removed before the lock is
+    /// waited for. Any other file at this path is an error.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
     /// Label stored with the lock and shown to others [default: $USER]
     ///
     /// The host name, the process ID and a random number are appended to it.

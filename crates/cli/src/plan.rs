@@ -2,7 +2,7 @@
 //!
 //! The functions are pure: they depend on the arguments and the environment that they are given, and on nothing else.
 
-use std::{ffi::OsString, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use dynamo_lock::{LockName, store::StoreUrl};
 use nix::sys::signal::Signal;
@@ -28,6 +28,8 @@ pub struct RunTask {
     /// Time that is reserved at the end of the lease for ending the command.
     pub grace: Duration,
     pub warning: Option<Warning>,
+    /// Path of the file that exists while the command runs.
+    pub ready_file: Option<PathBuf>,
     /// Whether the command runs again after a failure or a loss.
     pub forever: bool,
     pub max_hold: Option<Duration>,
@@ -80,6 +82,7 @@ pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<Ru
         conflict_code: if run.skip { 0 } else { run.conflict_exit_code.unwrap_or(NOT_ACQUIRED) },
         lease: run.lease,
         grace,
+        ready_file: run.ready_file,
         forever: run.forever,
         warning: warning(run.warn_signal, longest, grace)?,
         max_hold: run.max_hold,

@@ -77,6 +77,18 @@ fn revoked_run_sends_term_without_warning() {
     assert_eq!(fixture.read("signals"), "TERM\n");
 }
 
+/// A command that ends its work at SIGTERM receives no new work then.
+#[test]
+fn ready_file_is_removed_before_term_at_loss() {
+    let fixture = Fixture::new();
+    let script = "trap '[ -e up ] && echo READY >> signals; echo TERM >> signals; exit' TERM; \
+                  until [ -e up ]; do sleep 0.05; done; touch ready; while :; do sleep 0.05; done";
+    let running = fixture.start(&["run", "--max-hold", "6", "--ready-file", "up", "a", "-c", script]);
+    assert!(fixture.path("up").exists());
+    running.wait().exits_with(76);
+    assert_eq!(fixture.read("signals"), "TERM\n");
+}
+
 #[test]
 fn obedient_child_ends_by_term_alone() {
     let fixture = Fixture::new();

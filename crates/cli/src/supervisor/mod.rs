@@ -11,6 +11,7 @@ mod forwarding;
 pub mod message;
 pub mod process;
 pub mod process_tree;
+pub mod ready_file;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
@@ -24,7 +25,7 @@ use nix::{errno::Errno, sys::signal::Signal, sys::wait::WaitPidFlag, unistd::Pid
 
 use self::ending::{Due, Ending, KILL_INTERVAL};
 use self::message::{Event, Grant, Order};
-use self::{channel::Channel, process_tree::ProcessTree};
+use self::{channel::Channel, process_tree::ProcessTree, ready_file::ReadyFile};
 use crate::signals::{SupervisorSignals, is_terminal_stop};
 use crate::{clock, signal_mask::SignalMask, sys, ui::output};
 
@@ -37,7 +38,7 @@ const STOP_SETTLE_TIME: Duration = Duration::from_millis(50);
 /// Returns the remaining arguments if this process was started as the supervisor.
 ///
 /// These are the descriptor of the channel, the bit set of signals that were blocked before, the grace in nanoseconds,
-/// and the command with its arguments.
+/// the path of the ready file and its content (both empty if there is none), and the command with its arguments.
 pub fn arguments(mut arguments: impl Iterator<Item = OsString>) -> Option<impl Iterator<Item = OsString>> {
     (arguments.next().as_deref() == Some(OsStr::new(NAME))).then_some(arguments)
 }
@@ -56,6 +57,7 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let mut number = || arguments.next().and_then(|text| text.to_str()?.parse::<u64>().ok()).ok_or_else(invalid);
     let (channel, blocked, grace) = (number()?, number()?, Duration::from_nanos(number()?));
     let mask = SignalMask::inherited(blocked)?;
+    let ready_file = ReadyFile::from_arguments(&mut arguments).ok_or_else(invalid)?;
     let program = arguments.next().ok_or_else(invalid)?;
     let channel = UnixStream::from(sys::inherited_fd(i32::try_from(channel).map_err(|_| invalid())?)?);
     // The command must not inherit the channel, because the wrapper takes its end for the end of this process.
@@ -83,6 +85,7 @@ fn supervise(mut arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
         ending: Ending::new(grace),
         grant,
         orphaned: false,
+        ready_file,
         command,
         stopped: None,
         wrapper_stopped: false,
@@ -115,6 +118,8 @@ struct Supervisor {
     grant: Grant,
     /// The wrapper has closed the channel.
     orphaned: bool,
+    /// The file that exists while the command runs under the lock. `None` if there is none, or after its removal.
+    ready_file: Option<ReadyFile>,
     /// The command itself. `None` after it has ended.
     command: Option<Pid>,
     /// Time at which the command was stopped by a stop signal, until the stop has been reported.
@@ -127,6 +132,10 @@ impl Supervisor {
     /// Runs until the command and all its descendants have ended.
     fn run(mut self) -> io::Result<()> {
         self.send(Event::Started);
+        if let Some(Err(error)) = self.ready_file.as_ref().map(ReadyFile::create) {
+            let _pending =
+                output::start_message(&format!("cannot create the ready file: {error}; the command is running"));
+        }
         loop {
             self.execute_orders();
             if self.reap()? {
@@ -138,6 +147,7 @@ impl Supervisor {
             let now = clock::now();
             match self.due(now) {
                 Some(Due::Ask) => {
+                    self.remove_ready_file();
                     self.ending.asked = Some(now);
                     let tree = self.descendants();
                     tree.send(Signal::SIGTERM);
@@ -149,6 +159,7 @@ impl Supervisor {
             }
             if self.ending.killed {
                 self.descendants().send(Signal::SIGKILL);
+                self.remove_ready_file();
             }
             self.report_stop(now);
             self.wait(now)?;
@@ -159,6 +170,11 @@ impl Supervisor {
     /// it.
     fn send(&mut self, event: Event) {
         let _closed = self.channel.send(event);
+    }
+
+    /// Removes the ready file once, because the command is not ready any more, or must end.
+    fn remove_ready_file(&mut self) {
+        self.ready_file.take().iter().for_each(ReadyFile::remove);
     }
 
     /// Returns the command and its running descendants, or the command alone if they cannot be listed. A process that
@@ -208,6 +224,7 @@ impl Supervisor {
                 Some(_) => {}
                 None => {
                     (self.command, self.stopped) = (None, None);
+                    self.remove_ready_file();
                     self.send(Event::Ended { status });
                 }
             }

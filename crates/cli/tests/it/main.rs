@@ -8,6 +8,7 @@ mod hold;
 mod listing;
 mod manual;
 mod progress;
+mod ready_file;
 mod recipes;
 mod report;
 mod request_count;

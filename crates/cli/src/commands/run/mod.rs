@@ -14,7 +14,10 @@ use dynamo_lock::{Client, Guard};
 use nix::sys::signal::Signal;
 
 use self::{acquire::Acquisition, report::RunOutcome, supervised::SupervisedCommand, terminal::Terminal};
-use crate::{clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore, supervisor, sys};
+use crate::{
+    clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore, supervisor,
+    supervisor::ready_file, sys,
+};
 
 /// Maximum time for cleaning up after an acquisition that was given up. A lock that is not released by then is free
 /// when its lease has expired.
@@ -27,6 +30,13 @@ pub async fn run(store: &OpenStore, task: &RunTask, outcome: &mut RunOutcome) ->
             "cannot track the processes of the command: /proc belongs to another PID namespace; mount /proc for this \
              namespace, for example with `unshare --mount-proc`",
         ));
+    }
+    if let Some(path) = &task.ready_file {
+        ready_file::prepare(path).map_err(|error| {
+            let message =
+                format!("cannot use the ready file {path:?}: {error}; name a new file in a writable directory");
+            Failure::configuration(message)
+        })?;
     }
     let client = store.client().owner(&task.owner).lease(task.lease).build()?;
     sys::reset_sigchld();

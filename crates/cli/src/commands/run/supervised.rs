@@ -19,7 +19,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::supervisor::message::{Event, Grant, Order};
 use crate::{
     clock, env, plan::RunTask, signal_mask::SignalMask, store::OpenStore, supervisor,
-    supervisor::process_tree::ProcessTree, sys,
+    supervisor::process_tree::ProcessTree, supervisor::ready_file::ReadyFile, sys,
 };
 
 /// Largest difference between the ends of two grants that count as equal. Without it, every check would send an order.
@@ -34,6 +34,8 @@ pub struct SupervisedCommand {
     /// Descendants of this process that do not belong to the command, because they existed before it was started, and
     /// the descendants of those.
     unrelated: ProcessTree,
+    /// The ready file, until this process has removed it.
+    ready_file: Option<ReadyFile>,
 }
 
 impl SupervisedCommand {
@@ -58,20 +60,22 @@ impl SupervisedCommand {
         for inherited in liveness.iter().map(AsFd::as_fd).chain([remote.as_fd()]) {
             fcntl(inherited, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
+        let name = task.name.as_str();
+        let ready_file = task.ready_file.as_ref().map(|path| ReadyFile::new(path, name, token.get()));
         let mask = SignalMask::block()?;
         let mut command = Command::new(this_program()?);
         command.arg0(supervisor::NAME);
         command.arg(remote.as_raw_fd().to_string()).arg(mask.blocked_before().to_string());
         command.arg(task.grace.as_nanos().to_string());
+        command.args(ReadyFile::arguments(ready_file.as_ref()));
         command.args(&task.argv);
-        let name = task.name.as_str();
         command.env(env::NAME, name).env(env::TOKEN, token.to_string());
         command.env(env::OWNER, &task.owner).env(env::STORE, &store.url);
         command.env(env::RUNS, env::format_runs(&task.enclosing_runs, name, token.get(), &store.url));
         sys::pass_sigpipe(command.as_std_mut());
         let supervisor = command.spawn()?;
         drop(mask);
-        Ok(Self { supervisor, events, orders, granted: None, unrelated })
+        Ok(Self { supervisor, events, orders, granted: None, unrelated, ready_file })
     }
 
     /// Allows the command to run until the grant has passed. The grant is sent only if it differs from the last one.
@@ -139,6 +143,11 @@ impl SupervisedCommand {
     /// Returns whether this process has descendants that do not belong to the command.
     pub fn has_unrelated(&self) -> bool {
         !self.unrelated.is_empty()
+    }
+
+    /// Removes the ready file in place of the supervisor, which was killed or does not react.
+    pub fn remove_ready_file(&mut self) {
+        self.ready_file.take().iter().for_each(ReadyFile::remove);
     }
 
     /// Sends SIGKILL once to the supervisor and then to its descendants. Processes that are missed become children of

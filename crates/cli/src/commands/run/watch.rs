@@ -105,6 +105,7 @@ impl Watch {
             let since = *self.overdue_since.get_or_insert_with(clock::now);
             if clock::now().holder_elapsed_since(since) >= reserve / 2 {
                 command.kill();
+                command.remove_ready_file();
             }
         }
         let until_warning = self.warn(command, left, task);
@@ -139,8 +140,9 @@ fn stop_together(command: &SupervisedCommand) {
 }
 
 /// Kills the remaining descendants after the supervisor has ended. On a signal, prints those that could not be killed.
-async fn kill_all(command: &SupervisedCommand, guard: &Guard, signals: &mut Signals, task: &RunTask) -> CommandEnd {
+async fn kill_all(command: &mut SupervisedCommand, guard: &Guard, signals: &mut Signals, task: &RunTask) -> CommandEnd {
     let mut reported = task.quiet;
+    command.remove_ready_file();
     for round in 0.. {
         let tree = command.descendants();
         // Listing takes time. A process that forks and ends in the meantime is missed, together with its child. But
