@@ -161,13 +161,17 @@ impl Entry {
 
     /// Returns whether a user's transaction with the guard's condition check is applied. The check is the condition of
     /// a release.
-    pub fn passes_check(&self, mutant: &MutantConfig, name: &str, token: u64) -> bool {
-        let lease_id = self.acquisitions.get(&token).map_or("", |acquisition| acquisition.lease_id.as_str());
+    pub fn passes_check(&self, mutant: &MutantConfig, name: &str, lease_id: &str, token: u64) -> bool {
         let Ok(name) = LockName::new(name) else { return false };
         let token = Some(FencingToken::new(token));
         let kind = OpKind::Release { lease_id: lease_id.into(), token, ttl: 0, history: None };
         let op = Op { name, version: RecordVersion::from_random(0), kind };
         mutant.holds(OpTag::Check, self.row.as_ref(), op.condition())
+    }
+
+    /// Returns the acquisition of a process with this token.
+    pub fn acquisition_of(&self, process: &Process, token: u64) -> Option<&Acquisition> {
+        self.acquisitions.get(&token).filter(|acquisition| acquisition.process == process.id)
     }
 
     /// Returns whether the row is held with this token.

@@ -10,7 +10,9 @@ use dynamo_lock_protocol::attr;
 use tokio::time::sleep;
 
 use crate::mutants::Fault;
-use crate::world::{Process, ProcessEnv, World, checks::validity::LossChecker, checks::validity::SpanId, lock};
+use crate::world::{
+    Process, ProcessEnv, World, checks::validity::LossChecker, checks::validity::SpanId, lock, table::Entry,
+};
 use test_support::Rng;
 
 impl Process {
@@ -322,7 +324,12 @@ impl Worker {
         if !guard.is_valid() {
             return true;
         }
-        let read = lock(&world.table).locks.get(&name).map_or(0, |entry| entry.counter);
+        let (read, lease_id) = {
+            let table = lock(&world.table);
+            let own = |entry: &Entry| entry.acquisition_of(&self.process, token).map(|own| own.lease_id.clone());
+            let lease_id = table.entries(&name).find_map(own).unwrap_or_default();
+            (table.locks.get(&name).map_or(0, |entry| entry.counter), lease_id)
+        };
         let (late, delay) = self.process.draw(|rng| (rng.chance(100), rng.up_to(self.lease * 2)));
         let thinking = self.process.draw(|rng| rng.up_to(self.lease / 4));
         self.process.sleep(thinking).await;
@@ -330,7 +337,7 @@ impl Worker {
             sleep(if late { delay } else { Duration::from_millis(5) }).await;
             let mut table = lock(&world.table);
             let Some(entry) = table.locks.get_mut(&name) else { return };
-            if !entry.passes_check(&world.mutant, &name, token) {
+            if !entry.passes_check(&world.mutant, &name, &lease_id, token) {
                 drop(table);
                 return world.count("guarded write refused");
             }
