@@ -80,7 +80,7 @@ impl Scenario {
         for index in 0..world.plan.legacy {
             let mut rng = lock(&world.rng).fork();
             if index < world.plan.legacy_gets {
-                let host = Host::right(92 + index as usize);
+                let host = Host::right(92 + index);
                 let wall = world.plan.legacy_wall.unwrap_or_else(|| rng.signed(external_writers::LEGACY_SKEW_MS));
                 host.set_wall(&world, wall);
                 let process = Process::new(&world, &Arc::new(host));
