@@ -243,12 +243,10 @@ impl Guard {
     /// # Cancel safety
     /// Safe. The renewal continues in the background.
     pub async fn renew(&self) -> Result<(), Lost> {
-        self.request_and_wait(|held| {
-            let before = held.renewals();
-            held.request_renewal();
-            move |held: &Held| held.renewals() > before
-        })
-        .await
+        if self.is_forked() {
+            return Err(self.lost_error(LossReason::Suspended, None));
+        }
+        self.holding.renew().await.map_err(|loss| self.lost_error(loss, None))
     }
 
     /// Replaces the data that is stored with the lock, at most 4,096 bytes, and waits until the store has confirmed it.
@@ -268,36 +266,14 @@ impl Guard {
         if data.len() > DATA_MAX {
             return Err(UpdateError::Data { bytes: data.len() });
         }
+        if self.is_forked() {
+            return Err(self.lost_error(LossReason::Suspended, None).into());
+        }
         let request = |held: &mut Held| {
             held.request_data(data);
             |held: &Held| !held.has_pending_data()
         };
-        Ok(self.request_and_wait(request).await?)
-    }
-
-    /// Makes a request, and waits until the condition that it returns is met.
-    async fn request_and_wait<F: Fn(&Held) -> bool>(&self, request: impl FnOnce(&mut Held) -> F) -> Result<(), Lost> {
-        if self.is_forked() {
-            return Err(self.lost_error(LossReason::Suspended, None));
-        }
-        let done = self.holding.lease.with(request);
-        loop {
-            let changed = self.holding.changed.notified();
-            tokio::pin!(changed);
-            changed.as_mut().enable();
-            if let Some(loss) = self.loss_reason() {
-                return Err(self.lost_error(loss, None));
-            }
-            if self.holding.lease.with(|held| done(held)) {
-                return Ok(());
-            }
-            self.holding.wake();
-            tokio::select! {
-                biased;
-                () = changed => {}
-                _ = self.lost() => {}
-            }
-        }
+        Ok(self.holding.request_and_wait(request).await.map_err(|loss| self.lost_error(loss, None))?)
     }
 }
 

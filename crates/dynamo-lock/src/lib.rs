@@ -7,6 +7,7 @@
 //! - A [`Client`] belongs to one store and creates locks.
 //! - A [`Lock`] is a handle to a name. Creating it sends no request.
 //! - A [`Guard`] is a held lock. It renews the lease, reports its loss, and releases the lock when it is dropped.
+//! - A [`LockSet`] and its [`GuardSet`] are the same for several locks that are acquired together.
 //!
 //! ```
 //! # async fn rebuild(token: dynamo_lock::FencingToken) -> Result<(), std::io::Error> { Ok(()) }
@@ -64,6 +65,20 @@
 //! // Hold the lock for a day, also after this process has ended.
 //! let token = client.lock("daily-report")?.hold(Duration::from_secs(24 * 3600)).await?;
 //! # let _ = (sum, token);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Client::lock_all`] acquires several locks, all or none, without the danger that two clients wait for each other:
+//!
+//! ```
+//! # use dynamo_lock::{Client, Memory};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let client = Client::builder(Memory::new()).build()?;
+//! let guards = client.lock_all(["account/7", "account/42"])?.acquire().await?;
+//! guards.run(async { /* work */ }).await?; // cancelled if one of the leases is lost
+//! guards.release().await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -278,6 +293,7 @@ mod lead;
 mod legacy;
 mod lock;
 mod lock_cache;
+mod lock_set;
 mod observer;
 mod options;
 mod process;
@@ -298,7 +314,9 @@ pub use aws_sdk_dynamodb;
 #[doc(hidden)] // for the command line and the Node package
 pub use blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
 pub use client::{Client, ClientBuilder, List, Listed};
-pub use dynamo_lock_protocol::{ConfigError, FencingToken, Holder, LockName, LossReason, NameError, Renewal, RowError};
+pub use dynamo_lock_protocol::{
+    ConfigError, FencingToken, Holder, LockName, LockNamesError, LossReason, NameError, Renewal, RowError,
+};
 pub use error::{
     AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError,
 };
@@ -307,6 +325,7 @@ pub use inspect::Inspection;
 #[cfg(feature = "legacy")]
 pub use legacy::LegacyError;
 pub use lock::Lock;
+pub use lock_set::{AcquireAllError, GuardSet, LockSet, LockSetOptions, ReleaseAllError, TryAcquireAll};
 pub use observer::{Event, Observer};
 pub use options::{LockOptions, TryAcquire};
 #[cfg(feature = "dynamodb")]

@@ -13,8 +13,10 @@ use crate::queue::{OldGuard, hand_over};
 use crate::shared_lease::LeaseEnding;
 use crate::{Guard, LossReason, ReleaseError, StoreError, WithError};
 
+type ReleaseResult = Result<ReleaseEnd, StoreError>;
+
 /// Time after the acquisition within which a drop is taken for a mistake.
-const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
+pub(crate) const DROPPED_AT_ONCE: Duration = Duration::from_millis(5);
 
 impl Guard {
     /// Releases the lock, and waits for the result.
@@ -36,16 +38,33 @@ impl Guard {
     ///
     /// # Cancel safety
     /// Safe. The release continues in the background; [`Client::close`](crate::Client::close) waits for it.
-    pub async fn release(mut self) -> Result<(), ReleaseError> {
+    pub async fn release(self) -> Result<(), ReleaseError> {
+        self.start_release().await
+    }
+
+    /// Begins the release now, and returns a future that waits for its result. The release continues if that future is
+    /// dropped.
+    pub(crate) fn start_release(mut self) -> BoxFuture<'static, Result<(), ReleaseError>> {
         if self.is_forked() {
             // A forked child must not release the lock of its parent.
-            return Err(self.lost_error(LossReason::Suspended, None).into());
+            let lost = self.lost_error(LossReason::Suspended, None).into();
+            return Box::pin(std::future::ready(Err(lost)));
         }
-        let limit = self.limit_of_release();
+        let longest = self.longest_release();
         let (done, end) = oneshot::channel();
         self.begin_release(move |result| {
             let _cancelled = done.send(result);
         });
+        Box::pin(self.end_of_release(longest, end))
+    }
+
+    /// Waits for the result of a release that has begun, at most for its longest time.
+    async fn end_of_release(
+        self,
+        longest: Duration,
+        end: oneshot::Receiver<ReleaseResult>,
+    ) -> Result<(), ReleaseError> {
+        let limit = self.limit_of_release(longest);
         let end = tokio::select! {
             biased;
             end = end => end,
@@ -60,6 +79,11 @@ impl Guard {
         }
     }
 
+    /// Drops the guard as a step of the library, so that it causes no warning even shortly after the acquisition.
+    pub(crate) fn drop_in_background(mut self) {
+        self.acquired_ns = 0;
+    }
+
     /// Releases the lock after work with this output.
     pub(crate) async fn release_with<T: fmt::Debug>(self, output: T) -> Result<T, WithError<T>> {
         match self.release().await {
@@ -69,8 +93,8 @@ impl Guard {
     }
 
     /// Returns a future that completes after the longest time of a release.
-    fn limit_of_release(&self) -> BoxFuture<'static, ()> {
-        let (core, longest) = (&self.holding.core, self.longest_release());
+    fn limit_of_release(&self, longest: Duration) -> BoxFuture<'static, ()> {
+        let core = &self.holding.core;
         let has_timer = core.thread.is_some() || Handle::try_current().is_ok();
         if has_timer { core.clock.sleep(longest) } else { sleep_on_new_thread(longest) }
     }
@@ -94,7 +118,7 @@ impl Guard {
         current.unwrap_or_else(|| self.runtime.clone())
     }
 
-    fn begin_release(&mut self, report: impl FnOnce(Result<ReleaseEnd, StoreError>) + Send + 'static) {
+    fn begin_release(&mut self, report: impl FnOnce(ReleaseResult) + Send + 'static) {
         self.released = true;
         let (holding, timeout) = (self.holding.clone(), self.timeout());
         let (ending, next) = holding.core.queues.begin_end(&holding, timeout);

@@ -83,6 +83,15 @@ impl Holding {
         token
     }
 
+    /// Sets the token that is cancelled when the lock is lost, released or dropped. Has no effect if there is one already.
+    pub(crate) fn set_cancellation(&self, token: &CancellationToken) {
+        let _other = self.stop.set(token.clone());
+        // The lock may have ended before there was a token to cancel.
+        if self.lease.has_ended(|| self.core.clock.now()) {
+            self.cancel();
+        }
+    }
+
     fn cancel(&self) {
         self.stop.get().into_iter().for_each(CancellationToken::cancel);
     }
@@ -123,6 +132,47 @@ impl Holding {
     pub(crate) fn wake(&self) {
         let task = lock(&self.task).take();
         task.into_iter().for_each(Waker::wake);
+    }
+
+    /// Renews the lease now, and waits until the store has confirmed a renewal.
+    ///
+    /// # Errors
+    /// The reason of the loss, if the lock is lost before.
+    pub(crate) async fn renew(&self) -> Result<(), LossReason> {
+        self.request_and_wait(|held| {
+            let before = held.renewals();
+            held.request_renewal();
+            move |held: &Held| held.renewals() > before
+        })
+        .await
+    }
+
+    /// Makes a request, and waits until the condition that it returns is met.
+    ///
+    /// # Errors
+    /// The reason of the loss, if the lock is lost before.
+    pub(crate) async fn request_and_wait<F: Fn(&Held) -> bool>(
+        &self,
+        request: impl FnOnce(&mut Held) -> F,
+    ) -> Result<(), LossReason> {
+        let done = self.lease.with(request);
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(loss) = self.check() {
+                return Err(loss);
+            }
+            if self.lease.with(|held| done(held)) {
+                return Ok(());
+            }
+            self.wake();
+            tokio::select! {
+                biased;
+                () = changed => {}
+                _ = self.until_lost() => {}
+            }
+        }
     }
 
     /// Returns the next step of the renewal task, `None` once the lock is lost or its release has begun. Unless the

@@ -290,7 +290,7 @@ async fn clean_up(core: Arc<Core>, release: Release, timeout: Duration) {
 }
 
 /// Returns the error for a store that has not answered for a whole lease, without an error of its own.
-fn unanswered() -> StoreError {
+pub(crate) fn unanswered() -> StoreError {
     StoreError::new(StoreErrorKind::Unanswered, "the store did not send a usable response for a whole lease").with_fix(
         "check the network and the status of the store; if its responses have no `Date` of their own, turn the service \
          clock off",

@@ -238,6 +238,12 @@ impl Held {
         self.lost
     }
 
+    /// Limits the time from `from` to the loss of the lock, in place of the limit of the request. For a lock that is
+    /// acquired together with others, the time counts from the acquisition of the last one.
+    pub fn limit_hold(&mut self, from: ClockReading, max_hold: Duration) {
+        self.max_hold = Some(Box::new(Deadline::new(SentAt(from), max_hold)));
+    }
+
     /// Ends the lease, because nothing renews it any more. Does nothing if the lock is lost.
     pub fn stop_renewing(&mut self, at: ClockReading) {
         self.lost = self.check(at).or(Some(LossReason::RenewalStopped));

@@ -6,6 +6,7 @@
 //! | machine | task |
 //! |---|---|
 //! | [`Acquire`] | acquires a lock and takes over expired ones |
+//! | [`AcquireAll`] | orders the acquisitions of several locks |
 //! | [`Held`] | renews a held lock and detects its loss |
 //! | [`Handover`] | passes a held lock to the next waiter of the same client |
 //! | [`Release`] | releases a lock |
@@ -21,6 +22,7 @@
 //! This crate contains no clock, no source of randomness, no I/O and no hash map, and it has no dependencies.
 
 mod acquire;
+mod acquire_all;
 mod apply;
 mod condition;
 mod config;
@@ -33,6 +35,7 @@ mod hold_history;
 mod hold_record;
 mod lease_end;
 mod legacy;
+mod lock_names;
 mod machine;
 mod name;
 mod now;
@@ -57,6 +60,7 @@ mod validity;
 mod watch;
 
 pub use acquire::{Acquire, AcquireEnd};
+pub use acquire_all::{AcquireAll, AcquireAllStep};
 pub use apply::{Verdict, apply};
 pub use condition::{Condition, holds};
 pub use config::{
@@ -71,6 +75,7 @@ pub use hold::Hold;
 pub use hold_history::HoldHistory;
 pub use hold_record::HoldRecord;
 pub use legacy::{LegacyEnd, LegacyGet};
+pub use lock_names::{LOCKS_MAX, LockNames, LockNamesError};
 pub use machine::{Body, Machine, Refusal, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use now::{Entropy, Now};

@@ -16,6 +16,7 @@ mod examples;
 mod hold;
 mod inspect;
 mod lead;
+mod lock_set;
 mod loss;
 mod npm_format;
 mod queue;

@@ -1,8 +1,9 @@
 use aws_sdk_dynamodb::types::{ConditionCheck, ReturnValuesOnConditionCheckFailure as OnFailure};
 
 use super::{DynamoDb, expression::Shape, expression::Texts};
-use crate::Guard;
+use crate::renewal::Holding;
 use crate::store::{Condition, LockName, TableMismatch};
+use crate::{Guard, GuardSet};
 
 impl DynamoDb {
     /// Returns a `ConditionCheck` that passes only while `guard` holds its lock. Put it into your own
@@ -17,12 +18,26 @@ impl DynamoDb {
     /// with the same table name or ARN and the same partition key. Accounts, Regions and endpoints are not compared:
     /// the check passes only in a table that contains the lock's row, so send it to the table of the lock.
     pub fn condition_check(&self, guard: &Guard) -> Result<ConditionCheck, TableMismatch> {
-        let store: &dyn std::any::Any = &*guard.holding.core.store;
+        self.check_of(&guard.holding)
+    }
+
+    /// Returns one `ConditionCheck` for each lock of `guards`, sorted by name, as
+    /// [`condition_check`](DynamoDb::condition_check) does for one lock. Put all of them into your own
+    /// `TransactWriteItems`, which may have up to 100 items. Sends no request.
+    ///
+    /// # Errors
+    /// [`TableMismatch`] as for one lock.
+    pub fn condition_checks(&self, guards: &GuardSet) -> Result<Vec<ConditionCheck>, TableMismatch> {
+        guards.holdings().iter().map(|holding| self.check_of(holding)).collect()
+    }
+
+    fn check_of(&self, holding: &Holding) -> Result<ConditionCheck, TableMismatch> {
+        let store: &dyn std::any::Any = &*holding.core.store;
         match store.downcast_ref::<Self>() {
             Some(store) if store.table == self.table && store.key == self.key => {
-                Ok(self.check(guard.name(), &guard.holding.lease.with(|held| held.condition())))
+                Ok(self.check(&holding.name, &holding.lease.with(|held| held.condition())))
             }
-            _ => Err(TableMismatch { name: guard.name().clone(), table: self.table.to_string() }),
+            _ => Err(TableMismatch { name: holding.name.clone(), table: self.table.to_string() }),
         }
     }
 
