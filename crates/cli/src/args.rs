@@ -58,7 +58,8 @@ pub enum Command {
     /// lost, they are ended before another client can acquire the lock.
     ///
     /// The command finds the lock in the environment variables DYNAMO_LOCK_NAME, DYNAMO_LOCK_TOKEN, DYNAMO_LOCK_OWNER
-    /// and DYNAMO_LOCK_STORE.
+    /// and DYNAMO_LOCK_STORE. With --also, DYNAMO_LOCK_TOKENS is a JSON object with the token of each lock, in place of
+    /// DYNAMO_LOCK_TOKEN.
     Run(RunArgs),
     /// Acquire a lock for a fixed time and print its token
     ///
@@ -152,6 +153,13 @@ pub struct RunArgs {
     /// 30d, and at most three quarters of --max-hold. SIGINT, SIGTERM, SIGHUP and SIGQUIT end the wait.
     #[arg(long, value_name = "DUR", value_parser = at_least, allow_hyphen_values = true)]
     pub at_least: Option<Duration>,
+    /// Acquire the lock NAME too, all or none; may be given up to 31 times
+    ///
+    /// The locks are acquired one after the other in the order of their names, so that runs with overlapping names do
+    /// not wait for each other for ever. While one is awaited, the earlier ones are held. If any of them is lost or
+    /// about to be lost, the command is ended, and then all are released.
+    #[arg(long, value_name = "NAME")]
+    pub also: Vec<String>,
     /// Run the command again after a failure or the loss of the lock
     ///
     /// The lock is released and acquired again, so that another host can run the command. Between two attempts there is
@@ -241,10 +249,11 @@ pub enum TableCommand {
 }
 
 impl Args {
-    /// Returns the name of the lock and the path of its report, if one was requested.
-    pub fn report(&self) -> Option<(&str, &Path)> {
+    /// Returns the names of the locks and the path of their report, if one was requested.
+    pub fn report(&self) -> Option<(Vec<String>, &Path)> {
         let Command::Run(run) = &self.command else { return None };
-        Some((&run.name, run.report.as_deref()?))
+        let names = std::iter::once(&run.name).chain(&run.also).cloned().collect();
+        Some((names, run.report.as_deref()?))
     }
 }
 

@@ -1,9 +1,13 @@
 //! Environment variables that this program reads, and those that `run` sets for its command.
 
+use dynamo_lock::{FencingToken, LockName};
+
 /// Variable with the name of the lock that the command runs under.
 pub const NAME: &str = "DYNAMO_LOCK_NAME";
 /// Variable with the fencing token of that lock.
 pub const TOKEN: &str = "DYNAMO_LOCK_TOKEN";
+/// Variable with the fencing tokens of several locks, as a JSON object, in place of [`TOKEN`].
+pub const TOKENS: &str = "DYNAMO_LOCK_TOKENS";
 /// Variable with the owner label of that lock.
 pub const OWNER: &str = "DYNAMO_LOCK_OWNER";
 /// Variable with the URL of that lock's store. If no flag names a store, the store is read from it.
@@ -33,10 +37,17 @@ pub fn parse_runs(value: Option<String>) -> Vec<EnclosingRun> {
     runs.unwrap_or_default().into_iter().map(|(name, token, store)| EnclosingRun { name, token, store }).collect()
 }
 
-/// Returns the value of [`RUNS`] for a child process: the enclosing runs and the run with this name, token and store.
-pub fn format_runs(enclosing: &[EnclosingRun], name: &str, token: u64, store: &str) -> String {
+/// Returns the value of [`RUNS`] for a child process: the enclosing runs and the locks of this one in this store.
+pub fn format_runs(enclosing: &[EnclosingRun], locks: &[(LockName, FencingToken)], store: &str) -> String {
     let enclosing = enclosing.iter().map(|run| (run.name.as_str(), run.token, run.store.as_str()));
-    serde_json::json!(enclosing.chain([(name, token, store)]).collect::<Vec<_>>()).to_string()
+    let locks = locks.iter().map(|(name, token)| (name.as_str(), token.get(), store));
+    serde_json::json!(enclosing.chain(locks).collect::<Vec<_>>()).to_string()
+}
+
+/// Returns the value of [`TOKENS`].
+pub fn format_tokens(locks: &[(LockName, FencingToken)]) -> String {
+    let tokens = locks.iter().map(|(name, token)| (name.as_str().to_owned(), token.get().into()));
+    serde_json::Value::Object(tokens.collect()).to_string()
 }
 
 #[cfg(test)]
@@ -46,8 +57,11 @@ mod tests {
     #[test]
     fn enclosing_runs_survive_a_round_trip() {
         let run = |name: &str, token| EnclosingRun { name: name.to_owned(), token, store: "s".to_owned() };
-        let value = format_runs(&[run("a", 1)], "b\"", 2, "s");
-        assert_eq!(parse_runs(Some(value)), [run("a", 1), run("b\"", 2)]);
+        let lock = |name: &str, token| (LockName::new(name).expect("a name"), FencingToken::new(token));
+        let locks = [lock("b\"", 2), lock("c", 3)];
+        let value = format_runs(&[run("a", 1)], &locks, "s");
+        assert_eq!(parse_runs(Some(value)), [run("a", 1), run("b\"", 2), run("c", 3)]);
+        assert_eq!(format_tokens(&locks), r#"{"b\"":2,"c":3}"#);
         for malformed in ["", "1", "[[]]", r#"[["a",-1,"s"]]"#] {
             assert_eq!(parse_runs(Some(malformed.to_owned())), [], "{malformed}");
         }

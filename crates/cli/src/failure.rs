@@ -3,7 +3,9 @@
 use std::fmt::Display;
 
 use dynamo_lock::store::StoreErrorCause;
-use dynamo_lock::{AcquireError, ConfigError, HoldError, InspectError, StoreError, StoreErrorKind, TableError};
+use dynamo_lock::{
+    AcquireAllError, AcquireError, ConfigError, HoldError, InspectError, StoreError, StoreErrorKind, TableError,
+};
 
 /// Fix for a missing table.
 pub const CREATE_TABLE: &str = "create it with `dynamo-lock table create`, or check name, Region and endpoint";
@@ -93,6 +95,19 @@ impl From<AcquireError> for Failure {
             AcquireError::Config(error) => error.into(),
             AcquireError::Row { .. } => Self::configuration(error),
             other => Self::internal(other),
+        }
+    }
+}
+
+impl From<AcquireAllError> for Failure {
+    fn from(error: AcquireAllError) -> Self {
+        match error.error {
+            AcquireError::Store(_) => {
+                let Self { kind, message } = error.error.into();
+                Self::new(kind, format!("lock {:?}: {message}", error.name.as_str()))
+            }
+            // These name the lock, or concern all of them.
+            other => other.into(),
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use dynamo_lock::{LockName, store::StoreUrl};
+use dynamo_lock_protocol::LockNames;
 use nix::sys::signal::Signal;
 
 use crate::args::{RunArgs, StoreArgs};
@@ -17,7 +18,10 @@ const DEFAULT_GRACE_MAX: Duration = Duration::from_secs(5);
 /// A command to run under a lock: the validated arguments of `run`.
 #[derive(Debug)]
 pub struct RunTask {
+    /// Name of the lock, or of the first one as given.
     pub name: LockName,
+    /// Names of all locks, if several are acquired together.
+    pub all: Option<LockNames>,
     /// Command with its arguments.
     pub argv: Vec<OsString>,
     /// Longest wait for a held lock: zero for no wait, `None` for no limit.
@@ -39,6 +43,22 @@ pub struct RunTask {
     pub quiet: bool,
     /// Runs that enclose this process. If it waited for one of their locks, the wait would never end.
     pub enclosing_runs: Vec<EnclosingRun>,
+}
+
+impl RunTask {
+    /// Returns the names of all locks.
+    pub fn names(&self) -> &[LockName] {
+        self.all.as_ref().map_or(std::slice::from_ref(&self.name), LockNames::as_slice)
+    }
+
+    /// Returns the lock, or all of them, as a phrase for messages.
+    pub fn phrase(&self) -> String {
+        let names: Vec<_> = self.names().iter().map(|name| format!("{:?}", name.as_str())).collect();
+        match &names[..] {
+            [name] => format!("lock {name}"),
+            names => format!("one of the locks {}", names.join(", ")),
+        }
+    }
 }
 
 /// Signal to the command before its lease ends.
@@ -75,7 +95,9 @@ pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<Ru
     if run.forever && run.wait == Some(Duration::ZERO) {
         return Err(Failure::usage("--forever waits for the lock, and --wait 0 does not: leave one of them out"));
     }
+    let names = (!run.also.is_empty()).then(|| std::iter::once(&run.name).chain(&run.also));
     Ok(RunTask {
+        all: names.map(LockNames::new).transpose().map_err(Failure::usage)?,
         name: LockName::new(run.name).map_err(Failure::usage)?,
         argv,
         wait_limit: run.wait.or((run.nonblock || run.skip).then_some(Duration::ZERO)),

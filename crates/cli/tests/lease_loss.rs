@@ -119,6 +119,46 @@ fn revoked_run_ends_child_before_next_acquisition() {
     assert_eq!(fixture.read("signals"), "TERM\n");
 }
 
+/// The other locks are kept until the command has ended, although they are not lost.
+#[test]
+fn loss_of_one_lock_ends_child_before_others_are_free() {
+    let fixture = Fixture::new();
+    let (running, child) =
+        fixture.start_stubborn(&["--lease", "4", "--also", "b", "--also", "c", "--report", "report"]);
+    fixture.run(&["revoke", "b", "--token", &fixture.token("b"), "--yes"]).exits_with(0);
+    let waiter = Running::spawn(fixture.command(&["run", "--also", "c", "a", "-c", &has_ended(child)]));
+    assert_ended_by_loss(running.wait().prints("lock \"b\"").prints("revoked"), child);
+    waiter.wait().exits_with(0);
+    assert_eq!(fixture.read("signals"), "TERM\n");
+    let report: serde_json::Value = serde_json::from_str(&fixture.read("report")).expect("JSON");
+    let released = |index: usize| report["locks"][index]["released"].clone();
+    assert_eq!([released(0), released(1), released(2)], [true, false, true], "{report}");
+    assert_eq!((&report["lost"], &report["released"]), (&true.into(), &false.into()), "{report}");
+    fixture.run(&["run", "b", "-c", &has_ended(child)]).exits_with(0);
+}
+
+/// The store hangs, so no lease can be renewed.
+#[test]
+fn child_under_several_locks_ends_before_any_lease() {
+    let fixture = Fixture::new();
+    let (running, child) = fixture.start_stubborn(&["--lease", "8", "--also", "b"]);
+    let database = rusqlite::Connection::open(fixture.path("locks.db")).expect("the database");
+    database.execute_batch("BEGIN IMMEDIATE").expect("the database is not busy for long");
+    wait_until("the command is ended", || state(child).is_none());
+    assert_eq!(fixture.read("signals"), "TERM\n");
+    assert_ended_by_loss(running.wait().prints("one of the locks \"a\", \"b\" was about to be lost"), child);
+}
+
+#[test]
+fn killed_wrapper_of_several_locks_ends_child() {
+    let fixture = Fixture::new();
+    let (running, child) = fixture.start_stubborn(&["--lease", "1h", "--also", "b"]);
+    running.signal("KILL");
+    running.wait().exits_with(137);
+    // A short `sleep` of the script may still be running.
+    fixture.run(&["run", "-w", "60", "--also", "b", "a", "-c", &has_ended(child)]).exits_with(0);
+}
+
 #[test]
 fn killed_wrapper_ends_child() {
     let fixture = Fixture::new();

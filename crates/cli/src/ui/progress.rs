@@ -26,15 +26,16 @@ const NO_RESPONSE: &str = "the store has not responded yet; giving up after abou
 const NO_CREDENTIALS: &str = "waiting for AWS credentials, because their provider has not returned any yet";
 
 /// Reports the current holder until the future is dropped: on a terminal in one line that is updated and finally
-/// erased, elsewhere with one line per minute. Reports nothing if `quiet` is set.
-pub async fn report(store: &OpenStore, lock: &Lock, quiet: bool) -> Infallible {
+/// erased, elsewhere with one line per minute. Reports nothing if `quiet` is set. `awaited` returns the lock that is
+/// awaited at the time of the call.
+pub async fn report(store: &OpenStore, awaited: &impl Fn() -> Lock, quiet: bool) -> Infallible {
     if quiet {
         return pending().await;
     }
     clock::sleep(FIRST_MESSAGE).await;
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     if std::io::stderr().is_terminal() && !dumb {
-        return update_status_line(store, lock).await;
+        return update_status_line(store, awaited).await;
     }
     let mut last: Option<PendingWrite> = None;
     let print = |text: &str| {
@@ -42,25 +43,27 @@ pub async fn report(store: &OpenStore, lock: &Lock, quiet: bool) -> Infallible {
             last = Some(output::start_message(text));
         }
     };
-    print_messages(store, lock, print).await
+    print_messages(store, awaited, print).await
 }
 
-async fn print_messages(store: &OpenStore, lock: &Lock, mut print: impl FnMut(&str)) -> Infallible {
+async fn print_messages(store: &OpenStore, awaited: &impl Fn() -> Lock, mut print: impl FnMut(&str)) -> Infallible {
     loop {
-        if let Some(text) = inspect(store, lock).await.text(lock) {
+        let lock = awaited();
+        if let Some(text) = inspect(store, &lock).await.text(&lock) {
             print(&text);
         }
         clock::sleep(MESSAGE_INTERVAL).await;
     }
 }
 
-async fn update_status_line(store: &OpenStore, lock: &Lock) -> Infallible {
+async fn update_status_line(store: &OpenStore, awaited: &impl Fn() -> Lock) -> Infallible {
     let mut line = StatusLine { last: None };
     loop {
-        let status = inspect(store, lock).await;
+        let lock = awaited();
+        let status = inspect(store, &lock).await;
         let updates = INSPECT_INTERVAL.as_secs() / UPDATE_INTERVAL.as_secs();
         for _ in 0..updates {
-            match status.text(lock) {
+            match status.text(&lock) {
                 Some(text) => line.show(&text),
                 None => line.erase(),
             }
@@ -167,12 +170,12 @@ mod tests {
         let mut printed = Vec::new();
         let minutes = MESSAGE_INTERVAL * 2 + UPDATE_INTERVAL;
         let print = |text: &str| printed.push(text.to_owned());
-        let _elapsed = tokio::time::timeout(minutes, print_messages(&store, &lock, print)).await;
+        let _elapsed = tokio::time::timeout(minutes, print_messages(&store, &|| lock.clone(), print)).await;
         assert_eq!(printed.len(), 3, "{printed:?}");
         assert!(printed.iter().all(|text| text.contains("held by them")), "{printed:?}");
         guard.release().await.expect("it is held");
         let print = |text: &str| printed.push(text.to_owned());
-        let _elapsed = tokio::time::timeout(minutes, print_messages(&store, &lock, print)).await;
+        let _elapsed = tokio::time::timeout(minutes, print_messages(&store, &|| lock.clone(), print)).await;
         assert_eq!(printed.len(), 3, "a free lock is not reported: {printed:?}");
     }
 }

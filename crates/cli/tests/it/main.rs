@@ -14,6 +14,7 @@ mod report;
 mod request_count;
 mod revoke;
 mod run;
+mod several;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;

@@ -9,7 +9,7 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "run",
         "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --at-least \
-         --forever --ready-file --owner --report -q -c --command",
+         --also --forever --ready-file --owner --report -q -c --command",
     ),
     ("hold", "<NAME> <DUR>"),
     ("ls", "--prefix --held --json"),

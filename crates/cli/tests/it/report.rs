@@ -4,12 +4,15 @@ use serde_json::{Value, json};
 
 use crate::support::{Fixture, HOLD, Running};
 
-/// Returns the report, with its token replaced by whether it has one. Asserts that it is one line.
+/// Returns the report, with its tokens replaced by whether it has one. Asserts that it is one line.
 fn read_report(fixture: &Fixture) -> Value {
     let text = fixture.read("report");
     assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
     let mut report: Value = serde_json::from_str(&text).expect("JSON");
     report["token"] = report["token"].is_u64().into();
+    let lock = json!([{ "name": report["name"], "token": report["token"], "released": report["released"] }]);
+    report["locks"][0]["token"] = report["locks"][0]["token"].is_u64().into();
+    assert_eq!(report["locks"].take(), lock, "a report of one lock lists it");
     report
 }
 
@@ -21,7 +24,7 @@ fn assert_report(fixture: &Fixture, part: &str, expected: Value) {
     assert!(message.as_str().unwrap_or_default().contains(part), "{message}");
     let mut whole = json!({
         "name": "a", "acquired": true, "token": true, "lost": false, "childCode": null, "childSignal": null,
-        "released": true, "code": 0, "message": null, "lastError": null,
+        "released": true, "code": 0, "message": null, "lastError": null, "locks": null,
     });
     for (key, value) in expected.as_object().expect("an object") {
         whole[key] = value.clone();

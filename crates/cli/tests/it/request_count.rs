@@ -60,6 +60,13 @@ fn uncontended_run_is_two_writes_and_no_read() {
 }
 
 #[test]
+fn several_locks_are_two_writes_each() {
+    let Some(table) = TestTable::new("several_locks_are_two_writes_each") else { return };
+    table.succeed(&["run", "--also", "two", "--also", "three", "one", "--", "true"]);
+    assert_eq!(table.take(), ["UpdateItem"; 6]);
+}
+
+#[test]
 fn contended_try_is_one_request() {
     let Some(table) = TestTable::new("contended_try_is_one_request") else { return };
     // The first renewal comes after half a second and adds the service timestamp. The lease is long, so that no other

@@ -88,7 +88,7 @@ impl Fixture {
     pub fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.directory.path());
-        for key in ["NAME", "TOKEN", "OWNER", "RUNS"] {
+        for key in ["NAME", "TOKEN", "TOKENS", "OWNER", "RUNS"] {
             command.env_remove(format!("DYNAMO_LOCK_{key}"));
         }
         for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("AWS_")) {

@@ -1,37 +1,75 @@
-//! Acquisition of the lock for `run`.
+//! Acquisition of the locks for `run`.
 
 use std::time::Duration;
 
-use dynamo_lock::{AcquireError, Guard, Inspection, Lock, TryAcquire};
+use dynamo_lock::{
+    AcquireAllError, AcquireError, Client, Holder, Inspection, Lock, LockName, TryAcquire, TryAcquireAll,
+};
 use nix::sys::signal::Signal;
 
+use super::{awaited::AwaitedLock, held::Held};
 use crate::ui::{format, progress};
 use crate::{env::EnclosingRun, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore};
 
 /// Result of an acquisition that did not fail.
 pub enum Acquisition {
-    Acquired(Guard),
-    /// Another client holds the lock, as the message describes.
+    Acquired(Held),
+    /// Another client holds a lock, as the message describes.
     Held(String),
     Interrupted(Signal),
 }
 
-/// Acquires the lock, and waits for it as long as the task allows. A signal ends the wait at once.
+/// The client that acquires the locks of a task.
+pub struct Locks {
+    pub client: Client,
+    /// The lock that is awaited, if there are several.
+    awaited: Option<AwaitedLock>,
+}
+
+impl Locks {
+    /// Creates the client. Sends no request.
+    pub fn new(store: &OpenStore, task: &RunTask) -> Result<Self, Failure> {
+        let builder = store.client().owner(&task.owner).lease(task.lease);
+        let awaited = task.all.as_ref().map(AwaitedLock::new);
+        let client = match &awaited {
+            Some(awaited) => builder.observer(awaited.clone()).build()?,
+            None => builder.build()?,
+        };
+        Ok(Self { client, awaited })
+    }
+
+    fn lock(&self, name: &LockName) -> Result<Lock, Failure> {
+        self.client.lock(name.as_str()).map_err(Failure::usage)
+    }
+}
+
+/// Acquires the locks, and waits for them as long as the task allows. A signal ends the wait at once.
 pub async fn acquire(
     store: &OpenStore,
-    lock: &Lock,
+    locks: &Locks,
     task: &RunTask,
     signals: &mut Signals,
 ) -> Result<Acquisition, Failure> {
     let acquisition = async {
-        if is_held_by_enclosing_run(store, lock, task).await? {
-            return Ok(Acquisition::Held(format!(
-                "lock {:?} is held by a `dynamo-lock run` around this one, so waiting for it would never end; use \
-                 another lock name for the inner run",
-                task.name.as_str()
-            )));
+        for name in task.names() {
+            if is_held_by_enclosing_run(store, &locks.lock(name)?, task).await? {
+                return Ok(Acquisition::Held(format!(
+                    "lock {:?} is held by a `dynamo-lock run` around this one, so waiting for it would never end; use \
+                     another lock name for the inner run",
+                    name.as_str()
+                )));
+            }
         }
-        wait_for_lock(lock, task).await
+        match &task.all {
+            Some(_) => wait_for_all(&locks.client, task).await,
+            None => wait_for_lock(&locks.lock(&task.name)?, task).await,
+        }
+    };
+    locks.awaited.iter().for_each(AwaitedLock::reset);
+    let lock = locks.lock(&task.name)?;
+    let awaited = || match &locks.awaited {
+        Some(awaited) => locks.lock(awaited.name()).unwrap_or_else(|_| lock.clone()),
+        None => lock.clone(),
     };
     // A candidate for years outlives signals that are meant for the command. Before the first run, the default action of
     // SIGTSTP stops this process.
@@ -40,7 +78,7 @@ pub async fn acquire(
         biased;
         signal = signal => Ok(Acquisition::Interrupted(signal)),
         result = acquisition => result,
-        never = progress::report(store, lock, task.quiet) => match never {},
+        never = progress::report(store, &awaited, task.quiet) => match never {},
     }
 }
 
@@ -49,34 +87,65 @@ async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failu
     if let Some(max_hold) = task.max_hold {
         options = options.max_hold(max_hold);
     }
+    let acquired = |guard| Ok(Acquisition::Acquired(Held::One(guard)));
     let holder = match task.wait_limit {
-        None => return Ok(Acquisition::Acquired(options.acquire().await?)),
+        None => return acquired(options.acquire().await?),
         // The response that the lock is held contains the holder, so no further request is needed.
         Some(Duration::ZERO) => match options.try_acquire().await? {
-            TryAcquire::Acquired(guard) => return Ok(Acquisition::Acquired(guard)),
+            TryAcquire::Acquired(guard) => return acquired(guard),
             TryAcquire::Held(holder) => Some(holder),
         },
         Some(limit) => match options.acquire_within(limit).await {
-            Ok(guard) => return Ok(Acquisition::Acquired(guard)),
+            Ok(guard) => return acquired(guard),
             Err(AcquireError::TimedOut { holder, .. }) => holder,
             Err(error) => return Err(error.into()),
         },
     };
-    let name = task.name.as_str();
-    let Some(holder) = holder else {
-        let message =
-            format!("lock {name:?} was not acquired in time: its last holder had just released it; try again");
-        return Ok(Acquisition::Held(message));
+    Ok(Acquisition::Held(describe_held(&task.name, holder.as_ref())))
+}
+
+/// Like [`wait_for_lock`], for several locks.
+async fn wait_for_all(client: &Client, task: &RunTask) -> Result<Acquisition, Failure> {
+    let names = task.names().iter().map(LockName::as_str);
+    // The command is ended after the loss of one lock, and before another client can acquire the others.
+    let mut options = client.lock_all(names).map_err(Failure::usage)?.options().keep_after_loss();
+    if let Some(max_hold) = task.max_hold {
+        options = options.max_hold(max_hold);
+    }
+    let acquired = |guards| Ok(Acquisition::Acquired(Held::All(guards)));
+    let result = match task.wait_limit {
+        None => options.acquire().await,
+        Some(Duration::ZERO) => match options.try_acquire().await? {
+            TryAcquireAll::Acquired(guards) => return acquired(guards),
+            TryAcquireAll::Held { name, holder } => {
+                return Ok(Acquisition::Held(describe_held(&name, Some(&holder))));
+            }
+        },
+        Some(limit) => options.acquire_within(limit).await,
     };
-    let holder = format::holder(&holder);
-    Ok(Acquisition::Held(format!("lock {name:?} is held by {holder}; try again later, or wait with -w")))
+    match result {
+        Ok(guards) => acquired(guards),
+        Err(AcquireAllError { name, error: AcquireError::TimedOut { holder, .. }, .. }) => {
+            Ok(Acquisition::Held(describe_held(&name, holder.as_ref())))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Returns the message that the lock was not acquired.
+fn describe_held(name: &LockName, holder: Option<&Holder>) -> String {
+    let name = name.as_str();
+    match holder.map(format::holder) {
+        Some(holder) => format!("lock {name:?} is held by {holder}; try again later, or wait with -w"),
+        None => format!("lock {name:?} was not acquired in time: its last holder had just released it; try again"),
+    }
 }
 
 /// Returns whether an enclosing run holds the lock.
 ///
 /// The environment is not sufficient, because it may have been inherited from a run that has ended.
 async fn is_held_by_enclosing_run(store: &OpenStore, lock: &Lock, task: &RunTask) -> Result<bool, Failure> {
-    let has_same_lock = |run: &&EnclosingRun| run.name == task.name.as_str() && run.store == store.url;
+    let has_same_lock = |run: &&EnclosingRun| run.name == lock.name().as_str() && run.store == store.url;
     let tokens: Vec<u64> = task.enclosing_runs.iter().filter(has_same_lock).map(|run| run.token).collect();
     if tokens.is_empty() {
         return Ok(false);

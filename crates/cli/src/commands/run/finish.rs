@@ -2,10 +2,10 @@
 
 use std::{os::unix::process::ExitStatusExt, time::Duration};
 
-use dynamo_lock::{Guard, ReleaseError};
+use dynamo_lock::ReleaseError;
 use dynamo_lock_protocol::ClockReading;
 
-use super::{report::RunOutcome, supervised, terminal::Terminal, watch::CommandEnd};
+use super::{held::Held, report::RunOutcome, supervised, terminal::Terminal, watch::CommandEnd};
 use crate::supervisor::ending::CLOCK_CHECK_INTERVAL;
 use crate::ui::{format, output};
 use crate::{clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals};
@@ -17,14 +17,14 @@ const REPORTED_KEEP_MIN: Duration = Duration::from_secs(1);
 /// requested, releases it, and returns the result.
 pub async fn finish(
     task: &RunTask,
-    guard: Guard,
+    held: Held,
     acquired_at: ClockReading,
     end: CommandEnd,
     terminal: Option<Terminal>,
     signals: &mut Signals,
     outcome: &mut RunOutcome,
 ) -> Result<Exit, Failure> {
-    outcome.last_error = guard.last_error().map(|error| error.to_string());
+    outcome.last_error = held.last_error().map(|error| error.to_string());
     match &end {
         CommandEnd::Ended { status, forced } => {
             outcome.child_status = Some(*status);
@@ -33,12 +33,12 @@ pub async fn finish(
                 terminal.restore();
             }
             if !forced {
-                keep_at_least(&guard, acquired_at, task, signals).await;
+                keep_at_least(&held, acquired_at, task, signals).await;
             }
         }
         CommandEnd::Unkillable(names) => {
             // The lock is not released while the processes may be running. It is free when its lease has expired.
-            std::mem::forget(guard);
+            std::mem::forget(held);
             let message = format!("cannot end processes that the command started: {names}; end them");
             return Err(Failure::internal(message));
         }
@@ -47,15 +47,15 @@ pub async fn finish(
     // A command that was ended after nearly `max_hold` was ended for that reason.
     let nearly_held = clock::now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL;
     let at_max_hold = task.max_hold.is_some_and(|max_hold| nearly_held >= max_hold);
-    let lost = release(guard, signals, outcome).await;
+    let lost = release(held, task, signals, outcome).await;
     result(task, end, lost, at_max_hold, outcome.last_error.as_deref())
 }
 
 /// Keeps the lock until it has been held for the time of `--at-least`. A signal or the loss of the lock ends the wait.
-async fn keep_at_least(guard: &Guard, acquired_at: ClockReading, task: &RunTask, signals: &mut Signals) {
+async fn keep_at_least(held: &Held, acquired_at: ClockReading, task: &RunTask, signals: &mut Signals) {
     // The smaller elapsed time of the clocks is used, so that the lock is not kept for less than requested.
-    let held = clock::now().waiter_elapsed_since(acquired_at);
-    let Some(rest) = task.at_least.and_then(|at_least| at_least.checked_sub(held)) else { return };
+    let held_for = clock::now().waiter_elapsed_since(acquired_at);
+    let Some(rest) = task.at_least.and_then(|at_least| at_least.checked_sub(held_for)) else { return };
     if rest > REPORTED_KEEP_MIN && !task.quiet {
         let rest = format::span(rest);
         let _pending =
@@ -64,34 +64,36 @@ async fn keep_at_least(guard: &Guard, acquired_at: ClockReading, task: &RunTask,
     tokio::select! {
         biased;
         _ = signals.next_to_end() => {}
-        _ = guard.lost() => {}
+        _ = held.lost() => {}
         () = clock::sleep(rest) => {}
     }
 }
 
-/// Releases the lock. Returns the message about the loss if the lock had been lost before.
+/// Releases all locks. Returns the message about the loss if one of them had been lost before.
 ///
 /// Two signals end the wait for the response. The first one may be the signal that has ended the command.
-pub async fn release(guard: Guard, signals: &mut Signals, outcome: &mut RunOutcome) -> Option<String> {
+pub async fn release(held: Held, task: &RunTask, signals: &mut Signals, outcome: &mut RunOutcome) -> Option<String> {
     let two_signals = async {
         signals.next_to_end().await;
         signals.next_to_end().await;
     };
     let released = tokio::select! {
         biased;
-        released = guard.release() => released,
-        () = two_signals => Err(ReleaseError::Unknown),
+        released = held.release() => released,
+        () = two_signals => vec![Err(ReleaseError::Unknown); task.names().len()],
     };
-    outcome.released = released.is_ok();
-    match released {
-        Ok(()) => None,
-        Err(ReleaseError::Lost(lost)) => Some(lost.to_string()),
-        Err(error) => {
+    outcome.released(&released);
+    let mut lost = None;
+    for (name, result) in task.names().iter().zip(released) {
+        match result {
+            Ok(()) => {}
+            Err(ReleaseError::Lost(loss)) => _ = lost.get_or_insert_with(|| loss.to_string()),
             // Not a failure of the run, because the exit code of the command is more important.
-            output::message(&error.to_string());
-            None
+            Err(error) if task.all.is_some() => output::message(&format!("lock {:?}: {error}", name.as_str())),
+            Err(error) => output::message(&error.to_string()),
         }
     }
+    lost
 }
 
 /// Returns the result of the run. `lost` is the message about the loss of the lock, if it was lost, and `last_error`
@@ -103,7 +105,7 @@ fn result(
     at_max_hold: bool,
     last_error: Option<&str>,
 ) -> Result<Exit, Failure> {
-    let name = task.name.as_str();
+    let locks = task.phrase();
     let message = match (end, lost) {
         (CommandEnd::NotStarted { errno }, _) => return Err(supervised::not_started(task, errno)),
         (CommandEnd::Ended { status, forced: false }, None) => return Ok(Exit::Child(status)),
@@ -111,18 +113,16 @@ fn result(
             format!("{lost}; the command had ended by itself ({status})")
         }
         (CommandEnd::TooLate, lost) => {
-            let lost = lost.unwrap_or_else(|| format!("lock {name:?} was lost"));
+            let lost = lost.unwrap_or_else(|| format!("{locks} was lost"));
             format!("{lost}; the command was not started")
         }
         (_, Some(lost)) => format!("{lost}; the command was ended"),
         (CommandEnd::Ended { .. }, None) if at_max_hold => {
-            format!("lock {name:?} was held for nearly as long as --max-hold allows; the command was ended")
+            format!("{locks} was held for nearly as long as --max-hold allows; the command was ended")
         }
         (CommandEnd::Ended { .. }, None) => {
             let error = last_error.map(|error| format!(" (last error of the store: {error})")).unwrap_or_default();
-            format!(
-                "lock {name:?} was about to be lost, because no renewal succeeded in time{error}; the command was ended"
-            )
+            format!("{locks} was about to be lost, because no renewal succeeded in time{error}; the command was ended")
         }
         (CommandEnd::SupervisorDied | CommandEnd::Unkillable(_), None) => {
             "the supervisor of the command was killed; the command was ended".to_owned()

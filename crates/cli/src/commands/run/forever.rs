@@ -3,10 +3,9 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use dynamo_lock::Client;
 use nix::sys::signal::Signal;
 
-use super::report::RunOutcome;
+use super::{acquire::Locks, report::RunOutcome};
 use crate::exit::Exit;
 use crate::failure::{Failure, FailureKind};
 use crate::ui::{format, output};
@@ -23,14 +22,14 @@ const STABLE_AFTER: Duration = Duration::from_secs(60);
 pub async fn run(
     store: &OpenStore,
     task: &RunTask,
-    client: &Client,
+    locks: &Locks,
     signals: &mut Signals,
     outcome: &mut RunOutcome,
 ) -> Result<Exit, Failure> {
     let mut pauses = Pauses::new();
     loop {
         *outcome = RunOutcome::default();
-        let result = super::attempt(store, task, client, signals, outcome).await;
+        let result = super::attempt(store, task, locks, signals, outcome).await;
         let Some(problem) = problem(&result, outcome, signals) else { return result };
         let pause = with_jitter(pauses.next(outcome.held_for()));
         if !task.quiet {

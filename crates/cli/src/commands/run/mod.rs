@@ -1,8 +1,10 @@
 //! `run`: runs a command while holding a lock, and releases the lock after the command has ended.
 
 mod acquire;
+mod awaited;
 mod finish;
 mod forever;
+mod held;
 pub mod report;
 mod supervised;
 mod terminal;
@@ -10,10 +12,12 @@ mod watch;
 
 use std::time::Duration;
 
-use dynamo_lock::{Client, Guard};
 use nix::sys::signal::Signal;
 
-use self::{acquire::Acquisition, report::RunOutcome, supervised::SupervisedCommand, terminal::Terminal};
+use self::{
+    acquire::Acquisition, acquire::Locks, held::Held, report::RunOutcome, supervised::SupervisedCommand,
+    terminal::Terminal,
+};
 use crate::{
     clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore, supervisor,
     supervisor::ready_file, sys,
@@ -38,26 +42,25 @@ pub async fn run(store: &OpenStore, task: &RunTask, outcome: &mut RunOutcome) ->
             Failure::configuration(message)
         })?;
     }
-    let client = store.client().owner(&task.owner).lease(task.lease).build()?;
+    let locks = Locks::new(store, task)?;
     sys::reset_sigchld();
     let mut signals = Signals::listen()?;
     match task.forever {
-        true => forever::run(store, task, &client, &mut signals, outcome).await,
-        false => attempt(store, task, &client, &mut signals, outcome).await,
+        true => forever::run(store, task, &locks, &mut signals, outcome).await,
+        false => attempt(store, task, &locks, &mut signals, outcome).await,
     }
 }
 
-/// Acquires the lock once, and runs the command under it.
+/// Acquires the locks once, and runs the command under them.
 async fn attempt(
     store: &OpenStore,
     task: &RunTask,
-    client: &Client,
+    locks: &Locks,
     signals: &mut Signals,
     outcome: &mut RunOutcome,
 ) -> Result<Exit, Failure> {
-    let lock = client.lock(task.name.as_str()).map_err(Failure::usage)?;
-    let result = match acquire::acquire(store, &lock, task, signals).await {
-        Ok(Acquisition::Acquired(guard)) => return run_locked(store, task, guard, signals, outcome).await,
+    let result = match acquire::acquire(store, locks, task, signals).await {
+        Ok(Acquisition::Acquired(held)) => return run_locked(store, task, held, signals, outcome).await,
         Ok(Acquisition::Held(message)) => {
             Ok(Exit::NotAcquired { code: task.conflict_code, message: Some(message).filter(|_| !task.quiet) })
         }
@@ -68,28 +71,28 @@ async fn attempt(
     tokio::select! {
         biased;
         _ = signals.next() => {}
-        () = client.close() => {}
+        () = locks.client.close() => {}
         () = clock::sleep(CLEAN_UP_TIMEOUT) => {}
     }
     result
 }
 
-/// Runs the command under the lock that `guard` holds, and releases it.
+/// Runs the command under the locks that are held, and releases them.
 async fn run_locked(
     store: &OpenStore,
     task: &RunTask,
-    guard: Guard,
+    held: Held,
     signals: &mut Signals,
     outcome: &mut RunOutcome,
 ) -> Result<Exit, Failure> {
     let acquired_at = clock::now();
     outcome.acquired_at = Some(acquired_at);
-    outcome.token = Some(guard.token());
+    outcome.acquired(held.tokens());
     // If the acquisition took a large part of the lease, the command would have to be warned or ended soon after its
     // start.
     let soon = task.warning.map_or(Duration::ZERO, |warning| warning.margin);
-    if guard.time_left() <= soon.max(task.grace * 2)
-        && let Err(lost) = guard.renew().await
+    if held.time_left() <= soon.max(task.grace * 2)
+        && let Err(lost) = held.renew().await
     {
         outcome.last_error = lost.last_error.as_ref().map(ToString::to_string);
         return Ok(Exit::Lost(format!("{lost}; the command was not started")));
@@ -97,26 +100,26 @@ async fn run_locked(
     // Without a handler, Ctrl-Z would stop only this process, and the command would run without renewals.
     let listening = signals.add(Signal::SIGTSTP);
     let terminal = Terminal::save();
-    let end = match listening.and_then(|()| start(store, task, &guard)) {
-        Ok(Some(mut command)) => watch::watch(&mut command, &guard, signals, task).await,
+    let end = match listening.and_then(|()| start(store, task, &held)) {
+        Ok(Some(mut command)) => watch::watch(&mut command, &held, signals, task).await,
         Ok(None) => watch::CommandEnd::TooLate,
         Err(failure) => {
-            finish::release(guard, signals, outcome).await;
+            finish::release(held, task, signals, outcome).await;
             return Err(failure);
         }
     };
-    finish::finish(task, guard, acquired_at, end, terminal, signals, outcome).await
+    finish::finish(task, held, acquired_at, end, terminal, signals, outcome).await
 }
 
 /// Starts the command. Returns `None` if the lock has been lost.
-fn start(store: &OpenStore, task: &RunTask, guard: &Guard) -> Result<Option<SupervisedCommand>, Failure> {
+fn start(store: &OpenStore, task: &RunTask, held: &Held) -> Result<Option<SupervisedCommand>, Failure> {
     let liveness = store.child_liveness()?;
     // The check comes after the descriptor was opened. A client that took over the lock before it could see the
     // descriptor is detected here.
-    if !guard.is_valid() {
+    if !held.is_valid() {
         return Ok(None);
     }
-    let command = SupervisedCommand::spawn(store, task, guard.token(), liveness);
+    let command = SupervisedCommand::spawn(store, task, &held.tokens(), liveness);
     command
         .map(Some)
         .map_err(|error| Failure::internal(format!("cannot start a process: {error}; try again with less load")))

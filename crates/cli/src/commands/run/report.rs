@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::{os::unix::fs::OpenOptionsExt, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
-use dynamo_lock::FencingToken;
+use dynamo_lock::{FencingToken, LockName};
 use dynamo_lock_protocol::ClockReading;
 use nix::fcntl::OFlag;
 use serde_json::json;
@@ -17,8 +17,8 @@ use crate::{clock, exit, exit::Exit, failure::Failure, ui::escape::escape_json, 
 /// Facts about a run, collected while it proceeds.
 #[derive(Debug, Default)]
 pub struct RunOutcome {
-    /// Fencing token, if the lock was acquired.
-    pub token: Option<FencingToken>,
+    /// The locks, if they were acquired.
+    locks: Vec<HeldLock>,
     /// Time of the acquisition.
     pub acquired_at: Option<ClockReading>,
     /// Exit status of the command, if it was run.
@@ -27,11 +27,28 @@ pub struct RunOutcome {
     pub completed: bool,
     /// Error of the last renewal if it failed.
     pub last_error: Option<String>,
-    /// The store has confirmed the release of the lock.
-    pub released: bool,
+}
+
+/// A lock that was acquired.
+#[derive(Debug)]
+struct HeldLock {
+    name: LockName,
+    token: FencingToken,
+    /// The store has confirmed its release.
+    released: bool,
 }
 
 impl RunOutcome {
+    /// Stores the locks that were acquired.
+    pub fn acquired(&mut self, locks: Vec<(LockName, FencingToken)>) {
+        self.locks = locks.into_iter().map(|(name, token)| HeldLock { name, token, released: false }).collect();
+    }
+
+    /// Stores the results of the releases, in the order of the locks.
+    pub fn released<E>(&mut self, results: &[Result<(), E>]) {
+        self.locks.iter_mut().zip(results).for_each(|(lock, result)| lock.released = result.is_ok());
+    }
+
     /// Returns the time since the acquisition, zero if the lock was not acquired.
     pub fn held_for(&self) -> Duration {
         self.acquired_at.map_or(Duration::ZERO, |at| clock::now().waiter_elapsed_since(at))
@@ -42,8 +59,8 @@ impl RunOutcome {
 /// hours.
 #[derive(Debug)]
 pub struct Report {
-    /// Name of the lock, as given by the user.
-    name: String,
+    /// Names of the locks, as given by the user.
+    names: Vec<String>,
     /// Path of the report.
     path: PathBuf,
     file: File,
@@ -53,18 +70,18 @@ pub struct Report {
 }
 
 impl Report {
-    /// Opens the report for the lock with this name.
-    pub fn open((name, path): (&str, &Path)) -> Result<Self, Failure> {
+    /// Opens the report for the locks with these names.
+    pub fn open((names, path): (Vec<String>, &Path)) -> Result<Self, Failure> {
         let (file, temporary) = open_file(path).map_err(|error| {
             let message = format!("cannot write the report {path:?}: {error}; name a file in a writable directory");
             Failure::configuration(message)
         })?;
-        Ok(Self { name: name.to_owned(), path: path.to_owned(), file, temporary })
+        Ok(Self { names, path: path.to_owned(), file, temporary })
     }
 
     /// Writes the report. A failure is printed, and does not change the exit code of the run.
     pub fn write(mut self, outcome: &RunOutcome, result: &Result<Exit, Failure>) {
-        if let Err(error) = self.try_write(&line(&self.name, outcome, result)) {
+        if let Err(error) = self.try_write(&line(&self.names, outcome, result)) {
             output::message(&format!("cannot write the report: {error}"));
         }
     }
@@ -114,17 +131,26 @@ fn open_special(path: &Path, is_link: bool) -> io::Result<File> {
 }
 
 /// Returns the report. It always has the same keys; unknown values are `null`.
-fn line(name: &str, outcome: &RunOutcome, result: &Result<Exit, Failure>) -> String {
+fn line(names: &[String], outcome: &RunOutcome, result: &Result<Exit, Failure>) -> String {
     let (code, message) = exit::code_and_message(result);
     let lost = matches!(result, Ok(Exit::Lost(_)));
+    let is_acquired = !outcome.locks.is_empty();
+    let not_acquired = |name: &String| json!({ "name": name, "token": null, "released": false });
+    let held =
+        |lock: &HeldLock| json!({ "name": lock.name.as_str(), "token": lock.token.get(), "released": lock.released });
+    let locks: Vec<_> = match is_acquired {
+        true => outcome.locks.iter().map(held).collect(),
+        false => names.iter().map(not_acquired).collect(),
+    };
     let object = json!({
-        "name": name,
-        "acquired": outcome.token.is_some(),
-        "token": outcome.token.map(FencingToken::get),
+        "name": names.first(),
+        "acquired": is_acquired,
+        "token": if let [lock] = &outcome.locks[..] { Some(lock.token.get()) } else { None },
+        "locks": locks,
         "lost": lost,
         "childCode": outcome.child_status.and_then(|status| status.code()),
         "childSignal": outcome.child_status.and_then(|status| status.signal()),
-        "released": outcome.released,
+        "released": is_acquired && outcome.locks.iter().all(|lock| lock.released),
         "code": code,
         "message": message,
         "lastError": outcome.last_error.as_deref().filter(|_| lost),

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dynamo_lock::FencingToken;
+use dynamo_lock::{FencingToken, LockName};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
@@ -46,7 +46,7 @@ impl SupervisedCommand {
     pub fn spawn(
         store: &OpenStore,
         task: &RunTask,
-        token: FencingToken,
+        locks: &[(LockName, FencingToken)],
         liveness: Option<OwnedFd>,
     ) -> io::Result<Self> {
         // If the supervisor is killed, its descendants become children of this process, which then ends them.
@@ -60,8 +60,10 @@ impl SupervisedCommand {
         for inherited in liveness.iter().map(AsFd::as_fd).chain([remote.as_fd()]) {
             fcntl(inherited, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
-        let name = task.name.as_str();
-        let ready_file = task.ready_file.as_ref().map(|path| ReadyFile::new(path, name, token.get()));
+        // The first name identifies the acquisition of several locks as well, because its token is never used twice.
+        let token = locks.iter().find(|(name, _)| *name == task.name).map(|(_, token)| token.get());
+        let ready_file =
+            task.ready_file.as_ref().zip(token).map(|(path, token)| ReadyFile::new(path, task.name.as_str(), token));
         let mask = SignalMask::block()?;
         let mut command = Command::new(this_program()?);
         command.arg0(supervisor::NAME);
@@ -69,9 +71,15 @@ impl SupervisedCommand {
         command.arg(task.grace.as_nanos().to_string());
         command.args(ReadyFile::arguments(ready_file.as_ref()));
         command.args(&task.argv);
-        command.env(env::NAME, name).env(env::TOKEN, token.to_string());
+        command.env(env::NAME, task.name.as_str());
+        // The variables of an enclosing run are for other locks.
+        command.env_remove(env::TOKEN).env_remove(env::TOKENS);
+        match (&task.all, locks) {
+            (None, [(_, token)]) => command.env(env::TOKEN, token.to_string()),
+            _ => command.env(env::TOKENS, env::format_tokens(locks)),
+        };
         command.env(env::OWNER, &task.owner).env(env::STORE, &store.url);
-        command.env(env::RUNS, env::format_runs(&task.enclosing_runs, name, token.get(), &store.url));
+        command.env(env::RUNS, env::format_runs(&task.enclosing_runs, locks, &store.url));
         sys::pass_sigpipe(command.as_std_mut());
         let supervisor = command.spawn()?;
         drop(mask);

@@ -6,11 +6,11 @@
 
 use std::{io, process::ExitStatus, time::Duration};
 
-use dynamo_lock::{Guard, LossReason};
+use dynamo_lock::LossReason;
 use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;
 
-use super::{supervised::SupervisedCommand, terminal};
+use super::{held::Held, supervised::SupervisedCommand, terminal};
 use crate::supervisor::ending::{CLOCK_CHECK_INTERVAL, KILL_INTERVAL, kill_reserve};
 use crate::supervisor::message::{Event, Grant, Order};
 use crate::{clock, plan::RunTask, signals::Signals, supervisor::process_tree::ProcessTree, sys, ui::output};
@@ -53,18 +53,13 @@ struct Watch {
 }
 
 /// Waits until the command and all processes that it started have ended. Passes signals on to them.
-pub async fn watch(
-    command: &mut SupervisedCommand,
-    guard: &Guard,
-    signals: &mut Signals,
-    task: &RunTask,
-) -> CommandEnd {
+pub async fn watch(command: &mut SupervisedCommand, held: &Held, signals: &mut Signals, task: &RunTask) -> CommandEnd {
     let mut watch = Watch::default();
     loop {
         if watch.lingering_since.take_if(|at| clock::now().holder_elapsed_since(*at) >= LINGER_REPORT_DELAY).is_some() {
             report_lingering(command);
         }
-        let timeout = watch.grant_time(command, guard, task).await;
+        let timeout = watch.grant_time(command, held, task).await;
         tokio::select! {
             biased;
             event = command.next_event() => match (event, watch.status) {
@@ -77,13 +72,13 @@ pub async fn watch(
                     watch.lingering_since = Some(clock::now()).filter(|_| !task.quiet);
                 }
                 (Some(Event::AllEnded { forced }), Some(status)) => return CommandEnd::Ended { status, forced },
-                (Some(Event::AllEnded { .. }) | None, _) => return kill_all(command, guard, signals, task).await,
+                (Some(Event::AllEnded { .. }) | None, _) => return kill_all(command, held, signals, task).await,
             },
             signal = signals.next() => match signal {
                 Signal::SIGTSTP => stop_together(command),
                 signal => _ = command.send(Order::Signal(signal)),
             },
-            _ = guard.lost(), if guard.is_valid() => {}
+            _ = held.lost(), if held.is_valid() => {}
             () = clock::sleep(timeout) => {}
         }
     }
@@ -92,11 +87,11 @@ pub async fn watch(
 impl Watch {
     /// Grants the command the remaining time of the lease, and kills the supervisor if it has not ended the command in
     /// time. Returns the time until the next call.
-    async fn grant_time(&mut self, command: &mut SupervisedCommand, guard: &Guard, task: &RunTask) -> Duration {
-        if self.last_grant.is_none() && !guard.is_valid() && guard.lost().await == LossReason::Revoked {
+    async fn grant_time(&mut self, command: &mut SupervisedCommand, held: &Held, task: &RunTask) -> Duration {
+        if self.last_grant.is_none() && !held.is_valid() && held.lost().await == LossReason::Revoked {
             self.last_grant = Some(Grant::new(clock::now, || command.time_left().min(task.grace)));
         }
-        let grant = self.last_grant.unwrap_or_else(|| Grant::new(clock::now, || guard.time_left()));
+        let grant = self.last_grant.unwrap_or_else(|| Grant::new(clock::now, || held.time_left()));
         command.grant(grant);
         command.update_unrelated();
         let reserve = kill_reserve(task.grace);
@@ -140,7 +135,7 @@ fn stop_together(command: &SupervisedCommand) {
 }
 
 /// Kills the remaining descendants after the supervisor has ended. On a signal, prints those that could not be killed.
-async fn kill_all(command: &mut SupervisedCommand, guard: &Guard, signals: &mut Signals, task: &RunTask) -> CommandEnd {
+async fn kill_all(command: &mut SupervisedCommand, held: &Held, signals: &mut Signals, task: &RunTask) -> CommandEnd {
     let mut reported = task.quiet;
     command.remove_ready_file();
     for round in 0.. {
@@ -156,7 +151,7 @@ async fn kill_all(command: &mut SupervisedCommand, guard: &Guard, signals: &mut 
         }
         let mut timeout = KILL_INTERVAL;
         if round >= KILL_ROUNDS_MIN {
-            if guard.time_left().is_zero() {
+            if held.time_left().is_zero() {
                 return CommandEnd::Unkillable(names(&tree));
             }
             if !std::mem::replace(&mut reported, true) {

@@ -1,0 +1,72 @@
+//! [`Held`]: the lock or the locks that the command runs under.
+
+use std::time::Duration;
+
+use dynamo_lock::{FencingToken, Guard, GuardSet, LockName, LossReason, Lost, ReleaseError, StoreError};
+
+/// A held lock, or several locks that were acquired together. The loss of one is the loss of all.
+pub enum Held {
+    One(Guard),
+    All(GuardSet),
+}
+
+impl Held {
+    /// Returns the names of the locks with their fencing tokens.
+    pub fn tokens(&self) -> Vec<(LockName, FencingToken)> {
+        match self {
+            Self::One(guard) => vec![(guard.name().clone(), guard.token())],
+            Self::All(guards) => guards.tokens().to_vec(),
+        }
+    }
+
+    pub fn is_valid(&self) -> bool {
+        match self {
+            Self::One(guard) => guard.is_valid(),
+            Self::All(guards) => guards.is_valid(),
+        }
+    }
+
+    /// Returns the time until the first lease ends if no further renewal succeeds.
+    pub fn time_left(&self) -> Duration {
+        match self {
+            Self::One(guard) => guard.time_left(),
+            Self::All(guards) => guards.time_left(),
+        }
+    }
+
+    /// Waits until a lock is lost, and returns the reason.
+    pub async fn lost(&self) -> LossReason {
+        match self {
+            Self::One(guard) => guard.lost().await,
+            Self::All(guards) => guards.lost().await.reason,
+        }
+    }
+
+    /// Returns the error of a last renewal that failed.
+    pub fn last_error(&self) -> Option<StoreError> {
+        match self {
+            Self::One(guard) => guard.last_error(),
+            Self::All(guards) => guards.last_error(),
+        }
+    }
+
+    /// Renews all leases now.
+    pub async fn renew(&self) -> Result<(), Lost> {
+        match self {
+            Self::One(guard) => guard.renew().await,
+            Self::All(guards) => guards.renew().await,
+        }
+    }
+
+    /// Releases all locks, and returns the result of each.
+    pub async fn release(self) -> Vec<Result<(), ReleaseError>> {
+        match self {
+            Self::One(guard) => vec![guard.release().await],
+            Self::All(guards) => {
+                let count = guards.tokens().len();
+                let results = |error: dynamo_lock::ReleaseAllError| error.results.into_iter().map(|(_, result)| result);
+                guards.release().await.map_or_else(|error| results(error).collect(), |()| vec![Ok(()); count])
+            }
+        }
+    }
+}
