@@ -149,6 +149,23 @@ export interface Client {
   withLock<T>(name: string, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
 
   /**
+   * Acquires all locks or none, calls `work`, releases the locks, and resolves to the result of `work`. `names` has 1
+   * to 32 different names.
+   *
+   * The locks are acquired one after the other in the order of their names, so that calls with overlapping names do not
+   * wait for each other for ever. While one is awaited, the earlier ones are held. `waitMs` counts for all together.
+   *
+   * If one of the locks is lost, `locks.signal` is aborted, and the others are released at once. Errors are those of
+   * `withLock`. A `LockHeldError` has the property `lockName`, and the error of a release the property `unreleased`.
+   */
+  withLocks<T>(
+    names: readonly string[],
+    options: AcquireOptions | undefined,
+    work: (locks: HeldLocks) => T | Promise<T>,
+  ): Promise<T>;
+  withLocks<T>(names: readonly string[], work: (locks: HeldLocks) => T | Promise<T>): Promise<T>;
+
+  /**
    * Lists all locks of the store, page by page and in no particular order. The loop rejects with a `StoreError` if the
    * store cannot be read.
    */
@@ -208,7 +225,7 @@ export interface TryOptions {
   data?: string;
 }
 
-/** Options of `acquire` and `withLock`. */
+/** Options of `acquire`, `withLock` and `withLocks`. */
 export interface AcquireOptions extends TryOptions {
   /** Maximum time to wait while other clients hold the lock. Default: no limit. */
   waitMs?: number;
@@ -303,6 +320,40 @@ export interface HeldLock {
   toJSON(): { name: string; token: string };
 }
 
+/** Several locks that are held together, in the work of `withLocks`. The loss of one is the loss of all. */
+export interface HeldLocks {
+  /** Fencing token of each lock, by name. It is greater than the token of every earlier holder of that lock. */
+  readonly tokens: ReadonlyMap<string, bigint>;
+  /** Signal that is aborted when one of the locks is lost. Its reason is a `LockLostError`. */
+  readonly signal: AbortSignal;
+  /** Milliseconds until the first lease ends if no further renewal succeeds. 0 once a lock is lost or released. */
+  readonly timeLeftMs: number;
+
+  /**
+   * Returns whether all leases are still valid, computed from this host's clocks when called. Sends no request. Once
+   * `false`, it never becomes `true` again.
+   */
+  isValid(): boolean;
+
+  /**
+   * Releases all locks, and retries until the store responds or the leases have expired. `withLocks` does it too.
+   *
+   * Rejects with a `LockLostError` if one of them was lost before, or with a `StoreError`. The property `unreleased`
+   * has the names of the locks that were not released. Later calls return the same promise.
+   */
+  release(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+
+  /**
+   * Returns a `ConditionCheck` for each lock, sorted by name, for your own `TransactWriteItems`. Throws like
+   * `HeldLock.conditionCheck`.
+   */
+  conditionChecks(): ConditionCheck[];
+
+  /** Returns the tokens as text, because JSON has no bigint. Called by `JSON.stringify`. */
+  toJSON(): { tokens: Record<string, string> };
+}
+
 /** Condition check of a transaction, for SDK v2 and v3. */
 export interface ConditionCheck {
   TableName: string;
@@ -369,6 +420,8 @@ export class LockHeldError extends DynamoLockError {
   readonly holder?: Holder | null;
   /** Time that `acquire` has waited, in milliseconds. */
   readonly waitedMs?: number;
+  /** Name of the lock that is held, after `withLocks`. */
+  readonly lockName?: string;
 }
 
 /** A held lock was lost; `code` is `LOCK_LOST`. */
@@ -376,8 +429,10 @@ export class LockLostError extends DynamoLockError {
   readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'renewalStopped' | 'other';
   /** Token of the lost lock. */
   readonly token: bigint;
-  /** Result of the work of `withLock`. */
+  /** Result of the work of `withLock` and `withLocks`. */
   readonly output?: unknown;
+  /** Names of the locks that were not released, after `withLocks`. */
+  readonly unreleased?: string[];
 }
 
 export type StoreErrorCode =
@@ -400,8 +455,10 @@ export class StoreError extends DynamoLockError {
   readonly code: StoreErrorCode;
   /** The current holder, if `code` is `LEASE_ENDED`. */
   readonly holder?: Holder | null;
-  /** Result of the work of `withLock`, if only the release failed. */
+  /** Result of the work of `withLock` and `withLocks`, if only the release failed. */
   readonly output?: unknown;
+  /** Names of the locks that were not released, after `withLocks`. */
+  readonly unreleased?: string[];
 }
 
 /** Invalid argument. The message names the valid values. */

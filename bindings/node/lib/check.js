@@ -14,6 +14,13 @@ function text(value, name) {
   return value;
 }
 
+/** Checks an array of strings. */
+function texts(value, name) {
+  if (!Array.isArray(value)) throw new ArgumentError(`${name} must be an array of strings, not ${typeName(value)}`);
+  value.forEach((each, index) => text(each, `${name}[${index}]`));
+  return value;
+}
+
 /**
  * Checks a number of milliseconds, 0 or more. Values above 2^53 are clamped, because they exceed every limit anyway.
  */
@@ -85,4 +92,4 @@ function options(value, name, checks) {
   return checked;
 }
 
-module.exports = { text, millis, callable, flag, object, signal, token, options, warnOnce };
+module.exports = { text, texts, millis, callable, flag, object, signal, token, options, warnOnce };

@@ -2,10 +2,12 @@
 
 const check = require('./check');
 const { keepAlive } = require('./connection');
-const { LockLostError } = require('./errors');
+const { ArgumentError, LockLostError } = require('./errors');
 const { toListed } = require('./decode');
-const { Lock } = require('./lock');
+const { ACQUIRE_OPTIONS, Lock } = require('./lock');
+const { HeldLocks } = require('./held-locks');
 const legacy = require('./legacy');
+const { checkNames } = require('./native');
 
 // A symbol and not private members, so that the methods also work on a proxy of a client, and on an object whose
 // prototype is a client. Users of npm dynamo-lock have such objects.
@@ -39,21 +41,20 @@ class Client {
   async withLock(name, options, work) {
     if (work === undefined && typeof options === 'function') [options, work] = [undefined, options];
     check.callable(work, 'the work of withLock');
-    const lock = await this.lock(name).acquire(options);
-    let output;
-    try {
-      output = await keepAlive(() => work(lock));
-    } catch (error) {
-      await lock.release().catch((releaseError) => attachReleaseError(error, releaseError));
-      throw error;
-    }
-    try {
-      await lock.release();
-    } catch (error) {
-      // Keep the result, because the work itself has succeeded.
-      throw Object.assign(error, { output });
-    }
-    return output;
+    return workUnder(await this.lock(name).acquire(options), work);
+  }
+
+  /** Acquires all locks or none, calls `work`, and releases the locks. Rejects if `work` or a release fails. */
+  async withLocks(names, options, work) {
+    if (work === undefined && typeof options === 'function') [options, work] = [undefined, options];
+    check.callable(work, 'the work of withLocks');
+    check.texts(names, 'the names of locks');
+    const { signal, ...args } = check.options(options, 'the options of withLocks', ACQUIRE_OPTIONS);
+    const error = checkNames(names);
+    if (error) throw new ArgumentError(error);
+    const { connection } = this[INTERNAL];
+    const acquired = await connection.call('acquireAll', { names, ...args }, signal);
+    return workUnder(new HeldLocks(connection, acquired), work);
   }
 
   /** Lists all locks of the store, in no particular order. */
@@ -90,6 +91,24 @@ class Client {
   deleteLockTable(callback) {
     return legacy.changeTable(this[INTERNAL].connection, 'deleteTable', callback);
   }
+}
+
+/** Calls `work` with a held lock or several, releases them, and returns the result. */
+async function workUnder(held, work) {
+  let output;
+  try {
+    output = await keepAlive(() => work(held));
+  } catch (error) {
+    await held.release().catch((releaseError) => attachReleaseError(error, releaseError));
+    throw error;
+  }
+  try {
+    await held.release();
+  } catch (error) {
+    // Keep the result, because the work itself has succeeded.
+    throw Object.assign(error, { output });
+  }
+  return output;
 }
 
 /** Sets `error.releaseError`, unless the work failed with the loss of the lock itself. */

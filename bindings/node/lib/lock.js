@@ -72,4 +72,4 @@ class Lock {
   }
 }
 
-module.exports = { Lock };
+module.exports = { Lock, ACQUIRE_OPTIONS };

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use aws_sdk_dynamodb::types::ConditionCheck;
-use dynamo_lock::{Guard, List};
+use dynamo_lock::List;
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Failure;
+use crate::held::Held;
+use crate::json;
 use crate::port::{MessageKind, Port};
 use crate::settings::{Opened, Settings};
 
@@ -24,7 +25,7 @@ pub(crate) struct Connection {
     pub(crate) port: Arc<Port>,
     /// Client and store, once a call has needed them.
     pub(crate) opened: OnceCell<Opened>,
-    guards: Mutex<HashMap<u32, Guard>>,
+    guards: Mutex<HashMap<u32, Held>>,
     pub(crate) lists: Mutex<HashMap<u32, List>>,
     calls: Mutex<HashMap<u32, CancellationToken>>,
     next_guard: AtomicU32,
@@ -74,7 +75,7 @@ impl Connection {
     }
 
     /// Stores a guard, posts a message when it is lost, and returns its number.
-    pub(crate) fn add_guard(self: &Arc<Self>, guard: Guard) -> u32 {
+    pub(crate) fn add_guard(self: &Arc<Self>, guard: Held) -> u32 {
         let id = self.next_guard.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(watch(Arc::downgrade(self), id, guard.cancellation()));
         lock(&self.guards).insert(id, guard);
@@ -84,19 +85,23 @@ impl Connection {
         id
     }
 
-    pub(crate) fn take_guard(&self, id: u32) -> Option<Guard> {
+    pub(crate) fn take_guard(&self, id: u32) -> Option<Held> {
         lock(&self.guards).remove(&id)
     }
 
     /// Calls `f` with a guard. Returns `None` if it was released or forgotten.
-    pub(crate) fn with_guard<T>(&self, id: u32, f: impl FnOnce(&Guard) -> T) -> Option<T> {
+    pub(crate) fn with_guard<T>(&self, id: u32, f: impl FnOnce(&Held) -> T) -> Option<T> {
         lock(&self.guards).get(&id).map(f)
     }
 
-    /// Returns the condition check of a guard, or `None` if the store is not DynamoDB.
-    pub(crate) fn condition_check(&self, id: u32) -> Option<ConditionCheck> {
+    /// Returns the condition check of a guard, an array for several locks, or `None` if the store is not DynamoDB.
+    pub(crate) fn condition_check(&self, id: u32) -> Option<Json> {
         let table = self.opened.get()?.table.as_ref()?;
-        self.with_guard(id, |guard| table.condition_check(guard).ok())?
+        let check = |held: &Held| match held {
+            Held::One(guard) => Some(json::condition_check(&table.condition_check(guard).ok()?)),
+            Held::All(guards) => Some(table.condition_checks(guards).ok()?.iter().map(json::condition_check).collect()),
+        };
+        self.with_guard(id, check)?
     }
 
     /// Drops a guard, which releases its lock in the background.
@@ -135,7 +140,7 @@ async fn watch(connection: Weak<Connection>, id: u32, stop: CancellationToken) {
     stop.cancelled().await;
     let Some(connection) = connection.upgrade() else { return };
     // A guard that is missing here was released or forgotten, so there is no loss to report.
-    let lost = connection.with_guard(id, |guard| guard.loss()).flatten();
+    let lost = connection.with_guard(id, Held::loss).flatten();
     if let Some(lost) = lost {
         connection.port.post(MessageKind::Lost, id, Failure::from(lost).0.to_string());
     }

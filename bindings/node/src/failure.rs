@@ -4,8 +4,8 @@
 use std::fmt::Display;
 
 use dynamo_lock::{
-    AcquireError, HoldError, Holder, InspectError, LegacyError, LossReason, Lost, ReleaseError, RevokeError,
-    StoreError, StoreErrorKind, TableError, store::StoreErrorCause,
+    AcquireAllError, AcquireError, HoldError, Holder, InspectError, LegacyError, LossReason, Lost, ReleaseAllError,
+    ReleaseError, RevokeError, StoreError, StoreErrorKind, TableError, store::StoreErrorCause,
 };
 use serde_json::{Value as Json, json};
 
@@ -100,6 +100,30 @@ impl From<AcquireError> for Failure {
             AcquireError::Config(error) => Self::argument(error),
             other => Self::new("store", "REFUSED", other),
         }
+    }
+}
+
+impl From<AcquireAllError> for Failure {
+    fn from(error: AcquireAllError) -> Self {
+        let message = error.to_string();
+        let name = error.name.as_str().to_owned();
+        // The fix for a missing table names the JavaScript API.
+        let failure = Self::from(error.error);
+        match failure.0["class"].as_str() {
+            Some("held") => failure.with("message", message).with("lockName", name),
+            _ => failure,
+        }
+    }
+}
+
+impl From<ReleaseAllError> for Failure {
+    fn from(error: ReleaseAllError) -> Self {
+        let failed = || error.results.iter().filter_map(|(name, result)| Some((name, result.as_ref().err()?)));
+        let names: Vec<_> = failed().map(|(name, _)| name.as_str()).collect();
+        let lost = error.lost().cloned().map(Self::from);
+        let first = || failed().next().map(|(_, error)| Self::from(error.clone()));
+        let failure = lost.or_else(first).unwrap_or_else(Self::cancelled);
+        failure.with("message", error.to_string()).with("unreleased", names)
     }
 }
 

@@ -9,6 +9,7 @@ mod connection;
 mod credentials;
 mod db;
 mod failure;
+mod held;
 mod json;
 mod methods;
 mod port;
@@ -18,6 +19,7 @@ mod settings;
 use std::sync::Arc;
 
 use dynamo_lock::{LockName, store::StoreUrl};
+use dynamo_lock_protocol::LockNames;
 use napi::bindgen_prelude::{Error, FnArgs, Function, Result};
 use napi_derive::napi;
 
@@ -76,10 +78,11 @@ impl NativeClient {
         self.connection.with_guard(guard, |guard| json::millis(guard.time_left())).unwrap_or(0.0)
     }
 
-    /// Returns the condition check of a held lock as JSON, or `None` if the store is not DynamoDB.
+    /// Returns the condition check of a held lock as JSON, or an array with those of several, or `None` if the store is
+    /// not DynamoDB.
     #[napi]
     pub fn condition_check(&self, guard: u32) -> Option<String> {
-        self.connection.condition_check(guard).map(|check| json::condition_check(&check).to_string())
+        self.connection.condition_check(guard).map(|check| check.to_string())
     }
 
     /// Drops a held lock, which releases it in the background unless it is lost.
@@ -108,6 +111,12 @@ impl Drop for NativeClient {
 #[napi]
 pub fn check_name(name: String) -> Option<String> {
     LockName::new(name).err().map(|error| error.to_string())
+}
+
+/// Returns an error message if `names` are not names of locks that can be acquired together.
+#[napi]
+pub fn check_names(names: Vec<String>) -> Option<String> {
+    LockNames::new(names).err().map(|error| error.to_string())
 }
 
 /// Returns an error message if `url` is not a valid store URL.

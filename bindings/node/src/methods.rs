@@ -4,11 +4,13 @@ use std::future::Future;
 use std::sync::Arc;
 
 use dynamo_lock::store::StoreOperation;
-use dynamo_lock::{Client, FencingToken, Lock, LockOptions, StoreErrorKind, TableError, TableOptions, TryAcquire};
+use dynamo_lock::{
+    Client, FencingToken, Lock, LockOptions, LockSetOptions, StoreErrorKind, TableError, TableOptions, TryAcquire,
+};
 use serde_json::{Value as Json, json};
 
 use crate::connection::{CallResult, Connection, lock};
-use crate::{failure::Failure, json, settings::millis};
+use crate::{failure::Failure, held::Held, json, settings::millis};
 
 /// Maximum number of rows per page of a listing.
 const PAGE_ROWS: usize = 64;
@@ -25,6 +27,7 @@ impl Connection {
         let table = || opened.table.as_ref().ok_or_else(Failure::not_dynamodb);
         match method {
             "acquire" => self.acquire(&named_lock()?, args).await,
+            "acquireAll" => self.acquire_all(&opened.client, args).await,
             "release" => self.release(args).await,
             "hold" => {
                 let token = named_lock()?.hold(millis(&args["ms"]).unwrap_or_default()).await?;
@@ -68,13 +71,26 @@ impl Connection {
             (_, None) => options.acquire().await?,
         };
         let token = guard.token().to_string();
-        Ok(json!({ "guard": self.add_guard(guard), "token": token }))
+        Ok(json!({ "guard": self.add_guard(Held::One(guard)), "token": token }))
+    }
+
+    /// Acquires several locks. Returns the number of their guard, and pairs of name and token.
+    async fn acquire_all(self: &Arc<Self>, client: &Client, args: &Json) -> CallResult {
+        let names: Vec<&str> = args["names"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        let options = acquire_all_options(client.lock_all(names).map_err(Failure::argument)?.options(), args);
+        let guards = match millis(&args["waitMs"]) {
+            Some(limit) => options.acquire_within(limit).await?,
+            None => options.acquire().await?,
+        };
+        let tokens = guards.tokens().iter().map(|(name, token)| json!([name.as_str(), token.to_string()]));
+        let tokens: Json = tokens.collect();
+        Ok(json!({ "guard": self.add_guard(Held::All(guards)), "tokens": tokens }))
     }
 
     /// Releases a lock. Does nothing if its guard was released or forgotten before.
     async fn release(&self, args: &Json) -> CallResult {
         match self.take_guard(number(&args["guard"])) {
-            Some(guard) => without_value(guard.release().await),
+            Some(held) => held.release().await,
             None => Ok(Json::Null),
         }
     }
@@ -113,6 +129,19 @@ fn acquire_options(lock: &Lock, args: &Json) -> LockOptions {
     options
 }
 
+fn acquire_all_options(mut options: LockSetOptions, args: &Json) -> LockSetOptions {
+    if let Some(lease) = millis(&args["leaseMs"]) {
+        options = options.lease(lease);
+    }
+    if let Some(max_hold) = millis(&args["maxHoldMs"]) {
+        options = options.max_hold(max_hold);
+    }
+    if let Some(data) = args["data"].as_str() {
+        options = options.data(data);
+    }
+    options
+}
+
 async fn revoke(lock: &Lock, args: &Json) -> CallResult {
     let token = args["token"].as_str().and_then(|token| token.parse().ok()).map(FencingToken::new);
     let token = token.ok_or_else(|| Failure::argument("the token must be a whole number"))?;
@@ -137,7 +166,7 @@ async fn accepted(work: impl Future<Output = Result<(), TableError>>) -> CallRes
 }
 
 /// Returns the result of a call that has no value.
-fn without_value<E: Into<Failure>>(result: Result<(), E>) -> CallResult {
+pub(crate) fn without_value<E: Into<Failure>>(result: Result<(), E>) -> CallResult {
     result.map(|()| Json::Null).map_err(Into::into)
 }
 

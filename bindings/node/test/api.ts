@@ -1,7 +1,7 @@
 // Uses the whole API that `index.d.ts` declares. `types.test.js` compiles it as an ES module and as a CommonJS module.
 import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } from 'dynamo-lock';
 import type {
-  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, Holder, Inspection, LegacyCallback, Listed, Lock,
+  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LegacyCallback, Listed, Lock,
   StoreErrorCode, TryOptions,
 } from 'dynamo-lock';
 import * as index from 'dynamo-lock/index';
@@ -80,6 +80,13 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   const number: number = await client.withLock('a', { waitMs: 5 }, async (lock) => Number(lock.token));
   const text: string = await client.withLock('a', (lock) => lock.name);
   await client.withLock('a', undefined, () => number);
+  const names: readonly string[] = ['a', 'b'];
+  const sum: bigint = await client.withLocks(names, waiting, async (locks: HeldLocks) => {
+    const checks: ConditionCheck[] = locks.conditionChecks();
+    console.log(locks.isValid(), locks.timeLeftMs, locks.signal.aborted, checks, locks.toJSON().tokens['a']);
+    return (locks.tokens.get('a') ?? 0n) + (locks.tokens.get('b') ?? 0n);
+  });
+  await client.withLocks(['a'], (locks) => locks.release().then(() => sum));
   for await (const listed of client.list()) {
     const typed: Listed = listed;
     if (typed.state === 'unreadable') console.log(typed.name, typed.error.code);
@@ -89,8 +96,8 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
 }
 
 export function errors(error: unknown): string | undefined {
-  if (error instanceof LockHeldError) return String([error.code, error.holder?.owner, error.holder?.expiresAt?.getTime(), error.waitedMs]);
-  if (error instanceof LockLostError) return String([error.reason, error.token, error.output]);
+  if (error instanceof LockHeldError) return String([error.code, error.holder?.owner, error.holder?.expiresAt?.getTime(), error.waitedMs, error.lockName]);
+  if (error instanceof LockLostError) return String([error.reason, error.token, error.output, error.unreleased]);
   if (error instanceof StoreError) {
     const code: StoreErrorCode = error.code;
     return code === 'TABLE_EXISTS' ? code : String([error.output, error.holder?.owner]);
@@ -108,6 +115,8 @@ clients[0]?.lock(7);
 clients[0]?.lock('a').hold('1000');
 // @ts-expect-error unknown option
 void clients[0]?.lock('a').acquire({ timeout: 5 });
+// @ts-expect-error names are an array
+void clients[0]?.withLocks('a', () => {});
 // @ts-expect-error a held lock has no constructor
 new HeldLock();
 // @ts-expect-error a token is a bigint, not a number

@@ -43,7 +43,8 @@ test('declarations match the exported API', () => {
   const { Client } = require('../lib/client');
   const { Lock } = require('../lib/lock');
   const { HeldLock } = require('../lib/held-lock');
-  for (const [name, type] of Object.entries({ Client, Lock, HeldLock })) {
+  const { HeldLocks } = require('../lib/held-locks');
+  for (const [name, type] of Object.entries({ Client, Lock, HeldLock, HeldLocks })) {
     const body = text.slice(text.indexOf(`export interface ${name} {`));
     const declared = body.slice(0, body.indexOf('\n}'));
     for (const member of Object.getOwnPropertyNames(type.prototype).filter((member) => member !== 'constructor')) {

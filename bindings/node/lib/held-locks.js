@@ -1,0 +1,54 @@
+'use strict';
+
+const { HeldLock } = require('./held-lock');
+const { toToken } = require('./decode');
+
+/** Several locks that are held together. The loss of one is the loss of all. */
+class HeldLocks {
+  #held;
+
+  /** `tokens` has pairs of a name and a token as text, sorted by name. */
+  constructor(connection, { guard, tokens }) {
+    // The addon treats the guard of several locks like that of one lock.
+    this.#held = new HeldLock(connection, tokens.map(([name]) => name).join('", "'), { guard });
+    /** Fencing token of each lock, by name. */
+    this.tokens = new Map(tokens.map(([name, token]) => [name, toToken(token)]));
+  }
+
+  /** Signal that is aborted when one of the locks is lost, with a LockLostError as its reason. */
+  get signal() {
+    return this.#held.signal;
+  }
+
+  /** Returns whether all leases are still valid, computed from this host's clocks when called. */
+  isValid() {
+    return this.#held.isValid();
+  }
+
+  /** Milliseconds until the first lease ends if no further renewal succeeds; 0 once a lock is lost or released. */
+  get timeLeftMs() {
+    return this.#held.timeLeftMs;
+  }
+
+  /** Releases all locks. Rejects with a LockLostError if one of them was lost before. */
+  release() {
+    return this.#held.release();
+  }
+
+  /** Releases all locks at the end of an `await using` block. */
+  async [Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]() {
+    await this.release();
+  }
+
+  /** Returns a `ConditionCheck` for `TransactWriteItems` for each lock, sorted by name. */
+  conditionChecks() {
+    return this.#held.conditionCheck();
+  }
+
+  /** Returns the tokens for `JSON.stringify`. */
+  toJSON() {
+    return { tokens: Object.fromEntries([...this.tokens].map(([name, token]) => [name, String(token)])) };
+  }
+}
+
+module.exports = { HeldLocks };

@@ -1,0 +1,53 @@
+//! [`Held`]: a held lock, or several that were acquired together.
+
+use std::time::Duration;
+
+use dynamo_lock::{Guard, GuardSet, Lost};
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::CallResult;
+use crate::methods::without_value;
+
+/// The guard behind a `HeldLock` or a `HeldLocks` of JavaScript.
+pub(crate) enum Held {
+    One(Guard),
+    All(GuardSet),
+}
+
+impl Held {
+    pub(crate) fn is_valid(&self) -> bool {
+        match self {
+            Self::One(guard) => guard.is_valid(),
+            Self::All(guards) => guards.is_valid(),
+        }
+    }
+
+    pub(crate) fn time_left(&self) -> Duration {
+        match self {
+            Self::One(guard) => guard.time_left(),
+            Self::All(guards) => guards.time_left(),
+        }
+    }
+
+    pub(crate) fn loss(&self) -> Option<Lost> {
+        match self {
+            Self::One(guard) => guard.loss(),
+            Self::All(guards) => guards.loss(),
+        }
+    }
+
+    pub(crate) fn cancellation(&self) -> CancellationToken {
+        match self {
+            Self::One(guard) => guard.cancellation(),
+            Self::All(guards) => guards.cancellation(),
+        }
+    }
+
+    /// Releases the lock, or all locks.
+    pub(crate) async fn release(self) -> CallResult {
+        match self {
+            Self::One(guard) => without_value(guard.release().await),
+            Self::All(guards) => without_value(guards.release().await),
+        }
+    }
+}
