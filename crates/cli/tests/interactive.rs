@@ -10,7 +10,7 @@ use std::{os::fd::AsRawFd as _, os::unix::net::UnixStream, time::Duration};
 
 use dynamo_lock::clock::{Clock as _, ClockReading, SystemClock};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use support::{Fixture, HOLD, PROGRAM, Running, is_stopped, send, state, terminal::Terminal, wait_until};
+use support::{Fixture, HOLD, PROGRAM, Running, is_stopped, parent, send, state, terminal::Terminal, wait_until};
 
 const CTRL_C: &str = "\x03";
 const CTRL_Z: &str = "\x1a";
@@ -262,7 +262,9 @@ fn background_reader_stops_and_continues_in_foreground() {
     shell.type_text(&format!("\"$PROGRAM\" run a -c '{WRITE_PID} read line; echo got=$line.' &\n"));
     shell.expect("<prompt>");
     let child = shell.child();
-    wait_until("the process is stopped", || is_stopped(child));
+    let wrapper = parent(parent(child));
+    // The wrapper stops itself a little later. If `fg` came before that, it would stop the job again.
+    wait_until("the job is stopped", || is_stopped(child) && is_stopped(wrapper));
     shell.continue_job();
     shell.type_text("hello\n");
     shell.expect("got=hello.");
@@ -316,7 +318,9 @@ fn continue_signal_reaches_processes_that_run_stopped() {
     let (channel, second) = (supervisor.as_raw_fd(), 1_000_000_000);
     let begun = "until [ -e begun ]; do sleep 0.05; done";
     let script = format!("{begun}; {WORKER_AND_READER}; touch over; exec sleep 1000");
-    shell.type_text(&format!("exec -a lock-supervisor \"$PROGRAM\" {channel} 0 {second} sh -c '{script}' &\n"));
+    shell.type_text(&format!(
+        "exec -a lock-supervisor \"$PROGRAM\" {channel} 0 {second} \"\" \"\" sh -c '{script}' &\n"
+    ));
     let ClockReading { boot_ns, raw_ns, wall_ms } = SystemClock.now();
     writeln!(wrapper, "until {} {boot_ns} {raw_ns} {wall_ms}", 1000_u64 * second).expect("the supervisor is running");
     // The supervisor handles signals of the terminal from now on. A real wrapper blocks them until then.
