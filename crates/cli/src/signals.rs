@@ -21,8 +21,8 @@ use crate::{failure::Failure, startup, sys};
 
 /// Description of the signal handling of `run`, for `--help` and the manual page.
 pub const HELP: &str = "INT, TERM, HUP and QUIT are passed on to the command and to all processes that it started, \
-    USR1 and USR2 to the command only, like the signal of --warn-signal. While run waits for the lock, each of these signals ends the wait. Ctrl-Z stops \
-    the command too; if the lease ends in the meantime, the command is ended. Signals that were ignored when run was \
+    USR1 and USR2 to the command only, like the signal of --warn-signal. While run waits for the lock, \
+    each of these signals ends the wait. Ctrl-Z stops the command too; if the lease ends in the meantime, the command is ended. Signals that were ignored when run was \
     started, as under nohup, stay ignored.";
 
 /// Handles SIGXFSZ, so that a write above the limit of the file size fails with an error instead of ending this process.

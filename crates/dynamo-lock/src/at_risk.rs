@@ -51,11 +51,7 @@ impl Guard {
     /// # Cancel safety
     /// Safe. The wait has no side effects.
     pub async fn at_risk(&self, margin: Duration) -> Result<Duration, Lost> {
-        self.until(|left| match left.checked_sub(margin) {
-            None => ControlFlow::Break(left),
-            Some(rest) => ControlFlow::Continue(rest),
-        })
-        .await
+        self.until(falls_below(margin)).await
     }
 
     /// Waits until at least `margin` of the lease is left, because a renewal has succeeded. Returns at once if that much
@@ -71,11 +67,7 @@ impl Guard {
     /// # Cancel safety
     /// Safe. The wait has no side effects.
     pub async fn recovered(&self, margin: Duration) -> Result<(), Lost> {
-        self.until(|left| match left >= margin {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(left),
-        })
-        .await
+        self.until(reaches(margin)).await
     }
 
     /// Calls `step` with the time left, until it returns a result. It returns the time until its next call otherwise.
@@ -83,6 +75,19 @@ impl Guard {
         let result = if self.is_forked() { Err(LossReason::Suspended) } else { self.holding.until(step).await };
         result.map_err(|reason| self.lost_error(reason, None))
     }
+}
+
+/// Returns the step of a wait until less than `margin` is left.
+pub(crate) fn falls_below(margin: Duration) -> impl Fn(Duration) -> ControlFlow<Duration, Duration> {
+    move |left| match left.checked_sub(margin) {
+        None => ControlFlow::Break(left),
+        Some(rest) => ControlFlow::Continue(rest),
+    }
+}
+
+/// Returns the step of a wait until at least `margin` is left.
+pub(crate) fn reaches(margin: Duration) -> impl Fn(Duration) -> ControlFlow<(), Duration> {
+    move |left| if left >= margin { ControlFlow::Break(()) } else { ControlFlow::Continue(left) }
 }
 
 impl Holding {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::members::{Members, join_all};
 use super::{LockSetOptions, ReleaseAllError};
+use crate::at_risk::{falls_below, reaches};
 use crate::boxed_future::BoxFuture;
 use crate::process::ProcessId;
 use crate::release::DROPPED_AT_ONCE;
@@ -149,11 +150,7 @@ impl GuardSet {
     /// # Cancel safety
     /// Safe. The wait has no side effects.
     pub async fn at_risk(&self, margin: Duration) -> Result<Duration, Lost> {
-        self.until(|left| match left.checked_sub(margin) {
-            None => ControlFlow::Break(left),
-            Some(rest) => ControlFlow::Continue(rest),
-        })
-        .await
+        self.until(falls_below(margin)).await
     }
 
     /// Waits until at least `margin` of all leases is left, because renewals have succeeded. Detects that within 250
@@ -165,11 +162,7 @@ impl GuardSet {
     /// # Cancel safety
     /// Safe. The wait has no side effects.
     pub async fn recovered(&self, margin: Duration) -> Result<(), Lost> {
-        self.until(|left| match left >= margin {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(left),
-        })
-        .await
+        self.until(reaches(margin)).await
     }
 
     /// Calls `step` with the time left, until it returns a result or a lock is lost. It returns the time until its next

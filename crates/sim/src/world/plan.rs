@@ -199,7 +199,8 @@ impl Plan {
             leases,
         };
         if !fault_free && plan.legacy == 0 && refusals.chance(150) {
-            // The token floor must rise from one table to the next, so that a token identifies one acquisition.
+            // The token floor must rise from one table to the next, so that a token identifies one acquisition,
+            // unless a late duplicate makes the first row of the new table.
             (plan.deletions, plan.wall_offset, plan.wall_steps) = (true, 0, false);
         }
         plan.workers = refusals.pick(&[2, 2, 3, 6]);
