@@ -1,9 +1,9 @@
 //! Writes to the row of a lock, as data.
 
 use crate::{
-    Condition, FencingToken, HoldHistory, LeaseId, LockName, Now, Number, Path, RecordVersion, Row, Value, attr,
-    condition::Condition::All, condition::Condition::Any, condition::above, condition::below, condition::differs,
-    condition::equals, condition::missing, npm_format::npm_row, schema::HELD_ONLY,
+    Condition, Convert, FencingToken, HoldHistory, LeaseId, LockName, Now, Number, Path, RecordVersion, Row,
+    SharedWrite, Value, attr, condition::Condition::All, condition::Condition::Any, condition::above, condition::below,
+    condition::differs, condition::equals, condition::missing, npm_format::npm_row, schema::HELD_ONLY,
 };
 
 /// A conditional write to one row.
@@ -82,6 +82,10 @@ pub enum OpKind {
         /// Time for DynamoDB's TTL, in seconds since 1970.
         ttl: u64,
     },
+    /// Writes to a row with several holders.
+    Shared(SharedWrite),
+    /// Makes a free row one of another kind.
+    Convert(Convert),
     /// Replaces the row by one in the format of npm dynamo-lock, as its `getLock` does. This is a put: of the previous
     /// row only the parts remain that a strongly consistent read had returned.
     LegacyGet {
@@ -245,6 +249,8 @@ impl Op {
                 all.extend(target.conditions());
                 All(all)
             }
+            OpKind::Shared(write) => All(write.conditions(&self.version)),
+            OpKind::Convert(convert) => All(convert.conditions()),
             OpKind::LegacyGet { seen: None, .. } => missing(attr::GUID),
             OpKind::LegacyGet { seen: Some(seen), .. } => {
                 let version = seen.text(attr::GUID).unwrap_or_default();
@@ -296,6 +302,8 @@ impl Op {
                 changes.retain(|change| *change != set(attr::RENEWAL_SEQ, 0.into()));
                 changes.extend(free(*ttl));
             }
+            OpKind::Shared(write) => changes.extend(write.changes()),
+            OpKind::Convert(convert) => changes.extend(convert.changes()),
             OpKind::LegacyGet { seen, expires_on } => {
                 return vec![Replace(npm_row(seen.as_ref(), &self.version, *expires_on))];
             }
@@ -305,15 +313,23 @@ impl Op {
 }
 
 impl OpKind {
-    /// Returns whether the writer needs the row that the write leaves, because the row contains its token. Writes of
-    /// the other kinds leave nothing that their writer does not know.
+    /// Returns whether the writer needs the row that the write leaves, because the row contains its token or the other
+    /// holders. Writes of the other kinds leave nothing that their writer needs to know.
     pub fn returns_row(&self) -> bool {
-        matches!(self, Self::Acquire(_) | Self::TakeOver { .. })
+        match self {
+            Self::Acquire(_) | Self::TakeOver { .. } => true,
+            Self::Shared(write) => write.op.returns_row(),
+            _ => false,
+        }
     }
 
-    /// Returns whether the write leaves the lock free.
+    /// Returns whether the write may let a waiter acquire: it leaves the lock free, or removes one of its holders.
     pub fn frees_lock(&self) -> bool {
-        matches!(self, Self::Release { .. } | Self::ForceRevoke { .. })
+        match self {
+            Self::Release { .. } | Self::ForceRevoke { .. } => true,
+            Self::Shared(write) => write.op.frees(),
+            _ => false,
+        }
     }
 }
 

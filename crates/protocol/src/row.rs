@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use crate::{FencingToken, HOLD_MAX, LeaseId, Number, Path, RecordVersion, attr};
+use crate::{FencingToken, HOLD_MAX, Kind, LeaseId, Number, Path, RecordVersion, attr};
 
 /// Value of an attribute, or of a part of a map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -192,14 +192,10 @@ impl Row {
     /// # Errors
     /// [`RowError`] if the row is not a lock or cannot be interpreted. Such a row must not be written to.
     pub fn state(&self) -> Result<RowState, RowError> {
-        let version = self.version().ok_or(RowError::NotALock)?;
-        let legacy = match self.get(attr::V) {
-            None => true,
-            Some(Value::N(v)) if v.whole() == Some(1) => false,
-            Some(v) => return Err(RowError::UnknownVersion { v: show(v) }),
-        };
-        if let Some(kind) = self.get(attr::KIND) {
-            return Err(RowError::UnknownKind { kind: show(kind) });
+        let (version, legacy) = self.check_format()?;
+        let found = self.known_kind()?;
+        if found != Kind::Mutex {
+            return Err(RowError::OtherKind { found, requested: Kind::Mutex });
         }
         if legacy {
             return self.legacy(version).map(RowState::Legacy);
@@ -208,8 +204,7 @@ impl Row {
             return Err(RowError::UnreleasedFormat);
         }
         let lease_id = self.text(attr::LEASE_ID).ok_or(malformed(attr::LEASE_ID, "a string"))?;
-        let token =
-            self.token().filter(|t| t.get() > 0 && *t < FencingToken::MAX).ok_or(malformed(attr::TOKEN, TOKENS))?;
+        let token = self.usable_token()?;
         let expires_on = self.whole(attr::EXPIRES_ON).ok_or(malformed(attr::EXPIRES_ON, "a whole number"))?;
         if expires_on == 0 {
             return Ok(RowState::Free);
@@ -219,6 +214,27 @@ impl Row {
         let lease = lease.ok_or(malformed(attr::LEASE_MS, "from 1 to 2592000000 (30 days)"))?;
         let service_timestamp = self.has_service_timestamp();
         Ok(RowState::Held(HeldRow { version, lease_id: lease_id.into(), token, lease, expires_on, service_timestamp }))
+    }
+
+    /// Returns the record version, and whether the row has the format of npm dynamo-lock.
+    pub(crate) fn check_format(&self) -> Result<(RecordVersion, bool), RowError> {
+        let version = self.version().ok_or(RowError::NotALock)?;
+        match self.get(attr::V) {
+            None => Ok((version, true)),
+            Some(Value::N(v)) if v.whole() == Some(1) => Ok((version, false)),
+            Some(v) => Err(RowError::UnknownVersion { v: show(v) }),
+        }
+    }
+
+    /// Returns the kind of the row.
+    pub(crate) fn known_kind(&self) -> Result<Kind, RowError> {
+        let kind = self.get(attr::KIND);
+        Kind::of(kind).ok_or_else(|| RowError::UnknownKind { kind: kind.map(show).unwrap_or_default() })
+    }
+
+    /// Returns the token if a greater one can follow.
+    pub(crate) fn usable_token(&self) -> Result<FencingToken, RowError> {
+        self.token().filter(|t| t.get() > 0 && *t < FencingToken::MAX).ok_or(malformed(attr::TOKEN, TOKENS))
     }
 
     fn legacy(&self, version: RecordVersion) -> Result<LegacyRow, RowError> {
@@ -234,7 +250,8 @@ impl Row {
 /// Range of tokens that a row may contain. The greatest token is excluded, because no greater one could follow it.
 const TOKENS: &str = "a whole number from 1 to 2^53 - 2";
 
-fn malformed(attribute: &'static str, expected: &'static str) -> RowError {
+/// Returns the error of a row with a malformed attribute.
+pub(crate) fn malformed(attribute: &'static str, expected: &'static str) -> RowError {
     RowError::Malformed { attribute, expected }
 }
 
@@ -274,6 +291,13 @@ pub enum RowError {
         /// Value of the attribute `kind`.
         kind: String,
     },
+    /// The row is of another kind than the lock that was requested under its name.
+    OtherKind {
+        /// Kind of the row.
+        found: Kind,
+        /// Kind that was requested.
+        requested: Kind,
+    },
     /// An unreleased version of this crate wrote the row, with attribute names that were never published.
     UnreleasedFormat,
     /// An attribute that the protocol needs is missing or invalid.
@@ -301,8 +325,13 @@ impl fmt::Display for RowError {
             }
             Self::UnknownKind { kind } => write!(
                 f,
-                "unknown kind of lock: the row has `kind` {kind}, and this version knows only plain locks; \
-                 upgrade dynamo-lock on this host"
+                "unknown kind of lock: the row has `kind` {kind}, and this version knows plain locks (no `kind`), \
+                 \"semaphore\" and \"rwlock\"; upgrade dynamo-lock on this host"
+            ),
+            Self::OtherKind { found, requested } => write!(
+                f,
+                "the row of this name is of kind {found}, and a lock of kind {requested} was requested: \
+                 use another name, or delete the row while the lock is not held"
             ),
             Self::UnreleasedFormat => write!(
                 f,

@@ -13,7 +13,7 @@ pub mod attr {
     pub const NAME: &str = "name";
     /// `N`: version of the row format. This crate reads and writes 1; npm dynamo-lock writes none.
     pub const V: &str = "v";
-    /// `S`: kind of primitive. Absent means a plain lock; any value is refused.
+    /// `S`: kind of primitive. Absent means a plain lock. Its values are [`SEMAPHORE`] and [`RW_LOCK`].
     pub const KIND: &str = "kind";
     /// `S`: record version: a random value that every write replaces.
     pub const GUID: &str = "guid";
@@ -42,14 +42,27 @@ pub mod attr {
     pub const RECENT_HOLDS_MS: &str = "recentHoldsMs";
     /// `N`: moving average of the waiting processes, in hundredths. Waiters derive from it when to look next.
     pub const WAITER_ESTIMATE: &str = "waiterEstimate";
-    /// `M`: holders of a shared row, one entry each.
+    /// `M`: holders of a shared row, one entry each. The key is the lease ID, or `x` for a writer.
     pub const HOLDERS: &str = "holders";
+    /// `N`: maximum number of holders of a shared row in the most recent acquisition, for people.
+    pub const LIMIT: &str = "limit";
+    /// `S`: lease ID of the holder of a shared row that was forced out last.
+    pub const FORCED_LEASE_ID: &str = "forcedLeaseId";
+    /// `BOOL`, field of the entry of a writer: it holds the row. Absent while it waits.
+    pub const HELD: &str = "held";
+    /// `BOOL`, field of an entry: an operator has revoked its holder.
+    pub const REVOKED: &str = "revoked";
     /// `S`: payload of the holder.
     pub const DATA: &str = "data";
     /// `N`: time after which DynamoDB may delete the item, in seconds since 1970.
     pub const TTL: &str = "ttl";
     /// `S`: key with which the SQLite store finds out whether the holder's process is alive.
     pub const LIVENESS_KEY: &str = "livenessKey";
+
+    /// Value of [`KIND`] in the row of a semaphore.
+    pub const SEMAPHORE: &str = "semaphore";
+    /// Value of [`KIND`] in the row of a read/write lock.
+    pub const RW_LOCK: &str = "rwlock";
 
     /// Value of [`EXPIRY_CLOCK`] in a row with a service timestamp: [`EXPIRES_ON`] is an upper bound of the lease's end
     /// on the service clock.
@@ -60,7 +73,7 @@ pub mod attr {
 }
 
 /// Attributes of a lock besides its partition key. `session` and `wanted` are reserved for later versions.
-const NON_KEY: [&str; 22] = [
+const NON_KEY: [&str; 24] = [
     attr::V,
     attr::KIND,
     attr::GUID,
@@ -77,6 +90,8 @@ const NON_KEY: [&str; 22] = [
     attr::RECENT_HOLDS_MS,
     attr::WAITER_ESTIMATE,
     attr::HOLDERS,
+    attr::LIMIT,
+    attr::FORCED_LEASE_ID,
     attr::DATA,
     attr::TTL,
     attr::LIVENESS_KEY,
@@ -99,6 +114,25 @@ pub fn check_partition_key(name: &str) -> Result<(), ConfigError> {
 /// Attributes that a release removes, because they describe the holder.
 pub(crate) const HELD_ONLY: [&str; 6] =
     [attr::EXPIRY_CLOCK, attr::RENEWAL_SEQ, attr::LEASE_MS, attr::OWNER, attr::ACQUIRED_ON, attr::LIVENESS_KEY];
+
+/// Attributes of a plain lock that a shared row does not have.
+pub(crate) const LOCK_ONLY: [&str; 12] = [
+    attr::LEASE_ID,
+    attr::EXPIRY_CLOCK,
+    attr::REVOKED_TOKEN,
+    attr::RENEWAL_SEQ,
+    attr::HANDOVERS,
+    attr::LEASE_MS,
+    attr::OWNER,
+    attr::ACQUIRED_ON,
+    attr::RECENT_HOLDS_MS,
+    attr::WAITER_ESTIMATE,
+    attr::DATA,
+    attr::LIVENESS_KEY,
+];
+
+/// Attributes of a shared row that a plain lock does not have.
+pub(crate) const SHARED_ONLY: [&str; 3] = [attr::HOLDERS, attr::LIMIT, attr::FORCED_LEASE_ID];
 
 /// Attributes that a row in the format of npm dynamo-lock must not contain, besides those in [`HELD_ONLY`]. The payload
 /// is not among them, because it survives.

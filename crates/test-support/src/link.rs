@@ -63,7 +63,7 @@ impl Call {
 
 /// Returns the name of a write, for example `take over`.
 pub fn kind_of(op: &Op) -> &'static str {
-    match op.kind {
+    match &op.kind {
         OpKind::Acquire(_) => "acquire",
         OpKind::TakeOver { .. } => "take over",
         OpKind::Renew { .. } => "renew",
@@ -71,6 +71,8 @@ pub fn kind_of(op: &Op) -> &'static str {
         OpKind::Release { .. } => "release",
         OpKind::Revoke { .. } => "revoke",
         OpKind::ForceRevoke { .. } => "force revoke",
+        OpKind::Shared(write) => write.name(),
+        OpKind::Convert(_) => "convert",
         OpKind::LegacyGet { .. } => "legacy get",
     }
 }

@@ -59,9 +59,9 @@ fn malformed_attributes() -> Vec<(&'static str, Option<Value>)> {
     attributes.into_iter().flat_map(|(name, values)| values.into_iter().map(move |value| (name, value))).collect()
 }
 
-const HUGE: &str = "99999999999999999999999999999999999999";
+pub(super) const HUGE: &str = "99999999999999999999999999999999999999";
 
-fn number(text: &str) -> Value {
+pub(super) fn number(text: &str) -> Value {
     // The callers pass constants of this file, all of which are numbers.
     Value::N(Number::parse(text).unwrap_or_else(|| 0.into()))
 }
@@ -70,12 +70,17 @@ impl Case {
     /// Generates a case for a lock with this name.
     pub fn generate(name: &LockName, rng: &mut Rng) -> Self {
         let row = rng.row();
+        Self::with_ops(row, rng, |rng, nth, row| rng.op(name, nth, row))
+    }
+
+    /// Generates ops for `row`, each with knowledge of the row that the earlier ones leave.
+    pub(super) fn with_ops(row: Option<Row>, rng: &mut Rng, op: impl Fn(&mut Rng, usize, Option<&Row>) -> Op) -> Self {
         let mut ops: Vec<Op> = Vec::new();
         let mut now = row.clone();
         for _ in 0..=rng.below(OPS_MAX) {
             let repeats = !ops.is_empty() && rng.once_in(4);
             // Some ops are written again, as after a lost response.
-            let op = if repeats { rng.one_of(&ops) } else { rng.op(name, ops.len(), now.as_ref()) };
+            let op = if repeats { rng.one_of(&ops) } else { op(rng, ops.len(), now.as_ref()) };
             if let Verdict::Applied(next) = apply(now.as_ref(), &op) {
                 now = Some(next);
             }
@@ -86,7 +91,7 @@ impl Case {
 }
 
 impl Rng {
-    fn row(&mut self) -> Option<Row> {
+    pub(super) fn row(&mut self) -> Option<Row> {
         let mut row = match self.below(11) {
             0 => return None,
             1 | 2 => self.free(),
@@ -193,12 +198,12 @@ impl Rng {
     }
 
     /// Returns a value of the row, or sometimes another one.
-    fn seen<T>(&mut self, value: Option<T>, other: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn seen<T>(&mut self, value: Option<T>, other: impl FnOnce(&mut Self) -> T) -> T {
         let stale = self.once_in(5);
         value.filter(|_| !stale).unwrap_or_else(|| other(self))
     }
 
-    fn seen_version(&mut self, row: Option<&Row>) -> RecordVersion {
+    pub(super) fn seen_version(&mut self, row: Option<&Row>) -> RecordVersion {
         self.seen(row.and_then(Row::version), Self::version)
     }
 
@@ -207,7 +212,7 @@ impl Rng {
     }
 
     /// Returns the token in the row, or sometimes another one.
-    fn seen_token(&mut self, row: Option<&Row>) -> FencingToken {
+    pub(super) fn seen_token(&mut self, row: Option<&Row>) -> FencingToken {
         match (row.and_then(Row::token), self.below(6)) {
             (Some(token), 0..=3) => token,
             (Some(token), 4) => FencingToken::new(token.get() + 1),

@@ -29,11 +29,16 @@ pub(super) async fn raw_inserts(harness: &Harness<'_>, name: &LockName) -> Check
     Ok(())
 }
 
-pub(super) async fn generated(harness: &mut Harness<'_>) -> CheckResult {
-    let name = harness.name("generated")?;
+pub(super) async fn generated(
+    harness: &mut Harness<'_>,
+    name: &str,
+    cases: u32,
+    generate: fn(&LockName, &mut Rng) -> Case,
+) -> CheckResult {
+    let name = harness.name(name)?;
     let mut rng = Rng::from_seed(harness.options.seed);
-    for number in 0..harness.options.cases {
-        let case = Case::generate(&name, &mut rng);
+    for number in 0..cases {
+        let case = generate(&name, &mut rng);
         let written = one_case(harness, &name, case, number as usize).await;
         written.map_err(|deviation| format!("case {number}: {deviation}"))?;
     }

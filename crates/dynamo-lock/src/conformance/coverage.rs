@@ -6,8 +6,11 @@ use crate::store::{Op, OpKind, Target, Verdict};
 pub(super) type CheckResult = Result<(), String>;
 
 /// Kinds of ops, as [`kind`] returns them.
-const KINDS: &str =
-    "Acquire TakeOver Renew HandOver Release RevokeToken RevokeVersion ForceRevokeToken ForceRevokeVersion LegacyGet";
+const KINDS: &str = "Acquire|TakeOver|Renew|HandOver|Release|RevokeToken|RevokeVersion|ForceRevokeToken|\
+    ForceRevokeVersion|LegacyGet|create shared|create exclusive|join|take exclusive|announce|promote|renew shared|\
+    renew exclusive|renew announcement|leave shared|leave exclusive|withdraw|evict shared|evict exclusive|\
+    evict announcement|revoke shared|revoke exclusive|revoke announcement|force out shared|force out exclusive|\
+    force out announcement|convert to shared|convert to plain";
 
 /// Kind of an op, and the name of its verdict.
 type Outcome = (&'static str, &'static str);
@@ -27,7 +30,7 @@ impl Coverage {
 
     /// Returns the outcomes that have occurred less than `times` times. Each kind of op can be applied or conflict.
     pub fn rarer_than(&self, times: u64) -> Vec<Outcome> {
-        let outcomes = KINDS.split(' ').flat_map(|kind| [(kind, "Applied"), (kind, "Conflict")]);
+        let outcomes = KINDS.split('|').flat_map(|kind| [(kind, "Applied"), (kind, "Conflict")]);
         outcomes.filter(|outcome| self.counts.get(outcome).is_none_or(|count| *count < times)).collect()
     }
 
@@ -50,5 +53,8 @@ fn kind(op: &Op) -> &'static str {
         OpKind::ForceRevoke { target: Target::Token(_), .. } => "ForceRevokeToken",
         OpKind::ForceRevoke { target: Target::Version { .. }, .. } => "ForceRevokeVersion",
         OpKind::LegacyGet { .. } => "LegacyGet",
+        OpKind::Shared(write) => write.name(),
+        OpKind::Convert(convert) if convert.to.is_shared() => "convert to shared",
+        OpKind::Convert(_) => "convert to plain",
     }
 }

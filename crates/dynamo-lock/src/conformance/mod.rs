@@ -44,6 +44,7 @@ mod races;
 mod report;
 mod rng;
 mod samples;
+mod shared_case;
 mod store_under_test;
 
 pub use options::Options;
@@ -56,6 +57,7 @@ pub mod internals {
     pub use super::{case::Case, coverage::Coverage, rng::Rng};
 }
 
+use case::Case;
 use harness::Harness;
 
 /// Runs all checks on a store. Requires a tokio runtime with timers.
@@ -74,8 +76,10 @@ use harness::Harness;
 pub async fn run(store: &dyn StoreUnderTest, options: Options) -> Report {
     let mut harness = Harness::new(store, &options);
     harness.check("an inserted row is read as it is", "raw", checks::raw_inserts).await;
-    let generated = checks::generated(&mut harness).await;
+    let generated = checks::generated(&mut harness, "generated", options.cases, Case::generate).await;
     harness.report.add("writes do what the specification says", generated);
+    let generated = checks::generated(&mut harness, "shared", 2 * options.cases, Case::generate_shared).await;
+    harness.report.add("writes to shared rows do what the specification says", generated);
     harness.report.add("the generated ops reach every outcome", harness.report.coverage.complete());
     harness.check("an applied write returns the row as it has left it", "applied", checks::applied_row).await;
     harness.check("a conflict returns the current row", "conflict", checks::conflict_row).await;

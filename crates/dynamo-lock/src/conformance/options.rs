@@ -5,8 +5,9 @@ use std::time::Duration;
 pub struct Options {
     /// Seed of all generated rows and ops. Default: 1.
     pub seed: u64,
-    /// Generated rows, each with up to six ops. With fewer than about 200, some kinds of ops do not occur, and the
-    /// check for that fails. Default: 500.
+    /// Generated rows of plain locks, each with up to six ops. There are twice as many shared rows, because they have
+    /// more kinds of ops. With fewer than about 200, some kinds do not occur, and the check for that fails. Default:
+    /// 500.
     pub cases: u32,
     /// Rounds of each race. Default: 40.
     pub rounds: u32,

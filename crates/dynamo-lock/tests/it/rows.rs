@@ -121,7 +121,7 @@ async fn row_of_newer_format_is_refused_and_unchanged() {
     let lock = world.host().lock();
     lock.acquire().await.unwrap().release().await.unwrap();
     let free = world.row("a").await.unwrap();
-    for (attribute, value) in [("v", Value::from(2)), ("v", "1".into()), ("kind", "semaphore".into())] {
+    for (attribute, value) in [("v", Value::from(2)), ("v", "1".into()), ("kind", "sundial".into())] {
         let mut newer = free.clone();
         newer.set(attribute, value);
         world.set_row("a", Some(newer.clone()));
@@ -176,7 +176,8 @@ async fn malformed_row_is_refused_by_every_operation() {
         (free_but(&[("token", "seven".into())]), vec!["`token`", "whole number", "correct it"]),
         (row(&[("v", 1.into()), ("guid", "g".into()), ("reign", "r".into())]), vec!["unreleased", "delete the row"]),
         (free_but(&[("v", 2.into())]), vec!["`v` = 2", "upgrade"]),
-        (free_but(&[("kind", "semaphore".into())]), vec!["`kind` \"semaphore\"", "upgrade"]),
+        (free_but(&[("kind", "sundial".into())]), vec!["`kind` \"sundial\"", "upgrade"]),
+        (free_but(&[("kind", "semaphore".into())]), vec!["of kind semaphore", "of kind mutex", "another name"]),
         (row(&[("customer", "Smith".into())]), vec!["no `guid`", "another lock name"]),
         (row(&[("guid", "g".into()), ("kind", "order".into())]), vec!["`kind` \"order\""]),
         (free_but(&[("expiresOn", 9.into()), ("leaseMs", "long".into())]), vec!["`leaseMs`", "30 days"]),

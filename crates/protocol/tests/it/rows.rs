@@ -80,9 +80,9 @@ fn error_of_foreign_row_is_short() {
         assert!(length < 800 && message.contains('…'), "{length} bytes");
     }
     let mut stored = held_row(1_000);
-    stored.set(attr::KIND, "semaphore".into());
+    stored.set(attr::KIND, "sundial".into());
     let message = stored.state().expect_err("a foreign row").to_string();
-    assert!(message.contains("`kind` \"semaphore\","), "control: {message}");
+    assert!(message.contains("`kind` \"sundial\","), "control: {message}");
 }
 
 /// No greater token can follow. A free row with it was requested again and again, and a held one was taken over, after

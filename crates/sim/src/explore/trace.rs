@@ -140,6 +140,8 @@ fn show_op(op: &Op) -> String {
         OpKind::Release { lease_id, .. } => format!("release of lease ID {}", nonce(lease_id.as_str())),
         OpKind::Revoke { .. } => format!("revoke {version}"),
         OpKind::ForceRevoke { .. } => format!("force revoke {version}"),
+        OpKind::Shared(write) => format!("{} {version}", write.name()),
+        OpKind::Convert(convert) => format!("convert {version} to {}", convert.to),
         OpKind::LegacyGet { .. } => format!("legacy get {version}"),
     }
 }

@@ -75,6 +75,9 @@ pub enum OpTag {
     Revoke,
     ForceRevoke,
     LegacyGet,
+    /// Write to a shared row.
+    Shared,
+    Convert,
     /// Condition that a user puts into a transaction.
     Check,
 }
@@ -92,6 +95,8 @@ impl OpTag {
             OpKind::Revoke { .. } => Self::Revoke,
             OpKind::ForceRevoke { .. } => Self::ForceRevoke,
             OpKind::LegacyGet { .. } => Self::LegacyGet,
+            OpKind::Shared(_) => Self::Shared,
+            OpKind::Convert(_) => Self::Convert,
         }
     }
 }

@@ -28,6 +28,8 @@ pub fn show_op_with(op: &Op, short: fn(&str) -> String) -> String {
         OpKind::Release { lease_id, .. } => format!("release {}", short(lease_id.as_str())),
         OpKind::Revoke { target, .. } => format!("revoke {target:?}"),
         OpKind::ForceRevoke { target, .. } => format!("force revoke {target:?}"),
+        OpKind::Shared(write) => write.name().to_owned(),
+        OpKind::Convert(convert) => format!("convert {} to {}", short(convert.seen.as_str()), convert.to),
         OpKind::LegacyGet { expires_on, .. } => format!("legacy get until {expires_on}"),
     };
     format!("{} {what} as {}", op.name, short(op.version.as_str()))

@@ -1,6 +1,6 @@
 use aws_sdk_dynamodb::types::{ConditionCheck, ReturnValuesOnConditionCheckFailure as OnFailure};
 
-use super::{DynamoDb, expression::Shape, expression::Texts};
+use super::{DynamoDb, expression::Texts, shape::Shape};
 use crate::renewal::Holding;
 use crate::store::{Condition, LockName, TableMismatch};
 use crate::{Guard, GuardSet};
@@ -56,7 +56,7 @@ impl DynamoDb {
             .table_name(&*self.table)
             .set_key(Some(self.item_key(name.as_str())))
             .condition_expression(&*texts.condition)
-            .set_expression_attribute_names(Some(shape.names(&texts)))
+            .set_expression_attribute_names(Some(texts.names(&shape)))
             .set_expression_attribute_values(Some(shape.into_values()).filter(|values| !values.is_empty()))
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .build()

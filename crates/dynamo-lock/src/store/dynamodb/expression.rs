@@ -10,153 +10,12 @@ use std::sync::{Arc, Mutex};
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::item;
-use crate::store::{Change, Condition, EntryKey, Path, Row, Value, attr};
+use super::shape::{Key, Part, Place, Shape, key_placeholder};
+use crate::store::{Condition, EntryKey, Path, attr};
 use crate::sync::lock;
 
 /// Maximum number of shapes with texts that are kept. Ops have fewer shapes.
-const TEXTS_MAX: usize = 64;
-
-/// Placeholders of the first values.
-const PLACEHOLDERS: [&str; 16] =
-    [":0", ":1", ":2", ":3", ":4", ":5", ":6", ":7", ":8", ":9", ":10", ":11", ":12", ":13", ":14", ":15"];
-
-/// Place of a value in a row. Keys of entries are not in the text, but have placeholders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Attribute(&'static str),
-    Entry(Key),
-    Field(Key, &'static str),
-}
-
-/// Key of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key {
-    Exclusive,
-    /// The lease ID with this number among those of the shape.
-    Shared(usize),
-}
-
-/// One element of a condition or of an update, in the order of the text. Numbers are those of placeholders.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Missing(Place),
-    Exists(Place),
-    /// The placeholder is that of the type's name.
-    IsMap(Place, usize),
-    Compare(Place, &'static str, usize),
-    Size(Place, &'static str, usize),
-    /// Number of conditions that follow and belong to it.
-    All(usize),
-    Any(usize),
-    /// Value of an attribute that is present, else a token floor, and the number that is added.
-    Next(Place, usize, usize),
-    Remove(Place),
-}
-
-/// Condition and changes of an op without their values.
-#[derive(Debug, Default)]
-pub(super) struct Shape {
-    condition: Vec<Part>,
-    update: Vec<Part>,
-    values: Vec<AttributeValue>,
-    /// Lease IDs that are keys of entries.
-    keys: Vec<String>,
-}
-
-impl Shape {
-    /// Creates the shape of a condition alone.
-    pub(super) fn of_condition(condition: &Condition) -> Self {
-        let mut shape = Self::default();
-        shape.add_condition(condition);
-        shape
-    }
-
-    /// Creates the shape of a write. Returns the row instead if the write is a put that replaces it.
-    pub(super) fn of_write(condition: &Condition, changes: Vec<Change>) -> Result<Self, Row> {
-        let mut shape = Self::of_condition(condition);
-        for change in changes {
-            let part = match change {
-                Change::Set(path, value) => Part::Compare(shape.place(&path), "=", shape.value(&value)),
-                Change::Next(path, floor) => {
-                    Part::Next(shape.place(&path), shape.value(&floor.into()), shape.value(&1.into()))
-                }
-                Change::Remove(path) => Part::Remove(shape.place(&path)),
-                // An op that replaces the row makes no other change.
-                Change::Replace(row) => return Err(row),
-            };
-            shape.update.push(part);
-        }
-        Ok(shape)
-    }
-
-    /// Returns the names of the placeholders: those of `texts`, and the keys of entries.
-    pub(super) fn names(&self, texts: &Texts) -> HashMap<String, String> {
-        let mut names = texts.names.clone();
-        names.extend(self.keys.iter().enumerate().map(|(at, key)| (key_placeholder(at), key.clone())));
-        names
-    }
-
-    /// Returns the values of the placeholders.
-    pub(super) fn into_values(self) -> HashMap<String, AttributeValue> {
-        self.values.into_iter().enumerate().map(|(at, value)| (placeholder(at), value)).collect()
-    }
-
-    fn add_condition(&mut self, condition: &Condition) {
-        let part = match condition {
-            Condition::Missing(path) => Part::Missing(self.place(path)),
-            Condition::Exists(path) => Part::Exists(self.place(path)),
-            Condition::Equals(path, value) => Part::Compare(self.place(path), "=", self.value(value)),
-            Condition::Differs(path, value) => Part::Compare(self.place(path), "<>", self.value(value)),
-            Condition::Below(path, to) => Part::Compare(self.place(path), "<", self.value(&(*to).into())),
-            Condition::Above(path, to) => Part::Compare(self.place(path), ">", self.value(&(*to).into())),
-            Condition::IsMap(path) => Part::IsMap(self.place(path), self.value(&"M".into())),
-            Condition::SizeIs(path, to) => Part::Size(self.place(path), "=", self.value(&(*to).into())),
-            Condition::SizeBelow(path, to) => Part::Size(self.place(path), "<", self.value(&(*to).into())),
-            Condition::All(all) => Part::All(all.len()),
-            Condition::Any(all) => Part::Any(all.len()),
-        };
-        self.condition.push(part);
-        if let Condition::All(all) | Condition::Any(all) = condition {
-            all.iter().for_each(|part| self.add_condition(part));
-        }
-    }
-
-    /// Returns the place of a path, with placeholders for keys of entries.
-    fn place(&mut self, path: &Path) -> Place {
-        match path {
-            Path::Attribute(name) => Place::Attribute(name),
-            Path::Entry(key) => Place::Entry(self.key(key)),
-            Path::Field(key, field) => Place::Field(self.key(key), field),
-        }
-    }
-
-    fn key(&mut self, key: &EntryKey) -> Key {
-        let EntryKey::Shared(lease_id) = key else { return Key::Exclusive };
-        let known = self.keys.iter().position(|there| there == lease_id.as_str());
-        Key::Shared(known.unwrap_or_else(|| {
-            self.keys.push(lease_id.as_str().to_owned());
-            self.keys.len() - 1
-        }))
-    }
-
-    /// Returns the number of the placeholder for a value. Equal values share one.
-    fn value(&mut self, value: &Value) -> usize {
-        let value = item::attribute(value);
-        self.values.iter().position(|there| *there == value).unwrap_or_else(|| {
-            self.values.push(value);
-            self.values.len() - 1
-        })
-    }
-}
-
-fn placeholder(at: usize) -> String {
-    PLACEHOLDERS.get(at).map_or_else(|| format!(":{at}"), |&placeholder| placeholder.to_owned())
-}
-
-/// Returns the placeholder of the key of an entry. No attribute has this name.
-fn key_placeholder(at: usize) -> String {
-    format!("#entry{at}")
-}
+const TEXTS_MAX: usize = 128;
 
 /// Expressions of one shape, and the names of their placeholders, except for the keys of entries.
 #[derive(Debug)]
@@ -168,6 +27,13 @@ pub(super) struct Texts {
 }
 
 impl Texts {
+    /// Returns the names of all placeholders of an op with this shape.
+    pub(super) fn names(&self, shape: &Shape) -> HashMap<String, String> {
+        let mut names = self.names.clone();
+        names.extend(shape.keys());
+        names
+    }
+
     /// Translates a shape, for a table whose partition key is `key`.
     pub(super) fn new(key: &str, shape: &Shape) -> Self {
         let mut writer = Writer { key, names: HashMap::new() };
@@ -217,8 +83,10 @@ impl Writer<'_> {
             Part::Compare(place, operator, value) => {
                 return (format!("{} {operator} :{value}", self.place(place)), None);
             }
-            Part::Size(place, operator, value) => {
-                return (format!("size({}) {operator} :{value}", self.place(place)), None);
+            // In DynamoDB, values of other types have a size too.
+            Part::Size(place, operator, kind, size) => {
+                let place = self.place(place);
+                return (format!("attribute_type({place}, :{kind}) AND size({place}) {operator} :{size}"), Some("AND"));
             }
             Part::All(count) => (count, "AND", "OR"),
             Part::Any(count) => (count, "OR", "AND"),
@@ -327,6 +195,7 @@ impl NpmCondition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Change, Value};
     use Condition::{All, Any, Differs, Equals, Missing};
     use dynamo_lock_protocol::{Ends, FencingToken, Lease, LockName, Op, OpKind};
 
@@ -420,7 +289,7 @@ mod tests {
             let cached = cache.get("key", &shape);
             let fresh = Texts::new("key", &shape);
             assert_eq!((&cached.condition, &cached.update), (&fresh.condition, &fresh.update), "{op:?}");
-            assert_eq!(shape.names(&cached), shape.names(&fresh));
+            assert_eq!(cached.names(&shape), fresh.names(&shape));
             texts.push(cached);
         }
         assert!(Arc::ptr_eq(&texts[1], &texts[2]) && Arc::ptr_eq(&texts[3], &texts[5]));
@@ -452,7 +321,7 @@ mod tests {
         let shape = |id: &str| {
             let (entry, exclusive) = (EntryKey::Shared(id.into()), EntryKey::Exclusive);
             let condition = All(vec![
-                Condition::IsMap(attr::HOLDERS.into()),
+                Condition::IsMap(Path::Entry(entry.clone())),
                 Missing(Path::Entry(exclusive.clone())),
                 Condition::SizeBelow(attr::HOLDERS.into(), 3),
                 Condition::Exists(Path::Entry(entry.clone())),
@@ -471,19 +340,19 @@ mod tests {
         let texts = cache.get("key", &first);
         assert_eq!(
             texts.condition,
-            "attribute_type(#holders, :0) AND attribute_not_exists(#holders.#x) AND size(#holders) < :1 \
-             AND attribute_exists(#holders.#entry0) AND #holders.#x.#held = :2"
+            "attribute_type(#holders.#entry0, :0) AND attribute_not_exists(#holders.#x) \
+             AND attribute_type(#holders, :0) AND size(#holders) < :1 AND attribute_exists(#holders.#entry0) AND #holders.#x.#held = :2"
         );
         assert_eq!(
             texts.update,
             "SET #holders.#entry0.#renewalSeq = :1, #holders.#x.#held = :2 \
              REMOVE #holders.#entry0.#expiresOn, #holders.#x"
         );
-        assert_eq!(first.names(&texts)["#entry0"], "0a");
-        assert_eq!(first.names(&texts).len(), 6);
+        assert_eq!(texts.names(&first)["#entry0"], "0a");
+        assert_eq!(texts.names(&first).len(), 6);
         let second = shape("0b");
         assert!(Arc::ptr_eq(&texts, &cache.get("key", &second)));
-        assert_eq!(second.names(&texts)["#entry0"], "0b");
+        assert_eq!(texts.names(&second)["#entry0"], "0b");
         assert_eq!(first.into_values()[":0"], AttributeValue::S("M".to_owned()));
     }
 

@@ -14,6 +14,7 @@ mod fence;
 mod identity;
 mod item;
 mod response_reader;
+mod shape;
 mod store;
 mod table;
 

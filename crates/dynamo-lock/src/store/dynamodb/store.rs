@@ -9,13 +9,14 @@ use aws_sdk_dynamodb::operation::{put_item::PutItemError, update_item::UpdateIte
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure};
 
 use super::error::{self, Action, Request};
-use super::expression::{NpmCondition, Shape, TextCache};
+use super::expression::{NpmCondition, TextCache};
 use super::{
     date_source::responses_come_from_aws,
     identity::IdentityCache,
     identity::IdentityLoad,
     item,
     response_reader::{Response, ResponseReader},
+    shape::Shape,
 };
 use crate::ConfigError;
 use crate::store::{
@@ -159,7 +160,7 @@ impl DynamoDb {
             .set_key(Some(self.item_key(op.name.as_str())))
             .condition_expression(&*texts.condition)
             .update_expression(&*texts.update)
-            .set_expression_attribute_names(Some(shape.names(&texts)))
+            .set_expression_attribute_names(Some(texts.names(&shape)))
             .set_expression_attribute_values(Some(shape.into_values()))
             .set_return_values(op.kind.returns_row().then_some(ReturnValue::AllNew))
             .return_values_on_condition_check_failure(OnFailure::AllOld);

@@ -6,7 +6,9 @@ use rusqlite::OptionalExtension;
 use super::error::{outcome_unknown, refused};
 use super::{codec, database::Database};
 use crate::clock::{Clock, SystemClock};
-use crate::store::{FencingToken, LockName, Op, OpKind, Outcome, Page, Row, StoreError, Verdict, apply, attr};
+use crate::store::{
+    FencingToken, LockName, Op, OpKind, Outcome, Page, Row, SharedOp, SharedWrite, StoreError, Verdict, apply, attr,
+};
 
 /// Maximum number of rows on one page of a listing.
 const PAGE: usize = 100;
@@ -39,9 +41,14 @@ pub(super) fn write(database: &Database, op: &Op) -> Result<Outcome, StoreError>
 fn apply_op(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
     let before = select(database, &op.name)?;
     let mut op = op.clone();
-    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &mut op.kind {
+    let floor = match &mut op.kind {
+        OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => Some(&mut lease.token_floor),
+        OpKind::Shared(SharedWrite { op: SharedOp::Create { token_floor, .. }, .. }) => Some(token_floor),
+        _ => None,
+    };
+    if let Some(floor) = floor {
         // A row that was removed has no token any more, and tokens must increase nevertheless.
-        lease.token_floor = lease.token_floor.max(token_floor(database)?);
+        *floor = (*floor).max(token_floor(database)?);
         remove_old_rows(database, &op.name)?;
     }
     let verdict = apply(before.as_ref(), &op);

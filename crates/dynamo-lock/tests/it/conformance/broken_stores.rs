@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use dynamo_lock::conformance::{InsertError, Options, Report, StoreUnderTest, run};
 use dynamo_lock::store::{Answer, BoxFuture, Change, Condition, Consistency, Page, Path, Value, Verdict, apply, attr};
 use dynamo_lock::{LockName, Memory, Store, StoreError, StoreErrorKind};
-use dynamo_lock_protocol::{Op, Outcome, Row, holds};
+use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, SharedOp, SharedWrite, holds};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Defect {
@@ -63,6 +63,12 @@ enum Defect {
     RefusesFraction,
     /// Rounds a token.
     DropsFraction,
+    /// Writes the map of holders with the own entry alone.
+    LosesOtherEntries,
+    /// Admits one holder more than the limit.
+    AdmitsOneMore,
+    /// Keeps the end of an entry's lease that a renewal removes.
+    KeepsEndOfEntry,
     /// Returns `Unanswered` to every request.
     NeverAnswers,
     /// Never ends a request.
@@ -146,7 +152,36 @@ impl BrokenStore {
                 row.set(attr::TOKEN, 2.into());
                 Verdict::Applied(row)
             }
-            (_, verdict) => verdict,
+            (_, verdict) => self.shared_verdict(row, op, verdict),
+        }
+    }
+
+    /// Returns the verdict of this store on a write to a shared row, `verdict` for all others.
+    fn shared_verdict(&self, row: Option<&Row>, op: &Op, verdict: Verdict) -> Verdict {
+        let OpKind::Shared(write) = &op.kind else { return verdict };
+        match (self.defect, &write.op, verdict) {
+            (Defect::LosesOtherEntries, SharedOp::Join { entry, .. }, Verdict::Applied(mut row)) => {
+                if let Some(Value::Map(mut holders)) = row.get(attr::HOLDERS).cloned() {
+                    holders.retain(|key, _| key == entry.lease_id.as_str());
+                    row.set(attr::HOLDERS, Value::Map(holders));
+                }
+                Verdict::Applied(row)
+            }
+            (Defect::AdmitsOneMore, SharedOp::Join { limit, entry }, Verdict::Conflict(_)) => {
+                let join = SharedOp::Join { limit: limit + 1, entry: entry.clone() };
+                apply(row, &Op { kind: OpKind::Shared(SharedWrite { op: join, ..write.clone() }), ..op.clone() })
+            }
+            (Defect::KeepsEndOfEntry, SharedOp::Renew { holder, .. }, Verdict::Applied(mut after)) => {
+                let end = row.and_then(|row| row.at(&Path::Field(holder.key(), attr::EXPIRES_ON)));
+                if let (Some(end), Some(Value::Map(mut holders))) = (end, after.get(attr::HOLDERS).cloned()) {
+                    if let Some(Value::Map(fields)) = holders.get_mut(holder.key().as_str()) {
+                        fields.entry(attr::EXPIRES_ON.to_owned()).or_insert_with(|| end.clone());
+                    }
+                    after.set(attr::HOLDERS, Value::Map(holders));
+                }
+                Verdict::Applied(after)
+            }
+            (_, _, verdict) => verdict,
         }
     }
 
@@ -356,6 +391,11 @@ finds! {
     write_on_conflict_is_found: WritesOnConflict, "a conflict changes nothing", "after a conflict";
     refused_fraction_is_found: RefusesFraction, "writes do what the specification says", "was refused";
     dropped_fraction_is_found: DropsFraction, "writes do what the specification says", "\"token\" is";
+    lost_entry_is_found:
+        LosesOtherEntries, "writes to shared rows do what the specification says", "\"holders\" is";
+    ignored_limit_is_found: AdmitsOneMore, "writes to shared rows do what the specification says", "Conflict";
+    kept_end_of_entry_is_found:
+        KeepsEndOfEntry, "writes to shared rows do what the specification says", "\"holders\" is";
     unanswered_request_is_found: NeverAnswers, "one write takes effect once", "was not answered";
     hanging_request_is_found: Hangs, "one write takes effect once", "longer than 30s";
     endless_throttling_is_found: ThrottlesAlways, "one write takes effect once", "throttled 10 times";

@@ -28,7 +28,8 @@ fn options() -> Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call {
     Read(Consistency),
-    Write,
+    /// Whether the writer needs the row that the write leaves.
+    Write(bool),
     List,
 }
 
@@ -36,7 +37,7 @@ impl From<test_support::Call> for Call {
     fn from(call: test_support::Call) -> Self {
         match call {
             test_support::Call::Read(_, consistency) => Self::Read(consistency),
-            test_support::Call::Write(_) => Self::Write,
+            test_support::Call::Write(op) => Self::Write(op.kind.returns_row()),
             test_support::Call::List => Self::List,
         }
     }
@@ -53,17 +54,21 @@ fn check_one_request_each(calls: &[Call], requests: &[Request]) -> Result<(), St
         let strong = request.body.get("ConsistentRead").and_then(Json::as_bool).unwrap_or(false);
         let right = match (call, request.operation.as_str()) {
             (Call::Read(consistency), "GetItem") => strong == (*consistency == Consistency::Strong),
-            (Call::Write, "UpdateItem") => {
-                // Only acquisitions and takeovers write a token floor.
+            (Call::Write(returns_row), "UpdateItem") => {
+                // Only acquisitions and takeovers of plain locks write a token floor.
                 let update = request.body.get("UpdateExpression").and_then(Json::as_str).unwrap_or("");
                 let returned = request.body.get("ReturnValues").and_then(Json::as_str);
-                (returned == Some("ALL_NEW")) == update.contains("#token = if_not_exists")
+                let needs_row = match update.contains("#holders") {
+                    true => *returns_row,
+                    false => update.contains("#token = if_not_exists"),
+                };
+                (returned == Some("ALL_NEW")) == needs_row
                     && (returned.is_none() || returned == Some("ALL_NEW"))
                     && has("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
                     && request.body.get("ConditionExpression").is_some()
             }
             // A legacy get. PutItem cannot return the new row.
-            (Call::Write, "PutItem") => {
+            (Call::Write(_), "PutItem") => {
                 has("ReturnValuesOnConditionCheckFailure", json!("ALL_OLD"))
                     && request.body.get("ConditionExpression").is_some()
             }
@@ -94,7 +99,13 @@ async fn dynamodb_conforms_with_one_request_per_call() {
     };
     run(&TestStore { store, other, insert_raw }, options()).await.assert_passed();
     let calls = calls.lock().unwrap();
-    for kind in [Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual), Call::Write, Call::List] {
+    for kind in [
+        Call::Read(Consistency::Strong),
+        Call::Read(Consistency::Eventual),
+        Call::Write(true),
+        Call::Write(false),
+        Call::List,
+    ] {
         assert!(calls.contains(&kind), "{kind:?}");
     }
     assert_eq!(check_one_request_each(&calls, &server.requests()), Ok(()));
@@ -116,18 +127,18 @@ fn control_extra_or_wrong_request_is_detected() {
     let renewal = |returned| update("SET a = b", returned, "ALL_OLD");
     let (read, wait) = (Call::Read(Consistency::Strong), Call::Read(Consistency::Eventual));
     let good = [strong.clone(), eventual.clone(), write("ALL_OLD"), renewal(None)];
-    assert_eq!(check_one_request_each(&[read, wait, Call::Write, Call::Write], &good), Ok(()));
+    assert_eq!(check_one_request_each(&[read, wait, Call::Write(true), Call::Write(false)], &good), Ok(()));
     for (calls, requests) in [
         (vec![read], vec![eventual.clone()]),
         (vec![read], vec![request("GetItem", json!({}))]),
         (vec![wait], vec![strong.clone()]),
         (vec![read], vec![strong.clone(), strong.clone()]),
-        (vec![Call::Write], vec![write("NONE")]),
-        (vec![Call::Write], vec![acquisition(None, "ALL_OLD")]),
-        (vec![Call::Write], vec![renewal(Some("ALL_NEW"))]),
-        (vec![Call::Write], vec![renewal(Some("ALL_OLD"))]),
-        (vec![Call::Write], vec![request("PutItem", json!({}))]),
-        (vec![Call::Write, Call::List], vec![request("Scan", json!({})), write("ALL_OLD")]),
+        (vec![Call::Write(true)], vec![write("NONE")]),
+        (vec![Call::Write(true)], vec![acquisition(None, "ALL_OLD")]),
+        (vec![Call::Write(true)], vec![renewal(Some("ALL_NEW"))]),
+        (vec![Call::Write(true)], vec![renewal(Some("ALL_OLD"))]),
+        (vec![Call::Write(true)], vec![request("PutItem", json!({}))]),
+        (vec![Call::Write(true), Call::List], vec![request("Scan", json!({})), write("ALL_OLD")]),
     ] {
         assert!(check_one_request_each(&calls, &requests).is_err(), "{calls:?} {requests:?}");
     }

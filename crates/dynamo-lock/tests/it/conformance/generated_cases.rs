@@ -15,6 +15,11 @@ fn cases() -> impl Strategy<Value = Case> {
         .prop_map(|choices| Case::generate(&name(), &mut Rng::from_choices(choices)))
 }
 
+fn shared_cases() -> impl Strategy<Value = Case> {
+    prop::collection::vec(any::<u32>(), 0..120)
+        .prop_map(|choices| Case::generate_shared(&name(), &mut Rng::from_choices(choices)))
+}
+
 /// Writes the ops of a case to `Memory`, and compares each outcome with `specification`.
 fn check(case: &Case, specification: impl Fn(Option<&Row>, &Op) -> Verdict) -> Result<(), TestCaseError> {
     let memory = Memory::new();
@@ -42,6 +47,7 @@ fn runner() -> TestRunner {
 #[test]
 fn memory_conforms_to_specification() {
     runner().run(&cases(), |case| check(&case, apply)).expect("Memory agrees");
+    runner().run(&shared_cases(), |case| check(&case, apply)).expect("Memory agrees about shared rows");
 }
 
 #[test]
@@ -61,8 +67,9 @@ fn deviation_is_found_and_shrunk() {
 fn every_seed_reaches_every_outcome() {
     for seed in 0..50 {
         let (mut rng, mut coverage) = (Rng::from_seed(seed), Coverage::default());
-        for _ in 0..500 {
-            let case = Case::generate(&name(), &mut rng);
+        for number in 0..1_500 {
+            let generate = if number < 500 { Case::generate } else { Case::generate_shared };
+            let case = generate(&name(), &mut rng);
             let mut row = case.row;
             for op in &case.ops {
                 let verdict = apply(row.as_ref(), op);

@@ -7,6 +7,9 @@ use dynamo_lock::{FencingToken, LockName, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{Ends, HoldHistory, Lease, NextLease, Number, Op, OpKind, Outcome, Row, Target, Value};
 use serde_json::{Value as Json, json};
 
+#[path = "json_shared.rs"]
+mod shared;
+
 const KINDS: [StoreErrorKind; 5] = [
     StoreErrorKind::Unanswered,
     StoreErrorKind::Throttled,
@@ -137,6 +140,8 @@ pub fn op(op: &Op) -> Json {
         OpKind::ForceRevoke { target: of, lease_id, ttl } => {
             json!({ "is": "force revoke", "target": target(of), "leaseId": lease_id.as_str(), "ttl": ttl })
         }
+        OpKind::Shared(write) => json!({ "is": "shared", "write": shared::write(write) }),
+        OpKind::Convert(convert) => json!({ "is": "convert", "convert": shared::convert(convert) }),
         OpKind::LegacyGet { seen, expires_on } => {
             json!({ "is": "legacy get", "seen": seen.as_ref().map(row), "expiresOn": expires_on })
         }
@@ -182,6 +187,8 @@ pub fn op_of(json: &Json) -> Op {
             let target = target_of(&kind["target"]);
             OpKind::ForceRevoke { target, lease_id: lease_id(), ttl: whole(&kind["ttl"]) }
         }
+        "shared" => OpKind::Shared(shared::write_of(&kind["write"])),
+        "convert" => OpKind::Convert(shared::convert_of(&kind["convert"])),
         "legacy get" => OpKind::LegacyGet { seen: maybe_row_of(&kind["seen"]), expires_on: whole(&kind["expiresOn"]) },
         odd => panic!("no such op: {odd}"),
     };
