@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`Acquire`] | acquires a lock and takes over expired ones |
 //! | [`AcquireAll`] | orders the acquisitions of several locks |
+//! | [`SharedAcquire`] | acquires an entry of a row with several holders |
 //! | [`Held`] | renews a held lock and detects its loss |
 //! | [`Handover`] | passes a held lock to the next waiter of the same client |
 //! | [`Release`] | releases a lock |
@@ -21,15 +22,19 @@
 //!
 //! This crate contains no clock, no source of randomness, no I/O and no hash map, and it has no dependencies.
 
+mod access;
 mod acquire;
 mod acquire_all;
 mod apply;
 mod condition;
 mod config;
 mod convert;
+mod entry_release;
+mod entry_watches;
 mod expiry;
 mod handover;
 mod held;
+mod held_entry;
 mod hint;
 mod hold;
 mod hold_history;
@@ -38,6 +43,7 @@ mod kind;
 mod lease_end;
 mod legacy;
 mod lock_names;
+mod loss;
 mod machine;
 mod name;
 mod now;
@@ -55,14 +61,19 @@ mod revoke;
 mod row;
 mod schema;
 mod service_clock;
+mod shared_acquire;
 mod shared_op;
+mod shared_operation;
 mod shared_row;
+mod shared_waiter;
+mod stored_lease;
 mod takeover;
 mod time;
 mod token;
 mod validity;
 mod watch;
 
+pub use access::{Access, HOLDERS_MAX};
 pub use acquire::{Acquire, AcquireEnd};
 pub use acquire_all::{AcquireAll, AcquireAllStep};
 pub use apply::{Verdict, apply};
@@ -72,9 +83,9 @@ pub use config::{
     WALL_CLOCK_PAD,
 };
 pub use convert::Convert;
-pub use expiry::{Evidence, Expiry, expiry};
+pub use expiry::{Evidence, Expiry, entry_expiry, expiry};
 pub use handover::{Handover, HandoverEnd};
-pub use held::{Held, HeldStep, LossReason};
+pub use held::{Held, HeldStep};
 pub use hint::Hint;
 pub use hold::Hold;
 pub use hold_history::HoldHistory;
@@ -82,6 +93,7 @@ pub use hold_record::HoldRecord;
 pub use kind::Kind;
 pub use legacy::{LegacyEnd, LegacyGet};
 pub use lock_names::{LOCKS_MAX, LockNames, LockNamesError};
+pub use loss::LossReason;
 pub use machine::{Body, Machine, Refusal, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use now::{Entropy, Now};
@@ -97,6 +109,7 @@ pub use revoke::{Revoke, RevokeEnd};
 pub use row::{HeldRow, LegacyRow, Row, RowError, RowState, Value};
 pub use schema::{attr, check_partition_key};
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};
+pub use shared_acquire::SharedAcquire;
 pub use shared_op::{EntryLease, NewEntry, Role, SharedHolder, SharedOp, SharedWrite};
 pub use shared_row::{SharedEntry, SharedRow};
 pub use time::{ClockReading, Deadline, ReceivedAt, SentAt};

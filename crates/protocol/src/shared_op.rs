@@ -114,6 +114,13 @@ pub enum Role {
     Waiting,
 }
 
+impl Role {
+    /// Returns whether this is the role of a writer, whose entry has a key of its own.
+    pub(crate) fn is_writer(self) -> bool {
+        self != Self::Shared
+    }
+}
+
 /// Entry that an acquisition adds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NewEntry {
