@@ -471,7 +471,7 @@ fn unanswered_leave_finds_out_its_result() {
         assert_eq!(unanswered_leave(access, false, false, &none), ReleaseEnd::Released);
         assert_eq!(unanswered_leave(access, true, true, &none), ReleaseEnd::Unknown);
         let forced = |row: &mut Option<Row>, held: &Held| force_out(row, kind, held, role);
-        assert_eq!(unanswered_leave(access, false, false, &forced), ReleaseEnd::Lost(LossReason::Revoked));
+        assert_eq!(unanswered_leave(access, false, false, &forced), ReleaseEnd::Unknown);
         let other_forced = |row: &mut Option<Row>, _: &Held| {
             if let Some(row) = row {
                 row.set("forcedLeaseId", Value::from("another"));
@@ -480,6 +480,36 @@ fn unanswered_leave_finds_out_its_result() {
         assert_eq!(unanswered_leave(access, true, false, &other_forced), ReleaseEnd::Unknown);
         assert_eq!(unanswered_leave(access, true, false, &|row, _| *row = None), ReleaseEnd::Unknown);
     }
+}
+
+/// The leave was applied. A late copy of the join adds the entry again, and an operator forces that one out.
+#[test]
+fn leave_before_a_copy_is_forced_out_is_no_loss() {
+    let (mut row, mut ms) = (None, 0);
+    let mut first = Run::waiting(1, Access::read());
+    let held = first.acquires(&mut row, &mut ms, 1);
+    release(&mut first, &mut row, &held, ms);
+    let mut run = Run::waiting(2, Access::read());
+    let join = run.next_write(&mut ms);
+    let joined = write(&mut row, &join);
+    run.host.respond(ms, &mut run.machine, ms, &joined, None);
+    let held = run.acquires(&mut row, &mut ms, 1);
+    let mut release = run.host.release(ms, &held);
+    let leave = run.host.op(ms, &mut release);
+    assert!(matches!(write(&mut row, &leave), Outcome::Applied(_)));
+    run.host.respond(ms, &mut release, ms, &Outcome::Unknown, None);
+    assert!(matches!(write(&mut row, &join), Outcome::Applied(_)));
+    force_out(&mut row, Kind::RwLock, &held, Role::Shared);
+    assert_eq!(leaves(&mut run.host, &mut row, &mut release, 2_000).0, ReleaseEnd::Unknown);
+}
+
+#[test]
+fn leave_of_a_forced_out_holder_is_a_loss() {
+    let (mut row, mut ms) = (None, 0);
+    let mut run = Run::waiting(1, Access::read());
+    let held = run.acquires(&mut row, &mut ms, 1);
+    force_out(&mut row, Kind::RwLock, &held, Role::Shared);
+    assert_eq!(release(&mut run, &mut row, &held, ms).0, ReleaseEnd::Lost(LossReason::Revoked));
 }
 
 #[test]
