@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Acquire, AcquireEnd, ClockReading, DATA_MAX, LEASE_MIN, Machine, Request, WaitMode};
+use dynamo_lock_protocol::{
+    Access, Acquire, AcquireEnd, ClockReading, DATA_MAX, LEASE_MIN, Request, SharedAcquire, WaitMode,
+};
 
 use crate::core::Core;
-use crate::{AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, TryAcquire, queue, run::Run};
+use crate::{
+    AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, TryAcquire, queue, run::Run, run::Task,
+};
 
 impl LockOptions {
     /// Checks the options and acquires the lock. Returns the holder if the mode is not to wait. With a `limit` it waits
@@ -19,13 +23,19 @@ impl LockOptions {
         if let Some(max_hold) = request.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
             return Err(ConfigError::MaxHold { max_hold }.into());
         }
+        if self.access.is_some() && request.data.is_some() {
+            return Err(ConfigError::SharedData.into());
+        }
         if let Some(bytes) = request.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
             return Err(ConfigError::Data { bytes }.into());
+        }
+        let began = core.clock.now();
+        if let Some(access) = self.access {
+            return Box::pin(acquire_entry(core, request, access, limit, began)).await;
         }
         if wait_mode == WaitMode::Wait && !core.queues.is_forked() {
             return queue::acquire(core, request, limit).await;
         }
-        let began = core.clock.now();
         // In a box, so that the future of a waiter is small.
         Box::pin(acquire_directly(core, request, limit, began)).await
     }
@@ -42,7 +52,31 @@ pub(crate) async fn acquire_directly(
 ) -> Result<TryAcquire, AcquireError> {
     let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
     let machine = Acquire::new(request, core.watches.get(&name)).after(core.own_holds.get(&name));
-    let mut run = Run::new(&core, &name, machine, timeout);
+    finish(Run::new(&core, &name, machine, timeout), core, name, limit, began).await
+}
+
+/// Acquires an entry of a row with several holders. Its waiters form no queue, because each of them may acquire at the
+/// same time.
+async fn acquire_entry(
+    core: Arc<Core>,
+    request: Request,
+    access: Access,
+    limit: Option<Duration>,
+    began: ClockReading,
+) -> Result<TryAcquire, AcquireError> {
+    let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
+    let machine = SharedAcquire::new(request, access);
+    finish(Run::new(&core, &name, machine, timeout), core, name, limit, began).await
+}
+
+/// Runs an acquisition to its end.
+async fn finish<M: Task<End = AcquireEnd>>(
+    mut run: Run<M>,
+    core: Arc<Core>,
+    name: LockName,
+    limit: Option<Duration>,
+    began: ClockReading,
+) -> Result<TryAcquire, AcquireError> {
     match run.complete_within(limit).await {
         Some(AcquireEnd::Acquired(held)) => {
             core.watches.remove(&name);
@@ -57,7 +91,7 @@ pub(crate) async fn acquire_directly(
             Err(run.take_last_error().into())
         }
         None => {
-            let holder = run.machine.watch().map(|watch| watch.holder.clone());
+            let holder = run.machine.holder();
             let waited = run.waited(began);
             // If no row was read, the lock may be free, and the store is the reason.
             let unread = run.last_error.take().filter(|_| !run.has_row);

@@ -14,7 +14,8 @@ use crate::process::ProcessId;
 use crate::renewal::{Holding, RenewalTask};
 use crate::{EnsureError, FencingToken, LockName, LossReason, Lost, StoreError, UpdateError};
 
-/// A held lock. At most one guard per lock is valid at any time, on all hosts together.
+/// A held lock. At most one guard per lock is valid at any time, on all hosts together; of a [`RwLock`](crate::RwLock)
+/// one guard of a writer, or several of readers.
 ///
 /// A lock cannot stop a process that is paused after it has checked [`is_valid`](Guard::is_valid). Protect the resource
 /// with the strongest of these that it supports:
@@ -48,9 +49,11 @@ pub struct Guard {
 impl Guard {
     /// Creates the guard of a lock that was acquired.
     pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
-        let runtime = core.runtime();
+        let (runtime, is_shared) = (core.runtime(), held.is_shared());
         let holding = Holding::new(core, held);
-        holding.core.queues.hold(&holding);
+        if !is_shared {
+            holding.core.queues.hold(&holding);
+        }
         // The renewal task ends with the guard. It is boxed, because the memory of a task is a multiple of 128 bytes.
         runtime.spawn(Box::pin(RenewalTask::new(holding.clone())));
         let acquired_ns = holding.core.clock.now().raw_ns;
@@ -69,6 +72,13 @@ impl Guard {
     /// one that it has seen. For rows in DynamoDB, `FenceExpression` builds the condition.
     pub fn token(&self) -> FencingToken {
         self.holding.token
+    }
+
+    /// Returns the ID of this acquisition, 32 hexadecimal digits. It names one of the holders of a
+    /// [`RwLock`](crate::RwLock) in [`Inspection::Shared`](crate::Inspection::Shared) and
+    /// [`RwLock::revoke`](crate::RwLock::revoke), because readers have equal tokens.
+    pub fn id(&self) -> String {
+        self.holding.lease.with(|held| held.lease_id().as_str().to_owned())
     }
 
     /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call.
@@ -257,7 +267,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`UpdateError::Lost`] if the lock is lost before the store confirms the data, [`UpdateError::Data`] if the data
-    /// is too long.
+    /// is too long, [`UpdateError::Shared`] if this is a guard of a [`RwLock`](crate::RwLock), which has no data.
     ///
     /// # Cancel safety
     /// Safe. The data is sent with every further renewal until one of them succeeds.
@@ -268,6 +278,9 @@ impl Guard {
         }
         if self.is_forked() {
             return Err(self.lost_error(LossReason::Suspended, None).into());
+        }
+        if self.holding.lease.with(|held| held.is_shared()) {
+            return Err(UpdateError::Shared);
         }
         let request = |held: &mut Held| {
             held.request_data(data);

@@ -278,6 +278,7 @@ mod acquisition;
 mod at_risk;
 mod blocking_thread;
 mod boxed_future;
+mod change_row;
 mod client;
 pub mod clock;
 #[cfg(feature = "conformance")]
@@ -296,6 +297,7 @@ mod lock_cache;
 mod lock_set;
 mod observer;
 mod options;
+mod permit;
 mod process;
 #[cfg(feature = "dynamodb")]
 mod provider_panic;
@@ -304,6 +306,8 @@ mod random;
 mod release;
 mod renewal;
 mod run;
+mod rw_lock;
+mod semaphore;
 mod shared_lease;
 pub mod store;
 mod sync;
@@ -313,24 +317,28 @@ mod turns;
 pub use aws_sdk_dynamodb;
 #[doc(hidden)] // for the command line and the Node package
 pub use blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
+pub use change_row::ConvertError;
 pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{
-    ConfigError, FencingToken, Holder, LockName, LockNamesError, LossReason, NameError, Renewal, RowError,
+    ConfigError, FencingToken, Holder, Kind, LockName, LockNamesError, LossReason, NameError, Renewal, Role, RowError,
 };
 pub use error::{
     AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError,
 };
 pub use guard::Guard;
-pub use inspect::Inspection;
+pub use inspect::{Inspection, SharedHolder, SharedInspection};
 #[cfg(feature = "legacy")]
 pub use legacy::LegacyError;
 pub use lock::Lock;
 pub use lock_set::{AcquireAllError, GuardSet, LockSet, LockSetOptions, ReleaseAllError, TryAcquireAll};
 pub use observer::{Event, Observer};
 pub use options::{LockOptions, TryAcquire};
+pub use permit::Permit;
 #[cfg(feature = "dynamodb")]
 #[doc(hidden)] // for the command line
 pub use provider_panic::{catch_panic, is_panic_caught};
+pub use rw_lock::RwLock;
+pub use semaphore::{PermitOptions, Semaphore, SemaphoreError, TryPermit};
 #[cfg(feature = "dynamodb")]
 pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableOptions};
 pub use store::memory::Memory;

@@ -151,6 +151,11 @@ impl Held {
         self.token
     }
 
+    /// Returns whether this is an entry of a row with several holders.
+    pub fn is_shared(&self) -> bool {
+        self.entry.is_some()
+    }
+
     /// Returns the facts about this hold that its release writes, and that the client keeps.
     pub fn record(&self) -> &HoldRecord {
         &self.record

@@ -13,6 +13,7 @@
 //! | [`Release`] | releases a lock |
 //! | [`Hold`] | acquires a lock for a fixed time |
 //! | [`Revoke`] | revokes another client's lock |
+//! | [`ChangeRow`] | revokes one of several holders, or changes the kind of a free row |
 //! | [`LegacyGet`] | acquires a lock as npm dynamo-lock does |
 //!
 //! [`Machine`] describes how to drive them. Time and random bits are arguments ([`Now`]), so that a test, a simulator
@@ -26,6 +27,7 @@ mod access;
 mod acquire;
 mod acquire_all;
 mod apply;
+mod change_row;
 mod condition;
 mod config;
 mod convert;
@@ -77,6 +79,7 @@ pub use access::{Access, HOLDERS_MAX};
 pub use acquire::{Acquire, AcquireEnd};
 pub use acquire_all::{AcquireAll, AcquireAllStep};
 pub use apply::{Verdict, apply};
+pub use change_row::{ChangeRow, ChangeRowEnd, RowChange};
 pub use condition::{Condition, holds};
 pub use config::{
     ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, TTL_MARGIN, Timing,

@@ -193,7 +193,7 @@ impl Row {
     /// [`RowError`] if the row is not a lock or cannot be interpreted. Such a row must not be written to.
     pub fn state(&self) -> Result<RowState, RowError> {
         let (version, legacy) = self.check_format()?;
-        let found = self.known_kind()?;
+        let found = self.kind()?;
         if found != Kind::Mutex {
             return Err(RowError::OtherKind { found, requested: Kind::Mutex });
         }
@@ -227,7 +227,10 @@ impl Row {
     }
 
     /// Returns the kind of the row.
-    pub(crate) fn known_kind(&self) -> Result<Kind, RowError> {
+    ///
+    /// # Errors
+    /// [`RowError::UnknownKind`] if this version does not know its kind.
+    pub fn kind(&self) -> Result<Kind, RowError> {
         let kind = self.get(attr::KIND);
         Kind::of(kind).ok_or_else(|| RowError::UnknownKind { kind: kind.map(show).unwrap_or_default() })
     }

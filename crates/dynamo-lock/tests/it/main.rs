@@ -26,6 +26,7 @@ mod renew;
 mod revoke;
 mod rows;
 mod runtimes;
+mod shared;
 #[cfg(unix)]
 mod sqlite;
 mod takeover;
