@@ -303,6 +303,7 @@ mod queue;
 mod random;
 mod release;
 mod renewal;
+mod risk_watch;
 mod run;
 mod shared_lease;
 pub mod store;
@@ -331,6 +332,8 @@ pub use options::{LockOptions, TryAcquire};
 #[cfg(feature = "dynamodb")]
 #[doc(hidden)] // for the command line
 pub use provider_panic::{catch_panic, is_panic_caught};
+#[doc(hidden)] // for the Node package
+pub use risk_watch::RiskWatch;
 #[cfg(feature = "dynamodb")]
 pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableOptions};
 pub use store::memory::Memory;

@@ -245,8 +245,7 @@ impl GuardSet {
         self.loss().map_or(Ok(()), Err)
     }
 
-    /// Returns the locks, for their conditions.
-    #[cfg(feature = "dynamodb")]
+    /// Returns the locks, for their conditions and for a watch.
     pub(crate) fn holdings(&self) -> &[Arc<crate::renewal::Holding>] {
         &self.members.holdings
     }
