@@ -316,7 +316,7 @@ pub use aws_sdk_dynamodb;
 pub use blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
 pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{
-    ConfigError, FencingToken, Holder, LockName, LockNamesError, LossReason, NameError, Renewal, RowError,
+    ConfigError, FencingToken, Holder, LeaseId, LockName, LockNamesError, LossReason, NameError, Renewal, RowError,
 };
 pub use error::{
     AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError,
