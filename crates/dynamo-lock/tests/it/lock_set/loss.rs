@@ -1,7 +1,7 @@
 //! The loss and the release of locks that are held together.
 
 use dynamo_lock::{EnsureError, LossReason, ReleaseError, StoreErrorKind};
-use test_support::{Call, LEASE, LinkFault, World, ms, secs};
+use test_support::{Call, LEASE, LinkFault, POLL_MAX, World, ms, secs};
 use tokio::time::{sleep, timeout};
 
 use super::{acquire_all, held, token_of, writes};
@@ -211,4 +211,20 @@ async fn completed_work_is_returned_after_a_loss() {
     };
     let lost = guards.run(work).await.unwrap_err();
     assert_eq!((lost.reason, lost.output), (LossReason::Suspended, Some(2)));
+}
+
+/// A waiter observes only the lock that it waits for. A service clock shows that the others have expired too.
+#[tokio::test(start_paused = true)]
+async fn locks_of_a_crashed_holder_expire_one_after_the_other() {
+    for (world, longest) in [(World::new(), LEASE + secs(9)), (World::without_dates(), LEASE * 3)] {
+        let host = world.host();
+        let guards = acquire_all(&host.client(), &["a", "b", "c"]).await;
+        host.link.set_all(LinkFault::Hang);
+        let crashed = world.time();
+        std::mem::forget(guards);
+        let next = acquire_all(&world.host().client(), &["a", "b", "c"]).await;
+        let waited = world.time() - crashed;
+        assert!(waited <= longest.mul_f64(1.005) + POLL_MAX * 3, "{waited:?}, not {longest:?}");
+        next.release().await.unwrap();
+    }
 }
