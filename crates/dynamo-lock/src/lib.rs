@@ -356,3 +356,8 @@ pub mod simulation {
 #[cfg(all(doctest, feature = "config", feature = "dynamodb"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Compiles the Rust code of the recipes.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/recipes.md")]
+struct Recipes;
