@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::Core;
 use crate::process::ProcessId;
 use crate::renewal::{Holding, RenewalTask};
-use crate::{EnsureError, FencingToken, LockName, LossReason, Lost, StoreError, UpdateError};
+use crate::{EnsureError, FencingToken, LeaseId, LockName, LossReason, Lost, StoreError, UpdateError};
 
 /// A held lock. At most one guard per lock is valid at any time, on all hosts together.
 ///
@@ -72,6 +72,14 @@ impl Guard {
     /// one that it has seen. For rows in DynamoDB, `FenceExpression` builds the condition.
     pub fn token(&self) -> FencingToken {
         self.holding.token
+    }
+
+    /// Returns the lease ID of this acquisition, as in [`Holder::lease_id`](crate::Holder::lease_id). `None` in a forked
+    /// child process.
+    ///
+    /// It names one holder of a lock also where several holders have the same token.
+    pub fn lease_id(&self) -> Option<LeaseId> {
+        (!self.is_forked()).then(|| self.holding.lease_id())
     }
 
     /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call.

@@ -304,6 +304,7 @@ mod queue;
 mod random;
 mod release;
 mod renewal;
+mod risk_watch;
 mod run;
 mod shared_lease;
 pub mod store;
@@ -316,8 +317,8 @@ pub use aws_sdk_dynamodb;
 pub use blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
 pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{
-    ConfigError, FencingToken, Holder, Kind, LockName, LockNamesError, LossReason, NameError, Renewal, RowError,
-    Success,
+    ConfigError, FencingToken, Holder, Kind, LeaseId, LockName, LockNamesError, LossReason, NameError, Renewal,
+    RowError, Success,
 };
 pub use error::{
     AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError,
@@ -334,6 +335,8 @@ pub use options::{LockOptions, TryAcquire};
 #[cfg(feature = "dynamodb")]
 #[doc(hidden)] // for the command line
 pub use provider_panic::{catch_panic, is_panic_caught};
+#[doc(hidden)] // for the Node package
+pub use risk_watch::RiskWatch;
 #[cfg(feature = "dynamodb")]
 pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableOptions};
 pub use store::memory::Memory;

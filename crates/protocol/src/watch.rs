@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    ClockReading, FencingToken, Now, ReceivedAt, RecordVersion, Row, attr, lease_end::shown_end, time::system_time,
+    ClockReading, FencingToken, LeaseId, Now, ReceivedAt, RecordVersion, Row, attr, lease_end::shown_end,
+    time::system_time,
 };
 
 /// The holder of a lock, as described by the lock's row.
@@ -17,6 +18,8 @@ pub struct Holder {
     pub owner: Option<String>,
     /// Fencing token of the holder. `None` for a row that npm dynamo-lock wrote.
     pub token: Option<FencingToken>,
+    /// Lease ID of the acquisition. `None` for a row that npm dynamo-lock wrote.
+    pub lease_id: Option<LeaseId>,
     /// Time of the acquisition on the holder's wall clock.
     pub acquired_at: Option<SystemTime>,
     /// Lease of the holder: if the holder crashes, a waiting client acquires the lock after this time.
@@ -34,6 +37,7 @@ impl Holder {
         Self {
             owner: row.text(attr::OWNER).map(str::to_owned),
             token: row.token(),
+            lease_id: row.text(attr::LEASE_ID).map(LeaseId::from),
             acquired_at: row.whole(attr::ACQUIRED_ON).map(system_time),
             lease: row.whole(attr::LEASE_MS).map(Duration::from_millis),
             expires_at: shown_end(row, now).map(system_time),

@@ -177,10 +177,10 @@ fn describe_held(name: &LockName, holder: Option<&Holder>) -> String {
 /// The environment is not sufficient, because it may have been inherited from a run that has ended.
 async fn is_held_by_enclosing_run(store: &OpenStore, lock: &Lock, task: &RunTask) -> Result<bool, Failure> {
     let has_same_lock = |run: &&EnclosingRun| run.name == lock.name().as_str() && run.store == store.url;
-    let tokens: Vec<u64> = task.enclosing_runs.iter().filter(has_same_lock).map(|run| run.token).collect();
-    if tokens.is_empty() {
+    let mut enclosing = task.enclosing_runs.iter().filter(has_same_lock).peekable();
+    if enclosing.peek().is_none() {
         return Ok(false);
     }
     let Inspection::Held { holder, .. } = lock.inspect().await? else { return Ok(false) };
-    Ok(holder.token.is_some_and(|token| tokens.contains(&token.get())))
+    Ok(holder.lease_id.is_some_and(|id| enclosing.any(|run| run.lease_id == id.as_str())))
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use dynamo_lock::{FencingToken, Guard, GuardSet, LockName, LossReason, Lost, OnceGuard, ReleaseError, StoreError};
+use dynamo_lock::{
+    FencingToken, Guard, GuardSet, LeaseId, LockName, LossReason, Lost, OnceGuard, ReleaseError, StoreError,
+};
 
 /// A held lock, or several locks that were acquired together. The loss of one is the loss of all.
 pub enum Held {
@@ -20,6 +22,16 @@ impl Held {
             Self::Once(guard) => vec![(guard.name().clone(), guard.token())],
             Self::All(guards) => guards.tokens().to_vec(),
         }
+    }
+
+    /// Returns the names of the locks with the lease IDs of their acquisitions.
+    pub fn lease_ids(&self) -> Vec<(LockName, LeaseId)> {
+        let id_of = |name: &LockName| match self {
+            Self::One(guard) => guard.lease_id(),
+            Self::Once(guard) => guard.lease_id(),
+            Self::All(guards) => guards.lease_id(name.as_str()),
+        };
+        self.tokens().into_iter().filter_map(|(name, _)| id_of(&name).map(|id| (name, id))).collect()
     }
 
     pub fn is_valid(&self) -> bool {

@@ -124,7 +124,7 @@ fn start(store: &OpenStore, task: &RunTask, held: &Held) -> Result<Option<Superv
     if !held.is_valid() {
         return Ok(None);
     }
-    let command = SupervisedCommand::spawn(store, task, &held.tokens(), liveness);
+    let command = SupervisedCommand::spawn(store, task, held, liveness);
     command
         .map(Some)
         .map_err(|error| Failure::internal(format!("cannot start a process: {error}; try again with less load")))
