@@ -341,7 +341,17 @@ export type Inspection =
       mayEndMs: { earliest: number; latest: number };
     }
   /** The lease has ended, and no client has acquired the lock since. */
-  | { state: 'expired'; holder: Holder };
+  | { state: 'expired'; holder: Holder }
+  /** The work has succeeded, and is skipped until `until`, or until the success is reset. */
+  | {
+      state: 'done';
+      token: bigint;
+      by: string | null;
+      startedAt: Date | null;
+      finishedAt: Date | null;
+      until: Date | null;
+      data: string | null;
+    };
 
 /** A lock in a listing. */
 export type Listed = { name: string } & (Inspection | { state: 'unreadable'; error: DynamoLockError });

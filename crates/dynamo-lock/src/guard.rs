@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{DATA_MAX, Held};
+use dynamo_lock_protocol::{DATA_MAX, Held, Kind};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -50,7 +50,10 @@ impl Guard {
     pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
         let runtime = core.runtime();
         let holding = Holding::new(core, held);
-        holding.core.queues.hold(&holding);
+        // Work that runs once bypasses the queue, so a waiter of a plain lock must not wait for this guard there.
+        if holding.lease.with(|held| held.kind()) == Kind::Mutex {
+            holding.core.queues.hold(&holding);
+        }
         // The renewal task ends with the guard. It is boxed, because the memory of a task is a multiple of 128 bytes.
         runtime.spawn(Box::pin(RenewalTask::new(holding.clone())));
         let acquired_ns = holding.core.clock.now().raw_ns;

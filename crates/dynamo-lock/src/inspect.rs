@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use dynamo_lock_protocol::{Evidence, Expiry, Row, RowState, ServiceDate, expiry};
+use dynamo_lock_protocol::{Evidence, Expiry, Row, RowState, ServiceDate, Success, expiry};
 
 use crate::{FencingToken, Holder, RowError, core::Core, sync::lock};
 
@@ -43,6 +43,13 @@ pub enum Inspection {
         /// The last holder. Escape its text before printing it, because another process wrote it.
         holder: Holder,
     },
+    /// The work of the lock has succeeded, and does not run again unless the success is reset or does not count any more.
+    Done {
+        /// The success. Escape its text before printing it, because another process wrote it.
+        success: Success,
+        /// Data that the successful run stored. Escape it before printing, because another process wrote it.
+        data: Option<String>,
+    },
 }
 
 impl Core {
@@ -50,9 +57,11 @@ impl Core {
     pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowError> {
         let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None }) };
         let (holder, state) = (self.now(|now| Holder::of(row, now)), row.state()?);
-        if state == RowState::Free {
-            return Ok(Inspection::Free { token: holder.token, data: holder.data });
-        }
+        let state = match state {
+            RowState::Free => return Ok(Inspection::Free { token: holder.token, data: holder.data }),
+            RowState::Done(done) => return Ok(Inspection::Done { success: done.success, data: holder.data }),
+            state => state,
+        };
         let at = self.clock.now();
         // After `at`, because the holder may start a child process until its lease has expired.
         let liveness = self.liveness(row);

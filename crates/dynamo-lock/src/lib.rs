@@ -295,6 +295,7 @@ mod lock;
 mod lock_cache;
 mod lock_set;
 mod observer;
+mod once;
 mod options;
 mod process;
 #[cfg(feature = "dynamodb")]
@@ -316,7 +317,8 @@ pub use aws_sdk_dynamodb;
 pub use blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
 pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{
-    ConfigError, FencingToken, Holder, LeaseId, LockName, LockNamesError, LossReason, NameError, Renewal, RowError,
+    ConfigError, FencingToken, Holder, Kind, LeaseId, LockName, LockNamesError, LossReason, NameError, Renewal,
+    RowError, Success,
 };
 pub use error::{
     AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError,
@@ -328,6 +330,7 @@ pub use legacy::LegacyError;
 pub use lock::Lock;
 pub use lock_set::{AcquireAllError, GuardSet, LockSet, LockSetOptions, ReleaseAllError, TryAcquireAll};
 pub use observer::{Event, Observer};
+pub use once::{Once, OnceError, OnceGuard, OnceOptions, OnceStart, RecordError, ResetError};
 pub use options::{LockOptions, TryAcquire};
 #[cfg(feature = "dynamodb")]
 #[doc(hidden)] // for the command line

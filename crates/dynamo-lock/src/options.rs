@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{Request, WaitMode};
+use dynamo_lock_protocol::{Kind, Request, WaitMode};
 
 use crate::{AcquireError, Guard, Holder, LockName, Renewal, WithError, core::Core};
 
@@ -23,6 +23,7 @@ impl LockOptions {
     pub(crate) fn new(core: Arc<Core>, name: LockName) -> Self {
         let request = Request {
             name,
+            kind: Kind::Mutex,
             owner: core.owner.clone(),
             timing: core.timing.clone(),
             renewal: Renewal::Automatic,

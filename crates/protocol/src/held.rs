@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, HoldRecord, LeaseId, LockName, Now, Op, OpKind,
-    Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends, retry::Backoff,
-    retry::RETRY_MIN, time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
+    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, HoldRecord, Kind, LeaseId, LockName, Now, Op,
+    OpKind, Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends,
+    retry::Backoff, retry::RETRY_MIN, time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
 };
 
 /// Time after which the first renewal is due if the row has no service timestamp (§5).
@@ -64,6 +64,7 @@ struct PendingRenewal {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
     name: LockName,
+    kind: Kind,
     pub(crate) lease_id: LeaseId,
     token: FencingToken,
     timing: Timing,
@@ -125,6 +126,7 @@ impl Held {
             |bound: Deadline| !bound.passed(now.at) && (service_timestamp || bound.left(now.at) >= timing.heartbeat());
         Self {
             name: request.name.clone(),
+            kind: request.kind,
             lease_id,
             token,
             renewal: request.renewal,
@@ -154,6 +156,11 @@ impl Held {
     /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
         &self.name
+    }
+
+    /// Returns the kind of the lock.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Returns the lease ID of this acquisition.
@@ -206,9 +213,9 @@ impl Held {
     }
 
     /// Returns whether this lock can be handed over at this time. If not, it is released. A lock whose row counts
-    /// handovers in an unknown way is only released, and so is one with the last token.
+    /// handovers in an unknown way is only released, and so is one with the last token or of another kind.
     pub fn can_hand_over(&mut self, at: ClockReading) -> bool {
-        self.is_valid(at) && self.counts_handovers && self.token.next() < FencingToken::MAX
+        self.is_valid(at) && self.kind == Kind::Mutex && self.counts_handovers && self.token.next() < FencingToken::MAX
     }
 
     /// Returns the remaining validity if no further renewal succeeds, zero once the lock is lost.
@@ -316,7 +323,7 @@ impl Held {
             ends,
             data: self.pending_data.as_deref().map(str::to_owned),
         };
-        Op::new(&self.name, kind, now)
+        Op::new(&self.name, self.kind, kind, now)
     }
 
     /// Returns the length of the sleep if that is the next step. `may_have_service_time` is whether service time may be

@@ -11,7 +11,8 @@
 //! | [`Handover`] | passes a held lock to the next waiter of the same client |
 //! | [`Release`] | releases a lock |
 //! | [`Hold`] | acquires a lock for a fixed time |
-//! | [`Revoke`] | revokes another client's lock |
+//! | [`Finish`] | records the success of work that runs once, in place of the release |
+//! | [`Revoke`] | revokes another client's lock, or forgets a success |
 //! | [`LegacyGet`] | acquires a lock as npm dynamo-lock does |
 //!
 //! [`Machine`] describes how to drive them. Time and random bits are arguments ([`Now`]), so that a test, a simulator
@@ -24,10 +25,12 @@
 mod acquire;
 mod acquire_all;
 mod apply;
+mod change;
 mod condition;
 mod config;
 mod convert;
 mod expiry;
+mod finish;
 mod handover;
 mod held;
 mod hint;
@@ -35,6 +38,7 @@ mod hold;
 mod hold_history;
 mod hold_record;
 mod kind;
+mod lease;
 mod lease_end;
 mod legacy;
 mod lock_names;
@@ -44,6 +48,7 @@ mod now;
 mod npm_format;
 mod number;
 mod op;
+mod operation;
 mod own_hold;
 mod path;
 mod poller;
@@ -53,11 +58,14 @@ mod request;
 mod retry;
 mod revoke;
 mod row;
+mod row_error;
 mod schema;
 mod service_clock;
 mod shared_op;
 mod shared_row;
+mod success;
 mod takeover;
+mod target;
 mod time;
 mod token;
 mod validity;
@@ -66,13 +74,15 @@ mod watch;
 pub use acquire::{Acquire, AcquireEnd};
 pub use acquire_all::{AcquireAll, AcquireAllStep};
 pub use apply::{Verdict, apply};
+pub use change::Change;
 pub use condition::{Condition, holds};
 pub use config::{
-    ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, TTL_MARGIN, Timing,
-    WALL_CLOCK_PAD,
+    ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, SUCCESS_MAX,
+    SUCCESS_MIN, TTL_MARGIN, Timing, WALL_CLOCK_PAD,
 };
 pub use convert::Convert;
 pub use expiry::{Evidence, Expiry, expiry};
+pub use finish::{Finish, FinishEnd};
 pub use handover::{Handover, HandoverEnd};
 pub use held::{Held, HeldStep, LossReason};
 pub use hint::Hint;
@@ -80,13 +90,14 @@ pub use hold::Hold;
 pub use hold_history::HoldHistory;
 pub use hold_record::HoldRecord;
 pub use kind::Kind;
+pub use lease::{Ends, Lease, NextLease};
 pub use legacy::{LegacyEnd, LegacyGet};
 pub use lock_names::{LOCKS_MAX, LockNames, LockNamesError};
 pub use machine::{Body, Machine, Refusal, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use now::{Entropy, Now};
 pub use number::Number;
-pub use op::{Change, Ends, Lease, NextLease, Op, OpKind, Outcome, Target};
+pub use op::{Op, OpKind, Outcome};
 pub use own_hold::OwnHold;
 pub use path::{EntryKey, Path};
 pub use poller::{Due, Poller, RoundTrip, RowFacts, Source};
@@ -94,11 +105,14 @@ pub use rate_plan::RatePlan;
 pub use release::{Release, ReleaseEnd};
 pub use request::{Renewal, Request, WaitMode};
 pub use revoke::{Revoke, RevokeEnd};
-pub use row::{HeldRow, LegacyRow, Row, RowError, RowState, Value};
+pub use row::{DoneRow, HeldRow, LegacyRow, Row, RowState, Value};
+pub use row_error::RowError;
 pub use schema::{attr, check_partition_key};
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};
 pub use shared_op::{EntryLease, NewEntry, Role, SharedHolder, SharedOp, SharedWrite};
 pub use shared_row::{SharedEntry, SharedRow};
+pub use success::{Done, DoneUntil, Success};
+pub use target::Target;
 pub use time::{ClockReading, Deadline, ReceivedAt, SentAt};
 pub use token::{FencingToken, LeaseId, RecordVersion};
 pub use watch::{Holder, Liveness, Watch};
