@@ -1,5 +1,11 @@
 /// <reference types="node" />
 
+import type { DynamoLockError, StoreError } from './lib/errors';
+import type { ClientOptions, ConnectOptions, DynamoDb, DynamoDbClient } from './lib/settings';
+
+export * from './lib/errors';
+export * from './lib/settings';
+
 /**
  * Creates a client of the locks in a DynamoDB table. Sends no request.
  *
@@ -14,114 +20,6 @@ export function createClient(lockTableName: string, options?: ClientOptions): Cl
  * Throws an `ArgumentError` if the URL or an option is invalid.
  */
 export function connect(storeUrl: string, options?: ConnectOptions): Client;
-
-/** Options of every client. Times are in milliseconds. */
-export interface ConnectOptions {
-  /**
-   * Label that is stored with each lock and shown to others. Host, process ID and a nonce are appended. Default: the
-   * name of the program.
-   */
-  owner?: string;
-  /**
-   * Lease of the locks, 1 s to 1 h: if this process crashes, other clients wait this long. Default: 20,000.
-   */
-  leaseMs?: number;
-  /**
-   * Interval between renewals, 10 ms to a third of the lease, at most 5 min. Default: a quarter of the lease.
-   */
-  heartbeatMs?: number;
-  /**
-   * Time for which a lock of npm dynamo-lock is still respected after its `expiresOn`, because wall clocks differ.
-   * Default: 2,000.
-   */
-  legacySkewMs?: number;
-  /**
-   * Whether the `Date` header of responses is used to find expired leases. The clocks of the servers must agree within
-   * 2 s. Default: `true` for endpoints of AWS, else `false`. With `db`: `false`.
-   */
-  serviceClock?: boolean;
-}
-
-/** Options of a client of a DynamoDB table. */
-export interface ClientOptions extends ConnectOptions {
-  /**
-   * Configuration in the shape of aws-sdk v2. Missing settings come from the environment, in the same order as for the
-   * `aws` command.
-   */
-  awsConfig?: AwsConfig | AwsConfigObject | null;
-  /**
-   * DynamoDB object that sends all requests, instead of `awsConfig`. Renewals then need the event loop: if it is
-   * blocked for a lease, the lock is lost.
-   */
-  db?: DynamoDb | DynamoDbClient | null;
-  /**
-   * The module `@aws-sdk/client-dynamodb`. Only needed if `db` is a `DynamoDBClient` and that module cannot be resolved
-   * from the working directory or the main module.
-   */
-  commands?: object;
-  /** Name of the partition key of the table, not that of another attribute of a lock. Default: `name`. */
-  partitionKey?: string;
-  /**
-   * Time limit of one request; a slower request counts as unanswered. Default: 5,000, and at most a quarter of the
-   * lease.
-   */
-  timeoutMs?: number;
-}
-
-/** Configuration in the shape of aws-sdk v2. Unknown keys have no effect and cause a process warning. */
-export interface AwsConfig {
-  accessKeyId?: string;
-  secretAccessKey?: string;
-  sessionToken?: string;
-  /** Region of the table. */
-  region?: string;
-  /** URL of the DynamoDB endpoint, or an `AWS.Endpoint`. */
-  endpoint?: string | object;
-  /**
-   * Keys, an `AWS.Credentials` of SDK v2, or a provider function of SDK v3. Used if there are no keys in this object.
-   * A provider needs the event loop whenever the credentials have expired; no lock is renewed until it responds.
-   */
-  credentials?: object | (() => Promise<object>) | null;
-  /** An `AWS.CredentialProviderChain`. Used if there are neither keys nor `credentials`. */
-  credentialProvider?: object | null;
-  /** Settings that take precedence over the others, as in SDK v2. */
-  dynamodb?: AwsConfig;
-  /**
-   * `timeout` limits a request, at most 5,000, and `connectTimeout` a connection attempt, both in milliseconds. Other
-   * keys have no effect, because the library manages its own connections.
-   */
-  httpOptions?: { timeout?: number; connectTimeout?: number; [key: string]: unknown };
-  /** `false` selects HTTP for an `endpoint` without a scheme. Default: `true`. */
-  sslEnabled?: boolean;
-  useFipsEndpoint?: boolean;
-  useDualstackEndpoint?: boolean;
-  /** Accepted without effect, because the library retries requests by its own rules. */
-  maxRetries?: number;
-  /** Accepted without effect, because DynamoDB has one API version. */
-  apiVersion?: string;
-  /** Unknown keys have no effect. */
-  [key: string]: unknown;
-}
-
-/** An `AWS.Config` of SDK v2. */
-export interface AwsConfigObject {
-  getCredentials(callback: (error: any) => void): void;
-}
-
-/**
- * `AWS.DynamoDB` of SDK v2, `DynamoDB` of SDK v3, or your own object with these methods.
- *
- * A method takes a callback, or returns a promise if it declares one parameter. `getLock` needs only these two methods.
- */
-export interface DynamoDb {
-  getItem(params: any, callback: (error: any, data?: any) => void): unknown;
-  putItem(params: any, callback: (error: any, data?: any) => void): unknown;
-}
-
-/** `DynamoDBClient` of SDK v3. */
-export interface DynamoDbClient {
-  send(command: any): Promise<any>;
-}
 
 /** A client of the locks in one store. Created by `createClient` and `connect`. */
 export interface Client {
@@ -231,6 +129,12 @@ export interface AcquireOptions extends TryOptions {
   waitMs?: number;
 }
 
+/** Options of `lead`. */
+export interface LeadOptions extends TryOptions {
+  /** Called each time the lock could not be acquired again after a loss. Another attempt follows. */
+  onRetry?: (error: StoreError) => void;
+}
+
 /** Handle of a named lock. */
 export interface Lock {
   readonly name: string;
@@ -245,6 +149,20 @@ export interface Lock {
 
   /** Acquires the lock if it is free or expired, else resolves to `null`. Rejects like `acquire`. */
   tryAcquire(options?: TryOptions): Promise<HeldLock | null>;
+
+  /**
+   * Acquires the lock, calls `work`, releases the lock, and resolves to the result of `work`. If the lock is lost
+   * before `work` has ended, ignores its result, and does so again in a new term, after a random pause of at most 1 s.
+   *
+   * The signal that `work` receives is aborted at the loss, and with `options.signal`. `work` must end then: no new
+   * term begins before it has. After an abort of `options.signal` the promise settles like `work`, or outside of a term
+   * with the reason of the signal.
+   *
+   * Rejects with the error of `work` unless the lock is lost, with the error of the first acquisition, and after a loss
+   * with errors other than `UNANSWERED` and `THROTTLED`, which `onRetry` receives. If only the release fails, it
+   * rejects like `withLock`.
+   */
+  lead<T>(work: (term: HeldLock, signal: AbortSignal) => T | Promise<T>, options?: LeadOptions): Promise<T>;
 
   /**
    * Holds the lock for exactly `ms`, 1 s to 30 days, and resolves to its fencing token. The hold is neither renewed nor
@@ -294,6 +212,18 @@ export interface HeldLock {
   readonly timeLeftMs: number;
 
   /**
+   * Calls `atRisk` each time less than `marginMs` of the lease is left because no renewal succeeds, `recovered` when
+   * one has succeeded after that. Returns a function that ends the watch, which a loss and the release do too.
+   */
+  watchRisk(options: RiskOptions): () => void;
+
+  /**
+   * Returns a new signal that is aborted at the next warning, with a `DynamoLockError` that has the code
+   * `LOCK_AT_RISK` and the property `timeLeftMs`, or at the loss. `marginMs` is that of `watchRisk`.
+   */
+  riskSignal(marginMs?: number): AbortSignal;
+
+  /**
    * Returns whether the lease is still valid, computed from this host's clocks when called. Sends no request. Correct
    * also after a pause or suspension of the process. Once `false`, it never becomes `true` again.
    */
@@ -320,6 +250,15 @@ export interface HeldLock {
   toJSON(): { name: string; token: string };
 }
 
+/** Listeners of `watchRisk`, and its margin in milliseconds. */
+export interface RiskOptions {
+  /** Receives the time that is left, in milliseconds. */
+  atRisk: (timeLeftMs: number) => void;
+  recovered?: () => void;
+  /** Default: half of the lease. A margin of more than two thirds is also reached while renewals succeed. */
+  marginMs?: number;
+}
+
 /** Several locks that are held together, in the work of `withLocks`. The loss of one is the loss of all. */
 export interface HeldLocks {
   /** Fencing token of each lock, by name. It is greater than the token of every earlier holder of that lock. */
@@ -328,6 +267,11 @@ export interface HeldLocks {
   readonly signal: AbortSignal;
   /** Milliseconds until the first lease ends if no further renewal succeeds. 0 once a lock is lost or released. */
   readonly timeLeftMs: number;
+
+  /** Like that of `HeldLock`. The lease that ends first counts. */
+  watchRisk(options: RiskOptions): () => void;
+  /** Like that of `HeldLock`. The lease that ends first counts. */
+  riskSignal(marginMs?: number): AbortSignal;
 
   /**
    * Returns whether all leases are still valid, computed from this host's clocks when called. Sends no request. Once
@@ -397,74 +341,17 @@ export type Inspection =
       mayEndMs: { earliest: number; latest: number };
     }
   /** The lease has ended, and no client has acquired the lock since. */
-  | { state: 'expired'; holder: Holder };
+  | { state: 'expired'; holder: Holder }
+  /** The work has succeeded, and is skipped until `until`, or until the success is reset. */
+  | {
+      state: 'done';
+      token: bigint;
+      by: string | null;
+      startedAt: Date | null;
+      finishedAt: Date | null;
+      until: Date | null;
+      data: string | null;
+    };
 
 /** A lock in a listing. */
 export type Listed = { name: string } & (Inspection | { state: 'unreadable'; error: DynamoLockError });
-
-/** Base class of the errors with a `code`. */
-export class DynamoLockError extends Error {
-  constructor(message: string, code: string, fields?: object);
-  /** Code for programs. Messages are for people and may change. */
-  readonly code: string;
-  /**
-   * Returns name, message, code and the other fields, with the token as text. Omits `output` and `cause`. Called by
-   * `JSON.stringify`.
-   */
-  toJSON(): object;
-}
-
-/** Another client holds the lock; `code` is `LOCK_HELD`. */
-export class LockHeldError extends DynamoLockError {
-  /** The holder, if it is known. After `getLock` only its `expiresAt` is known. */
-  readonly holder?: Holder | null;
-  /** Time that `acquire` has waited, in milliseconds. */
-  readonly waitedMs?: number;
-  /** Name of the lock that is held, after `withLocks`. */
-  readonly lockName?: string;
-}
-
-/** A held lock was lost; `code` is `LOCK_LOST`. */
-export class LockLostError extends DynamoLockError {
-  readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'renewalStopped' | 'other';
-  /** Token of the lost lock. */
-  readonly token: bigint;
-  /** Result of the work of `withLock` and `withLocks`. */
-  readonly output?: unknown;
-  /** Names of the locks that were not released, after `withLocks`. */
-  readonly unreleased?: string[];
-}
-
-export type StoreErrorCode =
-  | 'UNANSWERED'
-  | 'THROTTLED'
-  | 'ACCESS_DENIED'
-  | 'MISCONFIGURED'
-  | 'REFUSED'
-  | 'BAD_ROW'
-  | 'TABLE_EXISTS'
-  | 'LEASE_ENDED'
-  | 'RELEASED'
-  | 'NOT_DYNAMODB';
-
-/**
- * The store rejected the request or did not respond. After `UNANSWERED` and `THROTTLED` the same call may succeed
- * later.
- */
-export class StoreError extends DynamoLockError {
-  readonly code: StoreErrorCode;
-  /** The current holder, if `code` is `LEASE_ENDED`. */
-  readonly holder?: Holder | null;
-  /** Result of the work of `withLock` and `withLocks`, if only the release failed. */
-  readonly output?: unknown;
-  /** Names of the locks that were not released, after `withLocks`. */
-  readonly unreleased?: string[];
-}
-
-/** Invalid argument. The message names the valid values. */
-export class ArgumentError extends TypeError {
-  constructor(message: string);
-  readonly code: 'INVALID_ARGUMENT';
-  /** Returns name, message and code. Called by `JSON.stringify`. */
-  toJSON(): object;
-}

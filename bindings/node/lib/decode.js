@@ -15,9 +15,14 @@ function toError({ class: type, code, message, cause, ...rest }) {
   return new (CLASSES[type] ?? DynamoLockError)(message, code, fields);
 }
 
-function toInspection({ state, holder, token, mayEndMs, data }) {
+function toInspection({ state, holder, token, mayEndMs, data, ...success }) {
   if (state === 'free') return withToJson({ state, token: toToken(token), data: data ?? null });
   if (state === 'held') return { state, holder: toHolder(holder), mayEndMs };
+  if (state === 'done') {
+    const { by, startedAtMs, finishedAtMs, untilMs } = success;
+    const [startedAt, finishedAt, until] = [startedAtMs, finishedAtMs, untilMs].map(toDate);
+    return withToJson({ state, token: toToken(token), by: by ?? null, startedAt, finishedAt, until, data: data ?? null });
+  }
   return { state, holder: toHolder(holder) };
 }
 

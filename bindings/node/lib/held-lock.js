@@ -1,9 +1,12 @@
 'use strict';
 
 const { newAbortController } = require('./abort');
-const { StoreError, LockLostError } = require('./errors');
+const check = require('./check');
+const { DynamoLockError, StoreError, LockLostError } = require('./errors');
 const { toToken } = require('./decode');
 const { withTextTokens } = require('./json');
+
+const WATCH_OPTIONS = { atRisk: check.callable, recovered: check.callable, marginMs: check.millis };
 
 /**
  * A held lock.
@@ -17,6 +20,8 @@ class HeldLock {
   #controller;
   #lost;
   #released;
+  #riskWatches = new Set();
+  #riskControllers = new Set();
 
   constructor(connection, name, { guard, token }) {
     this.#connection = connection;
@@ -48,6 +53,40 @@ class HeldLock {
   }
 
   /**
+   * Calls `atRisk` with the remaining milliseconds each time less than `marginMs` of the lease is left, and `recovered`
+   * each time a renewal has succeeded after that. Returns a function that ends the watch.
+   */
+  watchRisk(options) {
+    const { atRisk, recovered, marginMs } = check.options(options, 'the options of watchRisk', WATCH_OPTIONS);
+    check.callable(atRisk, 'atRisk');
+    if (this.#lost || this.#released) return () => {};
+    const stop = this.#connection.watchRisk(this.#guard, marginMs, { atRisk, recovered });
+    const end = () => {
+      this.#riskWatches.delete(end);
+      stop();
+    };
+    this.#riskWatches.add(end);
+    return end;
+  }
+
+  /** Returns a signal that is aborted when less than `marginMs` of the lease is left, or when the lock is lost. */
+  riskSignal(marginMs) {
+    const controller = newAbortController();
+    if (this.#lost) controller.abort(this.#lost);
+    const options = marginMs === undefined ? {} : { marginMs };
+    const stop = this.watchRisk({
+      ...options,
+      atRisk: (timeLeftMs) => {
+        stop();
+        this.#riskControllers.delete(controller);
+        controller.abort(atRiskError(this.name, timeLeftMs));
+      },
+    });
+    if (!this.#lost && !this.#released) this.#riskControllers.add(controller);
+    return controller.signal;
+  }
+
+  /**
    * Releases the lock. Rejects with a LockLostError if it was lost before.
    *
    * Later calls return the same promise: the first one retries until the lease has expired, so another attempt would be
@@ -61,6 +100,7 @@ class HeldLock {
   async #release() {
     if (this.#lost) throw this.#lost;
     this.#connection.letGo(this.#guard);
+    this.#endRiskWatches();
     try {
       await this.#connection.call('release', { guard: this.#guard });
     } catch (error) {
@@ -99,8 +139,20 @@ class HeldLock {
 
   #setLost(error) {
     this.#lost = error;
+    this.#endRiskWatches();
     this.#controller?.abort(error);
+    for (const controller of this.#riskControllers) controller.abort(error);
+    this.#riskControllers.clear();
   }
+
+  #endRiskWatches() {
+    for (const end of this.#riskWatches) end();
+  }
+}
+
+function atRiskError(name, timeLeftMs) {
+  const message = `lock "${name}" is at risk: no renewal has succeeded, and ${timeLeftMs} ms of its lease are left`;
+  return new DynamoLockError(message, 'LOCK_AT_RISK', { timeLeftMs });
 }
 
 module.exports = { HeldLock };

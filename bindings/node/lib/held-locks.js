@@ -30,6 +30,16 @@ class HeldLocks {
     return this.#held.timeLeftMs;
   }
 
+  /** Like `HeldLock.watchRisk`. The lease that ends first counts. */
+  watchRisk(options) {
+    return this.#held.watchRisk(options);
+  }
+
+  /** Like `HeldLock.riskSignal`. The lease that ends first counts. */
+  riskSignal(marginMs) {
+    return this.#held.riskSignal(marginMs);
+  }
+
   /** Releases all locks. Rejects with a LockLostError if one of them was lost before. */
   release() {
     return this.#held.release();

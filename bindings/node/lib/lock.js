@@ -4,10 +4,12 @@ const check = require('./check');
 const { ArgumentError } = require('./errors');
 const { toInspection, toToken } = require('./decode');
 const { HeldLock } = require('./held-lock');
+const { lead } = require('./lead');
 const { checkName } = require('./native');
 
 const TRY_OPTIONS = { signal: check.signal, leaseMs: check.millis, maxHoldMs: check.millis, data: check.text };
 const ACQUIRE_OPTIONS = { waitMs: check.millis, ...TRY_OPTIONS };
+const LEAD_OPTIONS = { onRetry: check.callable, ...TRY_OPTIONS };
 
 /** Handle of a named lock. Creating it sends no request. */
 class Lock {
@@ -33,6 +35,17 @@ class Lock {
     const checked = check.options(options, 'the options of tryAcquire', TRY_OPTIONS);
     const acquired = await this.#acquire({ ...checked, try: true });
     return acquired && this.#toHeldLock(acquired);
+  }
+
+  /**
+   * Acquires the lock, calls `work`, and releases the lock. After a loss, waits for the end of `work`, and does so
+   * again in a new term. Resolves to the result of `work`.
+   */
+  async lead(work, options) {
+    check.callable(work, 'the work of lead');
+    const { onRetry, ...checked } = check.options(options, 'the options of lead', LEAD_OPTIONS);
+    const acquire = async () => this.#toHeldLock(await this.#acquire(checked));
+    return lead(acquire, work, checked.signal, onRetry);
   }
 
   #acquire({ signal, ...args }) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock::{Guard, GuardSet, Lost};
+use dynamo_lock::{Guard, GuardSet, Lost, RiskWatch};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::CallResult;
@@ -40,6 +40,13 @@ impl Held {
         match self {
             Self::One(guard) => guard.cancellation(),
             Self::All(guards) => guards.cancellation(),
+        }
+    }
+
+    pub(crate) fn risk_watch(&self) -> RiskWatch {
+        match self {
+            Self::One(guard) => guard.risk_watch(),
+            Self::All(guards) => guards.risk_watch(),
         }
     }
 

@@ -47,6 +47,15 @@ pub(crate) fn inspection(inspection: &Inspection) -> Json {
         Inspection::Expired { holder: by } => {
             json!({ "state": "expired", "holder": holder(by) })
         }
+        Inspection::Done { success, data } => json!({
+            "state": "done",
+            "token": success.token.to_string(),
+            "by": success.by,
+            "startedAtMs": success.started_at.and_then(epoch_ms),
+            "finishedAtMs": success.finished_at.and_then(epoch_ms),
+            "untilMs": success.until.and_then(epoch_ms),
+            "data": data,
+        }),
         other => json!({ "state": format!("{other:?}") }),
     }
 }

@@ -17,6 +17,7 @@ mod runtime;
 mod settings;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use dynamo_lock::{LockName, store::StoreUrl};
 use dynamo_lock_protocol::LockNames;
@@ -76,6 +77,25 @@ impl NativeClient {
     #[napi]
     pub fn time_left_ms(&self, guard: u32) -> f64 {
         self.connection.with_guard(guard, |guard| json::millis(guard.time_left())).unwrap_or(0.0)
+    }
+
+    /// Starts the watch `id` of the time that is left of a held lock's lease, with half of the lease as the default
+    /// margin. The listener receives its messages under `id`, until it ends or the lock is released or lost.
+    ///
+    /// # Errors
+    /// A one-line message if the thread of the library cannot be started.
+    #[napi]
+    pub fn watch_risk(&self, guard: u32, id: u32, margin_ms: Option<f64>) -> Result<()> {
+        let runtime = runtime::handle().map_err(Error::from_reason)?;
+        let margin = margin_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());
+        Connection::watch_risk(&self.connection, &runtime, guard, id, margin);
+        Ok(())
+    }
+
+    /// Ends the watch `id`.
+    #[napi]
+    pub fn end_risk_watch(&self, id: u32) {
+        self.connection.end_risk_watch(id);
     }
 
     /// Returns the condition check of a held lock as JSON, or an array with those of several, or `None` if the store is

@@ -1,8 +1,8 @@
 // Uses the whole API that `index.d.ts` declares. `types.test.js` compiles it as an ES module and as a CommonJS module.
 import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } from 'dynamo-lock';
 import type {
-  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LegacyCallback, Listed, Lock,
-  StoreErrorCode, TryOptions,
+  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LeadOptions, LegacyCallback,
+  Listed, Lock, RiskOptions, StoreErrorCode, TryOptions,
 } from 'dynamo-lock';
 import * as index from 'dynamo-lock/index';
 import * as AWS from 'aws-sdk';
@@ -65,6 +65,15 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   await using disposed = await lock.acquire();
   console.log(disposed.name);
 
+  const leading: LeadOptions = { ...trying, onRetry: (error: StoreError) => console.log(error.code) };
+  const led: string = await lock.lead(async (term: HeldLock, signal: AbortSignal) => `${term.token} ${signal.aborted}`, leading);
+  const length: number = await lock.lead(() => led.length);
+  const risk: RiskOptions = { atRisk: (timeLeftMs: number) => console.log(timeLeftMs + length), recovered: () => {}, marginMs: 500 };
+  const end: () => void = held.watchRisk(risk);
+  end();
+  const atRisk: AbortSignal = held.riskSignal();
+  console.log(atRisk.aborted, held.riskSignal(500).reason);
+
   const holdToken: bigint = await lock.hold(1000);
   await lock.revoke(holdToken);
   await lock.revoke(7);
@@ -83,7 +92,8 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   const names: readonly string[] = ['a', 'b'];
   const sum: bigint = await client.withLocks(names, waiting, async (locks: HeldLocks) => {
     const checks: ConditionCheck[] = locks.conditionChecks();
-    console.log(locks.isValid(), locks.timeLeftMs, locks.signal.aborted, checks, locks.toJSON().tokens['a']);
+    locks.watchRisk(risk)();
+    console.log(locks.isValid(), locks.timeLeftMs, locks.riskSignal(500).aborted, locks.signal.aborted, checks, locks.toJSON().tokens['a']);
     return (locks.tokens.get('a') ?? 0n) + (locks.tokens.get('b') ?? 0n);
   });
   await client.withLocks(['a'], (locks) => locks.release().then(() => sum));

@@ -37,7 +37,7 @@ test('control: wrong use does not compile', needsPackages, () => {
 
 /** Compares the exports, and the members of the interfaces that have a class. */
 test('declarations match the exported API', () => {
-  const text = readFileSync(join(root, 'index.d.ts'), 'utf8');
+  const text = ['index.d.ts', 'lib/errors.d.ts', 'lib/settings.d.ts'].map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
   const values = [...text.matchAll(/^export (?:function|class) (\w+)/gm)].map(([, name]) => name);
   assert.deepStrictEqual(Object.keys(library).sort(), [...new Set(values)].sort());
   const { Client } = require('../lib/client');

@@ -5,7 +5,7 @@ use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, error::ContextKind};
 use dynamo_lock::FencingToken;
-use dynamo_lock_protocol::HOLD_MAX;
+use dynamo_lock_protocol::{HOLD_MAX, SUCCESS_MAX, SUCCESS_MIN};
 use nix::sys::signal::Signal;
 
 use crate::{exit, failure::FailureKind, signals, ui::output};
@@ -61,6 +61,15 @@ pub enum Command {
     /// and DYNAMO_LOCK_STORE. With --also, DYNAMO_LOCK_TOKENS is a JSON object with the token of each lock, in place of
     /// DYNAMO_LOCK_TOKEN.
     Run(RunArgs),
+    /// Run a command until it has succeeded once
+    ///
+    /// If its success is recorded, the command is skipped, and the exit code is 0. While another process runs it, this
+    /// one waits: it then skips the command after a success, and runs it after a failure or a crash.
+    ///
+    /// The command has succeeded if it exits with code 0 while the lock is held, and all processes that it started have
+    /// ended. Its success is recorded in the same write that would have released the lock. A command that has succeeded
+    /// although its success could not be recorded may run again; the exit code is 79.
+    Once(OnceArgs),
     /// Acquire a lock for a fixed time and print its token
     ///
     /// The lock is neither renewed nor released, so it stays held after this command has ended. The exit code is
@@ -108,45 +117,10 @@ pub enum Command {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = format!("Signals:\n  {}\n\n{}", signals::HELP, exit::help()))]
 pub struct RunArgs {
-    /// Fail with exit code 75 if the lock is held
-    ///
-    /// If the store does not respond, fail with exit code 69 after about one lease.
-    #[arg(short = 'n', long = "nonblock", visible_aliases = ["nb", "nonblocking"], conflicts_with = "wait")]
-    pub nonblock: bool,
-    /// Wait at most DUR for the lock, for example 30 or 1m30s [default: no limit]
-    ///
-    /// If the lock is still held after that time, fail with exit code 75. 0 is the same as --nonblock.
-    #[arg(short, long, visible_alias = "timeout", value_name = "DUR")]
-    #[arg(value_parser = duration, allow_hyphen_values = true)]
-    pub wait: Option<Duration>,
-    /// Exit code if the lock is held by another client, instead of 75
-    #[arg(short = 'E', long, value_name = "CODE", value_parser = code, allow_negative_numbers = true)]
-    pub conflict_exit_code: Option<u8>,
-    /// Exit with code 0 if the lock is held, without running the command
-    ///
-    /// Useful for cron. The lock is not waited for unless --wait is given, and nothing is printed if it is held.
-    #[arg(long, conflicts_with = "conflict_exit_code")]
-    pub skip: bool,
-    /// Lease of the lock, 1s to 1h: if this host crashes, others wait this long
-    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true, default_value = "20s")]
-    pub lease: Duration,
-    /// Time for the command to end if the lock is about to be lost
-    ///
-    /// The command receives SIGTERM when the grace begins, and SIGKILL before it has passed. The grace is the last part
-    /// of the lease, and at most half of it, or half of --max-hold if that is shorter. 0 sends SIGKILL only. The
-    /// default is a quarter of the lease, but at most 5s.
-    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
-    pub grace: Option<Duration>,
-    /// Send SIG to the command when less than DUR of the lease is left because no renewal has succeeded
-    ///
-    /// SIG is a name such as USR1, or a number. It is sent to the command only, once until a renewal has succeeded. DUR
-    /// is longer than the grace, and at most two thirds of --lease, or of --max-hold if that is shorter. The default is
-    /// half of it. A command that does not handle the signal is ended by most signals.
-    #[arg(long, value_name = "SIG[@DUR]", value_parser = warn_signal)]
-    pub warn_signal: Option<(Signal, Option<Duration>)>,
-    /// End the command before it has held the lock for DUR, 1s or more
-    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
-    pub max_hold: Option<Duration>,
+    #[command(flatten)]
+    pub waiting: WaitArgs,
+    #[command(flatten)]
+    pub supervision: SupervisionArgs,
     /// Keep the lock for at least DUR, even if the command ends earlier
     ///
     /// The time counts from the acquisition. Hosts with different clocks then do not run a scheduled job twice. At most
@@ -174,6 +148,98 @@ pub struct RunArgs {
     /// waited for. Any other file at this path is an error.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+    /// Name of the lock
+    pub name: String,
+    /// Command to run, with its arguments
+    #[arg(value_name = "CMD", trailing_var_arg = true, required_unless_present = "command")]
+    pub argv: Vec<OsString>,
+}
+
+/// Options of `once`, which runs a command until it has succeeded once.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = format!("Signals:\n  {}\n\n{}", signals::HELP, exit::help()))]
+pub struct OnceArgs {
+    /// Let the success count for DUR from the start of the command, 1s to 3650d [default: until it is reset]
+    ///
+    /// After that, the command may run again. For a nightly job use a little less than a day, for example 23h.
+    #[arg(long = "for", value_name = "DUR", value_parser = success, allow_hyphen_values = true)]
+    pub lasts: Option<Duration>,
+    /// Forget the success of KEY, so that its command may run again
+    ///
+    /// On a terminal, the success is shown and confirmed first. Scripts add --yes.
+    #[arg(long, conflicts_with_all = ["argv", "command", "lasts"])]
+    pub reset: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub waiting: WaitArgs,
+    #[command(flatten)]
+    pub supervision: SupervisionArgs,
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+    /// Name of the work, which is the name of its lock
+    #[arg(value_name = "KEY")]
+    pub name: String,
+    /// Command to run, with its arguments
+    #[arg(value_name = "CMD", trailing_var_arg = true, required_unless_present_any = ["command", "reset"])]
+    pub argv: Vec<OsString>,
+}
+
+/// Options for the wait for a lock.
+#[derive(Debug, ClapArgs)]
+pub struct WaitArgs {
+    /// Fail with exit code 75 if the lock is held
+    ///
+    /// If the store does not respond, fail with exit code 69 after about one lease.
+    #[arg(short = 'n', long = "nonblock", visible_aliases = ["nb", "nonblocking"], conflicts_with = "wait")]
+    pub nonblock: bool,
+    /// Wait at most DUR for the lock, for example 30 or 1m30s [default: no limit]
+    ///
+    /// If the lock is still held after that time, fail with exit code 75. 0 is the same as --nonblock.
+    #[arg(short, long, visible_alias = "timeout", value_name = "DUR")]
+    #[arg(value_parser = duration, allow_hyphen_values = true)]
+    pub wait: Option<Duration>,
+    /// Exit code if the lock is held by another client, instead of 75
+    #[arg(short = 'E', long, value_name = "CODE", value_parser = code, allow_negative_numbers = true)]
+    pub conflict_exit_code: Option<u8>,
+    /// Exit with code 0 if the lock is held, without running the command
+    ///
+    /// Useful for cron. The lock is not waited for unless --wait is given, and nothing is printed if it is held.
+    #[arg(long, conflicts_with = "conflict_exit_code")]
+    pub skip: bool,
+}
+
+/// Options for the lease of a lock, and for ending the command before the lease ends.
+#[derive(Debug, ClapArgs)]
+pub struct SupervisionArgs {
+    /// Lease of the lock, 1s to 1h: if this host crashes, others wait this long
+    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true, default_value = "20s")]
+    pub lease: Duration,
+    /// Time for the command to end if the lock is about to be lost
+    ///
+    /// The command receives SIGTERM when the grace begins, and SIGKILL before it has passed. The grace is the last part
+    /// of the lease, and at most half of it, or half of --max-hold if that is shorter. 0 sends SIGKILL only. The
+    /// default is a quarter of the lease, but at most 5s.
+    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
+    pub grace: Option<Duration>,
+    /// Send SIG to the command when less than DUR of the lease is left because no renewal has succeeded
+    ///
+    /// SIG is a name such as USR1, or a number. It is sent to the command only, once until a renewal has succeeded. DUR
+    /// is longer than the grace, and at most two thirds of --lease, or of --max-hold if that is shorter. The default is
+    /// half of it. A command that does not handle the signal is ended by most signals.
+    #[arg(long, value_name = "SIG[@DUR]", value_parser = warn_signal)]
+    pub warn_signal: Option<(Signal, Option<Duration>)>,
+    /// End the command before it has held the lock for DUR, 1s or more
+    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
+    pub max_hold: Option<Duration>,
+}
+
+/// Options for the execution of a command, and for what is written about it.
+#[derive(Debug, ClapArgs)]
+pub struct ExecutionArgs {
     /// Label stored with the lock and shown to others [default: $USER]
     ///
     /// The host name, the process ID and a random number are appended to it.
@@ -192,11 +258,6 @@ pub struct RunArgs {
     /// Run LINE with $SHELL, or with /bin/sh, instead of CMD
     #[arg(short, long = "command", value_name = "LINE", conflicts_with = "argv")]
     pub command: Option<OsString>,
-    /// Name of the lock
-    pub name: String,
-    /// Command to run, with its arguments
-    #[arg(value_name = "CMD", trailing_var_arg = true, required_unless_present = "command")]
-    pub argv: Vec<OsString>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -251,9 +312,12 @@ pub enum TableCommand {
 impl Args {
     /// Returns the names of the locks and the path of their report, if one was requested.
     pub fn report(&self) -> Option<(Vec<String>, &Path)> {
-        let Command::Run(run) = &self.command else { return None };
-        let names = std::iter::once(&run.name).chain(&run.also).cloned().collect();
-        Some((names, run.report.as_deref()?))
+        let (name, also, report) = match &self.command {
+            Command::Run(run) => (&run.name, &run.also[..], &run.execution.report),
+            Command::Once(once) => (&once.name, &[][..], &once.execution.report),
+            _ => return None,
+        };
+        Some((std::iter::once(name).chain(also).cloned().collect(), report.as_deref()?))
     }
 }
 
@@ -322,6 +386,12 @@ fn hold(text: &str) -> Result<Duration, &'static str> {
     is_in_range.then_some(length).ok_or("a hold is from 1 s to 30 days")
 }
 
+fn success(text: &str) -> Result<Duration, &'static str> {
+    let length = duration(text)?;
+    let is_in_range = (SUCCESS_MIN..=SUCCESS_MAX).contains(&length);
+    is_in_range.then_some(length).ok_or("a success counts for 1 s to 3650 days")
+}
+
 fn at_least(text: &str) -> Result<Duration, &'static str> {
     let length = duration(text)?;
     (length <= HOLD_MAX).then_some(length).ok_or("a lock is kept for at most 30 days")
@@ -383,6 +453,6 @@ mod tests {
         let args = Args::try_parse_from(["dynamo-lock", "run", "-n", "a", "ls", "-n", "--store", "x", "--", "-c"]);
         let Command::Run(run) = args.expect("it parses").command else { panic!("not run") };
         assert_eq!(run.argv, ["ls", "-n", "--store", "x", "--", "-c"]);
-        assert!(run.nonblock && run.command.is_none());
+        assert!(run.waiting.nonblock && run.execution.command.is_none());
     }
 }

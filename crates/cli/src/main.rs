@@ -79,6 +79,11 @@ async fn execute_command(Args { store, command }: Args, outcome: &mut RunOutcome
             let task = plan::run_task(args, env::variable)?;
             commands::run::run(&open().await?, &task, outcome).await
         }
+        Command::Once(args) if args.reset => commands::reset::reset(&open().await?, &args.name, args.yes).await,
+        Command::Once(args) => {
+            let task = plan::once_task(args, env::variable)?;
+            commands::run::run(&open().await?, &task, outcome).await
+        }
         Command::Hold { name, duration, owner } => {
             let owner = owner.unwrap_or_else(|| plan::user(env::variable));
             commands::hold::hold(&open().await?, &name, duration, owner).await

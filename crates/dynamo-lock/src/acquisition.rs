@@ -4,40 +4,68 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Access, Acquire, AcquireEnd, ClockReading, DATA_MAX, LEASE_MIN, Request, SharedAcquire, WaitMode,
+    Access, Acquire, AcquireEnd, ClockReading, DATA_MAX, Holder, LEASE_MIN, Request, SharedAcquire, Success, WaitMode,
 };
 
 use crate::core::Core;
 use crate::{
-    AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, TryAcquire, queue, run::Run, run::Task,
+    AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, StoreError, TryAcquire, queue, run::Run,
+    run::Task, run::unanswered,
 };
+
+/// Result of an acquisition that did not fail.
+pub(crate) enum Acquisition {
+    Acquired(Guard),
+    /// Another client holds the lock, and the mode is not to wait.
+    Held(Holder),
+    /// The work of the lock has succeeded. Only for [`Kind::Once`](crate::Kind::Once).
+    Done(Success),
+}
 
 impl LockOptions {
     /// Checks the options and acquires the lock. Returns the holder if the mode is not to wait. With a `limit` it waits
     /// at most that long. A caller that waits does so in the queue of its client.
     pub(crate) async fn start(self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<TryAcquire, AcquireError> {
-        let (core, mut request) = (self.core, Request { wait_mode, ..self.request });
-        if let Some(lease) = self.lease {
-            request.timing = request.timing.with_lease(lease)?;
-        }
-        if let Some(max_hold) = request.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
-            return Err(ConfigError::MaxHold { max_hold }.into());
-        }
-        if self.access.is_some() && request.data.is_some() {
-            return Err(ConfigError::SharedData.into());
-        }
-        if let Some(bytes) = request.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
-            return Err(ConfigError::Data { bytes }.into());
-        }
+        let access = self.access;
+        let (core, request) = self.checked(wait_mode)?;
         let began = core.clock.now();
-        if let Some(access) = self.access {
-            return Box::pin(acquire_entry(core, request, access, limit, began)).await;
+        if let Some(access) = access {
+            return Ok(Box::pin(acquire_entry(core, request, access, limit, began)).await?.into_try()?);
         }
         if wait_mode == WaitMode::Wait && !core.queues.is_forked() {
             return queue::acquire(core, request, limit).await;
         }
         // In a box, so that the future of a waiter is small.
-        Box::pin(acquire_directly(core, request, limit, began)).await
+        Ok(Box::pin(acquire_directly(core, request, limit, began)).await?.into_try()?)
+    }
+
+    /// Checks the options.
+    pub(crate) fn checked(self, wait_mode: WaitMode) -> Result<(Arc<Core>, Request), ConfigError> {
+        let (core, mut request) = (self.core, Request { wait_mode, ..self.request });
+        if let Some(lease) = self.lease {
+            request.timing = request.timing.with_lease(lease)?;
+        }
+        if let Some(max_hold) = request.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
+            return Err(ConfigError::MaxHold { max_hold });
+        }
+        if self.access.is_some() && request.data.is_some() {
+            return Err(ConfigError::SharedData);
+        }
+        if let Some(bytes) = request.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
+            return Err(ConfigError::Data { bytes });
+        }
+        Ok((core, request))
+    }
+}
+
+impl Acquisition {
+    /// Returns the result for a plain lock, which has no success.
+    pub(crate) fn into_try(self) -> Result<TryAcquire, StoreError> {
+        match self {
+            Self::Acquired(guard) => Ok(TryAcquire::Acquired(guard)),
+            Self::Held(holder) => Ok(TryAcquire::Held(holder)),
+            Self::Done(_) => Err(unanswered()),
+        }
     }
 }
 
@@ -49,7 +77,7 @@ pub(crate) async fn acquire_directly(
     request: Request,
     limit: Option<Duration>,
     began: ClockReading,
-) -> Result<TryAcquire, AcquireError> {
+) -> Result<Acquisition, AcquireError> {
     let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
     let machine = Acquire::new(request, core.watches.get(&name)).after(core.own_holds.get(&name));
     finish(Run::new(&core, &name, machine, timeout), core, name, limit, began).await
@@ -63,7 +91,7 @@ async fn acquire_entry(
     access: Access,
     limit: Option<Duration>,
     began: ClockReading,
-) -> Result<TryAcquire, AcquireError> {
+) -> Result<Acquisition, AcquireError> {
     let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
     let machine = SharedAcquire::new(request, access);
     finish(Run::new(&core, &name, machine, timeout), core, name, limit, began).await
@@ -76,15 +104,16 @@ async fn finish<M: Task<End = AcquireEnd>>(
     name: LockName,
     limit: Option<Duration>,
     began: ClockReading,
-) -> Result<TryAcquire, AcquireError> {
+) -> Result<Acquisition, AcquireError> {
     match run.complete_within(limit).await {
         Some(AcquireEnd::Acquired(held)) => {
             core.watches.remove(&name);
             let waited = core.clock.now().holder_elapsed_since(began);
             core.observer.event(Event::Acquired { name: &name, token: held.token(), waited });
-            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
+            Ok(Acquisition::Acquired(Guard::new(core.clone(), *held)))
         }
-        Some(AcquireEnd::Contended(holder)) => Ok(TryAcquire::Held(holder)),
+        Some(AcquireEnd::Contended(holder)) => Ok(Acquisition::Held(holder)),
+        Some(AcquireEnd::Done(success)) => Ok(Acquisition::Done(success)),
         Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),
         // Only a hold is lost before it is reported.
         Some(AcquireEnd::Unanswered | AcquireEnd::Refused | AcquireEnd::Lost { .. }) => {

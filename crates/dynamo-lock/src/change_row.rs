@@ -6,7 +6,7 @@ use dynamo_lock_protocol::{ChangeRow, ChangeRowEnd, Kind, RowChange};
 
 use crate::core::Core;
 use crate::run::Run;
-use crate::{Lock, LockName, RevokeError, RowError, StoreError};
+use crate::{LeaseId, Lock, LockName, RevokeError, RowError, StoreError};
 
 /// Error returned by [`RwLock::convert`](crate::RwLock::convert) and [`Lock::reset`].
 #[derive(Clone, Debug, thiserror::Error)]
@@ -65,13 +65,13 @@ impl Core {
     pub(crate) async fn revoke_holder(
         self: &Arc<Self>,
         name: &LockName,
-        id: &str,
+        holder: &LeaseId,
         force: bool,
     ) -> Result<(), RevokeError> {
-        let mut run = self.change(name, RowChange::RevokeHolder { lease_id: id.into(), force });
+        let mut run = self.change(name, RowChange::RevokeHolder { lease_id: holder.clone(), force });
         match run.complete().await {
             ChangeRowEnd::Done => Ok(()),
-            ChangeRowEnd::Held(_) | ChangeRowEnd::Ended(_) => Err(RevokeError::HolderEnded { id: id.to_owned() }),
+            ChangeRowEnd::Held(_) | ChangeRowEnd::Ended(_) => Err(RevokeError::HolderEnded { holder: holder.clone() }),
             ChangeRowEnd::RowError(error) => Err(RevokeError::Row { name: name.clone(), error }),
             ChangeRowEnd::Refused => Err(RevokeError::Store(run.take_last_error())),
             _ => Err(RevokeError::Unknown),

@@ -5,14 +5,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{DATA_MAX, Held};
+use dynamo_lock_protocol::{DATA_MAX, Held, Kind};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 use crate::process::ProcessId;
 use crate::renewal::{Holding, RenewalTask};
-use crate::{EnsureError, FencingToken, LockName, LossReason, Lost, StoreError, UpdateError};
+use crate::{EnsureError, FencingToken, LeaseId, LockName, LossReason, Lost, StoreError, UpdateError};
 
 /// A held lock. At most one guard per lock is valid at any time, on all hosts together; of a [`RwLock`](crate::RwLock)
 /// one guard of a writer, or several of readers.
@@ -49,9 +49,10 @@ pub struct Guard {
 impl Guard {
     /// Creates the guard of a lock that was acquired.
     pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
-        let (runtime, is_shared) = (core.runtime(), held.is_shared());
+        let runtime = core.runtime();
         let holding = Holding::new(core, held);
-        if !is_shared {
+        // Work that runs once bypasses the queue, so a waiter of a plain lock must not wait for this guard there.
+        if holding.lease.with(|held| held.kind()) == Kind::Mutex {
             holding.core.queues.hold(&holding);
         }
         // The renewal task ends with the guard. It is boxed, because the memory of a task is a multiple of 128 bytes.
@@ -74,11 +75,12 @@ impl Guard {
         self.holding.token
     }
 
-    /// Returns the ID of this acquisition, 32 hexadecimal digits. It names one of the holders of a
-    /// [`RwLock`](crate::RwLock) in [`Inspection::Shared`](crate::Inspection::Shared) and
-    /// [`RwLock::revoke`](crate::RwLock::revoke), because readers have equal tokens.
-    pub fn id(&self) -> String {
-        self.holding.lease.with(|held| held.lease_id().as_str().to_owned())
+    /// Returns the lease ID of this acquisition, as in [`Holder::lease_id`](crate::Holder::lease_id). `None` in a forked
+    /// child process.
+    ///
+    /// It names one holder of a lock also where several holders have the same token.
+    pub fn lease_id(&self) -> Option<LeaseId> {
+        (!self.is_forked()).then(|| self.holding.lease_id())
     }
 
     /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call.
@@ -279,7 +281,7 @@ impl Guard {
         if self.is_forked() {
             return Err(self.lost_error(LossReason::Suspended, None).into());
         }
-        if self.holding.lease.with(|held| held.is_shared()) {
+        if self.holding.lease.with(|held| held.kind().is_shared()) {
             return Err(UpdateError::Shared);
         }
         let request = |held: &mut Held| {

@@ -3,7 +3,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use dynamo_lock_protocol::{
-    Evidence, Expiry, Kind, Liveness, Role, Row, RowState, ServiceDate, SharedEntry, SharedRow, entry_expiry, expiry,
+    Evidence, Expiry, Kind, Liveness, Role, Row, RowState, ServiceDate, SharedEntry, SharedRow, Success, entry_expiry,
+    expiry,
 };
 
 use crate::{FencingToken, Holder, InspectError, LockName, RowError, core::Core, store::Consistency, sync::lock};
@@ -45,6 +46,13 @@ pub enum Inspection {
         /// The last holder. Escape its text before printing it, because another process wrote it.
         holder: Holder,
     },
+    /// The work of the lock has succeeded, and does not run again unless the success is reset or does not count any more.
+    Done {
+        /// The success. Escape its text before printing it, because another process wrote it.
+        success: Success,
+        /// Data that the successful run stored. Escape it before printing, because another process wrote it.
+        data: Option<String>,
+    },
     /// The row has several holders, or can have several: it is one of a [`Semaphore`](crate::Semaphore) or a
     /// [`RwLock`](crate::RwLock).
     Shared(SharedInspection),
@@ -68,12 +76,10 @@ pub struct SharedInspection {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SharedHolder {
-    /// ID of the holder, for [`RwLock::revoke`](crate::RwLock::revoke). Escape it before printing, because another
-    /// process wrote it.
-    pub id: String,
     /// Whether it holds the lock beside others, holds it alone, or waits to hold it alone.
     pub role: Role,
-    /// The holder. Escape its text before printing it, because another process wrote it.
+    /// The holder. Its [lease ID](Holder::lease_id) names it in [`RwLock::revoke`](crate::RwLock::revoke). Escape its
+    /// text before printing it, because another process wrote it.
     pub holder: Holder,
     /// Whether an operator has revoked it. It then stays until it leaves or its lease has expired.
     pub revoked: bool,
@@ -106,9 +112,11 @@ impl Core {
             return Ok(Inspection::Shared(self.shared_inspection(row, &row.shared(kind)?, date)));
         }
         let (holder, state) = (self.now(|now| Holder::of(row, now)), row.state()?);
-        if state == RowState::Free {
-            return Ok(Inspection::Free { token: holder.token, data: holder.data });
-        }
+        let state = match state {
+            RowState::Free => return Ok(Inspection::Free { token: holder.token, data: holder.data }),
+            RowState::Done(done) => return Ok(Inspection::Done { success: done.success, data: holder.data }),
+            state => state,
+        };
         let at = self.clock.now();
         // After `at`, because the holder may start a child process until its lease has expired.
         let liveness = self.liveness(row);
@@ -133,7 +141,6 @@ impl Core {
             let legacy_skew = Duration::ZERO;
             let evidence = Evidence { at, service: service.as_deref(), date, liveness, watch: None, legacy_skew };
             SharedHolder {
-                id: entry.holder.lease_id.as_str().to_owned(),
                 role: entry.holder.role,
                 holder: Holder::of_entry(entry, shared.token),
                 revoked: entry.revoked,

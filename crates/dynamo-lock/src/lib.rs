@@ -296,6 +296,7 @@ mod lock;
 mod lock_cache;
 mod lock_set;
 mod observer;
+mod once;
 mod options;
 mod permit;
 mod process;
@@ -305,6 +306,7 @@ mod queue;
 mod random;
 mod release;
 mod renewal;
+mod risk_watch;
 mod run;
 mod rw_lock;
 mod semaphore;
@@ -320,7 +322,8 @@ pub use blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
 pub use change_row::ConvertError;
 pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{
-    ConfigError, FencingToken, Holder, Kind, LockName, LockNamesError, LossReason, NameError, Renewal, Role, RowError,
+    ConfigError, FencingToken, Holder, Kind, LeaseId, LockName, LockNamesError, LossReason, NameError, Renewal, Role,
+    RowError, Success,
 };
 pub use error::{
     AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError,
@@ -332,11 +335,14 @@ pub use legacy::LegacyError;
 pub use lock::Lock;
 pub use lock_set::{AcquireAllError, GuardSet, LockSet, LockSetOptions, ReleaseAllError, TryAcquireAll};
 pub use observer::{Event, Observer};
+pub use once::{Once, OnceError, OnceGuard, OnceOptions, OnceStart, RecordError, ResetError};
 pub use options::{LockOptions, TryAcquire};
 pub use permit::Permit;
 #[cfg(feature = "dynamodb")]
 #[doc(hidden)] // for the command line
 pub use provider_panic::{catch_panic, is_panic_caught};
+#[doc(hidden)] // for the Node package
+pub use risk_watch::RiskWatch;
 pub use rw_lock::RwLock;
 pub use semaphore::{PermitOptions, Semaphore, SemaphoreError, TryPermit};
 #[cfg(feature = "dynamodb")]
@@ -361,3 +367,8 @@ pub mod simulation {
 #[cfg(all(doctest, feature = "config", feature = "dynamodb"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Compiles the Rust code of the recipes.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/recipes.md")]
+struct Recipes;

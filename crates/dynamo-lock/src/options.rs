@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{Access, Request, WaitMode};
+use dynamo_lock_protocol::{Access, Kind, Request, WaitMode};
 
 use crate::{AcquireError, Guard, Holder, LockName, Renewal, WithError, core::Core};
 
@@ -25,6 +25,7 @@ impl LockOptions {
     pub(crate) fn new(core: Arc<Core>, name: LockName) -> Self {
         let request = Request {
             name,
+            kind: Kind::Mutex,
             owner: core.owner.clone(),
             timing: core.timing.clone(),
             renewal: Renewal::Automatic,
@@ -38,6 +39,7 @@ impl LockOptions {
 
     /// Sets the access to a row with several holders.
     pub(crate) fn access(mut self, access: Access) -> Self {
+        self.request.kind = access.kind();
         self.access = Some(access);
         self
     }

@@ -4,7 +4,7 @@ use std::{fmt, future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{EnsureError, Guard, LockName, LossReason, Lost, ReleaseError, StoreError};
+use crate::{EnsureError, Guard, LeaseId, LockName, LossReason, Lost, ReleaseError, StoreError};
 
 /// A held slot of a [`Semaphore`](crate::Semaphore).
 ///
@@ -30,10 +30,10 @@ impl Permit {
         self.0.name()
     }
 
-    /// Returns the ID by which [`Semaphore::revoke`](crate::Semaphore::revoke) and
-    /// [`Inspection`](crate::Inspection) name this holder.
-    pub fn id(&self) -> String {
-        self.0.id()
+    /// Returns the lease ID of this acquisition, by which [`Semaphore::revoke`](crate::Semaphore::revoke) names this
+    /// holder. `None` in a forked child process.
+    pub fn lease_id(&self) -> Option<LeaseId> {
+        self.0.lease_id()
     }
 
     /// Returns whether the lease of the slot is still valid. See [`Guard::is_valid`].

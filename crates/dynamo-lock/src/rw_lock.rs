@@ -5,8 +5,8 @@ use std::time::Duration;
 use dynamo_lock_protocol::{Access, Kind};
 
 use crate::{
-    AcquireError, Client, ConvertError, Guard, InspectError, Inspection, LockName, LockOptions, NameError, RevokeError,
-    TryAcquire,
+    AcquireError, Client, ConvertError, Guard, InspectError, Inspection, LeaseId, LockName, LockOptions, NameError,
+    RevokeError, TryAcquire,
 };
 
 /// Handle to a read/write lock, returned by [`Client::rw_lock`]: several readers hold it at the same time, or one writer
@@ -161,7 +161,7 @@ impl RwLock {
         self.client.core.inspect(&self.name).await
     }
 
-    /// Revokes the holder with this [ID](Guard::id), a reader, a writer, or a writer that waits.
+    /// Revokes the holder with this [lease ID](Guard::lease_id), a reader, a writer, or a writer that waits.
     ///
     /// The holder's next renewal fails, and its guard reports [`LossReason::Revoked`](crate::LossReason::Revoked). Others
     /// wait until its lease has expired or it has left, so the promises of the lock hold. Revoking a holder twice
@@ -174,8 +174,8 @@ impl RwLock {
     ///
     /// # Cancel safety
     /// If the future is dropped, the revocation may or may not be applied.
-    pub async fn revoke(&self, id: &str) -> Result<(), RevokeError> {
-        self.client.core.revoke_holder(&self.name, id, false).await
+    pub async fn revoke(&self, holder: &LeaseId) -> Result<(), RevokeError> {
+        self.client.core.revoke_holder(&self.name, holder, false).await
     }
 
     /// Like [`revoke`](RwLock::revoke), but the holder is removed at once.
@@ -188,8 +188,8 @@ impl RwLock {
     ///
     /// # Cancel safety
     /// Same as [`revoke`](RwLock::revoke).
-    pub async fn force_revoke(&self, id: &str) -> Result<(), RevokeError> {
-        self.client.core.revoke_holder(&self.name, id, true).await
+    pub async fn force_revoke(&self, holder: &LeaseId) -> Result<(), RevokeError> {
+        self.client.core.revoke_holder(&self.name, holder, true).await
     }
 
     /// Makes the lock of this name a read/write lock, if it is of another kind and free. A read/write lock, or a name

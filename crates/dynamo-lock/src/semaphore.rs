@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use dynamo_lock_protocol::{Access, HOLDERS_MAX, WaitMode};
 
 use crate::{
-    AcquireError, Client, ConfigError, Holder, InspectError, Inspection, LockName, LockOptions, NameError, Permit,
-    Renewal, RevokeError, TryAcquire, WithError,
+    AcquireError, Client, ConfigError, Holder, InspectError, Inspection, LeaseId, LockName, LockOptions, NameError,
+    Permit, Renewal, RevokeError, TryAcquire, WithError,
 };
 
 /// Handle to a semaphore, returned by [`Client::semaphore`]: a name with a number of slots, of which each holder has
@@ -155,15 +155,15 @@ impl Semaphore {
         self.client.core.inspect(&self.name).await
     }
 
-    /// Revokes the holder with this ID, as [`RwLock::revoke`](crate::RwLock::revoke) does.
+    /// Revokes the holder with this lease ID, as [`RwLock::revoke`](crate::RwLock::revoke) does.
     ///
     /// # Errors
     /// Same as [`RwLock::revoke`](crate::RwLock::revoke).
     ///
     /// # Cancel safety
     /// If the future is dropped, the revocation may or may not be applied.
-    pub async fn revoke(&self, id: &str) -> Result<(), RevokeError> {
-        self.client.core.revoke_holder(&self.name, id, false).await
+    pub async fn revoke(&self, holder: &LeaseId) -> Result<(), RevokeError> {
+        self.client.core.revoke_holder(&self.name, holder, false).await
     }
 
     /// Like [`revoke`](Semaphore::revoke), but the slot is free at once. **Unsafe while the holder is running**, see
@@ -174,8 +174,8 @@ impl Semaphore {
     ///
     /// # Cancel safety
     /// Same as [`revoke`](Semaphore::revoke).
-    pub async fn force_revoke(&self, id: &str) -> Result<(), RevokeError> {
-        self.client.core.revoke_holder(&self.name, id, true).await
+    pub async fn force_revoke(&self, holder: &LeaseId) -> Result<(), RevokeError> {
+        self.client.core.revoke_holder(&self.name, holder, true).await
     }
 }
 

@@ -73,14 +73,14 @@ impl ChangeRow {
             RowChange::RevokeHolder { lease_id, force } => revoke(row, lease_id, *force, now),
         };
         match decision {
-            Ok(kind) => self.write = Some(RepeatedWrite::new(Op::new(&self.name, kind, now))),
+            Ok((kind, op)) => self.write = Some(RepeatedWrite::new(Op::new(&self.name, kind, op, now))),
             Err(end) => self.end = Some(end),
         }
     }
 }
 
 /// Returns the write that makes `row` one of kind `to`, or the result.
-fn convert(row: Option<&Row>, to: Kind, now: &Now<'_>) -> Result<OpKind, ChangeRowEnd> {
+fn convert(row: Option<&Row>, to: Kind, now: &Now<'_>) -> Result<(Kind, OpKind), ChangeRowEnd> {
     // The first acquisition creates the row with its own kind.
     let Some(row) = row else { return Err(ChangeRowEnd::Done) };
     let (kind, seen) = (row.kind().map_err(ChangeRowEnd::RowError)?, version(row)?);
@@ -89,16 +89,16 @@ fn convert(row: Option<&Row>, to: Kind, now: &Now<'_>) -> Result<OpKind, ChangeR
     }
     let is_free = match kind.is_shared() {
         true => row.shared(kind).map_err(ChangeRowEnd::RowError)?.entries.is_empty(),
-        false => row.state().map_err(ChangeRowEnd::RowError)? == RowState::Free,
+        false => matches!(row.state().map_err(ChangeRowEnd::RowError)?, RowState::Free | RowState::Done(_)),
     };
     let token = row.token().filter(|_| is_free).ok_or_else(|| ChangeRowEnd::Held(row.clone()))?;
     let ttl = if to.is_shared() { shared_ttl(now) } else { Some(ttl(Duration::ZERO, now)) };
     let lease_id = LeaseId::from_random(now.entropy.lease_id);
-    Ok(OpKind::Convert(Convert { to, seen, seen_token: token, lease_id, ttl }))
+    Ok((to, OpKind::Convert(Convert { seen, seen_token: token, lease_id, ttl })))
 }
 
 /// Returns the write that revokes a holder, or the result.
-fn revoke(row: Option<&Row>, lease_id: &LeaseId, force: bool, now: &Now<'_>) -> Result<OpKind, ChangeRowEnd> {
+fn revoke(row: Option<&Row>, lease_id: &LeaseId, force: bool, now: &Now<'_>) -> Result<(Kind, OpKind), ChangeRowEnd> {
     let Some(row) = row else { return Err(ChangeRowEnd::Ended(None)) };
     let kind = row.kind().map_err(ChangeRowEnd::RowError)?;
     let shared = row.shared(kind).map_err(ChangeRowEnd::RowError)?;
@@ -112,7 +112,7 @@ fn revoke(row: Option<&Row>, lease_id: &LeaseId, force: bool, now: &Now<'_>) -> 
         (false, true) => return Err(ChangeRowEnd::Done),
         (false, false) => SharedOp::Revoke { holder },
     };
-    Ok(OpKind::Shared(SharedWrite { kind, ttl: shared_ttl(now), op }))
+    Ok((kind, OpKind::Shared(SharedWrite { ttl: shared_ttl(now), op })))
 }
 
 fn version(row: &Row) -> Result<RecordVersion, ChangeRowEnd> {

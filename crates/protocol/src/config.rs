@@ -12,6 +12,10 @@ pub const LEASE_MIN: Duration = Duration::from_secs(1);
 pub const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// Maximum duration of a hold, and maximum lease in a row.
 pub const HOLD_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Minimum time for which a success counts, if it does not count until it is reset.
+pub const SUCCESS_MIN: Duration = Duration::from_secs(1);
+/// Maximum time for which a success counts.
+pub const SUCCESS_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Maximum deviation of the rate of a lease clock from real time, in thousandths: 0.5 % (A2).
 pub const DRIFT_PER_MILLE: u64 = 5;
 /// Time by which `expiresOn` lies after the end of the lease, so that R6 does not shorten short leases (§5).
@@ -205,6 +209,11 @@ pub enum ConfigError {
         /// Requested time.
         max_hold: Duration,
     },
+    /// The time for which a success counts is outside 1 s to 3,650 days.
+    Success {
+        /// Requested time.
+        lasts: Duration,
+    },
     /// The operating system refused the thread of the client, or its runtime. A later call may succeed.
     Thread {
         /// Error of the operating system.
@@ -265,6 +274,10 @@ impl fmt::Display for ConfigError {
                     f,
                     "the longest holding time is at least {LEASE_MIN:?}, not {max_hold:?}: allow more or leave it off"
                 )
+            }
+            Self::Success { lasts } => {
+                let days = SUCCESS_MAX.as_secs() / (24 * 3600);
+                write!(f, "a success counts for {SUCCESS_MIN:?} to {days} days, not {lasts:?}: leave it off for no end")
             }
             Self::Thread { error } => write!(
                 f,

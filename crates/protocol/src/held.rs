@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, HoldRecord, LeaseId, LockName, LossReason, Now,
-    Op, OpKind, Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing, held_entry::HeldEntry, holds,
+    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, HoldRecord, Kind, LeaseId, LockName, LossReason,
+    Now, Op, OpKind, Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing, held_entry::HeldEntry, holds,
     lease_end::ends, loss::loss_reason, retry::Backoff, retry::RETRY_MIN, stored_lease::StoredEnd,
     stored_lease::WrittenLease, stored_lease::needs_bound, time::millis, validity::DatedTry, validity::Validity,
     validity::row_deadline,
@@ -46,6 +46,7 @@ struct PendingRenewal {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
     name: LockName,
+    kind: Kind,
     pub(crate) lease_id: LeaseId,
     token: FencingToken,
     timing: Timing,
@@ -109,6 +110,7 @@ impl Held {
             |bound: Deadline| !bound.passed(now.at) && (service_timestamp || bound.left(now.at) >= timing.heartbeat());
         Self {
             name: request.name.clone(),
+            kind: request.kind,
             lease_id,
             token,
             renewal: request.renewal,
@@ -141,6 +143,11 @@ impl Held {
         &self.name
     }
 
+    /// Returns the kind of the lock.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Returns the lease ID of this acquisition.
     pub fn lease_id(&self) -> &LeaseId {
         &self.lease_id
@@ -149,11 +156,6 @@ impl Held {
     /// Returns the fencing token of this acquisition.
     pub fn token(&self) -> FencingToken {
         self.token
-    }
-
-    /// Returns whether this is an entry of a row with several holders.
-    pub fn is_shared(&self) -> bool {
-        self.entry.is_some()
     }
 
     /// Returns the facts about this hold that its release writes, and that the client keeps.
@@ -199,9 +201,9 @@ impl Held {
     }
 
     /// Returns whether this lock can be handed over at this time. If not, it is released. A lock whose row counts
-    /// handovers in an unknown way is only released, and so is one with the last token.
+    /// handovers in an unknown way is only released, and so is one with the last token or of another kind.
     pub fn can_hand_over(&mut self, at: ClockReading) -> bool {
-        self.is_valid(at) && self.counts_handovers && self.token.next() < FencingToken::MAX
+        self.is_valid(at) && self.kind == Kind::Mutex && self.counts_handovers && self.token.next() < FencingToken::MAX
     }
 
     /// Returns the remaining validity if no further renewal succeeds, zero once the lock is lost.
@@ -313,7 +315,7 @@ impl Held {
                 data: self.pending_data.as_deref().map(str::to_owned),
             },
         };
-        Op::new(&self.name, kind, now)
+        Op::new(&self.name, self.kind, kind, now)
     }
 
     /// Returns the length of the sleep if that is the next step. `may_have_service_time` is whether service time may be

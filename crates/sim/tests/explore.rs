@@ -20,6 +20,11 @@ fn hints_at_any_time_are_sound() {
     assert_sound("hints");
 }
 
+#[test]
+fn successes_are_sound() {
+    assert_sound("once");
+}
+
 /// Another client received a later acquisition first, and this one had not waited for the end of that.
 const OUTDATED: &str = "C: an acquisition is reported with a token that is not above";
 
@@ -53,6 +58,8 @@ const NOTICED: &[(&str, &str)] = &[
     ("valid-until-handed-over", "A: two guards are valid"),
     ("hand-over-old-lease", OUTDATED),
     ("hand-over-same-token", "C: a handover has not increased the row's token by one"),
+    ("success-not-recognised", "E: a success is reported as not recorded, and it was"),
+    ("finish-unrecorded", "O: work begins although its success is recorded"),
     ("inspect-eager", "I: an inspection reports a valid lease as expired"),
 ];
 

@@ -42,9 +42,10 @@ fn quiet_run_does_not_report_attempts() {
 #[test]
 fn lock_is_free_during_the_pause() {
     let fixture = Fixture::new();
-    let run = start(&fixture, &["--report", "report"], "false");
+    let run = start(&fixture, &["--lease", "60"], "false");
     wait_for_pause(&fixture);
-    fixture.run(&["run", "a", "touch", "other"]).exits_with(0);
+    // A lock that was not released would be held for longer.
+    fixture.run(&["run", "-w", "20", "a", "touch", "other"]).exits_with(0);
     assert!(fixture.path("other").exists());
     run.signal("TERM");
     run.wait().exits_with(143);

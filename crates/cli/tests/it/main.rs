@@ -7,6 +7,7 @@ mod forever;
 mod hold;
 mod listing;
 mod manual;
+mod once;
 mod progress;
 mod ready_file;
 mod recipes;

@@ -19,6 +19,7 @@ mod lead;
 mod lock_set;
 mod loss;
 mod npm_format;
+mod once;
 mod queue;
 mod refusals;
 mod release;

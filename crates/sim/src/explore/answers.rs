@@ -68,13 +68,16 @@ impl Context<'_> {
                 });
                 check_loss(world, held, before, held.clone().check(at))?;
             }
-            state @ (TaskState::Release(_) | TaskState::Revoke(_)) => {
+            state @ (TaskState::Release(_) | TaskState::Finish(_) | TaskState::Revoke(_)) => {
                 let is_release = matches!(state, TaskState::Release(_));
                 let outcome = match outcome {
                     Outcome::Unknown if is_release && self.mutant.is(Fault::UnknownReleaseIsThrottled) => {
                         Outcome::Throttled
                     }
-                    outcome => outcome,
+                    outcome => match state {
+                        TaskState::Finish(task) => self.finish_outcome(task, outcome),
+                        _ => outcome,
+                    },
                 };
                 let response = Response::outcome(SentAt(flight.sent), &outcome);
                 self.call(world, host, at, EntropyUse::Response, |now| handle(state, now, response));
@@ -203,6 +206,15 @@ impl Context<'_> {
     fn row_as_received(&self, host: u8, row: &Row) -> Row {
         let earlier = if let Some(Fault::ReaderRowEarlier(seconds)) = self.mutant.fault { seconds * 1000 } else { 0 };
         let mut row = later(row.clone(), -earlier);
+        if self.mutant.is(Fault::SuccessIgnored) && row.get(attr::DONE_TOKEN).is_some() {
+            row.remove(attr::DONE_TOKEN);
+            row.set(attr::EXPIRES_ON, 0.into());
+        }
+        if self.mutant.is(Fault::SuccessCountsShort)
+            && let Some(until) = row.whole(attr::DONE_UNTIL)
+        {
+            row.set(attr::DONE_UNTIL, until.saturating_sub(8_000).into());
+        }
         if self.mutant.is(Fault::WaiterUsesOwnLease) && row.whole(attr::LEASE_MS).is_some() {
             row.set(attr::LEASE_MS, self.client(host).lease_ms.into());
         }
@@ -267,6 +279,7 @@ pub fn handle(state: &mut TaskState, now: &Now<'_>, response: Response<'_>) {
         TaskState::Hold(HoldTask { hold, .. }) | TaskState::DroppedHold(hold) => Machine::handle(hold, now, response),
         TaskState::Handover(task) => Machine::handle(&mut task.handover, now, response),
         TaskState::Release(task) => Machine::handle(&mut task.release, now, response),
+        TaskState::Finish(task) => Machine::handle(&mut task.finish, now, response),
         TaskState::Revoke(revoke) => Machine::handle(revoke, now, response),
         TaskState::Held(_) | TaskState::Renewing(_) | TaskState::Inspect | TaskState::Inspected => {}
     }

@@ -9,8 +9,8 @@ use dynamo_lock_protocol::{
 };
 
 use super::{
-    Client, Config, HandoverTask, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared, Task, TaskState,
-    Violation, World, clocks, clocks::Clocks, clocks::moved, configs, liveness, properties,
+    Client, Config, FinishTask, HandoverTask, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared, Task,
+    TaskState, Violation, World, clocks, clocks::Clocks, clocks::moved, configs, liveness, properties,
 };
 use crate::mutants::{Fault, MutantConfig};
 
@@ -116,6 +116,7 @@ impl Context<'_> {
         let timing = Timing::new(lease).unwrap_or_else(|error| panic!("configuration {}: {error}", self.config.name));
         Request {
             name: name(),
+            kind: self.kind(),
             owner: letter(host),
             timing,
             renewal: client.renewal,
@@ -198,6 +199,12 @@ impl Context<'_> {
                 self.perform(world, task, at, step, |world, task, end| {
                     let violation = properties::check_release(world, self, &task, end);
                     violation.map_or(Ok(StepResult::Progress(None)), Err)
+                })
+            }
+            TaskState::Finish(FinishTask { finish, .. }) => {
+                let step = self.call(world, host, at, EntropyUse::Next, |now| Machine::next(finish, now));
+                self.perform(world, task, at, step, |world, task, end| {
+                    self.check_finish(world, &task, end).map(|()| StepResult::Progress(None))
                 })
             }
             TaskState::Revoke(revoke) => {
@@ -295,6 +302,9 @@ impl Context<'_> {
         began: ClockReading,
         at: ClockReading,
     ) -> Result<StepResult, Violation> {
+        if let AcquireEnd::Done(success) = &end {
+            self.check_skip(world, success)?;
+        }
         let AcquireEnd::Acquired(held) = end else {
             let violation = properties::check_failure(world, self, task.host, &end);
             return violation.map_or(Ok(StepResult::Progress(None)), Err);
@@ -321,6 +331,7 @@ impl Context<'_> {
         if is_deleted {
             return Ok(StepResult::Progress(Some(task))); // Promise C has ended with its table.
         }
+        self.check_begin(world, token)?;
         if token <= world.past.reported && token > world.past.forced {
             return Err("C: an acquisition is reported with a token that is not above an earlier one".into());
         }
@@ -391,7 +402,8 @@ fn send(world: &World, mut task: Task, at: ClockReading, request: RequestBody) -
     StepResult::Progress(Some(task))
 }
 
-fn name() -> LockName {
+/// Returns the name of the lock.
+pub fn name() -> LockName {
     LockName::new("lock").unwrap_or_else(|_| unreachable!())
 }
 

@@ -12,6 +12,7 @@ pub mod driver;
 pub mod fingerprint;
 pub mod handover;
 pub mod liveness;
+pub mod once;
 pub mod properties;
 pub mod quiescence;
 pub mod search;
@@ -21,6 +22,7 @@ pub mod world;
 
 pub use clocks::EPOCH_MS;
 pub use driver::{Context, StepResult, letter};
+pub use once::{FinishTask, Work};
 pub use service::Violation;
 pub use world::{
     Answer, Body, Budget, Client, Config, HandoverTask, HoldTask, Host, InFlight, Legacy, Past, ReleaseTask,

@@ -122,6 +122,10 @@ impl Run<'_> {
                 self.advance(world)?;
             }
         }
+        // Work that has succeeded is skipped, which was checked then.
+        if world.row.as_deref().is_some_and(|row| matches!(row.state(), Ok(RowState::Done(_)))) {
+            return Ok(());
+        }
         Err(format!("D: the attempt of {} ends without the lock and without a fault", letter(host)))
     }
 
@@ -246,7 +250,8 @@ pub fn begin(world: &mut World, context: &Context<'_>, continuation: Continuatio
     }
     if continuation == Continuation::Newcomer {
         let Past { reported, forced, .. } = world.past;
-        world.past = Past { reported, forced, ..Past::default() };
+        let successes = std::mem::take(&mut world.past.successes);
+        world.past = Past { reported, forced, successes, ..Past::default() };
         world.hosts.push(Shared::new(Host::new(context.client(context.newcomer()), context.config)));
         context.begin(world, context.newcomer());
     }

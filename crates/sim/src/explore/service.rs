@@ -2,21 +2,21 @@
 
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, ServiceDate, Verdict, attr};
 
-use super::{Config, EPOCH_MS, Past, Shared, TaskState, World, driver::lease_id_of};
-use crate::mutants::MutantConfig;
+use super::{Config, Context, EPOCH_MS, Past, Shared, TaskState, World, driver::lease_id_of, once};
 
 /// Description of a broken promise, in one sentence.
 pub type Violation = String;
 
 /// Applies a request to the row, and checks what the row may never do.
-pub fn write(world: &mut World, mutant: &MutantConfig, op: &Op) -> Result<Outcome, Violation> {
+pub fn write(world: &mut World, context: &Context<'_>, op: &Op) -> Result<Outcome, Violation> {
     let before = world.row.as_deref().cloned();
-    let mut verdict = mutant.apply(before.as_ref(), op);
+    let mut verdict = context.mutant.apply(before.as_ref(), op);
     if let Verdict::Applied(row) = &mut verdict {
         make_hostile(row, op);
         note(world, before.as_ref(), op);
         set_row(world, row.clone());
         check(world, before.as_ref(), op)?;
+        once::note(world, context.config, before.as_ref(), op)?;
     }
     Ok(verdict.outcome(op))
 }
@@ -44,7 +44,7 @@ fn make_hostile(row: &mut Row, op: &Op) {
     if is_held(row) {
         row.set(attr::ACQUIRED_ON, acquired_on.into());
     }
-    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind {
+    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } | OpKind::StartAnew { lease, .. } = &op.kind {
         row.set(TRUE_ACQUIRED_ON, lease.acquired_on.into());
     }
 }
@@ -127,7 +127,7 @@ fn check(world: &World, before: Option<&Row>, op: &Op) -> Result<(), Violation> 
     if old > new {
         return Err("C: the row's token has fallen".into());
     }
-    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind {
+    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } | OpKind::StartAnew { lease, .. } = &op.kind {
         if old.is_some() && old == new {
             return Err("C: an acquisition has left the row's token as it was".into());
         }

@@ -7,7 +7,9 @@ use dynamo_lock_protocol::{
     ServiceClock, ServiceDate, WaitMode, Watch,
 };
 
-use super::{clocks::Clocks, fingerprint::fingerprint, quiescence::Quiescence};
+use super::{
+    clocks::Clocks, fingerprint::fingerprint, once::FinishTask, once::PastSuccesses, once::Work, quiescence::Quiescence,
+};
 
 /// A small world to be explored to its end.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +19,8 @@ pub struct Config {
     /// The instants at which anything can happen, ms of real time.
     pub grid: Vec<u64>,
     pub clients: Vec<Client>,
+    /// Kind of all locks.
+    pub work: Work,
     pub budget: Budget,
     /// Possible deviations of a `Date` from service time in seconds. `None` is a response without a date. Empty: the
     /// store has no service clock.
@@ -99,6 +103,8 @@ pub struct Budget {
     pub refusals: u8,
     /// The table is deleted. It may be created again at any later time.
     pub deletions: u8,
+    /// An operator resets a success.
+    pub resets: u8,
     /// A waiter receives a hint of the store, with or without a change of the row.
     pub hints: u8,
 }
@@ -178,6 +184,8 @@ pub struct Past {
     pub handover_faults: u8,
     /// Lease IDs from before the deletion of the table. Their holders learn it by their next request.
     pub deleted: Vec<String>,
+    /// Recorded successes.
+    pub successes: PastSuccesses,
 }
 
 /// State that a client keeps between acquisitions.
@@ -221,6 +229,8 @@ pub enum TaskState {
     /// A reported guard or hold; also once it is lost, until the user drops it.
     Held(Held),
     Release(ReleaseTask),
+    /// The record of a success, in place of a release.
+    Finish(FinishTask),
     Revoke(Revoke),
     /// For a mutant only: renewals of a released guard.
     Renewing(Held),

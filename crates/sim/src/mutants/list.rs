@@ -9,14 +9,26 @@ use super::{
 
 /// Attributes that each kind of write checks: each conjunct of the conditions in `docs/protocol.md`, section 3.
 const CHECKED: &[(OpTag, &[&str])] = &[
-    (OpTag::Acquire, &[attr::V, attr::KIND, attr::GUID, attr::EXPIRES_ON, attr::TOKEN, attr::LEASE_ID]),
-    (OpTag::TakeOver, &[attr::GUID, attr::TOKEN]),
-    (OpTag::Renew, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::RENEWAL_SEQ]),
+    (
+        OpTag::Acquire,
+        &[attr::V, attr::KIND, attr::GUID, attr::EXPIRES_ON, attr::TOKEN, attr::LEASE_ID, attr::DONE_TOKEN],
+    ),
+    (OpTag::TakeOver, &[attr::GUID, attr::TOKEN, attr::KIND, attr::DONE_TOKEN]),
+    (OpTag::StartAnew, &[attr::GUID, attr::TOKEN, attr::KIND, attr::DONE_TOKEN]),
+    (OpTag::Renew, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::RENEWAL_SEQ, attr::KIND]),
     (OpTag::HandOver, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::KIND, attr::HANDOVERS]),
-    (OpTag::Release, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
-    (OpTag::CleanUp, &[attr::V, attr::LEASE_ID, attr::EXPIRES_ON]),
-    (OpTag::Revoke, &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
-    (OpTag::ForceRevoke, &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
+    (OpTag::Finish, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::KIND, attr::DONE_TOKEN]),
+    (OpTag::Reset, &[attr::V, attr::KIND, attr::GUID, attr::TOKEN, attr::DONE_TOKEN, attr::LEASE_ID]),
+    (OpTag::Release, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::KIND]),
+    (OpTag::CleanUp, &[attr::V, attr::LEASE_ID, attr::EXPIRES_ON, attr::KIND]),
+    (
+        OpTag::Revoke,
+        &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON, attr::DONE_TOKEN],
+    ),
+    (
+        OpTag::ForceRevoke,
+        &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON, attr::DONE_TOKEN],
+    ),
     (OpTag::LegacyGet, &[attr::GUID, attr::TOKEN]),
     (OpTag::Check, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
 ];
@@ -92,6 +104,26 @@ const CHANGES: &[(&str, ChangeFault)] = &[
             }
         }
     }),
+    ("finish-unrecorded", |op, _, changes| {
+        omit(is(op, OpTag::Finish), attr::DONE_TOKEN, changes);
+        omit(is(op, OpTag::Finish), attr::EXPIRES_ON, changes);
+        changes.extend(is(op, OpTag::Finish).then(|| Change::Set(attr::EXPIRES_ON.into(), 0.into())));
+    }),
+    ("finish-same-lease-id", |op, _, changes| omit(is(op, OpTag::Finish), attr::LEASE_ID, changes)),
+    ("finish-same-guid", |op, _, changes| omit(is(op, OpTag::Finish), attr::GUID, changes)),
+    ("finish-until-stays-out", |op, _, changes| omit(is(op, OpTag::Finish), attr::DONE_UNTIL, changes)),
+    ("finish-soon", |op, _, changes| {
+        for change in changes.iter_mut().filter(|_| is(op, OpTag::Finish)) {
+            if let Change::Set(Path::Attribute(attr::TTL), on) = change {
+                *on = 1_700_000_001.into();
+            }
+        }
+    }),
+    ("reset-same-token", |op, _, changes| omit(is(op, OpTag::Reset), attr::TOKEN, changes)),
+    ("start-anew-keeps-success", |op, _, changes| {
+        let is_success = |change: &Change| matches!(change, Change::Remove(Path::Attribute(attr::DONE_TOKEN)));
+        changes.retain(|change| !is(op, OpTag::StartAnew) || !is_success(change));
+    }),
     ("legacy-drops-token", |_, _, changes| strip(changes, attr::TOKEN)),
     ("legacy-drops-data", |_, _, changes| strip(changes, attr::DATA)),
 ];
@@ -131,6 +163,10 @@ const EXPLORER: &[(&str, &str, Fault)] = &[
     ("release-forgets", "release", Fault::UnknownReleaseIsThrottled),
     ("renews-released", "release", Fault::RenewsAfterRelease),
     ("refusal-ends-hold", "refused-hold", Fault::RefusalEndsAcquire),
+    ("success-not-recognised", "once", Fault::SuccessNotRecognised),
+    ("any-success-is-own", "once-delays", Fault::AnySuccessIsOwn),
+    ("success-ignored", "once", Fault::SuccessIgnored),
+    ("success-counts-short", "once-for", Fault::SuccessCountsShort),
     ("handover-not-cleaned-up", "handover-drops", Fault::HandoverNotCleanedUp),
     ("handover-releases-old-only", "handover-drops", Fault::HandoverReleasesOldOnly),
     ("handover-releases-new-only", "handover", Fault::HandoverReleasesNewOnly),
@@ -198,6 +234,12 @@ const EXPLORED_WRITES: &[(&str, &str)] = &[
     ("revoke-drops-lease", "revoke"),
     ("force-revoke-holds", "force"),
     ("purge-soon", "ttl"),
+    ("finish-unrecorded", "once"),
+    ("revoke-without-done-token", "once-revoke"),
+    ("force-revoke-without-done-token", "once-force"),
+    ("finish-until-stays-out", "once-for-wall"),
+    ("finish-soon", "once-ttl"),
+    ("start-anew-keeps-success", "once-for-wall"),
 ];
 
 /// Returns all mutants.
@@ -255,7 +297,7 @@ fn mutant(name: &str, config: MutantConfig, explore: Option<&'static str>, world
 }
 
 fn acquires(op: &Op) -> bool {
-    matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. })
+    matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. } | OpKind::StartAnew { .. })
 }
 
 fn frees(op: &Op) -> bool {
@@ -304,7 +346,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use dynamo_lock_protocol::{
-        Condition, Ends, FencingToken, HoldHistory, Lease, LeaseId, LockName, NextLease, RecordVersion, Row, Target,
+        Condition, Done, Ends, FencingToken, HoldHistory, Kind, Lease, LeaseId, LockName, NextLease, RecordVersion,
+        Row, Target,
     };
 
     use super::*;
@@ -344,14 +387,18 @@ mod tests {
             data: None,
             liveness_key: None,
         };
+        let done = Done { done_on: 1, done_by: "o".to_owned(), until: None };
         let target = || Target::Token(token);
         let mut legacy = Row::default();
         legacy.set(attr::GUID, "g".into());
         legacy.set(attr::TOKEN, 7.into());
         let kinds = [
             OpKind::Acquire(lease.clone()),
-            OpKind::TakeOver { lease, seen: version.clone(), seen_token: Some(token) },
+            OpKind::TakeOver { lease: lease.clone(), seen: version.clone(), seen_token: Some(token) },
             OpKind::Renew { lease_id: lease_id.clone(), token, renewal_seq: 1, lease_ms: 1000, ends, data: None },
+            OpKind::StartAnew { lease: lease.clone(), seen: version.clone(), token },
+            OpKind::Finish { lease_id: lease_id.clone(), token, done, next_lease_id: lease_id.clone() },
+            OpKind::Reset { token, lease_id: lease_id.clone(), ttl: 9 },
             OpKind::HandOver { lease_id: lease_id.clone(), token, next },
             OpKind::Release { lease_id: lease_id.clone(), token: Some(token), ttl: 9, history: Some(history()) },
             OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9, history: None },
@@ -360,7 +407,10 @@ mod tests {
             OpKind::LegacyGet { seen: Some(legacy), expires_on: 9 },
         ];
         let name = LockName::new("a").expect("the name is valid");
-        kinds.into_iter().map(|kind| Op { name: name.clone(), version: version.clone(), kind }).collect()
+        kinds
+            .into_iter()
+            .map(|kind| Op { name: name.clone(), version: version.clone(), row_kind: Kind::Once, kind })
+            .collect()
     }
 
     #[test]

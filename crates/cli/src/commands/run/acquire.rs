@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use dynamo_lock::{
-    AcquireAllError, AcquireError, Client, Holder, Inspection, Lock, LockName, TryAcquire, TryAcquireAll,
+    AcquireAllError, AcquireError, Client, Holder, Inspection, Lock, LockName, OnceStart, TryAcquire, TryAcquireAll,
 };
 use nix::sys::signal::Signal;
 
 use super::{awaited::AwaitedLock, held::Held};
 use crate::ui::{format, progress};
-use crate::{env::EnclosingRun, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore};
+use crate::{env::EnclosingRun, failure::Failure, plan::OnceTask, plan::RunTask, signals::Signals, store::OpenStore};
 
 /// Result of an acquisition that did not fail.
 pub enum Acquisition {
     Acquired(Held),
     /// Another client holds a lock, as the message describes.
     Held(String),
+    /// The work of the command has succeeded before, as the message describes.
+    Done(String),
     Interrupted(Signal),
 }
 
@@ -60,9 +62,10 @@ pub async fn acquire(
                 )));
             }
         }
-        match &task.all {
-            Some(_) => wait_for_all(&locks.client, task).await,
-            None => wait_for_lock(&locks.lock(&task.name)?, task).await,
+        match (&task.all, task.once) {
+            (Some(_), _) => wait_for_all(&locks.client, task).await,
+            (None, Some(once)) => wait_for_work(&locks.lock(&task.name)?, task, once).await,
+            (None, None) => wait_for_lock(&locks.lock(&task.name)?, task).await,
         }
     };
     locks.awaited.iter().for_each(AwaitedLock::reset);
@@ -100,6 +103,34 @@ async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failu
             Err(AcquireError::TimedOut { holder, .. }) => holder,
             Err(error) => return Err(error.into()),
         },
+    };
+    Ok(Acquisition::Held(describe_held(&task.name, holder.as_ref())))
+}
+
+/// Like [`wait_for_lock`], for work that runs until it has succeeded once.
+async fn wait_for_work(lock: &Lock, task: &RunTask, once: OnceTask) -> Result<Acquisition, Failure> {
+    let mut options = lock.options();
+    if let Some(max_hold) = task.max_hold {
+        options = options.max_hold(max_hold);
+    }
+    let mut options = options.once();
+    if let Some(lasts) = once.lasts {
+        options = options.counts_for(lasts);
+    }
+    options = match task.wait_limit {
+        None => options,
+        Some(Duration::ZERO) => options.no_wait(),
+        Some(limit) => options.wait_within(limit),
+    };
+    let holder = match options.start().await {
+        Ok(OnceStart::Started(guard)) => return Ok(Acquisition::Acquired(Held::Once(guard))),
+        Ok(OnceStart::Done(success)) => {
+            let name = task.name.as_str();
+            return Ok(Acquisition::Done(format!("the work {name:?} {}; skipped", format::success(&success))));
+        }
+        Ok(OnceStart::Running(holder)) => Some(holder),
+        Err(AcquireError::TimedOut { holder, .. }) => holder,
+        Err(error) => return Err(error.into()),
     };
     Ok(Acquisition::Held(describe_held(&task.name, holder.as_ref())))
 }
@@ -146,10 +177,10 @@ fn describe_held(name: &LockName, holder: Option<&Holder>) -> String {
 /// The environment is not sufficient, because it may have been inherited from a run that has ended.
 async fn is_held_by_enclosing_run(store: &OpenStore, lock: &Lock, task: &RunTask) -> Result<bool, Failure> {
     let has_same_lock = |run: &&EnclosingRun| run.name == lock.name().as_str() && run.store == store.url;
-    let tokens: Vec<u64> = task.enclosing_runs.iter().filter(has_same_lock).map(|run| run.token).collect();
-    if tokens.is_empty() {
+    let mut enclosing = task.enclosing_runs.iter().filter(has_same_lock).peekable();
+    if enclosing.peek().is_none() {
         return Ok(false);
     }
     let Inspection::Held { holder, .. } = lock.inspect().await? else { return Ok(false) };
-    Ok(holder.token.is_some_and(|token| tokens.contains(&token.get())))
+    Ok(holder.lease_id.is_some_and(|id| enclosing.any(|run| run.lease_id == id.as_str())))
 }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use dynamo_lock::{FencingToken, Guard, GuardSet, LockName, LossReason, Lost, ReleaseError, StoreError};
+use dynamo_lock::{
+    FencingToken, Guard, GuardSet, LeaseId, LockName, LossReason, Lost, OnceGuard, ReleaseError, StoreError,
+};
 
 /// A held lock, or several locks that were acquired together. The loss of one is the loss of all.
 pub enum Held {
     One(Guard),
     All(GuardSet),
+    /// The lock on work that has not succeeded yet.
+    Once(OnceGuard),
 }
 
 impl Held {
@@ -15,13 +19,25 @@ impl Held {
     pub fn tokens(&self) -> Vec<(LockName, FencingToken)> {
         match self {
             Self::One(guard) => vec![(guard.name().clone(), guard.token())],
+            Self::Once(guard) => vec![(guard.name().clone(), guard.token())],
             Self::All(guards) => guards.tokens().to_vec(),
         }
+    }
+
+    /// Returns the names of the locks with the lease IDs of their acquisitions.
+    pub fn lease_ids(&self) -> Vec<(LockName, LeaseId)> {
+        let id_of = |name: &LockName| match self {
+            Self::One(guard) => guard.lease_id(),
+            Self::Once(guard) => guard.lease_id(),
+            Self::All(guards) => guards.lease_id(name.as_str()),
+        };
+        self.tokens().into_iter().filter_map(|(name, _)| id_of(&name).map(|id| (name, id))).collect()
     }
 
     pub fn is_valid(&self) -> bool {
         match self {
             Self::One(guard) => guard.is_valid(),
+            Self::Once(guard) => guard.is_valid(),
             Self::All(guards) => guards.is_valid(),
         }
     }
@@ -30,6 +46,7 @@ impl Held {
     pub fn time_left(&self) -> Duration {
         match self {
             Self::One(guard) => guard.time_left(),
+            Self::Once(guard) => guard.time_left(),
             Self::All(guards) => guards.time_left(),
         }
     }
@@ -38,6 +55,7 @@ impl Held {
     pub async fn lost(&self) -> LossReason {
         match self {
             Self::One(guard) => guard.lost().await,
+            Self::Once(guard) => guard.lost().await,
             Self::All(guards) => guards.lost().await.reason,
         }
     }
@@ -46,6 +64,7 @@ impl Held {
     pub fn last_error(&self) -> Option<StoreError> {
         match self {
             Self::One(guard) => guard.last_error(),
+            Self::Once(guard) => guard.last_error(),
             Self::All(guards) => guards.last_error(),
         }
     }
@@ -54,6 +73,7 @@ impl Held {
     pub async fn renew(&self) -> Result<(), Lost> {
         match self {
             Self::One(guard) => guard.renew().await,
+            Self::Once(guard) => guard.renew().await,
             Self::All(guards) => guards.renew().await,
         }
     }
@@ -62,6 +82,7 @@ impl Held {
     pub async fn release(self) -> Vec<Result<(), ReleaseError>> {
         match self {
             Self::One(guard) => vec![guard.release().await],
+            Self::Once(guard) => vec![guard.release().await],
             Self::All(guards) => {
                 let count = guards.tokens().len();
                 let results = |error: dynamo_lock::ReleaseAllError| error.results.into_iter().map(|(_, result)| result);

@@ -25,6 +25,8 @@ pub struct RunOutcome {
     pub child_status: Option<ExitStatus>,
     /// The command has ended by itself, and not because of the lock.
     pub completed: bool,
+    /// Whether the success of the work is recorded, with `once`. `None` if that is not known.
+    pub recorded: Option<bool>,
     /// Error of the last renewal if it failed.
     pub last_error: Option<String>,
 }
@@ -151,6 +153,7 @@ fn line(names: &[String], outcome: &RunOutcome, result: &Result<Exit, Failure>) 
         "childCode": outcome.child_status.and_then(|status| status.code()),
         "childSignal": outcome.child_status.and_then(|status| status.signal()),
         "released": is_acquired && outcome.locks.iter().all(|lock| lock.released),
+        "recorded": outcome.recorded,
         "code": code,
         "message": message,
         "lastError": outcome.last_error.as_deref().filter(|_| lost),

@@ -6,7 +6,6 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dynamo_lock::{FencingToken, LockName};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
@@ -15,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
+use super::held::Held;
 use crate::failure::{Failure, FailureKind};
 use crate::supervisor::message::{Event, Grant, Order};
 use crate::{
@@ -43,12 +43,7 @@ impl SupervisedCommand {
     ///
     /// The command inherits standard input, standard output and the terminal. It also inherits the descriptor
     /// `liveness`, by which other clients see that a process of this holder is alive.
-    pub fn spawn(
-        store: &OpenStore,
-        task: &RunTask,
-        locks: &[(LockName, FencingToken)],
-        liveness: Option<OwnedFd>,
-    ) -> io::Result<Self> {
+    pub fn spawn(store: &OpenStore, task: &RunTask, held: &Held, liveness: Option<OwnedFd>) -> io::Result<Self> {
         // If the supervisor is killed, its descendants become children of this process, which then ends them.
         sys::adopt_orphans()?;
         let unrelated = ProcessTree::descendants(Pid::this(), &ProcessTree::default())?;
@@ -60,6 +55,7 @@ impl SupervisedCommand {
         for inherited in liveness.iter().map(AsFd::as_fd).chain([remote.as_fd()]) {
             fcntl(inherited, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
+        let locks = &held.tokens()[..];
         // The first name identifies the acquisition of several locks as well, because its token is never used twice.
         let token = locks.iter().find(|(name, _)| *name == task.name).map(|(_, token)| token.get());
         let ready_file =
@@ -79,7 +75,7 @@ impl SupervisedCommand {
             _ => command.env(env::TOKENS, env::format_tokens(locks)),
         };
         command.env(env::OWNER, &task.owner).env(env::STORE, &store.url);
-        command.env(env::RUNS, env::format_runs(&task.enclosing_runs, locks, &store.url));
+        command.env(env::RUNS, env::format_runs(&task.enclosing_runs, &held.lease_ids(), &store.url));
         sys::pass_sigpipe(command.as_std_mut());
         let supervisor = command.spawn()?;
         drop(mask);

@@ -42,7 +42,9 @@ fn apply_op(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
     let before = select(database, &op.name)?;
     let mut op = op.clone();
     let floor = match &mut op.kind {
-        OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => Some(&mut lease.token_floor),
+        OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } | OpKind::StartAnew { lease, .. } => {
+            Some(&mut lease.token_floor)
+        }
         OpKind::Shared(SharedWrite { op: SharedOp::Create { token_floor, .. }, .. }) => Some(token_floor),
         _ => None,
     };

@@ -134,10 +134,10 @@ async fn inspection_shows_the_waiting_writer() {
     assert_eq!(roles, [Role::Shared, Role::Waiting]);
     // The waiting writer begins again after a revocation, so it still gets the lock.
     let waiter = state.holders.iter().find(|holder| holder.role == Role::Waiting).unwrap();
-    lock.revoke(&waiter.id).await.unwrap();
+    lock.revoke(waiter.holder.lease_id.as_ref().unwrap()).await.unwrap();
     reader.release().await.unwrap();
     let writer = writer.await.unwrap().unwrap();
-    lock.force_revoke(&writer.id()).await.unwrap();
+    lock.force_revoke(&writer.lease_id().unwrap()).await.unwrap();
     assert_eq!(writer.lost().await, LossReason::Revoked);
 }
 

@@ -27,7 +27,7 @@ async fn semaphore_admits_as_many_holders_as_slots() {
     one.release().await.unwrap();
     let three = waiter.await.unwrap().expect("a slot is free");
     assert!(two.is_valid() && three.is_valid());
-    assert_ne!(two.id(), three.id());
+    assert_ne!(two.lease_id().unwrap(), three.lease_id().unwrap());
 }
 
 /// While a deployment changes the number, each acquisition respects its own.
@@ -89,8 +89,8 @@ async fn inspection_lists_all_holders() {
     let Inspection::Shared(state) = client.lock("s").unwrap().inspect().await.unwrap() else { panic!("not shared") };
     assert!(state.is_held());
     assert_eq!((state.kind.to_string(), state.slots), ("semaphore".to_owned(), Some(3)));
-    let mut ids: Vec<_> = state.holders.iter().map(|holder| holder.id.clone()).collect();
-    let mut expected = vec![one.id(), two.id()];
+    let mut ids: Vec<_> = state.holders.iter().map(|holder| holder.holder.lease_id.clone().unwrap()).collect();
+    let mut expected = vec![one.lease_id().unwrap(), two.lease_id().unwrap()];
     (ids.sort(), expected.sort());
     assert_eq!(ids, expected);
     assert!(state.holders.iter().all(|holder| holder.role == Role::Shared && holder.may_end.is_some()));
@@ -105,16 +105,16 @@ async fn revocation_ends_one_holder_of_several() {
     let client = World::new().host().client();
     let semaphore = client.semaphore("s", 2).unwrap();
     let (one, two) = (semaphore.acquire().await.unwrap(), semaphore.acquire().await.unwrap());
-    semaphore.revoke(&one.id()).await.unwrap();
-    semaphore.revoke(&one.id()).await.expect("again");
+    semaphore.revoke(&one.lease_id().unwrap()).await.unwrap();
+    semaphore.revoke(&one.lease_id().unwrap()).await.expect("again");
     assert_eq!(one.lost().await, LossReason::Revoked);
     assert!(two.is_valid());
     drop(one);
     let three = semaphore.acquire_within(secs(5)).await.expect("the holder has left");
-    semaphore.force_revoke(&three.id()).await.unwrap();
+    semaphore.force_revoke(&three.lease_id().unwrap()).await.unwrap();
     let four = semaphore.acquire_within(secs(1)).await.expect("free at once");
     assert_eq!(three.lost().await, LossReason::Revoked);
-    assert!(matches!(semaphore.revoke(&three.id()).await, Err(RevokeError::HolderEnded { .. })));
+    assert!(matches!(semaphore.revoke(&three.lease_id().unwrap()).await, Err(RevokeError::HolderEnded { .. })));
     assert!(two.is_valid() && four.is_valid());
 }
 

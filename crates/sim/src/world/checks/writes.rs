@@ -192,6 +192,8 @@ impl World {
                     entry.acquisitions.range_mut(..=token).for_each(|(_, acquisition)| acquisition.forced = true);
                 }
             }
+            // These worlds have no locks of another kind.
+            OpKind::StartAnew { .. } | OpKind::Finish { .. } | OpKind::Reset { .. } => {}
             OpKind::Shared(_) | OpKind::Convert(_) => {}
             OpKind::LegacyGet { .. } => {
                 entry.largest_token = entry.largest_token.max(row.whole(attr::TOKEN).unwrap_or(0))
