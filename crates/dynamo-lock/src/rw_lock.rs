@@ -138,7 +138,7 @@ impl RwLock {
         self.read_options().try_acquire().await
     }
 
-    /// Acquires the lock alone if it is free, and returns one of the holders otherwise. Does not wait, and bars nobody.
+    /// Acquires the lock alone if it is free, and returns one of the holders otherwise. Does not wait, and bars no reader.
     ///
     /// # Errors
     /// Same as [`write`](RwLock::write). A lock that is held is not an error.

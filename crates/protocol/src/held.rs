@@ -82,7 +82,7 @@ pub struct Held {
     counts_handovers: bool,
     lost: Option<LossReason>,
     record: HoldRecord,
-    /// Entry of a shared row. `None` for a plain lock, whose row has one holder.
+    /// Entry of a shared row. `None` for a plain lock.
     pub(crate) entry: Option<Box<HeldEntry>>,
 }
 

@@ -11,7 +11,8 @@ async fn readers_hold_together_and_a_writer_alone() {
     let (one, two) = (lock.read().await.unwrap(), lock.read().await.unwrap());
     assert_eq!(one.token(), two.token());
     assert!(matches!(lock.try_write().await.unwrap(), TryAcquire::Held(_)));
-    (one.release().await.unwrap(), two.release().await.unwrap());
+    one.release().await.unwrap();
+    two.release().await.unwrap();
     let TryAcquire::Acquired(writer) = lock.try_write().await.unwrap() else { panic!("free") };
     assert!(matches!(lock.try_read().await.unwrap(), TryAcquire::Held(_)));
     assert!(matches!(lock.try_write().await.unwrap(), TryAcquire::Held(_)));

@@ -91,7 +91,8 @@ async fn inspection_lists_all_holders() {
     assert_eq!((state.kind.to_string(), state.slots), ("semaphore".to_owned(), Some(3)));
     let mut ids: Vec<_> = state.holders.iter().map(|holder| holder.holder.lease_id.clone().unwrap()).collect();
     let mut expected = vec![one.lease_id().unwrap(), two.lease_id().unwrap()];
-    (ids.sort(), expected.sort());
+    ids.sort();
+    expected.sort();
     assert_eq!(ids, expected);
     assert!(state.holders.iter().all(|holder| holder.role == Role::Shared && holder.may_end.is_some()));
     one.release().await.unwrap();
