@@ -129,6 +129,34 @@ export interface AcquireOptions extends TryOptions {
   waitMs?: number;
 }
 
+/** Options of `once`. */
+export interface OnceOptions extends AcquireOptions {
+  /**
+   * Time for which the success counts, from the start of the run, 1 s to 3,650 days. The work may run again after it.
+   * Default: until the success is reset.
+   */
+  forMs?: number;
+}
+
+/** Result of `once`. `output` is the result of the work, and `success` the earlier success for which it was skipped. */
+export type OnceResult<T> = { ran: true; output: T } | { ran: false; success: Success };
+
+/**
+ * Recorded success of work. Fields that the row does not have, or that are malformed, are `null`.
+ *
+ * Another client wrote these values, so escape the text before you print it on a terminal.
+ */
+export interface Success {
+  /** Fencing token of the successful run. */
+  token: bigint;
+  by: string | null;
+  /** Start of the successful run by its host's wall clock. */
+  startedAt: Date | null;
+  finishedAt: Date | null;
+  /** Time after which the work may run again. `null`: only after a reset. */
+  until: Date | null;
+}
+
 /** Options of `lead`. */
 export interface LeadOptions extends TryOptions {
   /** Called each time the lock could not be acquired again after a loss. Another attempt follows. */
@@ -163,6 +191,27 @@ export interface Lock {
    * rejects like `withLock`.
    */
   lead<T>(work: (term: HeldLock, signal: AbortSignal) => T | Promise<T>, options?: LeadOptions): Promise<T>;
+
+  /**
+   * Calls `work` until it has succeeded once: here, or before in any process. Its success is recorded in place of the
+   * release. After a recorded success `work` is not called.
+   *
+   * Waits while another client runs the work, then skips it after a success, or calls it after a failure or a crash.
+   * After `waitMs` the promise rejects with a `LockHeldError`.
+   *
+   * Rejects with the error of `work`, after which the work may run again. If `work` has succeeded and its success could
+   * not be recorded, rejects with a `StoreError` that has the code `NOT_RECORDED` and the property `output`; the work
+   * may run again then. `work` is not interrupted when the lock is lost: use `lock.signal`. Other errors are those of
+   * `acquire`.
+   */
+  once<T>(work: (lock: HeldLock) => T | Promise<T>, options?: OnceOptions): Promise<OnceResult<T>>;
+
+  /**
+   * Forgets the success with this token, so that its work may run again.
+   *
+   * Rejects with a `StoreError` with the code `NOT_DONE` if there is no such success.
+   */
+  resetSuccess(token: bigint | number): Promise<void>;
 
   /**
    * Holds the lock for exactly `ms`, 1 s to 30 days, and resolves to its fencing token. The hold is neither renewed nor
@@ -343,15 +392,7 @@ export type Inspection =
   /** The lease has ended, and no client has acquired the lock since. */
   | { state: 'expired'; holder: Holder }
   /** The work has succeeded, and is skipped until `until`, or until the success is reset. */
-  | {
-      state: 'done';
-      token: bigint;
-      by: string | null;
-      startedAt: Date | null;
-      finishedAt: Date | null;
-      until: Date | null;
-      data: string | null;
-    };
+  | ({ state: 'done'; data: string | null } & Success);
 
 /** A lock in a listing. */
 export type Listed = { name: string } & (Inspection | { state: 'unreadable'; error: DynamoLockError });

@@ -2,12 +2,13 @@
 
 const check = require('./check');
 const { keepAlive } = require('./connection');
-const { ArgumentError, LockLostError } = require('./errors');
+const { ArgumentError } = require('./errors');
 const { toListed } = require('./decode');
 const { ACQUIRE_OPTIONS, Lock } = require('./lock');
 const { HeldLocks } = require('./held-locks');
 const legacy = require('./legacy');
 const { checkNames } = require('./native');
+const { attachReleaseError } = require('./release-error');
 
 // A symbol and not private members, so that the methods also work on a proxy of a client, and on an object whose
 // prototype is a client. Users of npm dynamo-lock have such objects.
@@ -109,15 +110,6 @@ async function workUnder(held, work) {
     throw Object.assign(error, { output });
   }
   return output;
-}
-
-/** Sets `error.releaseError`, unless the work failed with the loss of the lock itself. */
-function attachReleaseError(error, releaseError) {
-  const isObject = typeof error === 'object' && error !== null && Object.isExtensible(error);
-  const isSame = error === releaseError || (releaseError instanceof LockLostError && error?.cause === releaseError);
-  if (isObject && !isSame) {
-    Object.defineProperty(error, 'releaseError', { value: releaseError, configurable: true, enumerable: true });
-  }
 }
 
 module.exports = { Client };

@@ -19,11 +19,14 @@ function toInspection({ state, holder, token, mayEndMs, data, ...success }) {
   if (state === 'free') return withToJson({ state, token: toToken(token), data: data ?? null });
   if (state === 'held') return { state, holder: toHolder(holder), mayEndMs };
   if (state === 'done') {
-    const { by, startedAtMs, finishedAtMs, untilMs } = success;
-    const [startedAt, finishedAt, until] = [startedAtMs, finishedAtMs, untilMs].map(toDate);
-    return withToJson({ state, token: toToken(token), by: by ?? null, startedAt, finishedAt, until, data: data ?? null });
+    return withToJson({ state, ...toSuccess({ token, ...success }), data: data ?? null });
   }
   return { state, holder: toHolder(holder) };
+}
+
+function toSuccess({ token, by, startedAtMs, finishedAtMs, untilMs }) {
+  const [startedAt, finishedAt, until] = [startedAtMs, finishedAtMs, untilMs].map(toDate);
+  return withToJson({ token: toToken(token), by: by ?? null, startedAt, finishedAt, until });
 }
 
 /** Returns an entry of a listing. */
@@ -49,4 +52,4 @@ const toToken = (text) => (text == null ? null : BigInt(text));
 /** Returns `null` for a time outside the range of `Date`, which a row may contain. */
 const toDate = (ms) => (ms == null || Math.abs(ms) > 8.64e15 ? null : new Date(ms));
 
-module.exports = { toError, toInspection, toListed, toToken };
+module.exports = { toError, toInspection, toListed, toSuccess, toToken };

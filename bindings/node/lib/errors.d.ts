@@ -42,6 +42,8 @@ export type StoreErrorCode =
   | 'BAD_ROW'
   | 'TABLE_EXISTS'
   | 'LEASE_ENDED'
+  | 'NOT_RECORDED'
+  | 'NOT_DONE'
   | 'RELEASED'
   | 'NOT_DYNAMODB';
 
@@ -53,7 +55,7 @@ export class StoreError extends DynamoLockError {
   readonly code: StoreErrorCode;
   /** The current holder, if `code` is `LEASE_ENDED`. */
   readonly holder?: Holder | null;
-  /** Result of the work of `withLock` and `withLocks`, if only the release failed. */
+  /** Result of the work of `withLock` and `withLocks`, if only the release failed, and of `once`. */
   readonly output?: unknown;
   /** Names of the locks that were not released, after `withLocks`. */
   readonly unreleased?: string[];

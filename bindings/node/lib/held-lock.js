@@ -6,6 +6,9 @@ const { DynamoLockError, StoreError, LockLostError } = require('./errors');
 const { toToken } = require('./decode');
 const { withTextTokens } = require('./json');
 
+/** Name of the method that records a success in place of the release. */
+const SUCCEED = Symbol('succeed');
+
 const WATCH_OPTIONS = { atRisk: check.callable, recovered: check.callable, marginMs: check.millis };
 
 /**
@@ -20,10 +23,13 @@ class HeldLock {
   #controller;
   #lost;
   #released;
+  /** Whether the guard is kept after a loss, because the success of its work may still be recorded. */
+  #keepsAfterLoss;
   #riskWatches = new Set();
   #riskControllers = new Set();
 
-  constructor(connection, name, { guard, token }) {
+  constructor(connection, name, { guard, token }, { keepsAfterLoss = false } = {}) {
+    this.#keepsAfterLoss = keepsAfterLoss;
     this.#connection = connection;
     this.#guard = guard;
     /** Name of the lock. */
@@ -97,12 +103,28 @@ class HeldLock {
     return this.#released;
   }
 
+  /** Records the success of the work in place of the release, also after a loss that the store may not know. */
+  async [SUCCEED]() {
+    if (this.#released) {
+      await this.#released;
+      const fix = 'do not release the lock of once within its work';
+      throw new StoreError(`the success of "${this.name}" is not recorded: its lock was released; ${fix}`, 'NOT_RECORDED');
+    }
+    this.#released = this.#end('succeed');
+    await this.#released;
+  }
+
   async #release() {
-    if (this.#lost) throw this.#lost;
+    if (!this.#lost) return this.#end('release');
+    if (this.#keepsAfterLoss) this.#connection.forget(this.#guard);
+    throw this.#lost;
+  }
+
+  async #end(method) {
     this.#connection.letGo(this.#guard);
     this.#endRiskWatches();
     try {
-      await this.#connection.call('release', { guard: this.#guard });
+      await this.#connection.call(method, { guard: this.#guard });
     } catch (error) {
       if (error instanceof LockLostError) this.#setLost(error);
       throw error;
@@ -133,7 +155,7 @@ class HeldLock {
   #onLost(error) {
     if (this.#lost || this.#released) return;
     this.#connection.letGo(this.#guard);
-    this.#connection.forget(this.#guard);
+    if (!this.#keepsAfterLoss) this.#connection.forget(this.#guard);
     this.#setLost(error);
   }
 
@@ -155,4 +177,4 @@ function atRiskError(name, timeLeftMs) {
   return new DynamoLockError(message, 'LOCK_AT_RISK', { timeLeftMs });
 }
 
-module.exports = { HeldLock };
+module.exports = { HeldLock, SUCCEED };

@@ -2,13 +2,15 @@
 
 const check = require('./check');
 const { ArgumentError } = require('./errors');
-const { toInspection, toToken } = require('./decode');
+const { toInspection, toSuccess, toToken } = require('./decode');
 const { HeldLock } = require('./held-lock');
 const { lead } = require('./lead');
+const { runOnce } = require('./once');
 const { checkName } = require('./native');
 
 const TRY_OPTIONS = { signal: check.signal, leaseMs: check.millis, maxHoldMs: check.millis, data: check.text };
 const ACQUIRE_OPTIONS = { waitMs: check.millis, ...TRY_OPTIONS };
+const ONCE_OPTIONS = { forMs: check.millis, ...ACQUIRE_OPTIONS };
 const LEAD_OPTIONS = { onRetry: check.callable, ...TRY_OPTIONS };
 
 /** Handle of a named lock. Creating it sends no request. */
@@ -46,6 +48,25 @@ class Lock {
     const { onRetry, ...checked } = check.options(options, 'the options of lead', LEAD_OPTIONS);
     const acquire = async () => this.#toHeldLock(await this.#acquire(checked));
     return lead(acquire, work, checked.signal, onRetry);
+  }
+
+  /**
+   * Calls `work` unless it has succeeded before, and records its success in place of the release. Resolves to whether it
+   * ran, with its result or with the earlier success.
+   */
+  async once(work, options) {
+    check.callable(work, 'the work of once');
+    const { signal, ...args } = check.options(options, 'the options of once', ONCE_OPTIONS);
+    const started = await this.#connection.call('once', { name: this.name, ...args }, signal);
+    if (started.success) return { ran: false, success: toSuccess(started.success) };
+    const lock = new HeldLock(this.#connection, this.name, started, { keepsAfterLoss: true });
+    return runOnce(lock, work);
+  }
+
+  /** Forgets the success with this token, so that its work may run again. */
+  async resetSuccess(token) {
+    const text = String(check.token(token, 'the token of the success'));
+    await this.#connection.call('resetSuccess', { name: this.name, token: text });
   }
 
   #acquire({ signal, ...args }) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock::{Guard, GuardSet, Lost, RiskWatch};
+use dynamo_lock::{Guard, GuardSet, Lost, OnceGuard, RiskWatch};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::CallResult;
@@ -12,12 +12,15 @@ use crate::methods::without_value;
 pub(crate) enum Held {
     One(Guard),
     All(GuardSet),
+    /// The lock on work that has not succeeded yet.
+    Once(OnceGuard),
 }
 
 impl Held {
     pub(crate) fn is_valid(&self) -> bool {
         match self {
             Self::One(guard) => guard.is_valid(),
+            Self::Once(guard) => guard.is_valid(),
             Self::All(guards) => guards.is_valid(),
         }
     }
@@ -25,6 +28,7 @@ impl Held {
     pub(crate) fn time_left(&self) -> Duration {
         match self {
             Self::One(guard) => guard.time_left(),
+            Self::Once(guard) => guard.time_left(),
             Self::All(guards) => guards.time_left(),
         }
     }
@@ -32,6 +36,7 @@ impl Held {
     pub(crate) fn loss(&self) -> Option<Lost> {
         match self {
             Self::One(guard) => guard.loss(),
+            Self::Once(guard) => guard.loss(),
             Self::All(guards) => guards.loss(),
         }
     }
@@ -39,6 +44,7 @@ impl Held {
     pub(crate) fn cancellation(&self) -> CancellationToken {
         match self {
             Self::One(guard) => guard.cancellation(),
+            Self::Once(guard) => guard.cancellation(),
             Self::All(guards) => guards.cancellation(),
         }
     }
@@ -46,7 +52,16 @@ impl Held {
     pub(crate) fn risk_watch(&self) -> RiskWatch {
         match self {
             Self::One(guard) => guard.risk_watch(),
+            Self::Once(guard) => guard.risk_watch(),
             Self::All(guards) => guards.risk_watch(),
+        }
+    }
+
+    /// Records the success of the work in place of the release. Any other lock is released.
+    pub(crate) async fn succeed(self) -> CallResult {
+        match self {
+            Self::Once(guard) => without_value(guard.succeed().await),
+            held => held.release().await,
         }
     }
 
@@ -54,6 +69,7 @@ impl Held {
     pub(crate) async fn release(self) -> CallResult {
         match self {
             Self::One(guard) => without_value(guard.release().await),
+            Self::Once(guard) => without_value(guard.release().await),
             Self::All(guards) => without_value(guards.release().await),
         }
     }

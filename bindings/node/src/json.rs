@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck};
-use dynamo_lock::{FencingToken, Holder, Inspection};
+use dynamo_lock::{FencingToken, Holder, Inspection, Success};
 use serde_json::{Map, Value as Json, json};
 
 /// Returns a duration in whole milliseconds, rounded down.
@@ -34,6 +34,16 @@ fn token(token: Option<FencingToken>) -> Option<String> {
     token.map(|token| token.to_string())
 }
 
+pub(crate) fn success(success: &Success) -> Json {
+    json!({
+        "token": success.token.to_string(),
+        "by": success.by,
+        "startedAtMs": success.started_at.and_then(epoch_ms),
+        "finishedAtMs": success.finished_at.and_then(epoch_ms),
+        "untilMs": success.until.and_then(epoch_ms),
+    })
+}
+
 pub(crate) fn inspection(inspection: &Inspection) -> Json {
     match inspection {
         Inspection::Free { token: last, data } => {
@@ -47,15 +57,12 @@ pub(crate) fn inspection(inspection: &Inspection) -> Json {
         Inspection::Expired { holder: by } => {
             json!({ "state": "expired", "holder": holder(by) })
         }
-        Inspection::Done { success, data } => json!({
-            "state": "done",
-            "token": success.token.to_string(),
-            "by": success.by,
-            "startedAtMs": success.started_at.and_then(epoch_ms),
-            "finishedAtMs": success.finished_at.and_then(epoch_ms),
-            "untilMs": success.until.and_then(epoch_ms),
-            "data": data,
-        }),
+        Inspection::Done { success: done, data } => {
+            let mut json = success(done);
+            json["state"] = "done".into();
+            json["data"] = json!(data);
+            json
+        }
         other => json!({ "state": format!("{other:?}") }),
     }
 }

@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dynamo_lock::store::StoreOperation;
 use dynamo_lock::{
-    Client, FencingToken, Lock, LockOptions, LockSetOptions, StoreErrorKind, TableError, TableOptions, TryAcquire,
+    Client, FencingToken, Lock, LockOptions, LockSetOptions, OnceStart, StoreErrorKind, TableError, TableOptions,
+    TryAcquire,
 };
 use serde_json::{Value as Json, json};
 
@@ -29,6 +31,9 @@ impl Connection {
             "acquire" => self.acquire(&named_lock()?, args).await,
             "acquireAll" => self.acquire_all(&opened.client, args).await,
             "release" => self.release(args).await,
+            "once" => self.once(&named_lock()?, args).await,
+            "succeed" => self.succeed(args).await,
+            "resetSuccess" => without_value(named_lock()?.reset_success(token(args)?).await),
             "hold" => {
                 let token = named_lock()?.hold(millis(&args["ms"]).unwrap_or_default()).await?;
                 Ok(json!(token.to_string()))
@@ -72,6 +77,35 @@ impl Connection {
         };
         let token = guard.token().to_string();
         Ok(json!({ "guard": self.add_guard(Held::One(guard)), "token": token }))
+    }
+
+    /// Acquires the lock on work that has not succeeded. Returns the number of its guard and its token, or the success.
+    async fn once(self: &Arc<Self>, lock: &Lock, args: &Json) -> CallResult {
+        let mut options = acquire_options(lock, args).once();
+        if let Some(lasts) = millis(&args["forMs"]) {
+            options = options.counts_for(lasts);
+        }
+        options = match millis(&args["waitMs"]) {
+            Some(Duration::ZERO) => options.no_wait(),
+            Some(limit) => options.wait_within(limit),
+            None => options,
+        };
+        match options.start().await? {
+            OnceStart::Started(guard) => {
+                let token = guard.token().to_string();
+                Ok(json!({ "guard": self.add_guard(Held::Once(guard)), "token": token }))
+            }
+            OnceStart::Done(success) => Ok(json!({ "success": json::success(&success) })),
+            OnceStart::Running(holder) => Err(Failure::running(lock.name(), &holder)),
+        }
+    }
+
+    /// Records the success of the work under a lock. Fails if its guard was released or forgotten before.
+    async fn succeed(&self, args: &Json) -> CallResult {
+        match self.take_guard(number(&args["guard"])) {
+            Some(held) => held.succeed().await,
+            None => Err(Failure::cancelled()),
+        }
     }
 
     /// Acquires several locks. Returns the number of their guard, and pairs of name and token.
@@ -143,12 +177,16 @@ fn acquire_all_options(mut options: LockSetOptions, args: &Json) -> LockSetOptio
 }
 
 async fn revoke(lock: &Lock, args: &Json) -> CallResult {
-    let token = args["token"].as_str().and_then(|token| token.parse().ok()).map(FencingToken::new);
-    let token = token.ok_or_else(|| Failure::argument("the token must be a whole number"))?;
+    let token = token(args)?;
     without_value(match args["force"].as_bool() {
         Some(true) => lock.force_revoke(token).await,
         _ => lock.revoke(token).await,
     })
+}
+
+fn token(args: &Json) -> Result<FencingToken, Failure> {
+    let token = args["token"].as_str().and_then(|token| token.parse().ok()).map(FencingToken::new);
+    token.ok_or_else(|| Failure::argument("the token must be a whole number"))
 }
 
 /// Succeeds if the request was accepted but `DescribeTable` is denied, because npm dynamo-lock did not need that

@@ -1,7 +1,7 @@
 // Uses the whole API that `index.d.ts` declares. `types.test.js` compiles it as an ES module and as a CommonJS module.
 import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } from 'dynamo-lock';
 import type {
-  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LeadOptions, LegacyCallback,
+  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LeadOptions, LegacyCallback, OnceOptions, OnceResult,
   Listed, Lock, RiskOptions, StoreErrorCode, TryOptions,
 } from 'dynamo-lock';
 import * as index from 'dynamo-lock/index';
@@ -68,6 +68,10 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   const leading: LeadOptions = { ...trying, onRetry: (error: StoreError) => console.log(error.code) };
   const led: string = await lock.lead(async (term: HeldLock, signal: AbortSignal) => `${term.token} ${signal.aborted}`, leading);
   const length: number = await lock.lead(() => led.length);
+  const migrating: OnceOptions = { waitMs: 1000, ...trying, forMs: 23 * 3600 * 1000 };
+  const migrated: OnceResult<string> = await lock.once(async (held: HeldLock) => `${held.token}`, migrating);
+  const by: string | null = migrated.ran ? migrated.output : migrated.success.by;
+  if (!migrated.ran) await lock.resetSuccess(migrated.success.token);
   const risk: RiskOptions = { atRisk: (timeLeftMs: number) => console.log(timeLeftMs + length), recovered: () => {}, marginMs: 500 };
   const end: () => void = held.watchRisk(risk);
   end();
@@ -84,6 +88,7 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
     console.log(holder.owner, holder.token, holder.acquiredAt?.getTime(), holder.leaseMs, holder.expiresAt?.getTime(), holder.data);
     console.log(inspection.mayEndMs.earliest, inspection.mayEndMs.latest);
   } else if (inspection.state === 'free') console.log(inspection.token, inspection.data);
+  else if (inspection.state === 'done') console.log(inspection.by, inspection.until?.getTime(), inspection.data);
   else console.log(inspection.state === 'expired', inspection.holder.owner, inspection.holder.token);
 
   const number: number = await client.withLock('a', { waitMs: 5 }, async (lock) => Number(lock.token));

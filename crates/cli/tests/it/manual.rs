@@ -11,6 +11,11 @@ const COMMANDS: &[(&str, &str)] = &[
         "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --at-least \
          --also --forever --ready-file --owner --report -q -c --command",
     ),
+    (
+        "once",
+        "<KEY> --for --reset --yes -n --nonblock -w --wait -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --owner \
+         --report -q -c --command",
+    ),
     ("hold", "<NAME> <DUR>"),
     ("ls", "--prefix --held --json"),
     ("show", "<NAME> --json"),
@@ -29,7 +34,7 @@ const STORE_FLAGS: &[&str] = &["--store", "--table", "--region", "--profile", "-
 const RESERVED_FLAGS: &[&str] = &["-s", "-x", "-o", "-u", "--shared", "--exclusive", "--unlock", "--slots"];
 
 /// Exit codes that the help lists, in this order.
-const CODES: [&str; 13] = ["0", "N", "128+N", "64", "69", "70", "74", "75", "76", "77", "78", "126", "127"];
+const CODES: [&str; 14] = ["0", "N", "128+N", "64", "69", "70", "74", "75", "76", "77", "78", "79", "126", "127"];
 
 /// Returns the standard output. Asserts that the command succeeds and prints no error.
 fn stdout(arguments: &[&str]) -> String {
