@@ -9,7 +9,7 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "run",
         "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --at-least \
-         --also --forever --ready-file --owner --report -q -c --command",
+         --also -s --shared --slots --forever --ready-file --owner --report -q -c --command",
     ),
     (
         "once",
@@ -19,7 +19,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("hold", "<NAME> <DUR>"),
     ("ls", "--prefix --held --json"),
     ("show", "<NAME> --json"),
-    ("revoke", "<NAME> --token --force --yes"),
+    ("revoke", "<NAME> --token --holder --force --yes"),
+    ("reset", "<NAME>"),
     ("table create", "--provisioned"),
     ("table delete", "--yes"),
     ("table check", ""),
@@ -31,7 +32,7 @@ const COMMANDS: &[(&str, &str)] = &[
 const STORE_FLAGS: &[&str] = &["--store", "--table", "--region", "--profile", "--endpoint-url"];
 
 /// Flags of `flock` that have another or no meaning here, and are refused.
-const RESERVED_FLAGS: &[&str] = &["-s", "-x", "-o", "-u", "--shared", "--exclusive", "--unlock", "--slots"];
+const RESERVED_FLAGS: &[&str] = &["-x", "-o", "-u", "--exclusive", "--unlock"];
 
 /// Exit codes that the help lists, in this order.
 const CODES: [&str; 14] = ["0", "N", "128+N", "64", "69", "70", "74", "75", "76", "77", "78", "79", "126", "127"];

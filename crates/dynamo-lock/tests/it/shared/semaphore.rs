@@ -139,3 +139,33 @@ fn number_of_slots_is_checked() {
     assert!(client.semaphore("", 1).is_err());
     assert_eq!(client.semaphore("s", 64).unwrap().slots(), 64);
 }
+
+/// Twenty waiters for three slots, each held for a second: they look at most 6 times per second each, and lose at most 2
+/// writes per freed slot to each other.
+#[tokio::test(start_paused = true)]
+async fn waiters_send_few_reads_and_few_lost_writes() {
+    let world = World::new();
+    let hosts: Vec<_> = (0..20).map(|_| world.host()).collect();
+    let workers: Vec<_> = hosts.iter().map(|host| host.client().semaphore("s", 3).unwrap()).collect();
+    let workers = workers.into_iter().map(|semaphore| {
+        tokio::spawn(async move {
+            loop {
+                let permit = semaphore.acquire().await.unwrap();
+                tokio::time::sleep(secs(1)).await;
+                permit.release().await.unwrap();
+            }
+        })
+    });
+    let workers: Vec<_> = workers.collect();
+    tokio::time::sleep(secs(20)).await;
+    hosts.iter().for_each(|host| host.link.clear_calls());
+    tokio::time::sleep(secs(60)).await;
+    workers.iter().for_each(tokio::task::JoinHandle::abort);
+    let count = |kind: &str| hosts.iter().map(|host| host.link.count(kind)).sum::<usize>() as f64;
+    let (reads, joins, leaves) = (count("read"), count("join"), count("leave shared"));
+    let (rate, lost) = (reads / (17.0 * 60.0), (joins - leaves) / leaves);
+    println!("{rate:.2} reads per waiter-second, {lost:.2} lost writes per freed slot, {leaves} slots freed");
+    assert!(leaves > 100.0, "{leaves} slots were freed");
+    assert!(rate <= 6.0, "{rate} reads per waiter-second");
+    assert!(lost <= 2.0, "{lost} lost writes per freed slot");
+}
