@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use crate::mutants::MutantConfig;
 
-pub use command::run::{count_panics, hunt_in, main, violations_in};
+pub use command::run::{count_panics, hunt_in, main, violations_in, violations_with_shared_rows_in};
 pub use command::shrink::main as shrink;
 use format::{show, show_op, show_outcome};
 use host::{Host, Process, ProcessEnv, Stop};

@@ -94,7 +94,9 @@ impl Worker {
             (access, way, drops, world.plan.operator && rng.chance(60))
         });
         if operates {
-            self.revoke_a_holder(access.name()).await;
+            let operator = Self { process: self.process.clone(), client: self.client.clone(), lease: self.lease };
+            // In a task of its own, because a task may not read one row twice without a pause.
+            self.process.spawn(async move { operator.revoke_a_holder(access.name()).await });
         }
         let acquired = tokio::select! {
             biased;
@@ -194,6 +196,7 @@ impl Worker {
         let lock = self.client.rw_lock(name).expect("valid");
         let Ok(Inspection::Shared(shared)) = lock.inspect().await else { return };
         let (index, force) = self.process.draw(|rng| (rng.range(0..=2) as usize, rng.chance(300)));
+        self.process.sleep(Duration::from_millis(50)).await;
         let Some(id) = shared.holders.get(index).and_then(|holder| holder.holder.lease_id.clone()) else { return };
         let answer = if force { lock.force_revoke(&id).await } else { lock.revoke(&id).await };
         world.trace(|| format!("{:?} {name} revoke of {} by force {force}: {answer:?}", self.process, id.as_str()));

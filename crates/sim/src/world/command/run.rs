@@ -239,7 +239,7 @@ fn run_many(args: &Args) -> bool {
     let began = Instant::now();
     let found = search(args, FAILURES_MAX);
     print_failures(&found, args);
-    let (table, missing) = found.coverage.report();
+    let (table, missing) = found.coverage.report(args.shared);
     println!("{table}");
     let took = began.elapsed().max(Duration::from_millis(1));
     println!(
@@ -284,6 +284,14 @@ fn verdict(found: &Found, args: &Args) -> String {
 pub fn violations_in(seeds: std::ops::Range<u64>) -> Vec<String> {
     count_panics();
     let args = Args { from: seeds.start, seeds: seeds.end - seeds.start, ..Args::default() };
+    let found = search(&args, FAILURES_MAX);
+    found.failures.iter().map(|Failure { seed, first, .. }| format!("seed {seed}: {first}")).collect()
+}
+
+/// Like [`violations_in`], in worlds with shared rows.
+pub fn violations_with_shared_rows_in(seeds: std::ops::Range<u64>) -> Vec<String> {
+    count_panics();
+    let args = Args { from: seeds.start, seeds: seeds.end - seeds.start, shared: true, ..Args::default() };
     let found = search(&args, FAILURES_MAX);
     found.failures.iter().map(|Failure { seed, first, .. }| format!("seed {seed}: {first}")).collect()
 }
