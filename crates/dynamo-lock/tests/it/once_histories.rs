@@ -190,7 +190,7 @@ async fn play(seed: u64) -> [usize; 6] {
     // Without further faults, the next host has a success within the lease of the last run.
     let work_of_host = world.host().lock();
     let work = work_of_host.once(async |guard| Ok::<_, ()>(guard.token().get()));
-    let end = timeout(LEASE * 2, work).await.unwrap_or_else(|_| panic!("seed {seed}: it waits too long"));
+    let Ok(end) = timeout(LEASE * 2, work).await else { panic!("seed {seed}: it waits too long") };
     let token = match end.expect("no fault") {
         Once::Ran(token) => token,
         Once::Skipped(success) => success.token.get(),
