@@ -7,6 +7,7 @@
 //! - A [`Client`] belongs to one store and creates locks.
 //! - A [`Lock`] is a handle to a name. Creating it sends no request.
 //! - A [`Guard`] is a held lock. It renews the lease, reports its loss, and releases the lock when it is dropped.
+//! - [`Lock::once`] runs work until it has succeeded once, on any machine.
 //! - A [`LockSet`] and its [`GuardSet`] are the same for several locks that are acquired together.
 //!
 //! ```

@@ -96,16 +96,16 @@ pub async fn wait_for_lock(
         Some(max_hold) => options.max_hold(max_hold),
         None => options,
     };
-    let acquired = |guard| Ok(Acquisition::Acquired(Held::One(guard)));
+    let acquired = |guard| Acquisition::Acquired(Held::One(guard));
     let holder = match limit {
-        None => return acquired(options.acquire().await?),
+        None => return Ok(acquired(options.acquire().await?)),
         // The response that the lock is held contains the holder, so no further request is needed.
         Some(Duration::ZERO) => match options.try_acquire().await? {
-            TryAcquire::Acquired(guard) => return acquired(guard),
+            TryAcquire::Acquired(guard) => return Ok(acquired(guard)),
             TryAcquire::Held(holder) => Some(holder),
         },
         Some(limit) => match options.acquire_within(limit).await {
-            Ok(guard) => return acquired(guard),
+            Ok(guard) => return Ok(acquired(guard)),
             Err(AcquireError::TimedOut { holder, .. }) => holder,
             Err(error) => return Err(error),
         },
