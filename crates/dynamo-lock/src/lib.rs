@@ -9,6 +9,8 @@
 //! - A [`Guard`] is a held lock. It renews the lease, reports its loss, and releases the lock when it is dropped.
 //! - [`Lock::once`] runs work until it has succeeded once, on any machine.
 //! - A [`LockSet`] and its [`GuardSet`] are the same for several locks that are acquired together.
+//! - A [`Semaphore`] admits a number of holders at the same time, each with a [`Permit`]; an [`RwLock`] admits several
+//!   readers or one writer.
 //!
 //! ```
 //! # async fn rebuild(token: dynamo_lock::FencingToken) -> Result<(), std::io::Error> { Ok(()) }
