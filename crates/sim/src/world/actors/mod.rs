@@ -1,5 +1,6 @@
 //! Actors of a world: the workers that use locks, and the other writers of the rows.
 
+pub mod composed;
 pub mod external_writers;
 pub mod sharing;
 pub mod worker;

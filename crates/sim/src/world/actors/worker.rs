@@ -68,7 +68,11 @@ impl Worker {
     pub async fn work(self) {
         while !self.world().is_stopping() {
             if self.world().plan.shared && self.process.draw(|rng| rng.chance(800)) {
-                self.share().await;
+                match self.process.draw(|rng| rng.range(0..=9)) {
+                    0..=1 => self.work_under_several().await,
+                    2 => self.lead().await,
+                    _ => self.share().await,
+                }
                 let rest = self.process.draw(|rng| rng.up_to(self.lease / 2));
                 self.process.sleep(rest).await;
                 continue;

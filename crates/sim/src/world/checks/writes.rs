@@ -262,8 +262,10 @@ impl World {
     pub fn check_unreported(&self) {
         let table = lock(&self.table);
         for (name, entry) in &table.locks {
-            let received =
-                |acquisition: &&Acquisition| acquisition.reported || acquisition.revoked || acquisition.loss_received;
+            // A lock that was acquired together with others may be handed over before they are all acquired.
+            let received = |acquisition: &&Acquisition| {
+                acquisition.reported || acquisition.revoked || acquisition.loss_received || acquisition.released
+            };
             let all = table.entries(name).flat_map(|entry| entry.acquisitions.values());
             let reported: BTreeSet<_> = all.filter(received).map(|acquisition| acquisition.lease_id.as_str()).collect();
             let forgotten = entry.acquisitions.iter().find(|(_, acquisition)| {

@@ -40,7 +40,9 @@ const LEAST_SHARED: &[(u64, &[&str])] = &[
         &["promote conflict with own row", "withdraw applied", "evict announcement applied", "shared: release Unknown"],
     ),
     (100, &["evict shared applied", "shared: release Lost", "renew announcement applied"]),
+    (50, &["set: lost or not released", "set: future dropped", "leader failed"]),
     (1000, &["announce applied", "promote applied", "shared: writer", "shared: timed out"]),
+    (1000, &["set: acquired", "term begun"]),
     (5000, &["shared: permit", "shared: reader", "shared: several holders"]),
 ];
 /// Events, and the required percentage of seeds that met them.
