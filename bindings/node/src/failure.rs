@@ -4,8 +4,8 @@
 use std::fmt::Display;
 
 use dynamo_lock::{
-    AcquireAllError, AcquireError, ConvertError, HoldError, Holder, InspectError, LegacyError, LockName, LossReason, Lost,
-    RecordError, ReleaseAllError, ReleaseError, ResetError, RevokeError, StoreError, StoreErrorKind, TableError,
+    AcquireAllError, AcquireError, ConvertError, HoldError, Holder, InspectError, LegacyError, LockName, LossReason,
+    Lost, RecordError, ReleaseAllError, ReleaseError, ResetError, RevokeError, StoreError, StoreErrorKind, TableError,
     store::StoreErrorCause,
 };
 use serde_json::{Value as Json, json};
