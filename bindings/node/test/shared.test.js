@@ -4,7 +4,7 @@
 const test = require('node:test');
 const assert = require('node:assert');
 const { join } = require('node:path');
-const { library, needsAll, onTable, directory, sleep, start, until, v2 } = require('./support');
+const { library, needsAll, onTable, directory, sleep, start, until, v2, packages, endpoint, awsConfig } = require('./support');
 
 const { connect, ArgumentError, LockHeldError, LockLostError, StoreError } = library;
 
@@ -322,5 +322,26 @@ test('condition checks pass only while permit or reader holds', needsAll, async 
   for (const [index, each] of held.entries()) {
     await each.release();
     await assert.rejects(transact(checks[index]), { code: 'TransactionCanceledException' });
+  }
+});
+
+test('shared locks work over a db of both SDKs', needsAll, async (t) => {
+  const { name, client } = await onTable(t);
+  const { DynamoDBClient } = packages('@aws-sdk/client-dynamodb');
+  const v3 = new DynamoDBClient({ region: 'us-east-1', endpoint, credentials: { ...awsConfig } });
+  t.after(() => v3.destroy());
+  for (const db of [v2({ maxRetries: 0 }), v3]) {
+    const other = library.createClient(name, { db, commands: packages('@aws-sdk/client-dynamodb') });
+    const [semaphore, lock] = [other.semaphore('jobs', 2), other.rwLock('tables')];
+    const permits = [await semaphore.acquire(), await client.semaphore('jobs', 2).acquire()];
+    assert.strictEqual(await semaphore.tryAcquire(), null);
+    await semaphore.revokeHolder(permits[1].leaseId, { force: true });
+    assert.deepStrictEqual(await ids(semaphore), [permits[0].leaseId]);
+    await permits[0].release();
+    await assert.rejects(permits[1].release(), LockLostError);
+    const readers = [await lock.read(), await client.rwLock('tables').read()];
+    assert.strictEqual(await lock.tryWrite(), null);
+    await Promise.all(readers.map((reader) => reader.release()));
+    assert.ok((await lock.withWrite((writer) => writer.token)) > readers[0].token);
   }
 });
