@@ -256,6 +256,8 @@ impl Running {
         // The output is read meanwhile, because a full pipe would stop the program.
         let (stdout, stderr) = (read_on_thread(child.stdout.take()), read_on_thread(child.stderr.take()));
         wait_until("the program ends", || !self.is_running());
+        // A process that it started may still have its output open.
+        wait_until("its output ends", || stdout.is_finished() && stderr.is_finished());
         let status = self.0.take().map(|mut child| child.wait()).expect("it is there").expect("it has ended");
         let [stdout, stderr] = [stdout, stderr].map(|text| text.join().expect("its output can be read"));
         Finished::from_output(Output { status, stdout, stderr })
