@@ -2,9 +2,11 @@
 
 import type { DynamoLockError, StoreError } from './lib/errors';
 import type { ClientOptions, ConnectOptions, DynamoDb, DynamoDbClient } from './lib/settings';
+import type { RwLock, Semaphore, SharedInspection } from './lib/shared';
 
 export * from './lib/errors';
 export * from './lib/settings';
+export * from './lib/shared';
 
 /**
  * Creates a client of the locks in a DynamoDB table. Sends no request.
@@ -34,6 +36,18 @@ export interface Client {
    * Throws an `ArgumentError` unless the name has 1 to 2,048 bytes and no control characters.
    */
   lock(name: string): Lock;
+
+  /**
+   * Returns a handle of the semaphore with this name, of which at most `slots` holders have a permit at the same time,
+   * 1 to 64. Sends no request.
+   *
+   * Clients may use different numbers: each acquisition respects its own. Throws an `ArgumentError` if the name or the
+   * number is invalid.
+   */
+  semaphore(name: string, slots: number): Semaphore;
+
+  /** Returns a handle of the read/write lock with this name. Sends no request. Throws like `lock`. */
+  rwLock(name: string): RwLock;
 
   /**
    * Acquires the lock, calls `work`, releases the lock, and resolves to the result of `work`.
@@ -129,6 +143,34 @@ export interface AcquireOptions extends TryOptions {
   waitMs?: number;
 }
 
+/** Options of `once`. */
+export interface OnceOptions extends AcquireOptions {
+  /**
+   * Time for which the success counts, from the start of the run, 1 s to 3,650 days. The work may run again after it.
+   * Default: until the success is reset.
+   */
+  forMs?: number;
+}
+
+/** Result of `once`. `output` is the result of the work, and `success` the earlier success for which it was skipped. */
+export type OnceResult<T> = { ran: true; output: T } | { ran: false; success: Success };
+
+/**
+ * Recorded success of work. Fields that the row does not have, or that are malformed, are `null`.
+ *
+ * Another client wrote these values, so escape the text before you print it on a terminal.
+ */
+export interface Success {
+  /** Fencing token of the successful run. */
+  token: bigint;
+  by: string | null;
+  /** Start of the successful run by its host's wall clock. */
+  startedAt: Date | null;
+  finishedAt: Date | null;
+  /** Time after which the work may run again. `null`: only after a reset. */
+  until: Date | null;
+}
+
 /** Options of `lead`. */
 export interface LeadOptions extends TryOptions {
   /** Called each time the lock could not be acquired again after a loss. Another attempt follows. */
@@ -165,6 +207,27 @@ export interface Lock {
   lead<T>(work: (term: HeldLock, signal: AbortSignal) => T | Promise<T>, options?: LeadOptions): Promise<T>;
 
   /**
+   * Calls `work` until it has succeeded once: here, or before in any process. Its success is recorded in place of the
+   * release. After a recorded success `work` is not called.
+   *
+   * Waits while another client runs the work, then skips it after a success, or calls it after a failure or a crash.
+   * After `waitMs` the promise rejects with a `LockHeldError`.
+   *
+   * Rejects with the error of `work`, after which the work may run again. If `work` has succeeded and its success could
+   * not be recorded, rejects with a `StoreError` that has the code `NOT_RECORDED` and the property `output`; the work
+   * may run again then. `work` is not interrupted when the lock is lost: use `lock.signal`. Other errors are those of
+   * `acquire`.
+   */
+  once<T>(work: (lock: HeldLock) => T | Promise<T>, options?: OnceOptions): Promise<OnceResult<T>>;
+
+  /**
+   * Forgets the success with this token, so that its work may run again.
+   *
+   * Rejects with a `StoreError` with the code `NOT_DONE` if there is no such success.
+   */
+  resetSuccess(token: bigint | number): Promise<void>;
+
+  /**
    * Holds the lock for exactly `ms`, 1 s to 30 days, and resolves to its fencing token. The hold is neither renewed nor
    * released, and continues when the process ends.
    *
@@ -193,19 +256,27 @@ export interface Lock {
    * hold the lock during that time. Rejects like `revoke`.
    */
   forceRevoke(token: bigint | number): Promise<void>;
+
+  /**
+   * Makes a free row of any kind one of a plain lock, for a name that was used as a semaphore or a read/write lock by
+   * mistake. Tokens continue to increase.
+   *
+   * Rejects with a `LockHeldError` if the row is held, or its holder has crashed, and with a `StoreError`.
+   */
+  reset(): Promise<void>;
 }
 
 /**
- * A held lock.
+ * A held lock, or a permit of a semaphore.
  *
  * The library renews it until it is released, also while the event loop is busy, unless the requests need JavaScript
  * (`db`, or a credentials provider whose credentials have expired). Release it explicitly: an object without
  * references is not collected while it holds a lock.
  */
-export interface HeldLock {
+export interface Held {
   readonly name: string;
-  /** Fencing token. It is greater than the token of every earlier holder of this lock. */
-  readonly token: bigint;
+  /** Random ID of this acquisition, by which `revokeHolder` names the holder of a semaphore or a read/write lock. */
+  readonly leaseId: string;
   /** Signal that is aborted when the lock is lost. Its reason is a `LockLostError`. */
   readonly signal: AbortSignal;
   /** Remaining validity in milliseconds if no further renewal succeeds. 0 once the lock is lost or released. */
@@ -246,7 +317,19 @@ export interface HeldLock {
    */
   conditionCheck(): ConditionCheck;
 
-  /** Returns the name, and the token as text, because JSON has no bigint. Called by `JSON.stringify`. */
+  /** Called by `JSON.stringify`. */
+  toJSON(): { name: string };
+}
+
+/** A held lock, also that of a reader or writer. */
+export interface HeldLock extends Held {
+  /**
+   * Fencing token. It is greater than the token of every earlier holder of this lock. That of a reader is greater than
+   * that of every earlier writer, and equal to that of the readers beside it.
+   */
+  readonly token: bigint;
+
+  /** Returns the name, and the token as text, because JSON has no bigint. */
   toJSON(): { name: string; token: string };
 }
 
@@ -328,8 +411,11 @@ export interface Holder {
   data: string | null;
 }
 
-/** State of a lock at the time of the read. */
-export type Inspection =
+/** State of a lock at the time of the read. That of a semaphore or a read/write lock has a `kind`. */
+export type Inspection = (PlainInspection & { kind?: undefined }) | SharedInspection;
+
+/** State of a lock that has one holder at a time. */
+export type PlainInspection =
   /** The lock is free. `token` is the last token, and `data` the last payload. */
   | { state: 'free'; token: bigint | null; data: string | null }
   | {
@@ -343,15 +429,7 @@ export type Inspection =
   /** The lease has ended, and no client has acquired the lock since. */
   | { state: 'expired'; holder: Holder }
   /** The work has succeeded, and is skipped until `until`, or until the success is reset. */
-  | {
-      state: 'done';
-      token: bigint;
-      by: string | null;
-      startedAt: Date | null;
-      finishedAt: Date | null;
-      until: Date | null;
-      data: string | null;
-    };
+  | ({ state: 'done'; data: string | null } & Success);
 
 /** A lock in a listing. */
-export type Listed = { name: string } & (Inspection | { state: 'unreadable'; error: DynamoLockError });
+export type Listed = { name: string } & (Inspection | { state: 'unreadable'; kind?: undefined; error: DynamoLockError });

@@ -130,6 +130,8 @@ impl Connection {
         let table = self.opened.get()?.table.as_ref()?;
         let check = |held: &Held| match held {
             Held::One(guard) => Some(json::condition_check(&table.condition_check(guard).ok()?)),
+            Held::Once(guard) => Some(json::condition_check(&table.condition_check(guard).ok()?)),
+            Held::Permit(permit) => Some(json::condition_check(&table.condition_check_of_permit(permit).ok()?)),
             Held::All(guards) => Some(table.condition_checks(guards).ok()?.iter().map(json::condition_check).collect()),
         };
         self.with_guard(id, check)?

@@ -46,8 +46,9 @@ pub fn format_runs(enclosing: &[EnclosingRun], locks: &[(LockName, LeaseId)], st
 }
 
 /// Returns the value of [`TOKENS`].
-pub fn format_tokens(locks: &[(LockName, FencingToken)]) -> String {
-    let tokens = locks.iter().map(|(name, token)| (name.as_str().to_owned(), token.get().into()));
+pub fn format_tokens(locks: &[(LockName, Option<FencingToken>)]) -> String {
+    let number = |token: Option<FencingToken>| token.map(FencingToken::get).into();
+    let tokens = locks.iter().map(|(name, token)| (name.as_str().to_owned(), number(*token)));
     serde_json::Value::Object(tokens.collect()).to_string()
 }
 
@@ -72,7 +73,7 @@ mod tests {
 
     #[test]
     fn tokens_are_one_json_object() {
-        let lock = |name: &str, token| (LockName::new(name).expect("a name"), FencingToken::new(token));
+        let lock = |name: &str, token| (LockName::new(name).expect("a name"), Some(FencingToken::new(token)));
         assert_eq!(format_tokens(&[lock("b\"", 2), lock("c", 3)]), r#"{"b\"":2,"c":3}"#);
     }
 }

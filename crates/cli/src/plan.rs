@@ -41,6 +41,7 @@ pub struct RunTask {
     pub at_least: Option<Duration>,
     pub owner: String,
     pub quiet: bool,
+    pub sharing: Sharing,
     /// The command runs until it has succeeded once.
     pub once: Option<OnceTask>,
     /// Runs that enclose this process. If it waited for one of their locks, the wait would never end.
@@ -61,6 +62,17 @@ impl RunTask {
             names => format!("one of the locks {}", names.join(", ")),
         }
     }
+}
+
+/// Number of runs that may hold the lock at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// One, also if the row is one of a read/write lock.
+    Alone,
+    /// All that share the lock.
+    Shared,
+    /// This number.
+    Slots(u64),
 }
 
 /// The success of a command that runs until it has succeeded once.
@@ -92,8 +104,13 @@ pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<Ru
     }
     let names = (!run.also.is_empty()).then(|| std::iter::once(&run.name).chain(&run.also));
     let all = names.map(LockNames::new).transpose().map_err(Failure::usage)?;
+    let sharing = match run.slots {
+        Some(slots) => Sharing::Slots(slots),
+        None if run.shared => Sharing::Shared,
+        None => Sharing::Alone,
+    };
     let task = task(run.name, run.argv, (run.waiting, run.supervision, run.execution), env)?;
-    Ok(RunTask { all, ready_file: run.ready_file, forever: run.forever, at_least: run.at_least, ..task })
+    Ok(RunTask { all, ready_file: run.ready_file, sharing, forever: run.forever, at_least: run.at_least, ..task })
 }
 
 /// Returns the task that the arguments of `once` describe in this environment.
@@ -144,6 +161,7 @@ fn task(
         at_least: None,
         owner: execution.owner.unwrap_or_else(|| user(&env)),
         quiet: execution.quiet || skip,
+        sharing: Sharing::Alone,
         once: None,
         enclosing_runs: env::parse_runs(env(env::RUNS)),
     })

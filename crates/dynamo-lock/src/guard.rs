@@ -14,7 +14,8 @@ use crate::process::ProcessId;
 use crate::renewal::{Holding, RenewalTask};
 use crate::{EnsureError, FencingToken, LeaseId, LockName, LossReason, Lost, StoreError, UpdateError};
 
-/// A held lock. At most one guard per lock is valid at any time, on all hosts together.
+/// A held lock. At most one guard per lock is valid at any time, on all hosts together; of a [`RwLock`](crate::RwLock)
+/// one guard of a writer, or several of readers.
 ///
 /// A lock cannot stop a process that is paused after it has checked [`is_valid`](Guard::is_valid). Protect the resource
 /// with the strongest of these that it supports:
@@ -268,7 +269,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`UpdateError::Lost`] if the lock is lost before the store confirms the data, [`UpdateError::Data`] if the data
-    /// is too long.
+    /// is too long, [`UpdateError::Shared`] if this is a guard of a [`RwLock`](crate::RwLock), which has no data.
     ///
     /// # Cancel safety
     /// Safe. The data is sent with every further renewal until one of them succeeds.
@@ -279,6 +280,9 @@ impl Guard {
         }
         if self.is_forked() {
             return Err(self.lost_error(LossReason::Suspended, None).into());
+        }
+        if self.holding.lease.with(|held| held.kind().is_shared()) {
+            return Err(UpdateError::Shared);
         }
         let request = |held: &mut Held| {
             held.request_data(data);

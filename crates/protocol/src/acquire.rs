@@ -224,7 +224,7 @@ impl Acquire {
         self.poller.observe(&RowFacts::of(row), false, Source::Write, RoundTrip::ending(sent_at, now));
         let history = HoldHistory::of(row);
         let record = HoldRecord::new(history, self.poller.handoffs(), operation.sent_at, self.own_hold);
-        let won = Won { lease_id, token, sent_at: operation.sent_at, row, date, record };
+        let won = Won { lease_id, token, sent_at: operation.sent_at, row, date, record, entry: None };
         self.phase = Phase::Won(Box::new(Held::new(&self.request, won, now)));
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::HOLDERS_MAX;
+
 /// Minimum lease, and minimum duration of a hold.
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
 /// Maximum lease of a client. Only a hold may be longer.
@@ -185,6 +187,13 @@ pub enum ConfigError {
         /// Length of the data in bytes.
         bytes: usize,
     },
+    /// A payload was requested for a row with several holders, which has none.
+    SharedData,
+    /// The number of permits of a semaphore is 0 or more than [`HOLDERS_MAX`], 64.
+    Slots {
+        /// Requested number.
+        slots: u64,
+    },
     /// The name of the table's partition key is empty or longer than 255 bytes.
     KeyLength {
         /// Length of the name in bytes.
@@ -240,6 +249,12 @@ impl fmt::Display for ConfigError {
                     f,
                     "a payload has at most {DATA_MAX} bytes, this one has {bytes}: store it elsewhere and keep a reference"
                 )
+            }
+            Self::SharedData => f.write_str(
+                "semaphores and read/write locks have no payload, because several holders share their row: leave it off",
+            ),
+            Self::Slots { slots } => {
+                write!(f, "a semaphore has 1 to {HOLDERS_MAX} permits, not {slots}: use several semaphores")
             }
             Self::KeyLength { bytes } => {
                 write!(

@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use crate::{
-    ClockReading, EXPIRY_PAD, HeldRow, LegacyRow, Liveness, RowState, ServiceClock, ServiceDate, Watch, time::millis,
+    ClockReading, EXPIRY_PAD, LegacyRow, Liveness, RowState, ServiceClock, ServiceDate, SharedEntry, Watch,
+    time::millis,
 };
 
 /// Result of [`expiry`].
@@ -83,7 +84,11 @@ impl Evidence<'_> {
 pub fn expiry(state: &RowState, evidence: &Evidence<'_>) -> Expiry {
     match state {
         RowState::Free | RowState::Done(_) => Expiry::Expired,
-        RowState::Held(held) => native(held, evidence),
+        RowState::Held(held) => {
+            let service_timestamp = held.service_timestamp.then_some(held.expires_on);
+            let left = evidence.watch.and_then(|watch| watch.expires_in(evidence.at));
+            native(&StoredLease { lease: held.lease, service_timestamp }, left == Some(Duration::ZERO), evidence)
+        }
         RowState::Legacy(legacy) => npm(legacy, evidence),
     }
 }
@@ -98,10 +103,25 @@ pub(crate) fn expired_for_npm(state: &RowState, wall_ms: u64) -> bool {
     }
 }
 
-fn native(held: &HeldRow, evidence: &Evidence<'_>) -> Expiry {
-    let is_dated = held.service_timestamp && evidence.is_confirmed_by_wall_clock();
-    let expired_on_service_clock = is_dated && evidence.lower().is_some_and(|lower| lower > held.expires_on);
-    let observed_for_lease = evidence.watch.and_then(|watch| watch.expires_in(evidence.at)) == Some(Duration::ZERO); // R2
+/// Decides whether the lease of an entry in a shared row has expired, as [`expiry`] does. `watched_for` is the time for
+/// which this version of the entry has been observed; [`Evidence::watch`] is ignored.
+pub fn entry_expiry(entry: &SharedEntry, watched_for: Duration, evidence: &Evidence<'_>) -> Expiry {
+    let lease = StoredLease { lease: entry.lease, service_timestamp: entry.expires_on };
+    native(&lease, watched_for >= entry.lease, evidence)
+}
+
+/// Lease in a row or in an entry.
+struct StoredLease {
+    lease: Duration,
+    /// End of the lease, if it is a service timestamp.
+    service_timestamp: Option<u64>,
+}
+
+/// Decides about a lease that may have been observed for its whole length (R2).
+fn native(stored: &StoredLease, observed_for_lease: bool, evidence: &Evidence<'_>) -> Expiry {
+    let (expires_on, is_confirmed) = (stored.service_timestamp, evidence.is_confirmed_by_wall_clock());
+    let is_past = |end: u64| is_confirmed && evidence.lower().is_some_and(|lower| lower > end);
+    let expired_on_service_clock = expires_on.is_some_and(is_past);
     let expired = match evidence.liveness {
         Liveness::Dead => true,
         Liveness::ChildAlive => false,
@@ -110,13 +130,13 @@ fn native(held: &HeldRow, evidence: &Evidence<'_>) -> Expiry {
     if expired {
         return Expiry::Expired;
     }
-    let interval = evidence.interval().filter(|_| held.service_timestamp);
-    let (earliest, latest) = interval.map_or((Duration::ZERO, held.lease), |(lower, upper)| {
+    let bounds = evidence.interval().zip(expires_on);
+    let (earliest, latest) = bounds.map_or((Duration::ZERO, stored.lease), |((lower, upper), end)| {
         // Another client may have observed the row since it was written, and R2 does not include the pad.
-        let observed = held.expires_on.saturating_sub(millis(EXPIRY_PAD));
+        let observed = end.saturating_sub(millis(EXPIRY_PAD));
         // The service timestamp or one whole lease of observation from now, whichever comes first.
-        let dated = if is_dated { until(held.expires_on, lower) } else { held.lease };
-        (until(observed, upper), dated.min(held.lease))
+        let dated = if is_confirmed { until(end, lower) } else { stored.lease };
+        (until(observed, upper), dated.min(stored.lease))
     });
     Expiry::Running { earliest: earliest.min(latest), latest }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::{
     Body, Deadline, Done, FencingToken, Held, LeaseId, LossReason, Machine, Now, Op, OpKind, Outcome, Refusal,
-    Response, Row, SentAt, Step, attr, held::loss_reason, retry::RETRY_MAX, retry::RepeatedWrite,
+    Response, Row, SentAt, Step, attr, loss::loss_reason, retry::RETRY_MAX, retry::RepeatedWrite,
 };
 
 /// Result of a [`Finish`].

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     Body, ClockReading, Deadline, Held, HeldStep, LeaseId, LossReason, Machine, NextLease, Now, Op, OpKind, Outcome,
     Refusal, Release, ReleaseEnd, Request, Response, Row, SentAt, ServiceDate, Step, Timing, Watch, condition::holds,
-    held::Won, held::loss_reason, lease_end::ends, retry::RepeatedWrite, takeover::Waiter, time::millis,
+    held::Won, lease_end::ends, loss::loss_reason, retry::RepeatedWrite, takeover::Waiter, time::millis,
 };
 
 /// Result of a [`Handover`].
@@ -148,6 +148,7 @@ impl Handover {
             date: date.map(|date| (date, sent_at)),
             // For other processes the hold goes on.
             record: *self.old.record(),
+            entry: None,
         };
         self.phase = Phase::Won(Box::new(Held::new(&self.next, won, now)));
     }

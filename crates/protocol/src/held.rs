@@ -3,35 +3,17 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, HoldRecord, Kind, LeaseId, LockName, Now, Op,
-    OpKind, Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing, attr, holds, lease_end::ends,
-    retry::Backoff, retry::RETRY_MIN, time::millis, validity::DatedTry, validity::Validity, validity::row_deadline,
+    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, HoldRecord, Kind, LeaseId, LockName, LossReason,
+    Now, Op, OpKind, Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing, held_entry::HeldEntry, holds,
+    lease_end::ends, loss::loss_reason, retry::Backoff, retry::RETRY_MIN, stored_lease::StoredEnd,
+    stored_lease::WrittenLease, stored_lease::needs_bound, time::millis, validity::DatedTry, validity::Validity,
+    validity::row_deadline,
 };
 
 /// Time after which the first renewal is due if the row has no service timestamp (§5).
 const TIMESTAMP_AFTER: Duration = Duration::from_millis(500);
 /// Number of attempts that fit into the remaining validity: a pause between two attempts is at most this part of it.
 const TRIES: u32 = 20;
-
-/// Reason why a lock was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum LossReason {
-    /// The lease expired, because no renewal was known to be applied in time.
-    Expired,
-    /// The row shows another acquisition: another client has acquired the lock, and may have released it since.
-    TakenOver,
-    /// An operator revoked the lease.
-    Revoked,
-    /// The row does not exist any more, because it or its table was deleted.
-    RowGone,
-    /// The lock was held for the maximum time that its options allow, `LockOptions::max_hold`.
-    MaxHold,
-    /// The host was suspended, or its wall clock jumped, past the end of the lease. Also the reason in a forked child.
-    Suspended,
-    /// The task that renews the lease ended early, because its runtime was shut down or a callback panicked.
-    RenewalStopped,
-}
 
 /// Next step for a held lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +82,8 @@ pub struct Held {
     counts_handovers: bool,
     lost: Option<LossReason>,
     record: HoldRecord,
+    /// Entry of a shared row. `None` for a plain lock.
+    pub(crate) entry: Option<Box<HeldEntry>>,
 }
 
 /// The write that acquired a lock, and the row in its response.
@@ -111,16 +95,16 @@ pub(crate) struct Won<'a> {
     pub(crate) row: &'a Row,
     pub(crate) date: Option<DatedTry>,
     pub(crate) record: HoldRecord,
+    pub(crate) entry: Option<Box<HeldEntry>>,
 }
 
 impl Held {
     pub(crate) fn new(request: &Request, won: Won<'_>, now: &Now<'_>) -> Self {
-        let Won { lease_id, token, sent_at, row, date, record } = won;
+        let Won { lease_id, token, sent_at, row, date, record, entry } = won;
         let date = date.filter(|date| !now.is_too_early(*date)); // R6
         let timing = request.timing.clone();
-        let expires_on = row.whole(attr::EXPIRES_ON);
+        let StoredEnd { expires_on, service_timestamp, renewal_seq } = StoredEnd::of(row, entry.as_deref());
         let bound = row_deadline(expires_on, date);
-        let service_timestamp = row.has_service_timestamp();
         // If a slow wall clock wrote the row, a renewal replaces the time by a service timestamp, which is late enough.
         let is_late_enough =
             |bound: Deadline| !bound.passed(now.at) && (service_timestamp || bound.left(now.at) >= timing.heartbeat());
@@ -133,12 +117,12 @@ impl Held {
             lease: timing.lease(),
             validity: Validity { sent: Deadline::new(sent_at, Timing::validity(timing.lease())), row: bound },
             max_hold: request.max_hold.map(|max_hold| Box::new(Deadline::new(sent_at, max_hold))),
-            is_confirmed: bound.map_or(now.service.is_none(), is_late_enough),
+            is_confirmed: bound.map_or(!needs_bound(entry.is_some(), expires_on, now), is_late_enough),
             service_timestamp,
             expires_on: expires_on.unwrap_or(0),
             last_date: date.filter(|date| !now.is_too_late(*date)),
             from_last_date: false,
-            renewal_seq: row.whole(attr::RENEWAL_SEQ).unwrap_or(0),
+            renewal_seq,
             pending: None,
             pause: None,
             attempt_timeout: timing.first_renewal_timeout(),
@@ -146,9 +130,10 @@ impl Held {
             renewals: 0,
             data: request.data.as_deref().map(Box::from),
             pending_data: None,
-            counts_handovers: holds(Some(row), &Condition::counts_handovers()),
+            counts_handovers: entry.is_none() && holds(Some(row), &Condition::counts_handovers()),
             lost: None,
             record,
+            entry,
             timing,
         }
     }
@@ -204,7 +189,10 @@ impl Held {
     /// Returns a condition that holds on the row for as long as this acquisition holds the lock. It stays true across
     /// renewals, because it does not contain the record version.
     pub fn condition(&self) -> Condition {
-        Condition::All(Condition::held_under(&self.lease_id, Some(self.token)))
+        match &self.entry {
+            Some(entry) => entry.condition(self.token),
+            None => Condition::All(Condition::held_under(&self.lease_id, Some(self.token))),
+        }
     }
 
     /// Returns whether the lease is valid at this time (R3). Once `false`, it never becomes `true` again.
@@ -315,13 +303,17 @@ impl Held {
         } else if let Some((date, sent_at)) = self.last_date.filter(|_| self.from_last_date) {
             ends.expires_on = ends.expires_on.max(date.upper_at(sent_at, now.at) + millis(self.lease + EXPIRY_PAD));
         }
-        let kind = OpKind::Renew {
-            lease_id: self.lease_id.clone(),
-            token: self.token,
-            renewal_seq: self.renewal_seq,
-            lease_ms: millis(self.lease),
-            ends,
-            data: self.pending_data.as_deref().map(str::to_owned),
+        let (renewal_seq, lease_ms) = (self.renewal_seq, millis(self.lease));
+        let kind = match &self.entry {
+            Some(entry) => entry.renewal(self.token, renewal_seq, lease_ms, ends, now),
+            None => OpKind::Renew {
+                lease_id: self.lease_id.clone(),
+                token: self.token,
+                renewal_seq,
+                lease_ms,
+                ends,
+                data: self.pending_data.as_deref().map(str::to_owned),
+            },
         };
         Op::new(&self.name, self.kind, kind, now)
     }
@@ -376,7 +368,7 @@ impl Held {
             Outcome::Conflict(Some(row)) if self.was_applied(&renewal, row) => {
                 self.renewed(renewal, Some(row), date, now);
             }
-            Outcome::Conflict(row) => self.lost = Some(loss_reason(row.as_ref(), self.token)),
+            Outcome::Conflict(row) => self.lost = Some(self.loss_reason(row.as_ref())),
             Outcome::Unknown | Outcome::Throttled => {
                 if *outcome == Outcome::Unknown {
                     self.attempt_timeout = self.timing.next_renewal_timeout(self.attempt_timeout);
@@ -387,27 +379,38 @@ impl Held {
         }
     }
 
-    /// Returns whether an earlier attempt of `renewal` has been applied, because the row has its version.
+    /// Returns whether an earlier attempt of `renewal` has been applied: the row has its version, or its entry the
+    /// number, because other holders replace the version of a shared row.
     fn was_applied(&self, renewal: &PendingRenewal, row: &Row) -> bool {
-        row.has_version(&renewal.op.version) && holds(Some(row), &self.condition())
+        match &self.entry {
+            Some(entry) => entry.was_renewed(row, self.token, self.renewal_seq),
+            None => row.has_version(&renewal.op.version) && holds(Some(row), &self.condition()),
+        }
+    }
+
+    fn loss_reason(&self, row: Option<&Row>) -> LossReason {
+        self.entry.as_ref().map_or_else(|| loss_reason(row, self.token), |entry| entry.loss_reason(row))
     }
 
     /// Takes a renewal that was applied. `row` is the row in a conflict with it. A response without a row means that the
     /// row is as this renewal has written it.
     fn renewed(&mut self, renewal: Box<PendingRenewal>, row: Option<&Row>, date: Option<DatedTry>, now: &Now<'_>) {
-        let OpKind::Renew { lease_ms, data, ends, .. } = renewal.op.kind else { return };
+        let Some(written) = WrittenLease::of(renewal.op.kind) else { return };
+        let WrittenLease { lease_ms, data, expires_on, service_timestamp } = written;
         self.attempt_timeout = self.timing.first_renewal_timeout();
         if let Some(data) = data.map(String::into_boxed_str) {
             self.pending_data.take_if(|pending| *pending == data);
             self.data = Some(data);
         }
         self.requested = self.pending_data.is_some() || lease_ms < millis(self.lease);
-        self.service_timestamp = row.map_or(ends.service_timestamp, Row::has_service_timestamp);
-        let expires_on = row.map_or(Some(ends.expires_on), |row| row.whole(attr::EXPIRES_ON));
+        let stored = row.map(|row| StoredEnd::of(row, self.entry.as_deref()));
+        self.service_timestamp = stored.as_ref().map_or(service_timestamp, |stored| stored.service_timestamp);
+        let expires_on = stored.map_or(expires_on, |stored| stored.expires_on);
         self.expires_on = expires_on.unwrap_or(self.expires_on);
         let bound = row_deadline(expires_on, date);
         self.last_date = date.filter(|date| !now.is_too_late(*date)).or(self.last_date);
-        if bound.map_or(now.service.is_some(), |bound| bound.passed(now.at) && !self.is_confirmed) {
+        let needs_bound = needs_bound(self.entry.is_some(), expires_on, now);
+        if bound.map_or(needs_bound, |bound| bound.passed(now.at) && !self.is_confirmed) {
             // Without a bound on service time the present validity stands, and another renewal is needed soon (R6).
             self.requested = true;
             return self.pause_retry(now);
@@ -427,14 +430,5 @@ impl Held {
         let cap = (self.time_left(now.at) / TRIES).clamp(RETRY_MIN, self.timing.heartbeat().max(RETRY_MIN));
         let previous = self.pause.as_deref().copied();
         self.pause = Some(Box::new(Backoff::after(previous, RETRY_MIN, cap, now)));
-    }
-}
-
-/// Returns the reason for which a holder with this token does not hold `row` any more.
-pub(crate) fn loss_reason(row: Option<&Row>, token: FencingToken) -> LossReason {
-    match row {
-        None => LossReason::RowGone,
-        Some(row) if row.whole(attr::REVOKED_TOKEN) == Some(token.get()) => LossReason::Revoked,
-        Some(_) => LossReason::TakenOver,
     }
 }

@@ -20,6 +20,16 @@ pub(crate) fn ttl(lease: Duration, now: &Now<'_>) -> u64 {
     upper.max(now.at.wall_ms).div_ceil(1000) + (lease + TTL_MARGIN).as_secs() + 1
 }
 
+/// Time from a write to a shared row until DynamoDB may delete the row: longer than any lease.
+const SHARED_TTL: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// Returns the time after which DynamoDB may delete a shared row, in seconds since 1970. `None` without service time,
+/// because a slow wall clock could end the entries of others.
+pub(crate) fn shared_ttl(now: &Now<'_>) -> Option<u64> {
+    let (_, upper) = now.service_interval()?;
+    Some(upper.max(now.at.wall_ms).div_ceil(1000) + SHARED_TTL.as_secs())
+}
+
 /// Returns the end of the lease in `row` without the pad, in milliseconds since 1970. Only for display.
 ///
 /// A row without a service timestamp may come from a client with another pad, or from a wall clock that is fast. Its

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use crate::{ClockReading, Hint, Liveness, Now, Op, Outcome, Row, SentAt, ServiceDate, Watch};
+use crate::{ClockReading, Hint, Holder, Liveness, Now, Op, Outcome, Row, SentAt, ServiceDate, Watch};
 
 /// Next step of a state machine.
 ///
@@ -81,6 +81,11 @@ pub trait Machine {
     fn watch(&self) -> Option<&Watch> {
         None
     }
+
+    /// Returns the holder for which the task waits, as the last row showed it.
+    fn holder(&self) -> Option<Holder> {
+        self.watch().map(|watch| watch.holder.clone())
+    }
 }
 
 /// Result of one request, as a state machine receives it.
@@ -93,6 +98,9 @@ pub struct Response<'a> {
     /// Result of a liveness check of the row's holder. The check must have begun after the time that is passed to
     /// [`Machine::handle`], because the holder may start a child process until its lease has expired.
     pub liveness: Liveness,
+    /// Results of the liveness checks of the holders of a shared row, by their liveness keys. They must have begun as late
+    /// as `liveness`.
+    pub entries: &'a [(String, Liveness)],
 }
 
 /// Result of a read or write.
@@ -152,10 +160,21 @@ impl<'a> Response<'a> {
     pub fn with_liveness(self, liveness: Liveness) -> Self {
         Self { liveness, ..self }
     }
+
+    /// Adds the results of the liveness checks of the holders of a shared row.
+    pub fn with_entries(self, entries: &'a [(String, Liveness)]) -> Self {
+        Self { entries, ..self }
+    }
+
+    /// Returns the result of the liveness check of an entry with this liveness key.
+    pub(crate) fn liveness_of(&self, key: Option<&str>) -> Liveness {
+        let found = key.and_then(|key| self.entries.iter().find(|(checked, _)| checked == key));
+        found.map_or(Liveness::Unknown, |(_, liveness)| *liveness)
+    }
 }
 
 impl<'a> From<Body<'a>> for Response<'a> {
     fn from(body: Body<'a>) -> Self {
-        Self { body, date: None, liveness: Liveness::Unknown }
+        Self { body, date: None, liveness: Liveness::Unknown, entries: &[] }
     }
 }

@@ -152,19 +152,7 @@ impl Op {
     /// Returns the condition under which the write takes effect.
     pub fn condition(&self) -> Condition {
         match &self.kind {
-            OpKind::Acquire(lease) => {
-                let mut free = vec![
-                    equals(attr::V, 1.into()),
-                    self.row_kind.condition(),
-                    self.row_is_lock(),
-                    equals(attr::EXPIRES_ON, 0.into()),
-                    above(attr::TOKEN, 0),
-                    below(attr::TOKEN, FencingToken::MAX.get()),
-                    differs(attr::LEASE_ID, lease.lease_id.as_str().into()),
-                ];
-                free.extend(self.unfinished());
-                Any(vec![missing(attr::NAME), All(free)])
-            }
+            OpKind::Acquire(lease) => self.free_condition(lease),
             OpKind::TakeOver { seen, seen_token, .. } => {
                 let token = match seen_token {
                     Some(token) => equals(attr::TOKEN, token.get().into()),
@@ -213,26 +201,39 @@ impl Op {
                 All(all)
             }
             OpKind::Revoke { target, lease_id } | OpKind::ForceRevoke { target, lease_id, .. } => {
-                // A native row without a lease ID has the attributes of an unreleased version, which is never changed.
-                let native = All(vec![equals(attr::V, 1.into()), differs(attr::LEASE_ID, lease_id.as_str().into())]);
-                let known_format = Any(vec![missing(attr::V), native]);
-                // A token is that of one acquisition, whatever its kind, so that an operator need not know the kind.
-                let known_kind = Any(vec![Kind::Mutex.condition(), Kind::Once.condition()]);
-                let mut all = vec![known_format, known_kind, self.row_is_lock(), missing(attr::DONE_TOKEN)];
-                all.extend(target.conditions());
-                All(all)
+                self.revocable_condition(target, lease_id)
             }
             OpKind::Shared(write) => All(write.conditions(self.row_kind, &self.version)),
             OpKind::Convert(convert) => All(convert.conditions()),
-            OpKind::LegacyGet { seen: None, .. } => missing(attr::GUID),
-            OpKind::LegacyGet { seen: Some(seen), .. } => {
-                let version = seen.text(attr::GUID).unwrap_or_default();
-                let mut all = vec![equals(attr::GUID, version.into())];
-                // A version without a token never gets one, because every write that adds a token changes the version.
-                all.extend(seen.token().map(|token| equals(attr::TOKEN, token.get().into())));
-                All(all)
-            }
+            OpKind::LegacyGet { seen, .. } => legacy_condition(seen.as_ref()),
         }
+    }
+
+    /// Returns the condition of an acquisition of a free lock.
+    fn free_condition(&self, lease: &Lease) -> Condition {
+        let mut free = vec![
+            equals(attr::V, 1.into()),
+            self.row_kind.condition(),
+            self.row_is_lock(),
+            equals(attr::EXPIRES_ON, 0.into()),
+            above(attr::TOKEN, 0),
+            below(attr::TOKEN, FencingToken::MAX.get()),
+            differs(attr::LEASE_ID, lease.lease_id.as_str().into()),
+        ];
+        free.extend(self.unfinished());
+        Any(vec![missing(attr::NAME), All(free)])
+    }
+
+    /// Returns the condition of a revocation of this target.
+    fn revocable_condition(&self, target: &Target, lease_id: &LeaseId) -> Condition {
+        // A native row without a lease ID has the attributes of an unreleased version, which is never changed.
+        let native = All(vec![equals(attr::V, 1.into()), differs(attr::LEASE_ID, lease_id.as_str().into())]);
+        let known_format = Any(vec![missing(attr::V), native]);
+        // A token is that of one acquisition, whatever its kind, so that an operator need not know the kind.
+        let known_kind = Any(vec![Kind::Mutex.condition(), Kind::Once.condition()]);
+        let mut all = vec![known_format, known_kind, self.row_is_lock(), missing(attr::DONE_TOKEN)];
+        all.extend(target.conditions());
+        All(all)
     }
 
     /// Returns the conjunct that a row has this operation's kind. Rows of plain locks need none where the lease ID or
@@ -333,6 +334,16 @@ impl OpKind {
             _ => false,
         }
     }
+}
+
+/// Returns the condition of a put in the format of npm dynamo-lock over this row.
+fn legacy_condition(seen: Option<&Row>) -> Condition {
+    let Some(seen) = seen else { return missing(attr::GUID) };
+    let version = seen.text(attr::GUID).unwrap_or_default();
+    let mut all = vec![equals(attr::GUID, version.into())];
+    // A version without a token never gets one, because every write that adds a token changes the version.
+    all.extend(seen.token().map(|token| equals(attr::TOKEN, token.get().into())));
+    All(all)
 }
 
 /// Returns the changes that free a lock. Token, lease ID and payload stay.

@@ -6,7 +6,9 @@
 
 use std::time::Duration;
 
-use crate::{ClockReading, HoldHistory, Now, RatePlan, ReceivedAt, RecordVersion, Row, SentAt, attr, rate_plan::RATE};
+use crate::{
+    ClockReading, HoldHistory, Now, RatePlan, ReceivedAt, RecordVersion, Row, SentAt, SharedRow, attr, rate_plan::RATE,
+};
 
 /// Shortest time from one look to the next, in seconds.
 const FLOOR: f64 = 0.025;
@@ -67,6 +69,13 @@ impl RowFacts {
             acquired_on: row.whole(attr::ACQUIRED_ON),
             history: HoldHistory::of(row),
         }
+    }
+
+    /// Returns the facts in a shared row, of which a waiter has seen `departures` holders leave. Each counts as a handoff,
+    /// because it lets a waiter acquire.
+    pub fn of_shared(row: &SharedRow, departures: u64) -> Self {
+        let (token, acquisition) = (Some(row.token.get()), Acquisition::Number(departures));
+        Self { token, acquisition, acquired_on: None, history: HoldHistory::default() }
     }
 
     /// Returns the facts in a row with this token and without handovers.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::{
     Body, Deadline, FencingToken, Held, HoldHistory, Kind, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind,
-    Outcome, Refusal, Response, Row, RowState, SentAt, Step, attr, held::loss_reason, lease_end::ttl, retry::RETRY_MAX,
+    Outcome, Refusal, Response, Row, RowState, SentAt, Step, attr, entry_release::EntryConflict,
+    entry_release::EntryRelease, held_entry::HeldEntry, lease_end::ttl, loss::loss_reason, retry::RETRY_MAX,
     retry::RepeatedWrite, validity::Validity,
 };
 
@@ -37,6 +38,8 @@ pub struct Release {
     token: Option<FencingToken>,
     /// Lease ID of an unanswered handover, which is released if the row contains it.
     handed_to: Option<LeaseId>,
+    /// Entry of a shared row. `None` for a plain lock.
+    entry: Option<Box<EntryRelease>>,
     /// The holder's own validity. The meaning of a conflict depends on it.
     validity: Validity,
     /// Reason of a loss before the release began. One attempt is sent nevertheless, to free the lock early.
@@ -53,11 +56,32 @@ impl Release {
         // A hold that was lost had no release, so its length means nothing.
         let history = lost.is_none().then(|| held.record().history_after(now.at));
         let held_under = (held.lease_id.clone(), Some(held.token()));
-        let mut release = Self::new((held.name(), held.kind()), held_under, held.validity, history, now);
+        let mut release = match &held.entry {
+            Some(entry) => Self::of_entry(held.name(), (**entry).clone(), held.validity, now),
+            None => Self::new((held.name(), held.kind()), held_under, held.validity, history, now),
+        };
         release.lost = lost;
-        if let Some(loss @ (LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone)) = lost {
-            release.end = Some(ReleaseEnd::Lost(loss));
-        }
+        release.end = match lost {
+            Some(loss @ (LossReason::TakenOver | LossReason::RowGone)) => Some(ReleaseEnd::Lost(loss)),
+            // A revoked entry is still in its row.
+            Some(LossReason::Revoked) if held.entry.is_none() => Some(ReleaseEnd::Lost(LossReason::Revoked)),
+            _ => None,
+        };
+        release
+    }
+
+    fn of_entry(name: &LockName, entry: HeldEntry, validity: Validity, now: &Now<'_>) -> Self {
+        let (lease_id, kind) = (entry.holder.lease_id.clone(), entry.kind);
+        let entry = EntryRelease { entry, was_held: true };
+        let write = RepeatedWrite::new(entry.op(name, now));
+        Self { write, entry: Some(Box::new(entry)), ..Self::new((name, kind), (lease_id, None), validity, None, now) }
+    }
+
+    /// Starts the clean-up of an entry that an abandoned operation may have left. It is retried until `until`, when the
+    /// lease of the entry would have ended anyway.
+    pub(crate) fn clean_up_entry(name: &LockName, entry: HeldEntry, until: Deadline, now: &Now<'_>) -> Self {
+        let mut release = Self::of_entry(name, entry, Validity { sent: until, row: None }, now);
+        release.entry.iter_mut().for_each(|entry| entry.was_held = false);
         release
     }
 
@@ -97,7 +121,7 @@ impl Release {
         now: &Now<'_>,
     ) -> Self {
         let write = RepeatedWrite::new(release_op(lock, &lease_id, token, history, now));
-        Self { write, lease_id, token, handed_to: None, validity, lost: None, refused: false, end: None }
+        Self { write, lease_id, token, handed_to: None, entry: None, validity, lost: None, refused: false, end: None }
     }
 
     /// Returns the name of the lock.
@@ -119,7 +143,20 @@ impl Release {
         }
     }
 
-    /// Returns the result of a release after its condition did not hold on `row`.
+    /// Takes a conflict with `row`. Returns the result, `None` if another write follows.
+    fn conflict(&mut self, now: &Now<'_>, row: Option<&Row>) -> Option<ReleaseEnd> {
+        let (ambiguous, expired) = (self.write.ambiguous, self.validity.passed(now.at));
+        let Some(entry) = &mut self.entry else { return Some(self.read_conflict(now, row)) };
+        match entry.read_conflict(row, ambiguous, expired) {
+            EntryConflict::End(end) => Some(end),
+            EntryConflict::OtherRole => {
+                self.write = RepeatedWrite::new(entry.op(&self.write.op.name, now));
+                None
+            }
+        }
+    }
+
+    /// Returns the result of the release of a plain lock after its condition did not hold on `row`.
     fn read_conflict(&self, now: &Now<'_>, row: Option<&Row>) -> ReleaseEnd {
         let freed = |row: &Row| row.has_lease_id(&self.lease_id) && row.is_free();
         let applied = row.is_some_and(|row| row.has_version(&self.write.op.version) || freed(row));
@@ -188,7 +225,10 @@ impl Machine for Release {
         let end = match outcome {
             Some(Outcome::Applied(_)) => ReleaseEnd::Released,
             Some(Outcome::Conflict(Some(row))) if self.was_handed_over(row) => return self.release_next(now),
-            Some(Outcome::Conflict(row)) => self.read_conflict(now, row.as_ref()),
+            Some(Outcome::Conflict(row)) => match self.conflict(now, row.as_ref()) {
+                Some(end) => end,
+                None => return,
+            },
             Some(Outcome::Unknown | Outcome::Throttled) | None => return self.write.retry(outcome, RETRY_MAX, now),
         };
         self.end = Some(self.lost.map_or(end, ReleaseEnd::Lost));

@@ -217,7 +217,7 @@ impl Row {
     /// Same as [`state`](Self::state), and [`RowError::OtherKind`] if the row is of another kind.
     pub fn state_for(&self, requested: Kind) -> Result<RowState, RowError> {
         self.check_format()?;
-        match self.known_kind()? {
+        match self.kind()? {
             found if found == requested => self.state(),
             found => Err(RowError::OtherKind { found, requested }),
         }
@@ -229,7 +229,7 @@ impl Row {
     /// [`RowError`] if the row is not a lock or cannot be interpreted. Such a row must not be written to.
     pub fn state(&self) -> Result<RowState, RowError> {
         let (version, legacy) = self.check_format()?;
-        let found = self.known_kind()?;
+        let found = self.kind()?;
         if found.is_shared() {
             return Err(RowError::OtherKind { found, requested: Kind::Mutex });
         }
@@ -280,7 +280,10 @@ impl Row {
     }
 
     /// Returns the kind of the row.
-    pub(crate) fn known_kind(&self) -> Result<Kind, RowError> {
+    ///
+    /// # Errors
+    /// [`RowError::UnknownKind`] if this version does not know its kind.
+    pub fn kind(&self) -> Result<Kind, RowError> {
         let kind = self.get(attr::KIND);
         Kind::of(kind).ok_or_else(|| RowError::UnknownKind { kind: kind.map(show).unwrap_or_default() })
     }

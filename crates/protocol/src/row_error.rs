@@ -57,11 +57,17 @@ impl fmt::Display for RowError {
                 "unknown kind of lock: the row has `kind` {kind}, and this version knows plain locks (no `kind`), \
                  \"semaphore\", \"rwlock\" and \"once\"; upgrade dynamo-lock on this host"
             ),
-            Self::OtherKind { found, requested } => write!(
-                f,
-                "the row of this name is of kind {found}, and a lock of kind {requested} was requested: \
-                 use another name, or delete the row while the lock is not held"
-            ),
+            Self::OtherKind { found, requested } => {
+                let fix = match requested {
+                    Kind::Mutex => "make it a plain lock with `reset`",
+                    _ => "delete the row",
+                };
+                write!(
+                    f,
+                    "the row of this name is of kind {found}, and a lock of kind {requested} was requested: \
+                     use another name, or {fix} while the lock is not held"
+                )
+            }
             Self::UnreleasedFormat => write!(
                 f,
                 "unknown row format: an unreleased version of dynamo-lock wrote the row, with `reign` instead of \

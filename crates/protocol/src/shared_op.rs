@@ -112,6 +112,13 @@ pub enum Role {
     Waiting,
 }
 
+impl Role {
+    /// Returns whether this is the role of a writer, whose entry has a key of its own.
+    pub(crate) fn is_writer(self) -> bool {
+        self != Self::Shared
+    }
+}
+
 /// Entry that an acquisition adds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NewEntry {
@@ -348,7 +355,7 @@ fn writer_is(lease_id: &LeaseId) -> Condition {
     equals(Path::Field(WRITER, attr::LEASE_ID), lease_id.as_str().into())
 }
 
-/// Returns the conjuncts that the row has a token from which a greater one can follow.
+/// Returns the conjuncts that the row has a token, and that a greater one can follow.
 fn usable_token() -> [Condition; 2] {
     [above(attr::TOKEN, 0), below(attr::TOKEN, FencingToken::MAX.get())]
 }

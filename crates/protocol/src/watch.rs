@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    ClockReading, FencingToken, LeaseId, Now, ReceivedAt, RecordVersion, Row, attr, lease_end::shown_end,
-    time::system_time,
+    ClockReading, EXPIRY_PAD, FencingToken, LeaseId, Now, ReceivedAt, RecordVersion, Row, SharedEntry, attr,
+    lease_end::shown_end, time::millis, time::system_time,
 };
 
 /// The holder of a lock, as described by the lock's row.
@@ -42,6 +42,22 @@ impl Holder {
             lease: row.whole(attr::LEASE_MS).map(Duration::from_millis),
             expires_at: shown_end(row, now).map(system_time),
             data: row.text(attr::DATA).map(str::to_owned),
+        }
+    }
+}
+
+impl Holder {
+    /// Returns the holder that an entry of a shared row describes. `token` is the token of the row.
+    pub fn of_entry(entry: &SharedEntry, token: FencingToken) -> Self {
+        let shown_end = |end: u64| system_time(end.saturating_sub(millis(EXPIRY_PAD)));
+        Self {
+            owner: entry.owner.clone(),
+            token: Some(token),
+            lease_id: Some(entry.holder.lease_id.clone()),
+            acquired_at: entry.acquired_on.map(system_time),
+            lease: Some(entry.lease),
+            expires_at: entry.expires_on.map(shown_end),
+            data: None,
         }
     }
 }

@@ -25,6 +25,21 @@ fn successes_are_sound() {
     assert_sound("once");
 }
 
+#[test]
+fn successes_beside_revocations_are_sound() {
+    assert_sound("once-revoke");
+}
+
+#[test]
+fn successes_that_count_for_a_time_are_sound() {
+    assert_sound("once-for-late");
+}
+
+#[test]
+fn attempts_beside_successes_are_sound() {
+    assert_sound("once-try");
+}
+
 /// Another client received a later acquisition first, and this one had not waited for the end of that.
 const OUTDATED: &str = "C: an acquisition is reported with a token that is not above";
 

@@ -1,6 +1,6 @@
-//! `once --reset`: forgets the success of a command, so that it may run again.
+//! `once --reset`, which forgets the success of a command, and `reset`, which makes a name that of a plain lock.
 
-use dynamo_lock::{Inspection, ResetError};
+use dynamo_lock::{ConvertError, Inspection, ResetError};
 
 use crate::failure::{Failure, FailureKind};
 use crate::ui::{format, output, prompt};
@@ -25,6 +25,24 @@ pub async fn reset(store: &OpenStore, name: &str, yes: bool) -> Result<Exit, Fai
     lock.reset_success(success.token).await.map_err(|error| failure(name, error))?;
     output::message(&format!("{description}; this success is forgotten, so the command may run again"));
     Ok(Exit::Success)
+}
+
+/// Makes the free row of this name, of whatever kind it is, one of a plain lock.
+pub async fn make_plain(store: &OpenStore, name: &str) -> Result<Exit, Failure> {
+    let lock = store.client().build()?.lock(name).map_err(Failure::usage)?;
+    match lock.reset().await {
+        Ok(()) => {
+            output::message(&format!("lock {name:?} is a plain lock now"));
+            Ok(Exit::Success)
+        }
+        Err(ConvertError::Held) => Err(Failure::usage(format!(
+            "cannot reset lock {name:?}: it is held; wait until it is released, or find its holders with \
+             `dynamo-lock show {name}`"
+        ))),
+        Err(ConvertError::Store(error)) => Err(error.into()),
+        Err(error @ ConvertError::Row { .. }) => Err(Failure::configuration(error)),
+        Err(error) => Err(Failure::new(FailureKind::Unavailable, error.to_string())),
+    }
 }
 
 fn failure(name: &str, error: ResetError) -> Failure {

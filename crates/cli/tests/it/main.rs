@@ -16,6 +16,7 @@ mod request_count;
 mod revoke;
 mod run;
 mod several;
+mod sharing;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;

@@ -73,7 +73,7 @@ impl Lock {
     ///
     /// A call costs one eventually consistent read if the work has succeeded. Such a read may return a success for
     /// about a second after it was reset. A run costs two writes more. Waiters do not join the
-    /// [queue](Lock#fairness) of their client.
+    /// queue of their client, so there is no order between them.
     ///
     /// # Errors
     /// [`OnceError`]. The work may run again after each of them.

@@ -20,6 +20,7 @@ mod lock_set;
 mod loss;
 mod npm_format;
 mod once;
+mod once_histories;
 mod queue;
 mod refusals;
 mod release;
@@ -27,6 +28,7 @@ mod renew;
 mod revoke;
 mod rows;
 mod runtimes;
+mod shared;
 #[cfg(unix)]
 mod sqlite;
 mod takeover;

@@ -109,7 +109,7 @@ fn each_conjunct_of_a_condition_is_tested() {
         [version, lease_id, token, vec![(attr::EXPIRES_ON, number(0)), (attr::EXPIRES_ON, None)]].concat()
     };
     let lock = || vec![(attr::V, None), (attr::V, number(2)), (attr::GUID, None), (attr::GUID, text("fresh"))];
-    let cases: [(OpKind, Row, Vec<Change>); 9] = [
+    let cases: [(OpKind, Row, Vec<Change>); 10] = [
         (
             OpKind::Acquire(lease()),
             free(),
@@ -147,9 +147,14 @@ fn each_conjunct_of_a_condition_is_tested() {
             [owner(), other_kind(), success_there()].concat(),
         ),
         (
-            OpKind::Release { lease_id: mine, token: Some(token), ttl: 9, history: None },
+            OpKind::Release { lease_id: mine.clone(), token: Some(token), ttl: 9, history: None },
             held(),
             [owner(), other_kind()].concat(),
+        ),
+        (
+            OpKind::Release { lease_id: mine, token: None, ttl: 9, history: None },
+            held(),
+            [owner().into_iter().filter(|(attribute, _)| *attribute != attr::TOKEN).collect(), other_kind()].concat(),
         ),
         (
             OpKind::Reset { token, lease_id: "f".into(), ttl: 9 },

@@ -282,7 +282,7 @@ fn once() -> Vec<Config> {
     let delay = Budget { delay: 1, ..none };
     let unknown = Budget { unknown: 1, ..none };
     let late = Budget { late: 1, ..unknown };
-    let two = || [client(2), client(1)];
+    let (one, two) = (|| [client(1), client(1)], || [client(2), client(1)]);
     let trying = Client { wait_mode: WaitMode::Try, ..client(2) };
     let idle = [0, 500, NINE_DAYS_MS, NINE_DAYS_MS + 500];
     vec![
@@ -308,13 +308,18 @@ fn once() -> Vec<Config> {
         config("once-reset-copies", "an operator resets a success, a copy of one request", half(1000), two())
             .budget(Budget { resets: 1, copies: 1, ..none })
             .once(None),
-        config("once-for", "a success that counts for 2 s, dates two seconds off", [0, 500, 4500, 9000], two())
-            .budget(Budget { unknown: 1, late: 1, stale: 1, ..none })
+        config("once-for", "a success that counts for 2 s, dates two seconds off", [0, 500, 4500, 9000], one())
+            .budget(Budget { stale: 1, ..none })
             .dates(&[Some(-2), Some(2)])
             .once(Some(2000)),
-        config("once-for-wall", "the same without a service clock", half(2500), two())
-            .budget(Budget { stale: 1, ..late })
+        config("once-for-lost", "the same, answers are lost", [0, 500, 9000], one())
+            .budget(unknown)
+            .dates(&[Some(-2), Some(2)])
+            .once(Some(2000)),
+        config("once-for-wall", "the same without a service clock, a stale read", half(2000), two())
+            .budget(Budget { stale: 1, ..unknown })
             .once(Some(1000)),
+        config("once-for-late", "the same, late requests", [0, 500, 1500], two()).budget(late).once(Some(1000)),
         config("once-try", "attempts that do not wait, stale reads", half(1000), [trying, client(1)])
             .budget(Budget { stale: 2, ..late })
             .once(None),

@@ -4,7 +4,7 @@
 //! once, every request is answered at once, with the service's exact second, and time passes until the next pause has
 //! ended. Abandoned requests are lost. A state in which they are applied is explored separately.
 
-use dynamo_lock_protocol::{Row, RowState, attr};
+use dynamo_lock_protocol::{Row, RowState, WaitMode, attr};
 
 use super::{
     Budget, Context, EPOCH_MS, Host, InFlight, Past, Shared, StepResult, Task, TaskState, Violation, World,
@@ -122,8 +122,16 @@ impl Run<'_> {
                 self.advance(world)?;
             }
         }
+        let has_state = |wanted: fn(&RowState) -> bool| {
+            world.row.as_deref().is_some_and(|row| row.state().is_ok_and(|state| wanted(&state)))
+        };
         // Work that has succeeded is skipped, which was checked then.
-        if world.row.as_deref().is_some_and(|row| matches!(row.state(), Ok(RowState::Done(_)))) {
+        if has_state(|state| matches!(state, RowState::Done(_))) {
+            return Ok(());
+        }
+        // A client that does not wait cannot prove that the lease of a crashed holder has expired.
+        let waits = self.context.client(host).wait_mode == WaitMode::Wait;
+        if !waits && has_state(|state| matches!(state, RowState::Held(_))) {
             return Ok(());
         }
         Err(format!("D: the attempt of {} ends without the lock and without a fault", letter(host)))

@@ -65,6 +65,7 @@ pub fn delete_table(world: &mut World) {
         TaskState::Held(held) => Some(lease_id_of(held)),
         TaskState::Release(release_task) => Some(release_task.lease_id.clone()),
         TaskState::Handover(task) => Some(task.lease_id.clone()),
+        TaskState::Finish(task) => Some(task.lease_id.clone()),
         _ => None,
     }));
     deleted.extend(world.tasks.iter().filter_map(|task| match &task.state {

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use dynamo_lock::{
-    AcquireAllError, AcquireError, Client, Holder, Inspection, Lock, LockName, OnceStart, TryAcquire, TryAcquireAll,
+    AcquireAllError, AcquireError, Client, Holder, Inspection, Lock, LockName, LockOptions, OnceStart, TryAcquire,
+    TryAcquireAll,
 };
 use nix::sys::signal::Signal;
 
-use super::{awaited::AwaitedLock, held::Held};
+use super::{awaited::AwaitedLock, held::Held, sharing};
 use crate::ui::{format, progress};
 use crate::{env::EnclosingRun, failure::Failure, plan::OnceTask, plan::RunTask, signals::Signals, store::OpenStore};
 
@@ -65,7 +66,7 @@ pub async fn acquire(
         match (&task.all, task.once) {
             (Some(_), _) => wait_for_all(&locks.client, task).await,
             (None, Some(once)) => wait_for_work(&locks.lock(&task.name)?, task, once).await,
-            (None, None) => wait_for_lock(&locks.lock(&task.name)?, task).await,
+            (None, None) => sharing::wait(&locks.client, task).await,
         }
     };
     locks.awaited.iter().for_each(AwaitedLock::reset);
@@ -85,23 +86,28 @@ pub async fn acquire(
     }
 }
 
-async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failure> {
-    let mut options = lock.options();
-    if let Some(max_hold) = task.max_hold {
-        options = options.max_hold(max_hold);
-    }
-    let acquired = |guard| Ok(Acquisition::Acquired(Held::One(guard)));
-    let holder = match task.wait_limit {
-        None => return acquired(options.acquire().await?),
+/// Waits for one lock with these options, as long as `limit` allows.
+pub async fn wait_for_lock(
+    options: LockOptions,
+    task: &RunTask,
+    limit: Option<Duration>,
+) -> Result<Acquisition, AcquireError> {
+    let options = match task.max_hold {
+        Some(max_hold) => options.max_hold(max_hold),
+        None => options,
+    };
+    let acquired = |guard| Acquisition::Acquired(Held::One(guard));
+    let holder = match limit {
+        None => return Ok(acquired(options.acquire().await?)),
         // The response that the lock is held contains the holder, so no further request is needed.
         Some(Duration::ZERO) => match options.try_acquire().await? {
-            TryAcquire::Acquired(guard) => return acquired(guard),
+            TryAcquire::Acquired(guard) => return Ok(acquired(guard)),
             TryAcquire::Held(holder) => Some(holder),
         },
         Some(limit) => match options.acquire_within(limit).await {
-            Ok(guard) => return acquired(guard),
+            Ok(guard) => return Ok(acquired(guard)),
             Err(AcquireError::TimedOut { holder, .. }) => holder,
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         },
     };
     Ok(Acquisition::Held(describe_held(&task.name, holder.as_ref())))
@@ -181,6 +187,11 @@ async fn is_held_by_enclosing_run(store: &OpenStore, lock: &Lock, task: &RunTask
     if enclosing.peek().is_none() {
         return Ok(false);
     }
-    let Inspection::Held { holder, .. } = lock.inspect().await? else { return Ok(false) };
-    Ok(holder.lease_id.is_some_and(|id| enclosing.any(|run| run.lease_id == id.as_str())))
+    let holders = match lock.inspect().await? {
+        Inspection::Held { holder, .. } => vec![holder],
+        Inspection::Shared(shared) => shared.holders.into_iter().map(|entry| entry.holder).collect(),
+        _ => return Ok(false),
+    };
+    let ids: Vec<_> = holders.into_iter().filter_map(|holder| holder.lease_id).collect();
+    Ok(enclosing.any(|run| ids.iter().any(|id| run.lease_id == id.as_str())))
 }

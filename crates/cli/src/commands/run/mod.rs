@@ -6,6 +6,7 @@ mod finish;
 mod forever;
 mod held;
 pub mod report;
+mod sharing;
 mod supervised;
 mod terminal;
 mod watch;

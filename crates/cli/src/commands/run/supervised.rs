@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dynamo_lock::FencingToken;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
@@ -57,7 +58,8 @@ impl SupervisedCommand {
         }
         let locks = &held.tokens()[..];
         // The first name identifies the acquisition of several locks as well, because its token is never used twice.
-        let token = locks.iter().find(|(name, _)| *name == task.name).map(|(_, token)| token.get());
+        let token =
+            locks.iter().find(|(name, _)| *name == task.name).and_then(|(_, token)| *token).map(FencingToken::get);
         let ready_file =
             task.ready_file.as_ref().zip(token).map(|(path, token)| ReadyFile::new(path, task.name.as_str(), token));
         let mask = SignalMask::block()?;
@@ -70,10 +72,11 @@ impl SupervisedCommand {
         command.env(env::NAME, task.name.as_str());
         // The variables of an enclosing run are for other locks.
         command.env_remove(env::TOKEN).env_remove(env::TOKENS);
-        match (&task.all, locks) {
-            (None, [(_, token)]) => command.env(env::TOKEN, token.to_string()),
-            _ => command.env(env::TOKENS, env::format_tokens(locks)),
-        };
+        match (&task.all, token) {
+            (None, Some(token)) => _ = command.env(env::TOKEN, token.to_string()),
+            (None, None) => {}
+            (Some(_), _) => _ = command.env(env::TOKENS, env::format_tokens(locks)),
+        }
         command.env(env::OWNER, &task.owner).env(env::STORE, &store.url);
         command.env(env::RUNS, env::format_runs(&task.enclosing_runs, &held.lease_ids(), &store.url));
         sys::pass_sigpipe(command.as_std_mut());

@@ -194,7 +194,8 @@ impl World {
             }
             // These worlds have no locks of another kind.
             OpKind::StartAnew { .. } | OpKind::Finish { .. } | OpKind::Reset { .. } => {}
-            OpKind::Shared(_) | OpKind::Convert(_) => {}
+            OpKind::Shared(write) => self.record_shared_write(write),
+            OpKind::Convert(_) => {}
             OpKind::LegacyGet { .. } => {
                 entry.largest_token = entry.largest_token.max(row.whole(attr::TOKEN).unwrap_or(0))
             }
