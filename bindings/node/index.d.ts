@@ -2,9 +2,11 @@
 
 import type { DynamoLockError, StoreError } from './lib/errors';
 import type { ClientOptions, ConnectOptions, DynamoDb, DynamoDbClient } from './lib/settings';
+import type { RwLock, Semaphore, SharedInspection } from './lib/shared';
 
 export * from './lib/errors';
 export * from './lib/settings';
+export * from './lib/shared';
 
 /**
  * Creates a client of the locks in a DynamoDB table. Sends no request.
@@ -34,6 +36,18 @@ export interface Client {
    * Throws an `ArgumentError` unless the name has 1 to 2,048 bytes and no control characters.
    */
   lock(name: string): Lock;
+
+  /**
+   * Returns a handle of the semaphore with this name, of which at most `slots` holders have a permit at the same time,
+   * 1 to 64. Sends no request.
+   *
+   * Clients may use different numbers: each acquisition respects its own. Throws an `ArgumentError` if the name or the
+   * number is invalid.
+   */
+  semaphore(name: string, slots: number): Semaphore;
+
+  /** Returns a handle of the read/write lock with this name. Sends no request. Throws like `lock`. */
+  rwLock(name: string): RwLock;
 
   /**
    * Acquires the lock, calls `work`, releases the lock, and resolves to the result of `work`.
@@ -242,19 +256,27 @@ export interface Lock {
    * hold the lock during that time. Rejects like `revoke`.
    */
   forceRevoke(token: bigint | number): Promise<void>;
+
+  /**
+   * Makes a free row of any kind one of a plain lock, for a name that was used as a semaphore or a read/write lock by
+   * mistake. Tokens continue to increase.
+   *
+   * Rejects with a `LockHeldError` if the row is held, or its holder has crashed, and with a `StoreError`.
+   */
+  reset(): Promise<void>;
 }
 
 /**
- * A held lock.
+ * A held lock, or a permit of a semaphore.
  *
  * The library renews it until it is released, also while the event loop is busy, unless the requests need JavaScript
  * (`db`, or a credentials provider whose credentials have expired). Release it explicitly: an object without
  * references is not collected while it holds a lock.
  */
-export interface HeldLock {
+export interface Held {
   readonly name: string;
-  /** Fencing token. It is greater than the token of every earlier holder of this lock. */
-  readonly token: bigint;
+  /** Random ID of this acquisition, by which `revokeHolder` names the holder of a semaphore or a read/write lock. */
+  readonly leaseId: string;
   /** Signal that is aborted when the lock is lost. Its reason is a `LockLostError`. */
   readonly signal: AbortSignal;
   /** Remaining validity in milliseconds if no further renewal succeeds. 0 once the lock is lost or released. */
@@ -295,7 +317,19 @@ export interface HeldLock {
    */
   conditionCheck(): ConditionCheck;
 
-  /** Returns the name, and the token as text, because JSON has no bigint. Called by `JSON.stringify`. */
+  /** Called by `JSON.stringify`. */
+  toJSON(): { name: string };
+}
+
+/** A held lock, also that of a reader or writer. */
+export interface HeldLock extends Held {
+  /**
+   * Fencing token. It is greater than the token of every earlier holder of this lock. That of a reader is greater than
+   * that of every earlier writer, and equal to that of the readers beside it.
+   */
+  readonly token: bigint;
+
+  /** Returns the name, and the token as text, because JSON has no bigint. */
   toJSON(): { name: string; token: string };
 }
 
@@ -377,8 +411,11 @@ export interface Holder {
   data: string | null;
 }
 
-/** State of a lock at the time of the read. */
-export type Inspection =
+/** State of a lock at the time of the read. That of a semaphore or a read/write lock has a `kind`. */
+export type Inspection = (PlainInspection & { kind?: undefined }) | SharedInspection;
+
+/** State of a lock that has one holder at a time. */
+export type PlainInspection =
   /** The lock is free. `token` is the last token, and `data` the last payload. */
   | { state: 'free'; token: bigint | null; data: string | null }
   | {
@@ -395,4 +432,4 @@ export type Inspection =
   | ({ state: 'done'; data: string | null } & Success);
 
 /** A lock in a listing. */
-export type Listed = { name: string } & (Inspection | { state: 'unreadable'; error: DynamoLockError });
+export type Listed = { name: string } & (Inspection | { state: 'unreadable'; kind?: undefined; error: DynamoLockError });

@@ -15,7 +15,8 @@ function toError({ class: type, code, message, cause, ...rest }) {
   return new (CLASSES[type] ?? DynamoLockError)(message, code, fields);
 }
 
-function toInspection({ state, holder, token, mayEndMs, data, ...success }) {
+function toInspection({ state, holder, token, mayEndMs, data, kind, slots, holders, ...success }) {
+  if (kind) return withToJson({ state, kind, token: toToken(token), slots: slots ?? null, holders: holders.map(toSharedHolder) });
   if (state === 'free') return withToJson({ state, token: toToken(token), data: data ?? null });
   if (state === 'held') return { state, holder: toHolder(holder), mayEndMs };
   if (state === 'done') {
@@ -45,6 +46,12 @@ function toHolder(holder) {
     expiresAt: toDate(holder.expiresAtMs),
     data: holder.data ?? null,
   });
+}
+
+/** Returns one holder of a lock that can have several. Token and data belong to the row. */
+function toSharedHolder({ id, role, revoked, mayEndMs, ...rest }) {
+  const { owner, acquiredAt, expiresAt, leaseMs } = toHolder(rest);
+  return { id, role, owner, acquiredAt, expiresAt, leaseMs, revoked, expired: mayEndMs === null, mayEndMs };
 }
 
 const toToken = (text) => (text == null ? null : BigInt(text));

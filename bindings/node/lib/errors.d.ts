@@ -25,9 +25,9 @@ export class LockHeldError extends DynamoLockError {
 /** A held lock was lost; `code` is `LOCK_LOST`. */
 export class LockLostError extends DynamoLockError {
   readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'renewalStopped' | 'other';
-  /** Token of the lost lock. */
+  /** Token of the lost lock. That of a permit orders nothing. */
   readonly token: bigint;
-  /** Result of the work of `withLock` and `withLocks`. */
+  /** Result of the work of `withLock`, `withLocks`, `withPermit`, `withRead` and `withWrite`. */
   readonly output?: unknown;
   /** Names of the locks that were not released, after `withLocks`. */
   readonly unreleased?: string[];

@@ -1,7 +1,7 @@
 'use strict';
 
-const { HeldLock } = require('./held-lock');
 const { toToken } = require('./decode');
+const { Held } = require('./held');
 
 /** Several locks that are held together. The loss of one is the loss of all. */
 class HeldLocks {
@@ -10,7 +10,7 @@ class HeldLocks {
   /** `tokens` has pairs of a name and a token as text, sorted by name. */
   constructor(connection, { guard, tokens }) {
     // The addon treats the guard of several locks like that of one lock.
-    this.#held = new HeldLock(connection, tokens.map(([name]) => name).join('", "'), { guard });
+    this.#held = new Held(connection, tokens.map(([name]) => name).join('", "'), { guard });
     /** Fencing token of each lock, by name. */
     this.tokens = new Map(tokens.map(([name, token]) => [name, toToken(token)]));
   }

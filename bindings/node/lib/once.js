@@ -2,7 +2,7 @@
 // `Lock.once`: work that runs until it has succeeded once.
 
 const { keepAlive } = require('./connection');
-const { SUCCEED } = require('./held-lock');
+const { SUCCEED } = require('./held');
 const { attachReleaseError } = require('./release-error');
 
 /** Calls `work` under its lock. Records its success in place of the release, or releases the lock after a failure. */

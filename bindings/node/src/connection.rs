@@ -131,6 +131,7 @@ impl Connection {
         let check = |held: &Held| match held {
             Held::One(guard) => Some(json::condition_check(&table.condition_check(guard).ok()?)),
             Held::Once(guard) => Some(json::condition_check(&table.condition_check(guard).ok()?)),
+            Held::Permit(permit) => Some(json::condition_check(&table.condition_check_of_permit(permit).ok()?)),
             Held::All(guards) => Some(table.condition_checks(guards).ok()?.iter().map(json::condition_check).collect()),
         };
         self.with_guard(id, check)?

@@ -4,8 +4,8 @@
 use std::fmt::Display;
 
 use dynamo_lock::{
-    AcquireAllError, AcquireError, HoldError, Holder, InspectError, LegacyError, LockName, LossReason, Lost,
-    RecordError, ReleaseAllError, ReleaseError, ResetError, RevokeError, StoreError, StoreErrorKind, TableError,
+    AcquireAllError, AcquireError, ConvertError, HoldError, Holder, InspectError, LegacyError, LockName, LossReason,
+    Lost, RecordError, ReleaseAllError, ReleaseError, ResetError, RevokeError, StoreError, StoreErrorKind, TableError,
     store::StoreErrorCause,
 };
 use serde_json::{Value as Json, json};
@@ -195,8 +195,20 @@ impl From<RevokeError> for Failure {
             RevokeError::Ended { ref holder, .. } => {
                 Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(json::holder))
             }
+            RevokeError::HolderEnded { .. } => Self::new("store", "LEASE_ENDED", error),
             RevokeError::Row { .. } => Self::bad_row(error),
             RevokeError::Store(error) => error.into(),
+            other => Self::new("store", "UNANSWERED", other),
+        }
+    }
+}
+
+impl From<ConvertError> for Failure {
+    fn from(error: ConvertError) -> Self {
+        match error {
+            ConvertError::Held => Self::held(error, None),
+            ConvertError::Row { .. } => Self::bad_row(error),
+            ConvertError::Store(error) => error.into(),
             other => Self::new("store", "UNANSWERED", other),
         }
     }

@@ -1,19 +1,21 @@
-//! [`Held`]: a held lock, or several that were acquired together.
+//! [`Held`]: a held lock, a slot of a semaphore, or several locks that were acquired together.
 
 use std::time::Duration;
 
-use dynamo_lock::{Guard, GuardSet, Lost, OnceGuard, RiskWatch};
+use dynamo_lock::{Guard, GuardSet, Lost, OnceGuard, Permit, RiskWatch};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::CallResult;
 use crate::methods::without_value;
 
-/// The guard behind a `HeldLock` or a `HeldLocks` of JavaScript.
+/// The guard behind a `HeldLock`, a `Permit` or a `HeldLocks` of JavaScript.
 pub(crate) enum Held {
     One(Guard),
     All(GuardSet),
     /// The lock on work that has not succeeded yet.
     Once(OnceGuard),
+    /// A slot of a semaphore.
+    Permit(Permit),
 }
 
 impl Held {
@@ -21,6 +23,7 @@ impl Held {
         match self {
             Self::One(guard) => guard.is_valid(),
             Self::Once(guard) => guard.is_valid(),
+            Self::Permit(permit) => permit.is_valid(),
             Self::All(guards) => guards.is_valid(),
         }
     }
@@ -29,6 +32,7 @@ impl Held {
         match self {
             Self::One(guard) => guard.time_left(),
             Self::Once(guard) => guard.time_left(),
+            Self::Permit(permit) => permit.time_left(),
             Self::All(guards) => guards.time_left(),
         }
     }
@@ -37,6 +41,7 @@ impl Held {
         match self {
             Self::One(guard) => guard.loss(),
             Self::Once(guard) => guard.loss(),
+            Self::Permit(permit) => permit.loss(),
             Self::All(guards) => guards.loss(),
         }
     }
@@ -45,6 +50,7 @@ impl Held {
         match self {
             Self::One(guard) => guard.cancellation(),
             Self::Once(guard) => guard.cancellation(),
+            Self::Permit(permit) => permit.cancellation(),
             Self::All(guards) => guards.cancellation(),
         }
     }
@@ -53,6 +59,7 @@ impl Held {
         match self {
             Self::One(guard) => guard.risk_watch(),
             Self::Once(guard) => guard.risk_watch(),
+            Self::Permit(permit) => permit.risk_watch(),
             Self::All(guards) => guards.risk_watch(),
         }
     }
@@ -70,6 +77,7 @@ impl Held {
         match self {
             Self::One(guard) => without_value(guard.release().await),
             Self::Once(guard) => without_value(guard.release().await),
+            Self::Permit(permit) => without_value(permit.release().await),
             Self::All(guards) => without_value(guards.release().await),
         }
     }

@@ -15,12 +15,13 @@ mod methods;
 mod port;
 mod runtime;
 mod settings;
+mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::{LockName, store::StoreUrl};
-use dynamo_lock_protocol::LockNames;
+use dynamo_lock::{ConfigError, LockName, store::StoreUrl};
+use dynamo_lock_protocol::{HOLDERS_MAX, LockNames};
 use napi::bindgen_prelude::{Error, FnArgs, Function, Result};
 use napi_derive::napi;
 
@@ -137,6 +138,13 @@ pub fn check_name(name: String) -> Option<String> {
 #[napi]
 pub fn check_names(names: Vec<String>) -> Option<String> {
     LockNames::new(names).err().map(|error| error.to_string())
+}
+
+/// Returns an error message if a semaphore cannot have this number of slots, which is a whole number.
+#[napi]
+pub fn check_slots(slots: f64) -> Option<String> {
+    let slots = slots as u64;
+    (slots == 0 || slots > HOLDERS_MAX).then(|| ConfigError::Slots { slots }.to_string())
 }
 
 /// Returns an error message if `url` is not a valid store URL.

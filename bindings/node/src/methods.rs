@@ -12,6 +12,7 @@ use dynamo_lock::{
 use serde_json::{Value as Json, json};
 
 use crate::connection::{CallResult, Connection, lock};
+use crate::shared::{named_rw_lock, revoke_holder};
 use crate::{failure::Failure, held::Held, json, settings::millis};
 
 /// Maximum number of rows per page of a listing.
@@ -28,7 +29,10 @@ impl Connection {
         let named_lock = || opened.client.lock(args["name"].as_str().unwrap_or_default()).map_err(Failure::argument);
         let table = || opened.table.as_ref().ok_or_else(Failure::not_dynamodb);
         match method {
-            "acquire" => self.acquire(&named_lock()?, args).await,
+            "acquire" => self.acquire(named_lock()?.options(), args).await,
+            "acquirePermit" => self.acquire_permit(&opened.client, args).await,
+            "read" => self.acquire(named_rw_lock(&opened.client, args)?.read_options(), args).await,
+            "write" => self.acquire(named_rw_lock(&opened.client, args)?.write_options(), args).await,
             "acquireAll" => self.acquire_all(&opened.client, args).await,
             "release" => self.release(args).await,
             "once" => self.once(&named_lock()?, args).await,
@@ -40,6 +44,9 @@ impl Connection {
             }
             "inspect" => Ok(json::inspection(&named_lock()?.inspect().await?)),
             "revoke" => revoke(&named_lock()?, args).await,
+            "revokeHolder" => revoke_holder(&named_rw_lock(&opened.client, args)?, args).await,
+            "convert" => without_value(named_rw_lock(&opened.client, args)?.convert().await),
+            "reset" => without_value(named_lock()?.reset().await),
             "list" => self.list(&opened.client, args).await,
             "endList" => {
                 lock(&self.lists).remove(&number(&args["list"]));
@@ -64,9 +71,9 @@ impl Connection {
         }
     }
 
-    /// Acquires a lock. Returns the number of its guard and its token, or null if `try` is set and the lock is held.
-    async fn acquire(self: &Arc<Self>, lock: &Lock, args: &Json) -> CallResult {
-        let options = acquire_options(lock, args);
+    /// Acquires a lock. Returns what describes its guard, or null if `try` is set and the lock is held.
+    async fn acquire(self: &Arc<Self>, options: LockOptions, args: &Json) -> CallResult {
+        let options = acquire_options(options, args);
         let guard = match (args["try"].as_bool(), millis(&args["waitMs"])) {
             (Some(true), _) => match options.try_acquire().await? {
                 TryAcquire::Acquired(guard) => guard,
@@ -75,13 +82,13 @@ impl Connection {
             (_, Some(limit)) => options.acquire_within(limit).await?,
             (_, None) => options.acquire().await?,
         };
-        let token = guard.token().to_string();
-        Ok(json!({ "guard": self.add_guard(Held::One(guard)), "token": token }))
+        let (token, lease_id) = (guard.token().to_string(), json::lease_id(guard.lease_id().as_ref()));
+        Ok(json!({ "guard": self.add_guard(Held::One(guard)), "token": token, "leaseId": lease_id }))
     }
 
-    /// Acquires the lock on work that has not succeeded. Returns the number of its guard and its token, or the success.
+    /// Acquires the lock on work that has not succeeded. Returns what describes its guard, or the success.
     async fn once(self: &Arc<Self>, lock: &Lock, args: &Json) -> CallResult {
-        let mut options = acquire_options(lock, args).once();
+        let mut options = acquire_options(lock.options(), args).once();
         if let Some(lasts) = millis(&args["forMs"]) {
             options = options.counts_for(lasts);
         }
@@ -92,8 +99,8 @@ impl Connection {
         };
         match options.start().await? {
             OnceStart::Started(guard) => {
-                let token = guard.token().to_string();
-                Ok(json!({ "guard": self.add_guard(Held::Once(guard)), "token": token }))
+                let (token, lease_id) = (guard.token().to_string(), json::lease_id(guard.lease_id().as_ref()));
+                Ok(json!({ "guard": self.add_guard(Held::Once(guard)), "token": token, "leaseId": lease_id }))
             }
             OnceStart::Done(success) => Ok(json!({ "success": json::success(&success) })),
             OnceStart::Running(holder) => Err(Failure::running(lock.name(), &holder)),
@@ -149,8 +156,7 @@ impl Connection {
     }
 }
 
-fn acquire_options(lock: &Lock, args: &Json) -> LockOptions {
-    let mut options = lock.options();
+fn acquire_options(mut options: LockOptions, args: &Json) -> LockOptions {
     if let Some(lease) = millis(&args["leaseMs"]) {
         options = options.lease(lease);
     }

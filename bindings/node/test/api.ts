@@ -2,7 +2,8 @@
 import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } from 'dynamo-lock';
 import type {
   AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LeadOptions, LegacyCallback, OnceOptions, OnceResult,
-  Listed, Lock, RiskOptions, StoreErrorCode, TryOptions,
+  Held, Listed, Lock, Permit, PlainInspection, RevokeOptions, RiskOptions, RwLock, Semaphore, SharedAcquireOptions, SharedHandle, SharedHolder, SharedInspection, SharedTryOptions,
+  StoreErrorCode, TryOptions,
 } from 'dynamo-lock';
 import * as index from 'dynamo-lock/index';
 import * as AWS from 'aws-sdk';
@@ -83,7 +84,8 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   await lock.revoke(7);
   await lock.forceRevoke(holdToken);
   const inspection: Inspection = await lock.inspect();
-  if (inspection.state === 'held') {
+  if (inspection.kind) console.log(inspection.holders.length);
+  else if (inspection.state === 'held') {
     const holder: Holder = inspection.holder;
     console.log(holder.owner, holder.token, holder.acquiredAt?.getTime(), holder.leaseMs, holder.expiresAt?.getTime(), holder.data);
     console.log(inspection.mayEndMs.earliest, inspection.mayEndMs.latest);
@@ -108,6 +110,46 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   }
   await client.close();
   return text;
+}
+
+export async function severalHolders(client: Client, signal: AbortSignal): Promise<string[]> {
+  const semaphore: Semaphore = client.semaphore('a', 3);
+  const trying: SharedTryOptions = { signal, leaseMs: 5000, maxHoldMs: 9000 };
+  const waiting: SharedAcquireOptions = { ...trying, waitMs: 100 };
+  const permit: Permit = await semaphore.acquire(waiting);
+  const held: Held = permit;
+  const tried: Permit | null = await semaphore.tryAcquire(trying);
+  await tried?.release();
+  const result: number = await semaphore.withPermit(waiting, async (permit) => permit.timeLeftMs);
+  const id: string = await semaphore.withPermit((permit) => permit.leaseId);
+  console.log(semaphore.name, semaphore.slots, result, id, permit.toJSON().leaseId, held.isValid(), permit.riskSignal().aborted);
+  const check: ConditionCheck = permit.conditionCheck();
+  await new DynamoDBClient({}).send(new TransactWriteItemsCommand({ TransactItems: [{ ConditionCheck: check }] }));
+  await using disposed = await semaphore.acquire();
+  console.log(disposed.name);
+
+  const rwLock: RwLock = client.rwLock('b');
+  const reader: HeldLock = await rwLock.read(waiting);
+  const writer: HeldLock | null = await rwLock.tryWrite(trying);
+  const tokens: bigint[] = [reader.token, await rwLock.withRead((lock) => lock.token), await rwLock.withWrite(waiting, (lock) => lock.token)];
+  console.log(tokens, writer?.leaseId, await rwLock.tryRead(), await rwLock.write());
+  await rwLock.convert();
+  await client.lock('b').reset();
+
+  const force: RevokeOptions = { force: true };
+  const handles: SharedHandle[] = [semaphore, rwLock];
+  for (const handle of handles) await handle.revokeHolder(permit.leaseId, force);
+  await semaphore.revokeHolder(id);
+  const inspection: Inspection = await semaphore.inspect();
+  if (!inspection.kind) {
+    const plain: PlainInspection = inspection;
+    return [plain.state];
+  }
+  const { kind, slots, token, holders }: SharedInspection = inspection;
+  const writing = holders.find((holder: SharedHolder) => holder.role === 'exclusive' && !holder.revoked && !holder.expired);
+  console.log(kind === 'rwlock', slots, token, writing?.acquiredAt, writing?.expiresAt, writing?.leaseMs, writing?.mayEndMs?.latest, writing?.owner);
+  for await (const listed of client.list()) if (listed.kind === 'semaphore') console.log(listed.name, listed.slots);
+  return holders.map(({ id }) => id);
 }
 
 export function errors(error: unknown): string | undefined {
@@ -137,3 +179,11 @@ new HeldLock();
 // @ts-expect-error a token is a bigint, not a number
 const wrong: Promise<number> | undefined = clients[0]?.lock('a').hold(1000);
 void wrong;
+// @ts-expect-error the number of slots is required
+clients[0]?.semaphore('a');
+// @ts-expect-error a permit has no token
+void clients[0]?.semaphore('a', 1).withPermit((permit) => permit.token);
+// @ts-expect-error a row with several holders has no payload
+void clients[0]?.rwLock('a').read({ data: 'x' });
+// @ts-expect-error a lease ID is a string
+void clients[0]?.rwLock('a').revokeHolder(7n);

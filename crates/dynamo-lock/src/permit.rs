@@ -20,7 +20,6 @@ impl Permit {
         Self(guard)
     }
 
-    #[cfg(feature = "dynamodb")]
     pub(crate) fn guard(&self) -> &Guard {
         &self.0
     }

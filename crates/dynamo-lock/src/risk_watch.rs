@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::at_risk::{falls_below, reaches};
 use crate::renewal::{Holding, SLICE};
-use crate::{Guard, GuardSet};
+use crate::{Guard, GuardSet, Permit};
 
 /// Watch of a held lock, or of several, that does not borrow their guard. It does not end when the guard is released
 /// or dropped; wait for [`Guard::cancellation`] too.
@@ -19,6 +19,14 @@ impl Guard {
     #[doc(hidden)] // for the Node package
     pub fn risk_watch(&self) -> RiskWatch {
         RiskWatch([self.holding.clone()].into())
+    }
+}
+
+impl Permit {
+    /// Returns a watch of this permit.
+    #[doc(hidden)] // for the Node package
+    pub fn risk_watch(&self) -> RiskWatch {
+        self.guard().risk_watch()
     }
 }
 

@@ -45,6 +45,7 @@ fn usage_error_exits_64_and_prints_nothing_on_stdout() {
         &["run", "--warn-signal", "KILL", "a", "true"],
         &["run", "--warn-signal", "USR1@x", "a", "true"],
         &["run", "--lease", "8", "--grace", "4", "--warn-signal", "USR1", "a", "true"],
+        &["run", "--lease", "8", "--warn-signal", "USR1@1", "a", "true"],
         &["run", "--lease", "8", "--warn-signal", "USR1@2", "a", "true"],
         &["run", "--lease", "8", "--warn-signal", "USR1@6", "a", "true"],
         &["run", "--max-hold", "8", "--warn-signal", "USR1@6", "a", "true"],

@@ -20,7 +20,6 @@ mod lock_set;
 mod loss;
 mod npm_format;
 mod once;
-mod once_histories;
 mod queue;
 mod refusals;
 mod release;

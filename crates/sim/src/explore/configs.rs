@@ -333,6 +333,10 @@ fn once() -> Vec<Config> {
             .budget(Budget { crashes: 1, purges: 1, ..none })
             .dates(&[Some(0)])
             .once(Some(10 * DAY_MS)),
+        config("once-ttl-ended", "the row of a success that has ended is deleted", idle, one())
+            .budget(Budget { purges: 1, stale: 1, ..none })
+            .dates(&[Some(0)])
+            .once(Some(3_600_000)),
     ]
 }
 
