@@ -1,5 +1,13 @@
 /// <reference types="node" />
 
+import type { DynamoLockError, StoreError } from './lib/errors';
+import type { ClientOptions, ConnectOptions, DynamoDb, DynamoDbClient } from './lib/settings';
+import type { RwLock, Semaphore, SharedInspection } from './lib/shared';
+
+export * from './lib/errors';
+export * from './lib/settings';
+export * from './lib/shared';
+
 /**
  * Creates a client of the locks in a DynamoDB table. Sends no request.
  *
@@ -15,114 +23,6 @@ export function createClient(lockTableName: string, options?: ClientOptions): Cl
  */
 export function connect(storeUrl: string, options?: ConnectOptions): Client;
 
-/** Options of every client. Times are in milliseconds. */
-export interface ConnectOptions {
-  /**
-   * Label that is stored with each lock and shown to others. Host, process ID and a nonce are appended. Default: the
-   * name of the program.
-   */
-  owner?: string;
-  /**
-   * Lease of the locks, 1 s to 1 h: if this process crashes, other clients wait this long. Default: 20,000.
-   */
-  leaseMs?: number;
-  /**
-   * Interval between renewals, 10 ms to a third of the lease, at most 5 min. Default: a quarter of the lease.
-   */
-  heartbeatMs?: number;
-  /**
-   * Time for which a lock of npm dynamo-lock is still respected after its `expiresOn`, because wall clocks differ.
-   * Default: 2,000.
-   */
-  legacySkewMs?: number;
-  /**
-   * Whether the `Date` header of responses is used to find expired leases. The clocks of the servers must agree within
-   * 2 s. Default: `true` for endpoints of AWS, else `false`. With `db`: `false`.
-   */
-  serviceClock?: boolean;
-}
-
-/** Options of a client of a DynamoDB table. */
-export interface ClientOptions extends ConnectOptions {
-  /**
-   * Configuration in the shape of aws-sdk v2. Missing settings come from the environment, in the same order as for the
-   * `aws` command.
-   */
-  awsConfig?: AwsConfig | AwsConfigObject | null;
-  /**
-   * DynamoDB object that sends all requests, instead of `awsConfig`. Renewals then need the event loop: if it is
-   * blocked for a lease, the lock is lost.
-   */
-  db?: DynamoDb | DynamoDbClient | null;
-  /**
-   * The module `@aws-sdk/client-dynamodb`. Only needed if `db` is a `DynamoDBClient` and that module cannot be resolved
-   * from the working directory or the main module.
-   */
-  commands?: object;
-  /** Name of the partition key of the table, not that of another attribute of a lock. Default: `name`. */
-  partitionKey?: string;
-  /**
-   * Time limit of one request; a slower request counts as unanswered. Default: 5,000, and at most a quarter of the
-   * lease.
-   */
-  timeoutMs?: number;
-}
-
-/** Configuration in the shape of aws-sdk v2. Unknown keys have no effect and cause a process warning. */
-export interface AwsConfig {
-  accessKeyId?: string;
-  secretAccessKey?: string;
-  sessionToken?: string;
-  /** Region of the table. */
-  region?: string;
-  /** URL of the DynamoDB endpoint, or an `AWS.Endpoint`. */
-  endpoint?: string | object;
-  /**
-   * Keys, an `AWS.Credentials` of SDK v2, or a provider function of SDK v3. Used if there are no keys in this object.
-   * A provider needs the event loop whenever the credentials have expired; no lock is renewed until it responds.
-   */
-  credentials?: object | (() => Promise<object>) | null;
-  /** An `AWS.CredentialProviderChain`. Used if there are neither keys nor `credentials`. */
-  credentialProvider?: object | null;
-  /** Settings that take precedence over the others, as in SDK v2. */
-  dynamodb?: AwsConfig;
-  /**
-   * `timeout` limits a request, at most 5,000, and `connectTimeout` a connection attempt, both in milliseconds. Other
-   * keys have no effect, because the library manages its own connections.
-   */
-  httpOptions?: { timeout?: number; connectTimeout?: number; [key: string]: unknown };
-  /** `false` selects HTTP for an `endpoint` without a scheme. Default: `true`. */
-  sslEnabled?: boolean;
-  useFipsEndpoint?: boolean;
-  useDualstackEndpoint?: boolean;
-  /** Accepted without effect, because the library retries requests by its own rules. */
-  maxRetries?: number;
-  /** Accepted without effect, because DynamoDB has one API version. */
-  apiVersion?: string;
-  /** Unknown keys have no effect. */
-  [key: string]: unknown;
-}
-
-/** An `AWS.Config` of SDK v2. */
-export interface AwsConfigObject {
-  getCredentials(callback: (error: any) => void): void;
-}
-
-/**
- * `AWS.DynamoDB` of SDK v2, `DynamoDB` of SDK v3, or your own object with these methods.
- *
- * A method takes a callback, or returns a promise if it declares one parameter. `getLock` needs only these two methods.
- */
-export interface DynamoDb {
-  getItem(params: any, callback: (error: any, data?: any) => void): unknown;
-  putItem(params: any, callback: (error: any, data?: any) => void): unknown;
-}
-
-/** `DynamoDBClient` of SDK v3. */
-export interface DynamoDbClient {
-  send(command: any): Promise<any>;
-}
-
 /** A client of the locks in one store. Created by `createClient` and `connect`. */
 export interface Client {
   /** The option `db`. `undefined` without it, because the addon then sends the requests itself. */
@@ -136,6 +36,18 @@ export interface Client {
    * Throws an `ArgumentError` unless the name has 1 to 2,048 bytes and no control characters.
    */
   lock(name: string): Lock;
+
+  /**
+   * Returns a handle of the semaphore with this name, of which at most `slots` holders have a permit at the same time,
+   * 1 to 64. Sends no request.
+   *
+   * Clients may use different numbers: each acquisition respects its own. Throws an `ArgumentError` if the name or the
+   * number is invalid.
+   */
+  semaphore(name: string, slots: number): Semaphore;
+
+  /** Returns a handle of the read/write lock with this name. Sends no request. Throws like `lock`. */
+  rwLock(name: string): RwLock;
 
   /**
    * Acquires the lock, calls `work`, releases the lock, and resolves to the result of `work`.
@@ -231,6 +143,40 @@ export interface AcquireOptions extends TryOptions {
   waitMs?: number;
 }
 
+/** Options of `once`. */
+export interface OnceOptions extends AcquireOptions {
+  /**
+   * Time for which the success counts, from the start of the run, 1 s to 3,650 days. The work may run again after it.
+   * Default: until the success is reset.
+   */
+  forMs?: number;
+}
+
+/** Result of `once`. `output` is the result of the work, and `success` the earlier success for which it was skipped. */
+export type OnceResult<T> = { ran: true; output: T } | { ran: false; success: Success };
+
+/**
+ * Recorded success of work. Fields that the row does not have, or that are malformed, are `null`.
+ *
+ * Another client wrote these values, so escape the text before you print it on a terminal.
+ */
+export interface Success {
+  /** Fencing token of the successful run. */
+  token: bigint;
+  by: string | null;
+  /** Start of the successful run by its host's wall clock. */
+  startedAt: Date | null;
+  finishedAt: Date | null;
+  /** Time after which the work may run again. `null`: only after a reset. */
+  until: Date | null;
+}
+
+/** Options of `lead`. */
+export interface LeadOptions extends TryOptions {
+  /** Called each time the lock could not be acquired again after a loss. Another attempt follows. */
+  onRetry?: (error: StoreError) => void;
+}
+
 /** Handle of a named lock. */
 export interface Lock {
   readonly name: string;
@@ -245,6 +191,41 @@ export interface Lock {
 
   /** Acquires the lock if it is free or expired, else resolves to `null`. Rejects like `acquire`. */
   tryAcquire(options?: TryOptions): Promise<HeldLock | null>;
+
+  /**
+   * Acquires the lock, calls `work`, releases the lock, and resolves to the result of `work`. If the lock is lost
+   * before `work` has ended, ignores its result, and does so again in a new term, after a random pause of at most 1 s.
+   *
+   * The signal that `work` receives is aborted at the loss, and with `options.signal`. `work` must end then: no new
+   * term begins before it has. After an abort of `options.signal` the promise settles like `work`, or outside of a term
+   * with the reason of the signal.
+   *
+   * Rejects with the error of `work` unless the lock is lost, with the error of the first acquisition, and after a loss
+   * with errors other than `UNANSWERED` and `THROTTLED`, which `onRetry` receives. If only the release fails, it
+   * rejects like `withLock`.
+   */
+  lead<T>(work: (term: HeldLock, signal: AbortSignal) => T | Promise<T>, options?: LeadOptions): Promise<T>;
+
+  /**
+   * Calls `work` until it has succeeded once: here, or before in any process. Its success is recorded in place of the
+   * release. After a recorded success `work` is not called.
+   *
+   * Waits while another client runs the work, then skips it after a success, or calls it after a failure or a crash.
+   * After `waitMs` the promise rejects with a `LockHeldError`.
+   *
+   * Rejects with the error of `work`, after which the work may run again. If `work` has succeeded and its success could
+   * not be recorded, rejects with a `StoreError` that has the code `NOT_RECORDED` and the property `output`; the work
+   * may run again then. `work` is not interrupted when the lock is lost: use `lock.signal`. Other errors are those of
+   * `acquire`.
+   */
+  once<T>(work: (lock: HeldLock) => T | Promise<T>, options?: OnceOptions): Promise<OnceResult<T>>;
+
+  /**
+   * Forgets the success with this token, so that its work may run again.
+   *
+   * Rejects with a `StoreError` with the code `NOT_DONE` if there is no such success.
+   */
+  resetSuccess(token: bigint | number): Promise<void>;
 
   /**
    * Holds the lock for exactly `ms`, 1 s to 30 days, and resolves to its fencing token. The hold is neither renewed nor
@@ -275,23 +256,43 @@ export interface Lock {
    * hold the lock during that time. Rejects like `revoke`.
    */
   forceRevoke(token: bigint | number): Promise<void>;
+
+  /**
+   * Makes a free row of any kind one of a plain lock, for a name that was used as a semaphore or a read/write lock by
+   * mistake. Tokens continue to increase.
+   *
+   * Rejects with a `LockHeldError` if the row is held, or its holder has crashed, and with a `StoreError`.
+   */
+  reset(): Promise<void>;
 }
 
 /**
- * A held lock.
+ * A held lock, or a permit of a semaphore.
  *
  * The library renews it until it is released, also while the event loop is busy, unless the requests need JavaScript
  * (`db`, or a credentials provider whose credentials have expired). Release it explicitly: an object without
  * references is not collected while it holds a lock.
  */
-export interface HeldLock {
+export interface Held {
   readonly name: string;
-  /** Fencing token. It is greater than the token of every earlier holder of this lock. */
-  readonly token: bigint;
+  /** Random ID of this acquisition, by which `revokeHolder` names the holder of a semaphore or a read/write lock. */
+  readonly leaseId: string;
   /** Signal that is aborted when the lock is lost. Its reason is a `LockLostError`. */
   readonly signal: AbortSignal;
   /** Remaining validity in milliseconds if no further renewal succeeds. 0 once the lock is lost or released. */
   readonly timeLeftMs: number;
+
+  /**
+   * Calls `atRisk` each time less than `marginMs` of the lease is left because no renewal succeeds, `recovered` when
+   * one has succeeded after that. Returns a function that ends the watch, which a loss and the release do too.
+   */
+  watchRisk(options: RiskOptions): () => void;
+
+  /**
+   * Returns a new signal that is aborted at the next warning, with a `DynamoLockError` that has the code
+   * `LOCK_AT_RISK` and the property `timeLeftMs`, or at the loss. `marginMs` is that of `watchRisk`.
+   */
+  riskSignal(marginMs?: number): AbortSignal;
 
   /**
    * Returns whether the lease is still valid, computed from this host's clocks when called. Sends no request. Correct
@@ -316,8 +317,29 @@ export interface HeldLock {
    */
   conditionCheck(): ConditionCheck;
 
-  /** Returns the name, and the token as text, because JSON has no bigint. Called by `JSON.stringify`. */
+  /** Called by `JSON.stringify`. */
+  toJSON(): { name: string };
+}
+
+/** A held lock, also that of a reader or writer. */
+export interface HeldLock extends Held {
+  /**
+   * Fencing token. It is greater than the token of every earlier holder of this lock. That of a reader is greater than
+   * that of every earlier writer, and equal to that of the readers beside it.
+   */
+  readonly token: bigint;
+
+  /** Returns the name, and the token as text, because JSON has no bigint. */
   toJSON(): { name: string; token: string };
+}
+
+/** Listeners of `watchRisk`, and its margin in milliseconds. */
+export interface RiskOptions {
+  /** Receives the time that is left, in milliseconds. */
+  atRisk: (timeLeftMs: number) => void;
+  recovered?: () => void;
+  /** Default: half of the lease. A margin of more than two thirds is also reached while renewals succeed. */
+  marginMs?: number;
 }
 
 /** Several locks that are held together, in the work of `withLocks`. The loss of one is the loss of all. */
@@ -328,6 +350,11 @@ export interface HeldLocks {
   readonly signal: AbortSignal;
   /** Milliseconds until the first lease ends if no further renewal succeeds. 0 once a lock is lost or released. */
   readonly timeLeftMs: number;
+
+  /** Like that of `HeldLock`. The lease that ends first counts. */
+  watchRisk(options: RiskOptions): () => void;
+  /** Like that of `HeldLock`. The lease that ends first counts. */
+  riskSignal(marginMs?: number): AbortSignal;
 
   /**
    * Returns whether all leases are still valid, computed from this host's clocks when called. Sends no request. Once
@@ -384,8 +411,11 @@ export interface Holder {
   data: string | null;
 }
 
-/** State of a lock at the time of the read. */
-export type Inspection =
+/** State of a lock at the time of the read. That of a semaphore or a read/write lock has a `kind`. */
+export type Inspection = (PlainInspection & { kind?: undefined }) | SharedInspection;
+
+/** State of a lock that has one holder at a time. */
+export type PlainInspection =
   /** The lock is free. `token` is the last token, and `data` the last payload. */
   | { state: 'free'; token: bigint | null; data: string | null }
   | {
@@ -397,74 +427,9 @@ export type Inspection =
       mayEndMs: { earliest: number; latest: number };
     }
   /** The lease has ended, and no client has acquired the lock since. */
-  | { state: 'expired'; holder: Holder };
+  | { state: 'expired'; holder: Holder }
+  /** The work has succeeded, and is skipped until `until`, or until the success is reset. */
+  | ({ state: 'done'; data: string | null } & Success);
 
 /** A lock in a listing. */
-export type Listed = { name: string } & (Inspection | { state: 'unreadable'; error: DynamoLockError });
-
-/** Base class of the errors with a `code`. */
-export class DynamoLockError extends Error {
-  constructor(message: string, code: string, fields?: object);
-  /** Code for programs. Messages are for people and may change. */
-  readonly code: string;
-  /**
-   * Returns name, message, code and the other fields, with the token as text. Omits `output` and `cause`. Called by
-   * `JSON.stringify`.
-   */
-  toJSON(): object;
-}
-
-/** Another client holds the lock; `code` is `LOCK_HELD`. */
-export class LockHeldError extends DynamoLockError {
-  /** The holder, if it is known. After `getLock` only its `expiresAt` is known. */
-  readonly holder?: Holder | null;
-  /** Time that `acquire` has waited, in milliseconds. */
-  readonly waitedMs?: number;
-  /** Name of the lock that is held, after `withLocks`. */
-  readonly lockName?: string;
-}
-
-/** A held lock was lost; `code` is `LOCK_LOST`. */
-export class LockLostError extends DynamoLockError {
-  readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'renewalStopped' | 'other';
-  /** Token of the lost lock. */
-  readonly token: bigint;
-  /** Result of the work of `withLock` and `withLocks`. */
-  readonly output?: unknown;
-  /** Names of the locks that were not released, after `withLocks`. */
-  readonly unreleased?: string[];
-}
-
-export type StoreErrorCode =
-  | 'UNANSWERED'
-  | 'THROTTLED'
-  | 'ACCESS_DENIED'
-  | 'MISCONFIGURED'
-  | 'REFUSED'
-  | 'BAD_ROW'
-  | 'TABLE_EXISTS'
-  | 'LEASE_ENDED'
-  | 'RELEASED'
-  | 'NOT_DYNAMODB';
-
-/**
- * The store rejected the request or did not respond. After `UNANSWERED` and `THROTTLED` the same call may succeed
- * later.
- */
-export class StoreError extends DynamoLockError {
-  readonly code: StoreErrorCode;
-  /** The current holder, if `code` is `LEASE_ENDED`. */
-  readonly holder?: Holder | null;
-  /** Result of the work of `withLock` and `withLocks`, if only the release failed. */
-  readonly output?: unknown;
-  /** Names of the locks that were not released, after `withLocks`. */
-  readonly unreleased?: string[];
-}
-
-/** Invalid argument. The message names the valid values. */
-export class ArgumentError extends TypeError {
-  constructor(message: string);
-  readonly code: 'INVALID_ARGUMENT';
-  /** Returns name, message and code. Called by `JSON.stringify`. */
-  toJSON(): object;
-}
+export type Listed = { name: string } & (Inspection | { state: 'unreadable'; kind?: undefined; error: DynamoLockError });

@@ -24,6 +24,7 @@ usage: cargo xtask COMMAND
   sim shrink SEED [--mutant M]     reduce a failing world to a smaller one that breaks the same promise
   sim explore [--all | CONFIG]     search small configurations exhaustively
   sim sets [--mutant NAME]         search all orders of events of several locks that are acquired together
+  sim once [--seeds N]             play random histories of work that runs once
   sim handoff [--quick]            measure how quickly waiters notice a release, and check the bounds on their reads
   sim threads [--minutes N]        run the real client on real threads and clocks
   sim mutants [NAME...]            insert faults on purpose and report which check notices them

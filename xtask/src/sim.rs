@@ -11,7 +11,7 @@ const INSTALL: &str = "cargo install cargo-mutants --locked --version =27.1.0";
 pub fn run(args: &[&str]) -> Result<bool, String> {
     match args {
         ["mutants", "--generated", args @ ..] => generated(args),
-        ["explore" | "sets" | "handoff" | "shrink" | "mutants" | "threads" | "--help", ..] => simulator(args),
+        ["explore" | "sets" | "once" | "handoff" | "shrink" | "mutants" | "threads" | "--help", ..] => simulator(args),
         _ => simulator(&[&["run"], args].concat()),
     }
 }

@@ -32,6 +32,13 @@ function millis(value, name) {
   return Math.min(value, Number.MAX_SAFE_INTEGER);
 }
 
+/** Checks a whole number. Its range is checked by the addon. */
+function whole(value, name) {
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  const found = typeof value === 'number' ? value : typeName(value);
+  throw new ArgumentError(`${name} must be a positive whole number, not ${found}`);
+}
+
 function callable(value, name) {
   if (typeof value !== 'function') throw new ArgumentError(`${name} must be a function, not ${typeName(value)}`);
   return value;
@@ -92,4 +99,4 @@ function options(value, name, checks) {
   return checked;
 }
 
-module.exports = { text, texts, millis, callable, flag, object, signal, token, options, warnOnce };
+module.exports = { text, texts, millis, whole, callable, flag, object, signal, token, options, warnOnce };

@@ -1,13 +1,15 @@
 'use strict';
 
 const check = require('./check');
-const { keepAlive } = require('./connection');
-const { ArgumentError, LockLostError } = require('./errors');
+const { ArgumentError } = require('./errors');
 const { toListed } = require('./decode');
 const { ACQUIRE_OPTIONS, Lock } = require('./lock');
 const { HeldLocks } = require('./held-locks');
 const legacy = require('./legacy');
 const { checkNames } = require('./native');
+const { RwLock } = require('./rw-lock');
+const { Semaphore } = require('./semaphore');
+const { optionsAndWork, workUnder } = require('./work-under');
 
 // A symbol and not private members, so that the methods also work on a proxy of a client, and on an object whose
 // prototype is a client. Users of npm dynamo-lock have such objects.
@@ -37,17 +39,25 @@ class Client {
     return new Lock(this[INTERNAL].connection, name);
   }
 
+  /** Returns a handle of the semaphore with this name and number of slots. */
+  semaphore(name, slots) {
+    return new Semaphore(this[INTERNAL].connection, name, slots);
+  }
+
+  /** Returns a handle of the read/write lock with this name. */
+  rwLock(name) {
+    return new RwLock(this[INTERNAL].connection, name);
+  }
+
   /** Acquires the lock, calls `work`, and releases the lock. Rejects if `work` or the release fails. */
   async withLock(name, options, work) {
-    if (work === undefined && typeof options === 'function') [options, work] = [undefined, options];
-    check.callable(work, 'the work of withLock');
+    [options, work] = optionsAndWork(options, work, 'withLock');
     return workUnder(await this.lock(name).acquire(options), work);
   }
 
   /** Acquires all locks or none, calls `work`, and releases the locks. Rejects if `work` or a release fails. */
   async withLocks(names, options, work) {
-    if (work === undefined && typeof options === 'function') [options, work] = [undefined, options];
-    check.callable(work, 'the work of withLocks');
+    [options, work] = optionsAndWork(options, work, 'withLocks');
     check.texts(names, 'the names of locks');
     const { signal, ...args } = check.options(options, 'the options of withLocks', ACQUIRE_OPTIONS);
     const error = checkNames(names);
@@ -90,33 +100,6 @@ class Client {
   /** Deletes the table like `deleteLockTable` of npm dynamo-lock 0.1.3. */
   deleteLockTable(callback) {
     return legacy.changeTable(this[INTERNAL].connection, 'deleteTable', callback);
-  }
-}
-
-/** Calls `work` with a held lock or several, releases them, and returns the result. */
-async function workUnder(held, work) {
-  let output;
-  try {
-    output = await keepAlive(() => work(held));
-  } catch (error) {
-    await held.release().catch((releaseError) => attachReleaseError(error, releaseError));
-    throw error;
-  }
-  try {
-    await held.release();
-  } catch (error) {
-    // Keep the result, because the work itself has succeeded.
-    throw Object.assign(error, { output });
-  }
-  return output;
-}
-
-/** Sets `error.releaseError`, unless the work failed with the loss of the lock itself. */
-function attachReleaseError(error, releaseError) {
-  const isObject = typeof error === 'object' && error !== null && Object.isExtensible(error);
-  const isSame = error === releaseError || (releaseError instanceof LockLostError && error?.cause === releaseError);
-  if (isObject && !isSame) {
-    Object.defineProperty(error, 'releaseError', { value: releaseError, configurable: true, enumerable: true });
   }
 }
 

@@ -9,8 +9,8 @@ const { UPGRADE_SDK } = require('./db');
 const { ArgumentError } = require('./errors');
 const { toError } = require('./decode');
 
-// Kinds of messages, as in `src/port.rs`. The fourth, 3, is a request for credentials.
-const RESULT = 0, LOST = 1, DB = 2;
+// Kinds of messages, as in `src/port.rs`. A further one, 3, is a request for credentials.
+const RESULT = 0, LOST = 1, DB = 2, AT_RISK = 4, RECOVERED = 5;
 
 // One timer keeps the process alive while any call is pending, or while the work of `withLock` runs. Held locks and
 // listeners do not keep it alive.
@@ -41,6 +41,8 @@ class Connection {
   #next = 1;
   #calls = new Map();
   #held = new Map();
+  #risks = new Map();
+  #nextRisk = 1;
   #db;
   #credentials;
   #providerError;
@@ -100,6 +102,8 @@ class Connection {
   receive(kind, id, body) {
     if (kind === RESULT) return this.#settle(id, JSON.parse(body));
     if (kind === LOST) return this.#held.get(id)?.(toError(JSON.parse(body)));
+    if (kind === AT_RISK) return this.#risks.get(id)?.atRisk(JSON.parse(body));
+    if (kind === RECOVERED) return this.#risks.get(id)?.recovered?.();
     const response = kind === DB ? this.#db(JSON.parse(body)) : this.#credentials();
     const respond = ({ providerError, ...json }) => {
       this.#providerError = providerError;
@@ -146,6 +150,19 @@ class Connection {
   letGo(guard) {
     this.#held.delete(guard);
     this.#updateInUse();
+  }
+
+  /**
+   * Calls the listeners when a held lock is at risk, and when it has recovered. Returns a function that ends the watch.
+   */
+  watchRisk(guard, marginMs, listeners) {
+    const id = this.#nextRisk;
+    this.#nextRisk = (id + 1) % 2 ** 32;
+    this.#risks.set(id, listeners);
+    this.#native.watchRisk(guard, id, marginMs);
+    return () => {
+      if (this.#risks.delete(id)) this.#native.endRiskWatch(id);
+    };
   }
 
   isValid(guard) {

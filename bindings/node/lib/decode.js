@@ -15,10 +15,19 @@ function toError({ class: type, code, message, cause, ...rest }) {
   return new (CLASSES[type] ?? DynamoLockError)(message, code, fields);
 }
 
-function toInspection({ state, holder, token, mayEndMs, data }) {
+function toInspection({ state, holder, token, mayEndMs, data, kind, slots, holders, ...success }) {
+  if (kind) return withToJson({ state, kind, token: toToken(token), slots: slots ?? null, holders: holders.map(toSharedHolder) });
   if (state === 'free') return withToJson({ state, token: toToken(token), data: data ?? null });
   if (state === 'held') return { state, holder: toHolder(holder), mayEndMs };
+  if (state === 'done') {
+    return withToJson({ state, ...toSuccess({ token, ...success }), data: data ?? null });
+  }
   return { state, holder: toHolder(holder) };
+}
+
+function toSuccess({ token, by, startedAtMs, finishedAtMs, untilMs }) {
+  const [startedAt, finishedAt, until] = [startedAtMs, finishedAtMs, untilMs].map(toDate);
+  return withToJson({ token: toToken(token), by: by ?? null, startedAt, finishedAt, until });
 }
 
 /** Returns an entry of a listing. */
@@ -39,9 +48,15 @@ function toHolder(holder) {
   });
 }
 
+/** Returns one holder of a lock that can have several. Token and data belong to the row. */
+function toSharedHolder({ id, role, revoked, mayEndMs, ...rest }) {
+  const { owner, acquiredAt, expiresAt, leaseMs } = toHolder(rest);
+  return { id, role, owner, acquiredAt, expiresAt, leaseMs, revoked, expired: mayEndMs === null, mayEndMs };
+}
+
 const toToken = (text) => (text == null ? null : BigInt(text));
 
 /** Returns `null` for a time outside the range of `Date`, which a row may contain. */
 const toDate = (ms) => (ms == null || Math.abs(ms) > 8.64e15 ? null : new Date(ms));
 
-module.exports = { toError, toInspection, toListed, toToken };
+module.exports = { toError, toInspection, toListed, toSuccess, toToken };

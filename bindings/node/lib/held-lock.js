@@ -1,105 +1,14 @@
 'use strict';
 
-const { newAbortController } = require('./abort');
-const { StoreError, LockLostError } = require('./errors');
 const { toToken } = require('./decode');
-const { withTextTokens } = require('./json');
+const { Held } = require('./held');
 
-/**
- * A held lock.
- *
- * The library renews it until it is released, also while the event loop is busy, unless requests need JavaScript
- * (`db` or a credentials provider).
- */
-class HeldLock {
-  #connection;
-  #guard;
-  #controller;
-  #lost;
-  #released;
-
-  constructor(connection, name, { guard, token }) {
-    this.#connection = connection;
-    this.#guard = guard;
-    /** Name of the lock. */
-    this.name = name;
+/** A held lock, also that of a reader or writer. */
+class HeldLock extends Held {
+  constructor(connection, name, acquired, options) {
+    super(connection, name, acquired, options);
     /** Fencing token, a bigint. */
-    this.token = toToken(token);
-    connection.hold(guard, (error) => this.#onLost(error));
-  }
-
-  /** Signal that is aborted when the lock is lost, with a LockLostError as its reason. */
-  get signal() {
-    if (!this.#controller) {
-      this.#controller = newAbortController();
-      if (this.#lost) this.#controller.abort(this.#lost);
-    }
-    return this.#controller.signal;
-  }
-
-  /** Returns whether the lease is still valid, computed from this host's clocks when called. */
-  isValid() {
-    return !this.#lost && !this.#released && this.#connection.isValid(this.#guard);
-  }
-
-  /** Remaining validity in milliseconds if no further renewal succeeds; 0 once the lock is lost or released. */
-  get timeLeftMs() {
-    return this.#lost || this.#released ? 0 : this.#connection.timeLeftMs(this.#guard);
-  }
-
-  /**
-   * Releases the lock. Rejects with a LockLostError if it was lost before.
-   *
-   * Later calls return the same promise: the first one retries until the lease has expired, so another attempt would be
-   * useless.
-   */
-  release() {
-    this.#released ??= this.#release();
-    return this.#released;
-  }
-
-  async #release() {
-    if (this.#lost) throw this.#lost;
-    this.#connection.letGo(this.#guard);
-    try {
-      await this.#connection.call('release', { guard: this.#guard });
-    } catch (error) {
-      if (error instanceof LockLostError) this.#setLost(error);
-      throw error;
-    }
-  }
-
-  /** Releases the lock at the end of an `await using` block. */
-  async [Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]() {
-    await this.release();
-  }
-
-  /** Returns a `ConditionCheck` for `TransactWriteItems` that passes only while this lock is held. */
-  conditionCheck() {
-    const check = this.#lost || this.#released ? undefined : this.#connection.conditionCheck(this.#guard);
-    if (check) return JSON.parse(check);
-    if (this.#lost) throw this.#lost;
-    const failed = `cannot create a condition check for lock "${this.name}"`;
-    if (this.#released) throw new StoreError(`${failed}: it was released`, 'RELEASED');
-    const fix = 'compare lock.token in your resource instead';
-    throw new StoreError(`${failed}: its store is not DynamoDB; ${fix}`, 'NOT_DYNAMODB');
-  }
-
-  /** Returns the name and the token for `JSON.stringify`. */
-  toJSON() {
-    return withTextTokens(this);
-  }
-
-  #onLost(error) {
-    if (this.#lost || this.#released) return;
-    this.#connection.letGo(this.#guard);
-    this.#connection.forget(this.#guard);
-    this.#setLost(error);
-  }
-
-  #setLost(error) {
-    this.#lost = error;
-    this.#controller?.abort(error);
+    this.token = toToken(acquired.token);
   }
 }
 

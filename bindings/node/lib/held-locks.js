@@ -1,7 +1,7 @@
 'use strict';
 
-const { HeldLock } = require('./held-lock');
 const { toToken } = require('./decode');
+const { Held } = require('./held');
 
 /** Several locks that are held together. The loss of one is the loss of all. */
 class HeldLocks {
@@ -10,7 +10,7 @@ class HeldLocks {
   /** `tokens` has pairs of a name and a token as text, sorted by name. */
   constructor(connection, { guard, tokens }) {
     // The addon treats the guard of several locks like that of one lock.
-    this.#held = new HeldLock(connection, tokens.map(([name]) => name).join('", "'), { guard });
+    this.#held = new Held(connection, tokens.map(([name]) => name).join('", "'), { guard });
     /** Fencing token of each lock, by name. */
     this.tokens = new Map(tokens.map(([name, token]) => [name, toToken(token)]));
   }
@@ -28,6 +28,16 @@ class HeldLocks {
   /** Milliseconds until the first lease ends if no further renewal succeeds; 0 once a lock is lost or released. */
   get timeLeftMs() {
     return this.#held.timeLeftMs;
+  }
+
+  /** Like `HeldLock.watchRisk`. The lease that ends first counts. */
+  watchRisk(options) {
+    return this.#held.watchRisk(options);
+  }
+
+  /** Like `HeldLock.riskSignal`. The lease that ends first counts. */
+  riskSignal(marginMs) {
+    return this.#held.riskSignal(marginMs);
   }
 
   /** Releases all locks. Rejects with a LockLostError if one of them was lost before. */

@@ -1,46 +1,68 @@
 'use strict';
 
 const check = require('./check');
-const { ArgumentError } = require('./errors');
-const { toInspection, toToken } = require('./decode');
+const { toSuccess, toToken } = require('./decode');
+const { CALL, CONNECTION, Handle } = require('./handle');
 const { HeldLock } = require('./held-lock');
-const { checkName } = require('./native');
+const { lead } = require('./lead');
+const { runOnce } = require('./once');
 
 const TRY_OPTIONS = { signal: check.signal, leaseMs: check.millis, maxHoldMs: check.millis, data: check.text };
 const ACQUIRE_OPTIONS = { waitMs: check.millis, ...TRY_OPTIONS };
+const ONCE_OPTIONS = { forMs: check.millis, ...ACQUIRE_OPTIONS };
+const LEAD_OPTIONS = { onRetry: check.callable, ...TRY_OPTIONS };
 
 /** Handle of a named lock. Creating it sends no request. */
-class Lock {
-  #connection;
-
+class Lock extends Handle {
   constructor(connection, name) {
-    check.text(name, 'the name of a lock');
-    const error = checkName(name);
-    if (error) throw new ArgumentError(error);
-    this.#connection = connection;
-    /** Name of the lock. */
-    this.name = name;
+    super(connection, name, 'lock');
   }
 
   /** Acquires the lock, and waits while another client holds it, at most `waitMs`. */
   async acquire(options) {
     const checked = check.options(options, 'the options of acquire', ACQUIRE_OPTIONS);
-    return this.#toHeldLock(await this.#acquire(checked));
+    return this.#toHeldLock(await this[CALL]('acquire', checked));
   }
 
   /** Acquires the lock if it is free, else resolves to null. */
   async tryAcquire(options) {
     const checked = check.options(options, 'the options of tryAcquire', TRY_OPTIONS);
-    const acquired = await this.#acquire({ ...checked, try: true });
+    const acquired = await this[CALL]('acquire', { ...checked, try: true });
     return acquired && this.#toHeldLock(acquired);
   }
 
-  #acquire({ signal, ...args }) {
-    return this.#connection.call('acquire', { name: this.name, ...args }, signal);
+  /**
+   * Acquires the lock, calls `work`, and releases the lock. After a loss, waits for the end of `work`, and does so
+   * again in a new term. Resolves to the result of `work`.
+   */
+  async lead(work, options) {
+    check.callable(work, 'the work of lead');
+    const { onRetry, ...checked } = check.options(options, 'the options of lead', LEAD_OPTIONS);
+    const acquire = async () => this.#toHeldLock(await this[CALL]('acquire', checked));
+    return lead(acquire, work, checked.signal, onRetry);
   }
 
-  #toHeldLock(acquired) {
-    return new HeldLock(this.#connection, this.name, acquired);
+  /**
+   * Calls `work` unless it has succeeded before, and records its success in place of the release. Resolves to whether it
+   * ran, with its result or with the earlier success.
+   */
+  async once(work, options) {
+    check.callable(work, 'the work of once');
+    const checked = check.options(options, 'the options of once', ONCE_OPTIONS);
+    const started = await this[CALL]('once', checked);
+    if (started.success) return { ran: false, success: toSuccess(started.success) };
+    const lock = this.#toHeldLock(started, { keepsAfterLoss: true });
+    return runOnce(lock, work);
+  }
+
+  /** Forgets the success with this token, so that its work may run again. */
+  async resetSuccess(token) {
+    const text = String(check.token(token, 'the token of the success'));
+    await this[CALL]('resetSuccess', { token: text });
+  }
+
+  #toHeldLock(acquired, options) {
+    return new HeldLock(this[CONNECTION], this.name, acquired, options);
   }
 
   /**
@@ -48,12 +70,7 @@ class Lock {
    * process.
    */
   async hold(ms) {
-    return toToken(await this.#connection.call('hold', { name: this.name, ms: check.millis(ms, 'the time to hold') }));
-  }
-
-  /** Reads the state of the lock. */
-  async inspect() {
-    return toInspection(await this.#connection.call('inspect', { name: this.name }));
+    return toToken(await this[CALL]('hold', { ms: check.millis(ms, 'the time to hold') }));
   }
 
   /** Revokes the lease with this token. Other clients acquire the lock when that lease has expired. */
@@ -66,9 +83,14 @@ class Lock {
     await this.#revoke(token, true);
   }
 
+  /** Makes a free row of any kind one of a plain lock. */
+  async reset() {
+    await this[CALL]('reset');
+  }
+
   async #revoke(token, force) {
     const text = String(check.token(token, 'the token to revoke'));
-    await this.#connection.call('revoke', { name: this.name, token: text, force });
+    await this[CALL]('revoke', { token: text, force });
   }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
-use dynamo_lock::List;
+use dynamo_lock::{List, RiskWatch};
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
@@ -28,6 +29,8 @@ pub(crate) struct Connection {
     guards: Mutex<HashMap<u32, Held>>,
     pub(crate) lists: Mutex<HashMap<u32, List>>,
     calls: Mutex<HashMap<u32, CancellationToken>>,
+    /// Watches of the time that is left of the leases of held locks.
+    risk_watches: Mutex<HashMap<u32, CancellationToken>>,
     next_guard: AtomicU32,
     abandoned: CancellationToken,
 }
@@ -41,6 +44,7 @@ impl Connection {
             guards: Mutex::default(),
             lists: Mutex::default(),
             calls: Mutex::default(),
+            risk_watches: Mutex::default(),
             next_guard: AtomicU32::new(1),
             abandoned: CancellationToken::new(),
         }
@@ -94,11 +98,40 @@ impl Connection {
         lock(&self.guards).get(&id).map(f)
     }
 
+    /// Starts the watch `id`, which posts a message when less than `margin` of a guard's lease is left, and when a
+    /// renewal has succeeded after that. The default margin is half of the lease. Does nothing if the guard was released
+    /// or forgotten.
+    pub(crate) fn watch_risk(this: &Arc<Self>, runtime: &Handle, guard: u32, id: u32, margin: Option<Duration>) {
+        let watched = this.with_guard(guard, |guard| (guard.risk_watch(), guard.cancellation()));
+        let Some((watch, ended)) = watched else { return };
+        let margin = margin.unwrap_or_else(|| watch.lease() / 2);
+        let stop = CancellationToken::new();
+        lock(&this.risk_watches).insert(id, stop.clone());
+        let (connection, port) = (Arc::downgrade(this), this.port.clone());
+        runtime.spawn(async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = ended.cancelled() => {}
+                () = report_risk(&port, id, &watch, margin) => {}
+            }
+            connection.upgrade().into_iter().for_each(|connection| connection.end_risk_watch(id));
+        });
+    }
+
+    /// Ends the watch `id`. Does nothing if it has ended.
+    pub(crate) fn end_risk_watch(&self, id: u32) {
+        let stop = lock(&self.risk_watches).remove(&id);
+        stop.iter().for_each(CancellationToken::cancel);
+    }
+
     /// Returns the condition check of a guard, an array for several locks, or `None` if the store is not DynamoDB.
     pub(crate) fn condition_check(&self, id: u32) -> Option<Json> {
         let table = self.opened.get()?.table.as_ref()?;
         let check = |held: &Held| match held {
             Held::One(guard) => Some(json::condition_check(&table.condition_check(guard).ok()?)),
+            Held::Once(guard) => Some(json::condition_check(&table.condition_check(guard).ok()?)),
+            Held::Permit(permit) => Some(json::condition_check(&table.condition_check_of_permit(permit).ok()?)),
             Held::All(guards) => Some(table.condition_checks(guards).ok()?.iter().map(json::condition_check).collect()),
         };
         self.with_guard(id, check)?
@@ -143,6 +176,17 @@ async fn watch(connection: Weak<Connection>, id: u32, stop: CancellationToken) {
     let lost = connection.with_guard(id, Held::loss).flatten();
     if let Some(lost) = lost {
         connection.port.post(MessageKind::Lost, id, Failure::from(lost).0.to_string());
+    }
+}
+
+/// Posts each warning and each recovery of a held lock, until it is lost.
+async fn report_risk(port: &Port, id: u32, watch: &RiskWatch, margin: Duration) {
+    while let Some(left) = watch.at_risk(margin).await {
+        port.post(MessageKind::AtRisk, id, json::millis(left).to_string());
+        if watch.recovered(margin).await.is_none() {
+            return;
+        }
+        port.post(MessageKind::Recovered, id, String::new());
     }
 }
 

@@ -4,8 +4,9 @@
 use std::fmt::Display;
 
 use dynamo_lock::{
-    AcquireAllError, AcquireError, HoldError, Holder, InspectError, LegacyError, LossReason, Lost, ReleaseAllError,
-    ReleaseError, RevokeError, StoreError, StoreErrorKind, TableError, store::StoreErrorCause,
+    AcquireAllError, AcquireError, ConvertError, HoldError, Holder, InspectError, LegacyError, LockName, LossReason,
+    Lost, RecordError, ReleaseAllError, ReleaseError, ResetError, RevokeError, StoreError, StoreErrorKind, TableError,
+    store::StoreErrorCause,
 };
 use serde_json::{Value as Json, json};
 
@@ -51,6 +52,12 @@ impl Failure {
     /// Returns the failure of a call on a row that is not a lock.
     pub(crate) fn bad_row(message: impl Display) -> Self {
         Self::new("store", "BAD_ROW", message)
+    }
+
+    /// Returns the failure of `once` while another client runs the work.
+    pub(crate) fn running(name: &LockName, holder: &Holder) -> Self {
+        let message = format!("cannot run the work {:?}: another client runs it; try again later", name.as_str());
+        Self::held(message, Some(holder))
     }
 
     /// Returns the failure of a call that does not wait for the holder of the lock any longer.
@@ -164,14 +171,44 @@ impl From<ReleaseError> for Failure {
     }
 }
 
+impl From<RecordError> for Failure {
+    fn from(error: RecordError) -> Self {
+        let message = format!("the work succeeded, but its success was not recorded, so it may run again: {error}");
+        Self::new("store", "NOT_RECORDED", message)
+    }
+}
+
+impl From<ResetError> for Failure {
+    fn from(error: ResetError) -> Self {
+        match error {
+            ResetError::NotDone { .. } => Self::new("store", "NOT_DONE", error),
+            ResetError::Row { .. } => Self::bad_row(error),
+            ResetError::Store(error) => error.into(),
+            other => Self::new("store", "UNANSWERED", other),
+        }
+    }
+}
+
 impl From<RevokeError> for Failure {
     fn from(error: RevokeError) -> Self {
         match error {
             RevokeError::Ended { ref holder, .. } => {
                 Self::new("store", "LEASE_ENDED", &error).with("holder", holder.as_deref().map(json::holder))
             }
+            RevokeError::HolderEnded { .. } => Self::new("store", "LEASE_ENDED", error),
             RevokeError::Row { .. } => Self::bad_row(error),
             RevokeError::Store(error) => error.into(),
+            other => Self::new("store", "UNANSWERED", other),
+        }
+    }
+}
+
+impl From<ConvertError> for Failure {
+    fn from(error: ConvertError) -> Self {
+        match error {
+            ConvertError::Held => Self::held(error, None),
+            ConvertError::Row { .. } => Self::bad_row(error),
+            ConvertError::Store(error) => error.into(),
             other => Self::new("store", "UNANSWERED", other),
         }
     }

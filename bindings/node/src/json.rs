@@ -3,10 +3,11 @@
 //! Tokens are strings, because a JavaScript number cannot represent every 64-bit integer.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck};
-use dynamo_lock::{FencingToken, Holder, Inspection};
+use dynamo_lock::{FencingToken, Holder, Inspection, LeaseId, Role, SharedHolder, SharedInspection, Success};
 use serde_json::{Map, Value as Json, json};
 
 /// Returns a duration in whole milliseconds, rounded down.
@@ -34,21 +35,71 @@ fn token(token: Option<FencingToken>) -> Option<String> {
     token.map(|token| token.to_string())
 }
 
+pub(crate) fn success(success: &Success) -> Json {
+    json!({
+        "token": success.token.to_string(),
+        "by": success.by,
+        "startedAtMs": success.started_at.and_then(epoch_ms),
+        "finishedAtMs": success.finished_at.and_then(epoch_ms),
+        "untilMs": success.until.and_then(epoch_ms),
+    })
+}
+
 pub(crate) fn inspection(inspection: &Inspection) -> Json {
     match inspection {
         Inspection::Free { token: last, data } => {
             json!({ "state": "free", "token": token(*last), "data": data })
         }
-        Inspection::Held { holder: by, may_end } => json!({
+        Inspection::Held { holder: by, may_end: range } => json!({
             "state": "held",
             "holder": holder(by),
-            "mayEndMs": { "earliest": millis(*may_end.start()), "latest": millis(*may_end.end()) },
+            "mayEndMs": may_end(range),
         }),
         Inspection::Expired { holder: by } => {
             json!({ "state": "expired", "holder": holder(by) })
         }
+        Inspection::Done { success: done, data } => {
+            let mut json = success(done);
+            json["state"] = "done".into();
+            json["data"] = json!(data);
+            json
+        }
+        Inspection::Shared(shared) => shared_inspection(shared),
         other => json!({ "state": format!("{other:?}") }),
     }
+}
+
+/// Returns a state with the keys of `dynamo-lock show --json`.
+fn shared_inspection(shared: &SharedInspection) -> Json {
+    json!({
+        "state": if shared.is_held() { "held" } else { "free" },
+        "kind": shared.kind.to_string(),
+        "token": shared.token.to_string(),
+        "slots": shared.slots,
+        "holders": shared.holders.iter().map(shared_holder).collect::<Json>(),
+    })
+}
+
+fn shared_holder(entry: &SharedHolder) -> Json {
+    let mut json = holder(&entry.holder);
+    json["id"] = lease_id(entry.holder.lease_id.as_ref());
+    json["role"] = match entry.role {
+        Role::Shared => "shared",
+        Role::Exclusive => "exclusive",
+        Role::Waiting => "waiting",
+    }
+    .into();
+    json["revoked"] = entry.revoked.into();
+    json["mayEndMs"] = entry.may_end.as_ref().map(may_end).into();
+    json
+}
+
+pub(crate) fn lease_id(id: Option<&LeaseId>) -> Json {
+    id.map(LeaseId::as_str).into()
+}
+
+fn may_end(range: &RangeInclusive<Duration>) -> Json {
+    json!({ "earliest": millis(*range.start()), "latest": millis(*range.end()) })
 }
 
 /// Returns a condition check in DynamoDB's wire format. The library only uses string and number attributes in it.

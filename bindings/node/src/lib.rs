@@ -15,11 +15,13 @@ mod methods;
 mod port;
 mod runtime;
 mod settings;
+mod shared;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use dynamo_lock::{LockName, store::StoreUrl};
-use dynamo_lock_protocol::LockNames;
+use dynamo_lock::{ConfigError, LockName, store::StoreUrl};
+use dynamo_lock_protocol::{HOLDERS_MAX, LockNames};
 use napi::bindgen_prelude::{Error, FnArgs, Function, Result};
 use napi_derive::napi;
 
@@ -78,6 +80,25 @@ impl NativeClient {
         self.connection.with_guard(guard, |guard| json::millis(guard.time_left())).unwrap_or(0.0)
     }
 
+    /// Starts the watch `id` of the time that is left of a held lock's lease, with half of the lease as the default
+    /// margin. The listener receives its messages under `id`, until it ends or the lock is released or lost.
+    ///
+    /// # Errors
+    /// A one-line message if the thread of the library cannot be started.
+    #[napi]
+    pub fn watch_risk(&self, guard: u32, id: u32, margin_ms: Option<f64>) -> Result<()> {
+        let runtime = runtime::handle().map_err(Error::from_reason)?;
+        let margin = margin_ms.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());
+        Connection::watch_risk(&self.connection, &runtime, guard, id, margin);
+        Ok(())
+    }
+
+    /// Ends the watch `id`.
+    #[napi]
+    pub fn end_risk_watch(&self, id: u32) {
+        self.connection.end_risk_watch(id);
+    }
+
     /// Returns the condition check of a held lock as JSON, or an array with those of several, or `None` if the store is
     /// not DynamoDB.
     #[napi]
@@ -117,6 +138,13 @@ pub fn check_name(name: String) -> Option<String> {
 #[napi]
 pub fn check_names(names: Vec<String>) -> Option<String> {
     LockNames::new(names).err().map(|error| error.to_string())
+}
+
+/// Returns an error message if a semaphore cannot have this number of slots, which is a whole number.
+#[napi]
+pub fn check_slots(slots: f64) -> Option<String> {
+    let slots = slots as u64;
+    (slots == 0 || slots > HOLDERS_MAX).then(|| ConfigError::Slots { slots }.to_string())
 }
 
 /// Returns an error message if `url` is not a valid store URL.

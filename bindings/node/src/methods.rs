@@ -2,14 +2,17 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dynamo_lock::store::StoreOperation;
 use dynamo_lock::{
-    Client, FencingToken, Lock, LockOptions, LockSetOptions, StoreErrorKind, TableError, TableOptions, TryAcquire,
+    Client, FencingToken, Lock, LockOptions, LockSetOptions, OnceStart, StoreErrorKind, TableError, TableOptions,
+    TryAcquire,
 };
 use serde_json::{Value as Json, json};
 
 use crate::connection::{CallResult, Connection, lock};
+use crate::shared::{named_rw_lock, revoke_holder};
 use crate::{failure::Failure, held::Held, json, settings::millis};
 
 /// Maximum number of rows per page of a listing.
@@ -26,15 +29,24 @@ impl Connection {
         let named_lock = || opened.client.lock(args["name"].as_str().unwrap_or_default()).map_err(Failure::argument);
         let table = || opened.table.as_ref().ok_or_else(Failure::not_dynamodb);
         match method {
-            "acquire" => self.acquire(&named_lock()?, args).await,
+            "acquire" => self.acquire(named_lock()?.options(), args).await,
+            "acquirePermit" => self.acquire_permit(&opened.client, args).await,
+            "read" => self.acquire(named_rw_lock(&opened.client, args)?.read_options(), args).await,
+            "write" => self.acquire(named_rw_lock(&opened.client, args)?.write_options(), args).await,
             "acquireAll" => self.acquire_all(&opened.client, args).await,
             "release" => self.release(args).await,
+            "once" => self.once(&named_lock()?, args).await,
+            "succeed" => self.succeed(args).await,
+            "resetSuccess" => without_value(named_lock()?.reset_success(token(args)?).await),
             "hold" => {
                 let token = named_lock()?.hold(millis(&args["ms"]).unwrap_or_default()).await?;
                 Ok(json!(token.to_string()))
             }
             "inspect" => Ok(json::inspection(&named_lock()?.inspect().await?)),
             "revoke" => revoke(&named_lock()?, args).await,
+            "revokeHolder" => revoke_holder(&named_rw_lock(&opened.client, args)?, args).await,
+            "convert" => without_value(named_rw_lock(&opened.client, args)?.convert().await),
+            "reset" => without_value(named_lock()?.reset().await),
             "list" => self.list(&opened.client, args).await,
             "endList" => {
                 lock(&self.lists).remove(&number(&args["list"]));
@@ -59,9 +71,9 @@ impl Connection {
         }
     }
 
-    /// Acquires a lock. Returns the number of its guard and its token, or null if `try` is set and the lock is held.
-    async fn acquire(self: &Arc<Self>, lock: &Lock, args: &Json) -> CallResult {
-        let options = acquire_options(lock, args);
+    /// Acquires a lock. Returns what describes its guard, or null if `try` is set and the lock is held.
+    async fn acquire(self: &Arc<Self>, options: LockOptions, args: &Json) -> CallResult {
+        let options = acquire_options(options, args);
         let guard = match (args["try"].as_bool(), millis(&args["waitMs"])) {
             (Some(true), _) => match options.try_acquire().await? {
                 TryAcquire::Acquired(guard) => guard,
@@ -70,8 +82,37 @@ impl Connection {
             (_, Some(limit)) => options.acquire_within(limit).await?,
             (_, None) => options.acquire().await?,
         };
-        let token = guard.token().to_string();
-        Ok(json!({ "guard": self.add_guard(Held::One(guard)), "token": token }))
+        let (token, lease_id) = (guard.token().to_string(), json::lease_id(guard.lease_id().as_ref()));
+        Ok(json!({ "guard": self.add_guard(Held::One(guard)), "token": token, "leaseId": lease_id }))
+    }
+
+    /// Acquires the lock on work that has not succeeded. Returns what describes its guard, or the success.
+    async fn once(self: &Arc<Self>, lock: &Lock, args: &Json) -> CallResult {
+        let mut options = acquire_options(lock.options(), args).once();
+        if let Some(lasts) = millis(&args["forMs"]) {
+            options = options.counts_for(lasts);
+        }
+        options = match millis(&args["waitMs"]) {
+            Some(Duration::ZERO) => options.no_wait(),
+            Some(limit) => options.wait_within(limit),
+            None => options,
+        };
+        match options.start().await? {
+            OnceStart::Started(guard) => {
+                let (token, lease_id) = (guard.token().to_string(), json::lease_id(guard.lease_id().as_ref()));
+                Ok(json!({ "guard": self.add_guard(Held::Once(guard)), "token": token, "leaseId": lease_id }))
+            }
+            OnceStart::Done(success) => Ok(json!({ "success": json::success(&success) })),
+            OnceStart::Running(holder) => Err(Failure::running(lock.name(), &holder)),
+        }
+    }
+
+    /// Records the success of the work under a lock. Fails if its guard was released or forgotten before.
+    async fn succeed(&self, args: &Json) -> CallResult {
+        match self.take_guard(number(&args["guard"])) {
+            Some(held) => held.succeed().await,
+            None => Err(Failure::cancelled()),
+        }
     }
 
     /// Acquires several locks. Returns the number of their guard, and pairs of name and token.
@@ -115,8 +156,7 @@ impl Connection {
     }
 }
 
-fn acquire_options(lock: &Lock, args: &Json) -> LockOptions {
-    let mut options = lock.options();
+fn acquire_options(mut options: LockOptions, args: &Json) -> LockOptions {
     if let Some(lease) = millis(&args["leaseMs"]) {
         options = options.lease(lease);
     }
@@ -143,12 +183,16 @@ fn acquire_all_options(mut options: LockSetOptions, args: &Json) -> LockSetOptio
 }
 
 async fn revoke(lock: &Lock, args: &Json) -> CallResult {
-    let token = args["token"].as_str().and_then(|token| token.parse().ok()).map(FencingToken::new);
-    let token = token.ok_or_else(|| Failure::argument("the token must be a whole number"))?;
+    let token = token(args)?;
     without_value(match args["force"].as_bool() {
         Some(true) => lock.force_revoke(token).await,
         _ => lock.revoke(token).await,
     })
+}
+
+fn token(args: &Json) -> Result<FencingToken, Failure> {
+    let token = args["token"].as_str().and_then(|token| token.parse().ok()).map(FencingToken::new);
+    token.ok_or_else(|| Failure::argument("the token must be a whole number"))
 }
 
 /// Succeeds if the request was accepted but `DescribeTable` is denied, because npm dynamo-lock did not need that

@@ -24,6 +24,10 @@ pub(crate) enum MessageKind {
     Db = 2,
     /// Request to the user's credentials provider, under the number of the request.
     Credentials = 3,
+    /// Warning that little of a lease is left, under the number of the watch. The body is the time left in milliseconds.
+    AtRisk = 4,
+    /// Renewal after such a warning, under the number of the watch.
+    Recovered = 5,
 }
 
 /// Sender of messages to JavaScript, and the requests that JavaScript has not responded to yet.

@@ -1,7 +1,8 @@
 // Uses the whole API that `index.d.ts` declares. `types.test.js` compiles it as an ES module and as a CommonJS module.
 import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } from 'dynamo-lock';
 import type {
-  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LegacyCallback, Listed, Lock,
+  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LeadOptions, LegacyCallback, OnceOptions, OnceResult,
+  Held, Listed, Lock, Permit, PlainInspection, RevokeOptions, RiskOptions, RwLock, Semaphore, SharedAcquireOptions, SharedHandle, SharedHolder, SharedInspection, SharedTryOptions,
   StoreErrorCode, TryOptions,
 } from 'dynamo-lock';
 import * as index from 'dynamo-lock/index';
@@ -65,16 +66,31 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   await using disposed = await lock.acquire();
   console.log(disposed.name);
 
+  const leading: LeadOptions = { ...trying, onRetry: (error: StoreError) => console.log(error.code) };
+  const led: string = await lock.lead(async (term: HeldLock, signal: AbortSignal) => `${term.token} ${signal.aborted}`, leading);
+  const length: number = await lock.lead(() => led.length);
+  const migrating: OnceOptions = { waitMs: 1000, ...trying, forMs: 23 * 3600 * 1000 };
+  const migrated: OnceResult<string> = await lock.once(async (held: HeldLock) => `${held.token}`, migrating);
+  const by: string | null = migrated.ran ? migrated.output : migrated.success.by;
+  if (!migrated.ran) await lock.resetSuccess(migrated.success.token);
+  const risk: RiskOptions = { atRisk: (timeLeftMs: number) => console.log(timeLeftMs + length), recovered: () => {}, marginMs: 500 };
+  const end: () => void = held.watchRisk(risk);
+  end();
+  const atRisk: AbortSignal = held.riskSignal();
+  console.log(atRisk.aborted, held.riskSignal(500).reason);
+
   const holdToken: bigint = await lock.hold(1000);
   await lock.revoke(holdToken);
   await lock.revoke(7);
   await lock.forceRevoke(holdToken);
   const inspection: Inspection = await lock.inspect();
-  if (inspection.state === 'held') {
+  if (inspection.kind) console.log(inspection.holders.length);
+  else if (inspection.state === 'held') {
     const holder: Holder = inspection.holder;
     console.log(holder.owner, holder.token, holder.acquiredAt?.getTime(), holder.leaseMs, holder.expiresAt?.getTime(), holder.data);
     console.log(inspection.mayEndMs.earliest, inspection.mayEndMs.latest);
   } else if (inspection.state === 'free') console.log(inspection.token, inspection.data);
+  else if (inspection.state === 'done') console.log(inspection.by, inspection.until?.getTime(), inspection.data);
   else console.log(inspection.state === 'expired', inspection.holder.owner, inspection.holder.token);
 
   const number: number = await client.withLock('a', { waitMs: 5 }, async (lock) => Number(lock.token));
@@ -83,7 +99,8 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   const names: readonly string[] = ['a', 'b'];
   const sum: bigint = await client.withLocks(names, waiting, async (locks: HeldLocks) => {
     const checks: ConditionCheck[] = locks.conditionChecks();
-    console.log(locks.isValid(), locks.timeLeftMs, locks.signal.aborted, checks, locks.toJSON().tokens['a']);
+    locks.watchRisk(risk)();
+    console.log(locks.isValid(), locks.timeLeftMs, locks.riskSignal(500).aborted, locks.signal.aborted, checks, locks.toJSON().tokens['a']);
     return (locks.tokens.get('a') ?? 0n) + (locks.tokens.get('b') ?? 0n);
   });
   await client.withLocks(['a'], (locks) => locks.release().then(() => sum));
@@ -93,6 +110,46 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   }
   await client.close();
   return text;
+}
+
+export async function severalHolders(client: Client, signal: AbortSignal): Promise<string[]> {
+  const semaphore: Semaphore = client.semaphore('a', 3);
+  const trying: SharedTryOptions = { signal, leaseMs: 5000, maxHoldMs: 9000 };
+  const waiting: SharedAcquireOptions = { ...trying, waitMs: 100 };
+  const permit: Permit = await semaphore.acquire(waiting);
+  const held: Held = permit;
+  const tried: Permit | null = await semaphore.tryAcquire(trying);
+  await tried?.release();
+  const result: number = await semaphore.withPermit(waiting, async (permit) => permit.timeLeftMs);
+  const id: string = await semaphore.withPermit((permit) => permit.leaseId);
+  console.log(semaphore.name, semaphore.slots, result, id, permit.toJSON().leaseId, held.isValid(), permit.riskSignal().aborted);
+  const check: ConditionCheck = permit.conditionCheck();
+  await new DynamoDBClient({}).send(new TransactWriteItemsCommand({ TransactItems: [{ ConditionCheck: check }] }));
+  await using disposed = await semaphore.acquire();
+  console.log(disposed.name);
+
+  const rwLock: RwLock = client.rwLock('b');
+  const reader: HeldLock = await rwLock.read(waiting);
+  const writer: HeldLock | null = await rwLock.tryWrite(trying);
+  const tokens: bigint[] = [reader.token, await rwLock.withRead((lock) => lock.token), await rwLock.withWrite(waiting, (lock) => lock.token)];
+  console.log(tokens, writer?.leaseId, await rwLock.tryRead(), await rwLock.write());
+  await rwLock.convert();
+  await client.lock('b').reset();
+
+  const force: RevokeOptions = { force: true };
+  const handles: SharedHandle[] = [semaphore, rwLock];
+  for (const handle of handles) await handle.revokeHolder(permit.leaseId, force);
+  await semaphore.revokeHolder(id);
+  const inspection: Inspection = await semaphore.inspect();
+  if (!inspection.kind) {
+    const plain: PlainInspection = inspection;
+    return [plain.state];
+  }
+  const { kind, slots, token, holders }: SharedInspection = inspection;
+  const writing = holders.find((holder: SharedHolder) => holder.role === 'exclusive' && !holder.revoked && !holder.expired);
+  console.log(kind === 'rwlock', slots, token, writing?.acquiredAt, writing?.expiresAt, writing?.leaseMs, writing?.mayEndMs?.latest, writing?.owner);
+  for await (const listed of client.list()) if (listed.kind === 'semaphore') console.log(listed.name, listed.slots);
+  return holders.map(({ id }) => id);
 }
 
 export function errors(error: unknown): string | undefined {
@@ -122,3 +179,11 @@ new HeldLock();
 // @ts-expect-error a token is a bigint, not a number
 const wrong: Promise<number> | undefined = clients[0]?.lock('a').hold(1000);
 void wrong;
+// @ts-expect-error the number of slots is required
+clients[0]?.semaphore('a');
+// @ts-expect-error a permit has no token
+void clients[0]?.semaphore('a', 1).withPermit((permit) => permit.token);
+// @ts-expect-error a row with several holders has no payload
+void clients[0]?.rwLock('a').read({ data: 'x' });
+// @ts-expect-error a lease ID is a string
+void clients[0]?.rwLock('a').revokeHolder(7n);

@@ -142,7 +142,7 @@ for (const [store, open] of Object.entries(stores)) {
   test(`${store}: list returns all pages and may be left early`, async () => {
     const client = open();
     const names = Array.from({ length: 150 }, (_, at) => `lock-${String(at).padStart(3, '0')}`);
-    for (const name of names) await client.lock(name).hold(1000);
+    for (const name of names) await client.lock(name).hold(600_000);
     const listed = [];
     for await (const { name, state } of client.list()) listed.push([name, state]);
     assert.deepStrictEqual(listed.sort(), names.map((name) => [name, 'held']));

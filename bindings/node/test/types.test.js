@@ -37,15 +37,23 @@ test('control: wrong use does not compile', needsPackages, () => {
 
 /** Compares the exports, and the members of the interfaces that have a class. */
 test('declarations match the exported API', () => {
-  const text = readFileSync(join(root, 'index.d.ts'), 'utf8');
+  const text = ['index.d.ts', 'lib/errors.d.ts', 'lib/settings.d.ts', 'lib/shared.d.ts'].map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
   const values = [...text.matchAll(/^export (?:function|class) (\w+)/gm)].map(([, name]) => name);
   assert.deepStrictEqual(Object.keys(library).sort(), [...new Set(values)].sort());
   const { Client } = require('../lib/client');
   const { Lock } = require('../lib/lock');
+  const { Held } = require('../lib/held');
   const { HeldLock } = require('../lib/held-lock');
   const { HeldLocks } = require('../lib/held-locks');
-  for (const [name, type] of Object.entries({ Client, Lock, HeldLock, HeldLocks })) {
-    const body = text.slice(text.indexOf(`export interface ${name} {`));
+  const { Permit } = require('../lib/permit');
+  const { RwLock } = require('../lib/rw-lock');
+  const { Semaphore } = require('../lib/semaphore');
+  const { SharedHandle } = require('../lib/shared-handle');
+  const types = { Client, Lock, Held, HeldLock, HeldLocks, Permit, RwLock, Semaphore, SharedHandle };
+  for (const [name, type] of Object.entries(types)) {
+    const start = text.search(new RegExp(`^export interface ${name}( extends \\w+)? {`, 'm'));
+    assert.ok(start >= 0, name);
+    const body = text.slice(start);
     const declared = body.slice(0, body.indexOf('\n}'));
     for (const member of Object.getOwnPropertyNames(type.prototype).filter((member) => member !== 'constructor')) {
       assert.match(declared, new RegExp(`\\b${member}\\b`), `${name}.${member}`);

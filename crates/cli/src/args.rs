@@ -5,10 +5,9 @@ use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, error::ContextKind};
 use dynamo_lock::FencingToken;
-use dynamo_lock_protocol::HOLD_MAX;
 use nix::sys::signal::Signal;
 
-use crate::{exit, failure::FailureKind, signals, ui::output};
+use crate::{exit, failure::FailureKind, signals, ui::output, values};
 
 /// Run a command under a shared lock, on one machine or on many
 #[derive(Debug, Parser)]
@@ -61,6 +60,15 @@ pub enum Command {
     /// and DYNAMO_LOCK_STORE. With --also, DYNAMO_LOCK_TOKENS is a JSON object with the token of each lock, in place of
     /// DYNAMO_LOCK_TOKEN.
     Run(RunArgs),
+    /// Run a command until it has succeeded once
+    ///
+    /// If its success is recorded, the command is skipped, and the exit code is 0. While another process runs it, this
+    /// one waits: it then skips the command after a success, and runs it after a failure or a crash.
+    ///
+    /// The command has succeeded if it exits with code 0 while the lock is held, and all processes that it started have
+    /// ended. Its success is recorded in the same write that would have released the lock. A command that has succeeded
+    /// although its success could not be recorded may run again; the exit code is 79.
+    Once(OnceArgs),
     /// Acquire a lock for a fixed time and print its token
     ///
     /// The lock is neither renewed nor released, so it stays held after this command has ended. The exit code is
@@ -69,7 +77,7 @@ pub enum Command {
         /// Name of the lock
         name: String,
         /// Time to hold the lock, 1s to 30d, for example 90, 1m30s or 1d
-        #[arg(value_name = "DUR", value_parser = hold, allow_negative_numbers = true)]
+        #[arg(value_name = "DUR", value_parser = values::hold, allow_negative_numbers = true)]
         duration: Duration,
         /// Label stored with the lock and shown to others [default: $USER]
         ///
@@ -93,6 +101,13 @@ pub enum Command {
     ///
     /// Other clients can acquire the lock when the lease of the revoked holder has expired.
     Revoke(RevokeArgs),
+    /// Make a name that was used with --slots, --shared or once the name of a plain lock
+    ///
+    /// The lock must not be held. Its token goes on, so that later tokens are greater.
+    Reset {
+        /// Name of the lock
+        name: String,
+    },
     /// Create, delete or check the DynamoDB table
     #[command(subcommand)]
     Table(TableCommand),
@@ -108,50 +123,15 @@ pub enum Command {
 #[derive(Debug, ClapArgs)]
 #[command(after_help = format!("Signals:\n  {}\n\n{}", signals::HELP, exit::help()))]
 pub struct RunArgs {
-    /// Fail with exit code 75 if the lock is held
-    ///
-    /// If the store does not respond, fail with exit code 69 after about one lease.
-    #[arg(short = 'n', long = "nonblock", visible_aliases = ["nb", "nonblocking"], conflicts_with = "wait")]
-    pub nonblock: bool,
-    /// Wait at most DUR for the lock, for example 30 or 1m30s [default: no limit]
-    ///
-    /// If the lock is still held after that time, fail with exit code 75. 0 is the same as --nonblock.
-    #[arg(short, long, visible_alias = "timeout", value_name = "DUR")]
-    #[arg(value_parser = duration, allow_hyphen_values = true)]
-    pub wait: Option<Duration>,
-    /// Exit code if the lock is held by another client, instead of 75
-    #[arg(short = 'E', long, value_name = "CODE", value_parser = code, allow_negative_numbers = true)]
-    pub conflict_exit_code: Option<u8>,
-    /// Exit with code 0 if the lock is held, without running the command
-    ///
-    /// Useful for cron. The lock is not waited for unless --wait is given, and nothing is printed if it is held.
-    #[arg(long, conflicts_with = "conflict_exit_code")]
-    pub skip: bool,
-    /// Lease of the lock, 1s to 1h: if this host crashes, others wait this long
-    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true, default_value = "20s")]
-    pub lease: Duration,
-    /// Time for the command to end if the lock is about to be lost
-    ///
-    /// The command receives SIGTERM when the grace begins, and SIGKILL before it has passed. The grace is the last part
-    /// of the lease, and at most half of it, or half of --max-hold if that is shorter. 0 sends SIGKILL only. The
-    /// default is a quarter of the lease, but at most 5s.
-    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
-    pub grace: Option<Duration>,
-    /// Send SIG to the command when less than DUR of the lease is left because no renewal has succeeded
-    ///
-    /// SIG is a name such as USR1, or a number. It is sent to the command only, once until a renewal has succeeded. DUR
-    /// is longer than the grace, and at most two thirds of --lease, or of --max-hold if that is shorter. The default is
-    /// half of it. A command that does not handle the signal is ended by most signals.
-    #[arg(long, value_name = "SIG[@DUR]", value_parser = warn_signal)]
-    pub warn_signal: Option<(Signal, Option<Duration>)>,
-    /// End the command before it has held the lock for DUR, 1s or more
-    #[arg(long, value_name = "DUR", value_parser = duration, allow_hyphen_values = true)]
-    pub max_hold: Option<Duration>,
+    #[command(flatten)]
+    pub waiting: WaitArgs,
+    #[command(flatten)]
+    pub supervision: SupervisionArgs,
     /// Keep the lock for at least DUR, even if the command ends earlier
     ///
     /// The time counts from the acquisition. Hosts with different clocks then do not run a scheduled job twice. At most
     /// 30d, and at most three quarters of --max-hold. SIGINT, SIGTERM, SIGHUP and SIGQUIT end the wait.
-    #[arg(long, value_name = "DUR", value_parser = at_least, allow_hyphen_values = true)]
+    #[arg(long, value_name = "DUR", value_parser = values::at_least, allow_hyphen_values = true)]
     pub at_least: Option<Duration>,
     /// Acquire the lock NAME too, all or none; may be given up to 31 times
     ///
@@ -160,6 +140,19 @@ pub struct RunArgs {
     /// about to be lost, the command is ended, and then all are released.
     #[arg(long, value_name = "NAME")]
     pub also: Vec<String>,
+    /// Hold the lock together with other runs that have this option
+    ///
+    /// Runs without it hold the lock alone. Once such a run waits, further runs with --shared wait for it. A free lock
+    /// becomes a shared one by its first use with this option, and loses its data; `reset` makes it a plain lock again. A
+    /// command under a shared lock must not run another `run --shared` of the same name.
+    #[arg(short, long, conflicts_with_all = ["also", "slots", "ready_file"])]
+    pub shared: bool,
+    /// Let N runs hold the lock at the same time, 1 to 64
+    ///
+    /// Each run respects its own N. The command gets no DYNAMO_LOCK_TOKEN, because the holders have no order. The name
+    /// must not be that of a lock without slots.
+    #[arg(long, value_name = "N", value_parser = values::slots, conflicts_with_all = ["also", "ready_file"])]
+    pub slots: Option<u64>,
     /// Run the command again after a failure or the loss of the lock
     ///
     /// The lock is released and acquired again, so that another host can run the command. Between two attempts there is
@@ -174,6 +167,98 @@ pub struct RunArgs {
     /// waited for. Any other file at this path is an error.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+    /// Name of the lock
+    pub name: String,
+    /// Command to run, with its arguments
+    #[arg(value_name = "CMD", trailing_var_arg = true, required_unless_present = "command")]
+    pub argv: Vec<OsString>,
+}
+
+/// Options of `once`, which runs a command until it has succeeded once.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = format!("Signals:\n  {}\n\n{}", signals::HELP, exit::help()))]
+pub struct OnceArgs {
+    /// Let the success count for DUR from the start of the command, 1s to 3650d [default: until it is reset]
+    ///
+    /// After that, the command may run again. For a nightly job use a little less than a day, for example 23h.
+    #[arg(long = "for", value_name = "DUR", value_parser = values::success, allow_hyphen_values = true)]
+    pub lasts: Option<Duration>,
+    /// Forget the success of KEY, so that its command may run again
+    ///
+    /// On a terminal, the success is shown and confirmed first. Scripts add --yes.
+    #[arg(long, conflicts_with_all = ["argv", "command", "lasts"])]
+    pub reset: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    pub yes: bool,
+    #[command(flatten)]
+    pub waiting: WaitArgs,
+    #[command(flatten)]
+    pub supervision: SupervisionArgs,
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+    /// Name of the work, which is the name of its lock
+    #[arg(value_name = "KEY")]
+    pub name: String,
+    /// Command to run, with its arguments
+    #[arg(value_name = "CMD", trailing_var_arg = true, required_unless_present_any = ["command", "reset"])]
+    pub argv: Vec<OsString>,
+}
+
+/// Options for the wait for a lock.
+#[derive(Debug, ClapArgs)]
+pub struct WaitArgs {
+    /// Fail with exit code 75 if the lock is held
+    ///
+    /// If the store does not respond, fail with exit code 69 after about one lease.
+    #[arg(short = 'n', long = "nonblock", visible_aliases = ["nb", "nonblocking"], conflicts_with = "wait")]
+    pub nonblock: bool,
+    /// Wait at most DUR for the lock, for example 30 or 1m30s [default: no limit]
+    ///
+    /// If the lock is still held after that time, fail with exit code 75. 0 is the same as --nonblock.
+    #[arg(short, long, visible_alias = "timeout", value_name = "DUR")]
+    #[arg(value_parser = values::duration, allow_hyphen_values = true)]
+    pub wait: Option<Duration>,
+    /// Exit code if the lock is held by another client, instead of 75
+    #[arg(short = 'E', long, value_name = "CODE", value_parser = values::code, allow_negative_numbers = true)]
+    pub conflict_exit_code: Option<u8>,
+    /// Exit with code 0 if the lock is held, without running the command
+    ///
+    /// Useful for cron. The lock is not waited for unless --wait is given, and nothing is printed if it is held.
+    #[arg(long, conflicts_with = "conflict_exit_code")]
+    pub skip: bool,
+}
+
+/// Options for the lease of a lock, and for ending the command before the lease ends.
+#[derive(Debug, ClapArgs)]
+pub struct SupervisionArgs {
+    /// Lease of the lock, 1s to 1h: if this host crashes, others wait this long
+    #[arg(long, value_name = "DUR", value_parser = values::duration, allow_hyphen_values = true, default_value = "20s")]
+    pub lease: Duration,
+    /// Time for the command to end if the lock is about to be lost
+    ///
+    /// The command receives SIGTERM when the grace begins, and SIGKILL before it has passed. The grace is the last part
+    /// of the lease, and at most half of it, or half of --max-hold if that is shorter. 0 sends SIGKILL only. The
+    /// default is a quarter of the lease, but at most 5s.
+    #[arg(long, value_name = "DUR", value_parser = values::duration, allow_hyphen_values = true)]
+    pub grace: Option<Duration>,
+    /// Send SIG to the command when less than DUR of the lease is left because no renewal has succeeded
+    ///
+    /// SIG is a name such as USR1, or a number. It is sent to the command only, once until a renewal has succeeded. DUR
+    /// is longer than the grace, and at most two thirds of --lease, or of --max-hold if that is shorter. The default is
+    /// half of it. A command that does not handle the signal is ended by most signals.
+    #[arg(long, value_name = "SIG[@DUR]", value_parser = values::warn_signal)]
+    pub warn_signal: Option<(Signal, Option<Duration>)>,
+    /// End the command before it has held the lock for DUR, 1s or more
+    #[arg(long, value_name = "DUR", value_parser = values::duration, allow_hyphen_values = true)]
+    pub max_hold: Option<Duration>,
+}
+
+/// Options for the execution of a command, and for what is written about it.
+#[derive(Debug, ClapArgs)]
+pub struct ExecutionArgs {
     /// Label stored with the lock and shown to others [default: $USER]
     ///
     /// The host name, the process ID and a random number are appended to it.
@@ -192,11 +277,6 @@ pub struct RunArgs {
     /// Run LINE with $SHELL, or with /bin/sh, instead of CMD
     #[arg(short, long = "command", value_name = "LINE", conflicts_with = "argv")]
     pub command: Option<OsString>,
-    /// Name of the lock
-    pub name: String,
-    /// Command to run, with its arguments
-    #[arg(value_name = "CMD", trailing_var_arg = true, required_unless_present = "command")]
-    pub argv: Vec<OsString>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -220,8 +300,13 @@ pub struct RevokeArgs {
     ///
     /// Nothing is revoked if this acquisition has ended, even if the lock has been acquired again since. The token may
     /// be omitted on a terminal: revoke then shows the current holder and asks for confirmation.
-    #[arg(long, value_name = "N", value_parser = token, allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = values::token, allow_negative_numbers = true)]
     pub token: Option<FencingToken>,
+    /// ID of one of several holders, as printed by show
+    ///
+    /// The holders of a lock that is used with --slots or --shared have no tokens of their own.
+    #[arg(long, value_name = "ID", conflicts_with = "token")]
+    pub holder: Option<String>,
     /// Free the lock at once; unsafe if its holder is still running
     #[arg(long)]
     pub force: bool,
@@ -235,7 +320,7 @@ pub enum TableCommand {
     /// Create the table, with on-demand capacity unless --provisioned is given
     Create {
         /// Provisioned capacity in read and write units, for example 1,1
-        #[arg(long, value_name = "R,W", value_parser = units)]
+        #[arg(long, value_name = "R,W", value_parser = values::units)]
         provisioned: Option<(u32, u32)>,
     },
     /// Delete the table with all its locks
@@ -251,9 +336,12 @@ pub enum TableCommand {
 impl Args {
     /// Returns the names of the locks and the path of their report, if one was requested.
     pub fn report(&self) -> Option<(Vec<String>, &Path)> {
-        let Command::Run(run) = &self.command else { return None };
-        let names = std::iter::once(&run.name).chain(&run.also).cloned().collect();
-        Some((names, run.report.as_deref()?))
+        let (name, also, report) = match &self.command {
+            Command::Run(run) => (&run.name, &run.also[..], &run.execution.report),
+            Command::Once(once) => (&once.name, &[][..], &once.execution.report),
+            _ => return None,
+        };
+        Some((std::iter::once(name).chain(also).cloned().collect(), report.as_deref()?))
     }
 }
 
@@ -281,8 +369,7 @@ fn print(error: &clap::Error) -> ExitCode {
 /// Returns the reason why an option of flock(1) does not exist here.
 fn flock_flag(flag: &str) -> Option<&'static str> {
     match flag {
-        "-x" | "-e" | "--exclusive" => Some("every lock is exclusive"),
-        "-s" | "--shared" => Some("there are no shared locks; if an exclusive lock is sufficient"),
+        "-x" | "-e" | "--exclusive" => Some("a lock is exclusive without --shared and --slots"),
         "-u" | "--unlock" => Some("a lock is released when its command has ended"),
         "-o" | "--close" => Some("a lock is not a descriptor, so there is none to close"),
         "-F" | "--no-fork" => Some("`run` waits for its command, to release the lock"),
@@ -290,56 +377,6 @@ fn flock_flag(flag: &str) -> Option<&'static str> {
         "--verbose" => Some("waiting is reported unless -q is given"),
         _ => None,
     }
-}
-
-/// Parses a duration: seconds with or without a fraction, as in flock(1), or units such as `1m30s`.
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    let plain = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || c == '.');
-    let parsed = if plain {
-        text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-    } else {
-        humantime::parse_duration(text).ok()
-    };
-    parsed.ok_or("expected seconds such as 90 or 0.5, or units such as 1m30s or 250ms")
-}
-
-/// Parses a signal by name or number, and the time left at which it is sent.
-fn warn_signal(text: &str) -> Result<(Signal, Option<Duration>), &'static str> {
-    let (signal, left) = text.split_once('@').map_or((text, None), |(signal, left)| (signal, Some(left)));
-    let name = signal.to_ascii_uppercase();
-    let by_name = || format!("SIG{}", name.strip_prefix("SIG").unwrap_or(&name)).parse();
-    let signal = signal.parse::<i32>().map_or_else(|_| by_name(), Signal::try_from);
-    match signal {
-        Err(_) => Err("expected a signal such as USR1 or 10, and a time such as USR1@8s"),
-        Ok(Signal::SIGKILL | Signal::SIGSTOP) => Err("a command cannot handle this signal; use another, such as USR1"),
-        Ok(signal) => Ok((signal, left.map(duration).transpose()?)),
-    }
-}
-
-fn hold(text: &str) -> Result<Duration, &'static str> {
-    let length = duration(text)?;
-    let is_in_range = (Duration::from_secs(1)..=HOLD_MAX).contains(&length);
-    is_in_range.then_some(length).ok_or("a hold is from 1 s to 30 days")
-}
-
-fn at_least(text: &str) -> Result<Duration, &'static str> {
-    let length = duration(text)?;
-    (length <= HOLD_MAX).then_some(length).ok_or("a lock is kept for at most 30 days")
-}
-
-fn code(text: &str) -> Result<u8, &'static str> {
-    text.parse().map_err(|_| "an exit code is from 0 to 255")
-}
-
-fn token(text: &str) -> Result<FencingToken, &'static str> {
-    let token = text.parse().ok().filter(|token| *token <= FencingToken::MAX.get()).map(FencingToken::new);
-    token.ok_or("a token is a whole number below 2^53; run `dynamo-lock show NAME` to find it")
-}
-
-fn units(text: &str) -> Result<(u32, u32), &'static str> {
-    let unit = |text: &str| text.trim().parse().ok().filter(|units| *units > 0);
-    let both = text.split_once(',').and_then(|(read, write)| Some((unit(read)?, unit(write)?)));
-    both.ok_or("expected read and write units such as 1,1")
 }
 
 #[cfg(test)]
@@ -353,36 +390,10 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_seconds_or_have_units() {
-        let ms = |text: &str| duration(text).map(|duration| duration.as_millis()).ok();
-        assert_eq!(ms("90"), Some(90_000));
-        assert_eq!(ms("0.25"), Some(250));
-        assert_eq!(ms("0"), Some(0));
-        assert_eq!(ms("1m30s"), Some(90_000));
-        assert_eq!(ms("250ms"), Some(250));
-        for wrong in ["", "-1", "1.2.3", ".", "inf", "nan", "1e3", "five", "10 parsecs", "99999999999999999999999"] {
-            assert_eq!(ms(wrong), None, "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn warn_signal_is_a_name_or_number_with_optional_time() {
-        let usr1 = |left: Option<u64>| Ok((Signal::SIGUSR1, left.map(Duration::from_millis)));
-        for text in ["USR1", "SIGUSR1", "usr1", &(Signal::SIGUSR1 as i32).to_string()] {
-            assert_eq!(warn_signal(text), usr1(None), "{text}");
-        }
-        assert_eq!(warn_signal("USR1@8"), usr1(Some(8_000)));
-        assert_eq!(warn_signal("sigusr1@250ms"), usr1(Some(250)));
-        for wrong in ["", "@8", "SIG", "NONE", "0", "-1", "999", "USR1@", "USR1@x", "USR1@8@9", "KILL", "9", "STOP"] {
-            assert!(warn_signal(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
     fn arguments_after_the_command_belong_to_it() {
         let args = Args::try_parse_from(["dynamo-lock", "run", "-n", "a", "ls", "-n", "--store", "x", "--", "-c"]);
         let Command::Run(run) = args.expect("it parses").command else { panic!("not run") };
         assert_eq!(run.argv, ["ls", "-n", "--store", "x", "--", "-c"]);
-        assert!(run.nonblock && run.command.is_none());
+        assert!(run.waiting.nonblock && run.execution.command.is_none());
     }
 }

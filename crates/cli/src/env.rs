@@ -1,6 +1,6 @@
 //! Environment variables that this program reads, and those that `run` sets for its command.
 
-use dynamo_lock::{FencingToken, LockName};
+use dynamo_lock::{FencingToken, LeaseId, LockName};
 
 /// Variable with the name of the lock that the command runs under.
 pub const NAME: &str = "DYNAMO_LOCK_NAME";
@@ -27,26 +27,28 @@ pub fn variable(key: &str) -> Option<String> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct EnclosingRun {
     pub name: String,
-    pub token: u64,
+    /// Lease ID of the acquisition, because the holders of a shared row have one token.
+    pub lease_id: String,
     pub store: String,
 }
 
 /// Returns the enclosing runs listed in the value of [`RUNS`]. A malformed value lists none.
 pub fn parse_runs(value: Option<String>) -> Vec<EnclosingRun> {
-    let runs = value.and_then(|runs| serde_json::from_str::<Vec<(String, u64, String)>>(&runs).ok());
-    runs.unwrap_or_default().into_iter().map(|(name, token, store)| EnclosingRun { name, token, store }).collect()
+    let runs = value.and_then(|runs| serde_json::from_str::<Vec<(String, String, String)>>(&runs).ok());
+    runs.unwrap_or_default().into_iter().map(|(name, lease_id, store)| EnclosingRun { name, lease_id, store }).collect()
 }
 
 /// Returns the value of [`RUNS`] for a child process: the enclosing runs and the locks of this one in this store.
-pub fn format_runs(enclosing: &[EnclosingRun], locks: &[(LockName, FencingToken)], store: &str) -> String {
-    let enclosing = enclosing.iter().map(|run| (run.name.as_str(), run.token, run.store.as_str()));
-    let locks = locks.iter().map(|(name, token)| (name.as_str(), token.get(), store));
+pub fn format_runs(enclosing: &[EnclosingRun], locks: &[(LockName, LeaseId)], store: &str) -> String {
+    let enclosing = enclosing.iter().map(|run| (run.name.as_str(), run.lease_id.as_str(), run.store.as_str()));
+    let locks = locks.iter().map(|(name, lease_id)| (name.as_str(), lease_id.as_str(), store));
     serde_json::json!(enclosing.chain(locks).collect::<Vec<_>>()).to_string()
 }
 
 /// Returns the value of [`TOKENS`].
-pub fn format_tokens(locks: &[(LockName, FencingToken)]) -> String {
-    let tokens = locks.iter().map(|(name, token)| (name.as_str().to_owned(), token.get().into()));
+pub fn format_tokens(locks: &[(LockName, Option<FencingToken>)]) -> String {
+    let number = |token: Option<FencingToken>| token.map(FencingToken::get).into();
+    let tokens = locks.iter().map(|(name, token)| (name.as_str().to_owned(), number(*token)));
     serde_json::Value::Object(tokens.collect()).to_string()
 }
 
@@ -56,14 +58,22 @@ mod tests {
 
     #[test]
     fn enclosing_runs_survive_a_round_trip() {
-        let run = |name: &str, token| EnclosingRun { name: name.to_owned(), token, store: "s".to_owned() };
-        let lock = |name: &str, token| (LockName::new(name).expect("a name"), FencingToken::new(token));
-        let locks = [lock("b\"", 2), lock("c", 3)];
-        let value = format_runs(&[run("a", 1)], &locks, "s");
-        assert_eq!(parse_runs(Some(value)), [run("a", 1), run("b\"", 2), run("c", 3)]);
-        assert_eq!(format_tokens(&locks), r#"{"b\"":2,"c":3}"#);
-        for malformed in ["", "1", "[[]]", r#"[["a",-1,"s"]]"#] {
+        let run = |name: &str, lease_id: &str| EnclosingRun {
+            name: name.to_owned(),
+            lease_id: lease_id.to_owned(),
+            store: "s".to_owned(),
+        };
+        let lock = |name: &str, lease_id: &str| (LockName::new(name).expect("a name"), LeaseId::from(lease_id));
+        let value = format_runs(&[run("a", "1")], &[lock("b\"", "2"), lock("c", "3")], "s");
+        assert_eq!(parse_runs(Some(value)), [run("a", "1"), run("b\"", "2"), run("c", "3")]);
+        for malformed in ["", "1", "[[]]", r#"[["a",1,"s"]]"#] {
             assert_eq!(parse_runs(Some(malformed.to_owned())), [], "{malformed}");
         }
+    }
+
+    #[test]
+    fn tokens_are_one_json_object() {
+        let lock = |name: &str, token| (LockName::new(name).expect("a name"), Some(FencingToken::new(token)));
+        assert_eq!(format_tokens(&[lock("b\"", 2), lock("c", 3)]), r#"{"b\"":2,"c":3}"#);
     }
 }

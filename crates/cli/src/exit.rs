@@ -12,9 +12,10 @@ use crate::{failure::Failure, failure::FailureKind, sys, ui::output};
 /// Exit code if the lock was not acquired, unless `-E` sets another one.
 pub const NOT_ACQUIRED: u8 = 75;
 const LOST: u8 = 76;
+const NOT_RECORDED: u8 = 79;
 
 /// Exit codes of this program with their meanings.
-const OWN: [(u8, &str); 10] = [
+const OWN: [(u8, &str); 11] = [
     (FailureKind::Usage as u8, "usage error"),
     (FailureKind::Unavailable as u8, "the store is unavailable"),
     (FailureKind::Internal as u8, "internal error, or too few processes, files or memory"),
@@ -23,6 +24,7 @@ const OWN: [(u8, &str); 10] = [
     (LOST, "the lock was lost while the command was running"),
     (FailureKind::Denied as u8, "access denied by the store"),
     (FailureKind::Configuration as u8, "configuration error, or the table or row has an unexpected format"),
+    (NOT_RECORDED, "the command of once succeeded, but its success could not be recorded"),
     (FailureKind::NotExecutable as u8, "the command could not be executed"),
     (FailureKind::NotFound as u8, "the command was not found"),
 ];
@@ -30,7 +32,7 @@ const OWN: [(u8, &str); 10] = [
 /// Returns all exit codes with their meanings, for `--help` and the manual page.
 pub fn codes() -> Vec<(String, &'static str)> {
     let mut codes = vec![
-        ("0".to_owned(), "success, or skipped because of --skip"),
+        ("0".to_owned(), "success, or skipped because of --skip or an earlier success of once"),
         ("N".to_owned(), "exit code of the command"),
         ("128+N".to_owned(), "the command or the wait was ended by signal N"),
     ];
@@ -53,6 +55,10 @@ pub enum Exit {
     Child(ExitStatus),
     /// Another client holds the lock. The message is `None` in quiet mode.
     NotAcquired { code: u8, message: Option<String> },
+    /// The work of the command has succeeded before. The message is `None` in quiet mode.
+    Skipped(Option<String>),
+    /// The command succeeded, and it is not certain that its success is recorded.
+    NotRecorded(String),
     /// The lock was lost, or about to be lost, while the child process was running.
     Lost(String),
     /// A signal ended the wait for the lock.
@@ -72,6 +78,8 @@ pub fn code_and_message(result: &Result<Exit, Failure>) -> (u8, Option<&str>) {
             (None, signal) => (signal.map_or(FailureKind::Internal as u8, signal_code), None),
         },
         Ok(Exit::NotAcquired { code, message }) => (*code, message.as_deref()),
+        Ok(Exit::Skipped(message)) => (0, message.as_deref()),
+        Ok(Exit::NotRecorded(message)) => (NOT_RECORDED, Some(message)),
         Ok(Exit::Lost(message)) => (LOST, Some(message)),
         Ok(Exit::Signal(signal)) => (signal_code(*signal), None),
         Ok(Exit::CheckFailed) => (FailureKind::Configuration as u8, None),

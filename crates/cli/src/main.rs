@@ -23,6 +23,7 @@ mod store;
 mod supervisor;
 mod sys;
 mod ui;
+mod values;
 
 use std::io;
 
@@ -79,12 +80,18 @@ async fn execute_command(Args { store, command }: Args, outcome: &mut RunOutcome
             let task = plan::run_task(args, env::variable)?;
             commands::run::run(&open().await?, &task, outcome).await
         }
+        Command::Once(args) if args.reset => commands::reset::reset(&open().await?, &args.name, args.yes).await,
+        Command::Once(args) => {
+            let task = plan::once_task(args, env::variable)?;
+            commands::run::run(&open().await?, &task, outcome).await
+        }
         Command::Hold { name, duration, owner } => {
             let owner = owner.unwrap_or_else(|| plan::user(env::variable));
             commands::hold::hold(&open().await?, &name, duration, owner).await
         }
         Command::Show { name, json } => commands::show::show(&open().await?, name, json).await,
         Command::Ls(args) => commands::list::list(&open().await?, &args).await,
+        Command::Reset { name } => commands::reset::make_plain(&open().await?, &name).await,
         Command::Revoke(args) => commands::revoke::revoke(&open().await?, &args).await,
         Command::Table(command) => commands::table::table(&open().await?, command).await,
         Command::Completions { shell } => commands::man::completions(shell),

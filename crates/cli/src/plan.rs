@@ -1,4 +1,4 @@
-//! The task of `run` and the choice of the store, validated and with defaults filled in.
+//! The task of `run` or `once`, and the choice of the store, validated and with defaults filled in.
 //!
 //! The functions are pure: they depend on the arguments and the environment that they are given, and on nothing else.
 
@@ -8,7 +8,7 @@ use dynamo_lock::{LockName, store::StoreUrl};
 use dynamo_lock_protocol::LockNames;
 use nix::sys::signal::Signal;
 
-use crate::args::{RunArgs, StoreArgs};
+use crate::args::{ExecutionArgs, OnceArgs, RunArgs, StoreArgs, SupervisionArgs, WaitArgs};
 use crate::env::{self, EnclosingRun};
 use crate::{exit::NOT_ACQUIRED, failure::Failure};
 
@@ -41,6 +41,9 @@ pub struct RunTask {
     pub at_least: Option<Duration>,
     pub owner: String,
     pub quiet: bool,
+    pub sharing: Sharing,
+    /// The command runs until it has succeeded once.
+    pub once: Option<OnceTask>,
     /// Runs that enclose this process. If it waited for one of their locks, the wait would never end.
     pub enclosing_runs: Vec<EnclosingRun>,
 }
@@ -61,6 +64,24 @@ impl RunTask {
     }
 }
 
+/// Number of runs that may hold the lock at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// One, also if the row is one of a read/write lock.
+    Alone,
+    /// All that share the lock.
+    Shared,
+    /// This number.
+    Slots(u64),
+}
+
+/// The success of a command that runs until it has succeeded once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnceTask {
+    /// Time for which the success counts, `None` until it is reset.
+    pub lasts: Option<Duration>,
+}
+
 /// Signal to the command before its lease ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warning {
@@ -69,48 +90,79 @@ pub struct Warning {
     pub margin: Duration,
 }
 
-/// Returns the task that these arguments describe in this environment.
+/// Returns the task that the arguments of `run` describe in this environment.
 pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<RunTask, Failure> {
-    let argv = match run.command {
-        Some(line) => {
-            let shell = env("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".to_owned());
-            vec![shell.into(), "-c".into(), line]
-        }
-        None => run.argv,
-    };
+    let (max_hold, wait) = (run.supervision.max_hold, run.waiting.wait);
     // The last quarter of the longest hold is reserved for ending the command.
-    if run.max_hold.zip(run.at_least).is_some_and(|(most, least)| least > most / 4 * 3) {
+    if max_hold.zip(run.at_least).is_some_and(|(most, least)| least > most / 4 * 3) {
         return Err(Failure::usage(
             "--at-least is more than three quarters of --max-hold: make it shorter, or --max-hold longer",
         ));
     }
-    let longest = run.max_hold.map_or(run.lease, |most| most.min(run.lease));
-    let grace = run.grace.unwrap_or((longest / 4).min(DEFAULT_GRACE_MAX));
+    if run.forever && wait == Some(Duration::ZERO) {
+        return Err(Failure::usage("--forever waits for the lock, and --wait 0 does not: leave one of them out"));
+    }
+    let names = (!run.also.is_empty()).then(|| std::iter::once(&run.name).chain(&run.also));
+    let all = names.map(LockNames::new).transpose().map_err(Failure::usage)?;
+    let sharing = match run.slots {
+        Some(slots) => Sharing::Slots(slots),
+        None if run.shared => Sharing::Shared,
+        None => Sharing::Alone,
+    };
+    let task = task(run.name, run.argv, (run.waiting, run.supervision, run.execution), env)?;
+    Ok(RunTask { all, ready_file: run.ready_file, sharing, forever: run.forever, at_least: run.at_least, ..task })
+}
+
+/// Returns the task that the arguments of `once` describe in this environment.
+pub fn once_task(once: OnceArgs, env: impl Fn(&str) -> Option<String>) -> Result<RunTask, Failure> {
+    if once.yes {
+        return Err(Failure::usage("--yes confirms only --reset: leave it out"));
+    }
+    let task = task(once.name, once.argv, (once.waiting, once.supervision, once.execution), env)?;
+    Ok(RunTask { once: Some(OnceTask { lasts: once.lasts }), ..task })
+}
+
+/// Returns the task with the arguments that `run` and `once` have in common.
+fn task(
+    name: String,
+    argv: Vec<OsString>,
+    (waiting, supervision, execution): (WaitArgs, SupervisionArgs, ExecutionArgs),
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<RunTask, Failure> {
+    let argv = match execution.command {
+        Some(line) => {
+            let shell = env("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".to_owned());
+            vec![shell.into(), "-c".into(), line]
+        }
+        None => argv,
+    };
+    let SupervisionArgs { lease, grace, warn_signal, max_hold } = supervision;
+    let longest = max_hold.map_or(lease, |most| most.min(lease));
+    let grace = grace.unwrap_or((longest / 4).min(DEFAULT_GRACE_MAX));
     if grace > longest / 2 {
         return Err(Failure::usage(
             "--grace is more than half of --lease or --max-hold, at the end of which it is reserved: make it shorter, \
              or the other longer",
         ));
     }
-    if run.forever && run.wait == Some(Duration::ZERO) {
-        return Err(Failure::usage("--forever waits for the lock, and --wait 0 does not: leave one of them out"));
-    }
-    let names = (!run.also.is_empty()).then(|| std::iter::once(&run.name).chain(&run.also));
+    let WaitArgs { nonblock, wait, conflict_exit_code, skip } = waiting;
     Ok(RunTask {
-        all: names.map(LockNames::new).transpose().map_err(Failure::usage)?,
-        name: LockName::new(run.name).map_err(Failure::usage)?,
+        name: LockName::new(name).map_err(Failure::usage)?,
+        all: None,
         argv,
-        wait_limit: run.wait.or((run.nonblock || run.skip).then_some(Duration::ZERO)),
-        conflict_code: if run.skip { 0 } else { run.conflict_exit_code.unwrap_or(NOT_ACQUIRED) },
-        lease: run.lease,
+        wait_limit: wait.or((nonblock || skip).then_some(Duration::ZERO)),
+        conflict_code: if skip { 0 } else { conflict_exit_code.unwrap_or(NOT_ACQUIRED) },
+        lease,
         grace,
-        ready_file: run.ready_file,
-        forever: run.forever,
-        warning: warning(run.warn_signal, longest, grace)?,
-        max_hold: run.max_hold,
-        at_least: run.at_least,
-        owner: run.owner.unwrap_or_else(|| user(&env)),
-        quiet: run.quiet || run.skip,
+        warning: warning(warn_signal, longest, grace)?,
+        ready_file: None,
+        forever: false,
+        max_hold,
+        at_least: None,
+        owner: execution.owner.unwrap_or_else(|| user(&env)),
+        quiet: execution.quiet || skip,
+        sharing: Sharing::Alone,
+        once: None,
         enclosing_runs: env::parse_runs(env(env::RUNS)),
     })
 }

@@ -67,8 +67,41 @@ const DISTURBANCES: [Disturbance; 9] = [
     Disturbance::KillSupervisor,
 ];
 
+/// Kind of lock under which the command runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mode {
+    Plain,
+    /// A lock with one slot.
+    Slots,
+    /// A lock that is shared. The other client needs it alone.
+    Shared,
+}
+
+impl Mode {
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Plain => &[],
+            Self::Slots => &["--slots", "1"],
+            Self::Shared => &["--shared"],
+        }
+    }
+
+    /// Acquires the lock as another client, and keeps it for ever.
+    async fn acquire(self, client: &Client, has_acquired: &AtomicBool) {
+        const RESPONDS: &str = "the store responds";
+        let _held: Box<dyn std::any::Any + Send> = match self {
+            Self::Plain => Box::new(client.lock("a").expect("a name").acquire().await.expect(RESPONDS)),
+            Self::Slots => Box::new(client.semaphore("a", 1).expect("valid").acquire().await.expect(RESPONDS)),
+            Self::Shared => Box::new(client.rw_lock("a").expect("a name").write().await.expect(RESPONDS)),
+        };
+        has_acquired.store(true, Ordering::SeqCst);
+        std::future::pending().await
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Case {
+    mode: Mode,
     disturbance: Disturbance,
     command: (&'static str, &'static str),
     terminal: bool,
@@ -173,7 +206,7 @@ struct Contender {
 }
 
 impl Contender {
-    fn start(store: String) -> Self {
+    fn start(store: String, mode: Mode) -> Self {
         let (acquired, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let (has_acquired, is_done) = (acquired.clone(), done.clone());
         let compete = async move {
@@ -184,14 +217,9 @@ impl Contender {
                     tokio::time::sleep(SCAN_INTERVAL).await;
                 }
             };
-            let hold = async {
-                let _guard = client.lock("a").expect("a name").acquire().await.expect("the store responds");
-                has_acquired.store(true, Ordering::SeqCst);
-                std::future::pending::<()>().await;
-            };
             tokio::select! {
                 () = stop => {}
-                () = hold => {}
+                () = mode.acquire(&client, &has_acquired) => {}
             }
         };
         let thread = std::thread::spawn(move || {
@@ -222,7 +250,8 @@ fn run_case(case: &Case) -> Result<Outcome, String> {
         proxy
     });
     let lease = LEASE.as_secs().to_string();
-    let arguments = ["run", "--lease", &lease, "--grace", "1", "a", "-c", case.command.1];
+    let options = ["run", "--lease", &lease, "--grace", "1"];
+    let arguments = [&options, case.mode.arguments(), &["a", "-c", case.command.1]].concat();
     let marked = MarkedProcess::start(&fixture, PROGRAM, &arguments, case.terminal);
     let wrapper = marked.pid();
     match case.disturbance {
@@ -237,7 +266,7 @@ fn run_case(case: &Case) -> Result<Outcome, String> {
         Disturbance::KillSupervisor => _ = try_send("KILL", supervisor(wrapper)),
         Disturbance::Store(fault) => proxy.as_ref().expect("only a server has faults").set_fault(Some(fault)),
     }
-    let contender = Contender::start(direct);
+    let contender = Contender::start(direct, case.mode);
     let outcome = observe(&marked, || contender.acquired.load(Ordering::SeqCst));
     drop(marked);
     drop(proxy);
@@ -271,12 +300,12 @@ fn run_cases(cases: Vec<Case>) {
 }
 
 /// Returns the cases with these disturbances, each command, and with or without a terminal.
-fn cases(disturbances: &[Disturbance], terminals: &[bool], server: Option<&str>) -> Vec<Case> {
+fn cases(mode: Mode, disturbances: &[Disturbance], terminals: &[bool], server: Option<&str>) -> Vec<Case> {
     let mut cases = Vec::new();
     for &disturbance in disturbances {
         for command in COMMANDS {
             for &terminal in terminals {
-                cases.push(Case { disturbance, command, terminal, server: server.map(str::to_owned) });
+                cases.push(Case { mode, disturbance, command, terminal, server: server.map(str::to_owned) });
             }
         }
     }
@@ -285,20 +314,30 @@ fn cases(disturbances: &[Disturbance], terminals: &[bool], server: Option<&str>)
 
 #[test]
 fn no_descendant_outlives_lock_on_embedded_store() {
-    run_cases(cases(&DISTURBANCES, &[false, true], None));
+    run_cases(cases(Mode::Plain, &DISTURBANCES, &[false, true], None));
+}
+
+#[test]
+fn no_descendant_outlives_its_slot() {
+    run_cases(cases(Mode::Slots, &DISTURBANCES, &[false], None));
+}
+
+#[test]
+fn no_descendant_outlives_its_shared_lock() {
+    run_cases(cases(Mode::Shared, &DISTURBANCES, &[false], None));
 }
 
 #[test]
 fn no_descendant_outlives_lock_on_server() {
     let Some(server) = server_url("no_descendant_outlives_lock_on_server") else { return };
-    run_cases(cases(&DISTURBANCES, &[false, true], Some(&server)));
+    run_cases(cases(Mode::Plain, &DISTURBANCES, &[false, true], Some(&server)));
 }
 
 #[test]
 fn no_descendant_outlives_lock_while_store_fails() {
     let Some(server) = server_url("no_descendant_outlives_lock_while_store_fails") else { return };
     let faults = [Fault::Hang, Fault::Refuse, Fault::Throttle].map(Disturbance::Store);
-    run_cases(cases(&faults, &[false], Some(&server)));
+    run_cases(cases(Mode::Plain, &faults, &[false], Some(&server)));
 }
 
 /// A killed `flock -o` leaves its command running without the lock. The test detects that.

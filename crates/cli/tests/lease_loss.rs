@@ -6,10 +6,11 @@ mod support;
 
 use support::{Finished, Fixture, Running, STUBBORN, is_stopped, parent, send, state, wait_until};
 
-/// Script that writes `WARN` at each SIGUSR1 and `TERM` at SIGTERM, and then ends. Its child writes `CHILD` at SIGUSR1.
-const WARNED: &str = "trap 'echo WARN >> signals' USR1; trap 'echo TERM >> signals; exit' TERM; \
+/// Script that writes `WARN` at each SIGUSR1 and `TERM` at SIGTERM, and ends a moment later, so that a warning after
+/// SIGTERM is written too. Its child writes `CHILD` at SIGUSR1.
+const WARNED: &str = "trap 'echo WARN >> signals' USR1; trap 'echo TERM >> signals; end=1' TERM; \
     sh -c \"trap 'echo CHILD >> signals' USR1; touch child; while :; do sleep 0.05; done\" & \
-    until [ -e child ]; do sleep 0.05; done; touch ready; while :; do sleep 0.05; done";
+    until [ -e child ]; do sleep 0.05; done; touch ready; while [ -z \"$end\" ]; do sleep 0.05; done; sleep 0.2";
 
 /// Starts a run of [`STUBBORN`] as a job, and stops it. Returns it and the PID of its command.
 fn start_and_stop_job(fixture: &Fixture, flags: &[&str]) -> (Running, i32) {

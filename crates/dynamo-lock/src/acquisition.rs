@@ -3,31 +3,69 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Acquire, AcquireEnd, ClockReading, DATA_MAX, LEASE_MIN, Machine, Request, WaitMode};
+use dynamo_lock_protocol::{
+    Access, Acquire, AcquireEnd, ClockReading, DATA_MAX, Holder, LEASE_MIN, Request, SharedAcquire, Success, WaitMode,
+};
 
 use crate::core::Core;
-use crate::{AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, TryAcquire, queue, run::Run};
+use crate::{
+    AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, StoreError, TryAcquire, queue, run::Run,
+    run::Task, run::unanswered,
+};
+
+/// Result of an acquisition that did not fail.
+pub(crate) enum Acquisition {
+    Acquired(Guard),
+    /// Another client holds the lock, and the mode is not to wait.
+    Held(Holder),
+    /// The work of the lock has succeeded. Only for [`Kind::Once`](crate::Kind::Once).
+    Done(Success),
+}
 
 impl LockOptions {
     /// Checks the options and acquires the lock. Returns the holder if the mode is not to wait. With a `limit` it waits
     /// at most that long. A caller that waits does so in the queue of its client.
     pub(crate) async fn start(self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<TryAcquire, AcquireError> {
+        let access = self.access;
+        let (core, request) = self.checked(wait_mode)?;
+        let began = core.clock.now();
+        if let Some(access) = access {
+            return Ok(Box::pin(acquire_entry(core, request, access, limit, began)).await?.into_try()?);
+        }
+        if wait_mode == WaitMode::Wait && !core.queues.is_forked() {
+            return queue::acquire(core, request, limit).await;
+        }
+        // In a box, so that the future of a waiter is small.
+        Ok(Box::pin(acquire_directly(core, request, limit, began)).await?.into_try()?)
+    }
+
+    /// Checks the options.
+    pub(crate) fn checked(self, wait_mode: WaitMode) -> Result<(Arc<Core>, Request), ConfigError> {
         let (core, mut request) = (self.core, Request { wait_mode, ..self.request });
         if let Some(lease) = self.lease {
             request.timing = request.timing.with_lease(lease)?;
         }
         if let Some(max_hold) = request.max_hold.filter(|max_hold| *max_hold < LEASE_MIN) {
-            return Err(ConfigError::MaxHold { max_hold }.into());
+            return Err(ConfigError::MaxHold { max_hold });
+        }
+        if self.access.is_some() && request.data.is_some() {
+            return Err(ConfigError::SharedData);
         }
         if let Some(bytes) = request.data.as_ref().map(String::len).filter(|bytes| *bytes > DATA_MAX) {
-            return Err(ConfigError::Data { bytes }.into());
+            return Err(ConfigError::Data { bytes });
         }
-        if wait_mode == WaitMode::Wait && !core.queues.is_forked() {
-            return queue::acquire(core, request, limit).await;
+        Ok((core, request))
+    }
+}
+
+impl Acquisition {
+    /// Returns the result for a plain lock, which has no success.
+    pub(crate) fn into_try(self) -> Result<TryAcquire, StoreError> {
+        match self {
+            Self::Acquired(guard) => Ok(TryAcquire::Acquired(guard)),
+            Self::Held(holder) => Ok(TryAcquire::Held(holder)),
+            Self::Done(_) => Err(unanswered()),
         }
-        let began = core.clock.now();
-        // In a box, so that the future of a waiter is small.
-        Box::pin(acquire_directly(core, request, limit, began)).await
     }
 }
 
@@ -39,25 +77,50 @@ pub(crate) async fn acquire_directly(
     request: Request,
     limit: Option<Duration>,
     began: ClockReading,
-) -> Result<TryAcquire, AcquireError> {
+) -> Result<Acquisition, AcquireError> {
     let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
     let machine = Acquire::new(request, core.watches.get(&name)).after(core.own_holds.get(&name));
-    let mut run = Run::new(&core, &name, machine, timeout);
+    finish(Run::new(&core, &name, machine, timeout), core, name, limit, began).await
+}
+
+/// Acquires an entry of a row with several holders. Its waiters form no queue, because each of them may acquire at the
+/// same time.
+async fn acquire_entry(
+    core: Arc<Core>,
+    request: Request,
+    access: Access,
+    limit: Option<Duration>,
+    began: ClockReading,
+) -> Result<Acquisition, AcquireError> {
+    let (name, timeout) = (request.name.clone(), request.timing.attempt_timeout());
+    let machine = SharedAcquire::new(request, access);
+    finish(Run::new(&core, &name, machine, timeout), core, name, limit, began).await
+}
+
+/// Runs an acquisition to its end.
+async fn finish<M: Task<End = AcquireEnd>>(
+    mut run: Run<M>,
+    core: Arc<Core>,
+    name: LockName,
+    limit: Option<Duration>,
+    began: ClockReading,
+) -> Result<Acquisition, AcquireError> {
     match run.complete_within(limit).await {
         Some(AcquireEnd::Acquired(held)) => {
             core.watches.remove(&name);
             let waited = core.clock.now().holder_elapsed_since(began);
             core.observer.event(Event::Acquired { name: &name, token: held.token(), waited });
-            Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
+            Ok(Acquisition::Acquired(Guard::new(core.clone(), *held)))
         }
-        Some(AcquireEnd::Contended(holder)) => Ok(TryAcquire::Held(holder)),
+        Some(AcquireEnd::Contended(holder)) => Ok(Acquisition::Held(holder)),
+        Some(AcquireEnd::Done(success)) => Ok(Acquisition::Done(success)),
         Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),
         // Only a hold is lost before it is reported.
         Some(AcquireEnd::Unanswered | AcquireEnd::Refused | AcquireEnd::Lost { .. }) => {
             Err(run.take_last_error().into())
         }
         None => {
-            let holder = run.machine.watch().map(|watch| watch.holder.clone());
+            let holder = run.machine.holder();
             let waited = run.waited(began);
             // If no row was read, the lock may be free, and the store is the reason.
             let unread = run.last_error.take().filter(|_| !run.has_row);

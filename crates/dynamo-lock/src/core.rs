@@ -213,6 +213,11 @@ impl Core {
     pub(crate) fn liveness(&self, row: &Row) -> Liveness {
         row.text(attr::LIVENESS_KEY).map_or(Liveness::Unknown, |key| self.store.liveness(key))
     }
+
+    /// Checks whether the holders of a shared row are alive. Returns the results with their liveness keys.
+    pub(crate) fn liveness_of_entries(&self, row: &Row) -> Vec<(String, Liveness)> {
+        row.liveness_keys().map(|key| (key.to_owned(), self.store.liveness(key))).collect()
+    }
 }
 
 impl Reply {

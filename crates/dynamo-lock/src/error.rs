@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use dynamo_lock_protocol::DATA_MAX;
 
-use crate::{ConfigError, FencingToken, Holder, LockName, LossReason, RowError, StoreError};
+use crate::{ConfigError, FencingToken, Holder, LeaseId, LockName, LossReason, RowError, StoreError};
 
 /// Error returned by [`Lock::acquire`](crate::Lock::acquire) and its variants. The lock is not held.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -142,6 +142,9 @@ pub enum UpdateError {
         /// Length of the data in bytes.
         bytes: usize,
     },
+    /// The lock has several holders, so that it has no data. No request was sent.
+    #[error("a read/write lock has no data, because several holders share its row; store the data elsewhere")]
+    Shared,
 }
 
 /// Error returned by [`Guard::release`](crate::Guard::release).
@@ -194,6 +197,12 @@ pub enum RevokeError {
         token: FencingToken,
         /// Current holder of the lock, `None` if it is free.
         holder: Option<Box<Holder>>,
+    },
+    /// The lock of this name has no holder with this lease ID, because it has left or never existed. Nothing was changed.
+    #[error("cannot revoke holder {:?}: it does not hold the lock; find the holders with `inspect`", holder.as_str())]
+    HolderEnded {
+        /// The requested lease ID.
+        holder: LeaseId,
     },
     /// The outcome is unknown, because the store did not respond for about 10 s, or throttled all requests, or rejected
     /// all requests after one without a response.

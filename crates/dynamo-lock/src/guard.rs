@@ -5,16 +5,17 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock_protocol::{DATA_MAX, Held};
+use dynamo_lock_protocol::{DATA_MAX, Held, Kind};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::Core;
 use crate::process::ProcessId;
 use crate::renewal::{Holding, RenewalTask};
-use crate::{EnsureError, FencingToken, LockName, LossReason, Lost, StoreError, UpdateError};
+use crate::{EnsureError, FencingToken, LeaseId, LockName, LossReason, Lost, StoreError, UpdateError};
 
-/// A held lock. At most one guard per lock is valid at any time, on all hosts together.
+/// A held lock. At most one guard per lock is valid at any time, on all hosts together; of a [`RwLock`](crate::RwLock)
+/// one guard of a writer, or several of readers.
 ///
 /// A lock cannot stop a process that is paused after it has checked [`is_valid`](Guard::is_valid). Protect the resource
 /// with the strongest of these that it supports:
@@ -50,7 +51,10 @@ impl Guard {
     pub(crate) fn new(core: Arc<Core>, held: Held) -> Self {
         let runtime = core.runtime();
         let holding = Holding::new(core, held);
-        holding.core.queues.hold(&holding);
+        // Work that runs once bypasses the queue, so a waiter of a plain lock must not wait for this guard there.
+        if holding.lease.with(|held| held.kind()) == Kind::Mutex {
+            holding.core.queues.hold(&holding);
+        }
         // The renewal task ends with the guard. It is boxed, because the memory of a task is a multiple of 128 bytes.
         runtime.spawn(Box::pin(RenewalTask::new(holding.clone())));
         let acquired_ns = holding.core.clock.now().raw_ns;
@@ -69,6 +73,14 @@ impl Guard {
     /// one that it has seen. For rows in DynamoDB, `FenceExpression` builds the condition.
     pub fn token(&self) -> FencingToken {
         self.holding.token
+    }
+
+    /// Returns the lease ID of this acquisition, as in [`Holder::lease_id`](crate::Holder::lease_id). `None` in a forked
+    /// child process.
+    ///
+    /// It names one holder of a lock also where several holders have the same token.
+    pub fn lease_id(&self) -> Option<LeaseId> {
+        (!self.is_forked()).then(|| self.holding.lease_id())
     }
 
     /// Returns whether this guard's lease is still valid, computed from this host's clocks at the time of the call.
@@ -257,7 +269,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`UpdateError::Lost`] if the lock is lost before the store confirms the data, [`UpdateError::Data`] if the data
-    /// is too long.
+    /// is too long, [`UpdateError::Shared`] if this is a guard of a [`RwLock`](crate::RwLock), which has no data.
     ///
     /// # Cancel safety
     /// Safe. The data is sent with every further renewal until one of them succeeds.
@@ -268,6 +280,9 @@ impl Guard {
         }
         if self.is_forked() {
             return Err(self.lost_error(LossReason::Suspended, None).into());
+        }
+        if self.holding.lease.with(|held| held.kind().is_shared()) {
+            return Err(UpdateError::Shared);
         }
         let request = |held: &mut Held| {
             held.request_data(data);

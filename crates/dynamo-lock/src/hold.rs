@@ -68,7 +68,10 @@ impl Lock {
             }
             AcquireEnd::Contended(holder) => Err(HoldError::Held { holder: Box::new(holder) }),
             AcquireEnd::RowError(error) => Err(row_error(&name, error).into()),
-            AcquireEnd::Unanswered | AcquireEnd::Refused => Err(AcquireError::Store(run.take_last_error()).into()),
+            // A plain lock has no success.
+            AcquireEnd::Unanswered | AcquireEnd::Refused | AcquireEnd::Done(_) => {
+                Err(AcquireError::Store(run.take_last_error()).into())
+            }
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use dynamo_lock_protocol::{Evidence, Expiry, Row, RowState, ServiceDate, expiry};
+use dynamo_lock_protocol::{
+    Evidence, Expiry, Kind, Liveness, Role, Row, RowState, ServiceDate, SharedEntry, SharedRow, Success, entry_expiry,
+    expiry,
+};
 
-use crate::{FencingToken, Holder, RowError, core::Core, sync::lock};
+use crate::{FencingToken, Holder, InspectError, LockName, RowError, core::Core, store::Consistency, sync::lock};
 
 /// State of a lock when its row was read, returned by [`Lock::inspect`](crate::Lock::inspect) and in a
 /// [`Listed`](crate::Listed) row.
@@ -43,16 +46,77 @@ pub enum Inspection {
         /// The last holder. Escape its text before printing it, because another process wrote it.
         holder: Holder,
     },
+    /// The work of the lock has succeeded, and does not run again unless the success is reset or does not count any more.
+    Done {
+        /// The success. Escape its text before printing it, because another process wrote it.
+        success: Success,
+        /// Data that the successful run stored. Escape it before printing, because another process wrote it.
+        data: Option<String>,
+    },
+    /// The row has several holders, or can have several: it is one of a [`Semaphore`](crate::Semaphore) or a
+    /// [`RwLock`](crate::RwLock).
+    Shared(SharedInspection),
+}
+
+/// State of a semaphore or a read/write lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SharedInspection {
+    /// Kind of the row.
+    pub kind: Kind,
+    /// Fencing token of the row. Writers increase it.
+    pub token: FencingToken,
+    /// Maximum number of holders in the most recent acquisition.
+    pub slots: Option<u64>,
+    /// Holders, also those whose leases have expired, and a writer that waits.
+    pub holders: Vec<SharedHolder>,
+}
+
+/// One holder of a semaphore or a read/write lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SharedHolder {
+    /// Whether it holds the lock beside others, holds it alone, or waits to hold it alone.
+    pub role: Role,
+    /// The holder. Its [lease ID](Holder::lease_id) names it in [`RwLock::revoke`](crate::RwLock::revoke). Escape its
+    /// text before printing it, because another process wrote it.
+    pub holder: Holder,
+    /// Whether an operator has revoked it. It then stays until it leaves or its lease has expired.
+    pub revoked: bool,
+    /// Time from now after which its lease expires, as in [`Inspection::Held`]. `None` if it has expired.
+    pub may_end: Option<RangeInclusive<Duration>>,
+}
+
+impl SharedInspection {
+    /// Returns whether a lease of a holder has not expired.
+    pub fn is_held(&self) -> bool {
+        self.holders.iter().any(|holder| holder.may_end.is_some())
+    }
 }
 
 impl Core {
+    /// Reads a row and returns the state that it describes.
+    pub(crate) async fn inspect(&self, name: &LockName) -> Result<Inspection, InspectError> {
+        self.ready().await;
+        let answer = self.read(name, Consistency::Strong, self.timing.attempt_timeout()).await;
+        let row = answer.result?;
+        let inspection = self.inspection(row.as_ref(), answer.date);
+        inspection.map_err(|error| InspectError::Row { name: name.clone(), error })
+    }
+
     /// Returns the state that `row` describes. The row was read just now, by a response with this date.
     pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowError> {
         let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None }) };
-        let (holder, state) = (self.now(|now| Holder::of(row, now)), row.state()?);
-        if state == RowState::Free {
-            return Ok(Inspection::Free { token: holder.token, data: holder.data });
+        let kind = row.kind()?;
+        if kind.is_shared() {
+            return Ok(Inspection::Shared(self.shared_inspection(row, &row.shared(kind)?, date)));
         }
+        let (holder, state) = (self.now(|now| Holder::of(row, now)), row.state()?);
+        let state = match state {
+            RowState::Free => return Ok(Inspection::Free { token: holder.token, data: holder.data }),
+            RowState::Done(done) => return Ok(Inspection::Done { success: done.success, data: holder.data }),
+            state => state,
+        };
         let at = self.clock.now();
         // After `at`, because the holder may start a child process until its lease has expired.
         let liveness = self.liveness(row);
@@ -63,5 +127,34 @@ impl Core {
             Expiry::Expired => Inspection::Expired { holder },
             Expiry::Running { earliest, latest } => Inspection::Held { holder, may_end: earliest..=latest },
         })
+    }
+
+    fn shared_inspection(&self, row: &Row, shared: &SharedRow, date: Option<ServiceDate>) -> SharedInspection {
+        let at = self.clock.now();
+        // After `at`, because a holder may start a child process until its lease has expired.
+        let checked = self.liveness_of_entries(row);
+        let service = self.service.as_ref().map(lock);
+        let holder = |entry: &SharedEntry| {
+            let key = entry.liveness_key.as_ref();
+            let liveness = checked.iter().find(|(checked, _)| Some(checked) == key);
+            let liveness = liveness.map_or(Liveness::Unknown, |(_, liveness)| *liveness);
+            let legacy_skew = Duration::ZERO;
+            let evidence = Evidence { at, service: service.as_deref(), date, liveness, watch: None, legacy_skew };
+            SharedHolder {
+                role: entry.holder.role,
+                holder: Holder::of_entry(entry, shared.token),
+                revoked: entry.revoked,
+                may_end: match entry_expiry(entry, Duration::ZERO, &evidence) {
+                    Expiry::Expired => None,
+                    Expiry::Running { earliest, latest } => Some(earliest..=latest),
+                },
+            }
+        };
+        SharedInspection {
+            kind: shared.kind,
+            token: shared.token,
+            slots: shared.limit,
+            holders: shared.entries.iter().map(holder).collect(),
+        }
     }
 }

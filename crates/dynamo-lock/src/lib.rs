@@ -7,7 +7,10 @@
 //! - A [`Client`] belongs to one store and creates locks.
 //! - A [`Lock`] is a handle to a name. Creating it sends no request.
 //! - A [`Guard`] is a held lock. It renews the lease, reports its loss, and releases the lock when it is dropped.
+//! - [`Lock::once`] runs work until it has succeeded once, on any machine.
 //! - A [`LockSet`] and its [`GuardSet`] are the same for several locks that are acquired together.
+//! - A [`Semaphore`] admits a number of holders at the same time, each with a [`Permit`]; an [`RwLock`] admits several
+//!   readers or one writer.
 //!
 //! ```
 //! # async fn rebuild(token: dynamo_lock::FencingToken) -> Result<(), std::io::Error> { Ok(()) }
@@ -278,6 +281,7 @@ mod acquisition;
 mod at_risk;
 mod blocking_thread;
 mod boxed_future;
+mod change_row;
 mod client;
 pub mod clock;
 #[cfg(feature = "conformance")]
@@ -295,7 +299,9 @@ mod lock;
 mod lock_cache;
 mod lock_set;
 mod observer;
+mod once;
 mod options;
+mod permit;
 mod process;
 #[cfg(feature = "dynamodb")]
 mod provider_panic;
@@ -303,7 +309,10 @@ mod queue;
 mod random;
 mod release;
 mod renewal;
+mod risk_watch;
 mod run;
+mod rw_lock;
+mod semaphore;
 mod shared_lease;
 pub mod store;
 mod sync;
@@ -313,24 +322,32 @@ mod turns;
 pub use aws_sdk_dynamodb;
 #[doc(hidden)] // for the command line and the Node package
 pub use blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
+pub use change_row::ConvertError;
 pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{
-    ConfigError, FencingToken, Holder, LockName, LockNamesError, LossReason, NameError, Renewal, RowError,
+    ConfigError, FencingToken, Holder, Kind, LeaseId, LockName, LockNamesError, LossReason, NameError, Renewal, Role,
+    RowError, Success,
 };
 pub use error::{
     AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError,
 };
 pub use guard::Guard;
-pub use inspect::Inspection;
+pub use inspect::{Inspection, SharedHolder, SharedInspection};
 #[cfg(feature = "legacy")]
 pub use legacy::LegacyError;
 pub use lock::Lock;
 pub use lock_set::{AcquireAllError, GuardSet, LockSet, LockSetOptions, ReleaseAllError, TryAcquireAll};
 pub use observer::{Event, Observer};
+pub use once::{Once, OnceError, OnceGuard, OnceOptions, OnceStart, RecordError, ResetError};
 pub use options::{LockOptions, TryAcquire};
+pub use permit::Permit;
 #[cfg(feature = "dynamodb")]
 #[doc(hidden)] // for the command line
 pub use provider_panic::{catch_panic, is_panic_caught};
+#[doc(hidden)] // for the Node package
+pub use risk_watch::RiskWatch;
+pub use rw_lock::RwLock;
+pub use semaphore::{PermitOptions, Semaphore, SemaphoreError, TryPermit};
 #[cfg(feature = "dynamodb")]
 pub use store::dynamodb::{DynamoDb, FenceExpression, TableError, TableOptions};
 pub use store::memory::Memory;
@@ -353,3 +370,8 @@ pub mod simulation {
 #[cfg(all(doctest, feature = "config", feature = "dynamodb"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// Compiles the Rust code of the recipes.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/recipes.md")]
+struct Recipes;

@@ -6,7 +6,7 @@ use dynamo_lock_protocol::{Revoke, RevokeEnd, RowState, Target};
 
 use crate::{
     AcquireError, Client, FencingToken, Guard, Holder, InspectError, Inspection, LockName, LockOptions, RevokeError,
-    TryAcquire, WithError, run::Run, store::Consistency,
+    TryAcquire, WithError, run::Run,
 };
 
 /// Handle to one named lock, returned by [`Client::lock`].
@@ -176,12 +176,7 @@ impl Lock {
     /// # Cancel safety
     /// Safe. Nothing is written.
     pub async fn inspect(&self) -> Result<Inspection, InspectError> {
-        let core = &self.client.core;
-        core.ready().await;
-        let answer = core.read(&self.name, Consistency::Strong, core.timing.attempt_timeout()).await;
-        let row = answer.result?;
-        let inspection = core.inspection(row.as_ref(), answer.date);
-        inspection.map_err(|error| InspectError::Row { name: self.name.clone(), error })
+        self.client.core.inspect(&self.name).await
     }
 
     /// Revokes the acquisition that has this fencing token.

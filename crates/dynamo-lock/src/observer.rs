@@ -28,7 +28,8 @@ pub enum Event<'a> {
         /// Error that the store returned for the last renewal, `None` if it returned none.
         last_error: Option<&'a StoreError>,
     },
-    /// The store confirmed that a guard has released its lock. Not sent if the outcome of the release is unknown.
+    /// The store confirmed that a guard has released its lock, or that the success of its work is recorded in place of
+    /// the release. Not sent if the outcome is unknown.
     Released {
         /// Name of the lock.
         name: &'a LockName,

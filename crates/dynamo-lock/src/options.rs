@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use dynamo_lock_protocol::{Request, WaitMode};
+use dynamo_lock_protocol::{Access, Kind, Request, WaitMode};
 
 use crate::{AcquireError, Guard, Holder, LockName, Renewal, WithError, core::Core};
 
@@ -17,12 +17,15 @@ pub struct LockOptions {
     pub(crate) request: Request,
     /// Lease in place of the client's.
     pub(crate) lease: Option<Duration>,
+    /// Access to a row with several holders. `None` for a plain lock.
+    pub(crate) access: Option<Access>,
 }
 
 impl LockOptions {
     pub(crate) fn new(core: Arc<Core>, name: LockName) -> Self {
         let request = Request {
             name,
+            kind: Kind::Mutex,
             owner: core.owner.clone(),
             timing: core.timing.clone(),
             renewal: Renewal::Automatic,
@@ -31,7 +34,14 @@ impl LockOptions {
             liveness_key: core.store.liveness_key().map(str::to_owned),
             wait_mode: WaitMode::Wait,
         };
-        Self { core, request, lease: None }
+        Self { core, request, lease: None, access: None }
+    }
+
+    /// Sets the access to a row with several holders.
+    pub(crate) fn access(mut self, access: Access) -> Self {
+        self.request.kind = access.kind();
+        self.access = Some(access);
+        self
     }
 
     /// Sets the lease of this acquisition, 1 s to 1 h. Default: the lease of the client.
@@ -60,7 +70,7 @@ impl LockOptions {
     /// Sets data that is stored with the lock, at most 4,096 bytes. Default: the data of the previous holder is kept.
     ///
     /// Others read it with [`Lock::inspect`](crate::Lock::inspect). It stays in the row after the release, until it is
-    /// replaced.
+    /// replaced. A [`RwLock`](crate::RwLock) has no data; its acquisition fails with [`AcquireError::Config`].
     pub fn data(mut self, data: impl Into<String>) -> Self {
         self.request.data = Some(data.into());
         self

@@ -93,14 +93,14 @@ impl Guard {
     }
 
     /// Returns a future that completes after the longest time of a release.
-    fn limit_of_release(&self, longest: Duration) -> BoxFuture<'static, ()> {
+    pub(crate) fn limit_of_release(&self, longest: Duration) -> BoxFuture<'static, ()> {
         let core = &self.holding.core;
         let has_timer = core.thread.is_some() || Handle::try_current().is_ok();
         if has_timer { core.clock.sleep(longest) } else { sleep_on_new_thread(longest) }
     }
 
     /// Returns the maximum time for one attempt of the release.
-    fn timeout(&self) -> Duration {
+    pub(crate) fn timeout(&self) -> Duration {
         self.holding.lease.with(|held| held.timing().attempt_timeout())
     }
 
@@ -113,7 +113,7 @@ impl Guard {
 
     /// Returns the runtime of the dedicated thread, else that of this thread, because that of the acquisition may not be
     /// driven any more.
-    fn runtime_of_release(&self) -> Handle {
+    pub(crate) fn runtime_of_release(&self) -> Handle {
         let current = Handle::try_current().ok().filter(|_| self.holding.core.thread.is_none());
         current.unwrap_or_else(|| self.runtime.clone())
     }

@@ -17,7 +17,7 @@ use crate::boxed_future::BoxFuture;
 use crate::core::{Core, PAUSE_MIN, Reply};
 use crate::shared_lease::{LeaseEnding, Loss, SharedLease};
 use crate::sync::{Mutex, lock};
-use crate::{Event, FencingToken, LockName, LossReason};
+use crate::{Event, FencingToken, LeaseId, LockName, LossReason};
 
 /// Maximum length of one sleep, so that a deadline is noticed soon after the host has resumed (R4).
 pub(crate) const SLICE: Duration = Duration::from_millis(250);
@@ -254,6 +254,10 @@ impl Holding {
                 () = self.core.pause(left.min(slice(at))) => {}
             }
         }
+    }
+
+    pub(crate) fn lease_id(&self) -> LeaseId {
+        self.lease.with(|held| held.lease_id().clone())
     }
 
     /// Returns the time until the lease ends if no further renewal succeeds.

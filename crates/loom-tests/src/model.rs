@@ -4,9 +4,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, ClockReading, Entropy, Handover, HandoverEnd, Held, HeldStep, LockName, LossReason, Machine,
-    Now, Op, OpKind, Outcome, ReleaseEnd, Renewal, Request, Response, Revoke, Row, SentAt, Step, Target, Timing,
-    Verdict, WaitMode, apply, attr,
+    Acquire, AcquireEnd, ClockReading, Entropy, Handover, HandoverEnd, Held, HeldStep, Kind, LockName, LossReason,
+    Machine, Now, Op, OpKind, Outcome, ReleaseEnd, Renewal, Request, Response, Revoke, Row, SentAt, Step, Target,
+    Timing, Verdict, WaitMode, apply, attr,
 };
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -58,6 +58,7 @@ fn complete<M: Machine>(machine: &mut M, now: &Now<'_>, mut write: impl FnMut(&O
 fn request() -> Request {
     Request {
         name: LockName::new("a").expect("a valid name"),
+        kind: Kind::Mutex,
         owner: "loom".into(),
         timing: Timing::new(Duration::from_secs(20)).expect("a valid lease"),
         renewal: Renewal::Automatic,

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Deadline, Due, FencingToken, Held, HeldStep, Hint, HoldHistory, HoldRecord, Holder, Lease,
-    LeaseId, LossReason, Machine, Now, Op, OpKind, Outcome, OwnHold, Poller, Refusal, Release, Request, Response,
-    RoundTrip, Row, RowError, RowFacts, RowState, SentAt, ServiceDate, Source, Step, Timing, WaitMode, Watch, attr,
-    held::Won, hint::Hints, lease_end::ends, retry::RepeatedWrite, takeover::Takeover, takeover::Waiter,
-    takeover::token_floor, time::millis,
+    Body, ClockReading, Deadline, DoneRow, Due, FencingToken, Held, HeldStep, Hint, HoldHistory, HoldRecord, Holder,
+    Kind, LeaseId, LossReason, Machine, Now, Outcome, OwnHold, Poller, Refusal, Release, Request, Response, RoundTrip,
+    Row, RowError, RowFacts, RowState, SentAt, ServiceDate, Source, Step, Success, WaitMode, Watch, attr, held::Won,
+    hint::Hints, operation::Operation, operation::Start, takeover::Takeover, takeover::Waiter,
 };
 
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
@@ -21,6 +20,8 @@ pub enum AcquireEnd {
     /// The lock is not acquired, and the wait mode is [`WaitMode::Try`]. Contains the holder that was observed last. If
     /// the lock was free each time, because other clients acquired and released it faster, its fields are `None`.
     Contended(Holder),
+    /// The work has succeeded before, so it must not run. Only for [`Kind::Once`].
+    Done(Success),
     /// The lock was acquired but lost before its row lasted as long as the hold. An [`Acquire`] starts again instead.
     Lost {
         /// Token of the lost acquisition.
@@ -38,10 +39,8 @@ pub enum AcquireEnd {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
-    /// A new operation is started next: a takeover of the observed version, or an acquire.
-    Begin {
-        take_over: bool,
-    },
+    /// A new operation is started next.
+    Begin(Start),
     Read,
     Pausing,
     /// The client has held the lock before, and lets others look first until `rest` after its release.
@@ -52,17 +51,6 @@ enum Phase {
     Write(Operation),
     Won(Box<Held>),
     Ended(AcquireEnd),
-}
-
-/// One acquire or takeover. Its lease ID belongs to it alone.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Operation {
-    write: RepeatedWrite,
-    lease_id: LeaseId,
-    /// Time before the first byte of its first attempt (R1).
-    sent_at: SentAt,
-    /// End of the validity of its lease.
-    validity: Deadline,
 }
 
 /// State machine that acquires one lock. [`Machine`] describes how to call it.
@@ -90,10 +78,12 @@ pub struct Acquire {
 
 impl Acquire {
     /// Starts an acquisition. `watch` is the client's earlier observation of this lock. If there is one, the first
-    /// request is a read, because a failed write costs more.
+    /// request is a read, because a failed write costs more. So it is for [`Kind::Once`], because most attempts find a
+    /// success.
     pub fn new(request: Request, watch: Option<Watch>) -> Self {
+        let reads_first = watch.is_some() || request.kind == Kind::Once;
         Self {
-            phase: if watch.is_some() { Phase::Read } else { Phase::Begin { take_over: false } },
+            phase: if reads_first { Phase::Read } else { Phase::Begin(Start::Acquire) },
             waiter: Waiter::new(watch, request.timing.legacy_skew()),
             request,
             clean_up: None,
@@ -141,7 +131,9 @@ impl Acquire {
     }
 
     fn reads_strongly(&self) -> bool {
-        self.request.wait_mode == WaitMode::Try || self.poller.must_read_consistently()
+        // A success that was read is final, so the first look for it may be eventually consistent.
+        let looks_for_success = self.request.kind == Kind::Once && !self.poller.has_looked();
+        self.request.wait_mode == WaitMode::Try && !looks_for_success || self.poller.must_read_consistently()
     }
 
     fn look(&mut self, now: &Now<'_>) -> Step<AcquireEnd, Release> {
@@ -158,7 +150,7 @@ impl Acquire {
                 // If no renewal was answered for a whole lease, or none with a date, then the store does not work.
                 match loss == LossReason::Expired && !held.is_confirmed {
                     true => self.phase = Phase::Ended(AcquireEnd::Unanswered),
-                    false => self.restart(now, false),
+                    false => self.restart(now, Start::Acquire),
                 }
                 self.next(now)
             }
@@ -188,7 +180,7 @@ impl Acquire {
                 }
                 match row {
                     Some(row) if !spent => self.observe(now, row, response, (Source::Write, sent_at)),
-                    _ => self.restart(now, false),
+                    _ => self.restart(now, Start::Acquire),
                 }
             }
             Outcome::Unknown | Outcome::Throttled | Outcome::Applied(None) => {
@@ -226,7 +218,7 @@ impl Acquire {
         if operation.validity.passed(now.at) {
             // The write was applied, but its lease would have ended by now. It is released and not reported.
             self.abandon(now);
-            return self.restart(now, false);
+            return self.restart(now, Start::Acquire);
         }
         let (lease_id, date) = (operation.lease_id.clone(), date.map(|date| (date, sent_at)));
         self.poller.observe(&RowFacts::of(row), false, Source::Write, RoundTrip::ending(sent_at, now));
@@ -238,7 +230,7 @@ impl Acquire {
 
     /// Takes a row that this operation does not hold: takes its lock over, or waits.
     fn observe(&mut self, now: &Now<'_>, row: &Row, response: Response<'_>, (source, sent): (Source, SentAt)) {
-        let state = match row.state() {
+        let state = match row.state_for(self.request.kind) {
             Ok(state) => state,
             Err(error) => return self.phase = Phase::Ended(AcquireEnd::RowError(error)),
         };
@@ -247,8 +239,15 @@ impl Acquire {
             self.begin_pause(now);
             return self.pause();
         }
+        if let RowState::Done(done) = state {
+            return self.observe_success(now, done);
+        }
         match self.waiter.decide(now, row, &state, response) {
-            Takeover::Now => self.restart(now, true),
+            Takeover::Now => self.restart(now, Start::TakeOver),
+            // The first look for a success may be stale.
+            Takeover::Later if self.request.wait_mode == WaitMode::Try && source == Source::Look => {
+                self.phase = Phase::Read;
+            }
             Takeover::Later if self.request.wait_mode == WaitMode::Try => {
                 self.phase = Phase::Ended(AcquireEnd::Contended(Holder::of(row, now)));
             }
@@ -259,6 +258,16 @@ impl Acquire {
                 self.poller.schedule(&facts, times, self.request.timing.lease(), due);
                 self.pause();
             }
+        }
+    }
+
+    /// Ends the acquisition, because the work has succeeded, or starts the work anew if that success does not count any
+    /// more.
+    fn observe_success(&mut self, now: &Now<'_>, done: DoneRow) {
+        self.waiter.watch = None;
+        match done.counts(now) {
+            true => self.phase = Phase::Ended(AcquireEnd::Done(done.success)),
+            false => self.restart(now, Start::Anew { seen: done.version, token: done.success.token }),
         }
     }
 
@@ -288,10 +297,10 @@ impl Acquire {
     }
 
     /// Starts a new operation: a few times at once, after that with a pause, because other clients win the race.
-    fn restart(&mut self, now: &Now<'_>, take_over: bool) {
+    fn restart(&mut self, now: &Now<'_>, start: Start) {
         self.restarts += 1;
         match (self.restarts > RESTARTS_MAX, self.request.wait_mode) {
-            (false, _) => self.phase = Phase::Begin { take_over },
+            (false, _) => self.phase = Phase::Begin(start),
             (true, WaitMode::Wait) => self.back_off(now),
             (true, WaitMode::Try) => {
                 let holder = self.watch().map(|watch| watch.holder.clone()).unwrap_or_default();
@@ -305,34 +314,17 @@ impl Acquire {
         if let Phase::Write(operation) = &self.phase {
             let lease_id = operation.lease_id.clone();
             let until = Deadline::new(SentAt(now.at), self.request.timing.lease());
-            self.clean_up = Some(Release::clean_up(&self.request.name, lease_id.clone(), until, now));
+            let lock = (&self.request.name, self.request.kind);
+            self.clean_up = Some(Release::clean_up(lock, lease_id.clone(), until, now));
             self.waiter.abandon(lease_id);
         }
     }
 
     /// Starts an operation. Its `sent_at` is now, before its first byte (R1).
-    fn begin(&mut self, now: &Now<'_>, take_over: bool) -> Step<AcquireEnd, Release> {
-        let timing = &self.request.timing;
-        let lease_id = LeaseId::from_random(now.entropy.lease_id);
-        let seen = self.watch().filter(|_| take_over);
-        let lease = Lease {
-            lease_id: lease_id.clone(),
-            token_floor: token_floor(seen, now),
-            lease_ms: millis(timing.lease()),
-            ends: ends(timing.lease(), now),
-            owner: self.request.owner.clone(),
-            acquired_on: now.at.wall_ms,
-            data: self.request.data.clone(),
-            liveness_key: self.request.liveness_key.clone(),
-        };
-        let kind = match seen {
-            Some(watch) => OpKind::TakeOver { lease, seen: watch.version.clone(), seen_token: watch.token },
-            None => OpKind::Acquire(lease),
-        };
-        let op = Op::new(&self.request.name, kind, now);
-        let (write, sent_at) = (RepeatedWrite::new(op.clone()), SentAt(now.at));
-        let validity = Deadline::new(sent_at, Timing::validity(timing.lease()));
-        self.phase = Phase::Write(Operation { write, lease_id, sent_at, validity });
+    fn begin(&mut self, now: &Now<'_>, start: Start) -> Step<AcquireEnd, Release> {
+        let operation = Operation::new(&self.request, start, self.watch(), now);
+        let op = operation.write.op.clone();
+        self.phase = Phase::Write(operation);
         Step::Write(op)
     }
 }
@@ -349,9 +341,9 @@ impl Machine for Acquire {
             self.sit_out(now);
         }
         match &mut self.phase {
-            Phase::Begin { take_over } => {
-                let take_over = *take_over;
-                self.begin(now, take_over)
+            Phase::Begin(start) => {
+                let start = start.clone();
+                self.begin(now, start)
             }
             Phase::Read => {
                 self.read_sent = Some(SentAt(now.at));
@@ -395,7 +387,7 @@ impl Machine for Acquire {
                     None => {
                         self.poller.count_look();
                         self.waiter.watch = None;
-                        self.phase = Phase::Begin { take_over: false };
+                        self.phase = Phase::Begin(Start::Acquire);
                     }
                 }
             }

@@ -4,12 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::HOLDERS_MAX;
+
 /// Minimum lease, and minimum duration of a hold.
 pub const LEASE_MIN: Duration = Duration::from_secs(1);
 /// Maximum lease of a client. Only a hold may be longer.
 pub const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// Maximum duration of a hold, and maximum lease in a row.
 pub const HOLD_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Minimum time for which a success counts, if it does not count until it is reset.
+pub const SUCCESS_MIN: Duration = Duration::from_secs(1);
+/// Maximum time for which a success counts.
+pub const SUCCESS_MAX: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Maximum deviation of the rate of a lease clock from real time, in thousandths: 0.5 % (A2).
 pub const DRIFT_PER_MILLE: u64 = 5;
 /// Time by which `expiresOn` lies after the end of the lease, so that R6 does not shorten short leases (§5).
@@ -181,6 +187,13 @@ pub enum ConfigError {
         /// Length of the data in bytes.
         bytes: usize,
     },
+    /// A payload was requested for a row with several holders, which has none.
+    SharedData,
+    /// The number of permits of a semaphore is 0 or more than [`HOLDERS_MAX`], 64.
+    Slots {
+        /// Requested number.
+        slots: u64,
+    },
     /// The name of the table's partition key is empty or longer than 255 bytes.
     KeyLength {
         /// Length of the name in bytes.
@@ -195,6 +208,11 @@ pub enum ConfigError {
     MaxHold {
         /// Requested time.
         max_hold: Duration,
+    },
+    /// The time for which a success counts is outside 1 s to 3,650 days.
+    Success {
+        /// Requested time.
+        lasts: Duration,
     },
     /// The operating system refused the thread of the client, or its runtime. A later call may succeed.
     Thread {
@@ -232,6 +250,12 @@ impl fmt::Display for ConfigError {
                     "a payload has at most {DATA_MAX} bytes, this one has {bytes}: store it elsewhere and keep a reference"
                 )
             }
+            Self::SharedData => f.write_str(
+                "semaphores and read/write locks have no payload, because several holders share their row: leave it off",
+            ),
+            Self::Slots { slots } => {
+                write!(f, "a semaphore has 1 to {HOLDERS_MAX} permits, not {slots}: use several semaphores")
+            }
             Self::KeyLength { bytes } => {
                 write!(
                     f,
@@ -250,6 +274,10 @@ impl fmt::Display for ConfigError {
                     f,
                     "the longest holding time is at least {LEASE_MIN:?}, not {max_hold:?}: allow more or leave it off"
                 )
+            }
+            Self::Success { lasts } => {
+                let days = SUCCESS_MAX.as_secs() / (24 * 3600);
+                write!(f, "a success counts for {SUCCESS_MIN:?} to {days} days, not {lasts:?}: leave it off for no end")
             }
             Self::Thread { error } => write!(
                 f,

@@ -3,21 +3,20 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Change, Condition, FencingToken, Kind, LeaseId, RecordVersion, Value, attr, condition::equals, op::remove, op::set,
-    schema::LOCK_ONLY, schema::SHARED_ONLY, shared_op::NEVER_MS, shared_op::NOT_FORCED,
+    Change, Condition, FencingToken, Kind, LeaseId, RecordVersion, Value, attr, change::remove, change::set,
+    condition::equals, npm_format::NEVER_MS, schema::DONE_ONLY, schema::LOCK_ONLY, schema::SHARED_ONLY,
+    shared_op::NOT_FORCED,
 };
 
-/// Makes a free row of any kind a free row of another kind, if it is still the one that was observed. The attributes of
-/// the old kind are removed, and the token increases by one.
+/// Makes a free or finished row of any kind a free row of another kind, if it is still the one that was observed. The
+/// attributes of the old kind are removed, and the token increases by one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Convert {
-    /// New kind of the row.
-    pub to: Kind,
-    /// Record version that was observed. Its row was free.
+    /// Record version that was observed. Its row was free, or finished.
     pub seen: RecordVersion,
     /// Token that was observed with it.
     pub seen_token: FencingToken,
-    /// A fresh lease ID that no client owns, for the row of a plain lock.
+    /// A fresh lease ID that no client owns, for a row that is not shared.
     pub lease_id: LeaseId,
     /// Time for DynamoDB's TTL, in seconds since 1970. `None` removes it.
     pub ttl: Option<u64>,
@@ -33,14 +32,15 @@ impl Convert {
         ]
     }
 
-    /// Returns the changes besides the record version.
-    pub(crate) fn changes(&self) -> Vec<Change> {
+    /// Returns the changes besides the record version. `to` is the new kind of the row.
+    pub(crate) fn changes(&self, to: Kind) -> Vec<Change> {
         let mut changes = vec![
             set(attr::TOKEN, self.seen_token.next().get().into()),
             self.ttl.map_or(remove(attr::TTL), |ttl| set(attr::TTL, ttl.into())),
-            self.to.value().map_or(remove(attr::KIND), |kind| set(attr::KIND, kind.into())),
+            to.value().map_or(remove(attr::KIND), |kind| set(attr::KIND, kind.into())),
         ];
-        if self.to.is_shared() {
+        changes.extend(DONE_ONLY.map(remove));
+        if to.is_shared() {
             changes.push(set(attr::EXPIRES_ON, NEVER_MS.into()));
             changes.push(set(attr::HOLDERS, Value::Map(BTreeMap::new())));
             changes.push(set(attr::FORCED_LEASE_ID, NOT_FORCED.into()));

@@ -22,7 +22,7 @@ pub(crate) enum EntryConflict {
 impl EntryRelease {
     /// Returns the write that removes the entry.
     pub(crate) fn op(&self, name: &LockName, now: &Now<'_>) -> Op {
-        Op::new(name, self.entry.leave(now), now)
+        Op::new(name, self.entry.kind, self.entry.leave(now), now)
     }
 
     /// Returns the meaning of a conflict with `row`. `ambiguous` is whether an earlier attempt was not answered, and

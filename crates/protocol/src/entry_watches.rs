@@ -44,7 +44,7 @@ impl EntryWatches {
     /// Returns the time until the first of the observed leases has been observed for its whole length.
     pub(crate) fn expires_in(&self, at: ClockReading) -> Option<Duration> {
         let left = |watch: &EntryWatch| watch.lease.saturating_sub(at.waiter_elapsed_since(watch.received_at.0));
-        // An entry whose holder has a live child process does not expire by observation.
+        // A live child process of a holder keeps its entry from expiring by observation.
         self.seen.iter().map(left).filter(|left| !left.is_zero()).min()
     }
 

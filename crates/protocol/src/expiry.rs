@@ -68,7 +68,8 @@ impl Evidence<'_> {
     }
 }
 
-/// Decides whether the lease in a row has expired, and when it may expire. A free row counts as expired.
+/// Decides whether the lease in a row has expired, and when it may expire. A free row counts as expired, and so does a
+/// finished one, because it has no lease.
 ///
 /// The result is [`Expiry::Expired`] only if this is certain:
 ///
@@ -82,7 +83,7 @@ impl Evidence<'_> {
 /// consulted, because these rows contain no lease: a host with a wrong wall clock could never acquire their locks.
 pub fn expiry(state: &RowState, evidence: &Evidence<'_>) -> Expiry {
     match state {
-        RowState::Free => Expiry::Expired,
+        RowState::Free | RowState::Done(_) => Expiry::Expired,
         RowState::Held(held) => {
             let service_timestamp = held.service_timestamp.then_some(held.expires_on);
             let left = evidence.watch.and_then(|watch| watch.expires_in(evidence.at));
@@ -96,6 +97,7 @@ pub fn expiry(state: &RowState, evidence: &Evidence<'_>) -> Expiry {
 pub(crate) fn expired_for_npm(state: &RowState, wall_ms: u64) -> bool {
     match state {
         RowState::Free => true,
+        RowState::Done(_) => false,
         RowState::Held(held) => held.expires_on <= wall_ms,
         RowState::Legacy(legacy) => legacy.expires_on <= i64::try_from(wall_ms).unwrap_or(i64::MAX),
     }

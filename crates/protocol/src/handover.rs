@@ -74,7 +74,7 @@ impl Handover {
         Self {
             old: Box::new(held.clone()),
             next: Box::new(next.clone()),
-            write: RepeatedWrite::new(Op::new(held.name(), kind, now)),
+            write: RepeatedWrite::new(Op::new(held.name(), held.kind(), kind, now)),
             lease_id,
             sent_at,
             validity: Deadline::new(sent_at, Timing::validity(lease)),
@@ -137,7 +137,7 @@ impl Handover {
         if self.validity.passed(now.at) {
             // R5: the new lease would have ended by now. It is released and not reported.
             let until = Deadline::new(SentAt(now.at), self.next.timing.lease());
-            let release = Release::clean_up(self.old.name(), self.lease_id.clone(), until, now);
+            let release = Release::clean_up((self.old.name(), self.old.kind()), self.lease_id.clone(), until, now);
             return self.end_without_lock(release);
         }
         let won = Won {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, HoldRecord, LeaseId, LockName, LossReason, Now,
-    Op, OpKind, Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing, held_entry::HeldEntry, holds,
+    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, HoldRecord, Kind, LeaseId, LockName, LossReason,
+    Now, Op, OpKind, Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing, held_entry::HeldEntry, holds,
     lease_end::ends, loss::loss_reason, retry::Backoff, retry::RETRY_MIN, stored_lease::StoredEnd,
     stored_lease::WrittenLease, stored_lease::needs_bound, time::millis, validity::DatedTry, validity::Validity,
     validity::row_deadline,
@@ -46,6 +46,7 @@ struct PendingRenewal {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Held {
     name: LockName,
+    kind: Kind,
     pub(crate) lease_id: LeaseId,
     token: FencingToken,
     timing: Timing,
@@ -81,7 +82,7 @@ pub struct Held {
     counts_handovers: bool,
     lost: Option<LossReason>,
     record: HoldRecord,
-    /// Entry of a shared row. `None` for a plain lock, whose row has one holder.
+    /// Entry of a shared row. `None` for a plain lock.
     pub(crate) entry: Option<Box<HeldEntry>>,
 }
 
@@ -109,6 +110,7 @@ impl Held {
             |bound: Deadline| !bound.passed(now.at) && (service_timestamp || bound.left(now.at) >= timing.heartbeat());
         Self {
             name: request.name.clone(),
+            kind: entry.as_ref().map_or(request.kind, |entry| entry.kind),
             lease_id,
             token,
             renewal: request.renewal,
@@ -139,6 +141,11 @@ impl Held {
     /// Returns the name of the lock.
     pub fn name(&self) -> &LockName {
         &self.name
+    }
+
+    /// Returns the kind of the lock.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Returns the lease ID of this acquisition.
@@ -194,9 +201,9 @@ impl Held {
     }
 
     /// Returns whether this lock can be handed over at this time. If not, it is released. A lock whose row counts
-    /// handovers in an unknown way is only released, and so is one with the last token.
+    /// handovers in an unknown way is only released, and so is one with the last token or of another kind.
     pub fn can_hand_over(&mut self, at: ClockReading) -> bool {
-        self.is_valid(at) && self.counts_handovers && self.token.next() < FencingToken::MAX
+        self.is_valid(at) && self.kind == Kind::Mutex && self.counts_handovers && self.token.next() < FencingToken::MAX
     }
 
     /// Returns the remaining validity if no further renewal succeeds, zero once the lock is lost.
@@ -308,7 +315,7 @@ impl Held {
                 data: self.pending_data.as_deref().map(str::to_owned),
             },
         };
-        Op::new(&self.name, kind, now)
+        Op::new(&self.name, self.kind, kind, now)
     }
 
     /// Returns the length of the sleep if that is the next step. `may_have_service_time` is whether service time may be

@@ -36,7 +36,7 @@ impl HeldEntry {
     }
 
     fn write(&self, op: SharedOp, now: &Now<'_>) -> OpKind {
-        OpKind::Shared(SharedWrite { kind: self.kind, ttl: shared_ttl(now), op })
+        OpKind::Shared(SharedWrite { ttl: shared_ttl(now), op })
     }
 
     /// Returns the condition that holds on the row for as long as the entry holds it under `token`.

@@ -15,6 +15,8 @@ pub enum Kind {
     Semaphore,
     /// A lock that several readers hold together, or one writer alone.
     RwLock,
+    /// A lock on work that runs until it has succeeded once.
+    Once,
 }
 
 impl Kind {
@@ -24,6 +26,7 @@ impl Kind {
             Self::Mutex => None,
             Self::Semaphore => Some(attr::SEMAPHORE),
             Self::RwLock => Some(attr::RW_LOCK),
+            Self::Once => Some(attr::ONCE),
         }
     }
 
@@ -38,6 +41,7 @@ impl Kind {
             None => Some(Self::Mutex),
             Some(Value::S(kind)) if kind == attr::SEMAPHORE => Some(Self::Semaphore),
             Some(Value::S(kind)) if kind == attr::RW_LOCK => Some(Self::RwLock),
+            Some(Value::S(kind)) if kind == attr::ONCE => Some(Self::Once),
             Some(_) => None,
         }
     }

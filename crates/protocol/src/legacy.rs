@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Deadline, LockName, Machine, Now, Number, Op, OpKind, Outcome, RecordVersion, Refusal,
+    Body, ClockReading, Deadline, Kind, LockName, Machine, Now, Number, Op, OpKind, Outcome, RecordVersion, Refusal,
     Response, Row, RowError, SentAt, Step, attr, expiry::expired_for_npm, retry::Backoff, retry::RETRY_MAX,
     retry::RETRY_MIN,
 };
@@ -99,7 +99,7 @@ impl LegacyGet {
     fn decide(&self, now: &Now<'_>, seen: Option<&Row>) -> Result<Put, LegacyEnd> {
         let now_ms = now.at.wall_ms;
         if let Some(row) = seen {
-            let state = row.state().map_err(LegacyEnd::RowError)?;
+            let state = row.state_for(Kind::Mutex).map_err(LegacyEnd::RowError)?;
             if !expired_for_npm(&state, now_ms) {
                 let expires_on = row.number(attr::EXPIRES_ON).cloned().unwrap_or(Number::from(0));
                 return Err(LegacyEnd::Held { expires_on, now_ms });
@@ -107,7 +107,7 @@ impl LegacyGet {
         }
         let expires_on = now_ms.saturating_add_signed(self.duration_ms);
         let kind = OpKind::LegacyGet { seen: seen.cloned(), expires_on };
-        let op = Op::new(&self.name, kind, now);
+        let op = Op::new(&self.name, Kind::Mutex, kind, now);
         let duration = Duration::from_millis(self.duration_ms.try_into().unwrap_or(0));
         let ends = Deadline::new(SentAt(now.at), duration);
         Ok(Put { op, seen: seen.and_then(Row::version), ends, ambiguous: false, read_back: false })

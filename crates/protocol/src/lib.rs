@@ -12,7 +12,9 @@
 //! | [`Handover`] | passes a held lock to the next waiter of the same client |
 //! | [`Release`] | releases a lock |
 //! | [`Hold`] | acquires a lock for a fixed time |
-//! | [`Revoke`] | revokes another client's lock |
+//! | [`Finish`] | records the success of work that runs once, in place of the release |
+//! | [`Revoke`] | revokes another client's lock, or forgets a success |
+//! | [`ChangeRow`] | revokes one of several holders, or changes the kind of a free row |
 //! | [`LegacyGet`] | acquires a lock as npm dynamo-lock does |
 //!
 //! [`Machine`] describes how to drive them. Time and random bits are arguments ([`Now`]), so that a test, a simulator
@@ -26,12 +28,15 @@ mod access;
 mod acquire;
 mod acquire_all;
 mod apply;
+mod change;
+mod change_row;
 mod condition;
 mod config;
 mod convert;
 mod entry_release;
 mod entry_watches;
 mod expiry;
+mod finish;
 mod handover;
 mod held;
 mod held_entry;
@@ -40,6 +45,7 @@ mod hold;
 mod hold_history;
 mod hold_record;
 mod kind;
+mod lease;
 mod lease_end;
 mod legacy;
 mod lock_names;
@@ -50,6 +56,7 @@ mod now;
 mod npm_format;
 mod number;
 mod op;
+mod operation;
 mod own_hold;
 mod path;
 mod poller;
@@ -59,6 +66,7 @@ mod request;
 mod retry;
 mod revoke;
 mod row;
+mod row_error;
 mod schema;
 mod service_clock;
 mod shared_acquire;
@@ -67,7 +75,9 @@ mod shared_operation;
 mod shared_row;
 mod shared_waiter;
 mod stored_lease;
+mod success;
 mod takeover;
+mod target;
 mod time;
 mod token;
 mod validity;
@@ -77,13 +87,16 @@ pub use access::{Access, HOLDERS_MAX};
 pub use acquire::{Acquire, AcquireEnd};
 pub use acquire_all::{AcquireAll, AcquireAllStep};
 pub use apply::{Verdict, apply};
+pub use change::Change;
+pub use change_row::{ChangeRow, ChangeRowEnd, RowChange};
 pub use condition::{Condition, holds};
 pub use config::{
-    ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, TTL_MARGIN, Timing,
-    WALL_CLOCK_PAD,
+    ConfigError, DATA_MAX, DRIFT_PER_MILLE, EXPIRY_PAD, HOLD_MAX, LEASE_MAX, LEASE_MIN, OWNER_MAX, SUCCESS_MAX,
+    SUCCESS_MIN, TTL_MARGIN, Timing, WALL_CLOCK_PAD,
 };
 pub use convert::Convert;
 pub use expiry::{Evidence, Expiry, entry_expiry, expiry};
+pub use finish::{Finish, FinishEnd};
 pub use handover::{Handover, HandoverEnd};
 pub use held::{Held, HeldStep};
 pub use hint::Hint;
@@ -91,6 +104,7 @@ pub use hold::Hold;
 pub use hold_history::HoldHistory;
 pub use hold_record::HoldRecord;
 pub use kind::Kind;
+pub use lease::{Ends, Lease, NextLease};
 pub use legacy::{LegacyEnd, LegacyGet};
 pub use lock_names::{LOCKS_MAX, LockNames, LockNamesError};
 pub use loss::LossReason;
@@ -98,7 +112,7 @@ pub use machine::{Body, Machine, Refusal, Response, Step};
 pub use name::{LockName, NAME_MAX, NameError};
 pub use now::{Entropy, Now};
 pub use number::Number;
-pub use op::{Change, Ends, Lease, NextLease, Op, OpKind, Outcome, Target};
+pub use op::{Op, OpKind, Outcome};
 pub use own_hold::OwnHold;
 pub use path::{EntryKey, Path};
 pub use poller::{Due, Poller, RoundTrip, RowFacts, Source};
@@ -106,12 +120,15 @@ pub use rate_plan::RatePlan;
 pub use release::{Release, ReleaseEnd};
 pub use request::{Renewal, Request, WaitMode};
 pub use revoke::{Revoke, RevokeEnd};
-pub use row::{HeldRow, LegacyRow, Row, RowError, RowState, Value};
+pub use row::{DoneRow, HeldRow, LegacyRow, Row, RowState, Value};
+pub use row_error::RowError;
 pub use schema::{attr, check_partition_key};
 pub use service_clock::{DELTA, ServiceClock, ServiceDate};
 pub use shared_acquire::SharedAcquire;
 pub use shared_op::{EntryLease, NewEntry, Role, SharedHolder, SharedOp, SharedWrite};
 pub use shared_row::{SharedEntry, SharedRow};
+pub use success::{Done, DoneUntil, Success};
+pub use target::Target;
 pub use time::{ClockReading, Deadline, ReceivedAt, SentAt};
 pub use token::{FencingToken, LeaseId, RecordVersion};
 pub use watch::{Holder, Liveness, Watch};

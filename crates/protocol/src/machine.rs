@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use crate::{ClockReading, Hint, Liveness, Now, Op, Outcome, Row, SentAt, ServiceDate, Watch};
+use crate::{ClockReading, Hint, Holder, Liveness, Now, Op, Outcome, Row, SentAt, ServiceDate, Watch};
 
 /// Next step of a state machine.
 ///
@@ -80,6 +80,11 @@ pub trait Machine {
     /// Returns the observation of another client's lease, for the next acquisition of the same client.
     fn watch(&self) -> Option<&Watch> {
         None
+    }
+
+    /// Returns the holder for which the task waits, as the last row showed it.
+    fn holder(&self) -> Option<Holder> {
+        self.watch().map(|watch| watch.holder.clone())
     }
 }
 

@@ -180,6 +180,11 @@ impl Poller {
         self.stale >= STALE_MAX
     }
 
+    /// Returns whether this attempt has looked.
+    pub(crate) fn has_looked(&self) -> bool {
+        self.looks > 0
+    }
+
     /// Returns the handoffs that the estimate of waiters counts for this attempt: zero if the lock was free at first.
     pub fn handoffs(&self) -> u32 {
         if self.began_free { 0 } else { self.handoffs }

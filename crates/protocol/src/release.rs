@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, Deadline, FencingToken, Held, HoldHistory, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind, Outcome,
-    Refusal, Response, Row, RowState, SentAt, Step, attr, entry_release::EntryConflict, entry_release::EntryRelease,
-    held_entry::HeldEntry, lease_end::ttl, loss::loss_reason, retry::RETRY_MAX, retry::RepeatedWrite,
-    validity::Validity,
+    Body, Deadline, FencingToken, Held, HoldHistory, Kind, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind,
+    Outcome, Refusal, Response, Row, RowState, SentAt, Step, attr, entry_release::EntryConflict,
+    entry_release::EntryRelease, held_entry::HeldEntry, lease_end::ttl, loss::loss_reason, retry::RETRY_MAX,
+    retry::RepeatedWrite, validity::Validity,
 };
 
 /// Result of a release.
@@ -58,7 +58,7 @@ impl Release {
         let held_under = (held.lease_id.clone(), Some(held.token()));
         let mut release = match &held.entry {
             Some(entry) => Self::of_entry(held.name(), (**entry).clone(), held.validity, now),
-            None => Self::new(held.name(), held_under, held.validity, history, now),
+            None => Self::new((held.name(), held.kind()), held_under, held.validity, history, now),
         };
         release.lost = lost;
         release.end = match lost {
@@ -71,10 +71,10 @@ impl Release {
     }
 
     fn of_entry(name: &LockName, entry: HeldEntry, validity: Validity, now: &Now<'_>) -> Self {
-        let lease_id = entry.holder.lease_id.clone();
+        let (lease_id, kind) = (entry.holder.lease_id.clone(), entry.kind);
         let entry = EntryRelease { entry, was_held: true };
         let write = RepeatedWrite::new(entry.op(name, now));
-        Self { write, entry: Some(Box::new(entry)), ..Self::new(name, (lease_id, None), validity, None, now) }
+        Self { write, entry: Some(Box::new(entry)), ..Self::new((name, kind), (lease_id, None), validity, None, now) }
     }
 
     /// Starts the clean-up of an entry that an abandoned operation may have left. It is retried until `until`, when the
@@ -87,20 +87,20 @@ impl Release {
 
     /// Starts the clean-up after an abandoned acquire with this lease ID. It is retried until `until`, when the lease
     /// would have ended anyway.
-    pub(crate) fn clean_up(name: &LockName, lease_id: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
-        Self::new(name, (lease_id, None), Validity { sent: until, row: None }, None, now)
+    pub(crate) fn clean_up(lock: (&LockName, Kind), lease_id: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
+        Self::new(lock, (lease_id, None), Validity { sent: until, row: None }, None, now)
     }
 
     /// Starts the clean-up after an abandoned hold that may last `duration` from now.
     pub(crate) fn of_hold(held: &Held, duration: Duration, now: &Now<'_>) -> Self {
-        Self::clean_up(held.name(), held.lease_id.clone(), Deadline::new(SentAt(now.at), duration), now)
+        Self::clean_up((held.name(), held.kind()), held.lease_id.clone(), Deadline::new(SentAt(now.at), duration), now)
     }
 
     /// Starts the release of a lock that was not handed over. Its user has released it, so its validity may have ended
     /// since without a loss.
     pub(crate) fn instead_of_handover(held: &Held, now: &Now<'_>) -> Self {
         let history = Some(held.record().history_after(now.at));
-        Self::new(held.name(), (held.lease_id.clone(), Some(held.token())), held.validity, history, now)
+        Self::new((held.name(), held.kind()), (held.lease_id.clone(), Some(held.token())), held.validity, history, now)
     }
 
     /// Starts the release of a lock after an unanswered handover to the lease ID `handed_to`. The release prevents a late
@@ -108,18 +108,19 @@ impl Release {
     /// retried until `until`, when that lease would have ended anyway.
     pub(crate) fn after_handover(held: &Held, handed_to: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
         let validity = Validity { sent: until, row: None };
-        let release = Self::new(held.name(), (held.lease_id.clone(), Some(held.token())), validity, None, now);
+        let held_under = (held.lease_id.clone(), Some(held.token()));
+        let release = Self::new((held.name(), held.kind()), held_under, validity, None, now);
         Self { handed_to: Some(handed_to), ..release }
     }
 
     fn new(
-        name: &LockName,
+        lock: (&LockName, Kind),
         (lease_id, token): (LeaseId, Option<FencingToken>),
         validity: Validity,
         history: Option<HoldHistory>,
         now: &Now<'_>,
     ) -> Self {
-        let write = RepeatedWrite::new(release_op(name, &lease_id, token, history, now));
+        let write = RepeatedWrite::new(release_op(lock, &lease_id, token, history, now));
         Self { write, lease_id, token, handed_to: None, entry: None, validity, lost: None, refused: false, end: None }
     }
 
@@ -137,7 +138,7 @@ impl Release {
     /// Releases the lease of the handover, because no guard owns it.
     fn release_next(&mut self, now: &Now<'_>) {
         if let Some(next) = self.handed_to.clone() {
-            let write = RepeatedWrite::new(release_op(self.name(), &next, None, None, now));
+            let write = RepeatedWrite::new(release_op((self.name(), self.write.op.row_kind), &next, None, None, now));
             (self.write, self.lease_id, self.token) = (write, next, None);
         }
     }
@@ -163,7 +164,8 @@ impl Release {
             return ReleaseEnd::Released;
         };
         let loss = loss_reason(row, token);
-        let legacy = row.is_some_and(|row| !matches!(row.state(), Ok(RowState::Free | RowState::Held(_))));
+        let is_native = |state| matches!(state, Ok(RowState::Free | RowState::Held(_) | RowState::Done(_)));
+        let legacy = row.is_some_and(|row| !is_native(row.state()));
         match (self.write.ambiguous, self.validity.passed(now.at)) {
             (_, _) if loss == LossReason::Revoked => ReleaseEnd::Lost(loss),
             (_, _) if self.handed_to.is_some() => ReleaseEnd::Unknown,
@@ -180,14 +182,14 @@ impl Release {
 
 /// Returns the write that releases a lease. `token` is `None` if it is not known.
 fn release_op(
-    name: &LockName,
+    (name, row_kind): (&LockName, Kind),
     lease_id: &LeaseId,
     token: Option<FencingToken>,
     history: Option<HoldHistory>,
     now: &Now<'_>,
 ) -> Op {
     let ttl = ttl(Duration::ZERO, now);
-    Op::new(name, OpKind::Release { lease_id: lease_id.clone(), token, ttl, history }, now)
+    Op::new(name, row_kind, OpKind::Release { lease_id: lease_id.clone(), token, ttl, history }, now)
 }
 
 impl Machine for Release {

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use crate::{LockName, Timing};
+use crate::{Kind, LockName, Timing};
 
 /// Parameters of an acquisition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// Name of the lock.
     pub name: LockName,
+    /// Kind of the lock.
+    pub kind: Kind,
     /// Human-readable label of the holder.
     pub owner: String,
     /// Durations: lease, heartbeat and legacy skew.

@@ -1,11 +1,11 @@
-//! Revocation of another client's lock by an operator.
+//! Revocation of another client's lock by an operator, and the reset of a success.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, Deadline, LeaseId, LockName, Machine, Now, Op, OpKind, Outcome, Response, Row, SentAt, Step, Target, attr,
-    lease_end::ttl, retry::RETRY_MAX, retry::RepeatedWrite,
+    Body, Deadline, FencingToken, Kind, LeaseId, LockName, Machine, Now, Op, OpKind, Outcome, Response, Row, SentAt,
+    Step, Target, attr, lease_end::ttl, retry::RETRY_MAX, retry::RepeatedWrite,
 };
 
 /// Time during which an unanswered revocation is retried.
@@ -15,9 +15,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RevokeEnd {
-    /// The acquisition is revoked, and the lock is free if that was requested.
+    /// The acquisition is revoked, and the lock is free if that was requested. Or the success is forgotten.
     Done,
-    /// The acquisition had ended before. Contains the present row.
+    /// The acquisition had ended before, or the success was not recorded. Contains the present row.
     Ended(Option<Row>),
     /// The outcome is unknown.
     Unknown,
@@ -25,7 +25,7 @@ pub enum RevokeEnd {
     Refused,
 }
 
-/// State machine that revokes one acquisition. [`Machine`] describes how to call it.
+/// State machine that revokes one acquisition, or forgets one success. [`Machine`] describes how to call it.
 ///
 /// The machine only writes. It retries the identical write for 10 s, also if the store refuses it after an attempt that
 /// may have been applied. It may be dropped at any time; the write in flight may still take effect then.
@@ -45,8 +45,20 @@ impl Revoke {
             false => OpKind::Revoke { target, lease_id },
             true => OpKind::ForceRevoke { target, lease_id, ttl: ttl(Duration::ZERO, now) },
         };
+        // The condition holds on rows of both kinds.
+        Self::write(Op::new(name, Kind::Mutex, kind, now), now)
+    }
+
+    /// Starts the reset of exactly the success with this token, so that the work may run again.
+    pub fn of_success(name: &LockName, token: FencingToken, now: &Now<'_>) -> Self {
+        let lease_id = LeaseId::from_random(now.entropy.lease_id);
+        let kind = OpKind::Reset { token, lease_id, ttl: ttl(Duration::ZERO, now) };
+        Self::write(Op::new(name, Kind::Once, kind, now), now)
+    }
+
+    fn write(op: Op, now: &Now<'_>) -> Self {
         let until = Deadline::new(SentAt(now.at), GIVE_UP_AFTER);
-        Self { write: RepeatedWrite::new(Op::new(name, kind, now)), until, end: None }
+        Self { write: RepeatedWrite::new(op), until, end: None }
     }
 
     /// Returns whether the row shows that the requested revocation has taken place.

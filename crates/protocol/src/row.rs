@@ -1,10 +1,9 @@
 //! The row of a lock, and its interpretation.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
-use crate::{FencingToken, HOLD_MAX, Kind, LeaseId, Number, Path, RecordVersion, attr};
+use crate::{FencingToken, HOLD_MAX, Kind, LeaseId, Now, Number, Path, RecordVersion, RowError, Success, attr};
 
 /// Value of an attribute, or of a part of a map.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +50,8 @@ pub enum RowState {
     Free,
     /// Native format, held.
     Held(HeldRow),
+    /// Native format. The work has succeeded.
+    Done(DoneRow),
     /// Format of npm dynamo-lock.
     Legacy(LegacyRow),
 }
@@ -70,6 +71,29 @@ pub struct HeldRow {
     pub expires_on: u64,
     /// Whether `expires_on` is a service timestamp, so that it may be compared with service time.
     pub service_timestamp: bool,
+}
+
+/// Parsed attributes of a finished row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DoneRow {
+    /// Record version.
+    pub version: RecordVersion,
+    /// The success.
+    pub success: Success,
+    /// Time after which the success does not count any more, in milliseconds since 1970.
+    pub until_ms: Option<u64>,
+}
+
+impl DoneRow {
+    /// Returns whether the success counts, so that the work does not run again. It counts for as long as the service
+    /// clock, or the wall clock where there is none, may not have passed its end.
+    pub fn counts(&self, now: &Now<'_>) -> bool {
+        let time = match now.service {
+            Some(_) => now.service_interval().map(|(lower, _)| lower),
+            None => Some(now.at.wall_ms),
+        };
+        self.until_ms.zip(time).is_none_or(|(until, time)| time <= until)
+    }
 }
 
 /// Parsed attributes of a row in the format of npm dynamo-lock.
@@ -187,15 +211,30 @@ impl Row {
         self.whole(attr::EXPIRES_ON) == Some(0)
     }
 
+    /// Returns the meaning of the row for a client that uses it as a lock of this kind.
+    ///
+    /// # Errors
+    /// Same as [`state`](Self::state), and [`RowError::OtherKind`] if the row is of another kind.
+    pub fn state_for(&self, requested: Kind) -> Result<RowState, RowError> {
+        self.check_format()?;
+        match self.kind()? {
+            found if found == requested => self.state(),
+            found => Err(RowError::OtherKind { found, requested }),
+        }
+    }
+
     /// Returns the meaning of the row.
     ///
     /// # Errors
     /// [`RowError`] if the row is not a lock or cannot be interpreted. Such a row must not be written to.
     pub fn state(&self) -> Result<RowState, RowError> {
         let (version, legacy) = self.check_format()?;
-        let found = self.known_kind()?;
-        if found != Kind::Mutex {
+        let found = self.kind()?;
+        if found.is_shared() {
             return Err(RowError::OtherKind { found, requested: Kind::Mutex });
+        }
+        if legacy && found != Kind::Mutex {
+            return Err(malformed(attr::V, "1 in a row with a `kind`"));
         }
         if legacy {
             return self.legacy(version).map(RowState::Legacy);
@@ -206,6 +245,9 @@ impl Row {
         let lease_id = self.text(attr::LEASE_ID).ok_or(malformed(attr::LEASE_ID, "a string"))?;
         let token = self.usable_token()?;
         let expires_on = self.whole(attr::EXPIRES_ON).ok_or(malformed(attr::EXPIRES_ON, "a whole number"))?;
+        if found == Kind::Once && self.get(attr::DONE_TOKEN).is_some() {
+            return self.done(version, token).map(RowState::Done);
+        }
         if expires_on == 0 {
             return Ok(RowState::Free);
         }
@@ -214,6 +256,17 @@ impl Row {
         let lease = lease.ok_or(malformed(attr::LEASE_MS, "from 1 to 2592000000 (30 days)"))?;
         let service_timestamp = self.has_service_timestamp();
         Ok(RowState::Held(HeldRow { version, lease_id: lease_id.into(), token, lease, expires_on, service_timestamp }))
+    }
+
+    fn done(&self, version: RecordVersion, token: FencingToken) -> Result<DoneRow, RowError> {
+        if self.whole(attr::DONE_TOKEN) != Some(token.get()) {
+            return Err(malformed(attr::DONE_TOKEN, "equal to `token`"));
+        }
+        let until_ms = match self.get(attr::DONE_UNTIL) {
+            None => None,
+            Some(_) => Some(self.whole(attr::DONE_UNTIL).ok_or(malformed(attr::DONE_UNTIL, "a whole number"))?),
+        };
+        Ok(DoneRow { version, success: Success::of(self, token), until_ms })
     }
 
     /// Returns the record version, and whether the row has the format of npm dynamo-lock.
@@ -227,7 +280,10 @@ impl Row {
     }
 
     /// Returns the kind of the row.
-    pub(crate) fn known_kind(&self) -> Result<Kind, RowError> {
+    ///
+    /// # Errors
+    /// [`RowError::UnknownKind`] if this version does not know its kind.
+    pub fn kind(&self) -> Result<Kind, RowError> {
         let kind = self.get(attr::KIND);
         Kind::of(kind).ok_or_else(|| RowError::UnknownKind { kind: kind.map(show).unwrap_or_default() })
     }
@@ -274,77 +330,3 @@ fn show(value: &Value) -> String {
     }
     format!("{quote}{shown}{quote}")
 }
-
-/// Error returned for a row that cannot be used as a lock. The row is left unchanged.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RowError {
-    /// The row has no record version, so it is not a lock.
-    NotALock,
-    /// This version of the crate does not know the row format.
-    UnknownVersion {
-        /// Value of the attribute `v`.
-        v: String,
-    },
-    /// This version of the crate does not know the primitive that the row belongs to.
-    UnknownKind {
-        /// Value of the attribute `kind`.
-        kind: String,
-    },
-    /// The row is of another kind than the lock that was requested under its name.
-    OtherKind {
-        /// Kind of the row.
-        found: Kind,
-        /// Kind that was requested.
-        requested: Kind,
-    },
-    /// An unreleased version of this crate wrote the row, with attribute names that were never published.
-    UnreleasedFormat,
-    /// An attribute that the protocol needs is missing or invalid.
-    Malformed {
-        /// Name of the attribute.
-        attribute: &'static str,
-        /// Expected value.
-        expected: &'static str,
-    },
-}
-
-impl fmt::Display for RowError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotALock => write!(
-                f,
-                "the row of this name has no `guid`, so it is not a lock but other data: \
-                 use another lock name or a table of its own"
-            ),
-            Self::UnknownVersion { v } => {
-                write!(
-                    f,
-                    "unknown row format: the row has `v` = {v}, and this version knows 1; upgrade dynamo-lock on this host"
-                )
-            }
-            Self::UnknownKind { kind } => write!(
-                f,
-                "unknown kind of lock: the row has `kind` {kind}, and this version knows plain locks (no `kind`), \
-                 \"semaphore\" and \"rwlock\"; upgrade dynamo-lock on this host"
-            ),
-            Self::OtherKind { found, requested } => write!(
-                f,
-                "the row of this name is of kind {found}, and a lock of kind {requested} was requested: \
-                 use another name, or delete the row while the lock is not held"
-            ),
-            Self::UnreleasedFormat => write!(
-                f,
-                "unknown row format: an unreleased version of dynamo-lock wrote the row, with `reign` instead of \
-                 `leaseId`; delete the row once its lock is not held"
-            ),
-            Self::Malformed { attribute, expected } => write!(
-                f,
-                "malformed row: `{attribute}` must be {expected}, so another program wrote it; \
-                 correct it, or delete the row while the lock is not held"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for RowError {}

@@ -13,7 +13,8 @@ pub mod attr {
     pub const NAME: &str = "name";
     /// `N`: version of the row format. This crate reads and writes 1; npm dynamo-lock writes none.
     pub const V: &str = "v";
-    /// `S`: kind of primitive. Absent means a plain lock. Its values are [`SEMAPHORE`] and [`RW_LOCK`].
+    /// `S`: kind of primitive. Absent means a plain lock. Its values are [`SEMAPHORE`], [`RW_LOCK`] and [`ONCE`]; any other
+    /// is refused.
     pub const KIND: &str = "kind";
     /// `S`: record version: a random value that every write replaces.
     pub const GUID: &str = "guid";
@@ -42,6 +43,16 @@ pub mod attr {
     pub const RECENT_HOLDS_MS: &str = "recentHoldsMs";
     /// `N`: moving average of the waiting processes, in hundredths. Waiters derive from it when to look next.
     pub const WAITER_ESTIMATE: &str = "waiterEstimate";
+    /// `N`: token of the successful run of a finished row.
+    pub const DONE_TOKEN: &str = "doneToken";
+    /// `N`: time of the success on its host's wall clock, in milliseconds since 1970. Only for display.
+    pub const DONE_ON: &str = "doneOn";
+    /// `S`: label of the process that recorded the success.
+    pub const DONE_BY: &str = "doneBy";
+    /// `N`: time after which the success does not count any more, in milliseconds since 1970.
+    pub const DONE_UNTIL: &str = "doneUntil";
+    /// `S`: clock that [`DONE_UNTIL`] is from. Its only value is [`SERVICE_CLOCK`]. Only for display.
+    pub const DONE_CLOCK: &str = "doneClock";
     /// `M`: holders of a shared row, one entry each. The key is the lease ID, or `x` for a writer.
     pub const HOLDERS: &str = "holders";
     /// `N`: maximum number of holders of a shared row in the most recent acquisition, for people.
@@ -68,12 +79,15 @@ pub mod attr {
     /// on the service clock.
     pub const SERVICE_CLOCK: &str = "service";
 
+    /// Value of [`KIND`] in the row of a lock on work that runs until it has succeeded once.
+    pub const ONCE: &str = "once";
+
     /// Name of the attribute that [`LEASE_ID`] replaced before the first release.
     pub(crate) const UNRELEASED_LEASE_ID: &str = "reign";
 }
 
 /// Attributes of a lock besides its partition key. `session` and `wanted` are reserved for later versions.
-const NON_KEY: [&str; 24] = [
+const NON_KEY: [&str; 29] = [
     attr::V,
     attr::KIND,
     attr::GUID,
@@ -89,6 +103,11 @@ const NON_KEY: [&str; 24] = [
     attr::ACQUIRED_ON,
     attr::RECENT_HOLDS_MS,
     attr::WAITER_ESTIMATE,
+    attr::DONE_TOKEN,
+    attr::DONE_ON,
+    attr::DONE_BY,
+    attr::DONE_UNTIL,
+    attr::DONE_CLOCK,
     attr::HOLDERS,
     attr::LIMIT,
     attr::FORCED_LEASE_ID,
@@ -114,6 +133,10 @@ pub fn check_partition_key(name: &str) -> Result<(), ConfigError> {
 /// Attributes that a release removes, because they describe the holder.
 pub(crate) const HELD_ONLY: [&str; 6] =
     [attr::EXPIRY_CLOCK, attr::RENEWAL_SEQ, attr::LEASE_MS, attr::OWNER, attr::ACQUIRED_ON, attr::LIVENESS_KEY];
+
+/// Attributes of a finished row that describe its success.
+pub(crate) const DONE_ONLY: [&str; 5] =
+    [attr::DONE_TOKEN, attr::DONE_ON, attr::DONE_BY, attr::DONE_UNTIL, attr::DONE_CLOCK];
 
 /// Attributes of a plain lock that a shared row does not have.
 pub(crate) const LOCK_ONLY: [&str; 12] = [

@@ -33,6 +33,8 @@ pub struct SharedAcquire {
     phase: Phase,
     waiter: SharedWaiter,
     announced: Option<Announcement>,
+    /// Holder for which the acquisition waits, as the last row showed it.
+    blocker: Option<Box<Holder>>,
     clean_up: Option<Release>,
     poller: Poller,
     hints: Hints,
@@ -50,6 +52,7 @@ impl SharedAcquire {
             phase: Phase::Begin(NextWrite::Enter),
             waiter: SharedWaiter::new(access),
             announced: None,
+            blocker: None,
             clean_up: None,
             poller: Poller::default(),
             hints: Hints::default(),
@@ -239,7 +242,8 @@ impl SharedAcquire {
             Decision::Wait(entry) if !waits => {
                 self.end(now, AcquireEnd::Contended(Holder::of_entry(&entry, row.token)));
             }
-            Decision::Wait(_) => {
+            Decision::Wait(entry) => {
+                self.blocker = Some(Box::new(Holder::of_entry(&entry, row.token)));
                 let least = self.begin_pause(now, row);
                 let due = Due { least, expires_in: self.waiter.expires_in(now.at), random: now.entropy.jitter };
                 self.poller.schedule(&facts, times, self.request.timing.lease(), due);
@@ -435,5 +439,9 @@ impl Machine for SharedAcquire {
         if self.awaits_change() || hint == Hint::Unavailable {
             self.hints.take(now, hint);
         }
+    }
+
+    fn holder(&self) -> Option<Holder> {
+        self.blocker.as_deref().cloned()
     }
 }

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Change, Condition, EntryKey, FencingToken, Kind, LeaseId, Path, RecordVersion, Value, attr,
-    condition::Condition::Exists, condition::Condition::IsMap, condition::Condition::SizeBelow,
-    condition::Condition::SizeIs, condition::above, condition::below, condition::differs, condition::equals,
-    condition::missing, op::increment, op::remove, op::set,
+    Change, Condition, EntryKey, FencingToken, Kind, LeaseId, Path, RecordVersion, Value, attr, change::increment,
+    change::remove, change::set, condition::Condition::Exists, condition::Condition::IsMap,
+    condition::Condition::SizeBelow, condition::Condition::SizeIs, condition::above, condition::below,
+    condition::differs, condition::equals, condition::missing, npm_format::NEVER_MS,
 };
 
 /// A conditional write to a shared row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SharedWrite {
-    /// Kind of the row.
-    pub kind: Kind,
     /// Time for DynamoDB's TTL, in seconds since 1970. `None` removes it, so that the row is not deleted: a wall clock
     /// that is slow could otherwise end the entries of others.
     pub ttl: Option<u64>,
@@ -149,8 +147,6 @@ pub struct EntryLease {
     pub expires_on: Option<u64>,
 }
 
-/// Value of `expiresOn` in a shared row: the end of the year 9999, so that npm dynamo-lock finds it held.
-pub(crate) const NEVER_MS: u64 = 253_402_300_799_000;
 /// Value of `forcedLeaseId` in a row of which no holder was forced out.
 pub(crate) const NOT_FORCED: &str = "none";
 
@@ -188,11 +184,11 @@ impl SharedWrite {
     }
 
     /// Returns the condition under which the write takes effect. `version` is the record version of the write.
-    pub(crate) fn conditions(&self, version: &RecordVersion) -> Vec<Condition> {
+    pub(crate) fn conditions(&self, kind: Kind, version: &RecordVersion) -> Vec<Condition> {
         if matches!(self.op, SharedOp::Create { .. }) {
             return vec![missing(attr::NAME)];
         }
-        let mut all = vec![equals(attr::V, 1.into()), self.kind.condition()];
+        let mut all = vec![equals(attr::V, 1.into()), kind.condition()];
         all.extend(self.op.conditions());
         if let SharedOp::Join { entry, .. } | SharedOp::TakeExclusive { entry } | SharedOp::Announce { entry } =
             &self.op
@@ -208,8 +204,8 @@ impl SharedWrite {
     }
 
     /// Returns the changes besides the record version.
-    pub(crate) fn changes(&self) -> Vec<Change> {
-        let mut changes = self.op.changes(self.kind);
+    pub(crate) fn changes(&self, kind: Kind) -> Vec<Change> {
+        let mut changes = self.op.changes(kind);
         if self.op.increases_token() {
             changes.push(increment(attr::TOKEN, self.op.token_floor()));
         }
@@ -359,7 +355,7 @@ fn writer_is(lease_id: &LeaseId) -> Condition {
     equals(Path::Field(WRITER, attr::LEASE_ID), lease_id.as_str().into())
 }
 
-/// Returns the conjuncts that the row has a token from which a greater one can follow.
+/// Returns the conjuncts that the row has a token, and that a greater one can follow.
 fn usable_token() -> [Condition; 2] {
     [above(attr::TOKEN, 0), below(attr::TOKEN, FencingToken::MAX.get())]
 }

@@ -45,8 +45,8 @@ impl Operation {
         now: &Now<'_>,
     ) -> Self {
         let (own, renewal_seq, op) = shared_op(new_entry(request, now), access, &step, announced.as_mut(), now);
-        let write = SharedWrite { kind: access.kind, ttl: shared_ttl(now), op };
-        let write = RepeatedWrite::new(Op::new(&request.name, OpKind::Shared(write), now));
+        let write = SharedWrite { ttl: shared_ttl(now), op };
+        let write = RepeatedWrite::new(Op::new(&request.name, access.kind, OpKind::Shared(write), now));
         let sent_at = SentAt(now.at);
         let validity = Deadline::new(sent_at, Timing::validity(request.timing.lease()));
         Self { write, step, own, renewal_seq, sent_at, validity }

@@ -62,6 +62,15 @@ impl SharedRow {
 const LEASE_ID_DIGITS: usize = 32;
 
 impl Row {
+    /// Returns the liveness keys in the entries of a shared row.
+    pub fn liveness_keys(&self) -> impl Iterator<Item = &str> {
+        fn key(entry: &Value) -> Option<&str> {
+            if let Value::Map(fields) = entry { text(fields, attr::LIVENESS_KEY) } else { None }
+        }
+        let holders = if let Some(Value::Map(holders)) = self.get(attr::HOLDERS) { Some(holders) } else { None };
+        holders.into_iter().flat_map(BTreeMap::values).filter_map(key)
+    }
+
     /// Returns the meaning of a shared row of this kind.
     ///
     /// # Errors
@@ -69,7 +78,7 @@ impl Row {
     /// written to.
     pub fn shared(&self, requested: Kind) -> Result<SharedRow, RowError> {
         let (version, _) = self.check_format()?;
-        let found = self.known_kind()?;
+        let found = self.kind()?;
         if found != requested {
             return Err(RowError::OtherKind { found, requested });
         }

@@ -85,7 +85,7 @@ impl Waiter {
     /// Continues the observation of a row, or starts it anew if this is another version.
     pub(crate) fn observe(&mut self, now: &Now<'_>, row: &Row, state: &RowState) {
         let (version, token, lease) = match state {
-            RowState::Free => return self.watch = None,
+            RowState::Free | RowState::Done(_) => return self.watch = None,
             RowState::Held(held) => (&held.version, Some(held.token), Some(held.lease)),
             RowState::Legacy(legacy) => (&legacy.version, legacy.token, None),
         };

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    ClockReading, EXPIRY_PAD, FencingToken, Now, ReceivedAt, RecordVersion, Row, SharedEntry, attr,
+    ClockReading, EXPIRY_PAD, FencingToken, LeaseId, Now, ReceivedAt, RecordVersion, Row, SharedEntry, attr,
     lease_end::shown_end, time::millis, time::system_time,
 };
 
@@ -18,6 +18,8 @@ pub struct Holder {
     pub owner: Option<String>,
     /// Fencing token of the holder. `None` for a row that npm dynamo-lock wrote.
     pub token: Option<FencingToken>,
+    /// Lease ID of the acquisition. `None` for a row that npm dynamo-lock wrote.
+    pub lease_id: Option<LeaseId>,
     /// Time of the acquisition on the holder's wall clock.
     pub acquired_at: Option<SystemTime>,
     /// Lease of the holder: if the holder crashes, a waiting client acquires the lock after this time.
@@ -35,6 +37,7 @@ impl Holder {
         Self {
             owner: row.text(attr::OWNER).map(str::to_owned),
             token: row.token(),
+            lease_id: row.text(attr::LEASE_ID).map(LeaseId::from),
             acquired_at: row.whole(attr::ACQUIRED_ON).map(system_time),
             lease: row.whole(attr::LEASE_MS).map(Duration::from_millis),
             expires_at: shown_end(row, now).map(system_time),
@@ -50,6 +53,7 @@ impl Holder {
         Self {
             owner: entry.owner.clone(),
             token: Some(token),
+            lease_id: Some(entry.holder.lease_id.clone()),
             acquired_at: entry.acquired_on.map(system_time),
             lease: Some(entry.lease),
             expires_at: entry.expires_on.map(shown_end),

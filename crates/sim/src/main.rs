@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use dynamo_lock_sim::{explore, handoff, mutants, sets, threads, world};
+use dynamo_lock_sim::{explore, handoff, mutants, once, sets, threads, world};
 
 const USAGE: &str = "\
 Searches for executions of dynamo-lock that break a promise.
@@ -21,6 +21,8 @@ usage: dynamo-lock-sim COMMAND
   explore [--all | CONFIG] [--mutant NAME]
                                 searches small configurations exhaustively
   sets [--mutant NAME]          searches all orders of events of several locks that are acquired together
+  once [--seeds N] [--from N] [--jobs N]
+                                plays random histories of work that runs once, with the real client
   handoff [OPTION…]             measures how quickly waiters notice a release, and checks the bounds on their reads
     --quick                     measures a tenth of the handoffs
     --waiters N, --holds NAME   runs only these worlds
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Some("shrink") => world::shrink(&args[1..]),
         Some("explore") => explore::main(&args[1..]),
         Some("sets") => sets::main(&args[1..]),
+        Some("once") => once::main(&args[1..]),
         Some("handoff") => handoff::main(&args[1..]),
         Some("threads") => threads::main(&args[1..]),
         Some("mutants") => mutants::command::main(&args[1..]),

@@ -35,6 +35,26 @@ fn rows_that_are_converted_twice_are_sound() {
     assert_sound("convert-twice");
 }
 
+#[test]
+fn successes_are_sound() {
+    assert_sound("once");
+}
+
+#[test]
+fn successes_beside_revocations_are_sound() {
+    assert_sound("once-revoke");
+}
+
+#[test]
+fn successes_that_count_for_a_time_are_sound() {
+    assert_sound("once-for-late");
+}
+
+#[test]
+fn attempts_beside_successes_are_sound() {
+    assert_sound("once-try");
+}
+
 /// Another client received a later acquisition first, and this one had not waited for the end of that.
 const OUTDATED: &str = "C: an acquisition is reported with a token that is not above";
 
@@ -68,6 +88,8 @@ const NOTICED: &[(&str, &str)] = &[
     ("valid-until-handed-over", "A: two guards are valid"),
     ("hand-over-old-lease", OUTDATED),
     ("hand-over-same-token", "C: a handover has not increased the row's token by one"),
+    ("success-not-recognised", "E: a success is reported as not recorded, and it was"),
+    ("finish-unrecorded", "O: work begins although its success is recorded"),
     ("inspect-eager", "I: an inspection reports a valid lease as expired"),
 ];
 

@@ -23,6 +23,12 @@ fn frozen_host_is_sound() {
 }
 
 #[test]
+fn first_worlds_with_shared_rows_break_no_promise() {
+    let violations = world::violations_with_shared_rows_in(0..40);
+    assert!(violations.is_empty(), "{violations:#?}");
+}
+
+#[test]
 fn first_worlds_break_no_promise() {
     let violations = world::violations_in(0..60);
     assert!(violations.is_empty(), "{violations:#?}");

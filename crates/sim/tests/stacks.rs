@@ -40,6 +40,17 @@ fn first_worlds_over_sqlite_are_sound() {
 }
 
 #[test]
+fn worlds_with_shared_rows_over_real_stores_are_sound() {
+    for world in ["sdk", "sqlite"] {
+        let output = run(world, &["--shared", "--seeds", "5"]);
+        let report = printed(&output);
+        assert!(output.status.success(), "{report}");
+        assert!(report.contains("5 seeds") && report.contains(" 0 failed"), "{report}");
+        assert!(times(&report, "shared: several holders") > 0 && times(&report, "promote applied") > 0, "{report}");
+    }
+}
+
+#[test]
 fn seed_over_real_store_has_same_trace_in_every_process() {
     for world in ["sdk", "sqlite"] {
         let trace = || run(world, &["--seed", "17", "--trace"]).stdout;

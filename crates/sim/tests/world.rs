@@ -24,6 +24,8 @@ fn seed_has_same_trace_in_every_process() {
         assert!(first.stdout.len() > 10_000, "the trace of seed {seed} is short");
         assert!(first.stdout == second.stdout, "seed {seed} has two traces");
     }
+    let shared = ["--shared", "--seed", "3", "--trace"];
+    assert!(run(&shared).stdout == run(&shared).stdout, "the world with shared rows has two traces");
     assert_ne!(run(&["--seed", "3", "--trace"]).stdout, run(&["--seed", "4", "--trace"]).stdout);
 }
 

@@ -66,9 +66,12 @@ pub fn kind_of(op: &Op) -> &'static str {
     match &op.kind {
         OpKind::Acquire(_) => "acquire",
         OpKind::TakeOver { .. } => "take over",
+        OpKind::StartAnew { .. } => "start anew",
         OpKind::Renew { .. } => "renew",
         OpKind::HandOver { .. } => "hand over",
+        OpKind::Finish { .. } => "finish",
         OpKind::Release { .. } => "release",
+        OpKind::Reset { .. } => "reset",
         OpKind::Revoke { .. } => "revoke",
         OpKind::ForceRevoke { .. } => "force revoke",
         OpKind::Shared(write) => write.name(),

@@ -3,6 +3,7 @@
 pub mod hold;
 pub mod list;
 pub mod man;
+pub mod reset;
 pub mod revoke;
 pub mod run;
 pub mod show;

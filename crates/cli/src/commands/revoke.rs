@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use dynamo_lock::{FencingToken, Inspection, Lock, RevokeError};
+use dynamo_lock::{Client, FencingToken, Inspection, LeaseId, Lock, RevokeError};
 
 use crate::failure::{Failure, FailureKind};
 use crate::ui::{format, output, prompt};
@@ -13,6 +13,9 @@ pub async fn revoke(store: &OpenStore, args: &RevokeArgs) -> Result<Exit, Failur
     let client = store.client().build()?;
     let lock = client.lock(args.name.as_str()).map_err(Failure::usage)?;
     let name = &args.name;
+    if let Some(holder) = &args.holder {
+        return revoke_holder(&client, args, holder).await;
+    }
     let token = match args.token {
         Some(token) if args.yes => token,
         _ => confirm(&lock, args).await?,
@@ -28,6 +31,31 @@ pub async fn revoke(store: &OpenStore, args: &RevokeArgs) -> Result<Exit, Failur
         let next = next_acquisition(&lock, token).await;
         output::message(&format!("lock {name:?} is revoked from the holder of token {token}: {next}"));
     }
+    Ok(Exit::Success)
+}
+
+/// Revokes one of several holders.
+async fn revoke_holder(client: &Client, args: &RevokeArgs, id: &str) -> Result<Exit, Failure> {
+    let (name, holder) = (&args.name, LeaseId::from(id));
+    let lock = client.rw_lock(name.as_str()).map_err(Failure::usage)?;
+    let Inspection::Shared(shared) = lock.inspect().await? else { return Err(holder_ended(name, id)) };
+    let found = shared.holders.iter().find(|entry| entry.holder.lease_id.as_ref() == Some(&holder));
+    let Some(entry) = found else { return Err(holder_ended(name, id)) };
+    let description = format!("holder {} of lock {name:?}", format::holder(&entry.holder));
+    if !args.yes {
+        prompt::require_terminal(&format!("cannot ask whether to revoke {description}"))?;
+        let question = if args.force { "It may still be working. Remove it?" } else { "Revoke it?" };
+        prompt::confirm(&format!("{description}. {question}"), &format!("{description} was not revoked"))?;
+    }
+    let revoked = if args.force { lock.force_revoke(&holder).await } else { lock.revoke(&holder).await };
+    revoked.map_err(|error| failure(name, error))?;
+    output::message(&match args.force {
+        true => format!(
+            "{description} is removed, which is unsafe if it is still running: it continues until its next renewal \
+             fails and its grace has passed, so make sure that it has ended"
+        ),
+        false => format!("{description} is revoked: others can take its place when its lease has expired"),
+    });
     Ok(Exit::Success)
 }
 
@@ -47,6 +75,12 @@ async fn confirm(lock: &Lock, args: &RevokeArgs) -> Result<FencingToken, Failure
     let (is_held, holder) = match lock.inspect().await? {
         Inspection::Held { holder, .. } => ("is held", holder),
         Inspection::Expired { holder } => ("was last held", holder),
+        Inspection::Shared(_) => {
+            return Err(Failure::usage(format!(
+                "cannot revoke lock {name:?}: it can have several holders; run `dynamo-lock show {name}` to find them, \
+                 and name one with --holder ID"
+            )));
+        }
         _ => {
             let not_held = || Failure::usage(format!("cannot revoke lock {name:?}: it is not held"));
             return Err(expected.map_or_else(not_held, |token| ended(name, token)));
@@ -96,6 +130,13 @@ async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
     }
 }
 
+fn holder_ended(name: &str, id: &str) -> Failure {
+    Failure::usage(format!(
+        "cannot revoke holder {id:?} of lock {name:?}: it does not hold the lock; run `dynamo-lock show {name}` to see \
+         the holders"
+    ))
+}
+
 fn ended(name: &str, token: FencingToken) -> Failure {
     Failure::usage(format!(
         "cannot revoke token {token} of lock {name:?}: this acquisition has ended; run `dynamo-lock show {name}` to \
@@ -107,6 +148,7 @@ fn failure(name: &str, error: RevokeError) -> Failure {
     match error {
         RevokeError::Store(error) => error.into(),
         RevokeError::Ended { token, .. } => ended(name, token),
+        RevokeError::HolderEnded { holder } => holder_ended(name, holder.as_str()),
         RevokeError::Row { .. } => Failure::configuration(error),
         _ => Failure::new(
             FailureKind::Unavailable,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dynamo_lock::Holder;
+use dynamo_lock::{Holder, Success};
 
 use crate::{clock, ui::escape::escape};
 
@@ -21,6 +21,14 @@ pub fn holder(holder: &Holder) -> String {
 /// Returns the holder's label, escaped.
 pub fn owner(holder: &Holder) -> String {
     holder.owner.as_deref().map_or_else(|| "an unknown owner".to_owned(), escape)
+}
+
+/// Returns when and by whom a success was recorded, and until when it counts, as the rest of a sentence.
+pub fn success(success: &Success) -> String {
+    let at = success.finished_at.map(|at| format!(" at {} ({} ago)", time(at), age(at))).unwrap_or_default();
+    let by = success.by.as_deref().map_or_else(|| "an unknown process".to_owned(), escape);
+    let until = success.until.map(|until| format!(", which counts until {}", time(until))).unwrap_or_default();
+    format!("succeeded{at} by {by}{until}")
 }
 
 /// Returns the time that has passed since `at`, zero if it is in the future.

@@ -1,6 +1,6 @@
 //! Messages to the user while `run` waits for a lock.
 
-use std::{convert::Infallible, future::pending, io::IsTerminal, time::Duration};
+use std::{convert::Infallible, future::pending, io::IsTerminal, ops::RangeInclusive, time::Duration};
 
 use dynamo_lock::{Holder, InspectError, Inspection, Lock, StoreErrorKind};
 use dynamo_lock_protocol::ClockReading;
@@ -90,6 +90,15 @@ async fn inspect(store: &OpenStore, lock: &Lock) -> Status {
             Err(InspectError::Store(error)) if error.kind() == StoreErrorKind::Unanswered => pending().await,
             Ok(Inspection::Held { holder, may_end }) => {
                 Status::Held { holder, latest: *may_end.end(), inspected_at: clock::now() }
+            }
+            Ok(Inspection::Shared(shared)) => {
+                let entry = shared.holders.into_iter().find_map(|entry| Some((entry.holder, entry.may_end?)));
+                let held = |(holder, may_end): (_, RangeInclusive<Duration>)| Status::Held {
+                    holder,
+                    latest: *may_end.end(),
+                    inspected_at: clock::now(),
+                };
+                entry.map_or(Status::NotHeld, held)
             }
             _ => Status::NotHeld,
         }

@@ -70,10 +70,28 @@ fn nested_run_of_same_lock_is_refused() {
 #[test]
 fn variables_of_ended_run_do_not_make_run_nested() {
     let fixture = Fixture::new();
-    let token = fixture.run(&["run", "a", "-c", "echo $DYNAMO_LOCK_TOKEN"]).exits_with(0).stdout;
+    let runs = fixture.run(&["run", "a", "-c", "echo $DYNAMO_LOCK_RUNS"]).exits_with(0).stdout;
     let mut command = fixture.command(&["run", "a", "-c", "exit 6"]);
-    command.env("DYNAMO_LOCK_RUNS", format!("[[\"a\",{},\"{}\"]]", token.trim(), fixture.store()));
+    command.env("DYNAMO_LOCK_RUNS", runs.trim());
     Running::spawn(command).wait().exits_with(6);
+}
+
+/// Holders of one row may have the same token, so a run is nested only in a run with the lease ID of the row.
+#[test]
+fn nested_run_is_recognised_by_lease_id() {
+    let fixture = Fixture::new();
+    let holder = fixture.start(&["run", "a", "-c", "echo $DYNAMO_LOCK_RUNS > runs; touch ready; exec sleep 60"]);
+    let runs: Vec<(String, String, String)> = serde_json::from_str(&fixture.read("runs")).expect("three texts each");
+    let [(name, id, store)] = &runs[..] else { panic!("one run: {runs:?}") };
+    assert_eq!((name.as_str(), id.len(), store.as_str()), ("a", 32, fixture.store()));
+    for (id, message) in
+        [(id.as_str(), "around this one"), (&fixture.token("a"), "by tester ("), ("other", "by tester (")]
+    {
+        let mut command = fixture.command(&["run", "-n", "a", "true"]);
+        command.env("DYNAMO_LOCK_RUNS", serde_json::json!([[name, id, store]]).to_string());
+        Running::spawn(command).wait().exits_with(75).prints(message);
+    }
+    drop(holder);
 }
 
 /// A waiter that is ended leaves the lock to its holder, and nothing that delays the next acquisition.

@@ -42,12 +42,28 @@ fn quiet_run_does_not_report_attempts() {
 #[test]
 fn lock_is_free_during_the_pause() {
     let fixture = Fixture::new();
-    let run = start(&fixture, &["--report", "report"], "false");
+    let run = start(&fixture, &["--lease", "60"], "false");
     wait_for_pause(&fixture);
-    fixture.run(&["run", "a", "touch", "other"]).exits_with(0);
+    // A lock that was not released would be held for longer.
+    fixture.run(&["run", "-w", "20", "a", "touch", "other"]).exits_with(0);
     assert!(fixture.path("other").exists());
     run.signal("TERM");
     run.wait().exits_with(143);
+}
+
+/// The first attempt runs the command, and the second one does not acquire the lock.
+#[test]
+fn report_is_of_the_last_attempt() {
+    let fixture = Fixture::new();
+    let run = start(&fixture, &["-w", "0.5", "--report", "report"], "touch ran; exit 3");
+    wait_for_pause(&fixture);
+    let holder = fixture.start(HOLD);
+    run.wait().exits_with(75);
+    assert!(fixture.path("ran").exists());
+    let report: serde_json::Value = serde_json::from_str(&fixture.read("report")).expect("JSON");
+    let facts = ["code", "acquired", "released", "childCode"].map(|key| report[key].clone());
+    assert_eq!(facts, [75.into(), false.into(), false.into(), serde_json::Value::Null], "{report}");
+    drop(holder);
 }
 
 /// The command may end in its own way at the signal, also with a failure.

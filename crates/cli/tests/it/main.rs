@@ -7,6 +7,7 @@ mod forever;
 mod hold;
 mod listing;
 mod manual;
+mod once;
 mod progress;
 mod ready_file;
 mod recipes;
@@ -15,6 +16,7 @@ mod request_count;
 mod revoke;
 mod run;
 mod several;
+mod sharing;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;

@@ -9,12 +9,18 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "run",
         "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --at-least \
-         --also --forever --ready-file --owner --report -q -c --command",
+         --also -s --shared --slots --forever --ready-file --owner --report -q -c --command",
+    ),
+    (
+        "once",
+        "<KEY> --for --reset --yes -n --nonblock -w --wait -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --owner \
+         --report -q -c --command",
     ),
     ("hold", "<NAME> <DUR>"),
     ("ls", "--prefix --held --json"),
     ("show", "<NAME> --json"),
-    ("revoke", "<NAME> --token --force --yes"),
+    ("revoke", "<NAME> --token --holder --force --yes"),
+    ("reset", "<NAME>"),
     ("table create", "--provisioned"),
     ("table delete", "--yes"),
     ("table check", ""),
@@ -26,10 +32,10 @@ const COMMANDS: &[(&str, &str)] = &[
 const STORE_FLAGS: &[&str] = &["--store", "--table", "--region", "--profile", "--endpoint-url"];
 
 /// Flags of `flock` that have another or no meaning here, and are refused.
-const RESERVED_FLAGS: &[&str] = &["-s", "-x", "-o", "-u", "--shared", "--exclusive", "--unlock", "--slots"];
+const RESERVED_FLAGS: &[&str] = &["-x", "-o", "-u", "--exclusive", "--unlock"];
 
 /// Exit codes that the help lists, in this order.
-const CODES: [&str; 13] = ["0", "N", "128+N", "64", "69", "70", "74", "75", "76", "77", "78", "126", "127"];
+const CODES: [&str; 14] = ["0", "N", "128+N", "64", "69", "70", "74", "75", "76", "77", "78", "79", "126", "127"];
 
 /// Returns the standard output. Asserts that the command succeeds and prints no error.
 fn stdout(arguments: &[&str]) -> String {

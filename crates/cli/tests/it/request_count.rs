@@ -67,6 +67,15 @@ fn several_locks_are_two_writes_each() {
 }
 
 #[test]
+fn once_after_success_is_one_read() {
+    let Some(table) = TestTable::new("once_after_success_is_one_read") else { return };
+    table.succeed(&["once", "job", "--", "true"]);
+    assert_eq!(table.take(), ["GetItem", "UpdateItem", "UpdateItem"]);
+    table.succeed(&["once", "job", "--", "false"]);
+    assert_eq!(table.take(), ["GetItem"]);
+}
+
+#[test]
 fn contended_try_is_one_request() {
     let Some(table) = TestTable::new("contended_try_is_one_request") else { return };
     // The first renewal comes after half a second and adds the service timestamp. The lease is long, so that no other

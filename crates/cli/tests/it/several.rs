@@ -14,6 +14,8 @@ fn parse(text: &str) -> Value {
 #[test]
 fn command_gets_the_tokens_of_all_locks() {
     let fixture = Fixture::new();
+    // New rows of one second get the same token.
+    fixture.run(&["run", "b", "true"]).exits_with(0);
     let printed = fixture.run(&["run", "--also", "b", "a\"", "--also", "c", "--", "sh", "-c", PRINT]).stdout;
     let [name, token, tokens] = printed.split('|').collect::<Vec<_>>()[..] else { panic!("{printed}") };
     assert_eq!((name, token), ("a\"", "none"));
@@ -30,10 +32,13 @@ fn command_gets_the_tokens_of_all_locks() {
 #[test]
 fn ready_file_of_several_locks_has_the_first_name() {
     let fixture = Fixture::new();
+    // New rows of one second get the same token.
+    fixture.run(&["run", "b", "true"]).exits_with(0);
     let script = "for i in $(seq 200); do [ -e up ] && break; sleep 0.05; done; cat up";
     let stdout = fixture.run(&["run", "--ready-file", "up", "--also", "a", "b", "-c", script]).exits_with(0).stdout;
     let token = fixture.token("b").parse::<u64>().expect("a number");
     assert_eq!(parse(&stdout), json!({ "name": "b", "token": token }));
+    assert_ne!(fixture.token("a"), fixture.token("b"), "control");
     assert!(!fixture.path("up").exists());
 }
 

@@ -45,6 +45,7 @@ fn usage_error_exits_64_and_prints_nothing_on_stdout() {
         &["run", "--warn-signal", "KILL", "a", "true"],
         &["run", "--warn-signal", "USR1@x", "a", "true"],
         &["run", "--lease", "8", "--grace", "4", "--warn-signal", "USR1", "a", "true"],
+        &["run", "--lease", "8", "--warn-signal", "USR1@1", "a", "true"],
         &["run", "--lease", "8", "--warn-signal", "USR1@2", "a", "true"],
         &["run", "--lease", "8", "--warn-signal", "USR1@6", "a", "true"],
         &["run", "--max-hold", "8", "--warn-signal", "USR1@6", "a", "true"],
@@ -85,8 +86,7 @@ fn usage_error_exits_64_and_prints_nothing_on_stdout() {
 fn flock_flags_are_refused_with_replacement() {
     let fixture = Fixture::new();
     let cases = [
-        (["-x", "-e", "--exclusive"], "every lock is exclusive: leave FLAG out"),
-        (["-s", "-s", "--shared"], "there are no shared locks"),
+        (["-x", "-e", "--exclusive"], "a lock is exclusive without --shared and --slots: leave FLAG out"),
         (["-u", "-u", "--unlock"], "a lock is released when its command has ended: leave FLAG out"),
         (["-o", "-o", "--close"], "there is none to close: leave FLAG out"),
         (["-F", "-F", "--no-fork"], "`run` waits for its command, to release the lock: leave FLAG out"),

@@ -51,7 +51,7 @@ fn inherited_signal_mask_reaches_command_unchanged() {
 fn signal_ends_check_for_outer_run() {
     let (fixture, listener) = silent_server();
     let mut command = fixture.command(&["run", "a", "touch", "ran"]);
-    command.env("DYNAMO_LOCK_RUNS", format!("[[\"a\",1,\"{}\"]]", fixture.store()));
+    command.env("DYNAMO_LOCK_RUNS", format!("[[\"a\",\"1\",\"{}\"]]", fixture.store()));
     let running = Running::spawn(command);
     let (_connection, _) = listener.accept().expect("the run sends a request");
     running.signal("TERM");

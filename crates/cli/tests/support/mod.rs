@@ -9,8 +9,9 @@ pub mod watcher;
 
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use std::{fmt::Display, io::Write as _, path::PathBuf};
+use std::{fmt::Display, io::Read, io::Write as _, path::PathBuf};
 
 pub use server::{
     dynamodb_error, recording_server, server_by_operation, server_with_response, silent_server, table_url,
@@ -109,9 +110,9 @@ impl Fixture {
         command
     }
 
-    /// Runs the binary to its end.
+    /// Runs the binary to its end, at most [`TIMEOUT`].
     pub fn run(&self, arguments: &[&str]) -> Finished {
-        Finished::from_output(self.command(arguments).output().expect("the program starts"))
+        Running::spawn(self.command(arguments)).wait()
     }
 
     /// Runs a shell script to its end.
@@ -251,10 +252,24 @@ impl Running {
 
     /// Waits for the end of the program, at most [`TIMEOUT`].
     pub fn wait(mut self) -> Finished {
+        let child = self.0.as_mut().expect("`wait` is called once");
+        // The output is read meanwhile, because a full pipe would stop the program.
+        let (stdout, stderr) = (read_on_thread(child.stdout.take()), read_on_thread(child.stderr.take()));
         wait_until("the program ends", || !self.is_running());
-        let child = self.0.take().expect("`wait` is called once");
-        Finished::from_output(child.wait_with_output().expect("its output can be read"))
+        // A process that it started may still have its output open.
+        wait_until("its output ends", || stdout.is_finished() && stderr.is_finished());
+        let status = self.0.take().map(|mut child| child.wait()).expect("it is there").expect("it has ended");
+        let [stdout, stderr] = [stdout, stderr].map(|text| text.join().expect("its output can be read"));
+        Finished::from_output(Output { status, stdout, stderr })
     }
+}
+
+fn read_on_thread(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        pipe.map(|mut pipe| pipe.read_to_end(&mut text).expect("its output can be read"));
+        text
+    })
 }
 
 impl Drop for Running {

@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::rng::Rng;
 use super::samples::free_row;
 use crate::store::{
-    Ends, FencingToken, HoldHistory, Lease, LeaseId, LockName, NextLease, Number, Op, OpKind, RecordVersion, Row,
-    Target, Value, Verdict, apply,
+    Done, DoneUntil, Ends, FencingToken, HoldHistory, Kind, Lease, LeaseId, LockName, NextLease, Number, Op, OpKind,
+    RecordVersion, Row, Target, Value, Verdict, apply,
 };
 
 /// Maximum number of ops in a case.
@@ -52,6 +52,7 @@ fn malformed_attributes() -> Vec<(&'static str, Option<Value>)> {
         ("expiresOn", vec![None, text("1700000000000"), num("0.5"), num("-1"), num(HUGE)]),
         ("v", vec![num("2"), text("1"), num("1.5")]),
         ("kind", vec![text("semaphore"), other(r#"{"NULL":true}"#)]),
+        ("doneToken", vec![text("5"), num("0.5"), num(HUGE), other(r#"{"NULL":true}"#)]),
         ("handovers", vec![text("1"), num("0"), num("-1"), num("1.5"), num(HUGE), other(r#"{"L":[]}"#)]),
         ("leaseMs", vec![num(HUGE)]),
         ("expiryClock", vec![text("sundial")]),
@@ -92,13 +93,15 @@ impl Case {
 
 impl Rng {
     pub(super) fn row(&mut self) -> Option<Row> {
-        let mut row = match self.below(11) {
+        let mut row = match self.below(14) {
             0 => return None,
             1 | 2 => self.free(),
             3 | 4 => self.held(),
             5 => self.revoked(),
             6 | 7 => self.legacy(),
             8 => self.malformed(),
+            9 | 10 => self.once(),
+            11 => self.done(),
             _ => self.unusual_token(),
         };
         for _ in 0..self.below(4) {
@@ -142,6 +145,31 @@ impl Rng {
         row
     }
 
+    /// Returns a row of a lock on work that runs until it has succeeded once.
+    fn once(&mut self) -> Row {
+        let mut row = if self.once_in(3) { self.free() } else { self.held() };
+        row.set("kind", "once".into());
+        row
+    }
+
+    /// Returns a finished row.
+    fn done(&mut self) -> Row {
+        let mut row = self.free();
+        row.set("kind", "once".into());
+        row.set("expiresOn", 253_402_300_799_000.into());
+        row.remove("ttl");
+        let token = row.get("token").cloned();
+        row.set("doneToken", token.filter(|_| !self.once_in(6)).unwrap_or_else(|| 4.into()));
+        row.set("doneOn", 1_700_000_000_000.into());
+        row.set("doneBy", "worker-7".into());
+        if self.once_in(2) {
+            row.set("doneUntil", 1_700_000_060_000.into());
+            row.set("doneClock", "service".into());
+            row.set("ttl", 1_800_000_000.into());
+        }
+        row
+    }
+
     fn revoked(&mut self) -> Row {
         let mut row = if self.once_in(3) { self.free() } else { self.held() };
         row.set("revokedToken", 1.into());
@@ -167,7 +195,11 @@ impl Rng {
     }
 
     fn malformed(&mut self) -> Row {
-        let mut row = if self.once_in(2) { self.held() } else { self.free() };
+        let mut row = match self.below(3) {
+            0 => self.held(),
+            1 => self.free(),
+            _ => self.once(),
+        };
         match self.one_of(&malformed_attributes()) {
             (name, Some(value)) => row.set(name, value),
             (name, None) => row.remove(name),
@@ -225,7 +257,10 @@ impl Rng {
         let version = RecordVersion::from_random(1_001 + nth as u128);
         let lease_id = LeaseId::from_random(2_001 + nth as u128);
         let is_free = row.is_none_or(|row| row.whole("expiresOn") == Some(0));
+        let is_once = row.is_some_and(|row| row.text("kind") == Some("once"));
+        let row_kind = if is_once == self.once_in(8) { Kind::Mutex } else { Kind::Once };
         let kind = match self.below(10) {
+            2 | 5 | 7 | 8 if is_once && !is_free => return Op { row_kind: Kind::Once, ..self.once_op(name, nth, row) },
             // Choices 6 to 9 give ops that suit the row, so that more writes are applied.
             choice @ (0 | 6 | 7) if choice == 0 || is_free => OpKind::Acquire(self.lease(lease_id, row)),
             6 | 9 if row.is_some_and(|row| row.get("v").is_none()) => self.revoke(lease_id, row),
@@ -244,7 +279,38 @@ impl Rng {
             9 => self.hand_over(lease_id, row),
             _ => self.revoke(lease_id, row),
         };
-        Op { name: name.clone(), version, kind }
+        Op { name: name.clone(), version, row_kind, kind }
+    }
+
+    /// Returns an op that belongs to locks on work that runs until it has succeeded once.
+    fn once_op(&mut self, name: &LockName, nth: usize, row: Option<&Row>) -> Op {
+        let version = RecordVersion::from_random(1_001 + nth as u128);
+        let lease_id = LeaseId::from_random(2_001 + nth as u128);
+        let is_done = row.is_some_and(|row| row.get("doneToken").is_some());
+        let kind = match self.below(6) {
+            0 => OpKind::Reset { token: self.seen_token(row), lease_id, ttl: 1_800_000_004 },
+            1 | 2 if is_done => OpKind::Reset { token: self.seen_token(row), lease_id, ttl: 1_800_000_004 },
+            3 | 4 if is_done => self.start_anew(lease_id, row),
+            5 => self.start_anew(lease_id, row),
+            _ => OpKind::Finish {
+                lease_id: self.seen_lease_id(row),
+                token: self.seen_token(row),
+                done: self.success(),
+                next_lease_id: lease_id,
+            },
+        };
+        Op { name: name.clone(), version, row_kind: Kind::Once, kind }
+    }
+
+    fn start_anew(&mut self, lease_id: LeaseId, row: Option<&Row>) -> OpKind {
+        let (lease, seen, token) = (self.lease(lease_id, row), self.seen_version(row), self.seen_token(row));
+        OpKind::StartAnew { lease, seen, token }
+    }
+
+    fn success(&mut self) -> Done {
+        let until = DoneUntil { ms: 1_700_000_090_000, service_timestamp: self.once_in(2), ttl: 1_800_000_005 };
+        let until = (!self.once_in(3)).then_some(until);
+        Done { done_on: 1_700_000_050_000, done_by: self.one_of(&["worker-8", ""]).to_owned(), until }
     }
 
     fn history(&mut self) -> Option<HoldHistory> {

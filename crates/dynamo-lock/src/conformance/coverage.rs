@@ -1,16 +1,16 @@
 use std::collections::BTreeMap;
 
-use crate::store::{Op, OpKind, Target, Verdict};
+use crate::store::{Kind, Op, OpKind, Target, Verdict};
 
 /// Result of a check. The error describes the deviation.
 pub(super) type CheckResult = Result<(), String>;
 
 /// Kinds of ops, as [`kind`] returns them.
-const KINDS: &str = "Acquire|TakeOver|Renew|HandOver|Release|RevokeToken|RevokeVersion|ForceRevokeToken|\
-    ForceRevokeVersion|LegacyGet|create shared|create exclusive|join|take exclusive|announce|promote|renew shared|\
-    renew exclusive|renew announcement|leave shared|leave exclusive|withdraw|evict shared|evict exclusive|\
+const KINDS: &str = "Acquire|TakeOver|StartAnew|Renew|HandOver|Finish|Release|Reset|RevokeToken|RevokeVersion|\
+    ForceRevokeToken|ForceRevokeVersion|LegacyGet|create shared|create exclusive|join|take exclusive|announce|promote|\
+    renew shared|renew exclusive|renew announcement|leave shared|leave exclusive|withdraw|evict shared|evict exclusive|\
     evict announcement|revoke shared|revoke exclusive|revoke announcement|force out shared|force out exclusive|\
-    force out announcement|convert to shared|convert to plain";
+    force out announcement|convert to shared|convert to plain|convert to once";
 
 /// Kind of an op, and the name of its verdict.
 type Outcome = (&'static str, &'static str);
@@ -45,16 +45,20 @@ fn kind(op: &Op) -> &'static str {
     match &op.kind {
         OpKind::Acquire(_) => "Acquire",
         OpKind::TakeOver { .. } => "TakeOver",
+        OpKind::StartAnew { .. } => "StartAnew",
         OpKind::Renew { .. } => "Renew",
         OpKind::HandOver { .. } => "HandOver",
+        OpKind::Finish { .. } => "Finish",
         OpKind::Release { .. } => "Release",
+        OpKind::Reset { .. } => "Reset",
         OpKind::Revoke { target: Target::Token(_), .. } => "RevokeToken",
         OpKind::Revoke { target: Target::Version { .. }, .. } => "RevokeVersion",
         OpKind::ForceRevoke { target: Target::Token(_), .. } => "ForceRevokeToken",
         OpKind::ForceRevoke { target: Target::Version { .. }, .. } => "ForceRevokeVersion",
         OpKind::LegacyGet { .. } => "LegacyGet",
         OpKind::Shared(write) => write.name(),
-        OpKind::Convert(convert) if convert.to.is_shared() => "convert to shared",
+        OpKind::Convert(_) if op.row_kind.is_shared() => "convert to shared",
+        OpKind::Convert(_) if op.row_kind == Kind::Once => "convert to once",
         OpKind::Convert(_) => "convert to plain",
     }
 }

@@ -1,7 +1,7 @@
 //! Rows and ops that the checks write.
 
 use crate::FencingToken;
-use crate::store::{Ends, Lease, LeaseId, LockName, Op, OpKind, RecordVersion, Row, Value};
+use crate::store::{Ends, Kind, Lease, LeaseId, LockName, Op, OpKind, RecordVersion, Row, Value};
 
 /// Returns a free native row with this token.
 pub(super) fn free_row(token: u64) -> Row {
@@ -47,7 +47,7 @@ pub(super) fn lease(id: u128) -> Lease {
 
 /// Returns an op that writes this record version.
 pub(super) fn op(name: &LockName, version: u128, kind: OpKind) -> Op {
-    Op { name: name.clone(), version: RecordVersion::from_random(version), kind }
+    Op { name: name.clone(), version: RecordVersion::from_random(version), row_kind: Kind::Mutex, kind }
 }
 
 /// Returns an acquisition with the same number in its record version and its lease ID.

@@ -145,17 +145,18 @@ impl Rng {
     fn shared_op(&mut self, name: &LockName, nth: usize, row: Option<&Row>) -> Op {
         let version = RecordVersion::from_random(1_001 + nth as u128);
         if self.once_in(8) {
-            return Op { name: name.clone(), version, kind: OpKind::Convert(self.convert(row)) };
+            let row_kind = self.one_of(&[Kind::Mutex, Kind::Semaphore, Kind::RwLock, Kind::Once]);
+            return Op { name: name.clone(), version, row_kind, kind: OpKind::Convert(self.convert(row)) };
         }
         let stored = row.and_then(|row| row.text("kind")).unwrap_or_default();
         let kinds = if stored == "rwlock" { [Kind::RwLock, Kind::Semaphore] } else { [Kind::Semaphore, Kind::RwLock] };
-        let kind = if self.once_in(8) { kinds[1] } else { kinds[0] };
+        let row_kind = if self.once_in(8) { kinds[1] } else { kinds[0] };
         let ttl = self.once_in(2).then_some(TTL);
         let op = match row {
             None if !self.once_in(3) => self.create(),
             _ => self.op_on_holders(row),
         };
-        Op { name: name.clone(), version, kind: OpKind::Shared(SharedWrite { kind, ttl, op }) }
+        Op { name: name.clone(), version, row_kind, kind: OpKind::Shared(SharedWrite { ttl, op }) }
     }
 
     fn create(&mut self) -> SharedOp {
@@ -163,11 +164,20 @@ impl Rng {
         SharedOp::Create { limit, token_floor: FencingToken::new(1_700_000_001 << 20), exclusive, entry }
     }
 
+    /// Returns a limit that the row has often just reached.
+    fn limit(&mut self, row: Option<&Row>) -> u64 {
+        let holders = match row.and_then(|row| row.get("holders")) {
+            Some(Value::Map(holders)) => holders.len() as u64,
+            _ => 0,
+        };
+        self.one_of(&[holders.max(1), holders + 1, 1, 64])
+    }
+
     fn op_on_holders(&mut self, row: Option<&Row>) -> SharedOp {
         let seq = self.one_of(&[1, 2, 3, 9]);
         match self.below(23) {
             0 => self.create(),
-            1 | 2 | 17 => SharedOp::Join { limit: self.one_of(&[1, 2, 3, 64]), entry: self.new_entry() },
+            1 | 2 | 17 => SharedOp::Join { limit: self.limit(row), entry: self.new_entry() },
             3 => SharedOp::TakeExclusive { entry: self.new_entry() },
             4 => SharedOp::Announce { entry: self.new_entry() },
             5 | 19 | 20 => SharedOp::Promote {
@@ -236,7 +246,6 @@ impl Rng {
         let stale = self.once_in(4);
         let seen_token = row.and_then(Row::token).filter(|_| !stale);
         Convert {
-            to: self.one_of(&[Kind::Mutex, Kind::Semaphore, Kind::RwLock]),
             seen: self.seen_version(row),
             seen_token: seen_token.unwrap_or_else(|| FencingToken::new(5)),
             lease_id: LeaseId::from_random(2_001),

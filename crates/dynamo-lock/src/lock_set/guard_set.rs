@@ -16,7 +16,7 @@ use crate::boxed_future::BoxFuture;
 use crate::process::ProcessId;
 use crate::release::DROPPED_AT_ONCE;
 use crate::renewal::SLICE;
-use crate::{EnsureError, FencingToken, Guard, LockName, LossReason, Lost, ReleaseError, StoreError};
+use crate::{EnsureError, FencingToken, Guard, LeaseId, LockName, LossReason, Lost, ReleaseError, StoreError};
 
 /// Several held locks, acquired by [`LockSet::acquire`](crate::LockSet::acquire). Valid only while each of them is.
 ///
@@ -65,6 +65,13 @@ impl GuardSet {
     pub fn token(&self, name: &str) -> Option<FencingToken> {
         let of_name = |(known, token): &(LockName, FencingToken)| (known.as_str() == name).then_some(*token);
         self.tokens.iter().find_map(of_name)
+    }
+
+    /// Returns the lease ID of the lock with this name, `None` if it is not one of these locks, and in a forked child
+    /// process. See [`Guard::lease_id`].
+    pub fn lease_id(&self, name: &str) -> Option<LeaseId> {
+        let holding = self.members.holdings.iter().find(|holding| holding.name.as_str() == name)?;
+        (!self.is_forked()).then(|| holding.lease_id())
     }
 
     /// Returns whether the leases of all locks are still valid, computed from this host's clocks at the time of the
@@ -245,8 +252,7 @@ impl GuardSet {
         self.loss().map_or(Ok(()), Err)
     }
 
-    /// Returns the locks, for their conditions.
-    #[cfg(feature = "dynamodb")]
+    /// Returns the locks, for their conditions and for a watch.
     pub(crate) fn holdings(&self) -> &[Arc<crate::renewal::Holding>] {
         &self.members.holdings
     }

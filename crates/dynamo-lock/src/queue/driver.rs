@@ -125,8 +125,13 @@ impl Drive {
                 self.offer(held, &request);
             }
             AcquireEnd::RowError(error) => self.fail_until(last_waiter, &row_error(name, error)),
-            // A machine that waits reports no contention, and only a hold is lost before it is reported.
-            AcquireEnd::Unanswered | AcquireEnd::Refused | AcquireEnd::Lost { .. } | AcquireEnd::Contended(_) => {
+            // A machine that waits reports no contention, only a hold is lost before it is reported, and only a lock of
+            // another kind ends with a success.
+            AcquireEnd::Unanswered
+            | AcquireEnd::Refused
+            | AcquireEnd::Lost { .. }
+            | AcquireEnd::Contended(_)
+            | AcquireEnd::Done(_) => {
                 self.fail_until(last_waiter, &run.take_last_error().into());
             }
         }

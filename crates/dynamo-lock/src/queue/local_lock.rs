@@ -185,6 +185,7 @@ impl LocalLock {
         Some(Holder {
             owner: Some(core.owner.clone()),
             token: Some(held.token()),
+            lease_id: Some(held.lease_id().clone()),
             acquired_at: time_of(held.record().acquired().0.wall_ms),
             lease: Some(held.timing().lease()),
             expires_at: time_of(at.wall_ms).and_then(|now| now.checked_add(left)),

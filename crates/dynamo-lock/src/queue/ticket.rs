@@ -46,7 +46,7 @@ pub(crate) async fn acquire(
         End::LastTry(request) => {
             let core = core.clone();
             drop(ticket);
-            Box::pin(acquire_directly(core, *request, Some(Duration::ZERO), began)).await
+            Ok(Box::pin(acquire_directly(core, *request, Some(Duration::ZERO), began)).await?.into_try()?)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock::{Inspection, Listed, RowError};
+use dynamo_lock::{AcquireError, Inspection, Listed, RowError};
 use test_support::{LEASE, LinkFault, POLL_MAX, World, row, secs, try_acquire};
 use tokio::time::sleep;
 
@@ -27,6 +27,31 @@ async fn inspect_returns_range_in_which_lease_ends() {
     next.release().await.unwrap();
     assert!(matches!(operator.inspect().await.unwrap(), Inspection::Free { token: Some(_), .. }));
     std::mem::forget(guard);
+}
+
+/// The lease ID names one acquisition: that of a guard, of a guard of several locks, and of each client that reads it.
+#[tokio::test(start_paused = true)]
+async fn holder_has_lease_id_of_its_guard() {
+    let world = World::new();
+    let (host, operator) = (world.host(), world.host().client());
+    let holder_of = async |name: &str| match operator.lock(name).unwrap().inspect().await.unwrap() {
+        Inspection::Held { holder, .. } => holder.lease_id,
+        other => panic!("{other:?}"),
+    };
+    let client = host.client();
+    let first = client.lock("a").unwrap().acquire().await.unwrap();
+    let id = first.lease_id().unwrap();
+    assert_eq!((id.as_str().len(), holder_of("a").await), (32, Some(id.clone())));
+    let error = client.lock("a").unwrap().acquire_within(secs(0)).await.unwrap_err();
+    let AcquireError::TimedOut { holder: Some(holder), .. } = error else { panic!("{error}") };
+    assert_eq!(holder.lease_id, Some(id.clone()));
+    first.release().await.unwrap();
+
+    let set = client.lock_all(["b", "a"]).unwrap().acquire().await.unwrap();
+    let (a, b) = (set.lease_id("a"), set.lease_id("b"));
+    assert!(a.is_some() && b.is_some() && a != b && a != Some(id) && set.lease_id("c").is_none());
+    assert_eq!((holder_of("a").await, holder_of("b").await), (a, b));
+    set.release().await.unwrap();
 }
 
 /// Lesson 5. A lock that `inspect` reports as expired can be acquired at once.

@@ -19,6 +19,7 @@ mod lead;
 mod lock_set;
 mod loss;
 mod npm_format;
+mod once;
 mod queue;
 mod refusals;
 mod release;
@@ -26,6 +27,7 @@ mod renew;
 mod revoke;
 mod rows;
 mod runtimes;
+mod shared;
 #[cfg(unix)]
 mod sqlite;
 mod takeover;

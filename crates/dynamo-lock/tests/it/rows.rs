@@ -191,7 +191,9 @@ async fn malformed_row_is_refused_by_every_operation() {
         check_message(&lock.acquire().await.unwrap_err(), &words);
         check_message(&lock.try_acquire().await.unwrap_err(), &words);
         check_message(&lock.hold(secs(3600)).await.unwrap_err(), &words);
-        check_message(&lock.inspect().await.unwrap_err(), &words);
+        // An inspection shows rows of all kinds, so it finds more in the row of a semaphore.
+        let is_shared = stored.text("kind") == Some("semaphore");
+        check_message(&lock.inspect().await.unwrap_err(), if is_shared { &["`forcedLeaseId`"] } else { &words });
         // No lease has this token, so the message may name that instead.
         check_message(&lock.revoke(FencingToken::new(8)).await.unwrap_err(), &[]);
         check_message(&lock.force_revoke(FencingToken::new(8)).await.unwrap_err(), &[]);

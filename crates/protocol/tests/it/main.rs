@@ -10,6 +10,7 @@ mod hints;
 mod hold_history;
 mod liveness;
 mod npm_format;
+mod once;
 mod paths;
 mod poller;
 mod rate_plan;

@@ -134,8 +134,8 @@ fn roles(row: &Option<Row>) -> Vec<Role> {
 /// Applies an operation of an operator to the entry of this holder.
 fn operate(row: &mut Option<Row>, kind: Kind, op: impl FnOnce(SharedHolder) -> SharedOp, held: &Held, role: Role) {
     let holder = SharedHolder { lease_id: held.lease_id().clone(), role };
-    let write = SharedWrite { kind, ttl: None, op: op(holder) };
-    let op = Op { name: name(), version: "operator".into(), kind: OpKind::Shared(write) };
+    let write = SharedWrite { ttl: None, op: op(holder) };
+    let op = Op { name: name(), row_kind: kind, version: "operator".into(), kind: OpKind::Shared(write) };
     match apply(row.as_ref(), &op) {
         Verdict::Applied(next) => *row = Some(next),
         Verdict::Conflict(_) => panic!("{op:?} conflicts with {row:?}"),
@@ -337,8 +337,9 @@ fn revoked_own_entry_leads_to_a_fresh_operation() {
     run.host.respond(ms, &mut run.machine, ms, &Outcome::Unknown, None);
     let OpKind::Shared(SharedWrite { op: SharedOp::Join { entry, .. }, .. }) = &op.kind else { panic!("{op:?}") };
     let holder = SharedHolder { lease_id: entry.lease_id.clone(), role: Role::Shared };
-    let revoke = SharedWrite { kind: Kind::Semaphore, ttl: None, op: SharedOp::Revoke { holder } };
-    let revoke = Op { name: name(), version: "operator".into(), kind: OpKind::Shared(revoke) };
+    let revoke = SharedWrite { ttl: None, op: SharedOp::Revoke { holder } };
+    let kind = OpKind::Shared(revoke);
+    let revoke = Op { name: name(), row_kind: Kind::Semaphore, version: "operator".into(), kind };
     assert!(matches!(write(&mut row, &revoke), Outcome::Applied(_)));
     let held = run.acquires(&mut row, &mut ms, 1_000);
     assert_ne!(*held.lease_id(), entry.lease_id);

@@ -20,12 +20,12 @@ fn id(n: u128) -> LeaseId {
     LeaseId::from_random(n)
 }
 
-fn op(kind: OpKind) -> Op {
-    Op { name: name(), version: "new".into(), kind }
+fn op(row_kind: Kind, kind: OpKind) -> Op {
+    Op { name: name(), version: "new".into(), row_kind, kind }
 }
 
 fn shared(op_on_row: SharedOp) -> Op {
-    op(OpKind::Shared(SharedWrite { kind: Kind::RwLock, ttl: Some(9), op: op_on_row }))
+    op(Kind::RwLock, OpKind::Shared(SharedWrite { ttl: Some(9), op: op_on_row }))
 }
 
 fn new_entry(lease_id: LeaseId) -> NewEntry {
@@ -396,8 +396,9 @@ fn write_without_service_time_removes_ttl() {
     let holder = holder(1, Role::Shared);
     let held = with(&row([(&key(1), reader())]), "ttl", Value::from(3));
     for (ttl, expected) in [(None, None), (Some(9), Some(9))] {
-        let write = SharedWrite { kind: Kind::RwLock, ttl, op: SharedOp::Leave { holder: holder.clone() } };
-        let Verdict::Applied(after) = apply(Some(&held), &op(OpKind::Shared(write))) else { panic!("it is there") };
+        let write =
+            op(Kind::RwLock, OpKind::Shared(SharedWrite { ttl, op: SharedOp::Leave { holder: holder.clone() } }));
+        let Verdict::Applied(after) = apply(Some(&held), &write) else { panic!("it is there") };
         assert_eq!(after.whole("ttl"), expected);
     }
 }
@@ -455,9 +456,26 @@ fn free_lock() -> Row {
 fn convert_leaves_a_free_row_of_the_new_kind() {
     let convert = |to| {
         let (seen, seen_token, lease_id) = (RecordVersion::from("old"), FencingToken::new(7), id(5));
-        op(OpKind::Convert(Convert { to, seen, seen_token, lease_id, ttl: Some(9) }))
+        op(to, OpKind::Convert(Convert { seen, seen_token, lease_id, ttl: Some(9) }))
     };
-    for (before, to) in [(free_lock(), Kind::RwLock), (row([]), Kind::Mutex)] {
+    let free_once = with(&free_lock(), "kind", Value::from("once"));
+    let mut done = with(&free_once, "expiresOn", Value::from(NEVER));
+    for (attribute, value) in [("doneToken", 7), ("doneOn", 6), ("doneUntil", 9), ("acquiredOn", 5)] {
+        done.set(attribute, value.into());
+    }
+    done.set("doneBy", "worker-8".into());
+    done.set("doneClock", "service".into());
+    let cases = [
+        (free_lock(), Kind::RwLock),
+        (row([]), Kind::Mutex),
+        (free_lock(), Kind::Once),
+        (free_once.clone(), Kind::Mutex),
+        (row([]), Kind::Once),
+        (done.clone(), Kind::Once),
+        (done.clone(), Kind::Mutex),
+        (done, Kind::RwLock),
+    ];
+    for (before, to) in cases {
         let refused = [
             with(&before, "v", Value::from(2)),
             with(&before, "guid", Value::from("newer")),
@@ -468,12 +486,13 @@ fn convert_leaves_a_free_row_of_the_new_kind() {
         // Exactly the row of that kind, with the attributes of other programs.
         let expected = match to {
             Kind::Mutex => free_lock(),
+            Kind::Once => free_once.clone(),
             _ => row([]),
         };
         let mut expected = with(&expected, "token", Value::from(8));
         expected.set("guid", "new".into());
         expected.set("ttl", 9.into());
-        if to == Kind::Mutex {
+        if !to.is_shared() {
             expected.set("leaseId", id(5).as_str().into());
             ["data", "handovers", "recentHoldsMs", "waiterEstimate"].iter().for_each(|name| expected.remove(name));
         }

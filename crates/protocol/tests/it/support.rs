@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, ClockReading, Entropy, Held, HeldStep, LockName, Machine, Now, Op, Outcome, ReceivedAt,
+    Acquire, AcquireEnd, ClockReading, Entropy, Held, HeldStep, Kind, LockName, Machine, Now, Op, Outcome, ReceivedAt,
     Release, Renewal, Request, Response, Row, SentAt, ServiceClock, ServiceDate, Step, Timing, Value, Verdict,
     WaitMode, apply, attr,
 };
@@ -41,6 +41,7 @@ pub fn name() -> LockName {
 pub fn request(lease_s: u64, wait_mode: WaitMode) -> Request {
     Request {
         name: name(),
+        kind: Kind::Mutex,
         owner: "test".into(),
         timing: Timing::new(Duration::from_secs(lease_s)).expect("a valid lease"),
         renewal: Renewal::Automatic,

@@ -1,10 +1,10 @@
 //! The events that can occur in a state, and their successors.
 
-use dynamo_lock_protocol::{Machine, OpKind, Refusal, Row, attr};
+use dynamo_lock_protocol::{Kind, Machine, OpKind, Refusal, Row, attr};
 
 use super::{
     Answer, Body, Context, EPOCH_MS, InFlight, RequestBody, Shared, StepResult, Task, TaskState, Violation, World,
-    entries, properties, quiescence, quiescence::Continuation, service,
+    entries, once, properties, quiescence, quiescence::Continuation, service,
 };
 use crate::mutants::Fault;
 
@@ -32,6 +32,8 @@ pub enum Action {
     /// The user releases a guard for which another user of the client waits. With `true`, a renewal in flight may still
     /// be applied.
     HandOver(u8, bool),
+    /// The work of a guard has succeeded. With `true`, a renewal in flight may still be applied.
+    Finish(u8, bool),
     /// A host crashes. With `true`, its write in flight may still be applied.
     Crash(u8, bool),
     Revoke,
@@ -39,6 +41,8 @@ pub enum Action {
     Operate(u8, bool),
     /// An operator makes the row, which is free, a row of this kind.
     Convert(u8),
+    /// An operator resets a success.
+    Reset,
     LegacyRead,
     LegacyPut,
     /// Time passes, and no clock of this host counts it.
@@ -119,6 +123,9 @@ pub fn enabled(world: &World, context: &Context<'_>) -> Vec<Action> {
                 let may_be_late = is_unserved_write(task) && world.left.late > 0;
                 let late = [Some(false), may_be_late.then_some(true)].into_iter().flatten();
                 actions.extend(late.clone().map(|late| Action::Release(i, late)));
+                if context.kind() == Kind::Once && world.quiescence.is_none() {
+                    actions.extend(late.clone().map(|late| Action::Finish(i, late)));
+                }
                 if context.can_hand_over(world, task, held) {
                     actions.extend(late.map(|late| Action::HandOver(i, late)));
                 }
@@ -192,7 +199,7 @@ fn host_events(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) 
             }
         }
         let holds_or_writes = |a: &Task| {
-            matches!(a.state, TaskState::Held(_) | TaskState::Handover(_))
+            matches!(a.state, TaskState::Held(_) | TaskState::Handover(_) | TaskState::Finish(_))
                 || context.is_about_to_report(world, a)
                 || matches!(&a.state, TaskState::Acquire(machine) if machine.has_won())
                 || matches!(&a.state, TaskState::Release(release_task) if release_task.token.is_some())
@@ -218,6 +225,9 @@ fn external_events(world: &World, context: &Context<'_>, actions: &mut Vec<Actio
         }
     } else if world.left.revokes > 0 && world.row.as_deref().is_some_and(service::is_held) {
         actions.push(Action::Revoke);
+    }
+    if world.left.resets > 0 && world.row.as_deref().is_some_and(|row| row.get(attr::DONE_TOKEN).is_some()) {
+        actions.push(Action::Reset);
     }
     let is_plain = world.row.as_deref().is_some_and(|row| !entries::is_shared(row) && service::is_held(row));
     if world.left.forces > 0 && is_plain {
@@ -287,7 +297,7 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
             if world.has_no_table {
                 return Ok(true);
             }
-            service::write(world, context.mutant, &op)?;
+            service::write(world, context, &op)?;
         }
         Action::Hint(i) => {
             world.left.hints -= 1;
@@ -311,6 +321,11 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
             abandon(world, task.flight.as_ref().filter(|_| late));
             context.hand_over(world, &task);
         }
+        Action::Finish(i, late) => {
+            let task = world.tasks.remove(i.into()).clone_inner();
+            abandon(world, task.flight.as_ref().filter(|_| late));
+            context.finish_guard(world, &task);
+        }
         Action::Crash(h, late) => crash(world, context, h, late),
         Action::Revoke => {
             world.left.revokes -= 1;
@@ -329,6 +344,10 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
             world.left.forces -= 1;
             context.revoke(world, true);
         }
+        Action::Reset => {
+            world.left.resets -= 1;
+            context.reset(world);
+        }
         Action::Inspect(h) => {
             world.left.inspections -= 1;
             world.tasks.push(Shared::new(Task::new(h, TaskState::Inspect)));
@@ -336,6 +355,7 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
         Action::Purge => {
             world.left.purges -= 1;
             entries::check_purge(world, context)?;
+            once::note_purge(world, context.config)?;
             world.before = world.row.take();
         }
         Action::DeleteTable => {
@@ -454,7 +474,7 @@ fn serve(world: &mut World, context: &Context<'_>, flight: &InFlight, delivery: 
         _ if world.has_no_table => Body::Refused(Refusal::NoTable),
         RequestBody::Read { .. } if delivery == Delivery::Stale => Body::Row(world.before.clone()),
         RequestBody::Read { .. } => Body::Row(world.row.clone()),
-        RequestBody::Write(op) => Body::Outcome(Shared::new(service::write(world, context.mutant, op)?)),
+        RequestBody::Write(op) => Body::Outcome(Shared::new(service::write(world, context, op)?)),
     };
     Ok(Answer { body, date })
 }

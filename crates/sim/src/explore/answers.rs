@@ -69,10 +69,11 @@ impl Context<'_> {
                 let is_entry = self.client(host).access.is_some();
                 check_loss(world, held, before, held.clone().check(at), is_entry)?;
             }
-            state @ (TaskState::Release(_) | TaskState::Revoke(_)) => {
+            state @ (TaskState::Release(_) | TaskState::Finish(_) | TaskState::Revoke(_)) => {
                 let is_release = matches!(state, TaskState::Release(_));
                 let outcome = match state {
                     TaskState::Release(release) => self.outcome_of_release(release, outcome),
+                    TaskState::Finish(task) => self.finish_outcome(task, outcome),
                     _ => outcome,
                 };
                 let response = Response::outcome(SentAt(flight.sent), &outcome);
@@ -205,6 +206,15 @@ impl Context<'_> {
         if self.client(host).access.is_some() {
             return self.entries_as_received(host, row);
         }
+        if self.mutant.is(Fault::SuccessIgnored) && row.get(attr::DONE_TOKEN).is_some() {
+            row.remove(attr::DONE_TOKEN);
+            row.set(attr::EXPIRES_ON, 0.into());
+        }
+        if self.mutant.is(Fault::SuccessCountsShort)
+            && let Some(until) = row.whole(attr::DONE_UNTIL)
+        {
+            row.set(attr::DONE_UNTIL, until.saturating_sub(8_000).into());
+        }
         if self.mutant.is(Fault::WaiterUsesOwnLease) && row.whole(attr::LEASE_MS).is_some() {
             row.set(attr::LEASE_MS, self.client(host).lease_ms.into());
         }
@@ -315,6 +325,7 @@ pub fn handle(state: &mut TaskState, now: &Now<'_>, response: Response<'_>) {
         TaskState::Hold(HoldTask { hold, .. }) | TaskState::DroppedHold(hold) => Machine::handle(hold, now, response),
         TaskState::Handover(task) => Machine::handle(&mut task.handover, now, response),
         TaskState::Release(task) => Machine::handle(&mut task.release, now, response),
+        TaskState::Finish(task) => Machine::handle(&mut task.finish, now, response),
         TaskState::Revoke(revoke) => Machine::handle(revoke, now, response),
         TaskState::Held(_) | TaskState::Renewing(_) | TaskState::Inspect | TaskState::Inspected => {}
     }

@@ -2,7 +2,7 @@
 
 use dynamo_lock_protocol::{Renewal, WaitMode};
 
-use super::{Budget, Client, Config, Legacy, Wild, clocks::Clocks, shared_configs};
+use super::{Budget, Client, Config, Legacy, Wild, Work, clocks::Clocks, shared_configs};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// Time at which the `ttl` of an idle row has passed, by all clocks.
@@ -82,6 +82,10 @@ impl Config {
         Self { wild: Some(Wild { seconds, first }), ..self }
     }
 
+    fn once(self, lasts_ms: Option<u64>) -> Self {
+        Self { work: Work::Once(lasts_ms), ..self }
+    }
+
     fn hold_keys(self) -> Self {
         Self { hold_keys: true, ..self }
     }
@@ -89,8 +93,8 @@ impl Config {
 
 /// Returns all configurations, the quick ones first.
 pub fn all() -> Vec<Config> {
-    [clocks(), faults(), service(), wrong(), holds(), inspections(), refusals(), handovers(), shared_configs::all()]
-        .concat()
+    let locks = [clocks(), faults(), service(), wrong(), holds(), inspections(), refusals(), handovers()].concat();
+    [locks, once(), shared_configs::all()].concat()
 }
 
 /// Returns the configuration with this name.
@@ -275,6 +279,71 @@ fn refusals() -> Vec<Config> {
             .budget(Budget { deletions: 1, ..unknown }),
         config("deleted-hold", "the same beside a hold", half(1500), [hold(2000), client(1)])
             .budget(Budget { deletions: 1, ..unknown }),
+    ]
+}
+
+/// Returns the configurations with work that runs until it has succeeded once. Each guard may succeed or be released.
+fn once() -> Vec<Config> {
+    let none = Budget::default();
+    let half = |until| ticks(500, until);
+    let delay = Budget { delay: 1, ..none };
+    let unknown = Budget { unknown: 1, ..none };
+    let late = Budget { late: 1, ..unknown };
+    let (one, two) = (|| [client(1), client(1)], || [client(2), client(1)]);
+    let trying = Client { wait_mode: WaitMode::Try, ..client(2) };
+    let idle = [0, 500, NINE_DAYS_MS, NINE_DAYS_MS + 500];
+    vec![
+        config("once", "successes, lost answers, late requests", half(1000), two()).budget(late).once(None),
+        config("once-delays", "successes, slow requests", half(1500), two())
+            .budget(Budget { delay: 2, ..none })
+            .once(None),
+        config("once-crash", "hosts crash, a late request, a stale read", half(1000), two())
+            .budget(Budget { crashes: 1, stale: 1, ..late })
+            .once(None),
+        config("once-copies", "renewals, a copy of one request", half(1000), [renewed(2), client(1)])
+            .budget(Budget { copies: 1, ..delay })
+            .once(None),
+        config("once-revoke", "an operator revokes, answers are lost", half(1000), [renewed(1), client(1)])
+            .budget(Budget { revokes: 1, ..unknown })
+            .once(None),
+        config("once-force", "an operator revokes by force", half(500), two())
+            .budget(Budget { forces: 1, ..unknown })
+            .once(None),
+        config("once-reset", "an operator resets a success, a stale read", half(1000), two())
+            .budget(Budget { resets: 1, stale: 1, ..late })
+            .once(None),
+        config("once-reset-copies", "an operator resets a success, a copy of one request", half(1000), two())
+            .budget(Budget { resets: 1, copies: 1, ..none })
+            .once(None),
+        config("once-for", "a success that counts for 2 s, dates two seconds off", [0, 500, 4500, 9000], one())
+            .budget(Budget { stale: 1, ..none })
+            .dates(&[Some(-2), Some(2)])
+            .once(Some(2000)),
+        config("once-for-lost", "the same, answers are lost", [0, 500, 9000], one())
+            .budget(unknown)
+            .dates(&[Some(-2), Some(2)])
+            .once(Some(2000)),
+        config("once-for-wall", "the same without a service clock, a stale read", half(2000), two())
+            .budget(Budget { stale: 1, ..unknown })
+            .once(Some(1000)),
+        config("once-for-late", "the same, late requests", [0, 500, 1500], two()).budget(late).once(Some(1000)),
+        config("once-try", "attempts that do not wait, stale reads", half(1000), [trying, client(1)])
+            .budget(Budget { stale: 2, ..late })
+            .once(None),
+        config("once-refused", "answers are lost, requests are refused", half(1000), two())
+            .budget(Budget { refusals: 2, ..unknown })
+            .once(None),
+        config("once-deleted", "the table is deleted and created again", half(500), two())
+            .budget(Budget { deletions: 1, ..unknown })
+            .once(None),
+        config("once-ttl", "rows are deleted, a success counts for ten days", idle, two())
+            .budget(Budget { crashes: 1, purges: 1, ..none })
+            .dates(&[Some(0)])
+            .once(Some(10 * DAY_MS)),
+        config("once-ttl-ended", "the row of a success that has ended is deleted", idle, one())
+            .budget(Budget { purges: 1, stale: 1, ..none })
+            .dates(&[Some(0)])
+            .once(Some(3_600_000)),
     ]
 }
 

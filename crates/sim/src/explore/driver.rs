@@ -9,8 +9,8 @@ use dynamo_lock_protocol::{
 };
 
 use super::{
-    Acquisition, Client, Config, HandoverTask, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared, Task,
-    TaskState, Violation, World, clocks, clocks::Clocks, clocks::moved, configs, entries, liveness, properties,
+    Acquisition, Client, Config, FinishTask, HandoverTask, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared,
+    Task, TaskState, Violation, World, clocks, clocks::Clocks, clocks::moved, configs, entries, liveness, properties,
 };
 use crate::mutants::{Fault, MutantConfig};
 
@@ -125,6 +125,7 @@ impl Context<'_> {
         let timing = Timing::new(lease).unwrap_or_else(|error| panic!("configuration {}: {error}", self.config.name));
         Request {
             name: name(),
+            kind: self.kind(),
             owner: letter(host),
             timing,
             renewal: client.renewal,
@@ -213,6 +214,12 @@ impl Context<'_> {
                 self.perform(world, task, at, step, |world, task, end| {
                     let violation = properties::check_release(world, self, &task, end);
                     violation.map_or(Ok(StepResult::Progress(None)), Err)
+                })
+            }
+            TaskState::Finish(FinishTask { finish, .. }) => {
+                let step = self.call(world, host, at, EntropyUse::Next, |now| Machine::next(finish, now));
+                self.perform(world, task, at, step, |world, task, end| {
+                    self.check_finish(world, &task, end).map(|()| StepResult::Progress(None))
                 })
             }
             TaskState::Revoke(revoke) => {
@@ -310,6 +317,9 @@ impl Context<'_> {
         began: ClockReading,
         at: ClockReading,
     ) -> Result<StepResult, Violation> {
+        if let AcquireEnd::Done(success) = &end {
+            self.check_skip(world, success)?;
+        }
         let AcquireEnd::Acquired(held) = end else {
             let violation = properties::check_failure(world, self, task.host, &end);
             return violation.map_or(Ok(StepResult::Progress(None)), Err);
@@ -341,6 +351,7 @@ impl Context<'_> {
             let violation = entries::report(world, self, task.host, &reported);
             return violation.map_or(Ok(StepResult::Progress(Some(task))), Err);
         }
+        self.check_begin(world, token)?;
         if token <= world.past.reported && token > world.past.forced {
             return Err("C: an acquisition is reported with a token that is not above an earlier one".into());
         }
@@ -417,6 +428,7 @@ fn send(world: &World, mut task: Task, at: ClockReading, request: RequestBody) -
     StepResult::Progress(Some(task))
 }
 
+/// Returns the name of the lock.
 pub fn name() -> LockName {
     LockName::new("lock").unwrap_or_else(|_| unreachable!())
 }

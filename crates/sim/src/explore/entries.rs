@@ -60,14 +60,14 @@ pub fn parse(row: Option<&Row>) -> Option<SharedRow> {
     [Kind::Semaphore, Kind::RwLock].into_iter().find_map(|kind| row.shared(kind).ok())
 }
 
-/// Returns whether the row has a kind besides that of a plain lock.
+/// Returns whether this is the row of a semaphore or a read/write lock.
 pub fn is_shared(row: &Row) -> bool {
-    row.get(attr::KIND).is_some()
+    row.text(attr::KIND).is_some_and(|kind| kind == attr::SEMAPHORE || kind == attr::RW_LOCK)
 }
 
-/// Returns whether the row is of another kind than this client acquires.
-pub fn is_of_other_kind(world: &World, client: &Client) -> bool {
-    let requested = client.access.map_or(Kind::Mutex, |access| access.kind());
+/// Returns whether the row is of another kind than this client acquires. `plain` is the kind of the other locks.
+pub fn is_of_other_kind(world: &World, client: &Client, plain: Kind) -> bool {
+    let requested = client.access.map_or(plain, |access| access.kind());
     let found = world.row.as_deref().and_then(|row| row.text(attr::KIND));
     world.row.is_some() && found != requested.value()
 }
@@ -89,7 +89,8 @@ pub fn note(world: &mut World, before: Option<&Row>, op: &Op) {
 /// Checks a write that was applied to the row `before`: the row was of its kind, the lease of a revoked entry is not
 /// extended, and no entry is changed or removed besides the one that the write names.
 pub fn check_write(world: &World, before: Option<&Row>, op: &Op) -> Result<(), Violation> {
-    let OpKind::Shared(SharedWrite { kind, op, .. }) = &op.kind else { return Ok(()) };
+    let kind = op.row_kind;
+    let OpKind::Shared(SharedWrite { op, .. }) = &op.kind else { return Ok(()) };
     let added = match op {
         SharedOp::Join { entry, .. } | SharedOp::TakeExclusive { entry } | SharedOp::Announce { entry } => {
             Some(entry.lease_id.as_str())
@@ -296,7 +297,7 @@ impl Context<'_> {
         let Some(row) = parse(world.row.as_deref()) else { return };
         let holder = row.entries[usize::from(entry)].holder.clone();
         let op = if force { SharedOp::ForceOut { holder } } else { SharedOp::Revoke { holder } };
-        self.send_as_operator(world, OpKind::Shared(SharedWrite { kind: row.kind, ttl: None, op }));
+        self.send_as_operator(world, row.kind, OpKind::Shared(SharedWrite { ttl: None, op }));
     }
 
     /// Sends the write that makes the row, which is free, a row of another kind.
@@ -305,14 +306,15 @@ impl Context<'_> {
             return;
         };
         let lease_id = LeaseId::from_random(u128::from(world.hosts[0].used));
-        self.send_as_operator(world, OpKind::Convert(Convert { to, seen, seen_token, lease_id, ttl: None }));
+        self.send_as_operator(world, to, OpKind::Convert(Convert { seen, seen_token, lease_id, ttl: None }));
     }
 
     /// Sends a write whose result no client needs. It may be applied at any time.
-    fn send_as_operator(&self, world: &mut World, kind: OpKind) {
+    fn send_as_operator(&self, world: &mut World, row_kind: Kind, kind: OpKind) {
         let at = self.clock(world, 0);
         let op = self.call(world, 0, at, EntropyUse::Revoke, |now| Op {
             name: name(),
+            row_kind,
             version: RecordVersion::from_random(now.entropy.version),
             kind,
         });

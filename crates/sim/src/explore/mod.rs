@@ -14,6 +14,7 @@ pub mod entries;
 pub mod fingerprint;
 pub mod handover;
 pub mod liveness;
+pub mod once;
 pub mod properties;
 pub mod quiescence;
 pub mod search;
@@ -26,6 +27,7 @@ pub use acquisition::Acquisition;
 pub use clocks::EPOCH_MS;
 pub use driver::{Context, StepResult, letter};
 pub use entries::EntryFacts;
+pub use once::{FinishTask, Work};
 pub use service::Violation;
 pub use world::{
     Answer, Body, Budget, Client, Config, HandoverTask, HoldTask, Host, InFlight, Legacy, Past, ReleaseTask,

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock_protocol::{Row, RowState, SharedEntry, attr};
+use dynamo_lock_protocol::{Row, RowState, SharedEntry, WaitMode, attr};
 
 use super::{
     Budget, Context, EPOCH_MS, EntryFacts, Host, InFlight, Past, Shared, StepResult, Task, TaskState, Violation, World,
@@ -133,7 +133,19 @@ impl Run<'_> {
                 self.advance(world)?;
             }
         }
-        if entries::is_of_other_kind(world, self.context.client(host)) {
+        if entries::is_of_other_kind(world, self.context.client(host), self.context.kind()) {
+            return Ok(());
+        }
+        let has_state = |wanted: fn(&RowState) -> bool| {
+            world.row.as_deref().is_some_and(|row| row.state().is_ok_and(|state| wanted(&state)))
+        };
+        // Work that has succeeded is skipped, which was checked then.
+        if has_state(|state| matches!(state, RowState::Done(_))) {
+            return Ok(());
+        }
+        // A client that does not wait cannot prove that the lease of a crashed holder has expired.
+        let waits = self.context.client(host).wait_mode == WaitMode::Wait;
+        if !waits && has_state(|state| matches!(state, RowState::Held(_))) {
             return Ok(());
         }
         Err(format!("D: the attempt of {} ends without the lock and without a fault", letter(host)))
@@ -286,7 +298,8 @@ pub fn begin(world: &mut World, context: &Context<'_>, continuation: Continuatio
         let Past { reported, forced, .. } = world.past;
         let entries = EntryFacts { token: world.past.entries.token, ..EntryFacts::default() };
         let entries = EntryFacts { writer_token: world.past.entries.writer_token, ..entries };
-        world.past = Past { reported, forced, entries, ..Past::default() };
+        let successes = std::mem::take(&mut world.past.successes);
+        world.past = Past { reported, forced, entries, successes, ..Past::default() };
         add_hosts(world, context, n);
         context.begin(world, context.newcomer() + n);
     }

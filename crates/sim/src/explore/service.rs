@@ -2,16 +2,15 @@
 
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, ServiceDate, Verdict, attr};
 
-use super::{Config, EPOCH_MS, Past, Shared, TaskState, World, driver::lease_id_of, entries};
-use crate::mutants::MutantConfig;
+use super::{Config, Context, EPOCH_MS, Past, Shared, TaskState, World, driver::lease_id_of, entries, once};
 
 /// Description of a broken promise, in one sentence.
 pub type Violation = String;
 
 /// Applies a request to the row, and checks what the row may never do.
-pub fn write(world: &mut World, mutant: &MutantConfig, op: &Op) -> Result<Outcome, Violation> {
+pub fn write(world: &mut World, context: &Context<'_>, op: &Op) -> Result<Outcome, Violation> {
     let before = world.row.as_deref().cloned();
-    let mut verdict = mutant.apply(before.as_ref(), op);
+    let mut verdict = context.mutant.apply(before.as_ref(), op);
     if let Verdict::Applied(row) = &mut verdict {
         make_hostile(row, op);
         note(world, before.as_ref(), op);
@@ -19,6 +18,7 @@ pub fn write(world: &mut World, mutant: &MutantConfig, op: &Op) -> Result<Outcom
         set_row(world, row.clone());
         check(world, before.as_ref(), op)?;
         entries::check_write(world, before.as_ref(), op)?;
+        once::note(world, context.config, before.as_ref(), op)?;
     }
     Ok(verdict.outcome(op))
 }
@@ -47,7 +47,7 @@ fn make_hostile(row: &mut Row, op: &Op) {
     if is_held(row) {
         row.set(attr::ACQUIRED_ON, acquired_on.into());
     }
-    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind {
+    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } | OpKind::StartAnew { lease, .. } = &op.kind {
         row.set(TRUE_ACQUIRED_ON, lease.acquired_on.into());
     }
 }
@@ -70,6 +70,7 @@ pub fn delete_table(world: &mut World) {
         TaskState::Held(held) => Some(lease_id_of(held)),
         TaskState::Release(release_task) => Some(release_task.lease_id.clone()),
         TaskState::Handover(task) => Some(task.lease_id.clone()),
+        TaskState::Finish(task) => Some(task.lease_id.clone()),
         _ => None,
     }));
     deleted.extend(world.tasks.iter().filter_map(|task| match &task.state {
@@ -132,7 +133,7 @@ fn check(world: &World, before: Option<&Row>, op: &Op) -> Result<(), Violation> 
     if old > new {
         return Err("C: the row's token has fallen".into());
     }
-    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } = &op.kind {
+    if let OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } | OpKind::StartAnew { lease, .. } = &op.kind {
         if old.is_some() && old == new {
             return Err("C: an acquisition has left the row's token as it was".into());
         }

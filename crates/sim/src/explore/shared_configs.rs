@@ -70,6 +70,7 @@ const NONE: Budget = Budget {
     wild: 0,
     refusals: 0,
     deletions: 0,
+    resets: 0,
     hints: 0,
     conversions: 0,
 };

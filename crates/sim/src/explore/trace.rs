@@ -42,6 +42,7 @@ fn describe(world: &World, action: Action, context: &Context<'_>) -> String {
         Action::Hint(i) => format!("{} receives a hint", task_name(task(i))),
         Action::Drop(i) => format!("{} is dropped", task_name(task(i))),
         Action::Release(i, l) => format!("{} is released{}", task_name(task(i)), late(l)),
+        Action::Finish(i, l) => format!("the work of {} succeeds{}", task_name(task(i)), late(l)),
         Action::HandOver(i, l) => format!("{} is released for another user{}", task_name(task(i)), late(l)),
         Action::Crash(h, l) => format!("{} crashes{}", letter(h), late(l)),
         Action::Revoke => "an operator revokes the lock".into(),
@@ -52,6 +53,7 @@ fn describe(world: &World, action: Action, context: &Context<'_>) -> String {
         Action::Convert(kind) => {
             format!("an operator converts to {}; its write is in flight", KINDS[usize::from(kind)])
         }
+        Action::Reset => "an operator resets the success".into(),
         Action::LegacyRead => "the legacy client finds the row expired".into(),
         Action::LegacyPut => "the legacy client puts its row".into(),
         Action::Freeze(h) => format!("{} is frozen, none of its clocks counts", letter(h)),
@@ -109,7 +111,8 @@ fn task_name(task: &Task) -> String {
         TaskState::Held(_) => "guard",
         TaskState::Release(release_task) if release_task.token.is_none() => "clean-up",
         TaskState::Release(_) => "release",
-        TaskState::Revoke(_) => "revocation",
+        TaskState::Finish(_) => "record of a success",
+        TaskState::Revoke(_) => "revocation or reset",
         TaskState::Renewing(_) => "renewer",
     };
     format!("{}'s {what}", letter(task.host))
@@ -143,6 +146,11 @@ fn show_op(op: &Op) -> String {
         OpKind::TakeOver { lease, seen, .. } => {
             format!("take over {} {version} lease ID {}", nonce(seen.as_str()), nonce(lease.lease_id.as_str()))
         }
+        OpKind::StartAnew { lease, seen, .. } => {
+            format!("start anew {} {version} lease ID {}", nonce(seen.as_str()), nonce(lease.lease_id.as_str()))
+        }
+        OpKind::Finish { lease_id, .. } => format!("finish {version} of lease ID {}", nonce(lease_id.as_str())),
+        OpKind::Reset { .. } => format!("reset {version}"),
         OpKind::Renew { renewal_seq, .. } => format!("renew {renewal_seq} {version}"),
         OpKind::HandOver { lease_id, next, .. } => {
             format!("hand over {version} from {} to {}", nonce(lease_id.as_str()), nonce(next.lease_id.as_str()))
@@ -151,7 +159,7 @@ fn show_op(op: &Op) -> String {
         OpKind::Revoke { .. } => format!("revoke {version}"),
         OpKind::ForceRevoke { .. } => format!("force revoke {version}"),
         OpKind::Shared(write) => show_shared(&write.op, write.name(), &version),
-        OpKind::Convert(convert) => format!("convert {version} to {}", convert.to),
+        OpKind::Convert(_) => format!("convert {version} to {}", op.row_kind),
         OpKind::LegacyGet { .. } => format!("legacy get {version}"),
     }
 }

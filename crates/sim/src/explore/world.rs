@@ -7,7 +7,10 @@ use dynamo_lock_protocol::{
     ServiceClock, ServiceDate, WaitMode, Watch,
 };
 
-use super::{Acquisition, EntryFacts, clocks::Clocks, fingerprint::fingerprint, quiescence::Quiescence};
+use super::{
+    Acquisition, EntryFacts, clocks::Clocks, fingerprint::fingerprint, once::FinishTask, once::PastSuccesses,
+    once::Work, quiescence::Quiescence,
+};
 
 /// A small world to be explored to its end.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,8 @@ pub struct Config {
     /// Clients that start at quiescence, in place of one with a plain lock. The last two are readers that come without
     /// end.
     pub newcomers: Vec<Client>,
+    /// Kind of all locks.
+    pub work: Work,
     pub budget: Budget,
     /// Possible deviations of a `Date` from service time in seconds. `None` is a response without a date. Empty: the
     /// store has no service clock.
@@ -104,6 +109,8 @@ pub struct Budget {
     pub refusals: u8,
     /// The table is deleted. It may be created again at any later time.
     pub deletions: u8,
+    /// An operator resets a success.
+    pub resets: u8,
     /// A waiter receives a hint of the store, with or without a change of the row.
     pub hints: u8,
     /// An operator makes the row, which is free, a row of another kind.
@@ -187,6 +194,8 @@ pub struct Past {
     pub deleted: Vec<String>,
     /// Facts about the entries of a shared row.
     pub entries: EntryFacts,
+    /// Recorded successes.
+    pub successes: PastSuccesses,
 }
 
 /// State that a client keeps between acquisitions.
@@ -230,6 +239,8 @@ pub enum TaskState {
     /// A reported guard or hold; also once it is lost, until the user drops it.
     Held(Held),
     Release(ReleaseTask),
+    /// The record of a success, in place of a release.
+    Finish(FinishTask),
     Revoke(Revoke),
     /// For a mutant only: renewals of a released guard.
     Renewing(Held),

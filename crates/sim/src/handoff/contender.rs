@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, Entropy, Held, LockName, Machine, Now, Op, Outcome, OwnHold, Renewal, Request, Response, Row,
-    SentAt, Step, Timing, WaitMode,
+    Acquire, AcquireEnd, Entropy, Held, Kind, LockName, Machine, Now, Op, Outcome, OwnHold, Renewal, Request, Response,
+    Row, SentAt, Step, Timing, WaitMode,
 };
 use test_support::Rng;
 
@@ -96,6 +96,7 @@ fn name() -> LockName {
 fn request(lease: Duration) -> Request {
     Request {
         name: name(),
+        kind: Kind::Mutex,
         owner: "w".to_owned(),
         timing: Timing::new(lease).unwrap_or_else(|error| panic!("{error}")),
         renewal: Renewal::Automatic,

@@ -204,8 +204,8 @@ mod tests {
         }
         let name = LockName::new("a").expect("the name is valid");
         let op = |op| {
-            let kind = OpKind::Shared(SharedWrite { kind: Kind::RwLock, ttl: None, op });
-            Op { name: name.clone(), version: RecordVersion::from_random(2), kind }
+            let kind = OpKind::Shared(SharedWrite { ttl: None, op });
+            Op { name: name.clone(), row_kind: Kind::RwLock, version: RecordVersion::from_random(2), kind }
         };
         ops.into_iter().map(op).collect()
     }

@@ -48,6 +48,10 @@ const ENTRIES: &[(&str, &str)] = &[
     ("promote-old-end", "a promotion returns the row, and R6 bounds the validity by the end in it"),
     ("entry-adopts-revoked", "the renewals of a revoked entry fail, so it is lost by its deadline"),
 ];
+const IDENTIFIED: &str = "the record version and the token of a success each identify the row alone; a test of `apply` \
+                          checks every conjunct";
+const FINISHED: &str = "a finished row has a lease ID that no client owns, and its `expiresOn` is not 0; a test of \
+                        `apply` checks every conjunct";
 
 /// Mutants without an effect on what is promised, by name.
 pub const EQUIVALENT: &[(&str, &str)] = &[
@@ -55,6 +59,31 @@ pub const EQUIVALENT: &[(&str, &str)] = &[
     ("acquire-without-kind", FORMAT),
     ("acquire-without-guid", FORMAT),
     ("acquire-without-token", FORMAT),
+    ("acquire-without-done-token", FINISHED),
+    ("take-over-without-kind", IDENTIFIED),
+    ("take-over-without-done-token", IDENTIFIED),
+    ("start-anew-without-guid", IDENTIFIED),
+    ("start-anew-without-token", IDENTIFIED),
+    ("start-anew-without-kind", IDENTIFIED),
+    ("start-anew-without-done-token", IDENTIFIED),
+    ("renew-without-kind", FORMAT),
+    ("release-without-kind", FORMAT),
+    ("clean-up-without-kind", FORMAT),
+    ("finish-without-v", FORMAT),
+    ("finish-without-kind", FORMAT),
+    ("finish-without-lease-id", REDUNDANT),
+    ("finish-without-token", REDUNDANT),
+    ("finish-without-expires-on", "the user of a guard records its success or releases it, and never does both"),
+    ("finish-without-done-token", FINISHED),
+    ("finish-same-lease-id", "a finished row has no renewal sequence number, and its holder sends no release"),
+    ("finish-same-guid", "a takeover checks that no success is recorded, too"),
+    ("reset-without-v", FORMAT),
+    ("reset-without-kind", FORMAT),
+    ("reset-without-guid", FORMAT),
+    ("reset-without-lease-id", FORMAT),
+    ("reset-without-token", IDENTIFIED),
+    ("reset-without-done-token", IDENTIFIED),
+    ("reset-same-token", "the acquisition that follows increases the token, too"),
     ("renew-without-v", FORMAT),
     ("hand-over-without-v", FORMAT),
     ("hand-over-without-kind", FORMAT),

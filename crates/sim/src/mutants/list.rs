@@ -9,14 +9,26 @@ use super::{
 
 /// Attributes that each kind of write checks: each conjunct of the conditions in `docs/protocol.md`, section 3.
 const CHECKED: &[(OpTag, &[&str])] = &[
-    (OpTag::Acquire, &[attr::V, attr::KIND, attr::GUID, attr::EXPIRES_ON, attr::TOKEN, attr::LEASE_ID]),
-    (OpTag::TakeOver, &[attr::GUID, attr::TOKEN]),
-    (OpTag::Renew, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::RENEWAL_SEQ]),
+    (
+        OpTag::Acquire,
+        &[attr::V, attr::KIND, attr::GUID, attr::EXPIRES_ON, attr::TOKEN, attr::LEASE_ID, attr::DONE_TOKEN],
+    ),
+    (OpTag::TakeOver, &[attr::GUID, attr::TOKEN, attr::KIND, attr::DONE_TOKEN]),
+    (OpTag::StartAnew, &[attr::GUID, attr::TOKEN, attr::KIND, attr::DONE_TOKEN]),
+    (OpTag::Renew, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::RENEWAL_SEQ, attr::KIND]),
     (OpTag::HandOver, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::KIND, attr::HANDOVERS]),
-    (OpTag::Release, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
-    (OpTag::CleanUp, &[attr::V, attr::LEASE_ID, attr::EXPIRES_ON]),
-    (OpTag::Revoke, &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
-    (OpTag::ForceRevoke, &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON]),
+    (OpTag::Finish, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::KIND, attr::DONE_TOKEN]),
+    (OpTag::Reset, &[attr::V, attr::KIND, attr::GUID, attr::TOKEN, attr::DONE_TOKEN, attr::LEASE_ID]),
+    (OpTag::Release, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON, attr::KIND]),
+    (OpTag::CleanUp, &[attr::V, attr::LEASE_ID, attr::EXPIRES_ON, attr::KIND]),
+    (
+        OpTag::Revoke,
+        &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON, attr::DONE_TOKEN],
+    ),
+    (
+        OpTag::ForceRevoke,
+        &[attr::V, attr::LEASE_ID, attr::KIND, attr::GUID, attr::TOKEN, attr::EXPIRES_ON, attr::DONE_TOKEN],
+    ),
     (OpTag::LegacyGet, &[attr::GUID, attr::TOKEN]),
     (OpTag::Check, &[attr::V, attr::LEASE_ID, attr::TOKEN, attr::EXPIRES_ON]),
 ];
@@ -26,6 +38,7 @@ const UNCHECKED: &[(&str, Unchecked)] = &[
     ("renew-without-owner", Unchecked { tag: OpTag::Renew, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
     ("hand-over-without-owner", Unchecked { tag: OpTag::HandOver, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
     ("release-without-owner", Unchecked { tag: OpTag::Release, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
+    ("finish-without-owner", Unchecked { tag: OpTag::Finish, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
     ("check-without-owner", Unchecked { tag: OpTag::Check, attributes: &[attr::LEASE_ID, attr::TOKEN] }),
     // A free row has no renewal sequence number.
     ("renew-without-held", Unchecked { tag: OpTag::Renew, attributes: &[attr::EXPIRES_ON, attr::RENEWAL_SEQ] }),
@@ -92,6 +105,26 @@ const CHANGES: &[(&str, ChangeFault)] = &[
             }
         }
     }),
+    ("finish-unrecorded", |op, _, changes| {
+        omit(is(op, OpTag::Finish), attr::DONE_TOKEN, changes);
+        omit(is(op, OpTag::Finish), attr::EXPIRES_ON, changes);
+        changes.extend(is(op, OpTag::Finish).then(|| Change::Set(attr::EXPIRES_ON.into(), 0.into())));
+    }),
+    ("finish-same-lease-id", |op, _, changes| omit(is(op, OpTag::Finish), attr::LEASE_ID, changes)),
+    ("finish-same-guid", |op, _, changes| omit(is(op, OpTag::Finish), attr::GUID, changes)),
+    ("finish-until-stays-out", |op, _, changes| omit(is(op, OpTag::Finish), attr::DONE_UNTIL, changes)),
+    ("finish-soon", |op, _, changes| {
+        for change in changes.iter_mut().filter(|_| is(op, OpTag::Finish)) {
+            if let Change::Set(Path::Attribute(attr::TTL), on) = change {
+                *on = 1_700_000_001.into();
+            }
+        }
+    }),
+    ("reset-same-token", |op, _, changes| omit(is(op, OpTag::Reset), attr::TOKEN, changes)),
+    ("start-anew-keeps-success", |op, _, changes| {
+        let is_success = |change: &Change| matches!(change, Change::Remove(Path::Attribute(attr::DONE_TOKEN)));
+        changes.retain(|change| !is(op, OpTag::StartAnew) || !is_success(change));
+    }),
     ("legacy-drops-token", |_, _, changes| strip(changes, attr::TOKEN)),
     ("legacy-drops-data", |_, _, changes| strip(changes, attr::DATA)),
 ];
@@ -131,6 +164,10 @@ const EXPLORER: &[(&str, &str, Fault)] = &[
     ("release-forgets", "release", Fault::UnknownReleaseIsThrottled),
     ("renews-released", "release", Fault::RenewsAfterRelease),
     ("refusal-ends-hold", "refused-hold", Fault::RefusalEndsAcquire),
+    ("success-not-recognised", "once", Fault::SuccessNotRecognised),
+    ("any-success-is-own", "once-delays", Fault::AnySuccessIsOwn),
+    ("success-ignored", "once", Fault::SuccessIgnored),
+    ("success-counts-short", "once-for", Fault::SuccessCountsShort),
     ("handover-not-cleaned-up", "handover-drops", Fault::HandoverNotCleanedUp),
     ("handover-releases-old-only", "handover-drops", Fault::HandoverReleasesOldOnly),
     ("handover-releases-new-only", "handover", Fault::HandoverReleasesNewOnly),
@@ -198,6 +235,13 @@ const EXPLORED_WRITES: &[(&str, &str)] = &[
     ("revoke-drops-lease", "revoke"),
     ("force-revoke-holds", "force"),
     ("purge-soon", "ttl"),
+    ("finish-unrecorded", "once"),
+    ("finish-without-owner", "once"),
+    ("revoke-without-done-token", "once-revoke"),
+    ("force-revoke-without-done-token", "once-force"),
+    ("finish-until-stays-out", "once-for-wall"),
+    ("finish-soon", "once-ttl"),
+    ("start-anew-keeps-success", "once-for-wall"),
 ];
 
 /// Returns all mutants.
@@ -283,7 +327,7 @@ fn mutant(name: &str, config: MutantConfig, explore: Option<&'static str>, world
 }
 
 fn acquires(op: &Op) -> bool {
-    matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. })
+    matches!(op.kind, OpKind::Acquire(_) | OpKind::TakeOver { .. } | OpKind::StartAnew { .. })
 }
 
 fn frees(op: &Op) -> bool {
@@ -328,110 +372,5 @@ fn strip(changes: &mut [Change], attribute: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use dynamo_lock_protocol::{
-        Condition, Ends, FencingToken, HoldHistory, Lease, LeaseId, LockName, NextLease, RecordVersion, Row, Target,
-    };
-
-    use super::*;
-    use crate::explore::configs;
-    use crate::mutants::without;
-
-    fn names(condition: &Condition, into: &mut Vec<&'static str>) {
-        match condition {
-            Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| names(part, into)),
-            other => into.extend(other.path().and_then(Path::attribute)),
-        }
-    }
-
-    fn history() -> HoldHistory {
-        HoldHistory::new([std::time::Duration::from_secs(2)], 150)
-    }
-
-    fn ops() -> Vec<Op> {
-        let (lease_id, version) = (LeaseId::from_random(1), RecordVersion::from_random(2));
-        let token = FencingToken::new(7);
-        let ends = Ends { expires_on: 9, service_timestamp: false, ttl: 9 };
-        let lease = Lease {
-            lease_id: lease_id.clone(),
-            token_floor: token,
-            lease_ms: 1000,
-            ends,
-            owner: "o".to_owned(),
-            acquired_on: 1,
-            data: None,
-            liveness_key: None,
-        };
-        let next = NextLease {
-            lease_id: LeaseId::from_random(3),
-            lease_ms: 1000,
-            ends,
-            owner: "o".to_owned(),
-            data: None,
-            liveness_key: None,
-        };
-        let target = || Target::Token(token);
-        let mut legacy = Row::default();
-        legacy.set(attr::GUID, "g".into());
-        legacy.set(attr::TOKEN, 7.into());
-        let kinds = [
-            OpKind::Acquire(lease.clone()),
-            OpKind::TakeOver { lease, seen: version.clone(), seen_token: Some(token) },
-            OpKind::Renew { lease_id: lease_id.clone(), token, renewal_seq: 1, lease_ms: 1000, ends, data: None },
-            OpKind::HandOver { lease_id: lease_id.clone(), token, next },
-            OpKind::Release { lease_id: lease_id.clone(), token: Some(token), ttl: 9, history: Some(history()) },
-            OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9, history: None },
-            OpKind::Revoke { target: target(), lease_id: lease_id.clone() },
-            OpKind::ForceRevoke { target: target(), lease_id, ttl: 9 },
-            OpKind::LegacyGet { seen: Some(legacy), expires_on: 9 },
-        ];
-        let name = LockName::new("a").expect("the name is valid");
-        kinds.into_iter().map(|kind| Op { name: name.clone(), version: version.clone(), kind }).collect()
-    }
-
-    #[test]
-    fn every_conjunct_has_a_mutant() {
-        for op in ops() {
-            let mut checked = Vec::new();
-            names(&op.condition(), &mut checked);
-            let checked: BTreeSet<_> = checked.into_iter().filter(|name| *name != attr::NAME).collect();
-            let (_, known) = CHECKED.iter().find(|(tag, _)| *tag == OpTag::of(&op)).expect("each tag has a row");
-            assert_eq!(checked, known.iter().copied().collect(), "{}", OpTag::of(&op));
-        }
-    }
-
-    #[test]
-    fn unchecked_attribute_is_not_in_condition() {
-        for op in ops() {
-            let (_, known) = CHECKED.iter().find(|(tag, _)| *tag == OpTag::of(&op)).expect("each tag has a row");
-            for name in *known {
-                let mut left = Vec::new();
-                names(&without(op.condition(), &[name]), &mut left);
-                assert!(!left.contains(name), "{} {name}", OpTag::of(&op));
-            }
-        }
-    }
-
-    #[test]
-    fn mutant_names_and_configurations_are_valid() {
-        let all = all();
-        for (n, mutant) in all.iter().enumerate() {
-            assert!(all[..n].iter().all(|other| other.name != mutant.name), "{} occurs twice", mutant.name);
-            assert!(mutant.worlds || mutant.explore.is_some(), "{} is searched nowhere", mutant.name);
-            if let Some(name) = mutant.explore {
-                assert!(configs::all().iter().any(|config| config.name == name), "{}: no {name}", mutant.name);
-            }
-        }
-    }
-
-    #[test]
-    fn expected_results_name_mutants() {
-        let all = all();
-        for (name, reason) in EQUIVALENT.iter().chain(RARE) {
-            assert!(all.iter().any(|mutant| mutant.name == *name), "{name}");
-            assert!(reason.len() > 20, "{name} needs an argument");
-        }
-    }
-}
+#[path = "list_tests.rs"]
+mod tests;

@@ -69,8 +69,11 @@ pub type ChangeFault = fn(&Op, Option<&Row>, &mut Vec<Change>);
 pub enum OpTag {
     Acquire,
     TakeOver,
+    StartAnew,
     Renew,
     HandOver,
+    Finish,
+    Reset,
     Release,
     /// Release of an acquisition whose token is not known.
     CleanUp,
@@ -90,8 +93,11 @@ impl OpTag {
         match &op.kind {
             OpKind::Acquire(_) => Self::Acquire,
             OpKind::TakeOver { .. } => Self::TakeOver,
+            OpKind::StartAnew { .. } => Self::StartAnew,
             OpKind::Renew { .. } => Self::Renew,
             OpKind::HandOver { .. } => Self::HandOver,
+            OpKind::Finish { .. } => Self::Finish,
+            OpKind::Reset { .. } => Self::Reset,
             OpKind::Release { token: Some(_), .. } => Self::Release,
             OpKind::Release { token: None, .. } => Self::CleanUp,
             OpKind::Revoke { .. } => Self::Revoke,
@@ -209,6 +215,15 @@ pub enum Fault {
 
     /// A refusal or a conflict of a handover ends the waits of its client. Worlds.
     HandoverFailureEndsWait,
+
+    /// A record of a success does not recognise its own token in the row.
+    SuccessNotRecognised,
+    /// A record of a success takes any success in the row for its own.
+    AnySuccessIsOwn,
+    /// A waiter takes a finished row for a free one.
+    SuccessIgnored,
+    /// A waiter takes the end of a success for 8 s earlier.
+    SuccessCountsShort,
 
     /// A hold is reported when its lock is acquired, without an extension.
     HoldIsNotExtended,

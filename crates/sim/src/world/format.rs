@@ -14,6 +14,11 @@ pub fn show_op_with(op: &Op, short: fn(&str) -> String) -> String {
         OpKind::TakeOver { lease, seen, .. } => {
             format!("take over {} from {}", short(lease.lease_id.as_str()), short(seen.as_str()))
         }
+        OpKind::StartAnew { lease, seen, .. } => {
+            format!("start anew {} from {}", short(lease.lease_id.as_str()), short(seen.as_str()))
+        }
+        OpKind::Finish { lease_id, .. } => format!("finish {}", short(lease_id.as_str())),
+        OpKind::Reset { token, .. } => format!("reset {token}"),
         OpKind::Renew { lease_id, renewal_seq, .. } => {
             format!("renew {} number {renewal_seq}", short(lease_id.as_str()))
         }
@@ -29,7 +34,7 @@ pub fn show_op_with(op: &Op, short: fn(&str) -> String) -> String {
         OpKind::Revoke { target, .. } => format!("revoke {target:?}"),
         OpKind::ForceRevoke { target, .. } => format!("force revoke {target:?}"),
         OpKind::Shared(write) => write.name().to_owned(),
-        OpKind::Convert(convert) => format!("convert {} to {}", short(convert.seen.as_str()), convert.to),
+        OpKind::Convert(convert) => format!("convert {} to {}", short(convert.seen.as_str()), op.row_kind),
         OpKind::LegacyGet { expires_on, .. } => format!("legacy get until {expires_on}"),
     };
     format!("{} {what} as {}", op.name, short(op.version.as_str()))

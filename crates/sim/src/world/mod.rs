@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use crate::mutants::MutantConfig;
 
-pub use command::run::{count_panics, hunt_in, main, violations_in};
+pub use command::run::{count_panics, hunt_in, main, violations_in, violations_with_shared_rows_in};
 pub use command::shrink::main as shrink;
 use format::{show, show_op, show_outcome};
 use host::{Host, Process, ProcessEnv, Stop};
@@ -47,6 +47,7 @@ pub struct World {
     pub rng: Mutex<Rng>,
     pub table: Mutex<table::Table>,
     pub validities: Mutex<checks::validity::Validities>,
+    pub sharing: Mutex<checks::sharing::Sharing>,
     pub history: Mutex<history::History>,
     pub burst_until: Mutex<Duration>,
     /// Results that callers received.
@@ -59,9 +60,18 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, mutant: MutantConfig, kind: stack::StoreKind, reduction: &Reduction, tracing: bool) -> Self {
+    pub fn new(
+        seed: u64,
+        mutant: MutantConfig,
+        (kind, shared): (stack::StoreKind, bool),
+        reduction: &Reduction,
+        tracing: bool,
+    ) -> Self {
         let mut rng = Rng::mixed(seed);
         let mut plan = Plan::of(&mut rng);
+        if shared {
+            plan.share();
+        }
         kind.restrict(&mut plan);
         reduction.restrict(&mut plan);
         let rng = reduction.rng(rng);
@@ -75,6 +85,7 @@ impl World {
             rng: Mutex::new(rng),
             table: Mutex::default(),
             validities: Mutex::default(),
+            sharing: Mutex::default(),
             history: Mutex::new(history::History::new(tracing)),
             burst_until: Mutex::default(),
             ids: AtomicU64::new(0),

@@ -7,7 +7,7 @@ use dynamo_lock::store::{
     Answer, BoxFuture, Consistency, Op, OpKind, Outcome, Page, Row, ServiceDate, StoreErrorCause,
 };
 use dynamo_lock::{LockName, Store, StoreError, StoreErrorKind};
-use dynamo_lock_protocol::attr;
+use dynamo_lock_protocol::{SharedOp, attr};
 use test_support::Rng;
 use tokio::time::sleep;
 
@@ -268,7 +268,12 @@ impl Process {
         let Some(at) = lock(&self.failed).remove(op.version.as_str()) else { return false };
         self.world.check_retry_deadline(self, op);
         let pause = self.world.time().saturating_sub(at);
-        let early = pause < POLL_MIN && !matches!(op.kind, OpKind::Renew { .. });
+        let is_renewal = match &op.kind {
+            OpKind::Renew { .. } => true,
+            OpKind::Shared(write) => matches!(write.op, SharedOp::Renew { token: Some(_), .. }),
+            _ => false,
+        };
+        let early = pause < POLL_MIN && !is_renewal;
         self.world.check(!early, "§6 (retries)", || format!("{self:?} sends {} again after {pause:?}", show_op(op)));
         true
     }

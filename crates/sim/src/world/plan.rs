@@ -90,6 +90,8 @@ pub struct Plan {
     pub deletions: bool,
     /// Upper bound of the workers that a process starts with. They contend for the same locks.
     pub workers: u64,
+    /// Workers also use locks with several holders.
+    pub shared: bool,
     /// The store gives waiters hints at random times, per thousand subscriptions.
     pub hints: u64,
 }
@@ -195,6 +197,7 @@ impl Plan {
             holds: 50,
             deletions: false,
             workers: 2,
+            shared: false,
             hints: refusals.pick(&[0, 0, 500, 1000]),
             leases,
         };
@@ -217,6 +220,12 @@ impl Plan {
         }
         plan.limit_walls(rng);
         plan
+    }
+
+    /// Adds locks with several holders. The table is not deleted and no host freezes, because the checks do not excuse
+    /// the holders of these locks then.
+    pub fn share(&mut self) {
+        (self.shared, self.deletions, self.freezes) = (true, false, false);
     }
 
     /// Limits wall clocks to what is promised beside legacy clients where there is no service clock. Promise C does not

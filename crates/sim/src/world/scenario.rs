@@ -3,13 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::{Client, LockName};
-use dynamo_lock_protocol::attr;
+use dynamo_lock_protocol::{Kind, attr};
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::{Host, Process, Stop, World, actors::external_writers, actors::worker::Worker, lock};
 
-/// Time within which all workers must finish once faults are off.
-const FINISH: Duration = Duration::from_secs(400);
+use super::actors::FINISH;
 /// Samples of the service clock count for ten minutes. The idle gap is almost as long, from the beginning of
 /// quiescence.
 const IDLE_GAP: Duration = Duration::from_secs(595);
@@ -174,6 +173,7 @@ impl Scenario {
         running.process.crash();
         // The process has ended, so the releases of its guards are never sent.
         drop(self.world.take_guards(&running.process));
+        drop(self.world.take_shared(&running.process));
     }
 
     /// Turns faults off and waits until all workers have finished and all requests have arrived.
@@ -230,6 +230,14 @@ impl Scenario {
                 let entry = &table.locks[&name];
                 (entry.row.clone(), world.time() - entry.written)
             };
+            if row.as_ref().is_some_and(|row| row.kind().is_ok_and(Kind::is_shared)) {
+                let process = Process::new(world, &Arc::new(Host::right(91)));
+                let client = process.client(world.plan.longest);
+                let worker = Worker { process, client: client.clone(), lease: world.plan.longest };
+                world.check_shared_end(&worker, &name).await;
+                let _ended = tokio::time::timeout(FINISH, client.close()).await;
+                continue;
+            }
             let lease = Duration::from_millis(row.as_ref().and_then(|row| row.whole(attr::LEASE_MS)).unwrap_or(0));
             world.check(quiet >= lease, "E (orphaned leases)", || format!("{name} is still held at the end"));
             let process = Process::new(world, &Arc::new(Host::right(91)));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, collections::BTreeSet, collections::HashMap, collections::VecDeque, time::Duration};
 
 use dynamo_lock::simulation::ClockReading;
-use dynamo_lock_protocol::{FencingToken, LockName, Op, OpKind, Outcome, RecordVersion, Row, Verdict, attr};
+use dynamo_lock_protocol::{FencingToken, Kind, LockName, Op, OpKind, Outcome, RecordVersion, Row, Verdict, attr};
 use test_support::kind_of;
 
 use super::{Process, World, checks::turns::Turn, lock, show_op, show_outcome};
@@ -165,7 +165,7 @@ impl Entry {
         let Ok(name) = LockName::new(name) else { return false };
         let token = Some(FencingToken::new(token));
         let kind = OpKind::Release { lease_id: lease_id.into(), token, ttl: 0, history: None };
-        let op = Op { name, version: RecordVersion::from_random(0), kind };
+        let op = Op { name, version: RecordVersion::from_random(0), row_kind: Kind::Mutex, kind };
         mutant.holds(OpTag::Check, self.row.as_ref(), op.condition())
     }
 

@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use dynamo_lock::{
-    AcquireAllError, AcquireError, Client, Holder, Inspection, Lock, LockName, TryAcquire, TryAcquireAll,
+    AcquireAllError, AcquireError, Client, Holder, Inspection, Lock, LockName, LockOptions, OnceStart, TryAcquire,
+    TryAcquireAll,
 };
 use nix::sys::signal::Signal;
 
-use super::{awaited::AwaitedLock, held::Held};
+use super::{awaited::AwaitedLock, held::Held, sharing};
 use crate::ui::{format, progress};
-use crate::{env::EnclosingRun, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore};
+use crate::{env::EnclosingRun, failure::Failure, plan::OnceTask, plan::RunTask, signals::Signals, store::OpenStore};
 
 /// Result of an acquisition that did not fail.
 pub enum Acquisition {
     Acquired(Held),
     /// Another client holds a lock, as the message describes.
     Held(String),
+    /// The work of the command has succeeded before, as the message describes.
+    Done(String),
     Interrupted(Signal),
 }
 
@@ -60,9 +63,10 @@ pub async fn acquire(
                 )));
             }
         }
-        match &task.all {
-            Some(_) => wait_for_all(&locks.client, task).await,
-            None => wait_for_lock(&locks.lock(&task.name)?, task).await,
+        match (&task.all, task.once) {
+            (Some(_), _) => wait_for_all(&locks.client, task).await,
+            (None, Some(once)) => wait_for_work(&locks.lock(&task.name)?, task, once).await,
+            (None, None) => sharing::wait(&locks.client, task).await,
         }
     };
     locks.awaited.iter().for_each(AwaitedLock::reset);
@@ -82,24 +86,57 @@ pub async fn acquire(
     }
 }
 
-async fn wait_for_lock(lock: &Lock, task: &RunTask) -> Result<Acquisition, Failure> {
+/// Waits for one lock with these options, as long as `limit` allows.
+pub async fn wait_for_lock(
+    options: LockOptions,
+    task: &RunTask,
+    limit: Option<Duration>,
+) -> Result<Acquisition, AcquireError> {
+    let options = match task.max_hold {
+        Some(max_hold) => options.max_hold(max_hold),
+        None => options,
+    };
+    let acquired = |guard| Acquisition::Acquired(Held::One(guard));
+    let holder = match limit {
+        None => return Ok(acquired(options.acquire().await?)),
+        // The response that the lock is held contains the holder, so no further request is needed.
+        Some(Duration::ZERO) => match options.try_acquire().await? {
+            TryAcquire::Acquired(guard) => return Ok(acquired(guard)),
+            TryAcquire::Held(holder) => Some(holder),
+        },
+        Some(limit) => match options.acquire_within(limit).await {
+            Ok(guard) => return Ok(acquired(guard)),
+            Err(AcquireError::TimedOut { holder, .. }) => holder,
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(Acquisition::Held(describe_held(&task.name, holder.as_ref())))
+}
+
+/// Like [`wait_for_lock`], for work that runs until it has succeeded once.
+async fn wait_for_work(lock: &Lock, task: &RunTask, once: OnceTask) -> Result<Acquisition, Failure> {
     let mut options = lock.options();
     if let Some(max_hold) = task.max_hold {
         options = options.max_hold(max_hold);
     }
-    let acquired = |guard| Ok(Acquisition::Acquired(Held::One(guard)));
-    let holder = match task.wait_limit {
-        None => return acquired(options.acquire().await?),
-        // The response that the lock is held contains the holder, so no further request is needed.
-        Some(Duration::ZERO) => match options.try_acquire().await? {
-            TryAcquire::Acquired(guard) => return acquired(guard),
-            TryAcquire::Held(holder) => Some(holder),
-        },
-        Some(limit) => match options.acquire_within(limit).await {
-            Ok(guard) => return acquired(guard),
-            Err(AcquireError::TimedOut { holder, .. }) => holder,
-            Err(error) => return Err(error.into()),
-        },
+    let mut options = options.once();
+    if let Some(lasts) = once.lasts {
+        options = options.counts_for(lasts);
+    }
+    options = match task.wait_limit {
+        None => options,
+        Some(Duration::ZERO) => options.no_wait(),
+        Some(limit) => options.wait_within(limit),
+    };
+    let holder = match options.start().await {
+        Ok(OnceStart::Started(guard)) => return Ok(Acquisition::Acquired(Held::Once(guard))),
+        Ok(OnceStart::Done(success)) => {
+            let name = task.name.as_str();
+            return Ok(Acquisition::Done(format!("the work {name:?} {}; skipped", format::success(&success))));
+        }
+        Ok(OnceStart::Running(holder)) => Some(holder),
+        Err(AcquireError::TimedOut { holder, .. }) => holder,
+        Err(error) => return Err(error.into()),
     };
     Ok(Acquisition::Held(describe_held(&task.name, holder.as_ref())))
 }
@@ -146,10 +183,15 @@ fn describe_held(name: &LockName, holder: Option<&Holder>) -> String {
 /// The environment is not sufficient, because it may have been inherited from a run that has ended.
 async fn is_held_by_enclosing_run(store: &OpenStore, lock: &Lock, task: &RunTask) -> Result<bool, Failure> {
     let has_same_lock = |run: &&EnclosingRun| run.name == lock.name().as_str() && run.store == store.url;
-    let tokens: Vec<u64> = task.enclosing_runs.iter().filter(has_same_lock).map(|run| run.token).collect();
-    if tokens.is_empty() {
+    let mut enclosing = task.enclosing_runs.iter().filter(has_same_lock).peekable();
+    if enclosing.peek().is_none() {
         return Ok(false);
     }
-    let Inspection::Held { holder, .. } = lock.inspect().await? else { return Ok(false) };
-    Ok(holder.token.is_some_and(|token| tokens.contains(&token.get())))
+    let holders = match lock.inspect().await? {
+        Inspection::Held { holder, .. } => vec![holder],
+        Inspection::Shared(shared) => shared.holders.into_iter().map(|entry| entry.holder).collect(),
+        _ => return Ok(false),
+    };
+    let ids: Vec<_> = holders.into_iter().filter_map(|holder| holder.lease_id).collect();
+    Ok(enclosing.any(|run| ids.iter().any(|id| run.lease_id == id.as_str())))
 }

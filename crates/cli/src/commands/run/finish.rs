@@ -1,8 +1,8 @@
 //! The end of a run: keeping the lock for `--at-least`, releasing it, and the final message.
 
-use std::{os::unix::process::ExitStatusExt, time::Duration};
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
-use dynamo_lock::ReleaseError;
+use dynamo_lock::{OnceGuard, RecordError, ReleaseError};
 use dynamo_lock_protocol::ClockReading;
 
 use super::{held::Held, report::RunOutcome, supervised, terminal::Terminal, watch::CommandEnd};
@@ -44,6 +44,12 @@ pub async fn finish(
         }
         CommandEnd::NotStarted { .. } | CommandEnd::TooLate | CommandEnd::SupervisorDied => {}
     }
+    let held = match (held, &end) {
+        (Held::Once(guard), CommandEnd::Ended { status, forced: false }) if status.success() => {
+            return Ok(record(guard, *status, signals, outcome).await);
+        }
+        (held, _) => held,
+    };
     // A command that was ended after nearly `max_hold` was ended for that reason.
     let nearly_held = clock::now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL;
     let at_max_hold = task.max_hold.is_some_and(|max_hold| nearly_held >= max_hold);
@@ -69,18 +75,42 @@ async fn keep_at_least(held: &Held, acquired_at: ClockReading, task: &RunTask, s
     }
 }
 
+/// Records the success of a command, and returns the result of the run.
+async fn record(guard: OnceGuard, status: ExitStatus, signals: &mut Signals, outcome: &mut RunOutcome) -> Exit {
+    let recorded = tokio::select! {
+        biased;
+        recorded = guard.succeed() => recorded,
+        () = two_signals(signals) => Err(RecordError::Unknown),
+    };
+    outcome.released(std::slice::from_ref(&recorded));
+    match recorded {
+        Ok(()) => {
+            outcome.recorded = Some(true);
+            Exit::Child(status)
+        }
+        Err(error) => {
+            outcome.recorded = Some(false).filter(|_| !matches!(error, RecordError::Unknown));
+            Exit::NotRecorded(format!(
+                "the command succeeded, but its success was not recorded, so it may run again: {error}"
+            ))
+        }
+    }
+}
+
+/// Waits for two signals. The first one may be the signal that has ended the command.
+async fn two_signals(signals: &mut Signals) {
+    signals.next_to_end().await;
+    signals.next_to_end().await;
+}
+
 /// Releases all locks. Returns the message about the loss if one of them had been lost before.
 ///
-/// Two signals end the wait for the response. The first one may be the signal that has ended the command.
+/// Two signals end the wait for the response.
 pub async fn release(held: Held, task: &RunTask, signals: &mut Signals, outcome: &mut RunOutcome) -> Option<String> {
-    let two_signals = async {
-        signals.next_to_end().await;
-        signals.next_to_end().await;
-    };
     let released = tokio::select! {
         biased;
         released = held.release() => released,
-        () = two_signals => vec![Err(ReleaseError::Unknown); task.names().len()],
+        () = two_signals(signals) => vec![Err(ReleaseError::Unknown); task.names().len()],
     };
     outcome.released(&released);
     let mut lost = None;

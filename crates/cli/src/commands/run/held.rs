@@ -2,26 +2,47 @@
 
 use std::time::Duration;
 
-use dynamo_lock::{FencingToken, Guard, GuardSet, LockName, LossReason, Lost, ReleaseError, StoreError};
+use dynamo_lock::{
+    FencingToken, Guard, GuardSet, LeaseId, LockName, LossReason, Lost, OnceGuard, Permit, ReleaseError, StoreError,
+};
 
 /// A held lock, or several locks that were acquired together. The loss of one is the loss of all.
 pub enum Held {
     One(Guard),
     All(GuardSet),
+    /// A slot of a lock. It has no token.
+    Permit(Permit),
+    /// The lock on work that has not succeeded yet.
+    Once(OnceGuard),
 }
 
 impl Held {
-    /// Returns the names of the locks with their fencing tokens.
-    pub fn tokens(&self) -> Vec<(LockName, FencingToken)> {
+    /// Returns the names of the locks with their fencing tokens, if they have any.
+    pub fn tokens(&self) -> Vec<(LockName, Option<FencingToken>)> {
         match self {
-            Self::One(guard) => vec![(guard.name().clone(), guard.token())],
-            Self::All(guards) => guards.tokens().to_vec(),
+            Self::Permit(permit) => vec![(permit.name().clone(), None)],
+            Self::One(guard) => vec![(guard.name().clone(), Some(guard.token()))],
+            Self::Once(guard) => vec![(guard.name().clone(), Some(guard.token()))],
+            Self::All(guards) => guards.tokens().iter().map(|(name, token)| (name.clone(), Some(*token))).collect(),
         }
+    }
+
+    /// Returns the names of the locks with the lease IDs of their acquisitions.
+    pub fn lease_ids(&self) -> Vec<(LockName, LeaseId)> {
+        let id_of = |name: &LockName| match self {
+            Self::One(guard) => guard.lease_id(),
+            Self::Permit(permit) => permit.lease_id(),
+            Self::Once(guard) => guard.lease_id(),
+            Self::All(guards) => guards.lease_id(name.as_str()),
+        };
+        self.tokens().into_iter().filter_map(|(name, _)| id_of(&name).map(|id| (name, id))).collect()
     }
 
     pub fn is_valid(&self) -> bool {
         match self {
             Self::One(guard) => guard.is_valid(),
+            Self::Permit(permit) => permit.is_valid(),
+            Self::Once(guard) => guard.is_valid(),
             Self::All(guards) => guards.is_valid(),
         }
     }
@@ -30,6 +51,8 @@ impl Held {
     pub fn time_left(&self) -> Duration {
         match self {
             Self::One(guard) => guard.time_left(),
+            Self::Permit(permit) => permit.time_left(),
+            Self::Once(guard) => guard.time_left(),
             Self::All(guards) => guards.time_left(),
         }
     }
@@ -38,6 +61,8 @@ impl Held {
     pub async fn lost(&self) -> LossReason {
         match self {
             Self::One(guard) => guard.lost().await,
+            Self::Permit(permit) => permit.lost().await,
+            Self::Once(guard) => guard.lost().await,
             Self::All(guards) => guards.lost().await.reason,
         }
     }
@@ -46,6 +71,8 @@ impl Held {
     pub fn last_error(&self) -> Option<StoreError> {
         match self {
             Self::One(guard) => guard.last_error(),
+            Self::Permit(permit) => permit.last_error(),
+            Self::Once(guard) => guard.last_error(),
             Self::All(guards) => guards.last_error(),
         }
     }
@@ -54,6 +81,8 @@ impl Held {
     pub async fn renew(&self) -> Result<(), Lost> {
         match self {
             Self::One(guard) => guard.renew().await,
+            Self::Permit(permit) => permit.renew().await,
+            Self::Once(guard) => guard.renew().await,
             Self::All(guards) => guards.renew().await,
         }
     }
@@ -62,6 +91,8 @@ impl Held {
     pub async fn release(self) -> Vec<Result<(), ReleaseError>> {
         match self {
             Self::One(guard) => vec![guard.release().await],
+            Self::Permit(permit) => vec![permit.release().await],
+            Self::Once(guard) => vec![guard.release().await],
             Self::All(guards) => {
                 let count = guards.tokens().len();
                 let results = |error: dynamo_lock::ReleaseAllError| error.results.into_iter().map(|(_, result)| result);

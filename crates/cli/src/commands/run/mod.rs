@@ -1,4 +1,4 @@
-//! `run`: runs a command while holding a lock, and releases the lock after the command has ended.
+//! `run` and `once`: run a command while holding a lock, and release the lock after the command has ended.
 
 mod acquire;
 mod awaited;
@@ -6,6 +6,7 @@ mod finish;
 mod forever;
 mod held;
 pub mod report;
+mod sharing;
 mod supervised;
 mod terminal;
 mod watch;
@@ -64,6 +65,10 @@ async fn attempt(
         Ok(Acquisition::Held(message)) => {
             Ok(Exit::NotAcquired { code: task.conflict_code, message: Some(message).filter(|_| !task.quiet) })
         }
+        Ok(Acquisition::Done(message)) => {
+            outcome.recorded = Some(true);
+            Ok(Exit::Skipped(Some(message).filter(|_| !task.quiet)))
+        }
         Ok(Acquisition::Interrupted(signal)) => Ok(Exit::Signal(signal as i32)),
         Err(failure) => Err(failure),
     };
@@ -88,6 +93,7 @@ async fn run_locked(
     let acquired_at = clock::now();
     outcome.acquired_at = Some(acquired_at);
     outcome.acquired(held.tokens());
+    outcome.recorded = task.once.map(|_| false);
     // If the acquisition took a large part of the lease, the command would have to be warned or ended soon after its
     // start.
     let soon = task.warning.map_or(Duration::ZERO, |warning| warning.margin);
@@ -119,7 +125,7 @@ fn start(store: &OpenStore, task: &RunTask, held: &Held) -> Result<Option<Superv
     if !held.is_valid() {
         return Ok(None);
     }
-    let command = SupervisedCommand::spawn(store, task, &held.tokens(), liveness);
+    let command = SupervisedCommand::spawn(store, task, held, liveness);
     command
         .map(Some)
         .map_err(|error| Failure::internal(format!("cannot start a process: {error}; try again with less load")))

@@ -25,6 +25,8 @@ pub struct RunOutcome {
     pub child_status: Option<ExitStatus>,
     /// The command has ended by itself, and not because of the lock.
     pub completed: bool,
+    /// Whether the success of the work is recorded, with `once`. `None` if that is not known.
+    pub recorded: Option<bool>,
     /// Error of the last renewal if it failed.
     pub last_error: Option<String>,
 }
@@ -33,14 +35,15 @@ pub struct RunOutcome {
 #[derive(Debug)]
 struct HeldLock {
     name: LockName,
-    token: FencingToken,
+    /// Its token, `None` for a slot.
+    token: Option<FencingToken>,
     /// The store has confirmed its release.
     released: bool,
 }
 
 impl RunOutcome {
     /// Stores the locks that were acquired.
-    pub fn acquired(&mut self, locks: Vec<(LockName, FencingToken)>) {
+    pub fn acquired(&mut self, locks: Vec<(LockName, Option<FencingToken>)>) {
         self.locks = locks.into_iter().map(|(name, token)| HeldLock { name, token, released: false }).collect();
     }
 
@@ -136,8 +139,8 @@ fn line(names: &[String], outcome: &RunOutcome, result: &Result<Exit, Failure>) 
     let lost = matches!(result, Ok(Exit::Lost(_)));
     let is_acquired = !outcome.locks.is_empty();
     let not_acquired = |name: &String| json!({ "name": name, "token": null, "released": false });
-    let held =
-        |lock: &HeldLock| json!({ "name": lock.name.as_str(), "token": lock.token.get(), "released": lock.released });
+    let token = |lock: &HeldLock| lock.token.map(FencingToken::get);
+    let held = |lock: &HeldLock| json!({ "name": lock.name.as_str(), "token": token(lock), "released": lock.released });
     let locks: Vec<_> = match is_acquired {
         true => outcome.locks.iter().map(held).collect(),
         false => names.iter().map(not_acquired).collect(),
@@ -145,12 +148,13 @@ fn line(names: &[String], outcome: &RunOutcome, result: &Result<Exit, Failure>) 
     let object = json!({
         "name": names.first(),
         "acquired": is_acquired,
-        "token": if let [lock] = &outcome.locks[..] { Some(lock.token.get()) } else { None },
+        "token": if let [lock] = &outcome.locks[..] { token(lock) } else { None },
         "locks": locks,
         "lost": lost,
         "childCode": outcome.child_status.and_then(|status| status.code()),
         "childSignal": outcome.child_status.and_then(|status| status.signal()),
         "released": is_acquired && outcome.locks.iter().all(|lock| lock.released),
+        "recorded": outcome.recorded,
         "code": code,
         "message": message,
         "lastError": outcome.last_error.as_deref().filter(|_| lost),

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use dynamo_lock::{FencingToken, LockName};
+use dynamo_lock::FencingToken;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::Signal;
@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
+use super::held::Held;
 use crate::failure::{Failure, FailureKind};
 use crate::supervisor::message::{Event, Grant, Order};
 use crate::{
@@ -43,12 +44,7 @@ impl SupervisedCommand {
     ///
     /// The command inherits standard input, standard output and the terminal. It also inherits the descriptor
     /// `liveness`, by which other clients see that a process of this holder is alive.
-    pub fn spawn(
-        store: &OpenStore,
-        task: &RunTask,
-        locks: &[(LockName, FencingToken)],
-        liveness: Option<OwnedFd>,
-    ) -> io::Result<Self> {
+    pub fn spawn(store: &OpenStore, task: &RunTask, held: &Held, liveness: Option<OwnedFd>) -> io::Result<Self> {
         // If the supervisor is killed, its descendants become children of this process, which then ends them.
         sys::adopt_orphans()?;
         let unrelated = ProcessTree::descendants(Pid::this(), &ProcessTree::default())?;
@@ -60,8 +56,10 @@ impl SupervisedCommand {
         for inherited in liveness.iter().map(AsFd::as_fd).chain([remote.as_fd()]) {
             fcntl(inherited, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
+        let locks = &held.tokens()[..];
         // The first name identifies the acquisition of several locks as well, because its token is never used twice.
-        let token = locks.iter().find(|(name, _)| *name == task.name).map(|(_, token)| token.get());
+        let token =
+            locks.iter().find(|(name, _)| *name == task.name).and_then(|(_, token)| *token).map(FencingToken::get);
         let ready_file =
             task.ready_file.as_ref().zip(token).map(|(path, token)| ReadyFile::new(path, task.name.as_str(), token));
         let mask = SignalMask::block()?;
@@ -74,12 +72,13 @@ impl SupervisedCommand {
         command.env(env::NAME, task.name.as_str());
         // The variables of an enclosing run are for other locks.
         command.env_remove(env::TOKEN).env_remove(env::TOKENS);
-        match (&task.all, locks) {
-            (None, [(_, token)]) => command.env(env::TOKEN, token.to_string()),
-            _ => command.env(env::TOKENS, env::format_tokens(locks)),
-        };
+        match (&task.all, token) {
+            (None, Some(token)) => _ = command.env(env::TOKEN, token.to_string()),
+            (None, None) => {}
+            (Some(_), _) => _ = command.env(env::TOKENS, env::format_tokens(locks)),
+        }
         command.env(env::OWNER, &task.owner).env(env::STORE, &store.url);
-        command.env(env::RUNS, env::format_runs(&task.enclosing_runs, locks, &store.url));
+        command.env(env::RUNS, env::format_runs(&task.enclosing_runs, &held.lease_ids(), &store.url));
         sys::pass_sigpipe(command.as_std_mut());
         let supervisor = command.spawn()?;
         drop(mask);

@@ -3,7 +3,7 @@ use aws_sdk_dynamodb::types::{ConditionCheck, ReturnValuesOnConditionCheckFailur
 use super::{DynamoDb, expression::Texts, shape::Shape};
 use crate::renewal::Holding;
 use crate::store::{Condition, LockName, TableMismatch};
-use crate::{Guard, GuardSet};
+use crate::{Guard, GuardSet, Permit};
 
 impl DynamoDb {
     /// Returns a `ConditionCheck` that passes only while `guard` holds its lock. Put it into your own
@@ -29,6 +29,15 @@ impl DynamoDb {
     /// [`TableMismatch`] as for one lock.
     pub fn condition_checks(&self, guards: &GuardSet) -> Result<Vec<ConditionCheck>, TableMismatch> {
         guards.holdings().iter().map(|holding| self.check_of(holding)).collect()
+    }
+
+    /// Returns a `ConditionCheck` that passes only while `permit` holds its slot, as
+    /// [`condition_check`](DynamoDb::condition_check) does for a lock. Sends no request.
+    ///
+    /// # Errors
+    /// [`TableMismatch`] as for a lock.
+    pub fn condition_check_of_permit(&self, permit: &Permit) -> Result<ConditionCheck, TableMismatch> {
+        self.check_of(&permit.guard().holding)
     }
 
     fn check_of(&self, holding: &Holding) -> Result<ConditionCheck, TableMismatch> {

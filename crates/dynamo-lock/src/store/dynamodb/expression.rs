@@ -197,7 +197,7 @@ mod tests {
     use super::*;
     use crate::store::{Change, Value};
     use Condition::{All, Any, Differs, Equals, Missing};
-    use dynamo_lock_protocol::{Ends, FencingToken, Lease, LockName, Op, OpKind};
+    use dynamo_lock_protocol::{Ends, FencingToken, Kind, Lease, LockName, Op, OpKind};
 
     fn text(condition: &Condition) -> String {
         Texts::new("key", &Shape::of_condition(condition)).condition
@@ -220,7 +220,7 @@ mod tests {
             liveness_key: None,
         };
         let name = LockName::new("lock").expect("a name");
-        Op { name, version: "guid".into(), kind: OpKind::Acquire(lease) }
+        Op { name, version: "guid".into(), row_kind: Kind::Mutex, kind: OpKind::Acquire(lease) }
     }
 
     #[test]
@@ -250,12 +250,19 @@ mod tests {
         let get = |seen: Option<dynamo_lock_protocol::Row>| {
             let kind = OpKind::LegacyGet { seen, expires_on: 5 };
             NpmCondition::new(
-                &Op { name: LockName::new("lock").expect("a name"), version: "new".into(), kind }.condition(),
+                &Op {
+                    name: LockName::new("lock").expect("a name"),
+                    version: "new".into(),
+                    row_kind: Kind::Mutex,
+                    kind,
+                }
+                .condition(),
             )
         };
         let op = Op {
             name: LockName::new("lock").expect("a name"),
             version: "new".into(),
+            row_kind: Kind::Mutex,
             kind: OpKind::LegacyGet { seen: None, expires_on: 5 },
         };
         let put = Shape::of_write(&op.condition(), op.changes());
@@ -281,7 +288,7 @@ mod tests {
             let ends = Ends { expires_on: 5_000 + renewal_seq, service_timestamp: true, ttl: 9 };
             let (lease_id, token) = ("leaseId".into(), FencingToken::new(1_000));
             let kind = OpKind::Renew { lease_id, token, renewal_seq, lease_ms: 10_000, ends, data: None };
-            Op { name: LockName::new("lock").expect("a name"), version: "guid".into(), kind }
+            Op { name: LockName::new("lock").expect("a name"), version: "guid".into(), row_kind: Kind::Mutex, kind }
         };
         let mut texts = Vec::new();
         for op in [renew(1), renew(2), renew(3), acquire(), renew(1), acquire()] {

@@ -25,12 +25,15 @@ const VERSION: i64 = 3;
 /// STRICT, so that a row is text. TEXT columns compare by bytes.
 const LOCK_TABLE: &str = "CREATE TABLE lock (name TEXT NOT NULL PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;";
 
-/// Contents that version 3 has added. `meta` has one row: the largest token of any removed row. The index finds free
-/// rows by their `ttl`, and is only a hint, because SQL does not parse numbers as the protocol does.
+/// Contents that version 3 has added. `meta` has one row: the largest token of any removed row. The indexes find free rows
+/// and finished rows by their `ttl`, and are only hints, because SQL does not parse numbers as the protocol does. A file
+/// of an early version 3 has no `done_lock`; its finished rows are found without it.
 const ADDITIONS: &str = "CREATE TABLE meta (token_floor INTEGER NOT NULL) STRICT;
     INSERT INTO meta VALUES (0);
     CREATE INDEX free_lock ON lock (CAST(json_extract(row, '$.ttl.N') AS INTEGER))
-        WHERE CASE WHEN json_valid(row) THEN json_extract(row, '$.expiresOn.N') = '0' END;";
+        WHERE CASE WHEN json_valid(row) THEN json_extract(row, '$.expiresOn.N') = '0' END;
+    CREATE INDEX done_lock ON lock (CAST(json_extract(row, '$.ttl.N') AS INTEGER))
+        WHERE CASE WHEN json_valid(row) THEN json_extract(row, '$.doneUntil.N') IS NOT NULL END;";
 
 /// Bounds of the pause of a statement that waits for another process, in microseconds. The pause is random and does not
 /// grow, because with SQLite's growing pauses a process that has waited long has the smallest chance.

@@ -42,7 +42,9 @@ fn apply_op(database: &Database, op: &Op) -> Result<Outcome, StoreError> {
     let before = select(database, &op.name)?;
     let mut op = op.clone();
     let floor = match &mut op.kind {
-        OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => Some(&mut lease.token_floor),
+        OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } | OpKind::StartAnew { lease, .. } => {
+            Some(&mut lease.token_floor)
+        }
         OpKind::Shared(SharedWrite { op: SharedOp::Create { token_floor, .. }, .. }) => Some(token_floor),
         _ => None,
     };
@@ -68,12 +70,22 @@ fn token_floor(database: &Database) -> Result<FencingToken, StoreError> {
     floor.map(|floor| FencingToken::new(floor.cast_unsigned())).map_err(|error| database.error(error))
 }
 
-/// Removes a few free rows whose `ttl` has passed, as DynamoDB does, but not the row `keep`.
+/// Conditions for the rows that may be old, each as in an index.
+const MAY_BE_OLD: [&str; 2] = [
+    "CASE WHEN json_valid(row) THEN json_extract(row, '$.expiresOn.N') = '0' END",
+    "CASE WHEN json_valid(row) THEN json_extract(row, '$.doneUntil.N') IS NOT NULL END",
+];
+
+/// Removes a few rows whose `ttl` has passed, as DynamoDB does, but not the row `keep`: free rows, and those with a
+/// success that does not count any more.
 fn remove_old_rows(database: &Database, keep: &LockName) -> Result<(), StoreError> {
+    MAY_BE_OLD.iter().try_for_each(|condition| remove_old_rows_with(database, keep, condition))
+}
+
+fn remove_old_rows_with(database: &Database, keep: &LockName, condition: &str) -> Result<(), StoreError> {
     let now = SystemClock.now().wall_ms / 1000;
     let candidates = format!(
-        "SELECT name FROM lock INDEXED BY free_lock
-         WHERE CASE WHEN json_valid(row) THEN json_extract(row, '$.expiresOn.N') = '0' END
+        "SELECT name FROM lock WHERE {condition}
          AND CAST(json_extract(row, '$.ttl.N') AS INTEGER) < {now} AND name <> ?1 LIMIT {REMOVED_ROWS}"
     );
     let sql = |error| database.error(error);
@@ -83,7 +95,12 @@ fn remove_old_rows(database: &Database, keep: &LockName) -> Result<(), StoreErro
         // The protocol decides about the row. A row that it cannot read stays.
         let Some(row) = LockName::new(&name).ok().and_then(|name| select(database, &name).ok()?) else { continue };
         let is_old = row.whole(attr::TTL).is_some_and(|ttl| ttl < now);
-        let Some(token) = row.token().filter(|_| is_old && row.state() == Ok(RowState::Free)) else { continue };
+        let is_unused = match row.state() {
+            Ok(RowState::Free) => true,
+            Ok(RowState::Done(done)) => done.until_ms.is_some(),
+            _ => false,
+        };
+        let Some(token) = row.token().filter(|_| is_old && is_unused) else { continue };
         let floor = token_floor(database)?.max(token).get().to_string();
         for (remove, value) in
             [("UPDATE meta SET token_floor = CAST(?1 AS INTEGER)", &floor), ("DELETE FROM lock WHERE name = ?1", &name)]

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use dynamo_lock::store::Page;
 use dynamo_lock::{FencingToken, LockName, StoreError, StoreErrorKind};
-use dynamo_lock_protocol::{Ends, HoldHistory, Lease, NextLease, Number, Op, OpKind, Outcome, Row, Target, Value};
+use dynamo_lock_protocol::{
+    Done, DoneUntil, Ends, HoldHistory, Lease, NextLease, Number, Op, OpKind, Outcome, Row, Target, Value,
+};
 use serde_json::{Value as Json, json};
 
 #[path = "json_shared.rs"]
@@ -122,6 +124,16 @@ pub fn op(op: &Op) -> Json {
             let seen_token = seen_token.map(FencingToken::get);
             json!({ "is": "take over", "lease": lease(new), "seen": seen.as_str(), "seenToken": seen_token })
         }
+        OpKind::StartAnew { lease: new, seen, token } => {
+            json!({ "is": "start anew", "lease": lease(new), "seen": seen.as_str(), "token": token.get() })
+        }
+        OpKind::Finish { lease_id, token, done: new, next_lease_id } => json!({
+            "is": "finish", "leaseId": lease_id.as_str(), "token": token.get(), "done": done(new),
+            "nextLeaseId": next_lease_id.as_str(),
+        }),
+        OpKind::Reset { token, lease_id, ttl } => {
+            json!({ "is": "reset", "token": token.get(), "leaseId": lease_id.as_str(), "ttl": ttl })
+        }
         OpKind::Renew { lease_id, token, renewal_seq, lease_ms, ends: new, data } => json!({
             "is": "renew", "leaseId": lease_id.as_str(), "token": token.get(), "renewalSeq": renewal_seq, "leaseMs": lease_ms,
             "ends": ends(new), "data": data,
@@ -146,7 +158,7 @@ pub fn op(op: &Op) -> Json {
             json!({ "is": "legacy get", "seen": seen.as_ref().map(row), "expiresOn": expires_on })
         }
     };
-    json!({ "name": op.name.as_str(), "version": op.version.as_str(), "kind": kind })
+    json!({ "name": op.name.as_str(), "version": op.version.as_str(), "rowKind": shared::kind(op.row_kind), "kind": kind })
 }
 
 pub fn op_of(json: &Json) -> Op {
@@ -159,6 +171,22 @@ pub fn op_of(json: &Json) -> Op {
             lease: lease_of(&kind["lease"]),
             seen: text(&kind["seen"]).into(),
             seen_token: maybe_token(&kind["seenToken"]),
+        },
+        "start anew" => OpKind::StartAnew {
+            lease: lease_of(&kind["lease"]),
+            seen: text(&kind["seen"]).into(),
+            token: FencingToken::new(whole(&kind["token"])),
+        },
+        "finish" => OpKind::Finish {
+            lease_id: lease_id(),
+            token: FencingToken::new(whole(&kind["token"])),
+            done: done_of(&kind["done"]),
+            next_lease_id: text(&kind["nextLeaseId"]).into(),
+        },
+        "reset" => OpKind::Reset {
+            token: FencingToken::new(whole(&kind["token"])),
+            lease_id: lease_id(),
+            ttl: whole(&kind["ttl"]),
         },
         "renew" => OpKind::Renew {
             lease_id: lease_id(),
@@ -192,7 +220,23 @@ pub fn op_of(json: &Json) -> Op {
         "legacy get" => OpKind::LegacyGet { seen: maybe_row_of(&kind["seen"]), expires_on: whole(&kind["expiresOn"]) },
         odd => panic!("no such op: {odd}"),
     };
-    Op { name: name_of(&json["name"]), version: text(&json["version"]).into(), kind }
+    let row_kind = shared::kind_of(&json["rowKind"]);
+    Op { name: name_of(&json["name"]), version: text(&json["version"]).into(), row_kind, kind }
+}
+
+fn done(done: &Done) -> Json {
+    let until = done.until.map(|DoneUntil { ms, service_timestamp, ttl }| json!([ms, service_timestamp, ttl]));
+    json!([done.done_on, done.done_by, until])
+}
+
+fn done_of(json: &Json) -> Done {
+    let until = |json: &Json| DoneUntil {
+        ms: whole(&json[0]),
+        service_timestamp: json[1] == json!(true),
+        ttl: whole(&json[2]),
+    };
+    let until = (!json[2].is_null()).then(|| until(&json[2]));
+    Done { done_on: whole(&json[0]), done_by: text(&json[1]).to_owned(), until }
 }
 
 fn lease(lease: &Lease) -> Json {

@@ -6,27 +6,26 @@ use serde_json::{Value as Json, json};
 
 use super::{maybe_text, text, whole};
 
-const KINDS: [Kind; 3] = [Kind::Mutex, Kind::Semaphore, Kind::RwLock];
+const KINDS: [Kind; 4] = [Kind::Mutex, Kind::Semaphore, Kind::RwLock, Kind::Once];
 const ROLES: [Role; 3] = [Role::Shared, Role::Exclusive, Role::Waiting];
 
 pub fn write(write: &SharedWrite) -> Json {
-    json!({ "kind": kind(write.kind), "ttl": write.ttl, "op": op(&write.op) })
+    json!({ "ttl": write.ttl, "op": op(&write.op) })
 }
 
 pub fn write_of(json: &Json) -> SharedWrite {
-    SharedWrite { kind: kind_of(&json["kind"]), ttl: json["ttl"].as_u64(), op: op_of(&json["op"]) }
+    SharedWrite { ttl: json["ttl"].as_u64(), op: op_of(&json["op"]) }
 }
 
 pub fn convert(convert: &Convert) -> Json {
-    let Convert { to, seen, seen_token, lease_id, ttl } = convert;
+    let Convert { seen, seen_token, lease_id, ttl } = convert;
     json!({
-        "to": kind(*to), "seen": seen.as_str(), "seenToken": seen_token.get(), "leaseId": lease_id.as_str(), "ttl": ttl,
+        "seen": seen.as_str(), "seenToken": seen_token.get(), "leaseId": lease_id.as_str(), "ttl": ttl,
     })
 }
 
 pub fn convert_of(json: &Json) -> Convert {
     Convert {
-        to: kind_of(&json["to"]),
         seen: text(&json["seen"]).into(),
         seen_token: FencingToken::new(whole(&json["seenToken"])),
         lease_id: text(&json["leaseId"]).into(),
@@ -34,11 +33,11 @@ pub fn convert_of(json: &Json) -> Convert {
     }
 }
 
-fn kind(kind: Kind) -> String {
+pub fn kind(kind: Kind) -> String {
     kind.to_string()
 }
 
-fn kind_of(json: &Json) -> Kind {
+pub fn kind_of(json: &Json) -> Kind {
     KINDS.into_iter().find(|kind| kind.to_string() == text(json)).expect("a kind")
 }
 

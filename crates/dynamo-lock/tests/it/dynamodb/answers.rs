@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::config::endpoint::{Endpoint, EndpointFuture, Params, Resol
 use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Region};
 use dynamo_lock::store::{Answer, Consistency, ServiceDate, StoreErrorCause, StoreOperation};
 use dynamo_lock::{DynamoDb, LockName, Store, StoreError, StoreErrorKind};
-use dynamo_lock_protocol::{Op, OpKind, Outcome, Row};
+use dynamo_lock_protocol::{Kind, Op, OpKind, Outcome, Row};
 use test_support::{LocalDynamoDb, Reply, ServerFault, row, secs};
 
 const TABLE: &str = "Lock";
@@ -18,6 +18,7 @@ fn release() -> Op {
     Op {
         name: name(),
         version: "g2".into(),
+        row_kind: Kind::Mutex,
         kind: OpKind::Release { lease_id: "r1".into(), token: None, ttl: 9, history: None },
     }
 }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use dynamo_lock::store::{Condition, Consistency};
 use dynamo_lock::{Client, DynamoDb, FenceExpression, FencingToken, LockName, Memory, Store, StoreErrorKind};
 use dynamo_lock_protocol::{
-    Ends, EntryKey, HoldHistory, Lease, Number, Op, OpKind, Outcome, Path, Row, Target, Value, Verdict, apply, holds,
+    Ends, EntryKey, HoldHistory, Kind, Lease, Number, Op, OpKind, Outcome, Path, Row, Target, Value, Verdict, apply,
+    holds,
 };
 use serde_json::json;
 use test_support::{LocalDynamoDb, Reply, ServerFault, row};
@@ -17,7 +18,7 @@ fn name() -> LockName {
 }
 
 fn op(kind: OpKind) -> Op {
-    Op { name: name(), version: "g2".into(), kind }
+    Op { name: name(), version: "g2".into(), row_kind: Kind::Mutex, kind }
 }
 
 fn ends(service_timestamp: bool) -> Ends {

@@ -1,7 +1,7 @@
 //! The loss and the release of locks that are held together.
 
 use dynamo_lock::{EnsureError, LossReason, ReleaseError, StoreErrorKind};
-use test_support::{Call, LinkFault, World, ms, secs};
+use test_support::{Call, LEASE, LinkFault, POLL_MAX, World, ms, secs};
 use tokio::time::{sleep, timeout};
 
 use super::{acquire_all, held, token_of, writes};
@@ -161,6 +161,30 @@ async fn at_risk_follows_the_lock_with_the_least_time() {
     assert_eq!(guards.recovered(margin).await.unwrap_err().reason, LossReason::Expired);
 }
 
+/// The watch of the Node package, which does not borrow the guard.
+#[tokio::test(start_paused = true)]
+async fn risk_watch_follows_the_lock_with_the_least_time() {
+    let (world, margin) = (World::new(), secs(5));
+    let host = world.host();
+    let guards = acquire_all(&host.client(), &["a", "b"]).await;
+    let watch = guards.risk_watch();
+    assert_eq!(watch.lease(), LEASE);
+    assert!(timeout(secs(60), watch.at_risk(margin)).await.is_err(), "renewals succeed");
+    host.link.choose_faults(|call| match call {
+        Call::Write(op) if op.name.as_str() == "b" => LinkFault::Throttle,
+        _ => LinkFault::None,
+    });
+    let left = watch.at_risk(margin).await.unwrap();
+    assert!(left < margin && left >= ms(4_700) && guards.is_valid(), "{left:?}");
+    assert!(timeout(secs(1), watch.recovered(margin)).await.is_err(), "b was not renewed");
+    host.link.heal();
+    watch.recovered(margin).await.unwrap();
+    host.link.set_all(LinkFault::LoseRequest);
+    watch.at_risk(margin).await.unwrap();
+    assert_eq!(watch.recovered(margin).await, None);
+    assert_eq!(watch.at_risk(margin).await, None, "the locks are lost");
+}
+
 /// R3. The guard is invalid as soon as the clocks show the end of a lease, although no task has run.
 #[tokio::test(start_paused = true)]
 async fn stopped_holder_of_several_locks_is_invalid_on_resume() {
@@ -187,4 +211,20 @@ async fn completed_work_is_returned_after_a_loss() {
     };
     let lost = guards.run(work).await.unwrap_err();
     assert_eq!((lost.reason, lost.output), (LossReason::Suspended, Some(2)));
+}
+
+/// A waiter observes only the lock that it waits for. A service clock shows that the others have expired too.
+#[tokio::test(start_paused = true)]
+async fn locks_of_a_crashed_holder_expire_one_after_the_other() {
+    for (world, longest) in [(World::new(), LEASE + secs(9)), (World::without_dates(), LEASE * 3)] {
+        let host = world.host();
+        let guards = acquire_all(&host.client(), &["a", "b", "c"]).await;
+        host.link.set_all(LinkFault::Hang);
+        let crashed = world.time();
+        std::mem::forget(guards);
+        let next = acquire_all(&world.host().client(), &["a", "b", "c"]).await;
+        let waited = world.time() - crashed;
+        assert!(waited <= longest.mul_f64(1.005) + POLL_MAX * 3, "{waited:?}, not {longest:?}");
+        next.release().await.unwrap();
+    }
 }

@@ -3,7 +3,7 @@
 
 use dynamo_lock::store::{Consistency, attr};
 use dynamo_lock::{FencingToken, LockName, Sqlite, Store};
-use dynamo_lock_protocol::{Ends, Lease, LeaseId, Op, OpKind, Outcome, RecordVersion, Row};
+use dynamo_lock_protocol::{Ends, Kind, Lease, LeaseId, Op, OpKind, Outcome, RecordVersion, Row};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
@@ -52,20 +52,25 @@ fn lease(n: u128) -> Lease {
 
 /// Returns an op that acquires a free lock with lease ID `n`.
 pub fn acquire(name: &LockName, n: u128) -> Op {
-    Op { name: name.clone(), version: RecordVersion::from_random(n), kind: OpKind::Acquire(lease(n)) }
+    Op {
+        name: name.clone(),
+        version: RecordVersion::from_random(n),
+        row_kind: Kind::Mutex,
+        kind: OpKind::Acquire(lease(n)),
+    }
 }
 
 /// Returns an op that takes over the lock of the row `seen` with lease ID `n`.
 pub fn take_over(name: &LockName, n: u128, seen: &Row) -> Op {
     let version = seen.version().unwrap_or(RecordVersion::from("none"));
     let kind = OpKind::TakeOver { lease: lease(n), seen: version, seen_token: seen.token() };
-    Op { name: name.clone(), version: RecordVersion::from_random(n), kind }
+    Op { name: name.clone(), version: RecordVersion::from_random(n), row_kind: Kind::Mutex, kind }
 }
 
 /// Returns an op with record version `n` that releases lease ID `of`.
 pub fn release(name: &LockName, n: u128, of: u128) -> Op {
     let kind = OpKind::Release { lease_id: lease_id(of), token: None, ttl: 1_900_700_000, history: None };
-    Op { name: name.clone(), version: RecordVersion::from_random(n), kind }
+    Op { name: name.clone(), version: RecordVersion::from_random(n), row_kind: Kind::Mutex, kind }
 }
 
 /// A child process, which is killed when this value is dropped.

@@ -320,15 +320,23 @@ async fn acquisitions_remove_old_free_rows_and_keep_token_floor() {
     insert_raw(store.path(), "recent", &row(9000, 0, 99_000_000_000));
     let other_kind = row(9000, 0, 1_000_000_000).replacen('{', r#"{"kind":{"S":"x"},"#, 1);
     insert_raw(store.path(), "other kind", &other_kind);
+    let once = |ttl: u64, done: &str| {
+        row(9000, 253_402_300_799_000, ttl).replacen('{', &format!(r#"{{"kind":{{"S":"once"}},{done}"#), 1)
+    };
+    let done = r#""doneToken":{"N":"9000"},"#;
+    let ends = format!(r#"{done}"doneUntil":{{"N":"1"}},"#);
+    insert_raw(store.path(), "old success", &once(1_000_000_000, &ends));
+    insert_raw(store.path(), "recent success", &once(99_000_000_000, &ends));
+    insert_raw(store.path(), "success without end", &once(1_000_000_000, done));
     for n in 0..3 {
         assert!(matches!(write(&store, &acquire(&lock_name("new"), n)).await, Outcome::Applied(_)));
         assert!(matches!(write(&store, &release(&lock_name("new"), 100 + n, n)).await, Outcome::Applied(_)));
     }
     let rows = store.list(None).await.result.expect("lists").rows;
     let names: Vec<_> = rows.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["held", "new", "other kind", "recent"]);
+    assert_eq!(names, ["held", "new", "other kind", "recent", "recent success", "success without end"]);
     let Outcome::Applied(Some(row)) = write(&store, &acquire(&lock_name("old 3"), 7)).await else { panic!("free") };
-    assert_eq!(token(&row), 5010, "the floor of the test is 1000, and 5009 was removed");
+    assert_eq!(token(&row), 9001, "the floor of the test is 1000, and 9000 was removed");
 }
 
 #[test]

@@ -67,6 +67,16 @@ impl Worker {
 
     pub async fn work(self) {
         while !self.world().is_stopping() {
+            if self.world().plan.shared && self.process.draw(|rng| rng.chance(800)) {
+                match self.process.draw(|rng| rng.range(0..=9)) {
+                    0..=1 => self.work_under_several().await,
+                    2 => self.lead().await,
+                    _ => self.share().await,
+                }
+                let rest = self.process.draw(|rng| rng.up_to(self.lease / 2));
+                self.process.sleep(rest).await;
+                continue;
+            }
             let name = lock_name(self.process.draw(|rng| rng.range(1..=self.world().plan.locks as u64)));
             self.process.record_call(&name);
             let lock = self.client.lock(name).expect("the name is valid");

@@ -192,7 +192,10 @@ impl World {
                     entry.acquisitions.range_mut(..=token).for_each(|(_, acquisition)| acquisition.forced = true);
                 }
             }
-            OpKind::Shared(_) | OpKind::Convert(_) => {}
+            // These worlds have no locks of another kind.
+            OpKind::StartAnew { .. } | OpKind::Finish { .. } | OpKind::Reset { .. } => {}
+            OpKind::Shared(write) => self.record_shared_write(write),
+            OpKind::Convert(_) => {}
             OpKind::LegacyGet { .. } => {
                 entry.largest_token = entry.largest_token.max(row.whole(attr::TOKEN).unwrap_or(0))
             }
@@ -259,8 +262,10 @@ impl World {
     pub fn check_unreported(&self) {
         let table = lock(&self.table);
         for (name, entry) in &table.locks {
-            let received =
-                |acquisition: &&Acquisition| acquisition.reported || acquisition.revoked || acquisition.loss_received;
+            // A lock that was acquired together with others may be handed over before they are all acquired.
+            let received = |acquisition: &&Acquisition| {
+                acquisition.reported || acquisition.revoked || acquisition.loss_received || acquisition.released
+            };
             let all = table.entries(name).flat_map(|entry| entry.acquisitions.values());
             let reported: BTreeSet<_> = all.filter(received).map(|acquisition| acquisition.lease_id.as_str()).collect();
             let forgotten = entry.acquisitions.iter().find(|(_, acquisition)| {

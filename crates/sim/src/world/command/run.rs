@@ -35,6 +35,8 @@ pub struct Args {
     /// Number of failing seeds after which a search for a mutant ends. `None` without a mutant.
     kills: Option<usize>,
     world: StoreKind,
+    /// Whether the workers also use locks with several holders.
+    shared: bool,
     /// Reduction of each world.
     pub reduction: Reduction,
 }
@@ -42,7 +44,18 @@ pub struct Args {
 impl Default for Args {
     fn default() -> Self {
         let (world, reduction) = (StoreKind::Model, Reduction::default());
-        Self { from: 0, seeds: 1000, jobs: 2, seed: None, trace: false, mutant: None, kills: None, world, reduction }
+        Self {
+            from: 0,
+            seeds: 1000,
+            jobs: 2,
+            seed: None,
+            trace: false,
+            mutant: None,
+            kills: None,
+            world,
+            shared: false,
+            reduction,
+        }
     }
 }
 
@@ -88,6 +101,7 @@ pub fn parse(args: &[String]) -> Result<Args, String> {
             "--trace" => parsed.trace = true,
             "--mutant" => parsed.mutant = Some(mutants::list::find(value()?)?),
             "--kills" => parsed.kills = Some(number(value()?)? as usize),
+            "--shared" => parsed.shared = true,
             "--world" => parsed.world = value()?.parse()?,
             "--reduce" => parsed.reduction = value()?.parse()?,
             _ => return Err(format!("unknown argument {arg}")),
@@ -107,6 +121,9 @@ pub struct Finished {
 /// Returns the plan of a seed, reduced by the arguments.
 pub fn plan(seed: u64, args: &Args) -> Plan {
     let mut plan = Plan::of(&mut Rng::mixed(seed));
+    if args.shared {
+        plan.share();
+    }
     args.world.restrict(&mut plan);
     args.reduction.restrict(&mut plan);
     plan
@@ -118,7 +135,8 @@ pub fn world(seed: u64, args: &Args, tracing: bool) -> Finished {
     let runtime = runtime.expect("the runtime can be created");
     PANICS.set(0);
     let (history, passes, lock_hours) = runtime.block_on(async {
-        let world = Arc::new(World::new(seed, args.mutant_config(), args.world, &args.reduction, tracing));
+        let world =
+            Arc::new(World::new(seed, args.mutant_config(), (args.world, args.shared), &args.reduction, tracing));
         let task = tokio::spawn({
             let world = world.clone();
             async move { scenario::run(&world).await }
@@ -134,6 +152,7 @@ pub fn world(seed: u64, args: &Args, tracing: bool) -> Finished {
         let hours = (world.plan.phase.as_secs_f64() / 3600.0) * table.locks.len() as f64;
         // Guards are dropped while the runtime exists.
         drop(std::mem::take(&mut *lock(&world.validities)));
+        drop(std::mem::take(&mut *lock(&world.sharing)));
         let history = std::mem::take(&mut *lock(&world.history));
         (history, table.locks.values().map(|entry| entry.passes).sum(), hours)
     });
@@ -208,9 +227,10 @@ fn print_failures(found: &Found, args: &Args) {
 /// Returns the command that prints the trace of this world.
 pub fn replay(seed: u64, args: &Args) -> String {
     let mutant = args.mutant.as_ref().map_or(String::new(), |mutant| format!(" --mutant {}", mutant.name));
+    let shared = if args.shared { " --shared" } else { "" };
     let reduction =
         if args.reduction == Reduction::default() { String::new() } else { format!(" --reduce {}", args.reduction) };
-    format!("cargo xtask sim{} --seed {seed} --trace{mutant}{reduction}", args.world.arguments())
+    format!("cargo xtask sim{}{shared} --seed {seed} --trace{mutant}{reduction}", args.world.arguments())
 }
 
 /// Returns whether no world breaks a promise and enough events occur.
@@ -219,7 +239,7 @@ fn run_many(args: &Args) -> bool {
     let began = Instant::now();
     let found = search(args, FAILURES_MAX);
     print_failures(&found, args);
-    let (table, missing) = found.coverage.report();
+    let (table, missing) = found.coverage.report(args.shared);
     println!("{table}");
     let took = began.elapsed().max(Duration::from_millis(1));
     println!(
@@ -264,6 +284,14 @@ fn verdict(found: &Found, args: &Args) -> String {
 pub fn violations_in(seeds: std::ops::Range<u64>) -> Vec<String> {
     count_panics();
     let args = Args { from: seeds.start, seeds: seeds.end - seeds.start, ..Args::default() };
+    let found = search(&args, FAILURES_MAX);
+    found.failures.iter().map(|Failure { seed, first, .. }| format!("seed {seed}: {first}")).collect()
+}
+
+/// Like [`violations_in`], in worlds with shared rows.
+pub fn violations_with_shared_rows_in(seeds: std::ops::Range<u64>) -> Vec<String> {
+    count_panics();
+    let args = Args { from: seeds.start, seeds: seeds.end - seeds.start, shared: true, ..Args::default() };
     let found = search(&args, FAILURES_MAX);
     found.failures.iter().map(|Failure { seed, first, .. }| format!("seed {seed}: {first}")).collect()
 }

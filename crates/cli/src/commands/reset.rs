@@ -1,0 +1,63 @@
+//! `once --reset`, which forgets the success of a command, and `reset`, which makes a name that of a plain lock.
+
+use dynamo_lock::{ConvertError, Inspection, ResetError};
+
+use crate::failure::{Failure, FailureKind};
+use crate::ui::{format, output, prompt};
+use crate::{exit::Exit, store::OpenStore};
+
+/// Forgets the present success, after the user has confirmed it unless `yes` is set. Work that has not succeeded is left
+/// as it is.
+pub async fn reset(store: &OpenStore, name: &str, yes: bool) -> Result<Exit, Failure> {
+    if !yes {
+        prompt::require_terminal(&format!("cannot ask whether to reset the work {name:?}"))?;
+    }
+    let lock = store.client().build()?.lock(name).map_err(Failure::usage)?;
+    let Inspection::Done { success, .. } = lock.inspect().await? else {
+        output::message(&format!("the work {name:?} has no recorded success, so there is nothing to reset"));
+        return Ok(Exit::Success);
+    };
+    let description = format!("the work {name:?} {}", format::success(&success));
+    if !yes {
+        let question = format!("{description}. Forget it, so that the command runs again?");
+        prompt::confirm(&question, &format!("the work {name:?} was not reset"))?;
+    }
+    lock.reset_success(success.token).await.map_err(|error| failure(name, error))?;
+    output::message(&format!("{description}; this success is forgotten, so the command may run again"));
+    Ok(Exit::Success)
+}
+
+/// Makes the free row of this name, of whatever kind it is, one of a plain lock.
+pub async fn make_plain(store: &OpenStore, name: &str) -> Result<Exit, Failure> {
+    let lock = store.client().build()?.lock(name).map_err(Failure::usage)?;
+    match lock.reset().await {
+        Ok(()) => {
+            output::message(&format!("lock {name:?} is a plain lock now"));
+            Ok(Exit::Success)
+        }
+        Err(ConvertError::Held) => Err(Failure::usage(format!(
+            "cannot reset lock {name:?}: it is held; wait until it is released, or find its holders with \
+             `dynamo-lock show {name}`"
+        ))),
+        Err(ConvertError::Store(error)) => Err(error.into()),
+        Err(error @ ConvertError::Row { .. }) => Err(Failure::configuration(error)),
+        Err(error) => Err(Failure::new(FailureKind::Unavailable, error.to_string())),
+    }
+}
+
+fn failure(name: &str, error: ResetError) -> Failure {
+    match error {
+        ResetError::Store(error) => error.into(),
+        ResetError::NotDone { .. } => Failure::usage(format!(
+            "cannot reset the work {name:?}: its success was reset by another process; run `dynamo-lock show {name}`"
+        )),
+        ResetError::Row { .. } => Failure::configuration(error),
+        _ => Failure::new(
+            FailureKind::Unavailable,
+            format!(
+                "cannot tell whether the work {name:?} was reset: the store did not respond; run `dynamo-lock show \
+                 {name}`"
+            ),
+        ),
+    }
+}

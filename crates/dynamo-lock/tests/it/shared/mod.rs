@@ -1,0 +1,4 @@
+//! Semaphores and read/write locks.
+
+mod rw_lock;
+mod semaphore;
