@@ -407,7 +407,9 @@ impl Context<'_> {
         let lease_id = lease_id.as_str().to_owned();
         world.host(host, |me| me.used += 1);
         let lease = Duration::from_millis(self.client(host).lease_ms);
-        let until = token.is_none().then(|| Deadline::new(SentAt(at), lease));
+        // The clean-up of an entry was decided upon with an earlier response, from which its time counts.
+        let is_plain = self.client(host).access.is_none();
+        let until = (token.is_none() && is_plain).then(|| Deadline::new(SentAt(at), lease));
         let release_task = ReleaseTask { release, token, lease_id, was_lost: token.is_some(), until };
         world.tasks.push(Shared::new(Task::new(host, TaskState::Release(release_task))));
     }

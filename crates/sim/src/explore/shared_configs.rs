@@ -107,7 +107,7 @@ fn semaphores() -> Vec<Config> {
             pair(),
             Budget { forces: 1, copies: 1, unknown: 1, ..NONE },
         ),
-        shared("sem-deleted", "the table is deleted", half(1000), pair(), Budget { deletions: 1, ..UNKNOWN }),
+        shared("sem-deleted", "the table is deleted", [0, 500], pair(), Budget { deletions: 1, ..UNKNOWN }),
         shared("sem-three", "three clients, two permits", [0, 1000], three.clone(), DELAY),
         shared("sem-three-lost", "the same, lost answers", [0, 1000], three, Budget { unknown: 1, ..NONE }),
         shared("sem-limits", "three clients with unequal limits", [0, 1000], limits, NONE),
@@ -127,7 +127,7 @@ fn clocks(names: [&'static str; 4], first: Access, second: Access) -> Vec<Config
     let days = |days: i64, access| wall(days * DAY_MS as i64, twice(entry(access)));
     let idle = [0, 500, 32 * DAY_MS, 32 * DAY_MS + 500];
     let dated = Budget { crashes: 1, ..NONE };
-    let purge = Budget { purges: 1, ..dated };
+    let purge = Budget { purges: 1, ..NONE };
     let drifting = [at_rate(-5, entry(first)), at_rate(5, entry(second))];
     vec![
         shared(names[0], "leases of two seconds and of one", half(2000), [long(entry(first)), entry(second)], DELAY),
@@ -150,7 +150,7 @@ const DAY_MS: u64 = 24 * 3600 * 1000;
 fn semaphore_clocks() -> Vec<Config> {
     let freeze = Budget { freezes: 1, ..NONE };
     let pair = [twice(entry(Access::permit(1))), entry(Access::permit(1))];
-    let frozen = shared("sem-freeze", "a host freezes between sample and write", [0, 500, 1000], pair, freeze);
+    let frozen = shared("sem-freeze", "a host freezes between sample and write", [0, 500], pair, freeze);
     let stamped = [Client { lease_ms: 20_000, ..twice(renewed(Access::permit(1))) }, entry(Access::permit(1))];
     let stamps = shared("sem-stamps", "a renewal extends a service timestamp", [0, 15_000, 30_000], stamped, NONE);
     let mut all = vec![frozen.dates(&[Some(0)]).jump(12_000), stamps.dates(&[Some(0)])];
@@ -234,6 +234,6 @@ fn lock_faults() -> Vec<Config> {
             Budget { forces: 1, ..UNKNOWN },
         ),
         shared("rw-writers-copies", "two writers, a copy", half(1500), writers(), Budget { copies: 1, ..DELAY }),
-        shared("rw-deleted", "the table is deleted", half(1000), pair(), Budget { deletions: 1, ..UNKNOWN }),
+        shared("rw-deleted", "the table is deleted", [0, 500], pair(), Budget { deletions: 1, ..UNKNOWN }),
     ]
 }
