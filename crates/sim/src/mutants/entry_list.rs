@@ -34,6 +34,7 @@ pub const EXPLORED: &[(&str, &str)] = &[
     ("join-without-kind", "convert"),
     ("take-exclusive-without-kind", "convert-rw"),
     ("announce-without-kind", "convert-shared"),
+    ("announce-without-forced-lease-id", "rw-force-copies"),
     ("force-out-shared-without-e", "sem-force"),
     ("force-out-announcement-without-x-lease-id", "rw-force"),
     ("force-out-announcement-without-x-held", "rw-force"),

@@ -45,6 +45,7 @@ const ENTRIES: &[(&str, &str)] = &[
     ("renew-exclusive-without-x-lease-id", ORDERED),
     ("renew-exclusive-without-token", ORDERED),
     ("revoke-shared-without-e", "without the entry there is nothing that could be marked, so the write is impossible"),
+    ("force-out-shared-without-e", "a release that cannot know its outcome returns Unknown once more than it must"),
     ("promote-old-end", "a promotion returns the row, and R6 bounds the validity by the end in it"),
     ("entry-adopts-revoked", "the renewals of a revoked entry fail, so it is lost by its deadline"),
 ];
@@ -122,11 +123,11 @@ pub const EQUIVALENT: &[(&str, &str)] = &[
 pub const RARE: &[(&str, &str)] = &[
     ("legacy-get-without-token", "seen_version_with_another_token_is_not_overwritten"),
     ("join-without-e", "join_needs_a_place_beside_readers"),
-    ("announce-without-forced-lease-id", "announce_needs_a_row_without_a_writer"),
     ("promote-without-holders", "promote_needs_the_own_announcement_alone"),
     ("promote-without-x-renewal-seq", "promote_needs_the_own_announcement_alone"),
     ("renew-shared-without-token", "renewal_of_a_reader_needs_its_entry_and_token"),
     ("renew-announcement-without-x-renewal-seq", "renewal_of_an_announcement_needs_it_to_wait"),
     ("evict-announcement-without-x-lease-id", "evict_needs_the_entry_that_was_seen"),
     ("revoke-announcement-without-x-lease-id", "revoke_marks_one_entry"),
+    ("force-out-announcement-without-x-lease-id", "force_out_removes_one_entry_and_names_it"),
 ];
