@@ -34,6 +34,16 @@ impl Access {
         self.kind
     }
 
+    /// Returns whether the holder is a writer, which holds the row alone.
+    pub fn is_exclusive(&self) -> bool {
+        self.is_exclusive
+    }
+
+    /// Returns the maximum number of holders.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Returns the role of the holder.
     pub(crate) fn role(&self) -> Role {
         if self.is_exclusive { Role::Exclusive } else { Role::Shared }

@@ -1,6 +1,6 @@
 //! [`EntryRelease`]: the part of a release that concerns an entry of a shared row.
 
-use crate::{LeaseId, LockName, LossReason, Now, Op, Path, ReleaseEnd, Role, Row, attr, held_entry::HeldEntry};
+use crate::{LeaseId, LockName, Now, Op, Path, ReleaseEnd, Role, Row, attr, held_entry::HeldEntry};
 
 /// Release of an entry of a shared row: of a guard's entry, or of what an abandoned operation may have left.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,10 +39,10 @@ impl EntryRelease {
         let is_as_before =
             |row: &Row| row.text(attr::FORCED_LEASE_ID).map(LeaseId::from) == Some(self.entry.forced.clone());
         EntryConflict::End(match (ambiguous, expired) {
-            _ if loss == LossReason::Revoked => ReleaseEnd::Lost(loss),
             (false, _) => ReleaseEnd::Lost(loss),
             // Before the end of the lease, an entry disappears only by the unanswered attempt or by force.
             (true, false) if row.is_some_and(is_as_before) => ReleaseEnd::Released,
+            // Also if this holder was forced out: a late copy of its join may have brought the entry back before that.
             (true, _) => ReleaseEnd::Unknown,
         })
     }

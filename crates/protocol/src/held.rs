@@ -110,7 +110,7 @@ impl Held {
             |bound: Deadline| !bound.passed(now.at) && (service_timestamp || bound.left(now.at) >= timing.heartbeat());
         Self {
             name: request.name.clone(),
-            kind: request.kind,
+            kind: entry.as_ref().map_or(request.kind, |entry| entry.kind),
             lease_id,
             token,
             renewal: request.renewal,

@@ -62,6 +62,12 @@ impl SharedAcquire {
         }
     }
 
+    /// Returns whether the entry is acquired, so that the next step is [`AcquireEnd::Acquired`] unless it is lost
+    /// before.
+    pub fn has_won(&self) -> bool {
+        matches!(&self.phase, Phase::Won(held) if held.is_confirmed)
+    }
+
     fn reads_strongly(&self) -> bool {
         self.request.wait_mode == WaitMode::Try || self.poller.must_read_consistently()
     }

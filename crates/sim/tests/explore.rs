@@ -21,6 +21,21 @@ fn hints_at_any_time_are_sound() {
 }
 
 #[test]
+fn semaphore_with_service_timestamps_is_sound() {
+    assert_sound("sem-stamps");
+}
+
+#[test]
+fn copies_and_forced_removals_are_sound() {
+    assert_sound("rw-force-copies");
+}
+
+#[test]
+fn rows_that_are_converted_twice_are_sound() {
+    assert_sound("convert-twice");
+}
+
+#[test]
 fn successes_are_sound() {
     assert_sound("once");
 }
@@ -77,6 +92,39 @@ const NOTICED: &[(&str, &str)] = &[
     ("finish-unrecorded", "O: work begins although its success is recorded"),
     ("inspect-eager", "I: an inspection reports a valid lease as expired"),
 ];
+
+/// The same for shared rows.
+const NOTICED_ENTRIES: &[(&str, &str)] = &[
+    ("create-shared-without-name", "E: a write removes the entry of another holder"),
+    ("join-without-x", "D: B has waited for"),
+    ("join-without-holders", "A: 2 guards are valid"),
+    ("take-exclusive-without-holders", "E: a write removes the entry of another holder"),
+    ("renew-shared-without-e-revoked", "E: the lease of a revoked entry is extended"),
+    ("leave-shared-without-e", "E: a release returned Released, and none of its tries was applied"),
+    ("leave-exclusive-same-token", OUTDATED),
+    ("promote-same-token", OUTDATED),
+    ("force-out-unmarked", "E: a release returned Released, and none of its tries was applied"),
+    ("revoke-removes-entry", "E: a write removes the entry of another holder"),
+    ("shared-purge-soon", "T: the service deletes a row with a valid entry"),
+    ("join-without-kind", "E: a write changes a row of another kind"),
+    ("announcement-never-expires", "D: C has waited for"),
+    ("entry-waits-twice", "D: C has waited for"),
+    ("entry-from-answer", "A: 2 guards are valid"),
+    ("entry-no-r5", "R5: an acquisition is reported that is not valid any more"),
+    ("entry-no-r6", "A: 2 guards are valid"),
+    ("entry-release-forgets", "lesson 33"),
+    ("entry-clean-up-is-forgotten", "E: no task of A has its entry"),
+    ("entry-refusal-ends-acquire", "E: A reports Refused, and its entry is valid"),
+];
+
+#[test]
+fn mutants_of_shared_rows_are_noticed() {
+    for (name, promise) in NOTICED_ENTRIES {
+        let mutant = list::find(name).expect("the mutant exists");
+        let (_, trace) = explored(mutant.explore.expect("the explorer has a hook"), &mutant.config);
+        assert!(trace.contains(promise), "{name}: not {promise:?} but:\n{trace}");
+    }
+}
 
 /// The trace of a counterexample begins with the first action and the row after it.
 #[test]

@@ -18,6 +18,7 @@ mod release;
 mod renew;
 mod rows;
 mod service_clock;
+mod shared_acquire;
 mod shared_ops;
 mod shared_rows;
 mod support;

@@ -4,7 +4,7 @@ use dynamo_lock_protocol::{Kind, Machine, OpKind, Refusal, Row, attr};
 
 use super::{
     Answer, Body, Context, EPOCH_MS, InFlight, RequestBody, Shared, StepResult, Task, TaskState, Violation, World,
-    once, properties, quiescence, quiescence::Continuation, service,
+    entries, once, properties, quiescence, quiescence::Continuation, service,
 };
 use crate::mutants::Fault;
 
@@ -37,6 +37,10 @@ pub enum Action {
     /// A host crashes. With `true`, its write in flight may still be applied.
     Crash(u8, bool),
     Revoke,
+    /// An operator revokes the holder of this entry, or forces it out.
+    Operate(u8, bool),
+    /// An operator makes the row, which is free, a row of this kind.
+    Convert(u8),
     /// An operator resets a success.
     Reset,
     LegacyRead,
@@ -214,14 +218,23 @@ fn host_events(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) 
 }
 
 fn external_events(world: &World, context: &Context<'_>, actions: &mut Vec<Action>) {
-    if world.left.revokes > 0 && world.row.as_deref().is_some_and(service::is_held) {
+    if let Some(row) = entries::parse(world.row.as_deref()) {
+        for entry in 0..row.entries.len() as u8 {
+            actions.extend((world.left.revokes > 0).then_some(Action::Operate(entry, false)));
+            actions.extend((world.left.forces > 0).then_some(Action::Operate(entry, true)));
+        }
+    } else if world.left.revokes > 0 && world.row.as_deref().is_some_and(service::is_held) {
         actions.push(Action::Revoke);
     }
     if world.left.resets > 0 && world.row.as_deref().is_some_and(|row| row.get(attr::DONE_TOKEN).is_some()) {
         actions.push(Action::Reset);
     }
-    if world.left.forces > 0 && world.row.as_deref().is_some_and(service::is_held) {
+    let is_plain = world.row.as_deref().is_some_and(|row| !entries::is_shared(row) && service::is_held(row));
+    if world.left.forces > 0 && is_plain {
         actions.push(Action::Force);
+    }
+    if world.left.conversions > 0 && world.row.as_deref().is_some_and(entries::is_free) {
+        actions.extend((0..entries::KINDS.len() as u8).map(Action::Convert));
     }
     if world.left.purges > 0 && service::is_purgeable(world, context.config) {
         actions.push(Action::Purge);
@@ -318,6 +331,15 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
             world.left.revokes -= 1;
             context.revoke(world, false);
         }
+        Action::Operate(entry, force) => {
+            let left = if force { &mut world.left.forces } else { &mut world.left.revokes };
+            *left -= 1;
+            context.operate(world, entry, force);
+        }
+        Action::Convert(kind) => {
+            world.left.conversions -= 1;
+            context.convert(world, entries::KINDS[usize::from(kind)]);
+        }
         Action::Force => {
             world.left.forces -= 1;
             context.revoke(world, true);
@@ -332,6 +354,7 @@ fn act(world: &mut World, action: Action, context: &Context<'_>) -> Result<bool,
         }
         Action::Purge => {
             world.left.purges -= 1;
+            entries::check_purge(world, context)?;
             once::note_purge(world, context.config)?;
             world.before = world.row.take();
         }
@@ -468,7 +491,8 @@ fn release_guard(world: &mut World, context: &Context<'_>, i: u8, late: bool) {
     let task = world.tasks.remove(i.into()).clone_inner();
     abandon(world, task.flight.as_ref().filter(|_| late));
     context.release_guard(world, &task);
-    if context.mutant.is(Fault::ValidUntilReleased) && matches!(task.state, TaskState::Held(_)) {
+    let goes_on = world.quiescence.is_none() && context.mutant.is(Fault::ValidUntilReleased);
+    if goes_on && matches!(task.state, TaskState::Held(_)) {
         world.tasks.push(Shared::new(Task { flight: None, ..task }));
     }
 }

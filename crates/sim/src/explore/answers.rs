@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use dynamo_lock_protocol::{
     AcquireEnd, ClockReading, Evidence, Expiry, Held, Liveness, LossReason, Machine, Now, Outcome, ReceivedAt, Refusal,
-    ReleaseEnd, Response, Row, RowState, SentAt, ServiceDate, attr, expiry,
+    ReleaseEnd, Response, Role, Row, RowState, SentAt, ServiceDate, Value, attr, expiry,
 };
 
 use super::{
-    Answer, Body, Context, HoldTask, InFlight, RequestBody, Task, TaskState, Violation, World, driver::EntropyUse,
-    driver::lease_id_of, liveness, properties, service,
+    Answer, Body, Context, HoldTask, InFlight, ReleaseTask, RequestBody, Task, TaskState, Violation, World,
+    driver::EntropyUse, driver::lease_id_of, entries, liveness, properties, service,
 };
-use crate::mutants::Fault;
+use crate::mutants::{Fault, entries::with_entries};
 
 impl Context<'_> {
     /// Delivers the answer to the request of a task. `None`: no answer arrives.
@@ -66,18 +66,15 @@ impl Context<'_> {
                 self.call(world, host, at, EntropyUse::Response, |now| {
                     held.handle(now, Response::outcome(SentAt(flight.sent), &outcome).with_date(date));
                 });
-                check_loss(world, held, before, held.clone().check(at))?;
+                let is_entry = self.client(host).access.is_some();
+                check_loss(world, held, before, held.clone().check(at), is_entry)?;
             }
             state @ (TaskState::Release(_) | TaskState::Finish(_) | TaskState::Revoke(_)) => {
                 let is_release = matches!(state, TaskState::Release(_));
-                let outcome = match outcome {
-                    Outcome::Unknown if is_release && self.mutant.is(Fault::UnknownReleaseIsThrottled) => {
-                        Outcome::Throttled
-                    }
-                    outcome => match state {
-                        TaskState::Finish(task) => self.finish_outcome(task, outcome),
-                        _ => outcome,
-                    },
+                let outcome = match state {
+                    TaskState::Release(release) => self.outcome_of_release(release, outcome),
+                    TaskState::Finish(task) => self.finish_outcome(task, outcome),
+                    _ => outcome,
                 };
                 let response = Response::outcome(SentAt(flight.sent), &outcome);
                 self.call(world, host, at, EntropyUse::Response, |now| handle(state, now, response));
@@ -206,6 +203,9 @@ impl Context<'_> {
     fn row_as_received(&self, host: u8, row: &Row) -> Row {
         let earlier = if let Some(Fault::ReaderRowEarlier(seconds)) = self.mutant.fault { seconds * 1000 } else { 0 };
         let mut row = later(row.clone(), -earlier);
+        if self.client(host).access.is_some() {
+            return self.entries_as_received(host, row);
+        }
         if self.mutant.is(Fault::SuccessIgnored) && row.get(attr::DONE_TOKEN).is_some() {
             row.remove(attr::DONE_TOKEN);
             row.set(attr::EXPIRES_ON, 0.into());
@@ -223,6 +223,44 @@ impl Context<'_> {
             row.set(attr::LEASE_MS, (lease * percent / 100).into());
         }
         row
+    }
+
+    /// Returns a shared row as a waiter receives it. Mutants change it.
+    fn entries_as_received(&self, host: u8, row: Row) -> Row {
+        match self.mutant.fault {
+            Some(Fault::WaiterUsesOwnLease) => with_entries(row, |_, entry| {
+                entry.insert(attr::LEASE_MS.to_owned(), self.client(host).lease_ms.into());
+            }),
+            Some(Fault::WaiterLeasePercent(percent)) => with_entries(row, |_, entry| {
+                if let Some(Value::N(lease)) = entry.get(attr::LEASE_MS) {
+                    let lease = lease.whole().unwrap_or(0) * percent / 100;
+                    entry.insert(attr::LEASE_MS.to_owned(), lease.into());
+                }
+            }),
+            Some(Fault::AnnouncementNeverExpires) => with_entries(row, |role, entry| {
+                if role == Role::Waiting {
+                    entry.insert(attr::LEASE_MS.to_owned(), 86_400_000.into());
+                    entry.remove(attr::EXPIRES_ON);
+                }
+            }),
+            Some(Fault::RevokedIsAdopted) => with_entries(row, |_, entry| drop(entry.remove(attr::REVOKED))),
+            _ => row,
+        }
+    }
+
+    /// Returns the outcome of a release as it is received. Mutants change it.
+    fn outcome_of_release(&self, release: &ReleaseTask, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Unknown if self.mutant.is(Fault::UnknownReleaseIsThrottled) => Outcome::Throttled,
+            Outcome::Conflict(_) if self.mutant.is(Fault::CleanUpTriesOneRole) && release.token.is_none() => {
+                Outcome::Conflict(None)
+            }
+            Outcome::Conflict(Some(mut row)) if self.mutant.is(Fault::ForcedIsIgnored) => {
+                row.set(attr::FORCED_LEASE_ID, "none".into());
+                Outcome::Conflict(Some(row))
+            }
+            outcome => outcome,
+        }
     }
 
     fn answer_acquire(
@@ -266,6 +304,14 @@ impl Context<'_> {
 
 /// Returns a held row whose lease ends this much later.
 fn later(mut row: Row, ms: i64) -> Row {
+    if ms != 0 && entries::is_shared(&row) {
+        return with_entries(row, |_, entry| {
+            if let Some(Value::N(end)) = entry.get(attr::EXPIRES_ON) {
+                let end = end.whole().unwrap_or(0).saturating_add_signed(ms);
+                entry.insert(attr::EXPIRES_ON.to_owned(), end.into());
+            }
+        });
+    }
     if let Some(end) = row.whole(attr::EXPIRES_ON).filter(|end| *end > 0) {
         row.set(attr::EXPIRES_ON, end.saturating_add_signed(ms).into());
     }
@@ -302,9 +348,13 @@ fn check_loss(
     held: &Held,
     before: Option<LossReason>,
     after: Option<LossReason>,
+    is_entry: bool,
 ) -> Result<(), Violation> {
     let reported =
         before.is_none() && matches!(after, Some(LossReason::TakenOver | LossReason::Revoked | LossReason::RowGone));
+    if let (true, true, Some(loss)) = (reported, is_entry, after) {
+        return entries::check_loss(world, held, loss);
+    }
     if reported && service::is_held_by(world, &lease_id_of(held), Some(held.token().get())) {
         return Err(format!("E: a guard reports {after:?} while its lease ID holds the row"));
     }

@@ -2,7 +2,7 @@
 
 use dynamo_lock_protocol::{Renewal, WaitMode};
 
-use super::{Budget, Client, Config, Legacy, Wild, Work, clocks::Clocks};
+use super::{Budget, Client, Config, Legacy, Wild, Work, clocks::Clocks, shared_configs};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// Time at which the `ttl` of an idle row has passed, by all clocks.
@@ -11,6 +11,7 @@ const NINE_DAYS_MS: u64 = 9 * DAY_MS + 60_000;
 /// Returns a client that waits, with a lease of one second and correct clocks, for this number of acquisitions.
 pub const fn client(acquisitions: u8) -> Client {
     Client {
+        access: None,
         lease_ms: 1000,
         renewal: Renewal::Disabled,
         wait_mode: WaitMode::Wait,
@@ -38,15 +39,15 @@ fn hold(hold_ms: u64) -> Client {
 }
 
 /// Returns a client whose wall clock is off by this number of milliseconds.
-fn wall(wall_ms: i64, client: Client) -> Client {
+pub fn wall(wall_ms: i64, client: Client) -> Client {
     Client { clocks: Clocks { wall_ms, ..client.clocks }, ..client }
 }
 
-fn ticks(step_ms: u64, until_ms: u64) -> Vec<u64> {
+pub fn ticks(step_ms: u64, until_ms: u64) -> Vec<u64> {
     (0..=until_ms / step_ms).map(|n| n * step_ms).collect()
 }
 
-fn config<const N: usize>(
+pub fn config<const N: usize>(
     name: &'static str,
     about: &'static str,
     grid: impl Into<Vec<u64>>,
@@ -56,15 +57,20 @@ fn config<const N: usize>(
 }
 
 impl Config {
-    fn budget(self, budget: Budget) -> Self {
+    /// Returns whether a client uses a shared row.
+    pub fn is_shared(&self) -> bool {
+        self.clients.iter().any(|client| client.access.is_some())
+    }
+
+    pub fn budget(self, budget: Budget) -> Self {
         Self { budget, ..self }
     }
 
-    fn dates(self, dates: &[Option<i64>]) -> Self {
+    pub fn dates(self, dates: &[Option<i64>]) -> Self {
         Self { dates: dates.to_vec(), ..self }
     }
 
-    fn jump(self, jump_ms: u64) -> Self {
+    pub fn jump(self, jump_ms: u64) -> Self {
         Self { jump_ms, ..self }
     }
 
@@ -87,7 +93,8 @@ impl Config {
 
 /// Returns all configurations, the quick ones first.
 pub fn all() -> Vec<Config> {
-    [clocks(), faults(), service(), wrong(), holds(), inspections(), refusals(), handovers(), once()].concat()
+    let locks = [clocks(), faults(), service(), wrong(), holds(), inspections(), refusals(), handovers()].concat();
+    [locks, once(), shared_configs::all()].concat()
 }
 
 /// Returns the configuration with this name.

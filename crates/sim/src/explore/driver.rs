@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    Acquire, AcquireEnd, ClockReading, Condition, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hint, Hold, LockName,
-    LossReason, Machine, Now, Op, OpKind, Path, RecordVersion, Release, Request, Revoke, SentAt, Step, Target, Timing,
-    Value, attr,
+    Acquire, AcquireEnd, ClockReading, Deadline, EXPIRY_PAD, Entropy, Held, HeldStep, Hint, Hold, LockName, LossReason,
+    Machine, Now, Op, OpKind, RecordVersion, Release, Request, Revoke, SentAt, SharedAcquire, SharedOp, SharedWrite,
+    Step, Target, Timing,
 };
 
 use super::{
-    Client, Config, FinishTask, HandoverTask, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared, Task,
-    TaskState, Violation, World, clocks, clocks::Clocks, clocks::moved, configs, liveness, properties,
+    Acquisition, Client, Config, FinishTask, HandoverTask, HoldTask, Host, InFlight, ReleaseTask, RequestBody, Shared,
+    Task, TaskState, Violation, World, clocks, clocks::Clocks, clocks::moved, configs, entries, liveness, properties,
 };
 use crate::mutants::{Fault, MutantConfig};
 
@@ -49,8 +49,17 @@ impl Context<'_> {
         self.config.clients.len() as u8
     }
 
+    /// Returns the number of clients that may start at quiescence, each alone.
+    pub fn newcomers(&self) -> u8 {
+        match self.config.newcomers.len() {
+            0 => 1,
+            all => all as u8 - 2,
+        }
+    }
+
     pub fn client(&self, host: u8) -> &Client {
-        self.config.clients.get(usize::from(host)).unwrap_or(&NEWCOMER)
+        let clients = self.config.clients.iter().chain(&self.config.newcomers);
+        clients.clone().nth(host.into()).unwrap_or(&NEWCOMER)
     }
 
     pub fn clock(&self, world: &World, host: u8) -> ClockReading {
@@ -131,10 +140,16 @@ impl Context<'_> {
         let client = self.client(host);
         let request = self.request(host, client.lease_ms);
         let watch = world.hosts[usize::from(host)].watch.clone();
+        if let Some(access) = client.access {
+            let machine = Acquisition::Entry(SharedAcquire::new(request, access));
+            world.host(host, |me| me.acquisitions -= 1);
+            return world.tasks.push(Shared::new(Task::new(host, TaskState::Acquire(machine))));
+        }
+        let plain = |machine| TaskState::Acquire(Acquisition::Plain(machine));
         let machine = match client.hold_ms.filter(|_| !self.mutant.is(Fault::HoldIsNotExtended)) {
             Some(hold_ms) => self.begin_hold(world, host, request, Duration::from_millis(hold_ms)),
-            None if client.reads_first => TaskState::Acquire(Acquire::new(request, watch).reading_first()),
-            None => TaskState::Acquire(Acquire::new(request, watch)),
+            None if client.reads_first => plain(Acquire::new(request, watch).reading_first()),
+            None => plain(Acquire::new(request, watch)),
         };
         world.host(host, |me| me.acquisitions -= 1);
         world.tasks.push(Shared::new(Task::new(host, machine)));
@@ -324,12 +339,17 @@ impl Context<'_> {
         let token = held.token().get();
         let is_valid = held.is_valid(self.task_clock(world, &task));
         let is_deleted = world.past.deleted.contains(&lease_id_of(&held));
+        let reported = (*held).clone();
         task.state = TaskState::Held(*held);
         if !is_valid {
             return Err("R5: an acquisition is reported that is not valid any more".into());
         }
         if is_deleted {
             return Ok(StepResult::Progress(Some(task))); // Promise C has ended with its table.
+        }
+        if self.config.is_shared() {
+            let violation = entries::report(world, self, task.host, &reported);
+            return violation.map_or(Ok(StepResult::Progress(Some(task))), Err);
         }
         self.check_begin(world, token)?;
         if token <= world.past.reported && token > world.past.forced {
@@ -377,8 +397,14 @@ impl Context<'_> {
         let Some(release) = release.filter(|_| !self.mutant.is(Fault::CleanUpForgotten)) else { return };
         let at = self.clock(world, host);
         let step = self.call(world, host, at, EntropyUse::Next, |now| release.clone().next(now));
-        let Step::Write(Op { kind: OpKind::Release { lease_id, token, .. }, .. }) = step else { return };
-        let (lease_id, token) = (lease_id.as_str().to_owned(), token.map(u64::from));
+        let (lease_id, token) = match step {
+            Step::Write(Op { kind: OpKind::Release { lease_id, token, .. }, .. }) => (lease_id, token.map(u64::from)),
+            Step::Write(Op { kind: OpKind::Shared(SharedWrite { op: SharedOp::Leave { holder }, .. }), .. }) => {
+                (holder.lease_id, None)
+            }
+            _ => return,
+        };
+        let lease_id = lease_id.as_str().to_owned();
         world.host(host, |me| me.used += 1);
         let lease = Duration::from_millis(self.client(host).lease_ms);
         let until = token.is_none().then(|| Deadline::new(SentAt(at), lease));
@@ -412,14 +438,9 @@ pub fn letter(host: u8) -> String {
     char::from(b'A' + host).to_string()
 }
 
-/// Returns the lease ID of a guard, which its condition contains.
+/// Returns the lease ID of a guard.
 pub fn lease_id_of(held: &Held) -> String {
-    let Condition::All(all) = held.condition() else { return String::new() };
-    let lease_id = all.into_iter().find_map(|condition| match condition {
-        Condition::Equals(Path::Attribute(attr::LEASE_ID), Value::S(lease_id)) => Some(lease_id),
-        _ => None,
-    });
-    lease_id.unwrap_or_default()
+    held.lease_id().as_str().to_owned()
 }
 
 /// Returns the loss that a guard has noticed before, without a look at the clock.

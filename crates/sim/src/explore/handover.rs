@@ -6,7 +6,7 @@ use dynamo_lock_protocol::{
 };
 
 use super::{
-    Context, HandoverTask, InFlight, ReleaseTask, Shared, StepResult, Task, TaskState, Violation, World,
+    Acquisition, Context, HandoverTask, InFlight, ReleaseTask, Shared, StepResult, Task, TaskState, Violation, World,
     answers::handle, driver::EntropyUse, driver::lease_id_of, properties,
 };
 use crate::mutants::Fault;
@@ -139,7 +139,7 @@ impl Context<'_> {
     /// The user who waited for a handover keeps its place, and acquires the lock.
     fn go_on_waiting(&self, host: u8, has_waiter: bool, watch: Option<Watch>) -> StepResult {
         let acquire = Acquire::new(self.request(host, self.next_lease_ms(host)), watch);
-        StepResult::Progress(has_waiter.then(|| Task::new(host, TaskState::Acquire(acquire))))
+        StepResult::Progress(has_waiter.then(|| Task::new(host, TaskState::Acquire(Acquisition::Plain(acquire)))))
     }
 
     /// For a mutant: pretends that the row contains the lease of the handover.

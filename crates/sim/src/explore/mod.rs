@@ -4,11 +4,13 @@
 //! instant: [`actions`] lists the events. [`properties`] and [`service`] contain the properties of every state,
 //! [`quiescence`] those of its continuations without faults. The [mutants] show that the search notices faults.
 
+pub mod acquisition;
 pub mod actions;
 pub mod answers;
 pub mod clocks;
 pub mod configs;
 pub mod driver;
+pub mod entries;
 pub mod fingerprint;
 pub mod handover;
 pub mod liveness;
@@ -17,11 +19,14 @@ pub mod properties;
 pub mod quiescence;
 pub mod search;
 pub mod service;
+pub mod shared_configs;
 pub mod trace;
 pub mod world;
 
+pub use acquisition::Acquisition;
 pub use clocks::EPOCH_MS;
 pub use driver::{Context, StepResult, letter};
+pub use entries::EntryFacts;
 pub use once::{FinishTask, Work};
 pub use service::Violation;
 pub use world::{
@@ -51,7 +56,7 @@ pub fn main(args: &[String]) -> Result<ExitCode, String> {
 }
 
 fn usage() -> String {
-    let configs = configs::all().into_iter().map(|config| format!("\n  {:<12} {}", config.name, config.about));
+    let configs = configs::all().into_iter().map(|config| format!("\n  {:<20} {}", config.name, config.about));
     let usage = "usage: dynamo-lock-sim explore [--all | CONFIG] [--mutant NAME]\n\nconfigurations:";
     usage.to_owned() + &configs.collect::<String>()
 }
@@ -70,7 +75,7 @@ fn explore(name: Option<&str>, mutant: MutantConfig) -> Result<ExitCode, String>
     }
     let (mut states, mut good) = (0, true);
     println!(
-        "{:<12} {:>9} {:>11} {:>9} {:>5} {:>8}  result",
+        "{:<20} {:>9} {:>11} {:>9} {:>5} {:>8}  result",
         "config", "states", "transitions", "quiescent", "depth", "time"
     );
     for config in &configs {
@@ -91,7 +96,7 @@ fn report(config: &Config, found: &Found, took: Duration, mutant: &MutantConfig)
     };
     let Found { states, transitions, continuations, depth, .. } = found;
     println!(
-        "{:<12} {states:>9} {transitions:>11} {continuations:>9} {depth:>5} {:>7.1}s  {result}",
+        "{:<20} {states:>9} {transitions:>11} {continuations:>9} {depth:>5} {:>7.1}s  {result}",
         config.name,
         took.as_secs_f64()
     );

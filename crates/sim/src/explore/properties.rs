@@ -4,10 +4,15 @@ use dynamo_lock_protocol::{AcquireEnd, ReleaseEnd, attr};
 
 use crate::mutants::Fault;
 
-use super::{Budget, Context, ReleaseTask, Task, TaskState, Violation, World, driver::lease_id_of, letter, service};
+use super::{
+    Budget, Context, ReleaseTask, Task, TaskState, Violation, World, driver::lease_id_of, entries, letter, service,
+};
 
 /// Returns the first property that a state violates.
 pub fn check(world: &World, context: &Context<'_>) -> Option<Violation> {
+    if context.config.is_shared() {
+        return entries::validities(world, context).or_else(|| entries::orphan(world, context));
+    }
     validities(world, context).or_else(|| orphaned_lease(world, context))
 }
 
@@ -65,6 +70,9 @@ pub fn check_failure(world: &World, context: &Context<'_>, host: u8, end: &Acqui
     if matches!(end, AcquireEnd::Lost { .. }) || others(left) != others(all) || !world.past.revoked.is_empty() {
         return None;
     }
+    if context.config.is_shared() {
+        return entries::check_failure(world, context, host, end);
+    }
     let row =
         world.row.as_deref().filter(|row| service::is_held(row) && row.text(attr::OWNER) == Some(&letter(host)))?;
     let (lease_ms, acquired_on) = (row.whole(attr::LEASE_MS)?, row.whole(service::TRUE_ACQUIRED_ON)?);
@@ -80,7 +88,14 @@ pub fn check_release(world: &World, context: &Context<'_>, task: &Task, end: Rel
     if end == ReleaseEnd::Refused && until.is_some_and(|until| !until.passed(at)) {
         return Some("E: a release was given up before its lease ended".into());
     }
-    check_result(world, (*token)?, lease_id, *was_lost, end)
+    if token.is_none() {
+        return entries::check_clean_up(world, context, lease_id, end);
+    }
+    let token = (*token)?;
+    match context.client(task.host).access {
+        Some(_) => entries::check_result(world, lease_id, *was_lost, end),
+        None => check_result(world, token, lease_id, *was_lost, end),
+    }
 }
 
 /// Checks that the result of the release of a guard is true (E).

@@ -4,21 +4,25 @@
 //! once, every request is answered at once, with the service's exact second, and time passes until the next pause has
 //! ended. Abandoned requests are lost. A state in which they are applied is explored separately.
 
-use dynamo_lock_protocol::{Row, RowState, WaitMode, attr};
+use std::time::Duration;
+
+use dynamo_lock_protocol::{Row, RowState, SharedEntry, WaitMode, attr};
 
 use super::{
-    Budget, Context, EPOCH_MS, Host, InFlight, Past, Shared, StepResult, Task, TaskState, Violation, World,
-    actions::Action, actions::Delivery, actions::step, actions::successor, fingerprint::fingerprint, letter,
+    Budget, Context, EPOCH_MS, EntryFacts, Host, InFlight, Past, Shared, StepResult, Task, TaskState, Violation, World,
+    actions::Action, actions::Delivery, actions::step, actions::successor, entries, fingerprint::fingerprint, letter,
     properties, search::Visited, service,
 };
 
 /// Processes that continue, and their users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Continuation {
-    /// No process: every process ends, and a newcomer requests the lock.
-    Newcomer,
+    /// No process: every process ends, and the newcomer with this number requests the lock.
+    Newcomer(u8),
     /// The processes of this host, which waits for the lock; all others end.
     Waiter(u8),
+    /// The processes of this host, a writer that waits; all others end, and readers come without end.
+    Stream(u8),
     /// All processes. Users release their guards and request nothing more.
     Rest,
 }
@@ -33,6 +37,8 @@ pub struct Quiescence {
 
 /// Number of steps from which on a continuation counts as endless.
 const STEPS_MAX: usize = 5_000;
+/// Time for which a reader of an endless stream stays at most, in milliseconds.
+const STREAM_MS: u64 = 500;
 /// Time that retries and rounded clocks add to a wait, in milliseconds.
 const RETRIES_MS: u64 = 75;
 /// Deviation of a wall clock up to which it confirms exact dates, in milliseconds.
@@ -55,7 +61,11 @@ pub fn check(world: &World, context: &Context<'_>, good: &mut Visited) -> Option
     let waiters = world.tasks.iter().filter(|task| waits(task)).map(|task| Continuation::Waiter(task.host));
     let ends = !world.tasks.is_empty() && !world.tasks.iter().any(|task| waits_for_wall(task, world, context));
     let rest = ends.then_some(Continuation::Rest);
-    let continuations = std::iter::once(Continuation::Newcomer).chain(waiters).chain(rest);
+    let newcomers = (0..context.newcomers()).map(Continuation::Newcomer);
+    let is_writer = |task: &Task| context.client(task.host).access.is_some_and(|access| access.is_exclusive());
+    let writers = world.tasks.iter().filter(|task| waits(task) && is_writer(task));
+    let streams = writers.map(|task| Continuation::Stream(task.host));
+    let continuations = newcomers.chain(waiters).chain(streams).chain(rest);
     continuations.into_iter().find_map(|continuation| from(world, continuation, context, good))
 }
 
@@ -81,7 +91,8 @@ fn from(
         return None;
     }
     let ended = match continuation {
-        Continuation::Newcomer => run.acquires_in_time(&mut world, context.newcomer(), 1),
+        Continuation::Newcomer(n) => run.acquires_in_time(&mut world, context.newcomer() + n, 1),
+        Continuation::Stream(host) => run.acquires_in_time(&mut world, host, 2),
         // An attempt that nothing answered for a lease ends with an error, and its user tries again.
         Continuation::Waiter(host) => run.acquires_in_time(&mut world, host, 2),
         Continuation::Rest => run.ends_all_tasks(&mut world),
@@ -89,8 +100,8 @@ fn from(
     if let Err(violation) = ended {
         return Some((run.actions, violation));
     }
-    let (mut rest, violation) =
-        (continuation == Continuation::Rest).then(|| from(&world, Continuation::Newcomer, context, good)).flatten()?;
+    let newcomers = if continuation == Continuation::Rest { context.newcomers() } else { 0 };
+    let (mut rest, violation) = (0..newcomers).find_map(|n| from(&world, Continuation::Newcomer(n), context, good))?;
     run.actions.append(&mut rest);
     Some((run.actions, violation))
 }
@@ -121,6 +132,9 @@ impl Run<'_> {
                 }
                 self.advance(world)?;
             }
+        }
+        if entries::is_of_other_kind(world, self.context.client(host), self.context.kind()) {
+            return Ok(());
         }
         let has_state = |wanted: fn(&RowState) -> bool| {
             world.row.as_deref().is_some_and(|row| row.state().is_ok_and(|state| wanted(&state)))
@@ -185,10 +199,16 @@ impl Run<'_> {
         // A date that contradicts earlier dates needs a second one.
         let second_date = if self.context.config.wild.is_some() { poll } else { 0 };
         // A newcomer acquires a free lock at once. Other clients may be in a pause.
-        match host == self.context.newcomer() {
+        let stream = match world.quiescence {
+            Some(Quiescence { continuation: Continuation::Stream(_), .. }) => {
+                self.context.client(host).lease_ms + STREAM_MS
+            }
+            _ => 0,
+        };
+        match host >= self.context.newcomer() {
             true if held == 0 => 0,
             true => held + poll + RETRIES_MS,
-            false => held + on_its_way + poll + RETRIES_MS + second_date,
+            false => held + on_its_way + poll + RETRIES_MS + second_date + stream,
         }
     }
 
@@ -198,6 +218,11 @@ impl Run<'_> {
         let now = EPOCH_MS + world.real_ms(self.context.config);
         let date = service::exact(world, self.context.config);
         let has_expired = |expires_on| date.is_some_and(|date| date.lower_when_received() > expires_on);
+        if let Some(row) = entries::parse(Some(row)) {
+            let is_past = |entry: &&SharedEntry| !(is_witness && entry.expires_on.is_some_and(has_expired));
+            let leases = row.entries.iter().filter(is_past).map(|entry| entry.lease.as_millis() as u64);
+            return leases.max().map_or(0, |lease| lease * 1006 / 1000 + 1);
+        }
         match row.state() {
             Ok(RowState::Held(held))
                 if is_witness && row.get(attr::EXPIRY_CLOCK).is_some() && has_expired(held.expires_on) =>
@@ -218,6 +243,9 @@ impl Run<'_> {
 fn next(world: &World, context: &Context<'_>) -> Result<Action, Violation> {
     let releases = matches!(world.quiescence, Some(Quiescence { continuation: Continuation::Rest, .. }));
     let mut pause = None;
+    if let Some(host) = idle_reader(world, context) {
+        return Ok(Action::Begin(host));
+    }
     for (i, task) in (0_u8..).zip(&world.tasks) {
         match &task.flight {
             Some(InFlight { answer: Some(_), .. }) => return Ok(Action::Deliver(i)),
@@ -226,6 +254,12 @@ fn next(world: &World, context: &Context<'_>) -> Result<Action, Violation> {
         }
         if releases && matches!(task.state, TaskState::Held(_)) {
             return Ok(Action::Release(i, false));
+        }
+        if let Some(left) = stream_left(world, context, task) {
+            if left.is_zero() {
+                return Ok(Action::Release(i, false));
+            }
+            pause = pause.map_or(Some(left), |pause: Duration| Some(left.min(pause)));
         }
         match step(&mut world.clone(), context, i)? {
             StepResult::Pending(length) => pause = pause.map_or(Some(length), |pause| Some(length.min(pause))),
@@ -242,7 +276,11 @@ fn next(world: &World, context: &Context<'_>) -> Result<Action, Violation> {
 
 /// Starts a continuation. State without further effect is cleared, so that many states become one.
 pub fn begin(world: &mut World, context: &Context<'_>, continuation: Continuation) {
-    let lives = |host: u8| continuation == Continuation::Rest || continuation == Continuation::Waiter(host);
+    let lives = |host: u8| {
+        continuation == Continuation::Rest
+            || continuation == Continuation::Waiter(host)
+            || continuation == Continuation::Stream(host)
+    };
     let may_orphan = properties::may_orphan(world, context) || continuation != Continuation::Rest;
     world.quiescence = Some(Quiescence { continuation, may_orphan });
     (world.left, world.before, world.legacy_seen) = (Budget::default(), None, None);
@@ -256,13 +294,47 @@ pub fn begin(world: &mut World, context: &Context<'_>, continuation: Continuatio
             false => world.host(host, |host| *host = Host::default()),
         }
     }
-    if continuation == Continuation::Newcomer {
+    if let Continuation::Newcomer(n) = continuation {
         let Past { reported, forced, .. } = world.past;
+        let entries = EntryFacts { token: world.past.entries.token, ..EntryFacts::default() };
+        let entries = EntryFacts { writer_token: world.past.entries.writer_token, ..entries };
         let successes = std::mem::take(&mut world.past.successes);
-        world.past = Past { reported, forced, successes, ..Past::default() };
-        world.hosts.push(Shared::new(Host::new(context.client(context.newcomer()), context.config)));
-        context.begin(world, context.newcomer());
+        world.past = Past { reported, forced, entries, successes, ..Past::default() };
+        add_hosts(world, context, n);
+        context.begin(world, context.newcomer() + n);
     }
+    if let Continuation::Stream(_) = continuation {
+        let last = context.config.newcomers.len() as u8 - 1;
+        add_hosts(world, context, last);
+        for host in [last - 1, last] {
+            world.host(context.newcomer() + host, |host| host.acquisitions = u8::MAX);
+        }
+    }
+}
+
+/// Adds the hosts of the newcomers up to this number.
+fn add_hosts(world: &mut World, context: &Context<'_>, last: u8) {
+    let hosts = (0..=last).map(|n| Host::new(context.client(context.newcomer() + n), context.config));
+    world.hosts.extend(hosts.map(Shared::new));
+}
+
+/// Returns a reader of an endless stream that has just left.
+fn idle_reader(world: &World, context: &Context<'_>) -> Option<u8> {
+    let Some(Quiescence { continuation: Continuation::Stream(_), .. }) = world.quiescence else { return None };
+    let last = context.newcomer() + context.config.newcomers.len() as u8 - 1;
+    let has_left = |host: &u8| !world.tasks.iter().any(|task| task.host == *host && task.is_main());
+    let is_idle = |host: &u8| has_left(host) && world.hosts[usize::from(*host)].acquisitions > 0;
+    [last - 1, last].into_iter().find(is_idle)
+}
+
+/// Returns the time for which a reader of an endless stream stays. The two of them leave at different times.
+fn stream_left(world: &World, context: &Context<'_>, task: &Task) -> Option<Duration> {
+    let Some(Quiescence { continuation: Continuation::Stream(_), .. }) = world.quiescence else { return None };
+    let TaskState::Held(held) = &task.state else { return None };
+    let n = task.host.checked_sub(context.newcomer())?;
+    let left = held.clone().time_left(context.task_clock(world, task));
+    let client = context.client(task.host);
+    Some(left.saturating_sub(Duration::from_millis(client.lease_ms - STREAM_MS + 50 * u64::from(n))))
 }
 
 /// Returns the longest time between two looks of a client with this lease, in milliseconds. Rows may pretend a crowd.

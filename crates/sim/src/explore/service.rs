@@ -2,7 +2,7 @@
 
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, ServiceDate, Verdict, attr};
 
-use super::{Config, Context, EPOCH_MS, Past, Shared, TaskState, World, driver::lease_id_of, once};
+use super::{Config, Context, EPOCH_MS, Past, Shared, TaskState, World, driver::lease_id_of, entries, once};
 
 /// Description of a broken promise, in one sentence.
 pub type Violation = String;
@@ -14,8 +14,10 @@ pub fn write(world: &mut World, context: &Context<'_>, op: &Op) -> Result<Outcom
     if let Verdict::Applied(row) = &mut verdict {
         make_hostile(row, op);
         note(world, before.as_ref(), op);
+        entries::note(world, before.as_ref(), op);
         set_row(world, row.clone());
         check(world, before.as_ref(), op)?;
+        entries::check_write(world, before.as_ref(), op)?;
         once::note(world, context.config, before.as_ref(), op)?;
     }
     Ok(verdict.outcome(op))
@@ -28,7 +30,8 @@ pub const TRUE_ACQUIRED_ON: &str = "trueAcquiredOn";
 /// them. They must not influence who may hold the lock. The values depend on the token alone, so that they do not
 /// multiply the states.
 fn make_hostile(row: &mut Row, op: &Op) {
-    let Some(token) = row.token().filter(|_| row.get(attr::V).is_some()) else { return };
+    let is_lock = row.get(attr::V).is_some() && !entries::is_shared(row);
+    let Some(token) = row.token().filter(|_| is_lock) else { return };
     let longest = ["9999999"; 16].join(" ");
     let (holds, waiters, handovers, acquired_on): (&str, u64, u64, u64) = match token.get() % 4 {
         0 => ("1 1 1", 100_000, 1, 0),
@@ -59,8 +62,10 @@ pub fn set_row(world: &mut World, row: Row) {
 
 /// Deletes the table with its row. Promise C ends with it. Promise A ends for each holder until its next request.
 pub fn delete_table(world: &mut World) {
+    let entries = entries::parse(world.row.as_deref()).into_iter().flat_map(|row| row.entries);
+    let mut deleted: Vec<_> = entries.map(|entry| entry.holder.lease_id.as_str().to_owned()).collect();
     let row = world.row.take();
-    let mut deleted: Vec<_> = row.and_then(|row| row.text(attr::LEASE_ID).map(str::to_owned)).into_iter().collect();
+    deleted.extend(row.and_then(|row| row.text(attr::LEASE_ID).map(str::to_owned)));
     deleted.extend(world.tasks.iter().filter_map(|task| match &task.state {
         TaskState::Held(held) => Some(lease_id_of(held)),
         TaskState::Release(release_task) => Some(release_task.lease_id.clone()),

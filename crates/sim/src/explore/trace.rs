@@ -1,10 +1,10 @@
 //! Text of a counterexample, with one line for each step.
 
-use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, attr};
+use dynamo_lock_protocol::{Op, OpKind, Outcome, Role, Row, SharedEntry, SharedOp, SharedRow, attr};
 
 use super::{
     Body, Context, EPOCH_MS, RequestBody, Shared, StepResult, Task, TaskState, Violation, World, actions::Action,
-    actions::Delivery, actions::successor, letter, quiescence::Continuation,
+    actions::Delivery, actions::successor, entries, entries::KINDS, letter, quiescence::Continuation,
 };
 
 /// Returns the text of a path from the initial state: each step, and the row after it.
@@ -46,6 +46,13 @@ fn describe(world: &World, action: Action, context: &Context<'_>) -> String {
         Action::HandOver(i, l) => format!("{} is released for another user{}", task_name(task(i)), late(l)),
         Action::Crash(h, l) => format!("{} crashes{}", letter(h), late(l)),
         Action::Revoke => "an operator revokes the lock".into(),
+        Action::Operate(entry, force) => {
+            let what = if force { "forces out" } else { "revokes" };
+            format!("an operator {what} entry {entry}; its write is in flight")
+        }
+        Action::Convert(kind) => {
+            format!("an operator converts to {}; its write is in flight", KINDS[usize::from(kind)])
+        }
         Action::Reset => "an operator resets the success".into(),
         Action::LegacyRead => "the legacy client finds the row expired".into(),
         Action::LegacyPut => "the legacy client puts its row".into(),
@@ -57,8 +64,11 @@ fn describe(world: &World, action: Action, context: &Context<'_>) -> String {
         Action::DeleteTable => "the table is deleted".into(),
         Action::CreateTable => "the table is created again".into(),
         Action::Quiescence(continuation) => match continuation {
-            Continuation::Newcomer => {
-                format!("all processes end, {} requests the lock, no more faults", letter(context.newcomer()))
+            Continuation::Newcomer(n) => {
+                format!("all processes end, {} requests the lock, no more faults", letter(context.newcomer() + n))
+            }
+            Continuation::Stream(h) => {
+                format!("all processes except those of {} end, readers come without end", letter(h))
             }
             Continuation::Waiter(h) => format!("all processes except those of {} end, no more faults", letter(h)),
             Continuation::Rest => "no more faults, users release their guards".into(),
@@ -148,7 +158,7 @@ fn show_op(op: &Op) -> String {
         OpKind::Release { lease_id, .. } => format!("release of lease ID {}", nonce(lease_id.as_str())),
         OpKind::Revoke { .. } => format!("revoke {version}"),
         OpKind::ForceRevoke { .. } => format!("force revoke {version}"),
-        OpKind::Shared(write) => format!("{} {version}", write.name()),
+        OpKind::Shared(write) => show_shared(&write.op, write.name(), &version),
         OpKind::Convert(_) => format!("convert {version} to {}", op.row_kind),
         OpKind::LegacyGet { .. } => format!("legacy get {version}"),
     }
@@ -170,8 +180,44 @@ fn short(row: &Row) -> String {
     format!("{} of lease ID {}", text(attr::GUID), text(attr::LEASE_ID))
 }
 
+fn show_shared(op: &SharedOp, name: &str, version: &str) -> String {
+    let (lease_id, number) = match op {
+        SharedOp::Create { entry, .. } | SharedOp::Join { entry, .. } => (&entry.lease_id, 0),
+        SharedOp::TakeExclusive { entry } | SharedOp::Announce { entry } => (&entry.lease_id, 0),
+        SharedOp::Promote { lease_id, lease, .. } => (lease_id, lease.renewal_seq),
+        SharedOp::Renew { holder, lease, .. } => (&holder.lease_id, lease.renewal_seq),
+        SharedOp::Evict { holder, seen_seq } => (&holder.lease_id, *seen_seq),
+        SharedOp::Leave { holder } | SharedOp::Revoke { holder } | SharedOp::ForceOut { holder } => {
+            (&holder.lease_id, 0)
+        }
+    };
+    format!("{name} {number} of {} {version}", nonce(lease_id.as_str()))
+}
+
+fn show_entries(row: &SharedRow) -> String {
+    let entry = |entry: &SharedEntry| {
+        let role = match entry.holder.role {
+            Role::Shared => "",
+            Role::Exclusive => "x ",
+            Role::Waiting => "x? ",
+        };
+        let end = entry
+            .expires_on
+            .map_or(String::new(), |at| format!(" until {:.2} s", (at as f64 - EPOCH_MS as f64) / 1000.0));
+        let revoked = if entry.revoked { " revoked" } else { "" };
+        let number = entry.renewal_seq;
+        format!("{role}{} renewal {number}{end}{revoked}", nonce(entry.holder.lease_id.as_str()))
+    };
+    let entries: Vec<_> = row.entries.iter().map(entry).collect();
+    let second = (row.token.get() >> 20).saturating_sub(EPOCH_MS / 1000);
+    format!("| {} token {second}+{} {{{}}}", row.kind, row.token.get() & 0xf_ffff, entries.join(", "))
+}
+
 fn show_row(row: Option<&Row>) -> String {
     let Some(row) = row else { return "| no row".into() };
+    if let Some(row) = entries::parse(Some(row)) {
+        return show_entries(&row);
+    }
     let token = row.whole(attr::TOKEN).map_or("-".into(), |token| {
         let second = (token >> 20).saturating_sub(EPOCH_MS / 1000) as i64;
         format!("{second}+{}", token & 0xf_ffff)

@@ -3,12 +3,13 @@
 use std::{hash::Hash, hash::Hasher, sync::Arc};
 
 use dynamo_lock_protocol::{
-    Acquire, ClockReading, Deadline, Handover, Held, Hold, Op, Outcome, Refusal, Release, Renewal, Revoke, Row,
+    Access, ClockReading, Deadline, Handover, Held, Hold, Op, Outcome, Refusal, Release, Renewal, Revoke, Row,
     ServiceClock, ServiceDate, WaitMode, Watch,
 };
 
 use super::{
-    clocks::Clocks, fingerprint::fingerprint, once::FinishTask, once::PastSuccesses, once::Work, quiescence::Quiescence,
+    Acquisition, EntryFacts, clocks::Clocks, fingerprint::fingerprint, once::FinishTask, once::PastSuccesses,
+    once::Work, quiescence::Quiescence,
 };
 
 /// A small world to be explored to its end.
@@ -19,6 +20,9 @@ pub struct Config {
     /// The instants at which anything can happen, ms of real time.
     pub grid: Vec<u64>,
     pub clients: Vec<Client>,
+    /// Clients that start at quiescence, in place of one with a plain lock. The last two are readers that come without
+    /// end.
+    pub newcomers: Vec<Client>,
     /// Kind of all locks.
     pub work: Work,
     pub budget: Budget,
@@ -36,6 +40,8 @@ pub struct Config {
 /// A host with one client on it.
 #[derive(Clone, Debug)]
 pub struct Client {
+    /// Access to a shared row. `None`: the client acquires a plain lock.
+    pub access: Option<Access>,
     pub lease_ms: u64,
     pub renewal: Renewal,
     pub wait_mode: WaitMode,
@@ -107,6 +113,8 @@ pub struct Budget {
     pub resets: u8,
     /// A waiter receives a hint of the store, with or without a change of the row.
     pub hints: u8,
+    /// An operator makes the row, which is free, a row of another kind.
+    pub conversions: u8,
 }
 
 /// A value with its fingerprint, shared between states.
@@ -184,6 +192,8 @@ pub struct Past {
     pub handover_faults: u8,
     /// Lease IDs from before the deletion of the table. Their holders learn it by their next request.
     pub deleted: Vec<String>,
+    /// Facts about the entries of a shared row.
+    pub entries: EntryFacts,
     /// Recorded successes.
     pub successes: PastSuccesses,
 }
@@ -213,11 +223,11 @@ pub struct Task {
 
 #[derive(Clone, Debug, Hash)]
 pub enum TaskState {
-    Acquire(Acquire),
+    Acquire(Acquisition),
     /// A hold, until it is reported.
     Hold(HoldTask),
     /// An acquire with a dropped future: the response in flight is waited for, and the lock is given back.
-    Dropped(Acquire),
+    Dropped(Acquisition),
     /// A hold with a dropped future.
     DroppedHold(Hold),
     /// An inspection, until its read is answered.
@@ -317,6 +327,7 @@ impl World {
     pub fn sort(&mut self) {
         self.tasks.sort_by_key(|task| (task.host, task.is_main(), task.print()));
         self.late_requests.sort_by_key(Shared::print);
+        self.past.entries.forget(&self.tasks);
     }
 }
 

@@ -5,6 +5,49 @@ const REDUNDANT: &str = "each acquisition has one lease ID and one token, so che
                          …-without-owner, which check neither";
 const TWICE: &str = "a row with this lease ID is free only after its own release, which then is applied twice";
 
+const CONVERTED: &str = "a conversion leaves no entry in the row, and the write requires one";
+const NUMBERED: &str =
+    "numbers of one lease ID only increase, and the state of a writer's entry follows from its number";
+const ORDERED: &str = "the token increases when a writer's entry is removed, so checking either is enough; see \
+                       renew-exclusive-without-owner, which checks neither";
+const ANNOUNCED: &str = "a writer relies on nothing while it waits, and announces again if its announcement has gone";
+
+/// Returns the argument for a mutant of a write to a shared row, `None` if a search must notice the mutant.
+pub fn of_entries(name: &str) -> Option<&'static str> {
+    let is_own = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    let changes_entry = ["promote-", "renew-", "leave-", "withdraw-", "evict-", "revoke-", "force-out-"];
+    match name {
+        _ if ENTRIES.iter().any(|(known, _)| *known == name) => {
+            ENTRIES.iter().find(|(known, _)| *known == name).map(|(_, reason)| *reason)
+        }
+        "convert-without-v" => Some(FORMAT),
+        _ if !name.contains("-without-") => None,
+        _ if is_own(&["-without-v", "-without-guid"]) && !name.starts_with("convert") => Some(FORMAT),
+        "announce-without-holders" => Some(FORMAT),
+        "join-without-token" | "take-exclusive-without-token" | "announce-without-token" => Some(FORMAT),
+        "promote-without-token" | "leave-exclusive-without-token" | "evict-exclusive-without-token" => Some(FORMAT),
+        "force-out-exclusive-without-token" => Some(FORMAT),
+        _ if name.ends_with("-without-kind") && changes_entry.iter().any(|start| name.starts_with(start)) => {
+            Some(CONVERTED)
+        }
+        _ => None,
+    }
+}
+
+/// Mutants of shared rows without an effect on what is promised. `tests/it/shared_ops.rs` checks each conjunct on rows.
+const ENTRIES: &[(&str, &str)] = &[
+    ("convert-without-token", "the record version, which a conversion checks, too, changes with every write"),
+    ("renew-announcement-without-x-held", NUMBERED),
+    ("leave-exclusive-without-x-held", NUMBERED),
+    ("force-out-exclusive-without-x-held", NUMBERED),
+    ("withdraw-without-x-held", NUMBERED),
+    ("withdraw-without-x-lease-id", ANNOUNCED),
+    ("renew-exclusive-without-x-lease-id", ORDERED),
+    ("renew-exclusive-without-token", ORDERED),
+    ("revoke-shared-without-e", "without the entry there is nothing that could be marked, so the write is impossible"),
+    ("promote-old-end", "a promotion returns the row, and R6 bounds the validity by the end in it"),
+    ("entry-adopts-revoked", "the renewals of a revoked entry fail, so it is lost by its deadline"),
+];
 const IDENTIFIED: &str = "the record version and the token of a success each identify the row alone; a test of `apply` \
                           checks every conjunct";
 const FINISHED: &str = "a finished row has a lease ID that no client owns, and its `expiresOn` is not 0; a test of \
@@ -76,4 +119,14 @@ pub const EQUIVALENT: &[(&str, &str)] = &[
 ];
 
 /// Mutants that have an effect too rarely for the simulator, each with the test of the product that notices it.
-pub const RARE: &[(&str, &str)] = &[("legacy-get-without-token", "seen_version_with_another_token_is_not_overwritten")];
+pub const RARE: &[(&str, &str)] = &[
+    ("legacy-get-without-token", "seen_version_with_another_token_is_not_overwritten"),
+    ("join-without-e", "join_needs_a_place_beside_readers"),
+    ("announce-without-forced-lease-id", "announce_needs_a_row_without_a_writer"),
+    ("promote-without-holders", "promote_needs_the_own_announcement_alone"),
+    ("promote-without-x-renewal-seq", "promote_needs_the_own_announcement_alone"),
+    ("renew-shared-without-token", "renewal_of_a_reader_needs_its_entry_and_token"),
+    ("renew-announcement-without-x-renewal-seq", "renewal_of_an_announcement_needs_it_to_wait"),
+    ("evict-announcement-without-x-lease-id", "evict_needs_the_entry_that_was_seen"),
+    ("revoke-announcement-without-x-lease-id", "revoke_marks_one_entry"),
+];

@@ -3,8 +3,8 @@
 use dynamo_lock_protocol::{Change, EXPIRY_PAD, Op, OpKind, Path, Value, attr};
 
 use super::{
-    ChangeFault, Expected, Fault, Mutant, MutantConfig, OpTag, Unchecked, equivalent::EQUIVALENT, equivalent::RARE,
-    kebab, set_name,
+    ChangeFault, Expected, Fault, Mutant, MutantConfig, OpTag, Unchecked, entries, entry_list, equivalent::EQUIVALENT,
+    equivalent::RARE, equivalent::of_entries, kebab, set_name,
 };
 
 /// Attributes that each kind of write checks: each conjunct of the conditions in `docs/protocol.md`, section 3.
@@ -254,6 +254,25 @@ pub fn all() -> Vec<Mutant> {
             all.push(write(format!("{tag}-without-{}", kebab(attribute)), config));
         }
     }
+    for (op, places) in entries::CHECKED {
+        for place in *places {
+            let unchecked = Unchecked { tag: OpTag::Shared(op), attributes: std::slice::from_ref(place) };
+            let config = MutantConfig { unchecked: Some(unchecked), ..MutantConfig::NONE };
+            all.push(entry(format!("{}-without-{}", kebab(op), kebab(place)), config));
+        }
+    }
+    for (name, op, attributes) in entry_list::UNCHECKED {
+        let unchecked = Unchecked { tag: OpTag::Shared(op), attributes };
+        all.push(entry((*name).to_owned(), MutantConfig { unchecked: Some(unchecked), ..MutantConfig::NONE }));
+    }
+    for place in entry_list::CONVERT {
+        let unchecked = Unchecked { tag: OpTag::Convert, attributes: std::slice::from_ref(place) };
+        let config = MutantConfig { unchecked: Some(unchecked), ..MutantConfig::NONE };
+        all.push(mutant(&format!("convert-without-{}", kebab(place)), config, Some("convert"), false));
+    }
+    for (name, changes) in entries::CHANGES {
+        all.push(entry((*name).to_owned(), MutantConfig { changes: Some(*changes), ..MutantConfig::NONE }));
+    }
     for (name, unchecked) in UNCHECKED {
         all.push(write((*name).to_owned(), MutantConfig { unchecked: Some(*unchecked), ..MutantConfig::NONE }));
     }
@@ -269,6 +288,7 @@ pub fn all() -> Vec<Mutant> {
     let unchecked = Unchecked { tag: OpTag::Renew, attributes: &[attr::TOKEN] };
     let late = MutantConfig { unchecked: Some(unchecked), ..fault(Fault::LateAnswersCount) };
     all.push(mutant("late-answers", late, Some("ghost"), false));
+    all.extend(entry_list::FAULTS.iter().map(|(name, config, f)| mutant(name, fault(*f), Some(config), false)));
     all.extend(EXPLORER.iter().map(|(name, config, f)| mutant(name, fault(*f), Some(config), false)));
     all.extend(WORLDS.iter().map(|(name, f)| mutant(name, fault(*f), None, true)));
     all
@@ -288,9 +308,17 @@ fn write(name: String, config: MutantConfig) -> Mutant {
     mutant(&name, config, explore, true)
 }
 
+/// Returns a mutant of writes to shared rows, which only the explorer searches.
+fn entry(name: String, config: MutantConfig) -> Mutant {
+    let explore =
+        entry_list::EXPLORED.iter().find(|(known, _)| *known == name).map_or("rw-writers", |(_, config)| *config);
+    mutant(&name, config, Some(explore), false)
+}
+
 fn mutant(name: &str, config: MutantConfig, explore: Option<&'static str>, worlds: bool) -> Mutant {
     let of = |table: &[(&str, &'static str)]| table.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
-    let expected = match (of(EQUIVALENT), of(RARE)) {
+    let equivalent = of(EQUIVALENT).or_else(|| of_entries(name).filter(|_| !worlds));
+    let expected = match (equivalent, of(RARE)) {
         (Some(reason), _) => Expected::Equivalent(reason),
         (None, Some(test)) => Expected::Rare(test),
         (None, None) => Expected::Killed,

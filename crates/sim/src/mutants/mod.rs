@@ -6,12 +6,14 @@
 //! product's own code (`.cargo/mutants.toml`).
 
 pub mod command;
+pub mod entries;
+mod entry_list;
 mod equivalent;
 pub mod list;
 
 use std::fmt;
 
-use dynamo_lock_protocol::{Change, Condition, Op, OpKind, Path, Row, Value, Verdict, apply, holds};
+use dynamo_lock_protocol::{Change, Condition, Op, OpKind, Row, Value, Verdict, apply, holds};
 
 /// A named fault with its expected result.
 #[derive(Clone, Debug)]
@@ -78,8 +80,8 @@ pub enum OpTag {
     Revoke,
     ForceRevoke,
     LegacyGet,
-    /// Write to a shared row.
-    Shared,
+    /// Write to a shared row, by its name.
+    Shared(&'static str),
     Convert,
     /// Condition that a user puts into a transaction.
     Check,
@@ -101,7 +103,7 @@ impl OpTag {
             OpKind::Revoke { .. } => Self::Revoke,
             OpKind::ForceRevoke { .. } => Self::ForceRevoke,
             OpKind::LegacyGet { .. } => Self::LegacyGet,
-            OpKind::Shared(_) => Self::Shared,
+            OpKind::Shared(write) => Self::Shared(write.name()),
             OpKind::Convert(_) => Self::Convert,
         }
     }
@@ -109,7 +111,10 @@ impl OpTag {
 
 impl fmt::Display for OpTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&kebab(&format!("{self:?}")))
+        match self {
+            Self::Shared(name) => f.write_str(&kebab(name)),
+            tag => f.write_str(&kebab(&format!("{tag:?}"))),
+        }
     }
 }
 
@@ -199,6 +204,15 @@ pub enum Fault {
     /// R1: the old guard is valid until its handover is answered.
     ValidUntilHandedOver,
 
+    /// The clean-up of a writer's entry tries one of leave and withdraw only.
+    CleanUpTriesOneRole,
+    /// An acquisition adopts its own entry although it is revoked.
+    RevokedIsAdopted,
+    /// A leave ignores the last holder that was forced out.
+    ForcedIsIgnored,
+    /// A waiter respects an announcement for ever.
+    AnnouncementNeverExpires,
+
     /// A refusal or a conflict of a handover ends the waits of its client. Worlds.
     HandoverFailureEndsWait,
 
@@ -287,19 +301,19 @@ impl MutantConfig {
             return Verdict::Conflict(row.cloned());
         }
         let mut next = row.cloned().unwrap_or_default();
+        let mut possible = true;
         for change in self.changes(row, op) {
             match change {
-                Change::Set(Path::Attribute(name), value) => next.set(name, value),
-                Change::Remove(Path::Attribute(name)) => next.remove(name),
+                Change::Set(path, value) => possible &= entries::change_at(&mut next, &path, Some(value)),
+                Change::Remove(path) => possible &= entries::change_at(&mut next, &path, None),
                 Change::Replace(row) => next = row,
-                Change::Next(Path::Attribute(name), floor) => {
-                    let value = next.whole(name).unwrap_or(floor) + 1;
-                    next.set(name, Value::from(value));
+                Change::Next(path, floor) => {
+                    let value = path.attribute().and_then(|name| next.whole(name)).unwrap_or(floor) + 1;
+                    entries::change_at(&mut next, &path, Some(Value::from(value)));
                 }
-                Change::Set(..) | Change::Remove(_) | Change::Next(..) => unreachable!("a plain lock has no entries"),
             }
         }
-        Verdict::Applied(next)
+        if possible { Verdict::Applied(next) } else { Verdict::Conflict(row.cloned()) }
     }
 
     fn changes(&self, row: Option<&Row>, op: &Op) -> Vec<Change> {
@@ -320,7 +334,11 @@ impl MutantConfig {
 
 /// Returns a name in camel case in lower case with hyphens, for example `take-over`.
 fn kebab(name: &str) -> String {
-    let hyphenated = name.chars().map(|c| if c.is_ascii_uppercase() { format!("-{c}") } else { c.to_string() });
+    let hyphenated = name.chars().map(|c| match c {
+        c if c.is_ascii_uppercase() => format!("-{c}"),
+        ' ' | '.' => "-".to_owned(),
+        c => c.to_string(),
+    });
     hyphenated.collect::<String>().trim_start_matches('-').to_ascii_lowercase()
 }
 
@@ -336,7 +354,7 @@ fn is_about(condition: &Condition, names: &[&str]) -> bool {
     match condition {
         // "Missing, or this value" is a condition on one attribute.
         Condition::Any(any) => any.iter().all(|part| is_about(part, names)),
-        other => other.path().and_then(Path::attribute).is_some_and(|name| names.contains(&name)),
+        other => other.path().map(entries::place).is_some_and(|place| names.contains(&place.as_str())),
     }
 }
 
