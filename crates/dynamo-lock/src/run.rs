@@ -221,7 +221,7 @@ impl<M: Task> Run<M> {
         self.core.now(|now| {
             // After `now`, as the machine requires.
             let liveness = row.map_or(Liveness::Unknown, |row| self.core.liveness(row));
-            let entries = row.map(|row| self.core.liveness_of_entries(row)).unwrap_or_default();
+            let entries = response.body.row().map(|row| self.core.liveness_of_entries(row)).unwrap_or_default();
             self.machine.handle(now, response.with_liveness(liveness).with_entries(&entries));
         });
         if let Some(watch) = self.machine.watch() {

@@ -189,7 +189,7 @@ pub enum ConfigError {
     },
     /// A payload was requested for a row with several holders, which has none.
     SharedData,
-    /// The number of permits of a semaphore is 0 or more than [`HOLDERS_MAX`], 64.
+    /// The number of slots of a semaphore is 0 or more than [`HOLDERS_MAX`], 64.
     Slots {
         /// Requested number.
         slots: u64,
@@ -254,7 +254,7 @@ impl fmt::Display for ConfigError {
                 "semaphores and read/write locks have no payload, because several holders share their row: leave it off",
             ),
             Self::Slots { slots } => {
-                write!(f, "a semaphore has 1 to {HOLDERS_MAX} permits, not {slots}: use several semaphores")
+                write!(f, "a semaphore has 1 to {HOLDERS_MAX} slots, not {slots}: use several semaphores")
             }
             Self::KeyLength { bytes } => {
                 write!(

@@ -121,6 +121,17 @@ pub enum Body<'a> {
     },
 }
 
+impl<'a> Body<'a> {
+    /// Returns the row that the response contains: of a read, of a conflict, or as an applied write has left it.
+    pub fn row(&self) -> Option<&'a Row> {
+        match self {
+            Self::Row(row) => *row,
+            Self::Outcome { outcome: Outcome::Applied(row) | Outcome::Conflict(row), .. } => row.as_ref(),
+            Self::Outcome { .. } | Self::Unread | Self::Refused(_) => None,
+        }
+    }
+}
+
 /// Kind of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {

@@ -1,4 +1,5 @@
 //! Semaphores and read/write locks.
 
+mod liveness;
 mod rw_lock;
 mod semaphore;

@@ -25,22 +25,12 @@ const LEAST: &[(u64, &[&str])] = &[
 ];
 /// Required numbers per 1,000 seeds in worlds with shared rows, and the events that must occur as often.
 const LEAST_SHARED: &[(u64, &[&str])] = &[
-    (
-        20,
-        &[
-            "revoke shared applied",
-            "force out shared applied",
-            "evict exclusive applied",
-            "revoke announcement applied",
-        ],
-    ),
+    (1, &["revoke announcement applied", "force out exclusive applied", "revoke exclusive applied"]),
+    (20, &["revoke shared applied", "force out shared applied", "evict exclusive applied"]),
+    (20, &["promote conflict with own row", "withdraw applied", "evict announcement applied"]),
     (50, &["join conflict with own row", "renew shared conflict with own row", "leave shared conflict with own row"]),
-    (
-        50,
-        &["promote conflict with own row", "withdraw applied", "evict announcement applied", "shared: release Unknown"],
-    ),
+    (50, &["set: lost or not released", "set: future dropped", "leader failed", "shared: release Unknown"]),
     (100, &["evict shared applied", "shared: release Lost", "renew announcement applied"]),
-    (50, &["set: lost or not released", "set: future dropped", "leader failed"]),
     (1000, &["announce applied", "promote applied", "shared: writer", "shared: timed out"]),
     (1000, &["set: acquired", "term begun"]),
     (5000, &["shared: permit", "shared: reader", "shared: several holders"]),
