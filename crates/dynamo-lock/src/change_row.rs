@@ -36,7 +36,8 @@ impl Lock {
     /// without a row, stays as it is.
     ///
     /// Use it for a name that was used as a semaphore or a read/write lock by mistake. The fencing token goes on, so that
-    /// every later token is greater.
+    /// every later token is greater. The success of [work that runs once](Lock::once) is forgotten. The entry of a crashed
+    /// holder counts as held; [`RwLock::force_revoke`](crate::RwLock::force_revoke) removes it.
     ///
     /// # Errors
     /// [`ConvertError`]. The row was not changed unless the error is [`ConvertError::Unknown`].

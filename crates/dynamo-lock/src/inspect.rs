@@ -142,7 +142,7 @@ impl Core {
             let evidence = Evidence { at, service: service.as_deref(), date, liveness, watch: None, legacy_skew };
             SharedHolder {
                 role: entry.holder.role,
-                holder: Holder::of_entry(entry, shared.token),
+                holder: Holder::of_entry(entry, shared),
                 revoked: entry.revoked,
                 may_end: match entry_expiry(entry, Duration::ZERO, &evidence) {
                     Expiry::Expired => None,

@@ -195,7 +195,8 @@ impl RwLock {
     /// Makes the lock of this name a read/write lock, if it is of another kind and free. A read/write lock, or a name
     /// without a row, stays as it is.
     ///
-    /// The fencing token goes on, so that every later token is greater. Data that was stored with a plain lock is removed.
+    /// The fencing token goes on, so that every later token is greater. Data that was stored with a plain lock is removed,
+    /// and so is the success of [work that runs once](crate::Lock::once). The entry of a crashed holder counts as held.
     /// [`Lock::reset`](crate::Lock::reset) makes it a plain lock again.
     ///
     /// # Errors

@@ -101,6 +101,9 @@ fn convert(row: Option<&Row>, to: Kind, now: &Now<'_>) -> Result<(Kind, OpKind),
 fn revoke(row: Option<&Row>, lease_id: &LeaseId, force: bool, now: &Now<'_>) -> Result<(Kind, OpKind), ChangeRowEnd> {
     let Some(row) = row else { return Err(ChangeRowEnd::Ended(None)) };
     let kind = row.kind().map_err(ChangeRowEnd::RowError)?;
+    if !kind.is_shared() {
+        return Err(ChangeRowEnd::RowError(RowError::OtherKind { found: kind, requested: Kind::RwLock }));
+    }
     let shared = row.shared(kind).map_err(ChangeRowEnd::RowError)?;
     let Some(entry) = shared.entry(lease_id) else {
         let was_forced_out = force && row.text(attr::FORCED_LEASE_ID) == Some(lease_id.as_str());
@@ -155,7 +158,12 @@ impl Machine for ChangeRow {
             Outcome::Applied(_) => self.end = Some(ChangeRowEnd::Done),
             Outcome::Conflict(Some(row)) if row.has_version(&write.op.version) => self.end = Some(ChangeRowEnd::Done),
             Outcome::Conflict(_) if self.until.passed(now.at) => self.end = Some(ChangeRowEnd::Unknown),
-            Outcome::Conflict(row) => self.decide(row.as_ref(), now),
+            Outcome::Conflict(row) => {
+                self.decide(row.as_ref(), now);
+                // Another write follows a pause and a read, because others change the row now.
+                self.write = None;
+                self.pause = Some(Backoff::after(self.pause, RETRY_MIN, RETRY_MAX, now));
+            }
             Outcome::Unknown | Outcome::Throttled => write.retry(Some(outcome), RETRY_MAX, now),
         }
     }

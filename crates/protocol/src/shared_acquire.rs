@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    Access, AcquireEnd, Body, ClockReading, Deadline, Due, Held, HeldStep, Hint, HoldHistory, HoldRecord, Holder,
-    LossReason, Machine, Now, Outcome, Poller, Refusal, Release, Request, Response, Role, RoundTrip, Row, RowError,
-    RowFacts, SentAt, SharedEntry, SharedHolder, SharedRow, Source, Step, WaitMode, attr, held::Won,
+    Access, AcquireEnd, Body, ClockReading, Deadline, Due, FencingToken, Held, HeldStep, Hint, HoldHistory, HoldRecord,
+    Holder, LossReason, Machine, Now, Outcome, Poller, Refusal, Release, Request, Response, Role, RoundTrip, Row,
+    RowError, RowFacts, SentAt, SharedEntry, SharedHolder, SharedRow, Source, Step, WaitMode, attr, held::Won,
     held_entry::HeldEntry, hint::Hints, row::malformed, shared_operation::Announcement, shared_operation::Operation,
     shared_waiter::Decision, shared_waiter::NextWrite, shared_waiter::SharedWaiter,
 };
@@ -240,10 +240,10 @@ impl SharedAcquire {
             Decision::Write(step @ NextWrite::Evict { .. }) => self.phase = Phase::Begin(step),
             Decision::Write(step) => self.restart(now, step),
             Decision::Wait(entry) if !waits => {
-                self.end(now, AcquireEnd::Contended(Holder::of_entry(&entry, row.token)));
+                self.end(now, AcquireEnd::Contended(Holder::of_entry(&entry, row)));
             }
             Decision::Wait(entry) => {
-                self.blocker = Some(Box::new(Holder::of_entry(&entry, row.token)));
+                self.blocker = Some(Box::new(Holder::of_entry(&entry, row)));
                 let least = self.begin_pause(now, row);
                 let due = Due { least, expires_in: self.waiter.expires_in(now.at), random: now.entropy.jitter };
                 self.poller.schedule(&facts, times, self.request.timing.lease(), due);
@@ -267,7 +267,9 @@ impl SharedAcquire {
 
     /// Ends the present pause. Returns the least length of the next one.
     fn begin_pause(&mut self, now: &Now<'_>, row: &SharedRow) -> Duration {
-        self.hints.begin_pause(now, Some(row.token), self.poller.pause_length())
+        // A holder that leaves lets a waiter acquire, although it does not change the token of a semaphore.
+        let handoffs = row.token.get().saturating_add(self.waiter.departures());
+        self.hints.begin_pause(now, Some(FencingToken::new(handoffs)), self.poller.pause_length())
     }
 
     /// Returns the time until the next look or the next renewal of the announcement, `None` if it is due.

@@ -77,10 +77,13 @@ impl Row {
     /// [`RowError`] if the row is not a lock, is of another kind, or cannot be interpreted. Such a row must not be
     /// written to.
     pub fn shared(&self, requested: Kind) -> Result<SharedRow, RowError> {
-        let (version, _) = self.check_format()?;
+        let (version, legacy) = self.check_format()?;
         let found = self.kind()?;
         if found != requested {
             return Err(RowError::OtherKind { found, requested });
+        }
+        if legacy {
+            return Err(malformed(attr::V, "1 in a row with a `kind`"));
         }
         let forced = self.text(attr::FORCED_LEASE_ID).ok_or(malformed(attr::FORCED_LEASE_ID, "a string"))?;
         let Some(Value::Map(holders)) = self.get(attr::HOLDERS) else {

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    ClockReading, EXPIRY_PAD, FencingToken, LeaseId, Now, ReceivedAt, RecordVersion, Row, SharedEntry, attr,
-    lease_end::shown_end, time::millis, time::system_time,
+    ClockReading, EXPIRY_PAD, FencingToken, Kind, LeaseId, Now, ReceivedAt, RecordVersion, Row, SharedEntry, SharedRow,
+    attr, lease_end::shown_end, time::millis, time::system_time,
 };
 
 /// The holder of a lock, as described by the lock's row.
@@ -47,12 +47,12 @@ impl Holder {
 }
 
 impl Holder {
-    /// Returns the holder that an entry of a shared row describes. `token` is the token of the row.
-    pub fn of_entry(entry: &SharedEntry, token: FencingToken) -> Self {
+    /// Returns the holder that an entry of a shared row describes. Holders of a semaphore have no token.
+    pub fn of_entry(entry: &SharedEntry, row: &SharedRow) -> Self {
         let shown_end = |end: u64| system_time(end.saturating_sub(millis(EXPIRY_PAD)));
         Self {
             owner: entry.owner.clone(),
-            token: Some(token),
+            token: Some(row.token).filter(|_| row.kind == Kind::RwLock),
             lease_id: Some(entry.holder.lease_id.clone()),
             acquired_at: entry.acquired_on.map(system_time),
             lease: Some(entry.lease),

@@ -2,6 +2,7 @@
 
 use dynamo_lock::{ConvertError, Inspection, ResetError};
 
+use super::run::conversion_failure;
 use crate::failure::{Failure, FailureKind};
 use crate::ui::{format, output, prompt};
 use crate::{exit::Exit, store::OpenStore};
@@ -36,12 +37,10 @@ pub async fn make_plain(store: &OpenStore, name: &str) -> Result<Exit, Failure> 
             Ok(Exit::Success)
         }
         Err(ConvertError::Held) => Err(Failure::usage(format!(
-            "cannot reset lock {name:?}: it is held; wait until it is released, or find its holders with \
-             `dynamo-lock show {name}`"
+            "cannot reset lock {name:?}: it is held, or a holder has crashed; wait until it is released, or remove the \
+             holders that `dynamo-lock show {name}` lists with `dynamo-lock revoke {name} --holder ID --force`"
         ))),
-        Err(ConvertError::Store(error)) => Err(error.into()),
-        Err(error @ ConvertError::Row { .. }) => Err(Failure::configuration(error)),
-        Err(error) => Err(Failure::new(FailureKind::Unavailable, error.to_string())),
+        Err(error) => Err(conversion_failure(error)),
     }
 }
 

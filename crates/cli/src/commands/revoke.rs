@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use dynamo_lock::{Client, FencingToken, Inspection, LeaseId, Lock, RevokeError};
+use dynamo_lock::{Client, FencingToken, Inspection, LeaseId, Lock, RevokeError, Role};
 
 use crate::failure::{Failure, FailureKind};
 use crate::ui::{format, output, prompt};
@@ -50,6 +50,7 @@ async fn revoke_holder(client: &Client, args: &RevokeArgs, id: &str) -> Result<E
     let revoked = if args.force { lock.force_revoke(&holder).await } else { lock.revoke(&holder).await };
     revoked.map_err(|error| failure(name, error))?;
     output::message(&match args.force {
+        false if entry.role == Role::Waiting => format!("{description} is revoked: it begins its wait again"),
         true => format!(
             "{description} is removed, which is unsafe if it is still running: it continues until its next renewal \
              fails and its grace has passed, so make sure that it has ended"

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, future::pending, io::IsTerminal, ops::RangeInclusive, time::Duration};
 
-use dynamo_lock::{Holder, InspectError, Inspection, Lock, StoreErrorKind};
+use dynamo_lock::{Holder, InspectError, Inspection, Lock, Role, SharedHolder, StoreErrorKind};
 use dynamo_lock_protocol::ClockReading;
 
 use crate::ui::output::{self, PendingWrite};
@@ -92,7 +92,10 @@ async fn inspect(store: &OpenStore, lock: &Lock) -> Status {
                 Status::Held { holder, latest: *may_end.end(), inspected_at: clock::now() }
             }
             Ok(Inspection::Shared(shared)) => {
-                let entry = shared.holders.into_iter().find_map(|entry| Some((entry.holder, entry.may_end?)));
+                // The entry of a writer that waits may be that of this process.
+                let is_holder = |entry: &SharedHolder| entry.role != Role::Waiting;
+                let entry = shared.holders.into_iter().filter(is_holder);
+                let entry = entry.filter_map(|entry| Some((entry.holder, entry.may_end?))).next();
                 let held = |(holder, may_end): (_, RangeInclusive<Duration>)| Status::Held {
                     holder,
                     latest: *may_end.end(),

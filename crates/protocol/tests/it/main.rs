@@ -5,6 +5,7 @@
 //! that found the fault.
 
 mod acquire;
+mod change_row;
 mod handover;
 mod hints;
 mod hold_history;

@@ -73,6 +73,7 @@ fn malformed_shared_row_is_an_error() {
         assert!(matches!(error, RowError::Malformed { attribute: "holders", .. }), "{holders:?}: {error}");
     }
     for (attribute, value) in [
+        ("v", None),
         ("token", None),
         ("token", Some(0.into())),
         ("token", Some(FencingToken::MAX.get().into())),

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+pub use self::sharing::conversion_failure;
 use self::{
     acquire::Acquisition, acquire::Locks, held::Held, report::RunOutcome, supervised::SupervisedCommand,
     terminal::Terminal,

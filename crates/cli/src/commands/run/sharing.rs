@@ -9,7 +9,8 @@ use dynamo_lock::{AcquireError, Client, ConvertError, Holder, Kind, Lock, RowErr
 
 use super::acquire::{Acquisition, wait_for_lock};
 use super::held::Held;
-use crate::{clock, failure::Failure, plan::RunTask, plan::Sharing, ui::format};
+use crate::failure::{Failure, FailureKind};
+use crate::{clock, plan::RunTask, plan::Sharing, ui::format, ui::output};
 
 /// Waits for the lock of the task.
 pub async fn wait(client: &Client, task: &RunTask) -> Result<Acquisition, Failure> {
@@ -49,12 +50,15 @@ async fn wait_shared(plain: &Lock, shared: &RwLock, task: &RunTask) -> Result<Ac
         match shared.convert().await {
             Ok(()) => continue,
             Err(ConvertError::Held) => {}
-            Err(ConvertError::Store(error)) => return Err(error.into()),
-            Err(error) => return Err(Failure::configuration(error)),
+            Err(error) => return Err(conversion_failure(error)),
         }
         match wait_for_lock(plain.options(), task, limit.left()).await {
             // Between the release and the conversion, another client may acquire the lock, so this may repeat.
-            Ok(Acquisition::Acquired(Held::One(guard))) => _ = guard.release().await,
+            Ok(Acquisition::Acquired(Held::One(guard))) => {
+                if let Err(error) = guard.release().await {
+                    output::message(&error.to_string());
+                }
+            }
             Err(error) if found_kind(&error) == Some(Kind::RwLock) => {}
             result => return Ok(result?),
         }
@@ -82,11 +86,24 @@ async fn wait_for_slot(client: &Client, slots: u64, task: &RunTask) -> Result<Ac
     Ok(Acquisition::Held(describe_full(task, slots, holder.as_ref())))
 }
 
+/// Returns the failure for a kind of lock that was not changed.
+pub fn conversion_failure(error: ConvertError) -> Failure {
+    match error {
+        ConvertError::Store(error) => error.into(),
+        ConvertError::Row { .. } => Failure::configuration(error),
+        error => Failure::new(FailureKind::Unavailable, error.to_string()),
+    }
+}
+
 /// Returns the message that no slot was free.
 fn describe_full(task: &RunTask, slots: u64, holder: Option<&Holder>) -> String {
     let name = task.name.as_str();
-    let by = holder.map(|holder| format!(", one of them by {}", format::holder(holder))).unwrap_or_default();
-    format!("all slots of lock {name:?} are taken ({slots}){by}; try again later, or wait with -w")
+    match holder.map(format::holder) {
+        Some(holder) => format!(
+            "all slots of lock {name:?} are taken ({slots}), one of them by {holder}; try again later, or wait with -w"
+        ),
+        None => format!("no slot of lock {name:?} was acquired in time: others were faster; try again"),
+    }
 }
 
 /// Returns the kind of the row, if the acquisition failed because that is another one than was requested.
@@ -111,5 +128,19 @@ impl Limit {
     /// Returns the time left, zero if there is no time to wait.
     fn left(&self) -> Option<Duration> {
         self.limit.map(|limit| limit.saturating_sub(clock::now().waiter_elapsed_since(self.began)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A candidate with `--forever` tries again after a failure of the store, and not after a wrong configuration.
+    #[test]
+    fn conversion_without_answer_is_a_failure_of_the_store() {
+        assert_eq!(conversion_failure(ConvertError::Unknown).kind, FailureKind::Unavailable);
+        let name = dynamo_lock::LockName::new("a").expect("a name");
+        let error = ConvertError::Row { name, error: RowError::NotALock };
+        assert_eq!(conversion_failure(error).kind, FailureKind::Configuration);
     }
 }
