@@ -41,8 +41,6 @@ pub const EXPLORED: &[(&str, &str)] = &[
     ("revoke-exclusive-without-x-lease-id", "rw-revoke-writers"),
     ("renew-exclusive-without-x-renewal-seq", "rw-writers-copies"),
     ("renew-exclusive-without-owner", "rw-writers-copies"),
-    ("renew-announcement-without-x-lease-id", "rw-announce"),
-    ("promote-without-x-lease-id", "rw-announce"),
     ("join-without-x", "rw"),
     ("join-without-holders", "sem"),
     ("join-without-forced-lease-id", "sem-force-copies"),

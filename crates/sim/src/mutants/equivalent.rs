@@ -123,6 +123,8 @@ pub const EQUIVALENT: &[(&str, &str)] = &[
 pub const RARE: &[(&str, &str)] = &[
     ("legacy-get-without-token", "seen_version_with_another_token_is_not_overwritten"),
     ("join-without-e", "join_needs_a_place_beside_readers"),
+    ("promote-without-x-lease-id", "promote_needs_the_own_announcement_alone"),
+    ("renew-announcement-without-x-lease-id", "renewal_of_an_announcement_needs_it_to_wait"),
     ("promote-without-holders", "promote_needs_the_own_announcement_alone"),
     ("promote-without-x-renewal-seq", "promote_needs_the_own_announcement_alone"),
     ("renew-shared-without-token", "renewal_of_a_reader_needs_its_entry_and_token"),
