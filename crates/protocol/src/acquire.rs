@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Maximum number of immediate restarts. After that, other clients win a race for the lock, and the machine polls.
-const RESTARTS_MAX: u32 = 3;
+pub(crate) const RESTARTS_MAX: u32 = 3;
 
 /// Result of an [`Acquire`] or a [`Hold`](crate::Hold).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

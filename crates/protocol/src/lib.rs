@@ -24,6 +24,7 @@
 //!
 //! This crate contains no clock, no source of randomness, no I/O and no hash map, and it has no dependencies.
 
+mod abandoned;
 mod access;
 mod acquire;
 mod acquire_all;

@@ -55,7 +55,7 @@ pub mod attr {
     pub const DONE_CLOCK: &str = "doneClock";
     /// `M`: holders of a shared row, one entry each. The key is the lease ID, or `x` for a writer.
     pub const HOLDERS: &str = "holders";
-    /// `N`: maximum number of holders of a shared row in the most recent acquisition, for people.
+    /// `N`: maximum number of holders of a shared row in the most recent acquisition; display only.
     pub const LIMIT: &str = "limit";
     /// `S`: lease ID of the holder of a shared row that was forced out last.
     pub const FORCED_LEASE_ID: &str = "forcedLeaseId";

@@ -5,13 +5,11 @@ use std::time::Duration;
 use crate::{
     Access, AcquireEnd, Body, ClockReading, Deadline, Due, FencingToken, Held, HeldStep, Hint, HoldHistory, HoldRecord,
     Holder, LossReason, Machine, Now, Outcome, Poller, Refusal, Release, Request, Response, Role, RoundTrip, Row,
-    RowError, RowFacts, SentAt, SharedEntry, SharedHolder, SharedRow, Source, Step, WaitMode, attr, held::Won,
-    held_entry::HeldEntry, hint::Hints, row::malformed, shared_operation::Announcement, shared_operation::Operation,
-    shared_waiter::Decision, shared_waiter::NextWrite, shared_waiter::SharedWaiter,
+    RowError, RowFacts, SentAt, SharedEntry, SharedHolder, SharedRow, Source, Step, WaitMode, acquire::RESTARTS_MAX,
+    attr, held::Won, held_entry::HeldEntry, hint::Hints, row::malformed, shared_operation::Announcement,
+    shared_operation::Operation, shared_waiter::Decision, shared_waiter::NextWrite, shared_waiter::SharedWaiter,
 };
 
-/// Maximum number of immediate restarts. After that, other clients win a race for the row, and the machine polls.
-const RESTARTS_MAX: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     /// This write is sent next.

@@ -24,7 +24,7 @@ pub struct SharedWrite {
 pub enum SharedOp {
     /// Creates the row with one holder.
     Create {
-        /// Maximum number of holders, for people.
+        /// Maximum number of holders. Only for display.
         limit: u64,
         /// Token floor: the first token is this plus one.
         token_floor: FencingToken,

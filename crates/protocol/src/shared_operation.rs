@@ -103,7 +103,7 @@ fn new_entry(request: &Request, now: &Now<'_>) -> NewEntry {
     let lease = request.timing.lease();
     let ends = ends(lease, now);
     let mut owner = request.owner.clone();
-    owner.truncate((0..=OWNER_MAX).rev().find(|end| owner.is_char_boundary(*end)).unwrap_or(0));
+    owner.truncate(owner.floor_char_boundary(OWNER_MAX));
     NewEntry {
         lease_id: LeaseId::from_random(now.entropy.lease_id),
         lease_ms: millis(lease),

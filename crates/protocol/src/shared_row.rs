@@ -17,7 +17,7 @@ pub struct SharedRow {
     pub kind: Kind,
     /// Fencing token of the row. Writes of writers increase it.
     pub token: FencingToken,
-    /// Limit of the most recent acquisition, for people.
+    /// Limit of the most recent acquisition. Only for display, because each acquisition uses its own.
     pub limit: Option<u64>,
     /// Lease ID of the holder that was forced out last.
     pub forced: LeaseId,

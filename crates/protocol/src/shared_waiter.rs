@@ -6,11 +6,8 @@ use std::time::Duration;
 
 use crate::{
     Access, ClockReading, Evidence, Expiry, LeaseId, Now, Response, Role, SharedEntry, SharedHolder, SharedRow,
-    entry_expiry, entry_watches::EntryWatches,
+    abandoned::Abandoned, entry_expiry, entry_watches::EntryWatches,
 };
-
-/// Maximum number of lease IDs of abandoned operations that are remembered.
-const ABANDONED_MAX: usize = 16;
 
 /// Next write of an acquisition.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,20 +57,16 @@ pub(crate) enum Decision {
 pub(crate) struct SharedWaiter {
     pub(crate) access: Access,
     watches: EntryWatches,
-    /// Lease IDs of this acquisition's abandoned operations. No guard relies on them.
-    abandoned: Vec<LeaseId>,
+    abandoned: Abandoned,
 }
 
 impl SharedWaiter {
     pub(crate) fn new(access: Access) -> Self {
-        Self { access, watches: EntryWatches::default(), abandoned: Vec::new() }
+        Self { access, watches: EntryWatches::default(), abandoned: Abandoned::default() }
     }
 
     /// Remembers the lease ID of an abandoned operation. Its entry is never adopted, but may be evicted at once.
     pub(crate) fn abandon(&mut self, lease_id: LeaseId) {
-        if self.abandoned.len() == ABANDONED_MAX {
-            self.abandoned.remove(0);
-        }
         self.abandoned.push(lease_id);
     }
 

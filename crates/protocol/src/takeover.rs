@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use crate::{
     Evidence, Expiry, FencingToken, Holder, LeaseId, LegacyRow, Liveness, Now, ReceivedAt, Response, Row, RowState,
-    Watch, expiry,
+    Watch, abandoned::Abandoned, expiry,
 };
 
-/// Maximum number of lease IDs of abandoned operations that are remembered.
-const ABANDONED_MAX: usize = 16;
 /// Time that is added to the present time for the token floor of a row that has lost its token, because the first token
 /// may be derived from a wall clock that was fast by a day.
 const FLOOR_AHEAD: Duration = Duration::from_secs(24 * 3600);
@@ -33,8 +31,7 @@ pub(crate) enum Takeover {
 pub(crate) struct Waiter {
     /// Observation of another client's lease.
     pub(crate) watch: Option<Watch>,
-    /// Lease IDs of this acquisition's abandoned operations.
-    abandoned: Vec<LeaseId>,
+    abandoned: Abandoned,
     /// Lease ID of the client's own guard that has lost the lock. Its lease may be taken over at once.
     pub(crate) lost: Option<LeaseId>,
     /// Time past the end of a row of npm dynamo-lock during which it is still respected.
@@ -43,14 +40,11 @@ pub(crate) struct Waiter {
 
 impl Waiter {
     pub(crate) fn new(watch: Option<Watch>, legacy_skew: Duration) -> Self {
-        Self { watch, abandoned: Vec::new(), lost: None, legacy_skew }
+        Self { watch, abandoned: Abandoned::default(), lost: None, legacy_skew }
     }
 
     /// Remembers the lease ID of an abandoned operation. Its lease is never adopted, but may be taken over at once.
     pub(crate) fn abandon(&mut self, lease_id: LeaseId) {
-        if self.abandoned.len() == ABANDONED_MAX {
-            self.abandoned.remove(0);
-        }
         self.abandoned.push(lease_id);
     }
 

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use dynamo_lock_protocol::{FencingToken, Kind, LeaseId, Role, Row, RowError, RowState, Value};
+use dynamo_lock_protocol::{
+    FencingToken, Kind, LeaseId, NewEntry, Op, OpKind, RecordVersion, Role, Row, RowError, RowState, SharedOp,
+    SharedWrite, Value, Verdict, apply,
+};
+
+use crate::support::name;
 
 fn map<const N: usize>(parts: [(&str, Value); N]) -> Value {
     Value::Map(parts.map(|(name, part)| (name.to_owned(), part)).into())
@@ -116,4 +121,45 @@ fn row_of_another_kind_is_an_error_that_names_both() {
     let mut newer = shared;
     newer.set("v", 2.into());
     assert!(matches!(newer.shared(Kind::RwLock), Err(RowError::UnknownVersion { .. })));
+}
+
+/// Returns the size of a value in an item of DynamoDB, in bytes. A number has a byte for two digits, and one more.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::S(text) => text.len(),
+        Value::N(number) => number.to_string().trim_end_matches('0').len().div_ceil(2) + 1,
+        Value::Map(parts) => 3 + parts.iter().map(|(name, part)| 1 + name.len() + size(part)).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+/// The documents derive the cost of a write from these sizes.
+#[test]
+fn each_holder_adds_as_many_bytes_as_documented() {
+    let join = |n: u128| {
+        let entry = NewEntry {
+            lease_id: LeaseId::from_random(n),
+            lease_ms: 20_000,
+            expires_on: Some(1_800_000_123_456),
+            owner: "o".repeat(40),
+            acquired_on: 1_800_000_123_457,
+            liveness_key: None,
+        };
+        let write = SharedWrite { ttl: Some(1_802_678_401), op: SharedOp::Join { limit: 64, entry } };
+        let version = RecordVersion::from_random(n);
+        Op { name: name(), version, row_kind: Kind::RwLock, kind: OpKind::Shared(write) }
+    };
+    let mut stored = row(map([]));
+    stored.set("token", (1_800_000_000_u64 << 20).into());
+    let mut sizes = Vec::new();
+    for n in 1..=8 {
+        let Verdict::Applied(after) = apply(Some(&stored), &join(n)) else { panic!("{n} of 64") };
+        stored = after;
+        sizes.push(stored.attributes().map(|(name, value)| name.len() + size(value)).sum::<usize>());
+    }
+    println!("{sizes:?}");
+    assert!((138..=150).contains(&(sizes[1] - sizes[0])), "{sizes:?}");
+    assert!((256..=288).contains(&sizes[0]), "{sizes:?}");
+    // Six holders fit into one write unit of 1 KB, eight do not.
+    assert!(sizes[5] <= 1024 && sizes[7] > 1024, "{sizes:?}");
 }
