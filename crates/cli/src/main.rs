@@ -16,6 +16,7 @@ mod env;
 mod exit;
 mod failure;
 mod plan;
+mod read_units;
 mod signal_mask;
 mod signals;
 mod startup;

@@ -50,6 +50,12 @@ pub fn at_least(text: &str) -> Result<Duration, &'static str> {
     (length <= HOLD_MAX).then_some(length).ok_or("a lock is kept for at most 30 days")
 }
 
+/// Parses the time between two listings.
+pub fn interval(text: &str) -> Result<Duration, &'static str> {
+    let length = duration(text)?;
+    (Duration::from_millis(500)..=HOLD_MAX).contains(&length).then_some(length).ok_or("an interval is from 500ms to 30d")
+}
+
 /// Parses an exit code.
 pub fn code(text: &str) -> Result<u8, &'static str> {
     text.parse().map_err(|_| "an exit code is from 0 to 255")

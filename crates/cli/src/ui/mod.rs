@@ -5,4 +5,5 @@ pub mod format;
 pub mod output;
 pub mod progress;
 pub mod prompt;
+pub mod table;
 pub mod view;

@@ -2,11 +2,13 @@
 
 mod at_least;
 mod contention;
+mod documents;
 mod errors;
 mod forever;
 mod hold;
 mod listing;
 mod manual;
+mod nohup;
 mod once;
 mod progress;
 mod ready_file;
@@ -21,3 +23,4 @@ mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod usage;
+mod watch;
