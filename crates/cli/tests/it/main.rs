@@ -20,4 +20,5 @@ mod sharing;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod ui;
 mod usage;
