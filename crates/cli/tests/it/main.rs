@@ -2,7 +2,9 @@
 
 mod at_least;
 mod contention;
+mod environment;
 mod errors;
+mod examples;
 mod forever;
 mod hold;
 mod listing;
@@ -21,3 +23,4 @@ mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod usage;
+mod verbose;
