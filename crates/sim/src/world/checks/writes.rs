@@ -292,7 +292,8 @@ mod tests {
     /// receives `row`.
     fn broken_after_handover(row: Option<Option<Row>>) -> BTreeSet<&'static str> {
         let world = World::new(1, MutantConfig::NONE, (StoreKind::Model, true), &Reduction::default(), false);
-        let acquisition = Acquisition { lease_id: LeaseId::from_random(7).as_str().to_owned(), ..Acquisition::default() };
+        let acquisition =
+            Acquisition { lease_id: LeaseId::from_random(7).as_str().to_owned(), ..Acquisition::default() };
         let next = NextLease {
             lease_id: LeaseId::from_random(8),
             lease_ms: 3000,
