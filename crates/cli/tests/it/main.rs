@@ -2,7 +2,9 @@
 
 mod at_least;
 mod contention;
+mod environment;
 mod errors;
+mod examples;
 mod forever;
 mod hold;
 mod listing;
@@ -22,3 +24,4 @@ mod store;
 mod support;
 mod ui;
 mod usage;
+mod verbose;
