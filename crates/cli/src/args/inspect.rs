@@ -16,7 +16,7 @@ pub struct ListArgs {
     /// List only locks that may be held, including unreadable ones
     #[arg(long)]
     pub held: bool,
-    /// List again each DUR, from 500ms, until interrupted [default: 2s]
+    /// List again each DUR, 1s to 1h, until interrupted [default: 2s]
     ///
     /// A terminal is redrawn. Elsewhere one table follows the other. Each listing reads the whole table; the first line
     /// on a terminal, and the last line of each table elsewhere, state how many read units that is.

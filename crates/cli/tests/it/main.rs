@@ -3,7 +3,9 @@
 mod at_least;
 mod contention;
 mod documents;
+mod environment;
 mod errors;
+mod examples;
 mod forever;
 mod hold;
 mod listing;
@@ -22,5 +24,7 @@ mod sharing;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod ui;
 mod usage;
+mod verbose;
 mod watch;
