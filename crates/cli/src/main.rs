@@ -97,6 +97,8 @@ async fn execute_command(Args { verbose, store, command }: Args, outcome: &mut R
         }
         Command::Show { name, json } => commands::show::show(&open().await?, name, json).await,
         Command::Ls(args) => commands::list::list(&open().await?, &args).await,
+        #[cfg(feature = "ui")]
+        Command::Ui(args) => commands::ui::ui(&open().await?, &args).await,
         Command::Reset { name } => commands::reset::make_plain(&open().await?, &name).await,
         Command::Revoke(args) => commands::revoke::revoke(&open().await?, &args).await,
         Command::Table(command) => commands::table::table(&open().await?, command).await,

@@ -3,6 +3,8 @@
 mod inspect;
 mod run;
 mod table;
+#[cfg(feature = "ui")]
+mod ui;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
@@ -11,6 +13,8 @@ use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, erro
 pub use inspect::{ListArgs, RevokeArgs};
 pub use run::{ExecutionArgs, OnceArgs, RunArgs, SupervisionArgs, WaitArgs};
 pub use table::TableCommand;
+#[cfg(feature = "ui")]
+pub use ui::UiArgs;
 
 use crate::{failure::FailureKind, help, ui::output, values};
 
@@ -111,6 +115,12 @@ pub enum Command {
     ///
     /// The listing is not a snapshot: locks may change while it is read, and its values may be slightly out of date.
     Ls(ListArgs),
+    /// Show the locks on a page in a browser on this machine
+    ///
+    /// The address of the page is printed on standard output. It contains a token, so that other users of this machine
+    /// cannot open it. Ctrl-C ends the page. Each scan reads the whole store, and pauses while no page is visible.
+    #[cfg(feature = "ui")]
+    Ui(UiArgs),
     /// End another client's acquisition of a lock, for example if its holder is stuck
     ///
     /// Other clients can acquire the lock when the lease of the revoked holder has expired.

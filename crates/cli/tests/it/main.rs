@@ -22,5 +22,6 @@ mod sharing;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod ui;
 mod usage;
 mod verbose;

@@ -19,6 +19,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("hold", "<NAME> <DUR>"),
     ("ls", "--prefix --held --json"),
     ("show", "<NAME> --json"),
+    #[cfg(feature = "ui")]
+    ("ui", "--port --interval --allow-revoke"),
     ("revoke", "<NAME> --token --holder --force --yes"),
     ("reset", "<NAME>"),
     ("table create", "--provisioned"),

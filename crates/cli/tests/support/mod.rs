@@ -234,6 +234,10 @@ impl Running {
         Self(Some(command.spawn().expect("the program starts")))
     }
 
+    pub fn from_child(child: Child) -> Self {
+        Self(Some(child))
+    }
+
     pub fn pid(&self) -> i32 {
         self.0.as_ref().map_or(0, |child| child.id() as i32)
     }
