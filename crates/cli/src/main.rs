@@ -16,6 +16,7 @@ mod env;
 mod exit;
 mod failure;
 mod help;
+mod output_file;
 mod owner;
 mod plan;
 mod read_units;

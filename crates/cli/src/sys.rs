@@ -60,6 +60,15 @@ pub fn terminal_height() -> Option<usize> {
     (result == 0 && size.ws_row > 0).then_some(usize::from(size.ws_row))
 }
 
+/// Returns a duplicate of a descriptor that this process was started with. Both have one offset. Child processes do not
+/// inherit the duplicate.
+pub fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the call changes no other descriptor, and fails if there is none with this number.
+    let duplicate = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: the descriptor is new, so nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(Errno::result(duplicate)?) })
+}
+
 /// Makes this process the new parent of descendants that lose their parent.
 pub fn adopt_orphans() -> io::Result<()> {
     // Other systems have no subreapers, so processes that the command leaves behind are not tracked there.
