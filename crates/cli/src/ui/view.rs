@@ -188,7 +188,8 @@ impl View {
             return escape(error);
         }
         let live = self.live_holders();
-        let entry = if let [entry] = live[..] { entry.may_end.as_ref().map(|range| (range, &entry.holder)) } else { None };
+        let entry =
+            if let [entry] = live[..] { entry.may_end.as_ref().map(|range| (range, &entry.holder)) } else { None };
         match (self.may_end.as_ref(), entry) {
             (Some(range), _) => end(range, self.holder.as_ref()),
             (None, Some((range, holder))) => end(range, Some(holder)),

@@ -21,7 +21,8 @@ fn nohup_is_respected_without_proc() {
     let _holder = fixture.start(HOLD);
     for (trap, is_ignored) in [("trap '' HUP", true), ("true", false)] {
         let script = format!("{hide} && {trap} && exec \"$PROGRAM\" run a true");
-        let waiter = fixture.spawn_with_stderr_file(fixture.command_of("unshare", &[&unshare[..], &[&script]].concat()));
+        let waiter =
+            fixture.spawn_with_stderr_file(fixture.command_of("unshare", &[&unshare[..], &[&script]].concat()));
         // It waits, so it has begun to receive signals.
         wait_until("it waits for the lock", || fixture.read("stderr").contains("waiting for lock"));
         let pid = waiter.pid();
