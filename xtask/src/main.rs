@@ -3,6 +3,7 @@
 //! Uses only the standard library, because every other command waits for this crate to compile.
 
 mod bench;
+mod browser;
 mod checks;
 mod language;
 mod ministack;

@@ -8,3 +8,5 @@ pub mod revoke;
 pub mod run;
 pub mod show;
 pub mod table;
+#[cfg(feature = "ui")]
+pub mod ui;

@@ -59,7 +59,8 @@ pub fn start_write(text: &str) -> PendingWrite {
     PendingWrite(pending)
 }
 
-fn write_stderr(text: &str) {
+/// Writes the text to standard error. May block, so only threads without other work call it.
+pub fn write_stderr(text: &str) {
     // A closed standard error is not an error of the command.
     let _closed = io::stderr().write_all(text.as_bytes());
 }
@@ -77,6 +78,13 @@ pub fn print(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         written => written.map_err(stdout_failure),
     }
+}
+
+/// Writes text with control sequences for a terminal to standard output, in one piece.
+pub fn print_raw(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(stdout_failure)
 }
 
 /// Prints one line that no later command can print again. A closed pipe is therefore an error, unlike in [`print()`].

@@ -2,11 +2,15 @@
 
 mod at_least;
 mod contention;
+mod documents;
+mod environment;
 mod errors;
+mod examples;
 mod forever;
 mod hold;
 mod listing;
 mod manual;
+mod nohup;
 mod once;
 mod progress;
 mod ready_file;
@@ -20,4 +24,7 @@ mod sharing;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod ui;
 mod usage;
+mod verbose;
+mod watch;
