@@ -1,8 +1,10 @@
 import type { DynamoLockError, StoreError } from './lib/errors';
+import type { LockEvents } from './lib/events';
 import type { ClientOptions, ConnectOptions, DynamoDb, DynamoDbClient } from './lib/settings';
 import type { RwLock, Semaphore, SharedInspection } from './lib/shared';
 
 export * from './lib/errors';
+export * from './lib/events';
 export * from './lib/settings';
 export * from './lib/shared';
 
@@ -80,6 +82,18 @@ export interface Client {
    * store cannot be read.
    */
   list(): AsyncGenerator<Listed, void, undefined>;
+
+  /**
+   * Calls `listener` at each event of this type, for locks of this client: for example `lost`, `waiting` or `acquired`.
+   * Returns the client.
+   *
+   * The same listener is called once per event. There is no event `error`. A listener does not keep the process alive,
+   * and an error that it throws is an uncaught exception. The channels `dynamo-lock:lost` and so on of
+   * `node:diagnostics_channel` receive the same events of all clients.
+   */
+  on<Type extends keyof LockEvents>(type: Type, listener: (event: LockEvents[Type]) => void): this;
+  /** Ends the calls of `listener` for events of this type. Returns the client. */
+  off<Type extends keyof LockEvents>(type: Type, listener: (event: LockEvents[Type]) => void): this;
 
   /**
    * Ends all acquisitions that are waiting, with a `StoreError`, and waits for background work, for example the release

@@ -82,6 +82,18 @@ class Client {
     }
   }
 
+  /** Calls `listener` at each event of this type. */
+  on(type, listener) {
+    this[INTERNAL].connection.on(type, listener);
+    return this;
+  }
+
+  /** Ends the calls of `listener`. */
+  off(type, listener) {
+    this[INTERNAL].connection.off(type, listener);
+    return this;
+  }
+
   /** Ends waiting acquisitions, and waits for background work, at most one lease. Held locks stay held. */
   async close() {
     await this[INTERNAL].connection.call('close', {});

@@ -7,10 +7,11 @@ const { NativeClient } = require('./native');
 const { abortReason, onAbort } = require('./abort');
 const { UPGRADE_SDK } = require('./db');
 const { ArgumentError } = require('./errors');
+const { Events } = require('./events');
 const { toError } = require('./decode');
 
 // Kinds of messages, as in `src/port.rs`. A further one, 3, is a request for credentials.
-const RESULT = 0, LOST = 1, DB = 2, AT_RISK = 4, RECOVERED = 5;
+const RESULT = 0, LOST = 1, DB = 2, AT_RISK = 4, RECOVERED = 5, EVENT = 6;
 
 // One timer keeps the process alive while any call is pending, or while the work of `withLock` runs. Held locks and
 // listeners do not keep it alive.
@@ -46,6 +47,8 @@ class Connection {
   #db;
   #credentials;
   #providerError;
+  #events = new Events();
+  #isObserved = false;
 
   /** `db` and `credentials` are called for requests of the addon. Both return promises of JSON values. */
   constructor(settings, { db, credentials } = {}) {
@@ -67,6 +70,7 @@ class Connection {
    */
   call(method, args, signal) {
     if (signal?.aborted) return Promise.reject(abortReason(signal));
+    this.#updateObserved();
     const id = this.#next;
     this.#next = (id + 1) % 2 ** 32;
     return new Promise((resolve, reject) => {
@@ -104,6 +108,7 @@ class Connection {
     if (kind === LOST) return this.#held.get(id)?.(toError(JSON.parse(body)));
     if (kind === AT_RISK) return this.#risks.get(id)?.atRisk(JSON.parse(body));
     if (kind === RECOVERED) return this.#risks.get(id)?.recovered?.();
+    if (kind === EVENT) return this.#events.emit(JSON.parse(body));
     const response = kind === DB ? this.#db(JSON.parse(body)) : this.#credentials();
     const respond = ({ providerError, ...json }) => {
       this.#providerError = providerError;
@@ -138,6 +143,29 @@ class Connection {
     const cause = String(this.#providerError?.message ?? this.#providerError);
     const error = toError({ ...failure, message: `awsConfig.credentials gives no usable AWS credentials: ${cause}` });
     return Object.assign(error, { cause: this.#providerError });
+  }
+
+  /** Adds a listener for events of this type. */
+  on(type, listener) {
+    this.#events.on(type, listener);
+    this.#updateObserved();
+  }
+
+  /** Removes a listener. */
+  off(type, listener) {
+    this.#events.off(type, listener);
+    this.#updateObserved();
+  }
+
+  /**
+   * Starts or stops the events of the addon. Called before each call too, because a channel does not report its
+   * subscribers.
+   */
+  #updateObserved() {
+    const isObserved = this.#events.isObserved();
+    if (isObserved === this.#isObserved) return;
+    this.#isObserved = isObserved;
+    this.#native.observe(isObserved);
   }
 
   /** Registers a held lock. `onLost` is called with an error when the lock is lost. */

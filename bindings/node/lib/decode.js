@@ -59,4 +59,4 @@ const toToken = (text) => (text == null ? null : BigInt(text));
 /** Returns `null` for a time outside the range of `Date`, which a row may contain. */
 const toDate = (ms) => (ms == null || Math.abs(ms) > 8.64e15 ? null : new Date(ms));
 
-module.exports = { toError, toInspection, toListed, toSuccess, toToken };
+module.exports = { toError, toHolder, toInspection, toListed, toSuccess, toToken };

@@ -1,7 +1,7 @@
 //! Native state of one JavaScript client: its store, held locks, listings and pending calls.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::Events;
 use crate::failure::Failure;
 use crate::held::Held;
 use crate::json;
@@ -32,6 +33,8 @@ pub(crate) struct Connection {
     /// Watches of the time that is left of the leases of held locks.
     risk_watches: Mutex<HashMap<u32, CancellationToken>>,
     next_guard: AtomicU32,
+    /// Whether JavaScript has a listener for events.
+    is_observed: Arc<AtomicBool>,
     abandoned: CancellationToken,
 }
 
@@ -46,6 +49,7 @@ impl Connection {
             calls: Mutex::default(),
             risk_watches: Mutex::default(),
             next_guard: AtomicU32::new(1),
+            is_observed: Arc::default(),
             abandoned: CancellationToken::new(),
         }
     }
@@ -75,7 +79,13 @@ impl Connection {
 
     /// Returns the opened store, and opens it if this is the first use.
     pub(crate) async fn open(&self) -> Result<&Opened, Failure> {
-        self.opened.get_or_try_init(|| self.settings.open(&self.port)).await
+        let open = || self.settings.open(&self.port, Events::new(&self.port, &self.is_observed));
+        self.opened.get_or_try_init(open).await
+    }
+
+    /// Sets whether events of locks are posted.
+    pub(crate) fn observe(&self, on: bool) {
+        self.is_observed.store(on, Ordering::Relaxed);
     }
 
     /// Stores a guard, posts a message when it is lost, and returns its number.

@@ -134,19 +134,25 @@ impl From<ReleaseAllError> for Failure {
     }
 }
 
+/// Returns the reason of a loss as JavaScript receives it.
+pub(crate) fn loss_reason(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::Expired => "expired",
+        LossReason::TakenOver => "takenOver",
+        LossReason::Revoked => "revoked",
+        LossReason::RowGone => "rowGone",
+        LossReason::MaxHold => "maxHold",
+        LossReason::Suspended => "suspended",
+        LossReason::RenewalStopped => "renewalStopped",
+        _ => "other",
+    }
+}
+
 impl From<Lost> for Failure {
     fn from(lost: Lost) -> Self {
-        let reason = match lost.reason {
-            LossReason::Expired => "expired",
-            LossReason::TakenOver => "takenOver",
-            LossReason::Revoked => "revoked",
-            LossReason::RowGone => "rowGone",
-            LossReason::MaxHold => "maxHold",
-            LossReason::Suspended => "suspended",
-            LossReason::RenewalStopped => "renewalStopped",
-            _ => "other",
-        };
-        Self::new("lost", "LOCK_LOST", &lost).with("reason", reason).with("token", lost.token.to_string())
+        Self::new("lost", "LOCK_LOST", &lost)
+            .with("reason", loss_reason(lost.reason))
+            .with("token", lost.token.to_string())
     }
 }
 

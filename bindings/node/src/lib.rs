@@ -8,6 +8,7 @@ mod aws;
 mod connection;
 mod credentials;
 mod db;
+mod events;
 mod failure;
 mod held;
 mod json;
@@ -110,6 +111,12 @@ impl NativeClient {
     #[napi]
     pub fn forget(&self, guard: u32) {
         self.connection.forget(guard);
+    }
+
+    /// Sets whether the listener receives the events of the locks.
+    #[napi]
+    pub fn observe(&self, on: bool) {
+        self.connection.observe(on);
     }
 
     /// Passes the JSON response to a request that the listener received.

@@ -28,6 +28,8 @@ pub(crate) enum MessageKind {
     AtRisk = 4,
     /// Renewal after such a warning, under the number of the watch.
     Recovered = 5,
+    /// Event of a lock, for the listeners of the client. Its number is 0.
+    Event = 6,
 }
 
 /// Sender of messages to JavaScript, and the requests that JavaScript has not responded to yet.

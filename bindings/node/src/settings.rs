@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::store::{IntoStore, OpenedStore, StoreUrl, check_partition_key};
-use dynamo_lock::{Client, ConfigError, DynamoDb, Memory};
+use dynamo_lock::{Client, ClientBuilder, DynamoDb, Memory};
 use serde_json::Value as Json;
 
-use crate::{aws, failure::Failure, port::Port};
+use crate::{aws, events::Events, failure::Failure, port::Port};
 
 /// Settings as JSON. JavaScript has checked the types; a missing setting has its default.
 pub(crate) struct Settings(Json);
@@ -25,7 +25,7 @@ impl Settings {
     /// A one-line message that names the invalid value and the valid ones.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let settings = Self(serde_json::from_str(text).map_err(|error| error.to_string())?);
-        settings.build(Memory::new()).map_err(|error| error.to_string())?;
+        settings.builder(Memory::new()).build().map_err(|error| error.to_string())?;
         settings.text("partitionKey").map_or(Ok(()), check_partition_key).map_err(|error| error.to_string())?;
         Ok(settings)
     }
@@ -46,7 +46,7 @@ impl Settings {
         millis(&self.0[name])
     }
 
-    fn build(&self, store: impl IntoStore) -> Result<Client, ConfigError> {
+    fn builder(&self, store: impl IntoStore) -> ClientBuilder {
         let mut builder = Client::builder(store);
         if let Some(owner) = self.text("owner") {
             builder = builder.owner(owner);
@@ -63,14 +63,14 @@ impl Settings {
         if let Some(on) = self.flag("serviceClock") {
             builder = builder.service_clock(on);
         }
-        builder.build()
+        builder
     }
 
     /// Opens the store of these settings.
     ///
     /// # Errors
     /// A failure if the store cannot be opened or no Region is configured.
-    pub(crate) async fn open(&self, port: &Arc<Port>) -> Result<Opened, Failure> {
+    pub(crate) async fn open(&self, port: &Arc<Port>, events: Events) -> Result<Opened, Failure> {
         let store = match self.text("url") {
             Some(url) => StoreUrl::parse(url).map_err(Failure::argument)?.open().await?,
             None => {
@@ -89,7 +89,8 @@ impl Settings {
             OpenedStore::DynamoDb(table) => Some(table.clone()),
             _ => None,
         };
-        Ok(Opened { client: self.build(store).map_err(Failure::argument)?, table })
+        let client = self.builder(store).observer(events).build().map_err(Failure::argument)?;
+        Ok(Opened { client, table })
     }
 }
 

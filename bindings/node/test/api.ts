@@ -1,7 +1,7 @@
 // Uses the whole API that `index.d.ts` declares. `types.test.js` compiles it as an ES module and as a CommonJS module.
 import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } from 'dynamo-lock';
 import type {
-  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LeadOptions, LegacyCallback, OnceOptions, OnceResult,
+  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LeadOptions, LegacyCallback, LockEvents, OnceOptions, OnceResult,
   Held, Listed, Lock, Permit, PlainInspection, RevokeOptions, RiskOptions, RwLock, Semaphore, SharedAcquireOptions, SharedHandle, SharedHolder, SharedInspection, SharedTryOptions,
   StoreErrorCode, TryOptions,
 } from 'dynamo-lock';
@@ -44,6 +44,20 @@ export async function legacy(client: Client): Promise<void> {
   if (client.db && 'getItem' in client.db) client.db.getItem({ TableName: table }, () => {});
   const result: 'SUCCESS' = await client.getLock('a', 1000);
   await Promise.all([result, client.createLockTable(), client.deleteLockTable()]);
+}
+
+export function events(client: Client): void {
+  const listener = (event: LockEvents['lost']): void => {
+    const token: bigint = event.token;
+    console.log(event.name, token, event.reason === 'revoked', event.heldMs, event.lastError?.code);
+  };
+  const same: Client = client.on('lost', listener).off('lost', listener);
+  same.on('waiting', ({ holder }) => holder.owner).on('acquired', ({ type, waitedMs }) => [type, waitedMs]);
+  same.on('contended', ({ holder, waitedMs }) => [holder?.owner, waitedMs]).on('waitEnded', ({ name }) => name);
+  same.on('takenOver', ({ holder }) => holder.token).on('renewed', ({ latenessMs }) => latenessMs);
+  same.on('released', ({ heldMs }) => heldMs).on('requestFailed', ({ error }) => error.code === 'THROTTLED');
+  // @ts-expect-error: there is no such event
+  client.on('error', () => {});
 }
 
 export async function locks(client: Client, signal: AbortSignal): Promise<string> {

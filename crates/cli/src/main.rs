@@ -35,6 +35,7 @@ use dynamo_lock::THREAD_KEEP_ALIVE;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{Args, Command};
+use crate::commands::run::metrics_file::MetricsFile;
 use crate::commands::run::report::{Report, RunOutcome};
 use crate::{exit::Exit, failure::Failure, plan::RunTask, ui::log};
 
@@ -52,7 +53,13 @@ fn main() -> std::process::ExitCode {
     // The report is opened first, so that it contains every later failure.
     let result = args.report().map(Report::open).transpose().and_then(|report| {
         let mut outcome = RunOutcome::default();
-        let result = execute(args, &mut outcome);
+        let result = args.metrics_file().map(MetricsFile::open).transpose().and_then(|metrics| {
+            let result = execute(args, &mut outcome);
+            if let Some(metrics) = metrics {
+                metrics.write(&outcome, &result);
+            }
+            result
+        });
         if let Some(report) = report {
             report.write(&outcome, &result);
         }

@@ -226,7 +226,8 @@
 //! A client writes a `tracing` log with the target `dynamo_lock`: a lost lock at level `WARN`, a takeover after a crash at
 //! `INFO`, most other events at `DEBUG`. Its spans `lock.acquire`, `lock.hold`, `lock.renew` and `lock.release` have the
 //! name of the lock, the token and the owner as fields. The page `docs/observability.md` of the repository lists all
-//! names, which are stable. Implement [`Observer`] to receive these events yourself, beside the log.
+//! names, which are stable. Implement [`Observer`] to receive these events yourself, beside the log. With the feature
+//! `metrics`, `Metrics` is an observer that counts them.
 //!
 //! # Stores
 //!
@@ -265,6 +266,7 @@
 //! | `default-https-client` | yes | the HTTPS client of the AWS SDK; disable it to use your own |
 //! | `sqlite` | | `Sqlite` |
 //! | `config` | | `store::StoreUrl`, with the default Region and credentials of AWS |
+//! | `metrics` | | `Metrics`, counters and histograms through the `metrics` facade |
 //! | `conformance` | | checks for implementations of [`store::Store`] |
 //! | `simulation` | | clocks and random sources that a simulator can replace |
 //! | `legacy` | | `Lock::legacy_get`, the row format of npm dynamo-lock, for the Node package |
@@ -300,6 +302,8 @@ mod lock;
 mod lock_cache;
 mod lock_set;
 mod log;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod observer;
 mod once;
 mod options;
@@ -341,6 +345,8 @@ pub use inspect::{Inspection, SharedHolder, SharedInspection};
 pub use legacy::LegacyError;
 pub use lock::Lock;
 pub use lock_set::{AcquireAllError, GuardSet, LockSet, LockSetOptions, ReleaseAllError, TryAcquireAll};
+#[cfg(feature = "metrics")]
+pub use metrics::Metrics;
 pub use observer::{Event, Observer};
 pub use once::{Once, OnceError, OnceGuard, OnceOptions, OnceStart, RecordError, ResetError};
 pub use options::{LockOptions, TryAcquire};

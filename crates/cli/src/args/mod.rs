@@ -154,6 +154,16 @@ impl Args {
         };
         Some((std::iter::once(name).chain(also).cloned().collect(), report.as_deref()?))
     }
+
+    /// Returns the name of the lock and the path of the metrics file, if one was requested.
+    pub fn metrics_file(&self) -> Option<(String, &Path)> {
+        let (name, path) = match &self.command {
+            Command::Run(run) => (&run.name, &run.execution.metrics_file),
+            Command::Once(once) => (&once.name, &once.execution.metrics_file),
+            _ => return None,
+        };
+        Some((name.clone(), path.as_deref()?))
+    }
 }
 
 /// Parses the command line. If that fails, or if help was requested, prints the text and returns the exit code.

@@ -161,6 +161,12 @@ pub struct ExecutionArgs {
     /// or standard output (-) is written to. A symbolic link outside /dev and /proc is refused.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// Write facts about the run to FILE in the text format of Prometheus, for node_exporter
+    ///
+    /// Written at the end of the run, as --report is, for the textfile collector: name a file in its directory that ends
+    /// in .prom, one for each job. The time of the last success is kept from an earlier run.
+    #[arg(long, value_name = "FILE")]
+    pub metrics_file: Option<PathBuf>,
     /// Do not report that the lock is held, waited for, or kept
     #[arg(short, long)]
     pub quiet: bool,

@@ -10,6 +10,7 @@ mod forever;
 mod hold;
 mod listing;
 mod manual;
+mod metrics_file;
 mod nohup;
 mod once;
 mod progress;

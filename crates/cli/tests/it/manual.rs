@@ -9,12 +9,12 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "run",
         "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --at-least \
-         --also -x -e --exclusive -s --shared --slots --forever --ready-file --owner --report -q -c --command",
+         --also -x -e --exclusive -s --shared --slots --forever --ready-file --owner --report --metrics-file -q -c --command",
     ),
     (
         "once",
         "<KEY> --for --reset --yes -n --nonblock -w --wait -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --owner \
-         --report -q -c --command",
+         --report --metrics-file -q -c --command",
     ),
     ("hold", "<NAME> <DUR>"),
     ("ls", "--prefix --held --watch --json"),

@@ -1,8 +1,10 @@
 //! The report of `run --report`.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 
-use crate::support::{Fixture, HOLD, Running};
+use crate::support::{Fixture, HOLD, Running, wait_until};
 
 /// Returns the report, with its tokens replaced by whether it has one. Asserts that it is one line.
 fn read_report(fixture: &Fixture) -> Value {
@@ -10,10 +12,18 @@ fn read_report(fixture: &Fixture) -> Value {
     assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
     let mut report: Value = serde_json::from_str(&text).expect("JSON");
     report["token"] = report["token"].is_u64().into();
+    let times = ["startedAt", "waitedMs", "heldMs"].map(|key| report.as_object_mut().expect("an object").remove(key));
+    assert_times(&times.map(|time| time.expect("a key of each report")), report["acquired"] == true);
     let lock = json!([{ "name": report["name"], "token": report["token"], "released": report["released"] }]);
     report["locks"][0]["token"] = report["locks"][0]["token"].is_u64().into();
     assert_eq!(report["locks"].take(), lock, "a report of one lock lists it");
     report
+}
+
+/// Asserts that these are the begin of a run in milliseconds since 1970, a wait, and the time of a hold.
+fn assert_times([started, waited, held]: &[Value; 3], is_acquired: bool) {
+    assert!(started.as_u64().is_some_and(|ms| ms > 1_700_000_000_000) && waited.is_u64(), "{started} {waited}");
+    assert!(if is_acquired { held.is_u64() } else { held.is_null() }, "{held}");
 }
 
 /// Asserts that the message contains `part`, and that the other fields are those of a successful run but for
@@ -80,6 +90,25 @@ fn report_is_written_for_invalid_run() {
     fails(64, "--grace", &["run", "--lease", "5m", "--grace", "4m", "--report", "report", "a", "true"]);
     fails(64, "--at-least", &["run", "--at-least", "9", "--max-hold", "10", "--report", "report", "a", "true"]);
     fails(78, "DYNAMO_LOCK_STORE", &["run", "--report", "report", "a", "true"]);
+}
+
+/// The holder ends after the run has begun to wait. All bounds are lower bounds, because the machine may be busy.
+#[test]
+#[allow(clippy::disallowed_methods)] // the report has times of the wall clock
+fn report_contains_begin_wait_and_hold() {
+    let fixture = Fixture::new();
+    let before = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let mut holder = fixture.start(HOLD);
+    let run = fixture.spawn_with_stderr_file(fixture.command(&["run", "--report", "report", "a", "sleep", "0.3"]));
+    wait_until("the run waits", || fixture.read("stderr").contains("waiting"));
+    holder.kill();
+    run.wait().exits_with(0);
+    let after = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let report: Value = serde_json::from_str(&fixture.read("report")).expect("JSON");
+    let [started, waited, held] = ["startedAt", "waitedMs", "heldMs"].map(|key| report[key].as_u64().expect(key));
+    assert!(u128::from(started) >= before.as_millis(), "{report}");
+    assert!(waited > 0 && held >= 300, "{report}");
+    assert!(u128::from(started + waited + held) <= after.as_millis() + 2, "{report}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod awaited;
 mod finish;
 mod forever;
 mod held;
+pub mod metrics_file;
 pub mod report;
 mod sharing;
 mod supervised;

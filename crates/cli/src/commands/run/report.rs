@@ -11,8 +11,10 @@ use serde_json::json;
 use crate::{clock, exit, exit::Exit, failure::Failure, output_file::OutputFile, ui::escape::escape_json, ui::output};
 
 /// Facts about a run, collected while it proceeds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RunOutcome {
+    /// Time at which the run began.
+    started_at: ClockReading,
     /// The locks, if they were acquired.
     locks: Vec<HeldLock>,
     /// Time of the acquisition.
@@ -37,6 +39,21 @@ struct HeldLock {
     released: bool,
 }
 
+impl Default for RunOutcome {
+    /// Returns the facts about a run that begins now.
+    fn default() -> Self {
+        Self {
+            started_at: clock::now(),
+            locks: Vec::new(),
+            acquired_at: None,
+            child_status: None,
+            completed: false,
+            recorded: None,
+            last_error: None,
+        }
+    }
+}
+
 impl RunOutcome {
     /// Stores the locks that were acquired.
     pub fn acquired(&mut self, locks: Vec<(LockName, Option<FencingToken>)>) {
@@ -46,6 +63,16 @@ impl RunOutcome {
     /// Stores the results of the releases, in the order of the locks.
     pub fn released<E>(&mut self, results: &[Result<(), E>]) {
         self.locks.iter_mut().zip(results).for_each(|(lock, result)| lock.released = result.is_ok());
+    }
+
+    /// Returns the time at which the run began, in milliseconds since 1970.
+    pub fn started_ms(&self) -> u64 {
+        self.started_at.wall_ms
+    }
+
+    /// Returns the time from the begin of the run to the acquisition, or to now if the lock was not acquired.
+    pub fn waited_for(&self) -> Duration {
+        self.acquired_at.unwrap_or_else(clock::now).waiter_elapsed_since(self.started_at)
     }
 
     /// Returns the time since the acquisition, zero if the lock was not acquired.
@@ -92,6 +119,7 @@ fn line(names: &[String], outcome: &RunOutcome, result: &Result<Exit, Failure>) 
         true => outcome.locks.iter().map(held).collect(),
         false => names.iter().map(not_acquired).collect(),
     };
+    let ms = |length: Duration| length.as_millis() as u64;
     let object = json!({
         "name": names.first(),
         "acquired": is_acquired,
@@ -102,6 +130,9 @@ fn line(names: &[String], outcome: &RunOutcome, result: &Result<Exit, Failure>) 
         "childSignal": outcome.child_status.and_then(|status| status.signal()),
         "released": is_acquired && outcome.locks.iter().all(|lock| lock.released),
         "recorded": outcome.recorded,
+        "startedAt": outcome.started_ms(),
+        "waitedMs": ms(outcome.waited_for()),
+        "heldMs": outcome.acquired_at.map(|_| ms(outcome.held_for())),
         "code": code,
         "message": message,
         "lastError": outcome.last_error.as_deref().filter(|_| lost),
