@@ -12,6 +12,7 @@
 mod args;
 mod clock;
 mod commands;
+mod drill;
 mod env;
 mod exit;
 mod failure;

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::args::{ExecutionArgs, OnceArgs, RunArgs, StoreArgs, SupervisionArgs, WaitArgs};
 use crate::env::{self, EnclosingRun, set};
-use crate::{exit::NOT_ACQUIRED, failure::Failure, owner, values};
+use crate::{drill::Drill, exit::NOT_ACQUIRED, failure::Failure, owner, values};
 
 /// Lease without `--lease` and its variable.
 const DEFAULT_LEASE: Duration = Duration::from_secs(20);
@@ -37,6 +37,8 @@ pub struct RunTask {
     pub warning: Option<Warning>,
     /// Path of the file that exists while the command runs.
     pub ready_file: Option<PathBuf>,
+    /// Loss that is rehearsed.
+    pub drill: Option<Drill>,
     /// Whether the command runs again after a failure or a loss.
     pub forever: bool,
     pub max_hold: Option<Duration>,
@@ -115,7 +117,8 @@ pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<Ru
         None => Sharing::Alone,
     };
     let task = task(run.name, run.argv, (run.waiting, run.supervision, run.execution), env)?;
-    Ok(RunTask { all, ready_file: run.ready_file, sharing, forever: run.forever, at_least: run.at_least, ..task })
+    let RunArgs { ready_file, forever, drill, at_least, .. } = run;
+    Ok(RunTask { all, ready_file, sharing, forever, drill, at_least, ..task })
 }
 
 /// Returns the task that the arguments of `once` describe in this environment.
@@ -163,6 +166,7 @@ fn task(
         warning: warning(warn_signal, longest, grace)?,
         ready_file: None,
         forever: false,
+        drill: None,
         max_hold,
         at_least: None,
         owner: owner(execution.owner, &env)?,

@@ -1,8 +1,8 @@
 //! The open store that a command works on.
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, sync::Arc};
 
-use dynamo_lock::store::{OpenedStore, Store, StoreUrl};
+use dynamo_lock::store::{IntoStore as _, OpenedStore, Store, StoreUrl};
 use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite, reserve_thread};
 use tokio::runtime::Handle;
 
@@ -54,6 +54,11 @@ impl OpenStore {
     /// Returns a builder for a client of this store.
     pub fn client(&self) -> ClientBuilder {
         Client::builder(self.store.clone())
+    }
+
+    /// Returns the store itself.
+    pub fn shared(&self) -> Arc<dyn Store> {
+        self.store.clone().into_store()
     }
 
     /// Returns a descriptor for child processes to inherit, or `None` if the store does not support process liveness.

@@ -265,7 +265,7 @@
 //! | `sqlite` | | `Sqlite` |
 //! | `config` | | `store::StoreUrl`, with the default Region and credentials of AWS |
 //! | `conformance` | | checks for implementations of [`store::Store`] |
-//! | `simulation` | | clocks and random sources that a simulator can replace |
+//! | `simulation` | | clocks and random sources that a simulator can replace, and losses for tests (`testing`) |
 //! | `legacy` | | `Lock::legacy_get`, the row format of npm dynamo-lock, for the Node package |
 //!
 //! # Runtime
@@ -316,6 +316,8 @@ mod semaphore;
 mod shared_lease;
 pub mod store;
 mod sync;
+#[cfg(feature = "simulation")]
+pub mod testing;
 mod turns;
 
 #[cfg(feature = "dynamodb")]

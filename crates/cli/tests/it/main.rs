@@ -3,6 +3,7 @@
 mod at_least;
 mod contention;
 mod documents;
+mod drill;
 mod environment;
 mod errors;
 mod examples;

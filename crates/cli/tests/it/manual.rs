@@ -9,7 +9,7 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "run",
         "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --at-least \
-         --also -x -e --exclusive -s --shared --slots --forever --ready-file --owner --report -q -c --command",
+         --also -x -e --exclusive -s --shared --slots --forever --drill --ready-file --owner --report -q -c --command",
     ),
     (
         "once",

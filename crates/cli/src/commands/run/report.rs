@@ -8,7 +8,10 @@ use dynamo_lock::{FencingToken, LockName};
 use dynamo_lock_protocol::ClockReading;
 use serde_json::json;
 
-use crate::{clock, exit, exit::Exit, failure::Failure, output_file::OutputFile, ui::escape::escape_json, ui::output};
+use crate::{
+    clock, drill::Drill, exit, exit::Exit, failure::Failure, output_file::OutputFile, ui::escape::escape_json,
+    ui::output,
+};
 
 /// Facts about a run, collected while it proceeds.
 #[derive(Debug, Default)]
@@ -23,6 +26,10 @@ pub struct RunOutcome {
     pub completed: bool,
     /// Whether the success of the work is recorded, with `once`. `None` if that is not known.
     pub recorded: Option<bool>,
+    /// Loss that was to be rehearsed.
+    pub drill: Option<Drill>,
+    /// Loss that was rehearsed.
+    pub rehearsed: Option<Drill>,
     /// Error of the last renewal if it failed.
     pub last_error: Option<String>,
 }
@@ -102,6 +109,7 @@ fn line(names: &[String], outcome: &RunOutcome, result: &Result<Exit, Failure>) 
         "childSignal": outcome.child_status.and_then(|status| status.signal()),
         "released": is_acquired && outcome.locks.iter().all(|lock| lock.released),
         "recorded": outcome.recorded,
+        "drill": outcome.drill.map(|drill| drill.to_string()),
         "code": code,
         "message": message,
         "lastError": outcome.last_error.as_deref().filter(|_| lost),
