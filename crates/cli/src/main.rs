@@ -93,7 +93,14 @@ async fn execute_command(Args { store, command }: Args, outcome: &mut RunOutcome
         Command::Ls(args) => commands::list::list(&open().await?, &args).await,
         Command::Reset { name } => commands::reset::make_plain(&open().await?, &name).await,
         Command::Revoke(args) => commands::revoke::revoke(&open().await?, &args).await,
-        Command::Table(command) => commands::table::table(&open().await?, command).await,
+        Command::Table(command) => {
+            let url = plan::choose_store(&store, env::variable(env::STORE))?;
+            commands::table::table(url, command).await
+        }
+        Command::Policy(args) => {
+            let url = plan::choose_table(plan::choose_store(&store, env::variable(env::STORE))?)?;
+            commands::policy::policy(&url, &args, env::variable)
+        }
         Command::Completions { shell } => commands::man::completions(shell),
         Command::Man => commands::man::man(),
     }

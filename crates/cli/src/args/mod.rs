@@ -1,6 +1,7 @@
 //! The command line as typed.
 
 mod inspect;
+mod policy;
 mod run;
 mod table;
 
@@ -9,8 +10,9 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use clap::{Args as ClapArgs, Parser, Subcommand, error::ContextKind};
 
 pub use inspect::{ListArgs, RevokeArgs};
+pub use policy::{PermittedUse, PolicyArgs};
 pub use run::{ExecutionArgs, OnceArgs, RunArgs, SupervisionArgs, WaitArgs};
-pub use table::TableCommand;
+pub use table::{PrintArgs, TableArgs, TableCommand};
 
 use crate::{exit, failure::FailureKind, ui::output, values};
 
@@ -113,9 +115,15 @@ pub enum Command {
         /// Name of the lock
         name: String,
     },
-    /// Create, delete or check the DynamoDB table
+    /// Create, print, delete or check the DynamoDB table
     #[command(subcommand)]
     Table(TableCommand),
+    /// Print the IAM policy with the least privilege for a use of the table
+    ///
+    /// No request is sent. The policy is printed on standard output, and explanations on standard error. The resource
+    /// is the table of the store options, for example --table Lock. It contains <REGION> and <ACCOUNT> where neither
+    /// the table's ARN, nor --region, $AWS_REGION and --account give a value.
+    Policy(PolicyArgs),
     /// Print the completion script for a shell
     Completions {
         /// Shell to print the script for

@@ -8,6 +8,7 @@ mod hold;
 mod listing;
 mod manual;
 mod once;
+mod policy;
 mod progress;
 mod ready_file;
 mod recipes;
@@ -20,4 +21,5 @@ mod sharing;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod template;
 mod usage;
