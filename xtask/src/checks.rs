@@ -9,6 +9,9 @@ use std::process::Command;
 /// Every crate whose comments must read like those of the crates that this project takes as models.
 const PRODUCT: [&str; 4] = ["crates/protocol/src", "crates/dynamo-lock/src", "crates/cli/src", "bindings/node/src"];
 
+/// The crates that are published, in the order of their dependencies.
+const PUBLISHED: [&str; 3] = ["dynamo-lock-protocol", "dynamo-lock", "dynamo-lock-cli"];
+
 /// A property that must hold, and the function that checks it.
 type Check = (String, Box<dyn Fn() -> Result<(), String>>);
 
@@ -41,6 +44,7 @@ fn list() -> Result<Vec<Check>, String> {
         ("names of tests are at most 60 characters long".into(), Box::new(test_names)),
         ("the protocol depends on nothing".into(), Box::new(protocol_is_pure)),
         ("the library without features does not depend on the AWS SDK".into(), Box::new(no_sdk)),
+        ("the packed crates contain their sources, README and licences".into(), Box::new(packed_files)),
     ];
     for folder in PRODUCT {
         let name = format!("comments in {folder} read like those of the model crates");
@@ -171,6 +175,32 @@ fn no_sdk() -> Result<(), String> {
     none(sdk, "move these behind a feature")
 }
 
+/// Compares the content of each published crate with the files that its users and their lawyers expect.
+fn packed_files() -> Result<(), String> {
+    let mut found = Vec::new();
+    for package in PUBLISHED {
+        let listed = sh::stdout(&mut cargo(&format!("package --list --locked --allow-dirty -p {package}")))?;
+        found.extend(unexpected_files(&listed).iter().map(|problem| format!("{package}: {problem}")));
+    }
+    none(found, "correct `include` in the manifest of the crate")
+}
+
+/// Returns the files that a packed crate lacks, and those that do not belong into it.
+fn unexpected_files(listed: &str) -> Vec<String> {
+    let required = ["Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE"];
+    let generated = ["Cargo.toml.orig", ".cargo_vcs_info.json"];
+    let is_known = |file: &str| {
+        required.contains(&file)
+            || generated.contains(&file)
+            || file.starts_with("src/")
+            || file.starts_with("examples/")
+    };
+    let missing = required.iter().filter(|file| !listed.lines().any(|line| line == **file));
+    let missing = missing.map(|file| format!("{file} is missing"));
+    let foreign = listed.lines().filter(|file| !is_known(file)).map(|file| format!("{file} does not belong into it"));
+    missing.chain(foreign).collect()
+}
+
 /// Returns what `cargo tree` lists, one crate per line; the crate itself comes first.
 fn tree(options: &str) -> Result<Vec<String>, String> {
     let printed = sh::stdout(&mut cargo(&format!("tree --locked -e normal --prefix none {options}")))?;
@@ -243,6 +273,14 @@ mod tests {
         assert!(found(&["resolved https://registry", ".npmjs.org/x"].concat()));
         assert!(found(&["see /ro", "ot/x"].concat()) && found(&["file:///wo", "rk/x"].concat()));
         assert!(!found("https://docs.rs/x .github/work/x ~/.cache/x /tmp/x https://example.com/work/a"));
+    }
+
+    #[test]
+    fn missing_and_foreign_files_of_a_crate_are_found() {
+        let complete = "Cargo.toml\nCargo.toml.orig\nCargo.lock\nREADME.md\nLICENSE-MIT\nLICENSE-APACHE\nsrc/lib.rs\n";
+        assert_eq!(unexpected_files(complete), [""; 0]);
+        let listed = complete.replace("LICENSE-MIT\n", "") + "tests/it.rs\n";
+        assert_eq!(unexpected_files(&listed), ["LICENSE-MIT is missing", "tests/it.rs does not belong into it"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod aws_tools;
 mod bench;
+mod browser;
 mod checks;
 mod language;
 mod ministack;

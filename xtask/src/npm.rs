@@ -16,6 +16,11 @@ pub fn install_for_node() -> Result<PathBuf, String> {
     install("npm-node", "bindings/node/test", &["package.json", "package-lock.json"])
 }
 
+/// Installs the driver of headless Chromium, for the tests of the page of `dynamo-lock ui`.
+pub fn install_for_browser() -> Result<PathBuf, String> {
+    install("npm-browser", "crates/cli/tests/browser", &["package.json", "package-lock.json"])
+}
+
 /// Installs the libraries in Node that the benchmark compares.
 pub fn install_for_bench() -> Result<PathBuf, String> {
     install("npm-bench", "bench/peers", &["package.json", "package-lock.json"])

@@ -2,7 +2,7 @@
 
 use crate::ministack::Server;
 use crate::tally::Tally;
-use crate::{aws_tools, checks, node, npm, sh};
+use crate::{aws_tools, browser, checks, node, npm, sh};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
@@ -79,6 +79,16 @@ pub fn run(endpoint: Option<&str>, filter: Option<&str>) -> Result<bool, String>
         }
     }
     drop(server);
+    if browser::matches(filter)? {
+        let chromium = required(&mut tally, "Chromium is installed", browser::find(), sh::ci());
+        let packages = chromium.map(|chromium| (chromium, npm::install_for_browser()));
+        if let Some((chromium, packages)) = packages
+            && let Some(packages) =
+                required(&mut tally, "the npm package for the page is installed", packages, sh::ci())
+        {
+            browser::tests(&packages, &chromium, &mut tally)?;
+        }
+    }
     println!();
     tally.reasons.iter().for_each(|reason| println!("skipped: {reason}"));
     if !tally.good() && tally.failed == 0 {

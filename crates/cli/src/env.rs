@@ -1,4 +1,5 @@
-//! Environment variables that this program reads, and those that `run` sets for its command.
+//! Environment variables that this program reads, and those that `run` sets for its command. `owner.rs` has those of
+//! the default owner label, and `help/environment.rs` describes all of them.
 
 use dynamo_lock::{FencingToken, LeaseId, LockName};
 
@@ -8,10 +9,21 @@ pub const NAME: &str = "DYNAMO_LOCK_NAME";
 pub const TOKEN: &str = "DYNAMO_LOCK_TOKEN";
 /// Variable with the fencing tokens of several locks, as a JSON object, in place of [`TOKEN`].
 pub const TOKENS: &str = "DYNAMO_LOCK_TOKENS";
-/// Variable with the owner label of that lock.
+/// Variable with the owner label of that lock, without the host name and the process ID. A nested run, and one without
+/// an enclosing one, read their label from it.
 pub const OWNER: &str = "DYNAMO_LOCK_OWNER";
 /// Variable with the URL of that lock's store. If no flag names a store, the store is read from it.
 pub const STORE: &str = "DYNAMO_LOCK_STORE";
+/// Variable with the name of a table, which is used if [`STORE`] is not set.
+pub const TABLE: &str = "DYNAMO_LOCK_TABLE";
+/// Variable with the lease of `run` and `once`.
+pub const LEASE: &str = "DYNAMO_LOCK_LEASE";
+/// Variable with the directives of the log, which is used without `-v`.
+pub const LOG: &str = "RUST_LOG";
+/// Variable with the shell of `--command`.
+pub const SHELL: &str = "SHELL";
+/// Variable with the type of the terminal.
+pub const TERMINAL: &str = "TERM";
 /// Variable with all enclosing runs, as JSON. A nested `run` reads it, so that it does not wait for its own ancestor.
 pub const RUNS: &str = "DYNAMO_LOCK_RUNS";
 
@@ -21,6 +33,11 @@ pub const RUNS: &str = "DYNAMO_LOCK_RUNS";
 /// default.
 pub fn variable(key: &str) -> Option<String> {
     std::env::var_os(key).map(|value| value.into_string().unwrap_or_else(|_| "\u{fffd}".to_owned()))
+}
+
+/// Returns the value of a variable that is set and not empty. CI systems set variables that they have no value for.
+pub fn set(env: impl Fn(&str) -> Option<String>, key: &str) -> Option<String> {
+    env(key).filter(|value| !value.is_empty())
 }
 
 /// A `run` that, according to the environment, encloses this process.

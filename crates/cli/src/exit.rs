@@ -19,8 +19,8 @@ const OWN: [(u8, &str); 11] = [
     (FailureKind::Usage as u8, "usage error"),
     (FailureKind::Unavailable as u8, "the store is unavailable"),
     (FailureKind::Internal as u8, "internal error, or too few processes, files or memory"),
-    (FailureKind::Output as u8, "cannot write to standard output"),
-    (NOT_ACQUIRED, "the lock is held by another client (change the code with -E)"),
+    (FailureKind::Output as u8, "standard output could not be written"),
+    (NOT_ACQUIRED, "the lock is held by another client (-E changes the code)"),
     (LOST, "the lock was lost while the command was running"),
     (FailureKind::Denied as u8, "access denied by the store"),
     (FailureKind::Configuration as u8, "configuration error, or the table or row has an unexpected format"),
@@ -29,21 +29,25 @@ const OWN: [(u8, &str); 11] = [
     (FailureKind::NotFound as u8, "the command was not found"),
 ];
 
-/// Returns all exit codes with their meanings, for `--help` and the manual page.
-pub fn codes() -> Vec<(String, &'static str)> {
-    let mut codes = vec![
-        ("0".to_owned(), "success, or skipped because of --skip or an earlier success of once"),
-        ("N".to_owned(), "exit code of the command"),
-        ("128+N".to_owned(), "the command or the wait was ended by signal N"),
-    ];
-    codes.extend(OWN.map(|(code, meaning)| (code.to_string(), meaning)));
-    codes
-}
+/// Exit codes that only `run` and `once` return.
+const OF_RUNS: [u8; 4] = [LOST, NOT_RECORDED, FailureKind::NotExecutable as u8, FailureKind::NotFound as u8];
 
-/// Returns the list of exit codes as text for `--help`.
-pub fn help() -> String {
-    let lines = codes().into_iter().map(|(code, meaning)| format!("\n  {code:<8} {meaning}"));
-    format!("Exit status:{}", lines.collect::<String>())
+/// Returns the exit codes of a command with their meanings, for `--help` and the manual page. The empty name stands for
+/// all commands.
+pub fn codes(command: &str) -> Vec<(String, &'static str)> {
+    let runs = ["", "run", "once"].contains(&command);
+    let mut codes = match runs {
+        true => vec![
+            ("0".to_owned(), "success, or skipped because of --skip or an earlier success of once"),
+            ("N".to_owned(), "exit code of the command"),
+            ("128+N".to_owned(), "signal N ended the command, or the wait for the lock"),
+        ],
+        false => vec![("0".to_owned(), "success")],
+    };
+    let applies = |code: u8| runs || !OF_RUNS.contains(&code) && (code != NOT_ACQUIRED || command == "hold");
+    let own = OWN.into_iter().filter(|(code, _)| applies(*code));
+    codes.extend(own.map(|(code, meaning)| (code.to_string(), meaning)));
+    codes
 }
 
 /// Result of a command that did not fail.

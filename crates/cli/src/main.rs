@@ -15,6 +15,8 @@ mod commands;
 mod env;
 mod exit;
 mod failure;
+mod help;
+mod owner;
 mod plan;
 mod signal_mask;
 mod signals;
@@ -32,7 +34,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{Args, Command};
 use crate::commands::run::report::{Report, RunOutcome};
-use crate::{exit::Exit, failure::Failure};
+use crate::{exit::Exit, failure::Failure, plan::RunTask, ui::log};
 
 fn main() -> std::process::ExitCode {
     if let Some(arguments) = supervisor::arguments(std::env::args_os()) {
@@ -44,6 +46,7 @@ fn main() -> std::process::ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
+    log::start(args.verbose);
     // The report is opened first, so that it contains every later failure.
     let result = args.report().map(Report::open).transpose().and_then(|report| {
         let mut outcome = RunOutcome::default();
@@ -53,6 +56,7 @@ fn main() -> std::process::ExitCode {
         }
         result
     });
+    log::finish();
     exit::finish(&result)
 }
 
@@ -72,33 +76,36 @@ fn start_runtime() -> io::Result<Runtime> {
     Builder::new_current_thread().enable_all().thread_keep_alive(THREAD_KEEP_ALIVE).build()
 }
 
-async fn execute_command(Args { store, command }: Args, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
-    let open = || async { store::open(plan::choose_store(&store, env::variable(env::STORE))?).await };
+async fn execute_command(Args { verbose, store, command }: Args, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
+    let verbose = verbose > 0;
+    let open = || async { store::open(plan::choose_store(&store, env::variable)?).await };
     match command {
         Command::Run(args) => {
             // The arguments are validated before the store is opened, because opening may create a file.
-            let task = plan::run_task(args, env::variable)?;
+            let task = RunTask { verbose, ..plan::run_task(args, env::variable)? };
             commands::run::run(&open().await?, &task, outcome).await
         }
         Command::Once(args) if args.reset => commands::reset::reset(&open().await?, &args.name, args.yes).await,
         Command::Once(args) => {
-            let task = plan::once_task(args, env::variable)?;
+            let task = RunTask { verbose, ..plan::once_task(args, env::variable)? };
             commands::run::run(&open().await?, &task, outcome).await
         }
         Command::Hold { name, duration, owner } => {
-            let owner = owner.unwrap_or_else(|| plan::user(env::variable));
+            let owner = plan::owner(owner, env::variable)?;
             commands::hold::hold(&open().await?, &name, duration, owner).await
         }
         Command::Show { name, json } => commands::show::show(&open().await?, name, json).await,
         Command::Ls(args) => commands::list::list(&open().await?, &args).await,
+        #[cfg(feature = "ui")]
+        Command::Ui(args) => commands::ui::ui(&open().await?, &args).await,
         Command::Reset { name } => commands::reset::make_plain(&open().await?, &name).await,
         Command::Revoke(args) => commands::revoke::revoke(&open().await?, &args).await,
         Command::Table(command) => {
-            let url = plan::choose_store(&store, env::variable(env::STORE))?;
+            let url = plan::choose_store(&store, env::variable)?;
             commands::table::table(url, command).await
         }
         Command::Policy(args) => {
-            let url = plan::choose_table(plan::choose_store(&store, env::variable(env::STORE))?)?;
+            let url = plan::choose_table(plan::choose_store(&store, env::variable)?)?;
             commands::policy::policy(&url, &args, env::variable)
         }
         Command::Completions { shell } => commands::man::completions(shell),

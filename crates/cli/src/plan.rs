@@ -5,12 +5,15 @@
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use dynamo_lock::{LockName, store::DynamoDbUrl, store::StoreUrl};
-use dynamo_lock_protocol::LockNames;
+use dynamo_lock_protocol::{LEASE_MAX, LEASE_MIN, LockNames, OWNER_MAX};
 use nix::sys::signal::Signal;
 
 use crate::args::{ExecutionArgs, OnceArgs, RunArgs, StoreArgs, SupervisionArgs, WaitArgs};
-use crate::env::{self, EnclosingRun};
-use crate::{exit::NOT_ACQUIRED, failure::Failure};
+use crate::env::{self, EnclosingRun, set};
+use crate::{exit::NOT_ACQUIRED, failure::Failure, owner, values};
+
+/// Lease without `--lease` and its variable.
+const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 
 /// Upper bound of the default grace.
 const DEFAULT_GRACE_MAX: Duration = Duration::from_secs(5);
@@ -41,6 +44,8 @@ pub struct RunTask {
     pub at_least: Option<Duration>,
     pub owner: String,
     pub quiet: bool,
+    /// Whether to print how long the acquisition took.
+    pub verbose: bool,
     pub sharing: Sharing,
     /// The command runs until it has succeeded once.
     pub once: Option<OnceTask>,
@@ -131,12 +136,13 @@ fn task(
 ) -> Result<RunTask, Failure> {
     let argv = match execution.command {
         Some(line) => {
-            let shell = env("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".to_owned());
+            let shell = set(&env, env::SHELL).unwrap_or_else(|| "/bin/sh".to_owned());
             vec![shell.into(), "-c".into(), line]
         }
         None => argv,
     };
     let SupervisionArgs { lease, grace, warn_signal, max_hold } = supervision;
+    let lease = lease.map_or_else(|| self::lease(&env), Ok)?;
     let longest = max_hold.map_or(lease, |most| most.min(lease));
     let grace = grace.unwrap_or((longest / 4).min(DEFAULT_GRACE_MAX));
     if grace > longest / 2 {
@@ -159,8 +165,9 @@ fn task(
         forever: false,
         max_hold,
         at_least: None,
-        owner: execution.owner.unwrap_or_else(|| user(&env)),
+        owner: owner(execution.owner, &env)?,
         quiet: execution.quiet || skip,
+        verbose: false,
         sharing: Sharing::Alone,
         once: None,
         enclosing_runs: env::parse_runs(env(env::RUNS)),
@@ -190,22 +197,48 @@ fn warning(
     Ok(Some(Warning { signal, margin }))
 }
 
-/// Returns the default owner: the user's name, so that people can ask the holder of a lock that they wait for.
-pub fn user(env: impl Fn(&str) -> Option<String>) -> String {
-    let fits = |name: &String| (1..=64).contains(&name.len());
-    env("USER").filter(fits).or_else(|| env("LOGNAME").filter(fits)).unwrap_or_else(|| "dynamo-lock".to_owned())
+/// Returns the lease of the environment, or the default.
+fn lease(env: impl Fn(&str) -> Option<String>) -> Result<Duration, Failure> {
+    let Some(text) = set(env, env::LEASE) else { return Ok(DEFAULT_LEASE) };
+    let lease = values::duration(&text).ok().filter(|lease| (LEASE_MIN..=LEASE_MAX).contains(lease));
+    lease
+        .ok_or_else(|| invalid(env::LEASE, format!("{text:?} is no lease; expected 1s to 1h, for example 30 or 1m30s")))
+}
+
+/// Returns the owner label: that of the option, of the environment, or the default.
+pub fn owner(option: Option<String>, env: impl Fn(&str) -> Option<String>) -> Result<String, Failure> {
+    if let Some(label) = option {
+        return Ok(label);
+    }
+    match set(&env, env::OWNER) {
+        Some(label) if label.len() > OWNER_MAX => {
+            let length = label.len();
+            Err(invalid(env::OWNER, format!("a label has at most {OWNER_MAX} bytes, not {length}; use a shorter one")))
+        }
+        Some(label) => Ok(label),
+        None => Ok(owner::default_label(env)),
+    }
+}
+
+/// Returns the failure for a variable with an invalid value.
+fn invalid(variable: &str, problem: impl std::fmt::Display) -> Failure {
+    Failure::configuration(format!("cannot use the environment variable {variable}: {problem}"))
 }
 
 /// Returns the store to use, `None` for the embedded store of this user on this machine. Flags take precedence over the
 /// environment, and the environment over the default.
-pub fn choose_store(args: &StoreArgs, env: Option<String>) -> Result<Option<StoreUrl>, Failure> {
-    let url = match (&args.store, &args.table, env.filter(|url| !url.is_empty())) {
-        (Some(url), _, _) => Some(StoreUrl::parse(url).map_err(Failure::usage)?),
-        (None, Some(table), _) => Some(StoreUrl::parse(&format!("dynamodb://{table}")).map_err(Failure::usage)?),
-        (None, None, Some(url)) => Some(StoreUrl::parse(&url).map_err(|error| {
-            Failure::configuration(format!("cannot use the environment variable {}: {error}", env::STORE))
-        })?),
-        (None, None, None) => None,
+///
+/// [`env::STORE`] takes precedence over [`env::TABLE`], because an enclosing `run` sets it to the store that it uses.
+pub fn choose_store(args: &StoreArgs, env: impl Fn(&str) -> Option<String>) -> Result<Option<StoreUrl>, Failure> {
+    let parse_table = |table: &str| StoreUrl::parse(&format!("dynamodb://{table}"));
+    let url = match (&args.store, &args.table) {
+        (Some(url), _) => Some(StoreUrl::parse(url).map_err(Failure::usage)?),
+        (None, Some(table)) => Some(parse_table(table).map_err(Failure::usage)?),
+        (None, None) => match (set(&env, env::STORE), set(&env, env::TABLE)) {
+            (Some(url), _) => Some(StoreUrl::parse(&url).map_err(|error| invalid(env::STORE, error))?),
+            (None, Some(table)) => Some(parse_table(&table).map_err(|error| invalid(env::TABLE, error))?),
+            (None, None) => None,
+        },
     };
     let has_table_flags = args.region.is_some() || args.profile.is_some() || args.endpoint_url.is_some();
     match url {
@@ -245,9 +278,19 @@ mod tests {
     use super::*;
 
     fn choice(store: Option<&str>, table: Option<&str>, region: Option<&str>, env: Option<&str>) -> String {
+        choice_with(store, table, region, &[(env::STORE, env)])
+    }
+
+    fn choice_with(
+        store: Option<&str>,
+        table: Option<&str>,
+        region: Option<&str>,
+        env: &[(&str, Option<&str>)],
+    ) -> String {
         let text = |text: Option<&str>| text.map(str::to_owned);
         let args = StoreArgs { store: text(store), table: text(table), region: text(region), ..StoreArgs::default() };
-        match choose_store(&args, text(env)) {
+        let value = |key: &str| env.iter().find(|(name, _)| *name == key).and_then(|(_, value)| text(*value));
+        match choose_store(&args, value) {
             Ok(None) => "default".to_owned(),
             Ok(Some(url)) => url.to_string(),
             Err(failure) => format!("{:?}", failure.kind),
@@ -275,5 +318,41 @@ mod tests {
     fn memory_store_and_malformed_url_are_rejected() {
         assert_eq!(choice(Some("memory:"), None, None, None), "Usage");
         assert_eq!(choice(None, None, None, Some("nonsense")), "Configuration");
+    }
+
+    /// The variable of the store wins, because a `run` sets it for its command beside an inherited table.
+    #[test]
+    fn table_of_the_environment_is_used_without_store() {
+        let choice =
+            |store, table, region| choice_with(None, None, region, &[(env::STORE, store), (env::TABLE, table)]);
+        assert_eq!(choice(None, Some("Lock"), None), "dynamodb://Lock");
+        assert_eq!(choice(Some(""), Some("Lock"), Some("eu-west-1")), "dynamodb://Lock?region=eu-west-1");
+        assert_eq!(choice(Some("sqlite:///a"), Some("Lock"), None), "sqlite:///a");
+        assert_eq!(choice(None, Some(""), None), "default");
+        assert_eq!(choice(None, Some("x y"), None), "Configuration");
+        assert_eq!(choice_with(Some("sqlite:///a"), None, None, &[(env::TABLE, Some("x y"))]), "sqlite:///a");
+    }
+
+    #[test]
+    fn lease_and_owner_come_from_the_environment() {
+        let with = |key: &'static str, value: &str| {
+            let value = value.to_owned();
+            move |name: &str| (name == key).then(|| value.clone())
+        };
+        let seconds = |value: &str| lease(with(env::LEASE, value)).map(|lease| lease.as_secs()).ok();
+        assert_eq!(
+            (seconds("45"), seconds("1m30s"), seconds("1h"), seconds("")),
+            (Some(45), Some(90), Some(3600), Some(20))
+        );
+        for wrong in ["0", "999ms", "2h", "soon", "-1"] {
+            let failure = lease(with(env::LEASE, wrong)).expect_err(wrong);
+            assert!(failure.message.contains(env::LEASE) && failure.message.contains(wrong), "{failure:?}");
+        }
+        let label = |option: Option<&str>, value: &str| owner(option.map(str::to_owned), with(env::OWNER, value)).ok();
+        assert_eq!(label(None, "ci").as_deref(), Some("ci"));
+        assert_eq!(label(Some("me"), "ci").as_deref(), Some("me"));
+        assert_eq!(label(None, "").as_deref(), Some("dynamo-lock"));
+        assert_eq!(label(None, &"x".repeat(OWNER_MAX + 1)), None);
+        assert_eq!(label(Some("me"), &"x".repeat(OWNER_MAX + 1)).as_deref(), Some("me"));
     }
 }

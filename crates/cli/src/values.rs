@@ -50,6 +50,14 @@ pub fn at_least(text: &str) -> Result<Duration, &'static str> {
     (length <= HOLD_MAX).then_some(length).ok_or("a lock is kept for at most 30 days")
 }
 
+/// Parses the time between two scans.
+#[cfg(feature = "ui")]
+pub fn interval(text: &str) -> Result<Duration, &'static str> {
+    let length = duration(text)?;
+    let is_in_range = (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&length);
+    is_in_range.then_some(length).ok_or("an interval is from 1 s to 1 h")
+}
+
 /// Parses an exit code.
 pub fn code(text: &str) -> Result<u8, &'static str> {
     text.parse().map_err(|_| "an exit code is from 0 to 255")

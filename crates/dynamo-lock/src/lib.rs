@@ -365,13 +365,3 @@ pub mod simulation {
     pub use crate::random::{Random, SystemRandom};
     pub use crate::turns::Turns;
 }
-
-/// Compiles the code of the README.
-#[cfg(all(doctest, feature = "config", feature = "dynamodb"))]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
-
-/// Compiles the Rust code of the recipes.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/recipes.md")]
-struct Recipes;

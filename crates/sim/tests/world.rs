@@ -61,13 +61,25 @@ fn mutants_are_noticed_in_first_worlds() {
 }
 
 /// Worlds that checks once reported by mistake: a timer that was late in a handover, a token that two tables had, and a
-/// guard that had ended before its loss was reported.
+/// guard that had ended before its loss was reported. With shared rows: a wall clock that is set back while its host
+/// waits for a row without a token, and a lock of a set whose handover found the row of a later holder.
 #[test]
 fn unusual_worlds_break_no_promise() {
     for seed in ["9205039", "10129407", "10171821"] {
         let output = run(&["--seed", seed]);
         assert!(output.status.success(), "{}", printed(&output));
     }
+    for seed in ["63008578", "63016206"] {
+        let output = run(&["--shared", "--seed", seed]);
+        assert!(output.status.success(), "{}", printed(&output));
+    }
+}
+
+/// A worker that never finishes is noticed although the world sets a wall clock back by five minutes.
+#[test]
+fn endless_worker_is_noticed_after_correction_of_walls() {
+    let output = run(&["--shared", "--seed", "508", "--mutant", "no-timeout"]);
+    assert!(printed(&output).contains("D (an end)"), "{}", printed(&output));
 }
 
 /// Faults of the local queue, each with the first of some seeds and the check that notices it.

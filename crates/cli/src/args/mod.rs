@@ -4,22 +4,36 @@ mod inspect;
 mod policy;
 mod run;
 mod table;
+#[cfg(feature = "ui")]
+mod ui;
 
 use std::{path::Path, process::ExitCode, time::Duration};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, error::ContextKind};
+use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, error::ContextKind};
 
 pub use inspect::{ListArgs, RevokeArgs};
 pub use policy::{PermittedUse, PolicyArgs};
 pub use run::{ExecutionArgs, OnceArgs, RunArgs, SupervisionArgs, WaitArgs};
 pub use table::{PrintArgs, TableArgs, TableCommand};
+#[cfg(feature = "ui")]
+pub use ui::UiArgs;
 
-use crate::{exit, failure::FailureKind, ui::output, values};
+use crate::{failure::FailureKind, help, ui::output, values};
 
 /// Run a command under a shared lock, on one machine or on many
+///
+/// A lock is a name in a store: a DynamoDB table for all hosts that use it, or a file for one host. `run` acquires the
+/// lock, runs a command, and releases the lock. If a host crashes, others acquire its locks when their leases have
+/// expired. Each acquisition has a fencing token, which is greater than all earlier ones of the same lock.
 #[derive(Debug, Parser)]
-#[command(name = "dynamo-lock", version, after_help = exit::help(), infer_long_args = false)]
+#[command(name = "dynamo-lock", version, infer_long_args = false)]
 pub struct Args {
+    /// Log to standard error: what happens to the locks; -vv also the requests of the AWS SDK
+    ///
+    /// The log contains no credentials. Without this option, the environment variable RUST_LOG selects what is logged.
+    /// run and once also print how long acquiring the lock took.
+    #[arg(short, long, global = true, action = ArgAction::Count, display_order = 900)]
+    pub verbose: u8,
     #[command(flatten)]
     pub store: StoreArgs,
     #[command(subcommand)]
@@ -30,14 +44,13 @@ pub struct Args {
 #[derive(Debug, Default, ClapArgs)]
 #[command(next_help_heading = "Store")]
 pub struct StoreArgs {
-    /// Store that contains the locks [default: $DYNAMO_LOCK_STORE, else a file]
+    /// Store that contains the locks [default: a file]
     ///
     /// Either sqlite:///path/locks.db, or
     /// dynamodb://TABLE[?region=…&endpoint=…&profile=…&partition_key=…&service_clock=on|off].
     ///
-    /// Without this option, --table and the environment variable DYNAMO_LOCK_STORE, the store is the file
-    /// dynamo-lock/locks.db in $XDG_STATE_HOME or in ~/.local/state. Its locks exclude only processes of the same user
-    /// on the same machine.
+    /// The default is the file dynamo-lock/locks.db in $XDG_STATE_HOME or in ~/.local/state. Its locks exclude only
+    /// processes of the same user on the same machine.
     #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
     /// DynamoDB table; short for --store dynamodb://NAME
@@ -86,7 +99,7 @@ pub enum Command {
         /// Time to hold the lock, 1s to 30d, for example 90, 1m30s or 1d
         #[arg(value_name = "DUR", value_parser = values::hold, allow_negative_numbers = true)]
         duration: Duration,
-        /// Label stored with the lock and shown to others [default: $USER]
+        /// Label stored with the lock and shown to others [default: the CI job, the pod or the user]
         ///
         /// The host name, the process ID and a random number are appended to it.
         #[arg(long, value_name = "TEXT")]
@@ -104,6 +117,12 @@ pub enum Command {
     ///
     /// The listing is not a snapshot: locks may change while it is read, and its values may be slightly out of date.
     Ls(ListArgs),
+    /// Show the locks on a page in a browser on this machine
+    ///
+    /// The address of the page is printed on standard output. It contains a token, so that other users of this machine
+    /// cannot open it. Ctrl-C ends the page. Each scan reads the whole store, and pauses while no page is visible.
+    #[cfg(feature = "ui")]
+    Ui(UiArgs),
     /// End another client's acquisition of a lock, for example if its holder is stuck
     ///
     /// Other clients can acquire the lock when the lease of the revoked holder has expired.
@@ -147,7 +166,12 @@ impl Args {
 
 /// Parses the command line. If that fails, or if help was requested, prints the text and returns the exit code.
 pub fn parse() -> Result<Args, ExitCode> {
-    Args::try_parse().map_err(|error| print(&error))
+    let parsed = Args::try_parse().or_else(|_| {
+        // The complete help texts are generated only if one of them may be printed.
+        let mut command = help::command();
+        command.try_get_matches_from_mut(std::env::args_os()).and_then(|found| Args::from_arg_matches(&found))
+    });
+    parsed.map_err(|error| print(&error))
 }
 
 /// Prints the usage error, the help or the version. Options of flock(1) and the command `release` get messages of their
@@ -169,12 +193,10 @@ fn print(error: &clap::Error) -> ExitCode {
 /// Returns the reason why an option of flock(1) does not exist here.
 fn flock_flag(flag: &str) -> Option<&'static str> {
     match flag {
-        "-x" | "-e" | "--exclusive" => Some("a lock is exclusive without --shared and --slots"),
         "-u" | "--unlock" => Some("a lock is released when its command has ended"),
         "-o" | "--close" => Some("a lock is not a descriptor, so there is none to close"),
         "-F" | "--no-fork" => Some("`run` waits for its command, to release the lock"),
         "--fd" | "--fcntl" => Some("a lock is a name in a store, not a file"),
-        "--verbose" => Some("waiting is reported unless -q is given"),
         _ => None,
     }
 }

@@ -5,11 +5,10 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::Args as ClapArgs;
 use nix::sys::signal::Signal;
 
-use crate::{exit, signals, values};
+use crate::values;
 
 /// Options of `run`.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = format!("Signals:\n  {}\n\n{}", signals::HELP, exit::help()))]
 pub struct RunArgs {
     #[command(flatten)]
     pub waiting: WaitArgs,
@@ -35,6 +34,9 @@ pub struct RunArgs {
     /// command under a shared lock must not run another `run --shared` of the same name.
     #[arg(short, long, conflicts_with_all = ["also", "slots", "ready_file"])]
     pub shared: bool,
+    /// Hold the lock alone, which is the default; for scripts that were written for flock
+    #[arg(short = 'x', long, visible_short_alias = 'e', conflicts_with_all = ["shared", "slots"])]
+    pub exclusive: bool,
     /// Let N runs hold the lock at the same time, 1 to 64
     ///
     /// Each run respects its own N. The command gets no DYNAMO_LOCK_TOKEN, because the holders have no order. The name
@@ -66,7 +68,6 @@ pub struct RunArgs {
 
 /// Options of `once`, which runs a command until it has succeeded once.
 #[derive(Debug, ClapArgs)]
-#[command(after_help = format!("Signals:\n  {}\n\n{}", signals::HELP, exit::help()))]
 pub struct OnceArgs {
     /// Let the success count for DUR from the start of the command, 1s to 3650d [default: until it is reset]
     ///
@@ -122,9 +123,9 @@ pub struct WaitArgs {
 /// Options for the lease of a lock, and for ending the command before the lease ends.
 #[derive(Debug, ClapArgs)]
 pub struct SupervisionArgs {
-    /// Lease of the lock, 1s to 1h: if this host crashes, others wait this long
-    #[arg(long, value_name = "DUR", value_parser = values::duration, allow_hyphen_values = true, default_value = "20s")]
-    pub lease: Duration,
+    /// Lease of the lock, 1s to 1h: if this host crashes, others wait this long [default: 20s]
+    #[arg(long, value_name = "DUR", value_parser = values::duration, allow_hyphen_values = true)]
+    pub lease: Option<Duration>,
     /// Time for the command to end if the lock is about to be lost
     ///
     /// The command receives SIGTERM when the grace begins, and SIGKILL before it has passed. The grace is the last part
@@ -147,9 +148,10 @@ pub struct SupervisionArgs {
 /// Options for the execution of a command, and for what is written about it.
 #[derive(Debug, ClapArgs)]
 pub struct ExecutionArgs {
-    /// Label stored with the lock and shown to others [default: $USER]
+    /// Label stored with the lock and shown to others [default: the CI job, the pod or the user]
     ///
-    /// The host name, the process ID and a random number are appended to it.
+    /// The host name, the process ID and a random number are appended to it. The command gets the label in
+    /// DYNAMO_LOCK_OWNER, so that a run within it has the same label.
     #[arg(long, value_name = "TEXT")]
     pub owner: Option<String>,
     /// Write the result to FILE as one line of JSON

@@ -10,3 +10,5 @@ pub mod run;
 pub mod show;
 pub mod table;
 mod template;
+#[cfg(feature = "ui")]
+pub mod ui;

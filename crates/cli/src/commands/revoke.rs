@@ -145,7 +145,8 @@ fn ended(name: &str, token: FencingToken) -> Failure {
     ))
 }
 
-fn failure(name: &str, error: RevokeError) -> Failure {
+/// Returns the failure of a revocation of this lock.
+pub fn failure(name: &str, error: RevokeError) -> Failure {
     match error {
         RevokeError::Store(error) => error.into(),
         RevokeError::Ended { token, .. } => ended(name, token),

@@ -1,7 +1,8 @@
-//! Everything that people see: messages, progress, prompts, and the layout of locks.
+//! Everything that people see: messages, log, progress, prompts, and the layout of locks.
 
 pub mod escape;
 pub mod format;
+pub mod log;
 pub mod output;
 pub mod progress;
 pub mod prompt;

@@ -59,7 +59,8 @@ pub fn start_write(text: &str) -> PendingWrite {
     PendingWrite(pending)
 }
 
-fn write_stderr(text: &str) {
+/// Writes the text to standard error. May block, so only threads without other work call it.
+pub fn write_stderr(text: &str) {
     // A closed standard error is not an error of the command.
     let _closed = io::stderr().write_all(text.as_bytes());
 }

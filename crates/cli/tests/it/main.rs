@@ -2,7 +2,9 @@
 
 mod at_least;
 mod contention;
+mod environment;
 mod errors;
+mod examples;
 mod forever;
 mod hold;
 mod listing;
@@ -22,4 +24,6 @@ mod store;
 #[path = "../support/mod.rs"]
 mod support;
 mod template;
+mod ui;
 mod usage;
+mod verbose;

@@ -9,7 +9,7 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "run",
         "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --at-least \
-         --also -s --shared --slots --forever --ready-file --owner --report -q -c --command",
+         --also -x -e --exclusive -s --shared --slots --forever --ready-file --owner --report -q -c --command",
     ),
     (
         "once",
@@ -19,6 +19,8 @@ const COMMANDS: &[(&str, &str)] = &[
     ("hold", "<NAME> <DUR>"),
     ("ls", "--prefix --held --json"),
     ("show", "<NAME> --json"),
+    #[cfg(feature = "ui")]
+    ("ui", "--port --interval --allow-revoke"),
     ("revoke", "<NAME> --token --holder --force --yes"),
     ("reset", "<NAME>"),
     ("policy", "<USE> --prefix --account --json"),
@@ -31,10 +33,10 @@ const COMMANDS: &[(&str, &str)] = &[
 ];
 
 /// Flags that every command accepts.
-const STORE_FLAGS: &[&str] = &["--store", "--table", "--region", "--profile", "--endpoint-url"];
+const GLOBAL_FLAGS: &[&str] = &["-v", "--verbose", "--store", "--table", "--region", "--profile", "--endpoint-url"];
 
 /// Flags of `flock` that have another or no meaning here, and are refused.
-const RESERVED_FLAGS: &[&str] = &["-x", "-o", "-u", "--exclusive", "--unlock"];
+const RESERVED_FLAGS: &[&str] = &["-o", "-u", "--unlock"];
 
 /// Exit codes that the help lists, in this order.
 const CODES: [&str; 14] = ["0", "N", "128+N", "64", "69", "70", "74", "75", "76", "77", "78", "79", "126", "127"];
@@ -52,14 +54,22 @@ fn manual_page() -> String {
     markup.iter().fold(stdout(&["man"]), |page, (roff, plain)| page.replace(roff, plain))
 }
 
+/// Returns the text of a section of the manual page.
+#[track_caller]
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let rest = page.split_once(&format!("\n.SH {heading}\n")).unwrap_or_else(|| panic!("{heading} is missing")).1;
+    rest.split("\n.SH ").next().unwrap_or_default()
+}
+
 /// Returns the words of a text, for example flags and arguments.
 fn words(text: &str) -> BTreeSet<&str> {
-    text.split(|c: char| c.is_whitespace() || "[](),|:;".contains(c)).collect()
+    let words = text.split(|c: char| c.is_whitespace() || "[](),|:;".contains(c));
+    words.map(|word| word.trim_end_matches("...")).collect()
 }
 
 /// Returns the exit codes and their meanings, as the help lists them.
 fn codes(help: &str) -> Vec<(String, String)> {
-    let list = help.split_once("Exit status:\n").expect("the list").1;
+    let list = help.split_once("Exit status:\n").expect("the list").1.split("\n\n").next().unwrap_or_default();
     let pairs = list.lines().map_while(|line| line.trim().split_once("  "));
     pairs.map(|(code, meaning)| (code.trim().to_owned(), meaning.trim().to_owned())).collect()
 }
@@ -76,12 +86,12 @@ fn every_flag_is_in_help_and_manual() {
             assert!(words(&help).contains(flag), "{flag} is missing in {help}");
             assert!(words(section).contains(flag), "{flag} is missing in {section}");
         }
-        assert!(STORE_FLAGS.iter().all(|flag| words(&help).contains(flag)), "{help}");
+        assert!(GLOBAL_FLAGS.iter().all(|flag| words(&help).contains(flag)), "{help}");
         for reserved in RESERVED_FLAGS {
             assert!(!words(&help).contains(reserved) && !words(section).contains(reserved), "{reserved} is reserved");
         }
     }
-    assert!(STORE_FLAGS.iter().all(|flag| words(&page).contains(flag)));
+    assert!(GLOBAL_FLAGS.iter().all(|flag| words(&page).contains(flag)));
 }
 
 #[test]
@@ -99,7 +109,7 @@ fn every_exit_code_is_listed_once() {
     assert!(all.iter().map(|(code, _)| code).eq(CODES.iter()), "{all:?}");
     assert_eq!(codes(&stdout(&["run", "--help"])), all);
     let page = manual_page();
-    let status = page.split_once(".SH \"EXIT STATUS\"").expect("the section").1;
+    let status = section(&page, "\"EXIT STATUS\"");
     let items: Vec<&str> = status.split(".TP\n").skip(1).collect();
     let items = items.iter().filter_map(|item| item.trim().split_once('\n'));
     assert!(items.eq(all.iter().map(|(code, meaning)| (code.as_str(), meaning.as_str()))), "{status}");
@@ -109,11 +119,43 @@ fn every_exit_code_is_listed_once() {
 fn signal_handling_is_in_help_and_manual() {
     let help = stdout(&["run", "--help"]);
     let page = manual_page();
-    let signals = page.split_once(".SH SIGNALS\n").expect("the section").1.split("\n.SH ").next().unwrap_or_default();
+    let signals = section(&page, "SIGNALS");
     for signal in ["INT", "TERM", "HUP", "QUIT", "USR1", "USR2", "Ctrl-Z"] {
         assert!(words(&help).contains(signal), "{signal} is missing in {help}");
         assert!(words(signals).contains(signal), "{signal} is missing in {signals}");
     }
+}
+
+/// The examples come before the options, so that a reader sees them first.
+#[test]
+fn help_and_manual_have_all_sections_in_order() {
+    let sections = ["Examples:", "Environment:", "Environment of the command:", "Files:", "Exit status:", "See also:"];
+    for arguments in [&["--help"][..], &["run", "--help"]] {
+        let help = stdout(arguments);
+        let positions: Vec<_> = ["Usage:", "Examples:", "Options:", "Store:"].map(|title| help.find(title)).into();
+        assert!(positions.is_sorted() && positions[0].is_some(), "{help}");
+        let positions: Vec<_> = sections.iter().map(|title| help.find(&format!("\n{title}\n"))).collect();
+        assert!(positions.is_sorted() && positions[0].is_some(), "{positions:?} {help}");
+    }
+    let page = manual_page();
+    let titles = ["NAME", "SYNOPSIS", "EXAMPLES", "DESCRIPTION", "OPTIONS", "\"DYNAMO-LOCK RUN\"", "SIGNALS"];
+    let last = ["ENVIRONMENT", "\"ENVIRONMENT OF THE COMMAND\"", "FILES", "\"EXIT STATUS\"", "\"SEE ALSO\""];
+    let positions: Vec<_> = titles.iter().chain(&last).map(|title| page.find(&format!(".SH {title}\n"))).collect();
+    assert!(positions.is_sorted() && positions[0].is_some(), "{positions:?} {page}");
+    for variable in ["DYNAMO_LOCK_TOKEN", "DYNAMO_LOCK_TOKENS", "DYNAMO_LOCK_NAME", "DYNAMO_LOCK_RUNS"] {
+        assert!(words(section(&page, "\"ENVIRONMENT OF THE COMMAND\"")).contains(variable), "{page}");
+        assert!(words(&stdout(&["run", "--help"])).contains(variable));
+    }
+}
+
+#[test]
+fn synopsis_shows_the_values_of_options() {
+    let page = manual_page();
+    let run = section(&page, "\"DYNAMO-LOCK RUN\"");
+    for part in ["[-w|--wait <DUR>]", "[--also <NAME>]...", "[-n|--nonblock]", "[--report <FILE>]", " NAME [CMD]..."] {
+        assert!(run.contains(part), "{part} is missing in {run}");
+    }
+    assert!(section(&page, "SYNOPSIS").contains("[-v|--verbose]... [--store <URL>]"), "{page}");
 }
 
 #[test]
@@ -122,7 +164,10 @@ fn manual_page_is_clean_roff() {
     assert!(page.lines().any(|line| line.starts_with(".TH dynamo")), "{page}");
     for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
         let request = line[1..].split(' ').next().unwrap_or_default();
-        assert!(["TH", "SH", "SS", "TP", "IP", "PP", "RS", "RE", "ie", "el", "br"].contains(&request), "{line}");
+        assert!(
+            ["TH", "SH", "SS", "TP", "IP", "PP", "RS", "RE", "ie", "el", "br", "nf", "fi"].contains(&request),
+            "{line}"
+        );
     }
 }
 

@@ -14,7 +14,7 @@ fn no_color_is_respected() {
             command.env("NO_COLOR", "1");
         }
         Running::spawn(command).wait().exits_with(0);
-        wait_until("the help is complete", || terminal.contents().contains("was not found"));
+        wait_until("the help is complete", || terminal.contents().contains("See also:"));
         terminal.contents().contains('\u{1b}')
     };
     assert!(!help(true));
@@ -86,12 +86,10 @@ fn usage_error_exits_64_and_prints_nothing_on_stdout() {
 fn flock_flags_are_refused_with_replacement() {
     let fixture = Fixture::new();
     let cases = [
-        (["-x", "-e", "--exclusive"], "a lock is exclusive without --shared and --slots: leave FLAG out"),
         (["-u", "-u", "--unlock"], "a lock is released when its command has ended: leave FLAG out"),
         (["-o", "-o", "--close"], "there is none to close: leave FLAG out"),
         (["-F", "-F", "--no-fork"], "`run` waits for its command, to release the lock: leave FLAG out"),
         (["--fd", "--fd", "--fcntl"], "a lock is a name in a store, not a file: leave FLAG out"),
-        (["--verbose", "--verbose", "--verbose"], "waiting is reported unless -q is given: leave FLAG out"),
     ];
     for (flags, part) in cases {
         for flag in flags {
@@ -103,6 +101,19 @@ fn flock_flags_are_refused_with_replacement() {
     }
     // Control: flags of the command are passed to it.
     fixture.run(&["run", "a", "--", "test", "-x", "/"]).exits_with(0);
+}
+
+#[test]
+fn exclusive_flag_of_flock_has_no_effect() {
+    let fixture = Fixture::new();
+    for flag in ["-x", "-e", "--exclusive"] {
+        fixture.run(&["run", flag, "-n", "a", "true"]).exits_with(0);
+        fixture.run(&["run", "-xn", "a", "true"]).exits_with(0);
+        for other in [&["--shared"][..], &["-s"], &["--slots", "2"]] {
+            let finished = fixture.run(&[&["run", flag], other, &["b", "true"]].concat()).exits_with(64);
+            assert!(finished.stderr.contains("cannot be used with"), "{finished:?}");
+        }
+    }
 }
 
 /// Track record: `--at-least 40d` kept a lock for forty days, although every other hold is limited to thirty.

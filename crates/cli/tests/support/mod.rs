@@ -89,10 +89,7 @@ impl Fixture {
     pub fn command_of(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.directory.path());
-        for key in ["NAME", "TOKEN", "TOKENS", "OWNER", "RUNS"] {
-            command.env_remove(format!("DYNAMO_LOCK_{key}"));
-        }
-        for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("AWS_")) {
+        for (key, _) in std::env::vars_os().filter(|(key, _)| is_of_surroundings(&key.to_string_lossy())) {
             command.env_remove(key);
         }
         command.env("DYNAMO_LOCK_STORE", &self.store).env("PROGRAM", PROGRAM).env("USER", "tester");
@@ -179,6 +176,13 @@ impl Fixture {
     }
 }
 
+/// Returns whether a variable describes a run, an AWS configuration, a CI job or a pod around this test.
+fn is_of_surroundings(variable: &str) -> bool {
+    let prefixes = ["AWS_", "GITHUB_", "GITLAB_", "CI_", "BUILD", "CIRCLE_", "POD_", "ECS_", "RUST_LOG"];
+    let of_run = variable.starts_with("DYNAMO_LOCK_") && variable != ENDPOINT;
+    of_run || prefixes.iter().any(|prefix| variable.starts_with(prefix))
+}
+
 /// Result of a program that has ended.
 #[derive(Debug)]
 pub struct Finished {
@@ -228,6 +232,10 @@ pub struct Running(Option<Child>);
 impl Running {
     pub fn spawn(mut command: Command) -> Self {
         Self(Some(command.spawn().expect("the program starts")))
+    }
+
+    pub fn from_child(child: Child) -> Self {
+        Self(Some(child))
     }
 
     pub fn pid(&self) -> i32 {

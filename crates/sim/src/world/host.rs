@@ -136,6 +136,11 @@ impl Host {
         state.disturbed_at = state.disturbed_at.max(world.time());
     }
 
+    /// Returns the time by which the wall clock is fast, zero if it is slow.
+    pub fn wall_ahead(&self) -> Duration {
+        Duration::from_millis(lock(&self.state).wall_ms.max(0).unsigned_abs())
+    }
+
     pub fn is_paused(&self, world: &World) -> bool {
         lock(&self.state).paused_until > world.time()
     }

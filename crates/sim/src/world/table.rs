@@ -315,8 +315,12 @@ impl World {
                 let known = table.acquisition_mut(op.name.as_str(), token.get());
                 known.into_iter().for_each(|acquisition| acquisition.loss_received = true);
             }
-            // An earlier attempt was applied if there is an acquisition, and its lease has ended.
-            OpKind::HandOver { token, next, .. } if !is(next.lease_id.as_str()) => {
+            OpKind::HandOver { lease_id, token, next } if !is(next.lease_id.as_str()) => {
+                // The old lease has ended, so nothing is left of it, also if its caller never received it.
+                let old = table.acquisition_mut(op.name.as_str(), token.get());
+                let old = old.filter(|_| free || !is(lease_id.as_str()) || !has(*token));
+                old.into_iter().for_each(|acquisition| acquisition.loss_received = true);
+                // An earlier attempt was applied if there is an acquisition, and its lease has ended.
                 let new = table.acquisition_mut(op.name.as_str(), token.get() + 1);
                 let new = new.filter(|acquisition| acquisition.lease_id == next.lease_id.as_str());
                 new.into_iter().for_each(|acquisition| acquisition.loss_received = true);

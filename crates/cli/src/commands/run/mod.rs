@@ -22,12 +22,15 @@ use self::{
 };
 use crate::{
     clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore, supervisor,
-    supervisor::ready_file, sys,
+    supervisor::ready_file, sys, ui::output,
 };
 
 /// Maximum time for cleaning up after an acquisition that was given up. A lock that is not released by then is free
 /// when its lease has expired.
 const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Maximum time to wait for standard error to accept a line of `--verbose`. It is a small part of the shortest lease.
+const VERBOSE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// Runs the command under the lock. Facts for the report are stored in `outcome`.
 pub async fn run(store: &OpenStore, task: &RunTask, outcome: &mut RunOutcome) -> Result<Exit, Failure> {
@@ -61,8 +64,14 @@ async fn attempt(
     signals: &mut Signals,
     outcome: &mut RunOutcome,
 ) -> Result<Exit, Failure> {
+    let began = clock::now();
     let result = match acquire::acquire(store, locks, task, signals).await {
-        Ok(Acquisition::Acquired(held)) => return run_locked(store, task, held, signals, outcome).await,
+        Ok(Acquisition::Acquired(held)) => {
+            if task.verbose {
+                print_waited(task, clock::now().waiter_elapsed_since(began));
+            }
+            return run_locked(store, task, held, signals, outcome).await;
+        }
         Ok(Acquisition::Held(message)) => {
             Ok(Exit::NotAcquired { code: task.conflict_code, message: Some(message).filter(|_| !task.quiet) })
         }
@@ -81,6 +90,14 @@ async fn attempt(
         () = clock::sleep(CLEAN_UP_TIMEOUT) => {}
     }
     result
+}
+
+/// Prints how long the acquisition took, as flock(1) does with `--verbose`.
+fn print_waited(task: &RunTask, waited: Duration) {
+    let locks = if task.all.is_some() { "all locks".to_owned() } else { task.phrase() };
+    let message = output::start_message(&format!("acquiring {locks} took {:.3} s", waited.as_secs_f64()));
+    // The line precedes the output of the command, unless standard error is blocked.
+    message.wait(VERBOSE_TIMEOUT);
 }
 
 /// Runs the command under the locks that are held, and releases them.

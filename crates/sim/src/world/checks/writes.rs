@@ -279,3 +279,58 @@ impl World {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use dynamo_lock_protocol::{Ends, FencingToken, Kind, LeaseId, NextLease, RecordVersion};
+
+    use super::*;
+    use crate::mutants::MutantConfig;
+    use crate::world::{Reduction, stack::StoreKind};
+
+    /// Returns the promises that are broken if lock 7 is never reported, its holder hands it over to another call, and
+    /// receives `row`.
+    fn broken_after_handover(row: Option<Option<Row>>) -> BTreeSet<&'static str> {
+        let world = World::new(1, MutantConfig::NONE, (StoreKind::Model, true), &Reduction::default(), false);
+        let acquisition =
+            Acquisition { lease_id: LeaseId::from_random(7).as_str().to_owned(), ..Acquisition::default() };
+        let next = NextLease {
+            lease_id: LeaseId::from_random(8),
+            lease_ms: 3000,
+            ends: Ends { expires_on: 9000, service_timestamp: false, ttl: 9 },
+            owner: "o".to_owned(),
+            data: None,
+            liveness_key: None,
+        };
+        let kind = OpKind::HandOver { lease_id: LeaseId::from_random(7), token: FencingToken::new(7), next };
+        let name = dynamo_lock::LockName::new("a").expect("the name is valid");
+        lock(&world.table).locks.entry("a".to_owned()).or_default().acquisitions.insert(7, acquisition);
+        let op = Op { name, version: RecordVersion::from_random(9), row_kind: Kind::Mutex, kind };
+        row.into_iter().for_each(|row| world.record_loss(&op, row.as_ref()));
+        world.check_unreported();
+        std::mem::take(&mut lock(&world.history).broken)
+    }
+
+    fn row(lease_id: u128, token: u64) -> Row {
+        let mut row = Row::default();
+        row.set(attr::LEASE_ID, LeaseId::from_random(lease_id).as_str().into());
+        row.set(attr::TOKEN, token.into());
+        row.set(attr::EXPIRES_ON, 9000.into());
+        row
+    }
+
+    /// A lock that was acquired together with others is handed over after the lease has ended.
+    #[test]
+    fn handover_of_ended_lease_leaves_nothing_to_give_back() {
+        for ended in [None, Some(row(5, 9)), Some(row(7, 9))] {
+            assert!(broken_after_handover(Some(ended)).is_empty());
+        }
+    }
+
+    #[test]
+    fn lock_without_report_must_be_given_back() {
+        let broken = BTreeSet::from(["E (given back)"]);
+        assert_eq!(broken_after_handover(None), broken, "without a result");
+        assert_eq!(broken_after_handover(Some(Some(row(7, 7)))), broken, "the row still has the lease");
+    }
+}
