@@ -50,8 +50,7 @@ pub fn at_least(text: &str) -> Result<Duration, &'static str> {
     (length <= HOLD_MAX).then_some(length).ok_or("a lock is kept for at most 30 days")
 }
 
-/// Parses the time between two scans.
-#[cfg(feature = "ui")]
+/// Parses the time between two listings of a store.
 pub fn interval(text: &str) -> Result<Duration, &'static str> {
     let length = duration(text)?;
     let is_in_range = (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&length);

@@ -2,6 +2,7 @@
 
 mod at_least;
 mod contention;
+mod documents;
 mod environment;
 mod errors;
 mod examples;
@@ -9,6 +10,7 @@ mod forever;
 mod hold;
 mod listing;
 mod manual;
+mod nohup;
 mod once;
 mod policy;
 mod progress;
@@ -27,3 +29,4 @@ mod template;
 mod ui;
 mod usage;
 mod verbose;
+mod watch;

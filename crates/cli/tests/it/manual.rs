@@ -17,7 +17,7 @@ const COMMANDS: &[(&str, &str)] = &[
          --report -q -c --command",
     ),
     ("hold", "<NAME> <DUR>"),
-    ("ls", "--prefix --held --json"),
+    ("ls", "--prefix --held --watch --json"),
     ("show", "<NAME> --json"),
     #[cfg(feature = "ui")]
     ("ui", "--port --interval --allow-revoke"),
