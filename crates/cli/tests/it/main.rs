@@ -13,6 +13,7 @@ mod listing;
 mod manual;
 mod nohup;
 mod once;
+mod policy;
 mod progress;
 mod ready_file;
 mod recipes;
@@ -25,6 +26,7 @@ mod sharing;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod template;
 mod ui;
 mod usage;
 mod verbose;
