@@ -111,6 +111,8 @@ async fn execute_command(Args { verbose, store, command }: Args, outcome: &mut R
             let url = plan::choose_table(plan::choose_store(&store, env::variable)?)?;
             commands::policy::policy(&url, &args, env::variable)
         }
+        Command::Cost(args) if args.from_table => commands::cost::cost_of_table(&open().await?, &args).await,
+        Command::Cost(args) => commands::cost::cost(&args),
         Command::Completions { shell } => commands::man::completions(shell),
         Command::Man => commands::man::man(),
     }

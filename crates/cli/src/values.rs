@@ -57,6 +57,12 @@ pub fn interval(text: &str) -> Result<Duration, &'static str> {
     is_in_range.then_some(length).ok_or("an interval is from 1 s to 1 h")
 }
 
+/// Parses an average number, or a price: zero or more.
+pub fn count(text: &str) -> Result<f64, &'static str> {
+    let number = text.parse::<f64>().ok().filter(|number| (0.0..=1e12).contains(number));
+    number.ok_or("expected a number from 0 to 1000000000000, such as 10 or 0.5")
+}
+
 /// Parses an exit code.
 pub fn code(text: &str) -> Result<u8, &'static str> {
     text.parse().map_err(|_| "an exit code is from 0 to 255")

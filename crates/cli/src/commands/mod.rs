@@ -1,5 +1,6 @@
 //! The commands, one file or folder each.
 
+pub mod cost;
 pub mod hold;
 pub mod list;
 pub mod man;

@@ -115,6 +115,16 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("table delete", &[example("Delete the table without a question", "dynamo-lock --table Lock table delete --yes")]),
     ("table check", &[example("Check key, TTL and status of the table", "dynamo-lock --table Lock table check")]),
     (
+        "cost",
+        &[
+            example("Estimate a thousand locks that are held all day", "dynamo-lock cost --locks 1000 --lease 60s"),
+            example(
+                "Estimate a nightly job on 20 hosts",
+                "dynamo-lock cost --holders 0 --acquisitions 1 --waiters 0.1",
+            ),
+        ],
+    ),
+    (
         "policy",
         &[
             example(

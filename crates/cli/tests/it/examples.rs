@@ -19,6 +19,7 @@ const COMMANDS: &[&str] = &[
     "policy",
     "table check",
     "table delete",
+    "cost",
     "completions",
     "man",
 ];

@@ -2,6 +2,7 @@
 
 mod at_least;
 mod contention;
+mod cost;
 mod documents;
 mod drill;
 mod environment;

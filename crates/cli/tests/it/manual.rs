@@ -28,6 +28,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("table print", "--terraform --cloudformation --cdk --aws-cli --provisioned --tag --deletion-protection"),
     ("table delete", "--yes"),
     ("table check", ""),
+    ("cost", "--locks --lease --holders --waiters --acquisitions --from-table --write-price --read-price --json"),
     ("completions", "<SHELL>"),
     ("man", ""),
 ];
