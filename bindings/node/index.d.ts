@@ -1,5 +1,3 @@
-/// <reference types="node" />
-
 import type { DynamoLockError, StoreError } from './lib/errors';
 import type { ClientOptions, ConnectOptions, DynamoDb, DynamoDbClient } from './lib/settings';
 import type { RwLock, Semaphore, SharedInspection } from './lib/shared';
@@ -118,6 +116,11 @@ export interface Client {
   deleteLockTable(callback: LegacyCallback): void;
   deleteLockTable(): Promise<'SUCCESS'>;
 }
+
+/** The global type of Node's or the browser's declarations, or a part of it in a project without either. */
+type AbortSignal = typeof globalThis extends { AbortSignal: { prototype: infer T } }
+  ? T
+  : { readonly aborted: boolean; readonly reason: unknown };
 
 /** Callback of the calls of npm dynamo-lock. Called exactly once, after the call has returned. */
 export type LegacyCallback = (error: string | null, success?: 'SUCCESS' | null) => void;

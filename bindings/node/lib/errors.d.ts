@@ -12,8 +12,9 @@ export class DynamoLockError extends Error {
   toJSON(): object;
 }
 
-/** Another client holds the lock; `code` is `LOCK_HELD`. */
+/** Another client holds the lock. */
 export class LockHeldError extends DynamoLockError {
+  readonly code: 'LOCK_HELD';
   /** The holder, if it is known. After `getLock` only its `expiresAt` is known. */
   readonly holder?: Holder | null;
   /** Time that `acquire` has waited, in milliseconds. */
@@ -22,8 +23,9 @@ export class LockHeldError extends DynamoLockError {
   readonly lockName?: string;
 }
 
-/** A held lock was lost; `code` is `LOCK_LOST`. */
+/** A held lock was lost. */
 export class LockLostError extends DynamoLockError {
+  readonly code: 'LOCK_LOST';
   readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'renewalStopped' | 'other';
   /** Token of the lost lock. That of a permit orders nothing. */
   readonly token: bigint;

@@ -10,15 +10,23 @@ const { library, modules, needsPackages, directory } = require('./support');
 
 const root = join(__dirname, '..');
 
+const PACKAGES = ['aws-sdk', '@aws-sdk', '@smithy', '@types', 'undici-types'];
+const NODE = ['--lib', 'es2022,esnext.disposable,dom', '--types', 'node'];
+
 function compile(text, ...names) {
+  return compileWith(PACKAGES, NODE, text, ...names);
+}
+
+/** Compiles files with this text in a project that has these packages and environment. */
+function compileWith(links, environment, text, ...names) {
   const folder = directory();
   mkdirSync(join(folder, 'node_modules'));
-  for (const link of ['aws-sdk', '@aws-sdk', '@smithy', '@types', 'undici-types']) {
+  for (const link of links) {
     if (existsSync(join(modules, link))) symlinkSync(join(modules, link), join(folder, 'node_modules', link));
   }
   symlinkSync(root, join(folder, 'node_modules', 'dynamo-lock'));
   for (const name of names) writeFileSync(join(folder, name), text);
-  const flags = ['--strict', '--noEmit', '--skipLibCheck', 'false', '--module', 'nodenext', '--target', 'es2022', '--lib', 'es2022,esnext.disposable,dom', '--types', 'node', '--preserveSymlinks'];
+  const flags = ['--strict', '--noEmit', '--skipLibCheck', 'false', '--module', 'nodenext', '--target', 'es2022', ...environment, '--preserveSymlinks'];
   return spawnSync(process.execPath, [join(modules, 'typescript', 'bin', 'tsc'), ...flags, ...names], { cwd: folder, encoding: 'utf8' });
 }
 
@@ -33,6 +41,32 @@ test('control: wrong use does not compile', needsPackages, () => {
   const { stdout, status } = compile(`import { createClient } from 'dynamo-lock';\ncreateClient('Lock').lock(7);`, 'wrong.mts');
   assert.notStrictEqual(status, 0);
   assert.match(stdout, /wrong\.mts\(2,/);
+});
+
+/** Track record: a project without `@types/node` failed to compile (TS2688). */
+test('declarations need no other package', needsPackages, () => {
+  const text = `import { connect } from 'dynamo-lock';
+export const acquire = (signal: AbortSignal) => connect('memory:').lock('a').acquire({ signal });\n`;
+  const wrong = `import { connect } from 'dynamo-lock';\nconnect('memory:').lock('a').acquire({ signal: 7 });\n`;
+  const dom = ['--lib', 'es2022,esnext.disposable,dom'];
+  const none = ['--lib', 'es2022,esnext.disposable'];
+  const own = text.replace('AbortSignal', '{ aborted: boolean; reason: unknown }');
+  for (const [environment, right] of [[dom, text], [none, own]]) {
+    assert.strictEqual(compileWith([], environment, right, 'a.mts').stdout, '');
+    assert.match(compileWith([], environment, wrong, 'a.mts').stdout, /a\.mts\(2,/);
+  }
+  assert.strictEqual(compile(text, 'a.mts').stdout, '');
+});
+
+/** Track record: the codes of two classes had the type `string`, so that a comparison did not narrow the type. */
+test('code of an error narrows its type', needsPackages, () => {
+  const text = `import { LockHeldError, LockLostError, StoreError } from 'dynamo-lock';
+export function waited(error: LockHeldError | LockLostError | StoreError) {
+  if (error.code === 'LOCK_HELD') return error.waitedMs;
+  return error.code === 'LOCK_LOST' ? error.token : error.holder;
+}\n`;
+  assert.strictEqual(compile(text, 'a.mts').stdout, '');
+  assert.match(compile(text.replace('LOCK_HELD', 'LOCK_HOLD'), 'a.mts').stdout, /a\.mts\(3,/);
 });
 
 /** Compares the exports, and the members of the interfaces that have a class. */

@@ -16,8 +16,10 @@ mod env;
 mod exit;
 mod failure;
 mod help;
+mod output_file;
 mod owner;
 mod plan;
+mod read_units;
 mod signal_mask;
 mod signals;
 mod startup;
@@ -100,7 +102,14 @@ async fn execute_command(Args { verbose, store, command }: Args, outcome: &mut R
         Command::Ui(args) => commands::ui::ui(&open().await?, &args).await,
         Command::Reset { name } => commands::reset::make_plain(&open().await?, &name).await,
         Command::Revoke(args) => commands::revoke::revoke(&open().await?, &args).await,
-        Command::Table(command) => commands::table::table(&open().await?, command).await,
+        Command::Table(command) => {
+            let url = plan::choose_store(&store, env::variable)?;
+            commands::table::table(url, command).await
+        }
+        Command::Policy(args) => {
+            let url = plan::choose_table(plan::choose_store(&store, env::variable)?)?;
+            commands::policy::policy(&url, &args, env::variable)
+        }
         Command::Completions { shell } => commands::man::completions(shell),
         Command::Man => commands::man::man(),
     }

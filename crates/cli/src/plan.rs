@@ -4,7 +4,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use dynamo_lock::{LockName, store::StoreUrl};
+use dynamo_lock::{LockName, store::DynamoDbUrl, store::StoreUrl};
 use dynamo_lock_protocol::{LEASE_MAX, LEASE_MIN, LockNames, OWNER_MAX};
 use nix::sys::signal::Signal;
 
@@ -258,6 +258,19 @@ pub fn choose_store(args: &StoreArgs, env: impl Fn(&str) -> Option<String>) -> R
         )),
         url => Ok(url),
     }
+}
+
+/// Returns the table, or a usage error if the store is not one.
+pub fn choose_table(store: Option<StoreUrl>) -> Result<DynamoDbUrl, Failure> {
+    match store {
+        Some(StoreUrl::DynamoDb(table)) => Ok(table),
+        _ => Err(not_a_table()),
+    }
+}
+
+/// Returns the usage error for a command that needs a table.
+pub fn not_a_table() -> Failure {
+    Failure::usage("this store is a file, not a DynamoDB table: name a table with --table")
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use dynamo_lock::store::{OpenedStore, Store, StoreUrl};
 use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite, reserve_thread};
 use tokio::runtime::Handle;
 
-use crate::{exit, failure::Failure, ui::output};
+use crate::{exit, failure::Failure, plan, ui::output};
 
 /// An open store and its URL.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl OpenStore {
     pub fn table(&self) -> Result<&DynamoDb, Failure> {
         match &self.store {
             OpenedStore::DynamoDb(table) => Ok(table),
-            _ => Err(Failure::usage("this store is a file, not a DynamoDB table: name a table with --table")),
+            _ => Err(plan::not_a_table()),
         }
     }
 }

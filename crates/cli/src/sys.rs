@@ -52,6 +52,23 @@ fn kill_with_parent(parent: Pid) -> io::Result<()> {
     if nix::unistd::getppid() == parent { Ok(()) } else { Err(Errno::ESRCH.into()) }
 }
 
+/// Returns the number of lines of the terminal on standard output, if that is one and reports its size.
+pub fn terminal_height() -> Option<usize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the request writes a `winsize`, and the pointer is valid for that.
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (result == 0 && size.ws_row > 0).then_some(usize::from(size.ws_row))
+}
+
+/// Returns a duplicate of a descriptor that this process was started with. Both have one offset. Child processes do not
+/// inherit the duplicate.
+pub fn duplicate(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: the call changes no other descriptor, and fails if there is none with this number.
+    let duplicate = unsafe { libc::fcntl(descriptor, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: the descriptor is new, so nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(Errno::result(duplicate)?) })
+}
+
 /// Makes this process the new parent of descendants that lose their parent.
 pub fn adopt_orphans() -> io::Result<()> {
     // Other systems have no subreapers, so processes that the command leaves behind are not tracked there.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use dynamo_lock_protocol::{
     Access, Acquire, AcquireEnd, ClockReading, DATA_MAX, Holder, LEASE_MIN, Request, SharedAcquire, Success, WaitMode,
 };
+use tracing::Instrument;
 
 use crate::core::Core;
 use crate::{
-    AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, StoreError, TryAcquire, queue, run::Run,
-    run::Task, run::unanswered,
+    AcquireError, ConfigError, Event, Guard, LockName, LockOptions, RowError, StoreError, TryAcquire, log, queue,
+    run::Run, run::Task, run::unanswered,
 };
 
 /// Result of an acquisition that did not fail.
@@ -28,15 +29,14 @@ impl LockOptions {
     pub(crate) async fn start(self, wait_mode: WaitMode, limit: Option<Duration>) -> Result<TryAcquire, AcquireError> {
         let access = self.access;
         let (core, request) = self.checked(wait_mode)?;
-        let began = core.clock.now();
-        if let Some(access) = access {
-            return Ok(Box::pin(acquire_entry(core, request, access, limit, began)).await?.into_try()?);
+        let span = log::acquire_span(&core, &request.name);
+        let result = start(core, request, access, limit).instrument(span.clone()).await;
+        match &result {
+            Ok(TryAcquire::Acquired(guard)) => log::record_token(&span, guard.token()),
+            Ok(TryAcquire::Held(_)) => log::record_held(&span),
+            Err(error) => log::record_error(&span, error),
         }
-        if wait_mode == WaitMode::Wait && !core.queues.is_forked() {
-            return queue::acquire(core, request, limit).await;
-        }
-        // In a box, so that the future of a waiter is small.
-        Ok(Box::pin(acquire_directly(core, request, limit, began)).await?.into_try()?)
+        result
     }
 
     /// Checks the options.
@@ -67,6 +67,24 @@ impl Acquisition {
             Self::Done(_) => Err(unanswered()),
         }
     }
+}
+
+/// Acquires a lock or an entry of a row with several holders.
+async fn start(
+    core: Arc<Core>,
+    request: Request,
+    access: Option<Access>,
+    limit: Option<Duration>,
+) -> Result<TryAcquire, AcquireError> {
+    let began = core.clock.now();
+    if let Some(access) = access {
+        return Ok(Box::pin(acquire_entry(core, request, access, limit, began)).await?.into_try()?);
+    }
+    if request.wait_mode == WaitMode::Wait && !core.queues.is_forked() {
+        return queue::acquire(core, request, limit).await;
+    }
+    // In a box, so that the future of a waiter is small.
+    Ok(Box::pin(acquire_directly(core, request, limit, began)).await?.into_try()?)
 }
 
 /// Acquires the lock beside the queue of its waiters.
@@ -105,14 +123,18 @@ async fn finish<M: Task<End = AcquireEnd>>(
     limit: Option<Duration>,
     began: ClockReading,
 ) -> Result<Acquisition, AcquireError> {
+    run.reports_wait = true;
     match run.complete_within(limit).await {
         Some(AcquireEnd::Acquired(held)) => {
             core.watches.remove(&name);
             let waited = core.clock.now().holder_elapsed_since(began);
-            core.observer.event(Event::Acquired { name: &name, token: held.token(), waited });
+            core.event(Event::Acquired { name: &name, token: held.token(), waited });
             Ok(Acquisition::Acquired(Guard::new(core.clone(), *held)))
         }
-        Some(AcquireEnd::Contended(holder)) => Ok(Acquisition::Held(holder)),
+        Some(AcquireEnd::Contended(holder)) => {
+            core.event(Event::Contended { name: &name, holder: Some(&holder), waited: run.waited(began) });
+            Ok(Acquisition::Held(holder))
+        }
         Some(AcquireEnd::Done(success)) => Ok(Acquisition::Done(success)),
         Some(AcquireEnd::RowError(error)) => Err(row_error(&name, error)),
         // Only a hold is lost before it is reported.
@@ -124,7 +146,11 @@ async fn finish<M: Task<End = AcquireEnd>>(
             let waited = run.waited(began);
             // If no row was read, the lock may be free, and the store is the reason.
             let unread = run.last_error.take().filter(|_| !run.has_row);
-            run.give_back().await;
+            let wait = run.give_back().await;
+            if unread.is_none() {
+                core.event(Event::Contended { name: &name, holder: holder.as_ref(), waited });
+            }
+            drop(wait);
             Err(unread.map_or(AcquireError::TimedOut { holder, waited }, AcquireError::Store))
         }
     }

@@ -15,7 +15,7 @@ use crate::random::{Random, SystemRandom};
 use crate::store::{Answer, BoxFuture, IntoStore, Page};
 use crate::{
     ConfigError, Inspection, Lock, LockName, NameError, Observer, RowError, Store, StoreError, core::Core,
-    lock_cache::LockCache, observer::Tracing, turns::Turns,
+    lock_cache::LockCache, turns::Turns,
 };
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(20);
@@ -59,7 +59,7 @@ impl Client {
             clock: Arc::new(SystemClock),
             random: Arc::new(SystemRandom),
             turns: Turns::default(),
-            observer: Arc::new(Tracing),
+            observers: Vec::new(),
             dedicated_thread: false,
         }
     }
@@ -157,7 +157,7 @@ pub struct ClientBuilder {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     turns: Turns,
-    observer: Arc<dyn Observer>,
+    observers: Vec<Box<dyn Observer>>,
     dedicated_thread: bool,
 }
 
@@ -235,9 +235,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets the receiver of events, in place of the one that emits `tracing` events.
+    /// Adds a receiver of events, beside the `tracing` log and the receivers that were added before. They are called in
+    /// the order in which they were added.
     pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.observer = Arc::new(observer);
+        self.observers.push(Box::new(observer));
         self
     }
 
@@ -291,7 +292,7 @@ impl ClientBuilder {
             clock,
             thread,
             random: self.random,
-            observer: self.observer,
+            observers: self.observers,
             owner,
             timing,
             service: service_clock.then(|| Mutex::new(ServiceClock::default())),

@@ -16,8 +16,8 @@ use crate::dedicated_thread::DedicatedThread;
 use crate::queue::Queues;
 use crate::store::{Answer, BoxFuture, Consistency, Page, StoreErrorCause};
 use crate::{
-    Event, LockName, Observer, Store, StoreError, StoreErrorKind, lock_cache::LockCache, random::Random, sync::lock,
-    turns::Turns,
+    Event, LockName, Observer, Store, StoreError, StoreErrorKind, lock_cache::LockCache, log, random::Random,
+    sync::lock, turns::Turns,
 };
 
 /// Minimum length of a pause, because no timer is finer and a shorter pause could end at once.
@@ -31,7 +31,7 @@ pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
-    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) observers: Vec<Box<dyn Observer>>,
     pub(crate) owner: String,
     pub(crate) timing: Timing,
     /// Service time as bounded by the dates of responses. `None` if the store has no service clock.
@@ -65,6 +65,12 @@ pub(crate) struct Reply {
 }
 
 impl Core {
+    /// Writes an event to the log, and passes it to the observers.
+    pub(crate) fn event(&self, event: Event<'_>) {
+        log::event(&self.owner, &event);
+        self.observers.iter().for_each(|observer| observer.event(event));
+    }
+
     /// Calls `f` with the present time and fresh random bits.
     pub(crate) fn now<T>(&self, f: impl FnOnce(&Now<'_>) -> T) -> T {
         let at = self.clock.now();
@@ -198,7 +204,7 @@ impl Core {
                 _ => Err(refusal(&error)),
             });
             if let Some(error) = &error {
-                core.observer.event(Event::RequestFailed { name: &op.name, error });
+                core.event(Event::RequestFailed { name: &op.name, error });
             }
             Reply { sent_at, result, date: answer.date, error }
         })
@@ -228,6 +234,11 @@ impl Reply {
             Err(refusal) => Response::refused(*refusal),
         };
         response.with_date(self.date)
+    }
+
+    /// Returns the outcome, `None` if the store refused the write.
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        self.result.as_ref().ok()
     }
 
     /// Returns the row on which the condition of the write did not hold.

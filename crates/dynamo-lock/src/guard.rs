@@ -8,11 +8,12 @@ use std::time::Duration;
 use dynamo_lock_protocol::{DATA_MAX, Held, Kind};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::core::Core;
 use crate::process::ProcessId;
 use crate::renewal::{Holding, RenewalTask};
-use crate::{EnsureError, FencingToken, LeaseId, LockName, LossReason, Lost, StoreError, UpdateError};
+use crate::{EnsureError, FencingToken, LeaseId, LockName, LossReason, Lost, StoreError, UpdateError, log};
 
 /// A held lock. At most one guard per lock is valid at any time, on all hosts together; of a [`RwLock`](crate::RwLock)
 /// one guard of a writer, or several of readers.
@@ -234,7 +235,7 @@ impl Guard {
         let output = tokio::select! {
             biased;
             loss = self.lost() => return Err(self.lost_error(loss, None)),
-            output = work => output,
+            output = work.instrument(log::hold_span(&self.holding)) => output,
         };
         match self.loss_reason() {
             Some(loss) => Err(self.lost_error(loss, Some(output))),

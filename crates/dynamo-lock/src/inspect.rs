@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use dynamo_lock_protocol::{
-    Evidence, Expiry, Kind, Liveness, Role, Row, RowState, ServiceDate, SharedEntry, SharedRow, Success, entry_expiry,
-    expiry,
+    EXPIRY_PAD, Evidence, Expiry, Kind, Liveness, Role, Row, RowState, ServiceDate, SharedEntry, SharedRow, Success,
+    attr, entry_expiry, expiry,
 };
 
 use crate::{FencingToken, Holder, InspectError, LockName, RowError, core::Core, store::Consistency, sync::lock};
@@ -31,7 +31,8 @@ pub enum Inspection {
         /// Time from now after which other clients can acquire the lock, if the holder does not renew its lease again.
         ///
         /// The start is the earliest, the end the latest time. The start is exact to the error of the service's dates,
-        /// a few seconds, and zero if nothing is known. With the SQLite store it takes longer while a child process
+        /// a few seconds, and zero if nothing is known. The end of a [`hold`](crate::Lock::hold) in the SQLite store on
+        /// Linux is known to 3 s. With the SQLite store it takes longer while a child process
         /// that was started under the lock is running.
         may_end: RangeInclusive<Duration>,
     },
@@ -125,7 +126,15 @@ impl Core {
         let evidence = Evidence { at, service: service.as_deref(), date, liveness, watch: None, legacy_skew };
         Ok(match expiry(&state, &evidence) {
             Expiry::Expired => Inspection::Expired { holder },
-            Expiry::Running { earliest, latest } => Inspection::Held { holder, may_end: earliest..=latest },
+            Expiry::Running { earliest, latest } => {
+                let key = row.text(attr::LIVENESS_KEY);
+                let may_end = match key.and_then(|key| self.store.hold_time_left(key)) {
+                    // The key of a hold includes the pad, and a waiter that has watched the row counts without it.
+                    Some(left) => left.saturating_sub(EXPIRY_PAD).min(latest)..=left.min(latest),
+                    None => earliest..=latest,
+                };
+                Inspection::Held { holder, may_end }
+            }
         })
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{AcquireError, Guard, Lock, LockOptions, Lost, WithError};
+use crate::{AcquireError, Guard, Lock, LockOptions, Lost, WithError, log};
 
 /// Upper bound of the random pause after a loss.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -77,8 +77,7 @@ impl LockOptions {
             self.core.pause(self.pause_after_loss()).await;
             match self.clone().acquire().await {
                 Err(error) if error.is_retryable() => {
-                    let lock = self.request.name.as_str();
-                    tracing::warn!(lock, %error, "a lost lock was not acquired again; another attempt follows");
+                    log::not_led(&self.core, &self.request.name, &error);
                 }
                 result => return result,
             }

@@ -223,9 +223,10 @@
 //!
 //! # Logs and metrics
 //!
-//! A client emits `tracing` events: a lost lock at level `WARN`, other events at level `DEBUG`. Implement [`Observer`]
-//! to receive these events yourself. A release in the background that fails, and a guard that is dropped within 5 ms of
-//! its acquisition, are logged at level `WARN` in either case.
+//! A client writes a `tracing` log with the target `dynamo_lock`: a lost lock at level `WARN`, a takeover after a crash at
+//! `INFO`, most other events at `DEBUG`. Its spans `lock.acquire`, `lock.hold`, `lock.renew` and `lock.release` have the
+//! name of the lock, the token and the owner as fields. The page `docs/observability.md` of the repository lists all
+//! names, which are stable. Implement [`Observer`] to receive these events yourself, beside the log.
 //!
 //! # Stores
 //!
@@ -298,6 +299,7 @@ mod legacy;
 mod lock;
 mod lock_cache;
 mod lock_set;
+mod log;
 mod observer;
 mod once;
 mod options;
@@ -316,7 +318,9 @@ mod semaphore;
 mod shared_lease;
 pub mod store;
 mod sync;
+mod takeover;
 mod turns;
+mod wait;
 
 #[cfg(feature = "dynamodb")]
 pub use aws_sdk_dynamodb;

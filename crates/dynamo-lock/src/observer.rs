@@ -1,14 +1,53 @@
-//! The [`Observer`] trait: a hook for logs and metrics.
+//! The [`Observer`] trait: a hook for metrics and reactions, beside the log.
 
 use std::{fmt, time::Duration};
 
-use crate::{FencingToken, LockName, LossReason, StoreError};
+use crate::{FencingToken, Holder, LockName, LossReason, StoreError};
 
 /// Event of a lock, passed to [`Observer::event`]. The references are valid during that call only.
+///
+/// Later versions may add events, and fields to events. [`Lock::hold`](crate::Lock::hold) sends only
+/// [`TakenOver`](Event::TakenOver) and [`RequestFailed`](Event::RequestFailed).
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A lock was acquired and its guard is about to be returned. Not sent by [`Lock::hold`](crate::Lock::hold).
+    /// An acquisition has found the lock held, and begins to wait. Sent at most once per acquisition.
+    #[non_exhaustive]
+    Waiting {
+        /// Name of the lock.
+        name: &'a LockName,
+        /// The holder that was seen. Escape its texts before printing them, because other processes wrote them.
+        holder: &'a Holder,
+    },
+    /// The wait that [`Waiting`](Event::Waiting) has announced has ended, also if the acquisition was cancelled. Sent
+    /// exactly once for each of those events, after [`Acquired`](Event::Acquired) or [`Contended`](Event::Contended).
+    #[non_exhaustive]
+    WaitEnded {
+        /// Name of the lock.
+        name: &'a LockName,
+    },
+    /// An acquisition has ended without the lock, because others hold it: it did not wait, or its time limit has
+    /// passed.
+    #[non_exhaustive]
+    Contended {
+        /// Name of the lock.
+        name: &'a LockName,
+        /// Last holder that was seen, `None` if the row was seen free but not acquired in time.
+        holder: Option<&'a Holder>,
+        /// Time since the call, without time during which the host was suspended.
+        waited: Duration,
+    },
+    /// An acquisition has ended the lease of another holder, because it had expired: that holder has crashed, or could
+    /// not renew in time. [`Acquired`](Event::Acquired) usually follows.
+    #[non_exhaustive]
+    TakenOver {
+        /// Name of the lock.
+        name: &'a LockName,
+        /// The holder whose lease had expired. Its fields are `None` as far as they are not known.
+        holder: &'a Holder,
+    },
+    /// A lock was acquired and its guard is about to be returned.
+    #[non_exhaustive]
     Acquired {
         /// Name of the lock.
         name: &'a LockName,
@@ -17,7 +56,20 @@ pub enum Event<'a> {
         /// Time from the call to the acquisition. Time during which the host was suspended is included.
         waited: Duration,
     },
+    /// The store has confirmed a renewal of a guard.
+    #[non_exhaustive]
+    Renewed {
+        /// Name of the lock.
+        name: &'a LockName,
+        /// Fencing token of the acquisition.
+        token: FencingToken,
+        /// Time from when the renewal was due to its confirmation, zero if it was requested before it was due. Usually
+        /// the time of one request. The lock is lost when it reaches the lease without the heartbeat interval, which is
+        /// three quarters of the lease by default.
+        lateness: Duration,
+    },
     /// A guard has lost its lock. Sent at most once per guard.
+    #[non_exhaustive]
     Lost {
         /// Name of the lock.
         name: &'a LockName,
@@ -25,20 +77,26 @@ pub enum Event<'a> {
         token: FencingToken,
         /// Reason of the loss.
         reason: LossReason,
+        /// Time from the acquisition to this report.
+        held: Duration,
         /// Error that the store returned for the last renewal, `None` if it returned none.
         last_error: Option<&'a StoreError>,
     },
     /// The store confirmed that a guard has released its lock, or that the success of its work is recorded in place of
     /// the release. Not sent if the outcome is unknown.
+    #[non_exhaustive]
     Released {
         /// Name of the lock.
         name: &'a LockName,
         /// Fencing token of the released acquisition.
         token: FencingToken,
+        /// Time from the acquisition to the confirmation.
+        held: Duration,
     },
     /// A write, or a read of a waiting client, failed or was not answered in time. The client usually repeats it. Not
     /// sent for [`Lock::inspect`](crate::Lock::inspect) and [`Client::list`](crate::Client::list), which return the
     /// error.
+    #[non_exhaustive]
     RequestFailed {
         /// Name of the lock.
         name: &'a LockName,
@@ -47,10 +105,10 @@ pub enum Event<'a> {
     },
 }
 
-/// Receiver of the [`Event`]s of a client, for logs and metrics.
+/// Receiver of the [`Event`]s of a client, for metrics and reactions.
 ///
-/// Pass an implementation to [`ClientBuilder::observer`](crate::ClientBuilder::observer). Without one, the client emits
-/// a `tracing` event for each of them: losses at level `WARN`, all others at level `DEBUG`.
+/// Pass an implementation to [`ClientBuilder::observer`](crate::ClientBuilder::observer). The client writes each event
+/// to its `tracing` log too, before it calls the observers.
 ///
 /// ```
 /// use dynamo_lock::{Client, Event, Memory, Observer};
@@ -78,23 +136,4 @@ pub trait Observer: fmt::Debug + Send + Sync {
     /// renewals wait for them, and must not panic. A panic in the renewal task of a guard ends its lease with
     /// [`LossReason::RenewalStopped`].
     fn event(&self, event: Event<'_>);
-}
-
-/// Observer that emits `tracing` events. The default of every client.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tracing;
-
-impl Observer for Tracing {
-    fn event(&self, event: Event<'_>) {
-        match event {
-            Event::Lost { name, token, reason, last_error } => {
-                let last_error = last_error.map(tracing::field::display);
-                tracing::warn!(name = name.as_str(), %token, ?reason, last_error, "lock lost");
-            }
-            Event::RequestFailed { name, error } => {
-                tracing::debug!(name = name.as_str(), %error, "request failed");
-            }
-            other => tracing::debug!(event = ?other, "lock"),
-        }
-    }
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use dynamo_lock_protocol::ReleaseEnd;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::boxed_future::BoxFuture;
 use crate::queue::{OldGuard, hand_over};
 use crate::shared_lease::LeaseEnding;
-use crate::{Guard, LossReason, ReleaseError, StoreError, WithError};
+use crate::{Guard, LossReason, ReleaseError, StoreError, WithError, log};
 
 type ReleaseResult = Result<ReleaseEnd, StoreError>;
 
@@ -124,9 +125,10 @@ impl Guard {
         let (ending, next) = holding.core.queues.begin_end(&holding, timeout);
         let LeaseEnding { release, held } = holding.begin_release(next.is_some());
         let (runtime, tasks) = (self.runtime_of_release(), &self.holding.core.tasks);
+        let span = log::release_span(&holding);
         let mut old = OldGuard { holding, report: Some(report) };
         if let (Some(held), Some(next)) = (held, next) {
-            tasks.spawn_on(hand_over(held, next, ending, old), &runtime);
+            tasks.spawn_on(hand_over(held, next, ending, old).instrument(span), &runtime);
             return;
         }
         let work = async move {
@@ -134,7 +136,7 @@ impl Guard {
             old.report(result);
             drop(ending);
         };
-        tasks.spawn_on(work, &runtime);
+        tasks.spawn_on(work.instrument(span), &runtime);
     }
 }
 
@@ -159,13 +161,13 @@ impl Drop for Guard {
         if !self.released && !self.is_forked() {
             let held_ns = self.holding.core.clock.now().raw_ns.saturating_sub(self.acquired_ns);
             if Duration::from_nanos(held_ns) < DROPPED_AT_ONCE {
-                let lock = self.name().as_str();
-                tracing::warn!(lock, "a guard was dropped at once, so its lock is released; keep it while you work");
+                log::dropped_at_once(&self.holding.core, self.name());
             }
-            self.begin_release(|result| match result {
+            let holding = self.holding.clone();
+            self.begin_release(move |result| match result {
                 Ok(ReleaseEnd::Released) => {}
-                Ok(end) => tracing::warn!(?end, "the lock of a dropped guard was not released"),
-                Err(error) => tracing::warn!(%error, "the lock of a dropped guard was not released"),
+                Ok(end) => log::not_released(&holding.core, &holding.name, &format_args!("{end:?}")),
+                Err(error) => log::not_released(&holding.core, &holding.name, &error),
             });
         }
     }

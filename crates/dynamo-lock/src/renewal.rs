@@ -12,12 +12,13 @@ use std::time::Duration;
 use dynamo_lock_protocol::{ClockReading, Held, HeldStep, Op};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::boxed_future::BoxFuture;
 use crate::core::{Core, PAUSE_MIN, Reply};
 use crate::shared_lease::{LeaseEnding, Loss, SharedLease};
 use crate::sync::{Mutex, lock};
-use crate::{Event, FencingToken, LeaseId, LockName, LossReason};
+use crate::{Event, FencingToken, LeaseId, LockName, LossReason, log};
 
 /// Maximum length of one sleep, so that a deadline is noticed soon after the host has resumed (R4).
 pub(crate) const SLICE: Duration = Duration::from_millis(250);
@@ -102,7 +103,8 @@ impl Holding {
         self.changed.notify_waiters();
         let Loss { reason, last_error } = loss;
         let (name, token) = (&self.name, self.token);
-        self.core.observer.event(Event::Lost { name, token, reason: *reason, last_error: last_error.as_ref() });
+        let (held, last_error) = (self.held_for(), last_error.as_ref());
+        self.core.event(Event::Lost { name, token, reason: *reason, held, last_error });
     }
 
     /// Invalidates the guard, and returns the release to send, or the lease to hand over if `has_next` and that is
@@ -213,7 +215,8 @@ impl Holding {
     /// Sends a renewal and takes its response. Ends early if the lock is lost.
     async fn write(self: Arc<Self>, op: Op) {
         let timeout = self.lease.with(|held| held.attempt_timeout());
-        if let Some(reply) = self.unless_lost(self.core.write(op, timeout)).await {
+        let write = self.core.write(op, timeout).instrument(log::renew_span(&self));
+        if let Some(reply) = self.unless_lost(write).await {
             self.handle(reply);
         }
     }
@@ -233,8 +236,11 @@ impl Holding {
     }
 
     fn handle(&self, reply: Reply) {
-        self.core.now(|now| self.lease.handle(now, reply.response(), reply.error.clone()));
+        let lateness = self.core.now(|now| self.lease.handle(now, reply.response(), reply.error.clone()));
         self.changed.notify_waiters();
+        if let Some(lateness) = lateness {
+            self.core.event(Event::Renewed { name: &self.name, token: self.token, lateness });
+        }
     }
 
     /// Waits until the lock is lost, and reports the loss.
@@ -254,6 +260,12 @@ impl Holding {
                 () = self.core.pause(left.min(slice(at))) => {}
             }
         }
+    }
+
+    /// Returns the time since the acquisition.
+    pub(crate) fn held_for(&self) -> Duration {
+        let acquired = self.lease.with(|held| held.record().acquired());
+        self.core.clock.now().holder_elapsed_since(acquired.0)
     }
 
     pub(crate) fn lease_id(&self) -> LeaseId {

@@ -9,7 +9,7 @@ use crate::clock::timeout;
 use crate::core::{Core, Reply, refusal};
 use crate::queue::Signals;
 use crate::store::{BoxFuture, Consistency};
-use crate::{Event, LockName, StoreError, StoreErrorKind};
+use crate::{Event, LockName, StoreError, StoreErrorKind, log, takeover::Takeover, wait::Wait};
 
 /// One task of a client: a state machine, and the request that it is waiting for.
 ///
@@ -32,6 +32,9 @@ pub(crate) struct Run<M: Task> {
     pub(crate) has_row: bool,
     /// Counts the responses that contained the row, for the waiters behind this task.
     pub(crate) signals: Option<Arc<Signals>>,
+    /// Whether the first wait for a holder is reported as that of the acquisition.
+    pub(crate) reports_wait: bool,
+    wait: Option<Wait>,
     finished: bool,
 }
 
@@ -63,6 +66,8 @@ impl<M: Task> Run<M> {
             has_response: false,
             has_row: false,
             signals: None,
+            reports_wait: false,
+            wait: None,
             finished: false,
         }
     }
@@ -91,7 +96,10 @@ impl<M: Task> Run<M> {
             match step {
                 Step::Write(op) => self.write(op).await,
                 Step::Read { strong } => self.read(strong, left).await,
-                Step::Pause(length) => self.pause(length.min(left)).await,
+                Step::Pause(length) => {
+                    self.report_wait();
+                    self.pause(length.min(left)).await;
+                }
                 Step::CleanUp(clean_up) => self.clean_up(clean_up.into()),
                 Step::Done(end) => {
                     self.finished = true;
@@ -130,9 +138,19 @@ impl<M: Task> Run<M> {
         self.last_error.take().unwrap_or_else(unanswered)
     }
 
+    /// Reports the wait for a holder, once.
+    fn report_wait(&mut self) {
+        if self.reports_wait
+            && let Some(holder) = self.machine.holder()
+        {
+            self.reports_wait = false;
+            self.wait = Some(Wait::begin(&self.core, &self.name, &holder));
+        }
+    }
+
     /// Ends the task early. If a write was not answered and may have acquired the lock, waits for one attempt of a
-    /// release. Further attempts follow in the background.
-    pub(crate) async fn give_back(mut self) {
+    /// release. Further attempts follow in the background. Returns the wait, which has not ended yet.
+    pub(crate) async fn give_back(mut self) -> Option<Wait> {
         if let Some(release) = self.core.now(|now| self.machine.cancel(now)) {
             let mut release: Release = release.into();
             if let Step::Write(op) = self.core.now(|now| release.next(now)) {
@@ -144,6 +162,7 @@ impl<M: Task> Run<M> {
             }
         }
         self.finished = true;
+        self.wait.take()
     }
 
     /// Waits for this time, or until a hint of the store, which the machine takes into account.
@@ -185,10 +204,14 @@ impl<M: Task> Run<M> {
 
     async fn write(&mut self, op: Op) {
         self.subscribe_again();
+        let takeover = Takeover::of(&op, &self.machine);
         let flight = self.core.write(op, self.request_timeout());
         let reply = self.in_flight.insert(flight).await;
         self.in_flight = None;
         self.has_response = true;
+        if let Some(takeover) = takeover.filter(|takeover| reply.outcome().is_some_and(|o| takeover.is_applied(o))) {
+            self.core.event(Event::TakenOver { name: &self.name, holder: &takeover.holder });
+        }
         self.handle(reply.response(), reply.conflict_row());
         self.last_error = reply.error;
     }
@@ -203,7 +226,7 @@ impl<M: Task> Run<M> {
         match answer.result {
             Ok(row) => self.handle(Response::row(row.as_ref()).with_date(answer.date), row.as_ref()),
             Err(error) => {
-                self.core.observer.event(Event::RequestFailed { name: &self.name, error: &error });
+                self.core.event(Event::RequestFailed { name: &self.name, error: &error });
                 let is_retryable = error.is_retryable();
                 self.handle(if is_retryable { Response::unread() } else { Response::refused(refusal(&error)) }, None);
                 self.last_error = Some(error);
@@ -213,7 +236,8 @@ impl<M: Task> Run<M> {
 
     /// Passes a response to the machine. Checks the liveness of the holder of `row`, if the machine may take it over.
     fn handle(&mut self, response: Response<'_>, row: Option<&Row>) {
-        if row.is_some() {
+        let has_row = row.is_some();
+        if has_row {
             self.has_row = true;
             self.signals.iter().for_each(|signals| signals.count_row());
         }
@@ -226,6 +250,10 @@ impl<M: Task> Run<M> {
         });
         if let Some(watch) = self.machine.watch() {
             self.core.watches.insert(&self.name, watch);
+        }
+        // After the observation, which the waiters report.
+        if has_row && self.signals.as_ref().is_some_and(|signals| signals.take_new_waiter()) {
+            self.core.queues.row_seen(&self.core, &self.name);
         }
     }
 
@@ -282,11 +310,7 @@ impl Core {
 async fn clean_up(core: Arc<Core>, release: Release, timeout: Duration) {
     let name = release.name().clone();
     if let Err(error) = core.release(release, timeout).await {
-        tracing::warn!(
-            lock = name.as_str(),
-            %error,
-            "cannot clean up after an abandoned acquisition; its lease expires by itself"
-        );
+        log::not_cleaned_up(&core, &name, &error);
     }
 }
 

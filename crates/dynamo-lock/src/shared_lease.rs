@@ -112,14 +112,17 @@ impl SharedLease {
         matches!(held.next(now), HeldStep::Write(_))
     }
 
-    /// Takes the response to a renewal, and its error if it failed. Ignores it once the release has begun, because the
-    /// release may have caused a conflict.
-    pub(crate) fn handle(&self, now: &Now<'_>, response: Response<'_>, error: Option<StoreError>) {
+    /// Takes the response to a renewal, and its error if it failed. Returns how late the renewal was if it was applied.
+    /// Ignores it once the release has begun, because the release may have caused a conflict.
+    pub(crate) fn handle(&self, now: &Now<'_>, response: Response<'_>, error: Option<StoreError>) -> Option<Duration> {
         let mut state = lock(&self.0);
-        if !state.ended {
-            state.held.handle(now, response);
-            state.last_error = error.map(Box::new);
+        if state.ended {
+            return None;
         }
+        let (renewals, lateness) = (state.held.renewals(), state.held.renewal_lateness(now.at));
+        state.held.handle(now, response);
+        state.last_error = error.map(Box::new);
+        (state.held.renewals() > renewals).then_some(lateness)
     }
 
     /// Ends the lease because the renewal task has ended, unless it is lost already or its release has begun.

@@ -340,11 +340,23 @@ impl Held {
             return Duration::MAX;
         }
         let without_timestamp = !self.service_timestamp && may_have_service_time;
-        let period = self.timing.heartbeat();
+        let period = self.period();
         let period = if without_timestamp { period.min(TIMESTAMP_AFTER) } else { period };
-        // If the row's own `expiresOn` ends first (R6), it must be moved in time.
-        let period = self.validity.row.map_or(period, |row| period.min(row.after / 2)).max(RETRY_MIN);
         period.saturating_sub(at.holder_elapsed_since(self.validity.sent.from.0))
+    }
+
+    /// Returns the time from a renewal to the next one, if the row has a service timestamp.
+    fn period(&self) -> Duration {
+        let period = self.timing.heartbeat();
+        // If the row's own `expiresOn` ends first (R6), it must be moved in time.
+        self.validity.row.map_or(period, |row| period.min(row.after / 2)).max(RETRY_MIN)
+    }
+
+    /// Returns the time since the next renewal has been due at this time. It is zero before, and if renewals are not
+    /// automatic.
+    pub fn renewal_lateness(&self, at: ClockReading) -> Duration {
+        let period = if self.renewal == Renewal::Automatic { self.period() } else { Duration::MAX };
+        at.holder_elapsed_since(self.validity.sent.from.0).saturating_sub(period)
     }
 
     /// Takes the response to the renewal in flight. `now` is the time at which it arrived.

@@ -57,6 +57,10 @@ impl<S: Store, F: Fn(Call) + Send + Sync + 'static> Store for ObservedStore<S, F
         self.store.hold_liveness_key(duration)
     }
 
+    fn hold_time_left(&self, liveness_key: &str) -> Option<Duration> {
+        self.store.hold_time_left(liveness_key)
+    }
+
     fn liveness(&self, liveness_key: &str) -> Liveness {
         self.store.liveness(liveness_key)
     }

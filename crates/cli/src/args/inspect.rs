@@ -1,5 +1,7 @@
 //! The options of the commands that show and end locks.
 
+use std::time::Duration;
+
 use clap::Args as ClapArgs;
 use dynamo_lock::FencingToken;
 
@@ -14,6 +16,13 @@ pub struct ListArgs {
     /// List only locks that may be held, including unreadable ones
     #[arg(long)]
     pub held: bool,
+    /// List again each DUR, 1s to 1h, until interrupted [default: 2s]
+    ///
+    /// A terminal is redrawn. Elsewhere one table follows the other. Each listing reads the whole table; the first line
+    /// on a terminal, and the last line of each table elsewhere, state how many read units that is.
+    #[arg(long, value_name = "DUR", num_args = 0..=1, default_missing_value = "2s")]
+    #[arg(value_parser = values::interval, conflicts_with = "json")]
+    pub watch: Option<Duration>,
     /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,

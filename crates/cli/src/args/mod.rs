@@ -1,6 +1,7 @@
 //! The command line as typed.
 
 mod inspect;
+mod policy;
 mod run;
 mod table;
 #[cfg(feature = "ui")]
@@ -11,8 +12,9 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, error::ContextKind};
 
 pub use inspect::{ListArgs, RevokeArgs};
+pub use policy::{PermittedUse, PolicyArgs};
 pub use run::{ExecutionArgs, OnceArgs, RunArgs, SupervisionArgs, WaitArgs};
-pub use table::TableCommand;
+pub use table::{PrintArgs, TableArgs, TableCommand};
 #[cfg(feature = "ui")]
 pub use ui::UiArgs;
 
@@ -132,9 +134,15 @@ pub enum Command {
         /// Name of the lock
         name: String,
     },
-    /// Create, delete or check the DynamoDB table
+    /// Create, print, delete or check the DynamoDB table
     #[command(subcommand)]
     Table(TableCommand),
+    /// Print the IAM policy with the least privilege for a use of the table
+    ///
+    /// No request is sent. The policy is printed on standard output, and explanations on standard error. The resource
+    /// is the table of the store options, for example --table Lock. It contains <REGION> and <ACCOUNT> where neither
+    /// the table's ARN, nor --region, $AWS_REGION and --account give a value.
+    Policy(PolicyArgs),
     /// Print the completion script for a shell
     Completions {
         /// Shell to print the script for

@@ -157,8 +157,8 @@ pub struct ExecutionArgs {
     /// Write the result to FILE as one line of JSON
     ///
     /// The report distinguishes the exit code of the command from those of dynamo-lock. It is written even if the
-    /// command was not run, except if the command line cannot be parsed. A regular file is replaced; a pipe or
-    /// /dev/fd/3 is written to. A symbolic link outside /dev and /proc is refused.
+    /// command was not run, except if the command line cannot be parsed. A regular file is replaced; a pipe, /dev/fd/3
+    /// or standard output (-) is written to. A symbolic link outside /dev and /proc is refused.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// Do not report that the lock is held, waited for, or kept

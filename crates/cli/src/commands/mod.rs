@@ -3,10 +3,12 @@
 pub mod hold;
 pub mod list;
 pub mod man;
+pub mod policy;
 pub mod reset;
 pub mod revoke;
 pub mod run;
 pub mod show;
 pub mod table;
+mod template;
 #[cfg(feature = "ui")]
 pub mod ui;

@@ -116,10 +116,8 @@ async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
     };
     let latest = *may_end.end();
     let at = format::time(UNIX_EPOCH + Duration::from_millis(clock::now().wall_ms) + latest);
-    let wait = format!(
-        "others can acquire the lock when its lease has expired, in at most {:.1} s ({at})",
-        latest.as_secs_f64()
-    );
+    let latest = format::span_up(latest);
+    let wait = format!("others can acquire the lock when its lease has expired, in at most {latest} ({at})");
     // A revocation increments the token by one. A greater token belongs to a new holder.
     match token.filter(|token| token.get() == revoked.get() + 1) {
         Some(token) => format!(

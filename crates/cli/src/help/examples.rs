@@ -107,8 +107,32 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             example("The same with fixed capacity", "dynamo-lock --table Lock table create --provisioned 5,5"),
         ],
     ),
+    (
+        "table print",
+        &[
+            example(
+                "Describe the table for Terraform",
+                "dynamo-lock --table Lock table print --terraform --tag team=payments > lock.tf",
+            ),
+            example(
+                "Describe it for CloudFormation",
+                "dynamo-lock --table Lock table print --cloudformation > lock.json",
+            ),
+        ],
+    ),
     ("table delete", &[example("Delete the table without a question", "dynamo-lock --table Lock table delete --yes")]),
     ("table check", &[example("Check key, TTL and status of the table", "dynamo-lock --table Lock table check")]),
+    (
+        "policy",
+        &[
+            example(
+                "Permit a service to use the locks below orders/",
+                "dynamo-lock --table Lock policy run --prefix orders/ \\\n  \
+                 --region us-east-1 --account 123456789012 > policy.json",
+            ),
+            example("See what operators need", "dynamo-lock --table Lock policy operate"),
+        ],
+    ),
     (
         "completions",
         &[

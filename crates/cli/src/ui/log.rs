@@ -60,7 +60,7 @@ pub fn start(verbosity: u8) {
     };
     let writer = Queue { queue: log.queue.clone(), dropped: log.dropped.clone() };
     if LOG.set(log).is_ok() {
-        // At the level `trace`, the SDK logs requests with their signatures and session tokens.
+        // At the level `trace`, the SDK logs whole requests and responses, which can contain the data of locks.
         let without_secrets =
             filter_fn(|event| *event.level() <= LevelFilter::DEBUG || event.target().starts_with(OWN_TARGET));
         let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);

@@ -6,4 +6,5 @@ pub mod log;
 pub mod output;
 pub mod progress;
 pub mod prompt;
+pub mod table;
 pub mod view;

@@ -80,6 +80,13 @@ pub fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Writes text with control sequences for a terminal to standard output, in one piece.
+pub fn print_raw(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(stdout_failure)
+}
+
 /// Prints one line that no later command can print again. A closed pipe is therefore an error, unlike in [`print()`].
 pub fn print_once(text: &str) -> Result<(), Failure> {
     write_stdout(text).map_err(stdout_failure)

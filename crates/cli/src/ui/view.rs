@@ -3,13 +3,31 @@
 use std::{fmt::Write as _, ops::RangeInclusive, time::Duration, time::SystemTime};
 
 use dynamo_lock::{FencingToken, Holder, Inspection, Kind, Role, SharedHolder, SharedInspection, Success};
+use dynamo_lock_protocol::LEASE_MAX;
 use serde_json::{Value, json};
 
 use crate::ui::escape::{escape, escape_json};
 use crate::ui::format;
 
-/// Column headings of the table that `ls` prints, in the order of [`View::cells`].
-pub const COLUMNS: [&str; 6] = ["NAME", "STATE", "TOKEN", "OWNER", "ACQUIRED", "MAY END"];
+/// A column of the table that `ls` prints.
+pub struct Column {
+    pub heading: &'static str,
+    cell: fn(&View) -> String,
+}
+
+/// Columns of the table that `ls` prints.
+pub const COLUMNS: [Column; 6] = [
+    Column { heading: "NAME", cell: |view| escape(&view.name) },
+    Column { heading: "STATE", cell: |view| view.state.to_owned() },
+    Column { heading: "TOKEN", cell: |view| or_dash(view.token.map(|token| token.to_string())) },
+    Column { heading: "OWNER", cell: View::owner_cell },
+    Column { heading: "AGE", cell: |view| or_dash(view.since().map(format::age)) },
+    Column { heading: "ENDS", cell: View::ends_cell },
+];
+
+/// Difference of the bounds of a lease's end that is not shown. The dates of the service and the pad of a lease cause
+/// it.
+const BOUNDS_TOLERANCE: Duration = Duration::from_secs(6);
 
 /// Description of the state `expired` in the lines that `show` prints.
 const EXPIRED: &str =
@@ -96,16 +114,17 @@ impl View {
         }
         self.holders.iter().for_each(|holder| field("holder", &line_of(holder)));
         if let Some(success) = &self.success {
-            let or_unknown = |time: Option<SystemTime>| time.map_or("unknown".to_owned(), format::time);
+            let or_unknown = |time: Option<SystemTime>| time.map_or("unknown".to_owned(), format::moment);
             field("by", success.by.as_deref().unwrap_or("unknown"));
             field("started", &or_unknown(success.started_at));
             field("done", &or_unknown(success.finished_at));
-            field("until", &success.until.map_or("it is reset".to_owned(), format::time));
+            field("until", &success.until.map_or("it is reset".to_owned(), format::moment));
         }
         let last = if self.state == "free" && self.kind.is_none() { " (of the last holder)" } else { "" };
         field("token", &self.token.map_or("none".to_owned(), |token| format!("{token}{last}")));
-        if self.may_end.is_some() {
-            field("may end", &format!("{}, unless the holder renews its lease", self.may_end()));
+        if let Some(range) = &self.may_end {
+            let unless = if self.is_hold() { "" } else { ", unless the holder renews its lease" };
+            field("may end", &format!("{}{unless}", end(range, self.holder.as_ref())));
         }
         self.data.iter().for_each(|data| field("data", data));
         out.trim_end().to_owned()
@@ -136,32 +155,75 @@ impl View {
     }
 
     /// Returns the cells of a table row, in the order of [`COLUMNS`].
-    pub fn cells(&self) -> [String; 6] {
-        let (holder, success) = (self.holder.as_ref(), self.success.as_ref());
-        let owner = holder.map_or(success.and_then(|s| s.by.as_deref()), |holder| holder.owner.as_deref());
-        let acquired = holder.map_or(success.and_then(|s| s.started_at), |holder| holder.acquired_at);
-        let live: Vec<_> = self.holders.iter().filter(|entry| entry.may_end.is_some()).collect();
-        let (owner, acquired) = match &live[..] {
-            [] => (owner, acquired),
-            [entry] => (entry.holder.owner.as_deref(), entry.holder.acquired_at),
-            _ => (None, None),
-        };
-        let several = Some(format!("{} holders", live.len())).filter(|_| live.len() > 1);
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        [
-            escape(&self.name),
-            self.state.to_owned(),
-            or_dash(self.token.map(|token| token.to_string())),
-            or_dash(several.or_else(|| owner.map(escape))),
-            or_dash(acquired.map(format::time)),
-            self.error.as_deref().map_or_else(|| self.may_end(), escape),
-        ]
+    pub fn cells(&self) -> Vec<String> {
+        COLUMNS.iter().map(|column| (column.cell)(self)).collect()
     }
 
-    fn may_end(&self) -> String {
-        let Some(range) = &self.may_end else { return "-".to_owned() };
-        let (earliest, latest) = (range.start().as_secs_f64(), range.end().as_secs_f64());
-        if earliest > 0.0 { format!("in {earliest:.1} s to {latest:.1} s") } else { format!("within {latest:.1} s") }
+    /// Returns the holders of a lock that can have several whose leases have not expired.
+    fn live_holders(&self) -> Vec<&SharedHolder> {
+        self.holders.iter().filter(|entry| entry.may_end.is_some()).collect()
+    }
+
+    fn owner_cell(&self) -> String {
+        let (holder, success) = (self.holder.as_ref(), self.success.as_ref());
+        let owner = holder.map_or(success.and_then(|s| s.by.as_deref()), |holder| holder.owner.as_deref());
+        match &self.live_holders()[..] {
+            [] => or_dash(owner.map(escape)),
+            [entry] => or_dash(entry.holder.owner.as_deref().map(escape)),
+            several => format!("{} holders", several.len()),
+        }
+    }
+
+    /// Returns the time of the acquisition, for a success that of the run, and for several holders that of the first
+    /// one.
+    fn since(&self) -> Option<SystemTime> {
+        match &self.live_holders()[..] {
+            [] => self.holder.as_ref().map_or(self.success.as_ref().and_then(|s| s.started_at), |h| h.acquired_at),
+            several => several.iter().filter_map(|entry| entry.holder.acquired_at).min(),
+        }
+    }
+
+    fn ends_cell(&self) -> String {
+        if let Some(error) = &self.error {
+            return escape(error);
+        }
+        let live = self.live_holders();
+        let entry =
+            if let [entry] = live[..] { entry.may_end.as_ref().map(|range| (range, &entry.holder)) } else { None };
+        match (self.may_end.as_ref(), entry) {
+            (Some(range), _) => end(range, self.holder.as_ref()),
+            (None, Some((range, holder))) => end(range, Some(holder)),
+            (None, None) => "-".to_owned(),
+        }
+    }
+
+    /// Returns whether the lease is too long for one that is renewed.
+    fn is_hold(&self) -> bool {
+        self.holder.as_ref().and_then(|holder| holder.lease).is_some_and(|lease| lease > LEASE_MAX)
+    }
+}
+
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
+/// Returns when a lease ends if it is not renewed, for example `in 12s`.
+///
+/// Without evidence of the time, only an upper bound is proven. The end by the holder's own clock is shown beside it,
+/// because that counts down.
+fn end(range: &RangeInclusive<Duration>, holder: Option<&Holder>) -> String {
+    let (earliest, latest) = (*range.start(), *range.end());
+    let stated = holder.and_then(|holder| holder.expires_at).map_or(Duration::ZERO, format::time_until);
+    let latest_text = format::span_up(latest);
+    if earliest.is_zero() && (Duration::from_nanos(1)..latest).contains(&stated) {
+        let stated = format::span_up(stated);
+        if stated == latest_text { format!("in {stated}") } else { format!("in {stated}, at most {latest_text}") }
+    } else if earliest.is_zero() {
+        format!("within {latest_text}")
+    } else if latest - earliest <= BOUNDS_TOLERANCE {
+        format!("in {latest_text}")
+    } else {
+        format!("in {} to {latest_text}", format::span(earliest))
     }
 }
 

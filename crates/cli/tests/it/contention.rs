@@ -18,6 +18,21 @@ fn run_without_wait_reports_holder() {
     drop(holder);
 }
 
+/// Track record: a run that had waited was advised to wait.
+#[test]
+fn advice_after_wait_is_to_wait_longer() {
+    let fixture = Fixture::new();
+    let _holder = fixture.start(HOLD);
+    let once = fixture.run(&["run", "-n", "a", "true"]).exits_with(75);
+    assert!(once.stderr.ends_with("; try again later, or wait with -w\n"), "{once:?}");
+    let waited = fixture.run(&["run", "-w", "200ms", "a", "true"]).exits_with(75);
+    assert!(waited.stderr.ends_with("; waited for 200ms; try again later, or wait longer with -w\n"), "{waited:?}");
+    let _holder = fixture.start(&["run", "--slots", "1", "s", "-c", "touch ready2; exec sleep 100"]);
+    wait_until("the slot is taken", || fixture.path("ready2").exists());
+    let waited = fixture.run(&["run", "--slots", "1", "-w", "200ms", "s", "true"]).exits_with(75);
+    assert!(waited.stderr.ends_with("; waited for 200ms; try again later, or wait longer with -w\n"), "{waited:?}");
+}
+
 #[test]
 fn held_lock_exit_code_can_be_chosen_or_run_skipped() {
     let fixture = Fixture::new();

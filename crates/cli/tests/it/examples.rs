@@ -17,6 +17,8 @@ const COMMANDS: &[&str] = &[
     "revoke",
     "reset",
     "table create",
+    "table print",
+    "policy",
     "table check",
     "table delete",
     "completions",

@@ -2,6 +2,7 @@
 
 mod at_least;
 mod contention;
+mod documents;
 mod environment;
 mod errors;
 mod examples;
@@ -9,7 +10,9 @@ mod forever;
 mod hold;
 mod listing;
 mod manual;
+mod nohup;
 mod once;
+mod policy;
 mod progress;
 mod ready_file;
 mod recipes;
@@ -22,6 +25,8 @@ mod sharing;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod template;
 mod ui;
 mod usage;
 mod verbose;
+mod watch;

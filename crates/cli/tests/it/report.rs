@@ -119,6 +119,35 @@ fn report_goes_to_descriptor_or_pipe() {
     }
 }
 
+/// Track record: the file that standard error was redirected to was opened again, with an offset of its own, so that the
+/// next program overwrote the report.
+#[test]
+fn report_to_standard_streams_keeps_the_order_of_the_output() {
+    let fixture = Fixture::new();
+    for (path, stream) in [("/dev/stderr", 2), ("/proc/self/fd/2", 2), ("/dev/fd/2", 2), ("-", 1), ("/dev/stdout", 1)] {
+        let script = format!(
+            "{{ echo before >&{stream}; $PROGRAM run --report {path} a sh -c 'echo command >&{stream}'; \
+             echo after >&{stream}; }} {stream}>output"
+        );
+        fixture.run_script(&script).exits_with(0);
+        let output = fixture.read("output");
+        let lines: Vec<&str> = output.lines().collect();
+        let [before, command, report, after] = lines[..] else { panic!("{path}: {output}") };
+        assert_eq!([before, command, after], ["before", "command", "after"], "{path}: {output}");
+        let report: Value = serde_json::from_str(report).expect("JSON");
+        assert_eq!(report["code"], 0);
+    }
+    assert!(!fixture.path("-").exists());
+    // A file of this name has a directory.
+    fixture.run(&["run", "--report", "./-", "a", "true"]).exits_with(0);
+    assert!(fixture.path("-").exists());
+    // A descriptor that is not open, or a closed standard output, is an error before the run.
+    for script in ["$PROGRAM run --report /dev/fd/9 a touch ran", "$PROGRAM run --report - a touch ran >&-"] {
+        fixture.run_script(script).exits_with(78).prints_line("Bad file descriptor");
+    }
+    assert!(!fixture.path("ran").exists());
+}
+
 /// In a directory that others may write to, a link would direct the report of another user into any of that user's files.
 #[test]
 fn report_through_link_is_refused() {

@@ -76,7 +76,7 @@ fn ls_lists_dynamodb_table() {
     let item = r#"{"name":{"S":"a"},"v":{"N":"1"},"guid":{"S":"0123456789abcdef0123456789abcdef"},
         "leaseId":{"S":"0123456789abcdef0123456789abcdef"},"token":{"N":"7"},"expiresOn":{"N":"0"},"ttl":{"N":"1"}}"#;
     let fixture = server_with_response("200 OK", &format!(r#"{{"Items":[{item}],"Count":1,"ScannedCount":1}}"#));
-    let table = "NAME  STATE  TOKEN  OWNER  ACQUIRED  MAY END\na     free   7      -      -         -\n";
+    let table = "NAME  STATE  TOKEN  OWNER  AGE  ENDS\na     free   7      -      -    -\n";
     assert_eq!(fixture.run(&["ls"]).exits_with(0).stdout, table);
     assert_eq!(server_with_response("200 OK", r#"{"Items":[],"Count":0}"#).run(&["ls"]).exits_with(0).stdout, "");
 }

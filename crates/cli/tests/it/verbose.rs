@@ -51,7 +51,7 @@ fn malformed_log_variable_is_named_and_ignored() {
     finished.prints_line("cannot use the environment variable RUST_LOG: ");
 }
 
-/// The SDK logs whole requests at the level `trace`, with the session token.
+/// The SDK logs whole requests and responses at the level `trace`.
 #[test]
 fn log_contains_requests_and_no_secrets() {
     let error = dynamodb_error("AccessDeniedException", "not authorized");
@@ -59,7 +59,7 @@ fn log_contains_requests_and_no_secrets() {
     for (log, arguments) in [("", &["-vv", "show", "a"]), ("trace", &["ls", "--held", "--json"])] {
         let finished = run_with_log(&fixture, log, arguments).exits_with(77);
         assert!(finished.stderr.contains("aws_smithy_runtime"), "control: {finished:?}");
-        for text in ["Signature=", SECRETS[0].1, SECRETS[1].1] {
+        for text in [" TRACE ", "Signature=", SECRETS[0].1, SECRETS[1].1] {
             assert!(!finished.stderr.contains(text), "{text} is in {finished:?}");
         }
     }

@@ -14,7 +14,7 @@ use crate::clock::timeout;
 use crate::core::Core;
 use crate::renewal::SLICE;
 use crate::run::unanswered;
-use crate::{AcquireError, ConfigError, Guard, LockName, ReleaseError, TryAcquire};
+use crate::{AcquireError, ConfigError, Guard, LockName, ReleaseError, TryAcquire, log};
 
 type Result<T> = std::result::Result<T, AcquireAllError>;
 
@@ -169,12 +169,13 @@ impl HeldLocks {
     /// background.
     async fn give_back(&mut self) {
         let guards = self.take();
+        let names: Vec<_> = guards.iter().map(|guard| guard.name().clone()).collect();
         self.stop = CancellationToken::new();
         let releases = join_all(guards.into_iter().map(Guard::start_release).collect());
         let results = timeout(&*self.core.clock, self.core.timing.attempt_timeout(), releases).await;
-        for result in results.unwrap_or_default() {
+        for (name, result) in names.iter().zip(results.unwrap_or_default()) {
             if let Err(error @ (ReleaseError::Unknown | ReleaseError::Store(_))) = result {
-                tracing::warn!(%error, "a lock was not given back after another one was not acquired");
+                log::not_released(&self.core, name, &error);
             }
         }
     }

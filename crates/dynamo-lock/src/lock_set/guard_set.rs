@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::members::{Members, join_all};
 use super::{LockSetOptions, ReleaseAllError};
@@ -16,7 +17,7 @@ use crate::boxed_future::BoxFuture;
 use crate::process::ProcessId;
 use crate::release::DROPPED_AT_ONCE;
 use crate::renewal::SLICE;
-use crate::{EnsureError, FencingToken, Guard, LeaseId, LockName, LossReason, Lost, ReleaseError, StoreError};
+use crate::{EnsureError, FencingToken, Guard, LeaseId, LockName, LossReason, Lost, ReleaseError, StoreError, log};
 
 /// Several held locks, acquired by [`LockSet::acquire`](crate::LockSet::acquire). Valid only while each of them is.
 ///
@@ -223,7 +224,7 @@ impl GuardSet {
             Lost { reason, name, token, last_error, .. } = self.lost() => {
                 return Err(Lost { reason, name, token, output: None, last_error });
             }
-            output = work => output,
+            output = work.instrument(log::hold_span(&self.members.holdings[0])) => output,
         };
         match self.check() {
             Some(loss) => Err(self.lost_error(loss, Some(output))),
@@ -287,8 +288,7 @@ impl Drop for GuardSet {
         }
         let now_ns = self.members.holdings[0].core.clock.now().raw_ns;
         if Duration::from_nanos(now_ns.saturating_sub(self.acquired_ns)) < DROPPED_AT_ONCE {
-            let lock = self.tokens[0].0.as_str();
-            tracing::warn!(lock, "a guard of several locks was dropped at once, so they are released; keep it");
+            log::dropped_at_once(&self.members.holdings[0].core, &self.tokens[0].0);
         }
         self.members.drop_in_background();
     }

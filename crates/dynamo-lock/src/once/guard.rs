@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use dynamo_lock_protocol::{Finish, FinishEnd};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::RecordError;
-use crate::{Event, Guard, LossReason, ReleaseError, run::Run};
+use crate::{Event, Guard, LossReason, ReleaseError, log, run::Run};
 
 /// A held lock on work that runs until it has succeeded once, returned by [`OnceOptions::start`](super::OnceOptions::start).
 ///
@@ -93,16 +94,16 @@ impl Guard {
         let (holding, timeout) = (self.holding.clone(), self.timeout());
         // The release is not sent, because the success takes its place.
         let _ending = holding.begin_release(false);
-        let core = holding.core.clone();
+        let (core, span) = (holding.core.clone(), log::release_span(&holding));
         let finish = core.now(|now| holding.lease.with(|held| Finish::new(held, core.owner.clone(), lasts, now)));
         let work = async move {
             let mut run = Run::new(&core, &holding.name, finish, timeout);
             let end = run.complete().await;
             if end == FinishEnd::Recorded {
-                core.observer.event(Event::Released { name: &holding.name, token: holding.token });
+                core.event(Event::Released { name: &holding.name, token: holding.token, held: holding.held_for() });
             }
             report(if end == FinishEnd::Refused { Err(run.take_last_error()) } else { Ok(end) });
         };
-        self.holding.core.tasks.spawn_on(work, &self.runtime_of_release());
+        self.holding.core.tasks.spawn_on(work.instrument(span), &self.runtime_of_release());
     }
 }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use dynamo_lock_protocol::{ConfigError, Kind, SUCCESS_MAX, SUCCESS_MIN, WaitMode};
+use tracing::Instrument;
 
 use super::{Once, OnceError, OnceGuard, OnceStart};
 use crate::acquisition::{Acquisition, acquire_directly};
-use crate::{AcquireError, Guard, LockOptions, Lost};
+use crate::{AcquireError, Guard, LockOptions, Lost, log};
 
 /// Options of work that runs until it has succeeded once, returned by [`LockOptions::once`].
 #[derive(Clone, Debug)]
@@ -88,8 +89,9 @@ impl OnceOptions {
         };
         match result {
             Err(error) => {
+                let holding = guard.holding.clone();
                 if let Err(error) = guard.release().await {
-                    tracing::warn!(%error, "the lock of failed work was not released");
+                    log::not_released(&holding.core, &holding.name, &error);
                 }
                 Err(OnceError::Work(error))
             }
@@ -117,11 +119,18 @@ impl OnceOptions {
         let (core, mut request) = lock.checked(wait_mode)?;
         request.kind = Kind::Once;
         let began = core.clock.now();
+        let span = log::acquire_span(&core, &request.name);
         // In a box, so that the future of a waiter is small.
-        let acquisition = Box::pin(acquire_directly(core, request, limit, began)).await?;
-        Ok(match acquisition {
-            Acquisition::Acquired(guard) => OnceStart::Started(OnceGuard::new(guard, lasts)),
-            Acquisition::Held(holder) => OnceStart::Running(holder),
+        let acquisition = Box::pin(acquire_directly(core, request, limit, began)).instrument(span.clone()).await;
+        Ok(match acquisition.inspect_err(|error| log::record_error(&span, error))? {
+            Acquisition::Acquired(guard) => {
+                log::record_token(&span, guard.token());
+                OnceStart::Started(OnceGuard::new(guard, lasts))
+            }
+            Acquisition::Held(holder) => {
+                log::record_held(&span);
+                OnceStart::Running(holder)
+            }
             Acquisition::Done(success) => OnceStart::Done(success),
         })
     }

@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use super::Ending;
 use super::local_lock::Signals;
 use super::slot::{DriverTask, Slot};
-use crate::LockName;
 use crate::core::Core;
+use crate::{LockName, log};
 
 /// Work that follows a change of a queue once its mutex is unlocked, because it calls code of callers and runtimes.
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl Unwanted {
         let ending = Ending { core: core.clone(), name: name.clone(), id: self.end };
         let work = async move {
             if let Err(error) = ending.core.release(release, timeout).await {
-                tracing::warn!(lock = ending.name.as_str(), %error, "a lock that no waiter took was not released");
+                log::not_released(&ending.core, &ending.name, &error);
             }
             drop(ending);
         };

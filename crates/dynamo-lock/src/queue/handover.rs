@@ -38,7 +38,7 @@ impl<R: FnOnce(Result<ReleaseEnd, StoreError>)> OldGuard<R> {
         let Some(report) = self.report.take() else { return };
         if matches!(result, Ok(ReleaseEnd::Released)) {
             let Holding { core, name, token, .. } = &*self.holding;
-            core.observer.event(Event::Released { name, token: *token });
+            core.event(Event::Released { name, token: *token, held: self.holding.held_for() });
         }
         report(result);
     }

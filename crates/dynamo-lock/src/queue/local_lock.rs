@@ -1,7 +1,7 @@
 //! [`LocalLock`]: the state of one lock in a client, with its waiters.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::{Duration, UNIX_EPOCH};
@@ -77,6 +77,8 @@ pub(crate) struct Signals {
     pub(super) changed: Notify,
     /// Number of responses so far that contained the row.
     rows: AtomicU64,
+    /// Whether a waiter has joined since the last of them.
+    has_new_waiter: AtomicBool,
 }
 
 /// An acquisition that waits.
@@ -92,6 +94,8 @@ pub(super) struct Waiter {
     pub(super) has_no_runtime: bool,
     /// Value of [`Signals::rows`] at the beginning of the wait.
     rows_before: u64,
+    /// Whether it was woken after a response that contained the row, so that it reports its wait.
+    has_seen_row: bool,
 }
 
 pub(super) struct Offer {
@@ -131,12 +135,18 @@ impl Signals {
     pub(crate) fn count_row(&self) {
         self.rows.fetch_add(1, Relaxed);
     }
+
+    /// Returns whether the last response with the row was the first one for a waiter.
+    pub(crate) fn take_new_waiter(&self) -> bool {
+        self.has_new_waiter.load(Relaxed) && self.has_new_waiter.swap(false, Relaxed)
+    }
 }
 
 impl LocalLock {
     pub(super) fn set_own(&mut self, own: Own, effects: &mut Effects) {
-        if let (Own::Held(_), Some(queue)) = (&own, &self.queue) {
+        if let (Own::Held(_), Some(queue)) = (&own, &mut self.queue) {
             queue.signals.count_row();
+            queue.wake_new_waiters(effects);
         }
         self.own = own;
         effects.notify = self.queue.as_ref().map(|queue| queue.signals.clone());
@@ -246,7 +256,9 @@ impl Waiter {
         signals: &Signals,
     ) -> Self {
         let rows_before = signals.rows.load(Relaxed);
-        Self { request, began, limit, runtime, waker: None, is_idle: false, has_no_runtime: false, rows_before }
+        signals.has_new_waiter.store(true, Relaxed);
+        let (is_idle, has_no_runtime, has_seen_row) = (false, false, false);
+        Self { request, began, limit, runtime, waker: None, is_idle, has_no_runtime, rows_before, has_seen_row }
     }
 
     /// Returns the time until its limit, `None` if it has no limit.
@@ -274,6 +286,14 @@ impl Offer {
 }
 
 impl Queue {
+    /// Wakes each waiter once after the first response that contained the row, so that it reports its wait.
+    pub(super) fn wake_new_waiters(&mut self, effects: &mut Effects) {
+        for waiter in self.waiters.values_mut().filter(|waiter| !waiter.has_seen_row) {
+            waiter.has_seen_row = waiter.has_seen_row(&self.signals);
+            effects.wake.extend(waiter.waker.clone().filter(|_| waiter.has_seen_row));
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.waiters.is_empty() && self.offer.is_none() && self.failed.is_empty()
     }

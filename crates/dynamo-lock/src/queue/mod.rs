@@ -191,6 +191,13 @@ impl Queues {
         })
     }
 
+    /// Wakes the waiters that have just seen the row for the first time, so that they report their waits.
+    pub(crate) fn row_seen(&self, core: &Arc<Core>, name: &LockName) {
+        self.with(core, name, |local, _, effects| {
+            local.queue.iter_mut().for_each(|queue| queue.wake_new_waiters(effects));
+        });
+    }
+
     /// Ends all waits with an error. The clean-up of their attempts begins at once.
     pub(crate) fn close(&self, core: &Arc<Core>) {
         if self.is_forked() {

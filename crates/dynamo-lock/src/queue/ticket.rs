@@ -14,7 +14,7 @@ use crate::acquisition::acquire_directly;
 use crate::core::Core;
 use crate::store::BoxFuture;
 use crate::sync::lock;
-use crate::{AcquireError, Event, Guard, LockName, TryAcquire};
+use crate::{AcquireError, Event, Guard, LockName, TryAcquire, wait::Wait};
 
 /// Interval in which a waiter checks after its limit whether the driver has ended its wait.
 const LATE_PAUSE: Duration = Duration::from_millis(50);
@@ -30,18 +30,19 @@ pub(crate) async fn acquire(
     let began = core.clock.now();
     let name = request.name.clone();
     let id = core.queues.join(&core, request, began, limit);
-    let mut ticket = Ticket { core, name, id, began, limit, timer: None, is_late: false };
+    let mut ticket = Ticket { core, name, id, began, limit, timer: None, is_late: false, wait: None };
     let end = poll_fn(|cx| ticket.poll(cx)).await;
     let (core, name) = (&ticket.core, &ticket.name);
     match end {
         End::Taken(held) => {
             let waited = core.clock.now().holder_elapsed_since(began);
-            core.observer.event(Event::Acquired { name, token: held.token(), waited });
+            core.event(Event::Acquired { name, token: held.token(), waited });
             Ok(TryAcquire::Acquired(Guard::new(core.clone(), *held)))
         }
-        End::Failed(error) => Err(*error),
+        End::Failed(error) => Err(contended(core, name, *error)),
         End::TimedOut(holder) => {
-            Err(AcquireError::TimedOut { holder, waited: core.clock.now().waiter_elapsed_since(began) })
+            let waited = core.clock.now().waiter_elapsed_since(began);
+            Err(contended(core, name, AcquireError::TimedOut { holder, waited }))
         }
         End::LastTry(request) => {
             let core = core.clone();
@@ -49,6 +50,14 @@ pub(crate) async fn acquire(
             Ok(Box::pin(acquire_directly(core, *request, Some(Duration::ZERO), began)).await?.into_try()?)
         }
     }
+}
+
+/// Reports an acquisition that has ended because the lock is held, and returns its error.
+fn contended(core: &Core, name: &LockName, error: AcquireError) -> AcquireError {
+    if let AcquireError::TimedOut { holder, waited } = &error {
+        core.event(Event::Contended { name, holder: holder.as_ref(), waited: *waited });
+    }
+    error
 }
 
 struct Ticket {
@@ -60,6 +69,8 @@ struct Ticket {
     timer: Option<BoxFuture<'static, ()>>,
     /// Whether the limit has passed, while the driver still waits for a response.
     is_late: bool,
+    /// The wait, once it was reported.
+    wait: Option<Wait>,
 }
 
 /// End of the wait in a queue.
@@ -94,13 +105,14 @@ impl Ticket {
         loop {
             match core.queues.view(&core, &self.name, self.id, cx.waker()) {
                 View::End(end) => return Poll::Ready(end),
-                View::Wait => {}
+                View::Wait => self.report_wait(),
                 View::Drive(slot) => {
                     let is_done = slot.poll(core.clock.now(), false, cx).is_ready();
                     let state = core.queues.state_of(&self.name, self.id);
                     if is_done || state == WaiterState::Ended {
                         continue;
                     }
+                    self.report_wait();
                     if state == WaiterState::LimitObserved {
                         // No other waiter could replace the driver, so that no timer is needed.
                         self.timer = None;
@@ -118,6 +130,15 @@ impl Ticket {
                 },
                 false => core.queues.replace_stalled_driver(&core, &self.name, self.id),
             }
+        }
+    }
+
+    /// Reports the wait for a holder, once.
+    fn report_wait(&mut self) {
+        if self.wait.is_none()
+            && let Some(holder) = self.core.queues.awaited_holder(&self.core, &self.name, self.id)
+        {
+            self.wait = Some(Wait::begin(&self.core, &self.name, &holder));
         }
     }
 
@@ -185,6 +206,18 @@ impl Queues {
             true => WaiterState::LimitObserved,
             false => WaiterState::Waiting,
         }
+    }
+
+    /// Returns the holder for which a waiter waits. Returns `None` if no response since the beginning of its wait has
+    /// shown one.
+    fn awaited_holder(&self, core: &Core, name: &LockName, id: u64) -> Option<Holder> {
+        let state = lock(&self.state);
+        let Some(Entry::Local(local)) = state.locks.get(name) else { return None };
+        let queue = local.queue.as_deref()?;
+        let waiter = queue.waiters.get(&id)?;
+        let own = || local.describe_holder(core, core.clock.now());
+        let other = || core.watches.get(name).map(|watch| watch.holder);
+        waiter.has_seen_row(&queue.signals).then(|| own().or_else(other)).flatten()
     }
 
     /// Returns the end of a wait after its limit has passed. Returns `None` if the driver ends it.

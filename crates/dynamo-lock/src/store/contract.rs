@@ -73,6 +73,9 @@ use crate::boxed_future::BoxFuture;
 ///     fn liveness(&self, liveness_key: &str) -> Liveness {
 ///         self.inner.liveness(liveness_key)
 ///     }
+///     fn hold_time_left(&self, liveness_key: &str) -> Option<Duration> {
+///         self.inner.hold_time_left(liveness_key)
+///     }
 ///     fn changed(&self, name: &LockName) -> Option<BoxFuture<'static, ()>> {
 ///         self.inner.changed(name)
 ///     }
@@ -145,6 +148,14 @@ pub trait Store: Any + fmt::Debug + Send + Sync {
     fn liveness(&self, liveness_key: &str) -> Liveness {
         let _ = liveness_key;
         Liveness::Unknown
+    }
+
+    /// Returns the time after which [`liveness`](Store::liveness) finds that the hold with this liveness key has expired.
+    /// [`Inspection`](crate::Inspection) reports it, and no takeover depends on it. `None`, the default, means that the
+    /// key is not that of a hold, or that the store does not know.
+    fn hold_time_left(&self, liveness_key: &str) -> Option<Duration> {
+        let _ = liveness_key;
+        None
     }
 
     /// Returns a future that completes once the row of this lock may have changed after this call, or `None` if the

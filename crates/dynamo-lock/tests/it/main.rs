@@ -12,6 +12,7 @@ mod conformance;
 mod dedicated_thread;
 mod deleted_table;
 mod dynamodb;
+mod events;
 mod examples;
 mod hold;
 mod inspect;

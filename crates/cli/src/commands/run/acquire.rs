@@ -110,7 +110,7 @@ pub async fn wait_for_lock(
             Err(error) => return Err(error),
         },
     };
-    Ok(Acquisition::Held(describe_held(&task.name, holder.as_ref())))
+    Ok(Acquisition::Held(describe_held(&task.name, holder.as_ref(), task.wait_limit)))
 }
 
 /// Like [`wait_for_lock`], for work that runs until it has succeeded once.
@@ -138,7 +138,7 @@ async fn wait_for_work(lock: &Lock, task: &RunTask, once: OnceTask) -> Result<Ac
         Err(AcquireError::TimedOut { holder, .. }) => holder,
         Err(error) => return Err(error.into()),
     };
-    Ok(Acquisition::Held(describe_held(&task.name, holder.as_ref())))
+    Ok(Acquisition::Held(describe_held(&task.name, holder.as_ref(), task.wait_limit)))
 }
 
 /// Like [`wait_for_lock`], for several locks.
@@ -155,7 +155,7 @@ async fn wait_for_all(client: &Client, task: &RunTask) -> Result<Acquisition, Fa
         Some(Duration::ZERO) => match options.try_acquire().await? {
             TryAcquireAll::Acquired(guards) => return acquired(guards),
             TryAcquireAll::Held { name, holder } => {
-                return Ok(Acquisition::Held(describe_held(&name, Some(&holder))));
+                return Ok(Acquisition::Held(describe_held(&name, Some(&holder), task.wait_limit)));
             }
         },
         Some(limit) => options.acquire_within(limit).await,
@@ -163,18 +163,26 @@ async fn wait_for_all(client: &Client, task: &RunTask) -> Result<Acquisition, Fa
     match result {
         Ok(guards) => acquired(guards),
         Err(AcquireAllError { name, error: AcquireError::TimedOut { holder, .. }, .. }) => {
-            Ok(Acquisition::Held(describe_held(&name, holder.as_ref())))
+            Ok(Acquisition::Held(describe_held(&name, holder.as_ref(), task.wait_limit)))
         }
         Err(error) => Err(error.into()),
     }
 }
 
 /// Returns the message that the lock was not acquired.
-fn describe_held(name: &LockName, holder: Option<&Holder>) -> String {
+fn describe_held(name: &LockName, holder: Option<&Holder>, limit: Option<Duration>) -> String {
     let name = name.as_str();
     match holder.map(format::holder) {
-        Some(holder) => format!("lock {name:?} is held by {holder}; try again later, or wait with -w"),
+        Some(holder) => format!("lock {name:?} is held by {holder}; {}", later(limit)),
         None => format!("lock {name:?} was not acquired in time: its last holder had just released it; try again"),
+    }
+}
+
+/// Returns the advice to a user whose run did not get the lock after a wait of at most `limit`.
+pub fn later(limit: Option<Duration>) -> String {
+    match limit.filter(|limit| !limit.is_zero()) {
+        None => "try again later, or wait with -w".to_owned(),
+        Some(limit) => format!("waited for {}; try again later, or wait longer with -w", format::given(limit)),
     }
 }
 

@@ -2,17 +2,13 @@
 //!
 //! The exit code alone is ambiguous, because the command may return any of this program's own codes.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
-use std::{os::unix::fs::OpenOptionsExt, os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
+use std::{os::unix::process::ExitStatusExt, path::Path, process::ExitStatus, time::Duration};
 
 use dynamo_lock::{FencingToken, LockName};
 use dynamo_lock_protocol::ClockReading;
-use nix::fcntl::OFlag;
 use serde_json::json;
 
-use crate::{clock, exit, exit::Exit, failure::Failure, ui::escape::escape_json, ui::output};
+use crate::{clock, exit, exit::Exit, failure::Failure, output_file::OutputFile, ui::escape::escape_json, ui::output};
 
 /// Facts about a run, collected while it proceeds.
 #[derive(Debug, Default)]
@@ -58,79 +54,30 @@ impl RunOutcome {
     }
 }
 
-/// An open report file. It is opened before the run begins, so that an invalid path is not reported only after
-/// hours.
+/// An open report. It is opened before the run begins, so that an invalid path is not reported only after hours.
 #[derive(Debug)]
 pub struct Report {
     /// Names of the locks, as given by the user.
     names: Vec<String>,
-    /// Path of the report.
-    path: PathBuf,
-    file: File,
-    /// Path of `file` if it is a temporary file that replaces the regular file at `path` when it is complete. `None`
-    /// for a pipe or a descriptor such as /dev/fd/3, which is written to.
-    temporary: Option<PathBuf>,
+    file: OutputFile,
 }
 
 impl Report {
     /// Opens the report for the locks with these names.
     pub fn open((names, path): (Vec<String>, &Path)) -> Result<Self, Failure> {
-        let (file, temporary) = open_file(path).map_err(|error| {
+        let file = OutputFile::open(path).map_err(|error| {
             let message = format!("cannot write the report {path:?}: {error}; name a file in a writable directory");
             Failure::configuration(message)
         })?;
-        Ok(Self { names, path: path.to_owned(), file, temporary })
+        Ok(Self { names, file })
     }
 
     /// Writes the report. A failure is printed, and does not change the exit code of the run.
-    pub fn write(mut self, outcome: &RunOutcome, result: &Result<Exit, Failure>) {
-        if let Err(error) = self.try_write(&line(&self.names, outcome, result)) {
+    pub fn write(self, outcome: &RunOutcome, result: &Result<Exit, Failure>) {
+        if let Err(error) = self.file.write(&line(&self.names, outcome, result)) {
             output::message(&format!("cannot write the report: {error}"));
         }
     }
-
-    fn try_write(&mut self, line: &str) -> io::Result<()> {
-        self.file.write_all(line.as_bytes())?;
-        if let Some(temporary) = &self.temporary {
-            fs::rename(temporary, &self.path)?;
-            self.temporary = None;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            let _missing = fs::remove_file(temporary);
-        }
-    }
-}
-
-/// Opens the file to write to. Returns its path too if it is a temporary file next to `path`.
-fn open_file(path: &Path) -> io::Result<(File, Option<PathBuf>)> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() => return Ok((open_special(path, found.is_symlink())?, None)),
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut name = path.file_name().ok_or(ErrorKind::IsADirectory)?.to_owned();
-    // The process ID would not be unique, because it is often 1 in containers, and an earlier run may have left its
-    // temporary file.
-    name.push(format!(".{:08x}.part", getrandom::u32().map_err(io::Error::other)?));
-    let temporary = path.with_file_name(name);
-    Ok((File::create_new(&temporary)?, Some(temporary)))
-}
-
-/// Opens a pipe, a terminal or a descriptor. Only links in /dev and /proc are followed, because in a directory that
-/// others may write to, a link can lead to any file.
-fn open_special(path: &Path, is_link: bool) -> io::Result<File> {
-    let may_follow = ["/dev", "/proc"].iter().any(|parent| path.starts_with(parent)) && !path.starts_with("/dev/shm");
-    if is_link && !may_follow {
-        return Err(io::Error::other("it is a symbolic link"));
-    }
-    let flags = if may_follow { OFlag::empty() } else { OFlag::O_NOFOLLOW };
-    OpenOptions::new().append(true).custom_flags(flags.bits()).open(path)
 }
 
 /// Returns the report. It always has the same keys; unknown values are `null`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use dynamo_lock::{AcquireError, Client, ConvertError, Holder, Kind, Lock, RowError, RwLock, TryPermit};
 
-use super::acquire::{Acquisition, wait_for_lock};
+use super::acquire::{Acquisition, later, wait_for_lock};
 use super::held::Held;
 use crate::failure::{Failure, FailureKind};
 use crate::{clock, plan::RunTask, plan::Sharing, ui::format, ui::output};
@@ -100,7 +100,8 @@ fn describe_full(task: &RunTask, slots: u64, holder: Option<&Holder>) -> String 
     let name = task.name.as_str();
     match holder.map(format::holder) {
         Some(holder) => format!(
-            "all slots of lock {name:?} are taken ({slots}), one of them by {holder}; try again later, or wait with -w"
+            "all slots of lock {name:?} are taken ({slots}), one of them by {holder}; {}",
+            later(task.wait_limit)
         ),
         None => format!("no slot of lock {name:?} was acquired in time: others were faster; try again"),
     }

@@ -79,8 +79,10 @@ impl Database {
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection =
             Connection::open_with_flags(path.path(), flags).map_err(|error| without_effect(path.path(), error))?;
-        let database = Self { connection, path, file_id };
-        let set = database.connection.busy_handler(Some(wait_for_other_process));
+        let mut database = Self { connection, path, file_id };
+        // Some versions of rusqlite need unique access.
+        let connection = &mut database.connection;
+        let set = connection.busy_handler(Some(wait_for_other_process));
         set.map_err(|error| database.error(error))?;
         database.wait_until(Deadline::new(SentAt(SystemClock.now()), BUSY_LIMIT));
         let created = prepare(&database)?;

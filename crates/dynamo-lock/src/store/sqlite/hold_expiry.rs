@@ -27,26 +27,32 @@ pub(super) fn liveness(liveness_key: &str) -> Option<Liveness> {
     if !liveness_key.starts_with(PREFIX) {
         return None;
     }
-    let expired = boot_id().is_some_and(|boot| has_expired(liveness_key, &boot, SystemClock.now()));
+    let expired = time_left(liveness_key) == Some(Duration::ZERO);
     Some(if expired { Liveness::Dead } else { Liveness::Unknown })
+}
+
+/// Returns the time until a hold has expired, zero if it has. Returns `None` if the key is not that of a hold of this
+/// boot.
+pub(super) fn time_left(liveness_key: &str) -> Option<Duration> {
+    time_left_at(liveness_key, &boot_id()?, SystemClock.now())
 }
 
 fn format_key(boot: &str, start: ClockReading, length: Duration) -> String {
     format!("{PREFIX}{boot}-{}-{}-{}", start.boot_ns, start.raw_ns, length.as_nanos())
 }
 
-fn has_expired(liveness_key: &str, boot: &str, now: ClockReading) -> bool {
-    let numbers = liveness_key.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix(boot)?.strip_prefix('-'));
-    let mut numbers = numbers.unwrap_or_default().split('-').map(str::parse::<u64>);
+fn time_left_at(liveness_key: &str, boot: &str, now: ClockReading) -> Option<Duration> {
+    let numbers = liveness_key.strip_prefix(PREFIX)?.strip_prefix(boot)?.strip_prefix('-')?;
+    let mut numbers = numbers.split('-').map(str::parse::<u64>);
     let (Some(Ok(boot_ns)), Some(Ok(raw_ns)), Some(Ok(length)), None) =
         (numbers.next(), numbers.next(), numbers.next(), numbers.next())
     else {
-        return false;
+        return None;
     };
     // A clock that shows an earlier time than at the start is not the clock that was read then.
     let is_same_clock = now.boot_ns >= boot_ns && now.raw_ns >= raw_ns;
     let start = ClockReading { boot_ns, raw_ns, ..now };
-    is_same_clock && now.waiter_elapsed_since(start) >= Duration::from_nanos(length)
+    is_same_clock.then(|| Duration::from_nanos(length).saturating_sub(now.waiter_elapsed_since(start)))
 }
 
 /// Returns the ID of this boot, or `None` in a time namespace, because its clocks are not those of the machine.
@@ -76,7 +82,10 @@ mod tests {
     #[test]
     fn hold_expires_when_both_clocks_of_its_boot_have_passed() {
         let key = format_key(BOOT, at(100, 90), Duration::from_secs(10));
-        let expired = |boot, now| has_expired(&key, boot, now);
+        let left = |boot, now| time_left_at(&key, boot, now);
+        let expired = |boot, now| left(boot, now) == Some(Duration::ZERO);
+        assert_eq!(left(BOOT, at(103, 92)), Some(Duration::from_secs(8)), "by the slower clock");
+        assert_eq!(left("another", at(103, 92)), None);
         assert!(!expired(BOOT, at(109, 99)));
         assert!(expired(BOOT, at(110, 100)));
         assert!(!expired(BOOT, at(200, 99)), "the host was suspended, or one clock was slewed");
@@ -97,7 +106,7 @@ mod tests {
             "until-6f1c-2d-1-1--1",
             "1-2-3",
         ] {
-            assert!(!has_expired(key, BOOT, at(1000, 1000)), "{key}");
+            assert_eq!(time_left_at(key, BOOT, at(1000, 1000)), None, "{key}");
         }
         assert_eq!(liveness("1-2-3"), None);
         assert_eq!(liveness("until-another-1-1-1"), Some(Liveness::Unknown));

@@ -210,6 +210,10 @@ impl Store for Sqlite {
         hold_expiry::liveness(liveness_key).unwrap_or_else(|| lock.liveness(liveness_key))
     }
 
+    fn hold_time_left(&self, liveness_key: &str) -> Option<Duration> {
+        self.inner.liveness.as_ref().and_then(|_| hold_expiry::time_left(liveness_key))
+    }
+
     fn changed(&self, _: &LockName) -> Option<BoxFuture<'static, ()>> {
         self.inner.liveness.as_ref().and_then(LivenessLock::changed)
     }

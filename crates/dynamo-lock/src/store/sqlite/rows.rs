@@ -113,8 +113,8 @@ fn remove_old_rows_with(database: &Database, keep: &LockName, condition: &str) -
 
 fn select(database: &Database, name: &LockName) -> Result<Option<Row>, StoreError> {
     let sql = "SELECT row FROM lock WHERE name = ?1";
-    let statement = database.connection().prepare_cached(sql);
-    let text = statement.and_then(|mut found| found.query_row([name.as_str()], |row| row.get::<_, String>(0)));
+    // Not `prepare_cached`, because newer versions of rusqlite have it only with a feature that older ones lack.
+    let text = database.connection().query_row(sql, [name.as_str()], |row| row.get::<_, String>(0));
     match text.optional() {
         Ok(None) => Ok(None),
         Ok(Some(text)) => codec::decode(&text).map(Some).map_err(|cause| unreadable(database, name.as_str(), &cause)),
