@@ -76,6 +76,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             example("Count the locks in each state", "dynamo-lock ls --json | jq -r .state | sort | uniq -c"),
         ],
     ),
+    #[cfg(feature = "ui")]
+    (
+        "ui",
+        &[
+            example("Show the locks of a table in the browser", "dynamo-lock --table Lock ui"),
+            example("Let the page revoke, and scan once a minute", "dynamo-lock ui --allow-revoke --interval 1m"),
+        ],
+    ),
     (
         "revoke",
         &[
