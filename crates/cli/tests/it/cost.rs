@@ -17,10 +17,10 @@ fn cost_prints_formula_and_price_of_each_part() {
     let fixture = Fixture::new();
     let finished = fixture.run(&[&["cost"], LOAD].concat()).exits_with(0);
     let expected = "\
-renewals      1,000 held × 2,592,000 s / 5s = 518,400,000 write units              $324.00
-acquisitions  1,000 locks × 1,440 a day × 30 × 3 writes = 129,600,000 write units  $81.00
-waiting       9 waiters × 6 looks/s × 2,592,000 s × 0.5 = 69,984,000 read units    $8.75
-total         1,000 locks, 1,000 held, 9 waiters                                   $413.75 a month of 30 days
+renewals      1,000 held × 2,592,000 s / 5s              = 518,400,000 write units  $324.00
+acquisitions  1,000 locks × 1,440 a day × 30 × 3 writes  = 129,600,000 write units  $81.00
+waiting       9 waiters × 6 looks/s × 2,592,000 s × 0.5  = 69,984,000 read units    $8.75
+total         1,000 locks, 1,000 held, 9 waiters                                    $413.75 a month of 30 days
 prices of a million units: $0.625 for writes, $0.125 for reads (us-east-1, on demand, 2026-11; others with \
 --write-price and --read-price)
 ";

@@ -77,13 +77,13 @@ fn lines(args: &CostArgs, load: &Load, parts: &[Part]) -> String {
     let held: f64 = load.held.iter().map(|(_, holders)| holders).sum();
     let row = |part: &Part| {
         let unit = if part.unit == Unit::Write { "write" } else { "read" };
-        let units = format!("{} {unit} units", number(part.units.round()));
-        vec![part.name.to_owned(), format!("{} = {units}", part.formula), dollars(price(args, part))]
+        let units = format!("= {} {unit} units", number(part.units.round()));
+        vec![part.name.to_owned(), part.formula.clone(), units, dollars(price(args, part))]
     };
     let mut rows: Vec<_> = parts.iter().map(row).collect();
     let total = parts.iter().map(|part| price(args, part)).sum();
     let summary = format!("{} locks, {} held, {} waiters", number(load.locks), number(held), number(load.waiters));
-    rows.push(vec!["total".to_owned(), summary, format!("{} a month of {DAYS} days", dollars(total))]);
+    rows.push(vec!["total".to_owned(), summary, String::new(), format!("{} a month of {DAYS} days", dollars(total))]);
     let source = match args.has_default_prices() {
         true => format!(" (us-east-1, on demand, {PRICES_AS_OF}; others with --write-price and --read-price)"),
         false => String::new(),
