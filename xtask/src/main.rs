@@ -2,6 +2,7 @@
 //!
 //! Uses only the standard library, because every other command waits for this crate to compile.
 
+mod aws_tools;
 mod bench;
 mod browser;
 mod checks;

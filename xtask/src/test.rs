@@ -2,7 +2,7 @@
 
 use crate::ministack::Server;
 use crate::tally::Tally;
-use crate::{browser, checks, node, npm, sh};
+use crate::{aws_tools, browser, checks, node, npm, sh};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
@@ -11,6 +11,9 @@ const ENDPOINT: &str = "DYNAMO_LOCK_TEST_ENDPOINT";
 
 /// Environment variable with the folder of npm dynamo-lock.
 const NPM: &str = "DYNAMO_LOCK_TEST_NPM";
+
+/// Environment variables with the folder of the tools of AWS in Python, and with that Python.
+const AWS_TOOLS: (&str, &str) = ("DYNAMO_LOCK_TEST_AWS_TOOLS", "DYNAMO_LOCK_TEST_PYTHON");
 
 /// Settings that the SDK needs to sign requests; a local server accepts every key. The user's own settings are hidden,
 /// because they may name another endpoint, and the instance metadata service is not asked for credentials.
@@ -55,6 +58,10 @@ pub fn run(endpoint: Option<&str>, filter: Option<&str>) -> Result<bool, String>
     }
     if let Some(legacy) = required(&mut tally, "npm dynamo-lock is installed", npm::install_legacy(), sh::ci()) {
         cargo.env(NPM, legacy);
+    }
+    let tools = required(&mut tally, "cfn-lint and the AWS command line are installed", aws_tools::install(), sh::ci());
+    if let Some((folder, python)) = tools {
+        cargo.env(AWS_TOOLS.0, folder).env(AWS_TOOLS.1, python);
     }
     run_and_count(&mut cargo, &mut tally, Tally::line)?;
     let mut loom = sh::cargo(LOOM);

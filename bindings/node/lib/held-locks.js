@@ -1,7 +1,7 @@
 'use strict';
 
 const { toToken } = require('./decode');
-const { Held } = require('./held');
+const { Held, LOSE } = require('./held');
 
 /** Several locks that are held together. The loss of one is the loss of all. */
 class HeldLocks {
@@ -53,6 +53,11 @@ class HeldLocks {
   /** Returns a `ConditionCheck` for `TransactWriteItems` for each lock, sorted by name. */
   conditionChecks() {
     return this.#held.conditionCheck();
+  }
+
+  [LOSE](toError) {
+    const [[name, token]] = this.tokens;
+    this.#held[LOSE](() => toError(name, token));
   }
 
   /** Returns the tokens for `JSON.stringify`. */

@@ -8,6 +8,9 @@ const { withTextTokens } = require('./json');
 /** Name of the method that records a success in place of the release. */
 const SUCCEED = Symbol('succeed');
 
+/** Name of the method that loses the lock in a test. It takes a function that returns the error. */
+const LOSE = Symbol('lose');
+
 const COMPARE = 'compare lock.token in your resource';
 
 const WATCH_OPTIONS = { atRisk: check.callable, recovered: check.callable, marginMs: check.millis };
@@ -162,6 +165,10 @@ class Held {
     return withTextTokens(this);
   }
 
+  [LOSE](toError) {
+    this.#onLost(toError(this.name, this.token));
+  }
+
   #onLost(error) {
     if (this.#lost || this.#released) return;
     this.#connection.letGo(this.#guard);
@@ -187,4 +194,4 @@ function atRiskError(subject, timeLeftMs) {
   return new DynamoLockError(message, 'LOCK_AT_RISK', { timeLeftMs });
 }
 
-module.exports = { Held, SUCCEED };
+module.exports = { Held, LOSE, SUCCEED };

@@ -12,6 +12,7 @@
 mod args;
 mod clock;
 mod commands;
+mod drill;
 mod env;
 mod exit;
 mod failure;
@@ -109,7 +110,16 @@ async fn execute_command(Args { verbose, store, command }: Args, outcome: &mut R
         Command::Ui(args) => commands::ui::ui(&open().await?, &args).await,
         Command::Reset { name } => commands::reset::make_plain(&open().await?, &name).await,
         Command::Revoke(args) => commands::revoke::revoke(&open().await?, &args).await,
-        Command::Table(command) => commands::table::table(&open().await?, command).await,
+        Command::Table(command) => {
+            let url = plan::choose_store(&store, env::variable)?;
+            commands::table::table(url, command).await
+        }
+        Command::Policy(args) => {
+            let url = plan::choose_table(plan::choose_store(&store, env::variable)?)?;
+            commands::policy::policy(&url, &args, env::variable)
+        }
+        Command::Cost(args) if args.from_table => commands::cost::cost_of_table(&open().await?, &args).await,
+        Command::Cost(args) => commands::cost::cost(&args),
         Command::Completions { shell } => commands::man::completions(shell),
         Command::Man => commands::man::man(),
     }

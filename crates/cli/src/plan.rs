@@ -4,13 +4,13 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use dynamo_lock::{LockName, store::StoreUrl};
+use dynamo_lock::{LockName, store::DynamoDbUrl, store::StoreUrl};
 use dynamo_lock_protocol::{LEASE_MAX, LEASE_MIN, LockNames, OWNER_MAX};
 use nix::sys::signal::Signal;
 
 use crate::args::{ExecutionArgs, OnceArgs, RunArgs, StoreArgs, SupervisionArgs, WaitArgs};
 use crate::env::{self, EnclosingRun, set};
-use crate::{exit::NOT_ACQUIRED, failure::Failure, owner, values};
+use crate::{drill::Drill, exit::NOT_ACQUIRED, failure::Failure, owner, values};
 
 /// Lease without `--lease` and its variable.
 const DEFAULT_LEASE: Duration = Duration::from_secs(20);
@@ -37,6 +37,8 @@ pub struct RunTask {
     pub warning: Option<Warning>,
     /// Path of the file that exists while the command runs.
     pub ready_file: Option<PathBuf>,
+    /// Loss that is rehearsed.
+    pub drill: Option<Drill>,
     /// Whether the command runs again after a failure or a loss.
     pub forever: bool,
     pub max_hold: Option<Duration>,
@@ -115,7 +117,8 @@ pub fn run_task(run: RunArgs, env: impl Fn(&str) -> Option<String>) -> Result<Ru
         None => Sharing::Alone,
     };
     let task = task(run.name, run.argv, (run.waiting, run.supervision, run.execution), env)?;
-    Ok(RunTask { all, ready_file: run.ready_file, sharing, forever: run.forever, at_least: run.at_least, ..task })
+    let RunArgs { ready_file, forever, drill, at_least, .. } = run;
+    Ok(RunTask { all, ready_file, sharing, forever, drill, at_least, ..task })
 }
 
 /// Returns the task that the arguments of `once` describe in this environment.
@@ -163,6 +166,7 @@ fn task(
         warning: warning(warn_signal, longest, grace)?,
         ready_file: None,
         forever: false,
+        drill: None,
         max_hold,
         at_least: None,
         owner: owner(execution.owner, &env)?,
@@ -258,6 +262,19 @@ pub fn choose_store(args: &StoreArgs, env: impl Fn(&str) -> Option<String>) -> R
         )),
         url => Ok(url),
     }
+}
+
+/// Returns the table, or a usage error if the store is not one.
+pub fn choose_table(store: Option<StoreUrl>) -> Result<DynamoDbUrl, Failure> {
+    match store {
+        Some(StoreUrl::DynamoDb(table)) => Ok(table),
+        _ => Err(not_a_table()),
+    }
+}
+
+/// Returns the usage error for a command that needs a table.
+pub fn not_a_table() -> Failure {
+    Failure::usage("this store is a file, not a DynamoDB table: name a table with --table")
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! The open store that a command works on.
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, sync::Arc};
 
-use dynamo_lock::store::{OpenedStore, Store, StoreUrl};
+use dynamo_lock::store::{IntoStore as _, OpenedStore, Store, StoreUrl};
 use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite, reserve_thread};
 use tokio::runtime::Handle;
 
-use crate::{exit, failure::Failure, ui::output};
+use crate::{exit, failure::Failure, plan, ui::output};
 
 /// An open store and its URL.
 #[derive(Debug)]
@@ -56,6 +56,11 @@ impl OpenStore {
         Client::builder(self.store.clone())
     }
 
+    /// Returns the store itself.
+    pub fn shared(&self) -> Arc<dyn Store> {
+        self.store.clone().into_store()
+    }
+
     /// Returns a descriptor for child processes to inherit, or `None` if the store does not support process liveness.
     ///
     /// Other clients see that a child process of the holder is alive while any process has the descriptor open.
@@ -73,7 +78,7 @@ impl OpenStore {
     pub fn table(&self) -> Result<&DynamoDb, Failure> {
         match &self.store {
             OpenedStore::DynamoDb(table) => Ok(table),
-            _ => Err(Failure::usage("this store is a file, not a DynamoDB table: name a table with --table")),
+            _ => Err(plan::not_a_table()),
         }
     }
 }

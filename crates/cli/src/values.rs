@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dynamo_lock::FencingToken;
+use dynamo_lock::{FencingToken, LockName};
 use dynamo_lock_protocol::{HOLD_MAX, HOLDERS_MAX, SUCCESS_MAX, SUCCESS_MIN};
 use nix::sys::signal::Signal;
 
@@ -57,6 +57,12 @@ pub fn interval(text: &str) -> Result<Duration, &'static str> {
     is_in_range.then_some(length).ok_or("an interval is from 1 s to 1 h")
 }
 
+/// Parses an average number, or a price: zero or more.
+pub fn count(text: &str) -> Result<f64, &'static str> {
+    let number = text.parse::<f64>().ok().filter(|number| (0.0..=1e12).contains(number));
+    number.ok_or("expected a number from 0 to 1000000000000, such as 10 or 0.5")
+}
+
 /// Parses an exit code.
 pub fn code(text: &str) -> Result<u8, &'static str> {
     text.parse().map_err(|_| "an exit code is from 0 to 255")
@@ -73,6 +79,32 @@ pub fn units(text: &str) -> Result<(u32, u32), &'static str> {
     let unit = |text: &str| text.trim().parse().ok().filter(|units| *units > 0);
     let both = text.split_once(',').and_then(|(read, write)| Some((unit(read)?, unit(write)?)));
     both.ok_or("expected read and write units such as 1,1")
+}
+
+/// Parses a tag. AWS has further rules about its characters, and reports them.
+pub fn tag(text: &str) -> Result<(String, String), &'static str> {
+    let (key, value) = text.split_once('=').ok_or("expected a tag such as team=payments")?;
+    match () {
+        () if !(1..=128).contains(&key.chars().count()) => Err("the key of a tag has 1 to 128 characters"),
+        () if value.chars().count() > 256 => Err("the value of a tag has at most 256 characters"),
+        () if text.contains(char::is_control) => Err("a tag has no control characters"),
+        () if key.to_ascii_lowercase().starts_with("aws:") => Err("keys that begin with aws: are reserved by AWS"),
+        () => Ok((key.to_owned(), value.to_owned())),
+    }
+}
+
+/// Parses the beginning of the names of locks.
+pub fn prefix(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("the prefix is empty and would permit all locks; leave --prefix out for that".to_owned());
+    }
+    LockName::new(text).map(|name| name.as_str().to_owned()).map_err(|error| error.to_string())
+}
+
+/// Parses the ID of an AWS account.
+pub fn account(text: &str) -> Result<String, &'static str> {
+    let is_valid = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_valid.then(|| text.to_owned()).ok_or("an AWS account has 12 digits")
 }
 
 /// Parses a number of slots.
@@ -95,6 +127,24 @@ mod tests {
         assert_eq!(ms("250ms"), Some(250));
         for wrong in ["", "-1", "1.2.3", ".", "inf", "nan", "1e3", "five", "10 parsecs", "99999999999999999999999"] {
             assert_eq!(ms(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_tags_are_rejected() {
+        assert_eq!(tag("url=https://a/?b=c"), Ok(("url".to_owned(), "https://a/?b=c".to_owned())));
+        assert_eq!(tag("team="), Ok(("team".to_owned(), String::new())));
+        let (long_key, long_value) = (format!("{}=", "k".repeat(129)), format!("k={}", "v".repeat(257)));
+        for wrong in ["", "team", "=v", "AWS:a=b", "a=b\n", &long_key, &long_value] {
+            assert!(tag(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn account_is_twelve_digits() {
+        assert_eq!(account("012345678901"), Ok("012345678901".to_owned()));
+        for wrong in ["", "12345678901", "1234567890123", "12345678901a", "٠١٢٣٤٥"] {
+            assert!(account(wrong).is_err(), "{wrong:?}");
         }
     }
 

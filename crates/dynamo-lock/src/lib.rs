@@ -268,7 +268,7 @@
 //! | `config` | | `store::StoreUrl`, with the default Region and credentials of AWS |
 //! | `metrics` | | `Metrics`, counters and histograms through the `metrics` facade |
 //! | `conformance` | | checks for implementations of [`store::Store`] |
-//! | `simulation` | | clocks and random sources that a simulator can replace |
+//! | `simulation` | | clocks and random sources that a simulator can replace, and losses for tests (`testing`) |
 //! | `legacy` | | `Lock::legacy_get`, the row format of npm dynamo-lock, for the Node package |
 //!
 //! # Runtime
@@ -323,6 +323,8 @@ mod shared_lease;
 pub mod store;
 mod sync;
 mod takeover;
+#[cfg(feature = "simulation")]
+pub mod testing;
 mod turns;
 mod wait;
 

@@ -1,6 +1,8 @@
 //! The command line as typed.
 
+mod cost;
 mod inspect;
+mod policy;
 mod run;
 mod table;
 #[cfg(feature = "ui")]
@@ -10,9 +12,11 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, error::ContextKind};
 
+pub use cost::{CostArgs, PRICES_AS_OF};
 pub use inspect::{ListArgs, RevokeArgs};
+pub use policy::{PermittedUse, PolicyArgs};
 pub use run::{ExecutionArgs, OnceArgs, RunArgs, SupervisionArgs, WaitArgs};
-pub use table::TableCommand;
+pub use table::{PrintArgs, TableArgs, TableCommand};
 #[cfg(feature = "ui")]
 pub use ui::UiArgs;
 
@@ -132,9 +136,21 @@ pub enum Command {
         /// Name of the lock
         name: String,
     },
-    /// Create, delete or check the DynamoDB table
+    /// Create, print, delete or check the DynamoDB table
     #[command(subcommand)]
     Table(TableCommand),
+    /// Print the IAM policy with the least privilege for a use of the table
+    ///
+    /// No request is sent. The policy is printed on standard output, and explanations on standard error. The resource
+    /// is the table of the store options, for example --table Lock. It contains <REGION> and <ACCOUNT> where neither
+    /// the table's ARN, nor --region, $AWS_REGION and --account give a value.
+    Policy(PolicyArgs),
+    /// Estimate what locks in DynamoDB cost in a month
+    ///
+    /// Each line shows a part of the cost with its formula: renewals of the locks that are held, acquisitions, and the
+    /// looks of processes that wait. Rows have at most 1 KB. A failed acquisition costs a write too, which is not
+    /// estimated. Opens no store without --from-table.
+    Cost(CostArgs),
     /// Print the completion script for a shell
     Completions {
         /// Shell to print the script for

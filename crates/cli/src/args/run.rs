@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use clap::Args as ClapArgs;
 use nix::sys::signal::Signal;
 
-use crate::values;
+use crate::{drill::Drill, values};
 
 /// Options of `run`.
 #[derive(Debug, ClapArgs)]
@@ -50,6 +50,14 @@ pub struct RunArgs {
     /// the command exits with code 0, after SIGTERM or SIGINT, or if SIGHUP or SIGQUIT ends the command.
     #[arg(long, conflicts_with_all = ["nonblock", "skip"])]
     pub forever: bool,
+    /// Rehearse the loss of the lock: lost[@DUR], revoked[@DUR] or slow-store
+    ///
+    /// The command is ended as in earnest, and the exit code is 76. lost: as if no renewal succeeded, so that the grace
+    /// begins DUR after the acquisition. revoked: as if the lock were revoked then. DUR is 10s by default. slow-store:
+    /// the answers of the store are held back until the command has ended. The lock is held until then, and nothing is
+    /// written that a run does not write. With --forever, only the first run of the command is a drill.
+    #[arg(long, value_name = "LOSS", value_parser = Drill::parse)]
+    pub drill: Option<Drill>,
     /// Create FILE while the command runs under the lock, for example for a readiness probe
     ///
     /// The file contains the name of the lock and the token as JSON. It is removed when the command has ended, and

@@ -153,7 +153,6 @@ fn description(store: &OpenStore, interval: Duration, rows: u64) -> String {
 
 /// Returns the height of the terminal on standard output, or `None` if that is another file or cannot be redrawn.
 fn screen_height() -> Option<usize> {
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-    let is_screen = std::io::stdout().is_terminal() && !dumb;
+    let is_screen = std::io::stdout().is_terminal() && output::can_redraw();
     is_screen.then(|| sys::terminal_height().unwrap_or(DEFAULT_HEIGHT))
 }

@@ -1,30 +1,26 @@
-//! `table`: creates, deletes or checks the DynamoDB table.
+//! `table`: creates, prints, deletes or checks the DynamoDB table.
 
 use std::time::Duration;
 
-use dynamo_lock::{DynamoDb, TableError, TableOptions, store::TableFault};
+use dynamo_lock::store::{StoreUrl, TableFault};
+use dynamo_lock::{DynamoDb, TableError};
 
+use crate::args::{TableArgs, TableCommand};
+use crate::commands::template;
 use crate::failure::{CREATE_TABLE, Failure};
 use crate::ui::{output, prompt};
-use crate::{args::TableCommand, clock, exit::Exit, store::OpenStore};
+use crate::{clock, exit::Exit, plan, store};
 
-/// Executes one of the `table` commands.
-pub async fn table(store: &OpenStore, command: TableCommand) -> Result<Exit, Failure> {
+/// Executes one of the `table` commands on the table of this URL.
+pub async fn table(url: Option<StoreUrl>, command: TableCommand) -> Result<Exit, Failure> {
+    if let TableCommand::Print(args) = &command {
+        return template::print(&plan::choose_table(url)?, args);
+    }
+    let store = store::open(url).await?;
     let table = store.table()?;
     match command {
-        TableCommand::Create { provisioned } => {
-            let mut options = TableOptions::default();
-            if let Some((read, write)) = provisioned {
-                options = options.provisioned(read, write);
-            }
-            match table.create_table(options).await {
-                Err(TableError::TableExists { .. }) if is_right(table).await => {
-                    output::message(&format!("table {} already exists, and can be used for locks", table.table()));
-                }
-                result => result?,
-            }
-            Ok(Exit::Success)
-        }
+        TableCommand::Print(_) => Ok(Exit::Success), // printed above, because it needs no open store
+        TableCommand::Create(args) => create(table, &args).await,
         TableCommand::Delete { yes } => {
             if !yes {
                 prompt::require_terminal("cannot ask whether to delete the table and all its locks")?;
@@ -45,6 +41,21 @@ pub async fn table(store: &OpenStore, command: TableCommand) -> Result<Exit, Fai
             Ok(if faults.iter().all(|fault| fault.is_warning()) { Exit::Success } else { Exit::CheckFailed })
         }
     }
+}
+
+/// Creates the table. A table that exists already is accepted if locks can use it.
+async fn create(table: &DynamoDb, args: &TableArgs) -> Result<Exit, Failure> {
+    match table.create_table(args.options()?).await {
+        Err(TableError::TableExists { .. }) if is_right(table).await => {
+            let has_options = args.provisioned.is_some() || args.deletion_protection || !args.tag.is_empty();
+            let unchanged =
+                if has_options { "; its capacity, tags and deletion protection were not changed" } else { "" };
+            let name = table.table();
+            output::message(&format!("table {name} already exists, and can be used for locks{unchanged}"));
+        }
+        result => result?,
+    }
+    Ok(Exit::Success)
 }
 
 /// Returns whether locks can use an existing table, once it is active or after a minute if another process creates it.

@@ -61,7 +61,7 @@ pub const READ: &[Variable] = &[
     variable(&["ECS_CONTAINER_METADATA_URI_V4"], "default owner label in Amazon ECS: the container's ID", Owner),
     variable(&["USER", "LOGNAME"], "default owner label elsewhere", Owner),
     variable(&["RUST_LOG"], "log on standard error, for example `dynamo_lock=debug`, unless `-v` is given", Everywhere),
-    variable(&["TERM"], "terminal; an empty value or `dumb` disables the line that is updated while `run` waits", Runs),
+    variable(&["TERM"], "terminal; an empty value or `dumb` disables what `run` and `ls --watch` redraw", Store),
     variable(&["NO_COLOR"], "not empty: no colors in help and error messages", Everywhere),
 ];
 

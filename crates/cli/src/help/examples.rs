@@ -76,6 +76,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             example("Count the locks in each state", "dynamo-lock ls --json | jq -r .state | sort | uniq -c"),
         ],
     ),
+    #[cfg(feature = "ui")]
+    (
+        "ui",
+        &[
+            example("Show the locks of a table in the browser", "dynamo-lock --table Lock ui"),
+            example("Let the page revoke, and scan once a minute", "dynamo-lock ui --allow-revoke --interval 1m"),
+        ],
+    ),
     (
         "revoke",
         &[
@@ -99,8 +107,42 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             example("The same with fixed capacity", "dynamo-lock --table Lock table create --provisioned 5,5"),
         ],
     ),
+    (
+        "table print",
+        &[
+            example(
+                "Describe the table for Terraform",
+                "dynamo-lock --table Lock table print --terraform --tag team=payments > lock.tf",
+            ),
+            example(
+                "Describe it for CloudFormation",
+                "dynamo-lock --table Lock table print --cloudformation > lock.json",
+            ),
+        ],
+    ),
     ("table delete", &[example("Delete the table without a question", "dynamo-lock --table Lock table delete --yes")]),
     ("table check", &[example("Check key, TTL and status of the table", "dynamo-lock --table Lock table check")]),
+    (
+        "cost",
+        &[
+            example("Estimate a thousand locks that are held all day", "dynamo-lock cost --locks 1000 --lease 60s"),
+            example(
+                "Estimate a nightly job on 20 hosts",
+                "dynamo-lock cost --holders 0 --acquisitions 1 --waiters 0.1",
+            ),
+        ],
+    ),
+    (
+        "policy",
+        &[
+            example(
+                "Permit a service to use the locks below orders/",
+                "dynamo-lock --table Lock policy run --prefix orders/ \\\n  \
+                 --region us-east-1 --account 123456789012 > policy.json",
+            ),
+            example("See what operators need", "dynamo-lock --table Lock policy operate"),
+        ],
+    ),
     (
         "completions",
         &[

@@ -7,7 +7,7 @@ use std::{convert::Infallible, os::fd::AsFd as _, time::Duration};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::{failure::Failure, failure::FailureKind, startup, ui::escape::escape};
+use crate::{env, failure::Failure, failure::FailureKind, startup, ui::escape::escape};
 
 /// Maximum time to wait for standard error to accept a message.
 pub const STDERR_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,6 +78,11 @@ pub fn print(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         written => written.map_err(stdout_failure),
     }
+}
+
+/// Returns whether the terminal understands control sequences.
+pub fn can_redraw() -> bool {
+    env::set(env::variable, env::TERMINAL).is_some_and(|term| term != "dumb")
 }
 
 /// Writes text with control sequences for a terminal to standard output, in one piece.

@@ -6,7 +6,7 @@ use dynamo_lock::{Holder, InspectError, Inspection, Lock, Role, SharedHolder, St
 use dynamo_lock_protocol::ClockReading;
 
 use crate::ui::output::{self, PendingWrite};
-use crate::{clock, env, store::OpenStore, ui::escape::escape, ui::format};
+use crate::{clock, store::OpenStore, ui::escape::escape, ui::format};
 
 /// Time before the first message. Most waits are shorter.
 const FIRST_MESSAGE: Duration = Duration::from_secs(1);
@@ -33,8 +33,7 @@ pub async fn report(store: &OpenStore, awaited: &impl Fn() -> Lock, quiet: bool)
         return pending().await;
     }
     clock::sleep(FIRST_MESSAGE).await;
-    let dumb = env::set(env::variable, env::TERMINAL).is_none_or(|term| term == "dumb");
-    if std::io::stderr().is_terminal() && !dumb {
+    if std::io::stderr().is_terminal() && output::can_redraw() {
         return update_status_line(store, awaited).await;
     }
     let mut last: Option<PendingWrite> = None;

@@ -108,7 +108,8 @@ describe('page', { skip: skipped() }, () => {
     const counts = await page.evaluate(() => ({ batches: window.batches, requests: window.requests }));
     const drawn = (await renders()) - first;
     assert.strictEqual(counts.batches, 3, JSON.stringify(counts));
-    assert.ok(drawn >= 3 && drawn <= counts.requests, `${drawn} renders of ${counts.requests} requests`);
+    // One request may have been sent before they were counted.
+    assert.ok(drawn >= 3 && drawn <= counts.requests + 1, `${drawn} renders of ${counts.requests} requests`);
   });
 
   test('filter shows matching names and owners', async (context) => {
@@ -121,17 +122,20 @@ describe('page', { skip: skipped() }, () => {
     // Measured and printed, not asserted, because CI machines are busy.
     const took = await page.evaluate(async () => {
       const input = document.getElementById('filter');
-      const times = [];
-      for (const text of ['b', 'bu', 'bulk/0', 'held', 'worker', 'zzz', '']) {
-        input.value = text;
+      const texts = ['b', 'bulk/0', 'held', 'worker', 'zzz', ''];
+      const times = texts.map(() => []);
+      for (let index = 0; index < 11 * texts.length; index += 1) {
+        input.value = texts[index % texts.length];
         const start = performance.now();
         input.dispatchEvent(new Event('input'));
         document.body.getBoundingClientRect(); // includes the layout
-        times.push(performance.now() - start);
+        times[index % texts.length].push(performance.now() - start);
       }
-      return times;
+      const median = (all) => all.sort((a, b) => a - b)[all.length >> 1];
+      return { medians: times.map(median), longest: Math.max(...times.flat()) };
     });
-    context.diagnostic(`filter of 1,003 locks: ${took.map((ms) => ms.toFixed(1)).join(', ')} ms with layout`);
+    const medians = took.medians.map((ms) => ms.toFixed(1)).join(', ');
+    context.diagnostic(`filter of 1,003 locks with layout: medians ${medians} ms, longest ${took.longest.toFixed(1)} ms`);
   });
 
   test('state buttons show counts and select locks', async () => {
@@ -231,16 +235,130 @@ describe('page', { skip: skipped() }, () => {
     await tab.fill('#typed', 'pool');
     await tab.click('#revoke-now');
     await tab.waitForFunction(() => document.getElementById('result').textContent.includes('is revoked'));
-    await tab.waitForFunction(() => !document.querySelector('.holder') || !document.getElementById('details-body').textContent.includes('bob') ||
-      document.getElementById('details-body').textContent.includes('revoked'));
+    const isGone = () => !/bob[^,]*, pid \d+, \w+\)Revoke/.test(document.getElementById('details-body').textContent);
+    await tab.waitForFunction(isGone);
     await tab.close();
   });
 
   test('two tabs share the scans', async () => {
-    const scans = (tab) => tab.evaluate(async () => (await (await fetch('api/locks')).json()).scans);
     const tab = await open(address);
-    const [one, two] = [await scans(page), await scans(tab)];
-    assert.ok(two - one <= 1, `${one} and ${two}`);
+    const scans = (tab) => tab.evaluate(async () => (await (await fetch('api/locks')).json()).scans);
+    const start = performance.now();
+    const counts = [];
+    for (let index = 0; index < 20; index += 1) counts.push(await scans(index % 2 ? page : tab));
+    const due = Math.ceil((performance.now() - start) / INTERVAL_MS);
+    assert.ok(counts.at(-1) - counts[0] <= due, `${counts}, of which ${due} were due`);
+    assert.ok(due < 19, 'the machine is too slow for this test');
+    await tab.close();
+  });
+
+  /** Opens a tab whose requests for scans get these answers, the last one for ever. */
+  async function openWith(...answers) {
+    const tab = await browser.context.newPage();
+    await tab.route('**/api/locks*', (route) => {
+      const { status = 200, ...body } = answers.length > 1 ? answers.shift() : answers[0];
+      return route.fulfill({ status, contentType: 'application/json', body: JSON.stringify(body) });
+    });
+    await tab.goto(address);
+    return tab;
+  }
+
+  /** Returns the answer with these locks, as the server sends it. */
+  function scan(locks, fields = {}) {
+    const free = {
+      name: '', state: 'free', token: 1, owner: null, acquiredAtMs: null, expiresAtMs: null, leaseMs: null, mayEndMs: null,
+      kind: null, slots: null, holders: [], doneAtMs: null, doneUntilMs: null, data: null, error: null, last: null,
+    };
+    const clock = { scannedAtMs: Date.now(), ageMs: 0, nextMs: 300, intervalMs: 300, scans: 1, complete: true };
+    return { ...clock, readUnits: null, locks: locks.map((lock) => ({ ...free, ...lock })), ...fields };
+  }
+
+  test('last holder, read units and a part of a store are shown', async () => {
+    const at = Date.now() - 3_600_000;
+    const last = { owner: 'ci\u202e (host, pid 1)', acquiredAtMs: at, heldMs: 192_000, end: 'released', exitCode: 0 };
+    const fields = { complete: false, readUnits: { scan: 2_500, total: 7_500 } };
+    const tab = await openWith(scan([{ name: 'nightly', last }, { name: 'other' }], fields));
+    await tab.waitForSelector('#rows tr');
+    const text = 'released after 3m 12s with exit code 0 by ci\\u{202e} (host, pid 1), 56m 48s ago';
+    assert.strictEqual(await tab.textContent('#rows .c-holder'), text);
+    assert.match(await tab.textContent('#units'), /About 2,500 read units a scan, 7,500 so far \(estimate/);
+    assert.match(await tab.textContent('#banner'), /more than 2 locks/);
+    await tab.click('#rows .name');
+    assert.ok((await tab.textContent('#details-body')).includes(text));
+    await tab.close();
+  });
+
+  test('store without locks has a hint in place of a table', async () => {
+    const tab = await openWith(scan([]));
+    await tab.waitForSelector('#empty:not([hidden])');
+    assert.match(await tab.textContent('#empty'), /no locks in this store yet.*dynamo-lock run/s);
+    assert.ok(!(await tab.isVisible('table')) && !(await tab.isVisible('#clear')));
+    await tab.close();
+  });
+
+  test('failed scan is reported until one succeeds', async () => {
+    const failure = { status: 503, error: 'access\u202e denied; add a policy', nextMs: 2_000 };
+    const tab = await openWith(scan([{ name: 'a' }]), failure, scan([{ name: 'b' }], { scans: 2 }));
+    await tab.waitForSelector('#banner:not([hidden])');
+    assert.match(await tab.textContent('#banner'), /did not answer.*access\\u\{202e\} denied; add a policy.*the state of/s);
+    assert.strictEqual(await tab.textContent('#rows .name'), 'a');
+    await tab.waitForFunction(() => document.querySelector('#rows .name').textContent === 'b');
+    assert.ok(!(await tab.isVisible('#banner')));
+    problems.length = 0; // Chromium reports the status on the console.
+    await tab.close();
+  });
+
+  test('locks without a value come last in both orders', async () => {
+    const locks = [{ name: 'a' }, { name: 'b', acquiredAtMs: 2_000 }, { name: 'c', acquiredAtMs: 1_000 }];
+    const state = (lock) => ({ ...lock, state: lock.acquiredAtMs ? 'expired' : 'free', token: null });
+    const tab = await openWith(scan(locks.map(state)));
+    const order = () => tab.$$eval('#rows .name', (all) => all.map((name) => name.textContent).join(''));
+    await tab.waitForSelector('#rows tr');
+    assert.strictEqual(await order(), 'abc');
+    for (const expected of ['cba', 'bca']) {
+      await tab.click('th.c-age button');
+      assert.strictEqual(await order(), expected);
+    }
+    await tab.close();
+  });
+
+  test('lease drains by the date within the proven bounds', async () => {
+    const now = Date.now();
+    const held = { state: 'held', leaseMs: 20_000, acquiredAtMs: now };
+    const bounds = (earliest, latest) => ({ earliest, latest });
+    const tab = await openWith(
+      scan([
+        { ...held, name: 'date', expiresAtMs: now + 12_000, mayEndMs: bounds(0, 20_000) },
+        { ...held, name: 'earliest', expiresAtMs: now - 90_000, mayEndMs: bounds(15_000, 18_000) },
+        { ...held, name: 'latest', expiresAtMs: now + 90_000, mayEndMs: bounds(0, 9_000) },
+        { ...held, name: 'past', expiresAtMs: now - 1_000, mayEndMs: bounds(0, 900_000) },
+        { ...held, name: 'ended', expiresAtMs: now - 1_000, mayEndMs: bounds(0, 0) },
+      ], { scannedAtMs: now, nextMs: 600_000, intervalMs: 600_000 }),
+    );
+    await tab.waitForSelector('#rows tr');
+    // The row may be drawn some seconds after the scan on a busy machine.
+    const texts = await tab.$$eval('#rows .left', (all) => all.map((left) => left.textContent));
+    const most = { date: 12, earliest: 15, latest: 9 };
+    const names = await tab.$$eval('#rows .name', (all) => all.map((name) => name.textContent));
+    for (const [name, limit] of Object.entries(most)) {
+      const left = Number(/^(\d+)s left$/.exec(texts[names.indexOf(name)])?.[1]);
+      assert.ok(left > limit - 8 && left <= limit, `${name}: ${texts}`);
+    }
+    assert.match(texts[names.indexOf('past')], /^at most 14m 5\ds$|^at most 15m$/);
+    assert.strictEqual(texts[names.indexOf('ended')], 'may have ended');
+    const drained = (text) => document.querySelector('#rows .left').textContent !== text;
+    await tab.waitForFunction(drained, texts[0]);
+    await tab.close();
+  });
+
+  test('address of an earlier start is reported as no longer valid', async () => {
+    const tab = await browser.context.newPage();
+    await tab.route('**/api/locks*', (route) => route.fulfill({ status: 403, contentType: 'text/plain', body: 'no' }));
+    await tab.goto(address);
+    await tab.waitForSelector('#banner:not([hidden])');
+    assert.match(await tab.textContent('#banner'), /no longer valid.*most recently/s);
+    assert.ok(!(await tab.isVisible('#retry')));
+    problems.length = 0; // Chromium reports the status on the console.
     await tab.close();
   });
 

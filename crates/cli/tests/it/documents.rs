@@ -1,6 +1,9 @@
 //! Facts that several documents state.
 
+use std::process::Command;
 use std::{fs, path::Path};
+
+use crate::support::Fixture;
 
 /// Returns the content of a file of the repository.
 fn read(path: &str) -> String {
@@ -36,5 +39,43 @@ fn comparisons_with_other_tools_have_no_missing_entries() {
         let section = recipes.split(&format!("\n## Instead of {tool}\n")).nth(1).expect(tool);
         let section = section.split("\n## ").next().unwrap_or_default();
         assert!(!section.contains("not yet") && section.contains("--slots"), "{tool}: {section}");
+    }
+}
+
+/// Track record: on Windows, the command failed with the errors of a dependency, and no document named the platforms.
+#[test]
+fn build_for_windows_is_refused_by_one_sentence() {
+    let fixture = Fixture::new();
+    let (source, script) = (concat!(env!("CARGO_MANIFEST_DIR"), "/build.rs"), fixture.path("script"));
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let built = Command::new(rustc).args(["--edition", "2024", source, "-o"]).arg(&script).status();
+    assert!(built.expect("rustc").success());
+    let errors = |is_unix: bool| {
+        let mut command = Command::new(&script);
+        match is_unix {
+            true => command.env("CARGO_CFG_UNIX", ""),
+            false => command.env_remove("CARGO_CFG_UNIX"),
+        };
+        let output = command.output().expect("it runs");
+        let output = String::from_utf8(output.stdout).expect("UTF-8");
+        output.lines().filter_map(|line| line.strip_prefix("cargo::error=").map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert_eq!(errors(true), [""; 0]);
+    let [error] = &errors(false)[..] else { panic!("one sentence") };
+    assert!(error.starts_with("the command dynamo-lock supports ") && error.contains("on Windows use WSL"), "{error}");
+    // Dependencies are compiled before the script ends, so they must not fail there.
+    let manifest = read("crates/cli/Cargo.toml");
+    let unix = manifest.find("[target.'cfg(unix)'.dependencies]").expect("the section");
+    assert!(["\nnix", "\nsignal-hook"].iter().all(|name| manifest.find(name).is_some_and(|at| at > unix)));
+}
+
+/// The platforms of the Node package are those for which it has an addon.
+#[test]
+fn platforms_of_the_document_are_those_of_the_addon() {
+    let (document, manifest) = (read("docs/platforms.md"), read("bindings/node/package.json"));
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("JSON");
+    for target in manifest["napi"]["targets"].as_array().expect("targets") {
+        let target = target.as_str().expect("text");
+        assert!(document.contains(&format!("`{target}`")), "{target} is missing");
     }
 }

@@ -12,11 +12,16 @@ const COMMANDS: &[&str] = &[
     "hold",
     "show",
     "ls",
+    #[cfg(feature = "ui")]
+    "ui",
     "revoke",
     "reset",
     "table create",
+    "table print",
+    "policy",
     "table check",
     "table delete",
+    "cost",
     "completions",
     "man",
 ];
@@ -86,6 +91,14 @@ fn every_example_of_the_help_works_as_printed() {
                 _ => ":",
             };
             run_lines(&fixture, prepare, server.as_deref()).expect("it is prepared");
+            // The page is served until a signal arrives.
+            let example = match *command {
+                "ui" => format!(
+                    "{example} >address &\nuntil grep -q http address; do sleep 0.02; done\n\
+                     kill $!\nwait $! || test $? = 143"
+                ),
+                _ => example,
+            };
             run_lines(&fixture, &example, server.as_deref()).unwrap_or_else(|error| panic!("{error}"));
             if *command == "revoke" {
                 let end = "t=$(dynamo-lock show deploy | sed -n 's/^token *\\([0-9]*\\).*/\\1/p'); \

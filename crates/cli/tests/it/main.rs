@@ -2,7 +2,9 @@
 
 mod at_least;
 mod contention;
+mod cost;
 mod documents;
+mod drill;
 mod environment;
 mod errors;
 mod examples;
@@ -13,6 +15,7 @@ mod manual;
 mod metrics_file;
 mod nohup;
 mod once;
+mod policy;
 mod progress;
 mod ready_file;
 mod recipes;
@@ -25,6 +28,7 @@ mod sharing;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;
+mod template;
 mod ui;
 mod usage;
 mod verbose;

@@ -9,7 +9,7 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "run",
         "-n --nb --nonblock --nonblocking -w --wait --timeout -E --conflict-exit-code --skip --lease --grace --warn-signal --max-hold --at-least \
-         --also -x -e --exclusive -s --shared --slots --forever --ready-file --owner --report --metrics-file -q -c --command",
+         --also -x -e --exclusive -s --shared --slots --forever --drill --ready-file --owner --report --metrics-file -q -c --command",
     ),
     (
         "once",
@@ -23,9 +23,12 @@ const COMMANDS: &[(&str, &str)] = &[
     ("ui", "--port --interval --allow-revoke"),
     ("revoke", "<NAME> --token --holder --force --yes"),
     ("reset", "<NAME>"),
-    ("table create", "--provisioned"),
+    ("policy", "<USE> --prefix --account --json"),
+    ("table create", "--provisioned --tag --deletion-protection"),
+    ("table print", "--terraform --cloudformation --cdk --aws-cli --provisioned --tag --deletion-protection"),
     ("table delete", "--yes"),
     ("table check", ""),
+    ("cost", "--locks --lease --holders --waiters --acquisitions --from-table --write-price --read-price --json"),
     ("completions", "<SHELL>"),
     ("man", ""),
 ];

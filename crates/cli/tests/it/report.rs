@@ -34,7 +34,7 @@ fn assert_report(fixture: &Fixture, part: &str, expected: Value) {
     assert!(message.as_str().unwrap_or_default().contains(part), "{message}");
     let mut whole = json!({
         "name": "a", "acquired": true, "token": true, "lost": false, "childCode": null, "childSignal": null,
-        "released": true, "code": 0, "message": null, "lastError": null, "locks": null, "recorded": null,
+        "released": true, "code": 0, "message": null, "lastError": null, "locks": null, "recorded": null, "drill": null,
     });
     for (key, value) in expected.as_object().expect("an object") {
         whole[key] = value.clone();

@@ -59,6 +59,19 @@ fn uncontended_run_is_two_writes_and_no_read() {
     assert_eq!(table.take(), ["UpdateItem", "UpdateItem"]);
 }
 
+/// A drill of a loss sends the requests of a run that takes as long.
+#[test]
+fn drill_sends_requests_of_ordinary_run() {
+    let Some(table) = TestTable::new("drill_sends_requests_of_ordinary_run") else { return };
+    for drill in ["lost@2s", "revoked@2s"] {
+        table.succeed(&["run", "--lease", "60s", "demo", "--", "sleep", "2"]);
+        let ordinary = table.take();
+        let finished = table.fixture.run(&["run", "--lease", "60s", "--drill", drill, "demo", "--", "sleep", "600"]);
+        finished.exits_with(76);
+        assert_eq!(table.take(), ordinary, "{drill}");
+    }
+}
+
 #[test]
 fn several_locks_are_two_writes_each() {
     let Some(table) = TestTable::new("several_locks_are_two_writes_each") else { return };

@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex};
 
 use super::server::{Request, dynamodb_error, respond};
 
+/// Operations and bodies of requests.
+type Requests = Mutex<Vec<(String, Vec<u8>)>>;
+
 /// A proxy that listens on a free loopback port until the test process ends.
 pub struct Proxy {
     address: SocketAddr,
-    operations: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Requests>,
     fault: Arc<Mutex<Option<Fault>>>,
 }
 
@@ -30,13 +33,13 @@ impl Proxy {
         let upstream = url.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("bound");
-        let proxy = Self { address, operations: Arc::default(), fault: Arc::default() };
-        let (operations, fault) = (proxy.operations.clone(), proxy.fault.clone());
+        let proxy = Self { address, requests: Arc::default(), fault: Arc::default() };
+        let (requests, fault) = (proxy.requests.clone(), proxy.fault.clone());
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (upstream, operations, fault) = (upstream.clone(), operations.clone(), fault.clone());
+                let (upstream, requests, fault) = (upstream.clone(), requests.clone(), fault.clone());
                 // The client notices a broken connection.
-                std::thread::spawn(move || _ = forward(client, &upstream, &operations, &fault));
+                std::thread::spawn(move || _ = forward(client, &upstream, &requests, &fault));
             }
         });
         proxy
@@ -53,7 +56,14 @@ impl Proxy {
 
     /// Returns the operations that were requested since the last call, in order.
     pub fn take_operations(&self) -> Vec<String> {
-        std::mem::take(&mut self.operations.lock().unwrap())
+        self.take_requests().into_iter().map(|(operation, _)| operation).collect()
+    }
+
+    /// Returns the operations and bodies of the requests since the last call, in order.
+    pub fn take_requests(&self) -> Vec<(String, serde_json::Value)> {
+        let requests = std::mem::take(&mut *self.requests.lock().unwrap());
+        let parsed = requests.into_iter().map(|(operation, body)| (operation, serde_json::from_slice(&body)));
+        parsed.map(|(operation, body)| (operation, body.expect("a body in JSON"))).collect()
     }
 }
 
@@ -61,12 +71,12 @@ impl Proxy {
 fn forward(
     mut client: TcpStream,
     upstream: &str,
-    operations: &Mutex<Vec<String>>,
+    requests: &Requests,
     fault: &Mutex<Option<Fault>>,
 ) -> std::io::Result<()> {
     let mut from = BufReader::new(client.try_clone()?);
     let request = Request::read(&mut from)?;
-    operations.lock().unwrap().push(request.operation);
+    requests.lock().unwrap().push((request.operation, request.body.clone()));
     let fault = *fault.lock().unwrap();
     match fault {
         None => {

@@ -30,4 +30,10 @@ pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
 pub use crate::boxed_future::BoxFuture;
 
 #[cfg(feature = "dynamodb")]
-pub use {self::dynamodb::SenderError, self::dynamodb::TableFault, crate::error::TableMismatch};
+#[doc(hidden)] // for the command line
+pub use self::dynamodb::iam;
+#[cfg(feature = "dynamodb")]
+pub use {
+    self::dynamodb::SenderError, self::dynamodb::TableDefinition, self::dynamodb::TableFault,
+    crate::error::TableMismatch,
+};

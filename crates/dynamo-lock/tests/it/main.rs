@@ -32,6 +32,7 @@ mod shared;
 #[cfg(unix)]
 mod sqlite;
 mod takeover;
+mod testing;
 mod try_acquire;
 mod url;
 mod validation;

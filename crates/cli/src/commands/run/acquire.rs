@@ -8,7 +8,7 @@ use dynamo_lock::{
 };
 use nix::sys::signal::Signal;
 
-use super::{awaited::AwaitedLock, held::Held, sharing};
+use super::{awaited::AwaitedLock, held::Held, rehearsal::Rehearsal, sharing};
 use crate::ui::{format, progress};
 use crate::{env::EnclosingRun, failure::Failure, plan::OnceTask, plan::RunTask, signals::Signals, store::OpenStore};
 
@@ -27,18 +27,25 @@ pub struct Locks {
     pub client: Client,
     /// The lock that is awaited, if there are several.
     awaited: Option<AwaitedLock>,
+    /// The drill, if one was requested.
+    pub rehearsal: Option<Rehearsal>,
 }
 
 impl Locks {
     /// Creates the client. Sends no request.
     pub fn new(store: &OpenStore, task: &RunTask) -> Result<Self, Failure> {
-        let builder = store.client().owner(&task.owner).lease(task.lease);
+        let rehearsal = task.drill.map(Rehearsal::new);
+        let builder = match &rehearsal {
+            Some(rehearsal) => Client::builder(rehearsal.store(store.shared())),
+            None => store.client(),
+        };
+        let builder = builder.owner(&task.owner).lease(task.lease);
         let awaited = task.all.as_ref().map(AwaitedLock::new);
         let client = match &awaited {
             Some(awaited) => builder.observer(awaited.clone()).build()?,
             None => builder.build()?,
         };
-        Ok(Self { client, awaited })
+        Ok(Self { client, awaited, rehearsal })
     }
 
     fn lock(&self, name: &LockName) -> Result<Lock, Failure> {

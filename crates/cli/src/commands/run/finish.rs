@@ -8,7 +8,7 @@ use dynamo_lock_protocol::ClockReading;
 use super::{held::Held, report::RunOutcome, supervised, terminal::Terminal, watch::CommandEnd};
 use crate::supervisor::ending::CLOCK_CHECK_INTERVAL;
 use crate::ui::{format, output};
-use crate::{clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals};
+use crate::{clock, drill::Drill, exit::Exit, failure::Failure, plan::RunTask, signals::Signals};
 
 /// Shortest time of keeping the lock that is reported.
 const REPORTED_KEEP_MIN: Duration = Duration::from_secs(1);
@@ -54,7 +54,11 @@ pub async fn finish(
     let nearly_held = clock::now().holder_elapsed_since(acquired_at) + task.grace + CLOCK_CHECK_INTERVAL;
     let at_max_hold = task.max_hold.is_some_and(|max_hold| nearly_held >= max_hold);
     let lost = release(held, task, signals, outcome).await;
-    result(task, end, lost, at_max_hold, outcome.last_error.as_deref())
+    let result = result(task, end, lost, outcome.rehearsed, at_max_hold, outcome.last_error.as_deref());
+    match (result, outcome.rehearsed) {
+        (Ok(Exit::Lost(message)), Some(drill)) => Ok(Exit::Lost(format!("drill {drill}: {message}"))),
+        (result, _) => result,
+    }
 }
 
 /// Keeps the lock until it has been held for the time of `--at-least`. A signal or the loss of the lock ends the wait.
@@ -127,18 +131,25 @@ pub async fn release(held: Held, task: &RunTask, signals: &mut Signals, outcome:
 }
 
 /// Returns the result of the run. `lost` is the message about the loss of the lock, if it was lost, and `last_error`
-/// the error of the last renewal.
+/// the error of the last renewal. `drill` is the loss that was rehearsed.
 fn result(
     task: &RunTask,
     end: CommandEnd,
     lost: Option<String>,
+    drill: Option<Drill>,
     at_max_hold: bool,
     last_error: Option<&str>,
 ) -> Result<Exit, Failure> {
     let locks = task.phrase();
     let message = match (end, lost) {
         (CommandEnd::NotStarted { errno }, _) => return Err(supervised::not_started(task, errno)),
-        (CommandEnd::Ended { status, forced: false }, None) => return Ok(Exit::Child(status)),
+        (CommandEnd::Ended { status, forced: false }, None) => match drill {
+            // The release after a revocation would have failed.
+            Some(Drill::Revoked(_)) => {
+                format!("{locks} counted as revoked; the command had ended by itself ({status})")
+            }
+            _ => return Ok(Exit::Child(status)),
+        },
         (CommandEnd::Ended { status, forced: false }, Some(lost)) => {
             format!("{lost}; the command had ended by itself ({status})")
         }
@@ -147,6 +158,12 @@ fn result(
             format!("{lost}; the command was not started")
         }
         (_, Some(lost)) => format!("{lost}; the command was ended"),
+        (CommandEnd::Ended { .. }, None) if matches!(drill, Some(Drill::Lost(_))) => {
+            format!("{locks} counted as about to be lost; the command was ended")
+        }
+        (CommandEnd::Ended { .. }, None) if matches!(drill, Some(Drill::Revoked(_))) => {
+            format!("{locks} counted as revoked; the command was ended")
+        }
         (CommandEnd::Ended { .. }, None) if at_max_hold => {
             format!("{locks} was held for nearly as long as --max-hold allows; the command was ended")
         }

@@ -6,6 +6,7 @@ mod finish;
 mod forever;
 mod held;
 pub mod metrics_file;
+mod rehearsal;
 pub mod report;
 mod sharing;
 mod supervised;
@@ -18,8 +19,8 @@ use nix::sys::signal::Signal;
 
 pub use self::sharing::conversion_failure;
 use self::{
-    acquire::Acquisition, acquire::Locks, held::Held, report::RunOutcome, supervised::SupervisedCommand,
-    terminal::Terminal,
+    acquire::Acquisition, acquire::Locks, held::Held, rehearsal::Rehearsal, report::RunOutcome,
+    supervised::SupervisedCommand, terminal::Terminal,
 };
 use crate::{
     clock, exit::Exit, failure::Failure, plan::RunTask, signals::Signals, store::OpenStore, supervisor,
@@ -66,12 +67,13 @@ async fn attempt(
     outcome: &mut RunOutcome,
 ) -> Result<Exit, Failure> {
     let began = clock::now();
+    outcome.drill = locks.rehearsal.as_ref().and_then(Rehearsal::drill);
     let result = match acquire::acquire(store, locks, task, signals).await {
         Ok(Acquisition::Acquired(held)) => {
             if task.verbose {
                 print_waited(task, clock::now().waiter_elapsed_since(began));
             }
-            return run_locked(store, task, held, signals, outcome).await;
+            return run_locked(store, task, locks, held, signals, outcome).await;
         }
         Ok(Acquisition::Held(message)) => {
             Ok(Exit::NotAcquired { code: task.conflict_code, message: Some(message).filter(|_| !task.quiet) })
@@ -105,6 +107,7 @@ fn print_waited(task: &RunTask, waited: Duration) {
 async fn run_locked(
     store: &OpenStore,
     task: &RunTask,
+    locks: &Locks,
     held: Held,
     signals: &mut Signals,
     outcome: &mut RunOutcome,
@@ -122,17 +125,21 @@ async fn run_locked(
         outcome.last_error = lost.last_error.as_ref().map(ToString::to_string);
         return Ok(Exit::Lost(format!("{lost}; the command was not started")));
     }
+    let rehearsal = locks.rehearsal.as_ref();
+    rehearsal.inspect(|rehearsal| rehearsal.begin(acquired_at, task));
     // Without a handler, Ctrl-Z would stop only this process, and the command would run without renewals.
     let listening = signals.add(Signal::SIGTSTP);
     let terminal = Terminal::save();
     let end = match listening.and_then(|()| start(store, task, &held)) {
-        Ok(Some(mut command)) => watch::watch(&mut command, &held, signals, task).await,
+        Ok(Some(mut command)) => watch::watch(&mut command, &held, signals, task, rehearsal).await,
         Ok(None) => watch::CommandEnd::TooLate,
         Err(failure) => {
+            rehearsal.map(Rehearsal::end);
             finish::release(held, task, signals, outcome).await;
             return Err(failure);
         }
     };
+    outcome.rehearsed = rehearsal.and_then(Rehearsal::end);
     finish::finish(task, held, acquired_at, end, terminal, signals, outcome).await
 }
 

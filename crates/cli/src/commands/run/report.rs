@@ -8,7 +8,10 @@ use dynamo_lock::{FencingToken, LockName};
 use dynamo_lock_protocol::ClockReading;
 use serde_json::json;
 
-use crate::{clock, exit, exit::Exit, failure::Failure, output_file::OutputFile, ui::escape::escape_json, ui::output};
+use crate::{
+    clock, drill::Drill, exit, exit::Exit, failure::Failure, output_file::OutputFile, ui::escape::escape_json,
+    ui::output,
+};
 
 /// Facts about a run, collected while it proceeds.
 #[derive(Debug)]
@@ -25,6 +28,10 @@ pub struct RunOutcome {
     pub completed: bool,
     /// Whether the success of the work is recorded, with `once`. `None` if that is not known.
     pub recorded: Option<bool>,
+    /// Loss that was to be rehearsed.
+    pub drill: Option<Drill>,
+    /// Loss that was rehearsed.
+    pub rehearsed: Option<Drill>,
     /// Error of the last renewal if it failed.
     pub last_error: Option<String>,
 }
@@ -49,6 +56,8 @@ impl Default for RunOutcome {
             child_status: None,
             completed: false,
             recorded: None,
+            drill: None,
+            rehearsed: None,
             last_error: None,
         }
     }
@@ -133,6 +142,7 @@ fn line(names: &[String], outcome: &RunOutcome, result: &Result<Exit, Failure>) 
         "startedAt": outcome.started_ms(),
         "waitedMs": ms(outcome.waited_for()),
         "heldMs": outcome.acquired_at.map(|_| ms(outcome.held_for())),
+        "drill": outcome.drill.map(|drill| drill.to_string()),
         "code": code,
         "message": message,
         "lastError": outcome.last_error.as_deref().filter(|_| lost),

@@ -10,7 +10,7 @@ use dynamo_lock::LossReason;
 use dynamo_lock_protocol::ClockReading;
 use nix::sys::signal::Signal;
 
-use super::{held::Held, supervised::SupervisedCommand, terminal};
+use super::{held::Held, rehearsal::Rehearsal, supervised::SupervisedCommand, terminal};
 use crate::supervisor::ending::{CLOCK_CHECK_INTERVAL, KILL_INTERVAL, kill_reserve};
 use crate::supervisor::message::{Event, Grant, Order};
 use crate::{clock, plan::RunTask, signals::Signals, supervisor::process_tree::ProcessTree, sys, ui::output};
@@ -53,13 +53,19 @@ struct Watch {
 }
 
 /// Waits until the command and all processes that it started have ended. Passes signals on to them.
-pub async fn watch(command: &mut SupervisedCommand, held: &Held, signals: &mut Signals, task: &RunTask) -> CommandEnd {
+pub async fn watch(
+    command: &mut SupervisedCommand,
+    held: &Held,
+    signals: &mut Signals,
+    task: &RunTask,
+    rehearsal: Option<&Rehearsal>,
+) -> CommandEnd {
     let mut watch = Watch::default();
     loop {
         if watch.lingering_since.take_if(|at| clock::now().holder_elapsed_since(*at) >= LINGER_REPORT_DELAY).is_some() {
             report_lingering(command);
         }
-        let timeout = watch.grant_time(command, held, task).await;
+        let timeout = watch.grant_time(command, held, task, rehearsal).await;
         tokio::select! {
             biased;
             event = command.next_event() => match (event, watch.status) {
@@ -87,11 +93,21 @@ pub async fn watch(command: &mut SupervisedCommand, held: &Held, signals: &mut S
 impl Watch {
     /// Grants the command the remaining time of the lease, and kills the supervisor if it has not ended the command in
     /// time. Returns the time until the next call.
-    async fn grant_time(&mut self, command: &mut SupervisedCommand, held: &Held, task: &RunTask) -> Duration {
-        if self.last_grant.is_none() && !held.is_valid() && held.lost().await == LossReason::Revoked {
+    async fn grant_time(
+        &mut self,
+        command: &mut SupervisedCommand,
+        held: &Held,
+        task: &RunTask,
+        rehearsal: Option<&Rehearsal>,
+    ) -> Duration {
+        let is_revoked = async || match held.is_valid() {
+            true => rehearsal.is_some_and(|rehearsal| rehearsal.is_revoked(task)),
+            false => held.lost().await == LossReason::Revoked,
+        };
+        if self.last_grant.is_none() && is_revoked().await {
             self.last_grant = Some(Grant::new(clock::now, || command.time_left().min(task.grace)));
         }
-        let grant = self.last_grant.unwrap_or_else(|| Grant::new(clock::now, || held.time_left()));
+        let grant = self.last_grant.unwrap_or_else(|| Grant::new(clock::now, || time_left(held, task, rehearsal)));
         command.grant(grant);
         command.update_unrelated();
         let reserve = kill_reserve(task.grace);
@@ -104,9 +120,14 @@ impl Watch {
             }
         }
         let until_warning = self.warn(command, left, task);
+        let until_loss = rehearsal.and_then(Rehearsal::time_left).unwrap_or(Duration::MAX);
         match self.overdue_since {
             Some(_) => KILL_INTERVAL,
-            None => left.saturating_sub(reserve).min(until_warning).clamp(KILL_INTERVAL, CLOCK_CHECK_INTERVAL),
+            None => left
+                .saturating_sub(reserve)
+                .min(until_warning)
+                .min(until_loss)
+                .clamp(KILL_INTERVAL, CLOCK_CHECK_INTERVAL),
         }
     }
 
@@ -124,6 +145,12 @@ impl Watch {
         }
         Duration::MAX
     }
+}
+
+/// Returns the time that the command may run, if no renewal succeeds.
+fn time_left(held: &Held, task: &RunTask, rehearsal: Option<&Rehearsal>) -> Duration {
+    let left = held.time_left();
+    rehearsal.map_or(left, |rehearsal| rehearsal.limit(left, task))
 }
 
 /// Stops the command and then this process. After both are continued, the supervisor continues the command only if

@@ -119,15 +119,17 @@ impl Api {
 impl Revocation {
     /// Reads the body of a request, with bounds on its length and its duration.
     async fn read(body: Incoming) -> Result<Self, (StatusCode, String)> {
-        let bytes = tokio::select! {
-            bytes = Limited::new(body, BODY_MAX).collect() => bytes.map_err(|error| match error.is::<LengthLimitError>() {
-                true => (StatusCode::PAYLOAD_TOO_LARGE, "the request is too long".to_owned()),
-                false => bad("the request has ended early"),
-            })?.to_bytes(),
+        let collected = tokio::select! {
+            collected = Limited::new(body, BODY_MAX).collect() => collected,
             () = clock::sleep(BODY_TIMEOUT) => {
                 return Err((StatusCode::REQUEST_TIMEOUT, "the request did not arrive in time".to_owned()));
             }
         };
+        let bytes = collected.map_err(|error| match error.is::<LengthLimitError>() {
+            true => (StatusCode::PAYLOAD_TOO_LARGE, "the request is too long".to_owned()),
+            false => bad("the request has ended early"),
+        })?;
+        let bytes = bytes.to_bytes();
         let value: Value = serde_json::from_slice(&bytes).map_err(bad)?;
         let text = |key: &str| value[key].as_str().map(str::to_owned);
         let token = value["token"].as_u64().filter(|token| *token <= FencingToken::MAX.get());

@@ -26,7 +26,8 @@ export class Details {
   constructor(revoke) {
     $('close').addEventListener('click', () => $('details').close());
     $('details').addEventListener('click', (event) => {
-      if (event.target === $('details') && event.clientX < $('details').getBoundingClientRect().left) $('details').close();
+      const isBeside = event.clientX < $('details').getBoundingClientRect().left;
+      if (event.target === $('details') && isBeside) $('details').close();
     });
     $('details').addEventListener('close', () => (this.#name = null));
     $('typed').addEventListener('input', () => this.#drawButton());
@@ -84,16 +85,16 @@ export class Details {
   #body(lock, mayRevoke, clock) {
     const parts = [];
     const ago = (ms) => (ms === null || ms === undefined ? null : `${time(ms)} (${span(clock.now - ms)} ago)`);
+    const isDone = lock.state === 'done';
     const isShared = lock.holders.length > 0 || lock.kind === 'semaphore' || lock.kind === 'rwlock';
     parts.push(
       list([
         ['Token', lock.token],
         ['Slots', lock.slots],
-        ['Owner', lock.state === 'done' ? null : lock.owner === null ? null : escape(lock.owner)],
-        ['Done by', lock.state === 'done' && lock.owner !== null ? escape(lock.owner) : null],
-        [lock.state === 'done' ? 'Started' : 'Acquired', ago(lock.acquiredAtMs)],
+        [isDone ? 'Done by' : 'Owner', lock.owner === null ? null : escape(lock.owner)],
+        [isDone ? 'Started' : 'Acquired', ago(lock.acquiredAtMs)],
         ['Done', ago(lock.doneAtMs)],
-        ['Counts until', lock.state === 'done' ? (lock.doneUntilMs === null ? 'it is reset' : time(lock.doneUntilMs)) : null],
+        ['Counts until', isDone ? (lock.doneUntilMs === null ? 'it is reset' : time(lock.doneUntilMs)) : null],
         ['Lease', lock.leaseMs === null ? null : span(lock.leaseMs)],
         ['Lease left', lock.mayEndMs ? this.#lease(lock) : null],
         ['Proven end', lock.mayEndMs ? proven(lock.mayEndMs) : null],
@@ -187,7 +188,7 @@ export class Details {
 
   #report(text, kind = 'done') {
     $('result').dataset.kind = kind;
-    $('result').replaceChildren(text);
+    $('result').replaceChildren(escape(text));
   }
 }
 
@@ -204,6 +205,7 @@ function hint() {
 /** Returns a list of the entries that have a value. */
 function list(entries) {
   const known = entries.filter(([, value]) => value !== null && value !== undefined);
-  const pair = ([name, value]) => [make('dt', '', name), make('dd', '', typeof value === 'number' ? String(value) : value)];
+  const text = (value) => (typeof value === 'number' ? String(value) : value);
+  const pair = ([name, value]) => [make('dt', '', name), make('dd', '', text(value))];
   return make('dl', '', ...known.flatMap(pair));
 }

@@ -7,15 +7,15 @@ import { drawLease, holders, longestLease } from './lease.js';
 const ROWS_MAX = 100;
 const STATES = ['held', 'expired', 'unreadable', 'free', 'done'];
 
-/** Columns: heading, class, and the value by which they are sorted. */
+/** Columns: heading, class, and the value by which they are sorted. Locks without a value come last. */
 const COLUMNS = [
   ['Name', 'c-name', (item) => item.name],
   ['State', 'c-state', (item) => item.order],
-  ['Kind', 'c-kind', (item) => item.kind],
-  ['Holder', 'c-holder', (item) => item.holders.toLowerCase()],
-  ['Held for', 'c-age', (item) => item.since ?? Infinity],
+  ['Kind', 'c-kind', (item) => item.kind || null],
+  ['Holder', 'c-holder', (item) => item.holders.toLowerCase() || null],
+  ['Held for', 'c-age', (item) => item.since],
   ['Lease', 'c-lease', (item) => item.end],
-  ['Token', 'c-token', (item) => -(item.lock.token ?? -1)],
+  ['Token', 'c-token', (item) => item.lock.token],
 ];
 
 const $ = (id) => document.getElementById(id);
@@ -59,7 +59,7 @@ export class List {
         holders: owners,
         lease: held,
         since: lock.state === 'held' || lock.state === 'expired' ? held.acquiredAtMs : null,
-        end: held.mayEndMs?.latest ?? Infinity,
+        end: held.mayEndMs ? (held.expiresAtMs ?? held.mayEndMs.latest) : null,
         text: words.filter(Boolean).join('\n').toLowerCase(),
       };
     });
@@ -95,10 +95,9 @@ export class List {
     const matching = this.#items.filter((item) => words.every((word) => item.text.includes(word)));
     this.#drawStates(matching);
     const key = COLUMNS[this.#sort.column][2];
-    const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
     this.#shown = matching
       .filter((item) => this.#state === null || item.lock.state === this.#state)
-      .sort((a, b) => this.#sort.sign * compare(key(a), key(b)) || compare(a.name, b.name));
+      .sort((a, b) => compare(key(a), key(b), this.#sort.sign) || compare(a.name, b.name, 1));
     this.#page = Math.min(this.#page, Math.max(0, Math.ceil(this.#shown.length / ROWS_MAX) - 1));
     this.#drawRows();
     this.#drawPages();
@@ -130,10 +129,8 @@ export class List {
     $('empty').hidden = items.length > 0;
     const isFiltered = this.#items.length > 0;
     setText($('empty-title'), isFiltered ? 'No lock matches the filter' : 'There are no locks in this store yet');
-    setText(
-      $('empty-text'),
-      isFiltered ? `${number(this.#items.length)} locks are hidden.` : 'dynamo-lock run NAME -- COMMAND creates the first.',
-    );
+    const create = 'dynamo-lock run NAME -- COMMAND creates the first.';
+    setText($('empty-text'), isFiltered ? `${number(this.#items.length)} locks are hidden.` : create);
     $('clear').hidden = !isFiltered;
   }
 
@@ -143,7 +140,8 @@ export class List {
       const count = state === null ? matching.length : matching.filter((item) => item.lock.state === state).length;
       setText(button.lastChild, number(count));
       button.setAttribute('aria-pressed', String(state === this.#state));
-      button.hidden = state !== null && state !== this.#state && !this.#items.some((item) => item.lock.state === state);
+      const exists = state === null || this.#items.some((item) => item.lock.state === state);
+      button.hidden = !exists && state !== this.#state;
     }
     [...$('head').children].forEach((heading, index) => {
       if (index !== this.#sort.column) heading.removeAttribute('aria-sort');
@@ -225,6 +223,13 @@ export class List {
   }
 }
 
+/** Compares two values in the order of this sign. `null` comes last in both orders. */
+function compare(a, b, sign) {
+  if (a === b) return 0;
+  if (a === null || b === null) return a === null ? 1 : -1;
+  return a < b ? -sign : sign;
+}
+
 function makeRow() {
   const element = document.getElementById('row').content.cloneNode(true).firstElementChild;
   const find = (selector) => element.querySelector(selector);
@@ -253,7 +258,7 @@ function drawRow(row, item, clock) {
   setText(row.state, lock.state);
   setText(row.kind, item.kind);
   setText(row.token, lock.token === null ? '' : String(lock.token));
-  const past = item.holders === '' ? lock.error ? escape(lock.error) : last(lock.last, clock.now) : '';
+  const past = item.holders !== '' ? '' : lock.error ? escape(lock.error) : last(lock.last, clock.now);
   row.holder.classList.toggle('last', past !== '');
   setText(row.holder, past === '' ? item.holders : past);
   if (row.holder.title !== row.holder.textContent) row.holder.title = row.holder.textContent;

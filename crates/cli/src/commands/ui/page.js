@@ -1,7 +1,7 @@
 // The page: reads the scans of the server, and draws each of them once.
 
 import { Details } from './details.js';
-import { number, setText, span, time } from './format.js';
+import { escape, number, setText, span, time } from './format.js';
 import { List } from './list.js';
 
 /** Time after which a request that has no response counts as lost. */
@@ -65,9 +65,8 @@ async function refresh(isFresh = false) {
     }
     scan = latest;
   } catch (error) {
-    problem = error.title
-      ? error
-      : { title: 'The connection is lost.', message: '`dynamo-lock ui` has ended or does not respond. Start it again.' };
+    const message = '`dynamo-lock ui` has ended or does not respond. Start it again.';
+    problem = error.title ? error : { title: 'The connection is lost.', message };
     next = error.nextMs ?? RETRY_MS;
   }
   isReading = false;
@@ -95,12 +94,17 @@ function drawDetails() {
   if (details.name !== null) details.render(list.find(details.name), settings.allowRevoke, clock());
 }
 
+function status() {
+  if (problem) return problem.nextMs === undefined ? 'lost' : 'error';
+  if (isPaused) return 'paused';
+  return scan ? 'live' : 'reading';
+}
+
 function drawStatus() {
-  const status = problem ? (problem.nextMs === undefined ? 'lost' : 'error') : isPaused ? 'paused' : scan ? 'live' : 'reading';
-  $('live').dataset.status = status;
+  $('live').dataset.status = status();
   const every = scan ? `every ${span(scan.intervalMs)}` : '';
   const texts = { lost: 'not connected', error: 'store error', paused: 'paused', live: every, reading: 'reading' };
-  setText($('live-text'), texts[status]);
+  setText($('live-text'), texts[status()]);
   setText($('pause'), isPaused ? 'Resume' : 'Pause');
   $('pause').setAttribute('aria-pressed', String(isPaused));
   $('refresh').disabled = isReading && !scan;
@@ -113,7 +117,7 @@ function drawStatus() {
   if (notice) {
     setText($('banner-title'), notice.title);
     const shown = problem && scan ? ` The page shows the state of ${time(scan.scannedAtMs)}.` : '';
-    setText($('banner-text'), notice.message + shown);
+    setText($('banner-text'), escape(notice.message) + shown);
   }
   if (!scan) return;
   document.title = `${number(list.held)} held · dynamo-lock`;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dynamo_lock::{Client, clock::ClockReading};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::{clock, failure::Failure, ui::view::View};
@@ -73,6 +73,7 @@ impl Scans {
             Ok(locks) => locks,
             Err(failure) => return Err(json!({ "error": failure.message, "nextMs": next_ms }).to_string()),
         };
+        let units = self.is_charged.then(|| json!({ "scan": self.units(locks.count), "total": units }));
         let head = json!({
             "scannedAtMs": scan.at.wall_ms,
             "ageMs": age.as_millis() as u64,
@@ -80,7 +81,7 @@ impl Scans {
             "intervalMs": self.interval.as_millis() as u64,
             "scans": scans,
             "complete": locks.is_complete,
-            "readUnits": if self.is_charged { json!({ "scan": self.units(locks.count), "total": units }) } else { Value::Null },
+            "readUnits": units,
         });
         let head = head.to_string();
         Ok(format!("{},\"locks\":[{}]}}", head.strip_suffix('}').unwrap_or_default(), locks.json))
@@ -115,8 +116,10 @@ impl Scans {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use dynamo_lock::Memory;
+    use serde_json::Value;
+
+    use super::*;
 
     fn scans(is_charged: bool) -> Scans {
         let client = Client::builder(Memory::new()).build().expect("a client");

@@ -7,6 +7,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::credentials_error::LoadError;
 use super::error_chain::{chain, texts};
+use super::iam::denied_action;
 use crate::store::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation, error::one_line};
 
 use StoreErrorCause::{
@@ -40,7 +41,7 @@ const PROXY_VARIABLES: [&str; 6] = ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "
 #[error("{0}")]
 pub struct SenderError(pub String);
 
-/// DynamoDB operation: its name in an IAM policy, without `dynamodb:`, and the operation of the store.
+/// DynamoDB operation: its name, as in the table of `iam.rs`, and the operation of the store.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Action(&'static str, StoreOperation);
 
@@ -156,7 +157,8 @@ impl Request<'_> {
                 StoreError::new(Throttled, problem).with_fix("try again")
             }
             "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "UnauthorizedOperation" => {
-                StoreError::new(AccessDenied, format!("access denied: dynamodb:{action} on {place} ({detail})"))
+                let missing = denied_action(action, &detail);
+                StoreError::new(AccessDenied, format!("access denied: dynamodb:{missing} on {place} ({detail})"))
                     .with_fix("allow it in the IAM policy of these credentials")
             }
             "ResourceNotFoundException" | "TableNotFoundException" => {

@@ -11,15 +11,18 @@ mod error;
 mod error_chain;
 mod expression;
 mod fence;
+pub mod iam;
 mod identity;
 mod item;
 mod response_reader;
 mod shape;
 mod store;
 mod table;
+mod table_definition;
 
 #[doc(hidden)]
 pub use self::error::SenderError;
 pub use self::fence::FenceExpression;
 pub use self::store::DynamoDb;
-pub use self::table::{TableError, TableFault, TableOptions};
+pub use self::table::{TableError, TableFault};
+pub use self::table_definition::{TableDefinition, TableOptions};

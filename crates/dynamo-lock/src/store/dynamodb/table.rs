@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::create_table::{CreateTableError, builders::CreateTableFluentBuilder};
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, MultiRegionConsistency, ProvisionedThroughput,
-    ScalarAttributeType, TableDescription, TableStatus, Tag, TimeToLiveSpecification, TimeToLiveStatus,
+    AttributeDefinition, KeyType, MultiRegionConsistency, ScalarAttributeType, TableDescription, TableStatus,
+    TimeToLiveSpecification, TimeToLiveStatus,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::DynamoDb;
 use super::error::{self, Action};
+use super::table_definition::{TableDefinition, TableOptions};
 use crate::clock::{Clock, SystemClock, timeout};
 use crate::store::{StoreError, attr};
 
@@ -19,46 +20,6 @@ use crate::store::{StoreError, attr};
 const POLL: Duration = Duration::from_millis(500);
 /// Time limit for creating or deleting a table. AWS takes about ten seconds.
 const POLLS_LIMIT: Duration = Duration::from_secs(120);
-
-/// Options of [`DynamoDb::create_table`]. By default the table is billed per request, and DynamoDB deletes the rows of
-/// locks that have been idle for a week or more.
-#[derive(Clone, Debug, Default)]
-pub struct TableOptions {
-    provisioned: Option<(u32, u32)>,
-    keeps_idle_rows: bool,
-    tags: Vec<(String, String)>,
-    deletion_protection: bool,
-}
-
-impl TableOptions {
-    /// Sets a fixed capacity in read and write units, instead of billing per request.
-    #[must_use]
-    pub fn provisioned(mut self, read: u32, write: u32) -> Self {
-        self.provisioned = Some((read, write));
-        self
-    }
-
-    /// Sets whether DynamoDB deletes idle rows by their attribute `ttl`. Default: yes.
-    #[must_use]
-    pub fn ttl(mut self, on: bool) -> Self {
-        self.keeps_idle_rows = !on;
-        self
-    }
-
-    /// Adds a tag to the table. Needs the permission `dynamodb:TagResource` in addition.
-    #[must_use]
-    pub fn tag(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.tags.push((key.into(), value.into()));
-        self
-    }
-
-    /// Sets whether the table is protected from deletion. Default: no.
-    #[must_use]
-    pub fn deletion_protection(mut self, on: bool) -> Self {
-        self.deletion_protection = on;
-        self
-    }
-}
 
 /// Error of [`DynamoDb::create_table`] and [`DynamoDb::delete_table`].
 #[derive(Clone, Debug, thiserror::Error)]
@@ -164,7 +125,8 @@ impl DynamoDb {
     /// If dropped, the table may have been created, possibly without the deletion of idle rows.
     pub async fn create_table(&self, options: TableOptions) -> Result<(), TableError> {
         self.load_identity().await;
-        match self.creation(&options).send().await {
+        let definition = TableDefinition::new(&*self.table, &*self.key, options);
+        match definition.creation(&self.client).send().await {
             Ok(_) => {}
             Err(error) if matches!(error.as_service_error(), Some(CreateTableError::ResourceInUseException(_))) => {
                 return Err(TableError::TableExists { table: self.table.to_string() });
@@ -172,7 +134,10 @@ impl DynamoDb {
             Err(error) => return Err(self.request(Action::CREATE_TABLE).error(error).into()),
         }
         self.wait_until(|status| status == Some(&TableStatus::Active)).await?;
-        if options.keeps_idle_rows { Ok(()) } else { self.enable_ttl().await }
+        match definition.ttl_attribute {
+            Some(attribute) => self.enable_ttl(attribute).await,
+            None => Ok(()),
+        }
     }
 
     /// Deletes the table with all its locks, and waits until it has disappeared. In a new table with the same name,
@@ -277,41 +242,14 @@ impl DynamoDb {
         })
     }
 
-    async fn enable_ttl(&self) -> Result<(), TableError> {
-        let on = TimeToLiveSpecification::builder().enabled(true).attribute_name(attr::TTL).build();
+    async fn enable_ttl(&self, attribute: &str) -> Result<(), TableError> {
+        let on = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
         let on = on.expect("state and attribute are set");
         let request = self.client.update_time_to_live().table_name(&*self.table).time_to_live_specification(on);
         match request.send().await {
             Err(error) if !is_unknown_operation(&error) => Err(self.request(Action::UPDATE_TTL).error(error).into()),
             _ => Ok(()),
         }
-    }
-
-    fn creation(&self, options: &TableOptions) -> CreateTableFluentBuilder {
-        let key = KeySchemaElement::builder().attribute_name(&*self.key).key_type(KeyType::Hash).build();
-        let definition =
-            AttributeDefinition::builder().attribute_name(&*self.key).attribute_type(ScalarAttributeType::S).build();
-        let mut request = self
-            .client
-            .create_table()
-            .table_name(&*self.table)
-            .key_schema(key.expect("name and type are set"))
-            .attribute_definitions(definition.expect("name and type are set"))
-            .deletion_protection_enabled(options.deletion_protection);
-        request = match options.provisioned {
-            None => request.billing_mode(BillingMode::PayPerRequest),
-            Some((read, write)) => {
-                let units = ProvisionedThroughput::builder();
-                let units = units.read_capacity_units(read.into()).write_capacity_units(write.into()).build();
-                request
-                    .billing_mode(BillingMode::Provisioned)
-                    .provisioned_throughput(units.expect("both units are set"))
-            }
-        };
-        for (key, value) in &options.tags {
-            request = request.tags(Tag::builder().key(key).value(value).build().expect("key and value are set"));
-        }
-        request
     }
 
     async fn describe(&self) -> Result<Option<TableDescription>, StoreError> {

@@ -1,0 +1,32 @@
+//! `table print`: templates of the table that `table create` makes, for other tools.
+
+mod aws_cli;
+mod cdk;
+mod cloudformation;
+mod terraform;
+
+use dynamo_lock::store::{DynamoDbUrl, TableDefinition, attr};
+
+use crate::{args::PrintArgs, exit::Exit, failure::Failure, ui::output};
+
+/// Prints the template.
+pub fn print(url: &DynamoDbUrl, args: &PrintArgs) -> Result<Exit, Failure> {
+    let key = url.partition_key.as_deref().unwrap_or(attr::NAME);
+    let definition = TableDefinition::new(&url.table, key, args.table.options()?);
+    let text = if args.terraform {
+        terraform::render(&definition)
+    } else if args.cloudformation {
+        cloudformation::render(&definition)
+    } else if args.cdk {
+        cdk::render(&definition)
+    } else {
+        aws_cli::render(&definition, url)
+    };
+    output::print(text.trim_end())?;
+    Ok(Exit::Success)
+}
+
+/// Returns the text as a JSON string, which TypeScript reads in the same way.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
