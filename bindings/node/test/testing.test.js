@@ -30,11 +30,11 @@ test('lost lock aborts its signals and is free again', async () => {
 
 test('work of withLock is aborted by loseLock', async () => {
   const client = library.connect('memory:');
-  const work = async (lock, signal) => {
+  const work = async (lock) => {
     loseLock(lock);
-    return signal.aborted;
+    return lock.signal.aborted;
   };
-  const error = await client.lock('a').withLock(work).then(assert.fail, (error) => error);
+  const error = await client.withLock('a', work).then(assert.fail, (error) => error);
   assert.deepStrictEqual([error.code, error.reason, error.output], ['LOCK_LOST', 'expired', true]);
   await client.close();
 });
@@ -42,11 +42,15 @@ test('work of withLock is aborted by loseLock', async () => {
 test('permits and several locks can be lost, other values cannot', async () => {
   const client = library.connect('memory:');
   const permit = await client.semaphore('s', 1).acquire();
-  const locks = await client.lockAll(['b', 'c']).acquire();
-  for (const held of [permit, locks]) {
-    loseLock(held);
-    assert.strictEqual(held.isValid(), false);
-  }
+  loseLock(permit);
+  assert.strictEqual(permit.isValid(), false);
+  const work = async (locks) => {
+    loseLock(locks, 'takenOver');
+    return [locks.isValid(), locks.signal.aborted, locks.tokens.get('b')];
+  };
+  const error = await client.withLocks(['b', 'c'], work).then(assert.fail, (error) => error);
+  const [isValid, aborted, token] = error.output;
+  assert.deepStrictEqual([isValid, aborted, error.reason, error.token], [false, true, 'takenOver', token]);
   assert.throws(() => loseLock({}), library.ArgumentError);
   const lock = await client.lock('a').acquire();
   assert.throws(() => loseLock(lock, 'gone'), /the reason is one of expired/);

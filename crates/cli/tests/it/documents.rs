@@ -65,6 +65,7 @@ fn build_for_windows_is_refused_by_one_sentence() {
     assert!(error.starts_with("the command dynamo-lock supports ") && error.contains("on Windows use WSL"), "{error}");
     // Dependencies are compiled before the script ends, so they must not fail there.
     let manifest = read("crates/cli/Cargo.toml");
+    assert!(manifest.contains(r#"include = ["src", "build.rs", "#), "the crate is packed without its build script");
     let unix = manifest.find("[target.'cfg(unix)'.dependencies]").expect("the section");
     assert!(["\nnix", "\nsignal-hook"].iter().all(|name| manifest.find(name).is_some_and(|at| at > unix)));
 }
