@@ -6,7 +6,7 @@ use std::net::{TcpStream, UdpSocket};
 
 use serde_json::{Value, json};
 
-use crate::support::{Fixture, Running};
+use crate::support::{Fixture, Running, wait_until};
 
 /// A running server, and the parts of its address.
 struct Server {
@@ -223,6 +223,36 @@ fn oversize_request_is_refused() {
     let body = json!({ "name": "a", "token": 1, "typed": long });
     assert_eq!(server.revoke(&body).status, 413);
     assert_eq!(server.get("", &[]).status, 200);
+}
+
+/// Returns the number of TCP connections of the server that it has accepted.
+fn accepted(server: &Server) -> usize {
+    let descriptors = format!("/proc/{}/fd", server.running.pid());
+    let sockets: Vec<String> = std::fs::read_dir(descriptors)
+        .expect("it is running")
+        .filter_map(|entry| Some(std::fs::read_link(entry.ok()?.path()).ok()?.to_string_lossy().into_owned()))
+        .filter_map(|target| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel reports connections");
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    // State 01 is ESTABLISHED.
+    rows.filter(|row| row.len() > 9 && row[3] == "01" && sockets.contains(&row[9].to_owned())).count()
+}
+
+#[test]
+fn number_of_connections_is_bounded() {
+    let fixture = Fixture::new();
+    let server = Server::start(&fixture, &[]);
+    let mut open: Vec<TcpStream> = (0..70).map(|_| TcpStream::connect(&server.host).expect("it listens")).collect();
+    wait_until("the server has accepted as many as it may", || accepted(&server) == 64);
+    // The last one is answered after others have ended.
+    open.drain(..10);
+    let mut last = open.pop().expect("there are some");
+    let request = format!("GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.host);
+    last.write_all(request.as_bytes()).expect("it is open");
+    let mut response = String::new();
+    last.read_to_string(&mut response).expect("text");
+    assert!(response.starts_with("HTTP/1.1 403"), "{response}");
 }
 
 /// Control: a socket of another address shows that connections to this machine are possible at all.

@@ -106,14 +106,17 @@ mod tests {
         Ok(String::from_utf8_lossy(&response[..length]).into_owned())
     }
 
+    #[allow(clippy::disallowed_methods)] // the clock of the runtime is virtual here
     #[tokio::test(start_paused = true)]
     async fn connection_without_a_whole_request_is_closed() {
         for head in ["", "GET / HTTP/1.1\r\nHost: a\r\n"] {
             let mut connection = connect(1);
+            let start = tokio::time::Instant::now();
             connection.write_all(head.as_bytes()).await.expect("it is open");
             let mut rest = Vec::new();
             connection.read_to_end(&mut rest).await.expect("it is closed in the end");
             assert!(!rest.starts_with(b"HTTP/1.1 200"), "{head:?}");
+            assert!(start.elapsed() <= 2 * HEAD_TIMEOUT, "{head:?}: {:?}", start.elapsed());
         }
     }
 
