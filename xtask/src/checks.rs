@@ -192,6 +192,7 @@ fn unexpected_files(listed: &str) -> Vec<String> {
     let is_known = |file: &str| {
         required.contains(&file)
             || generated.contains(&file)
+            || file == "build.rs"
             || file.starts_with("src/")
             || file.starts_with("examples/")
     };

@@ -43,7 +43,7 @@ pub enum Event<'a> {
     TakenOver {
         /// Name of the lock.
         name: &'a LockName,
-        /// The holder whose lease had expired. Its fields are `None` as far as they are not known.
+        /// The holder of the expired lease. Its fields are `None` as far as they are not known.
         holder: &'a Holder,
     },
     /// A lock was acquired and its guard is about to be returned.

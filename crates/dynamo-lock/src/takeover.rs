@@ -6,7 +6,7 @@ use dynamo_lock_protocol::{Holder, LeaseId, Machine, Op, OpKind, Outcome, Shared
 pub(crate) struct Takeover {
     /// Lease ID of the new lease. `None` if the write only removes an entry of a row with several holders.
     new_lease: Option<LeaseId>,
-    /// The holder whose lease has expired, as far as it is known.
+    /// The holder of the expired lease, as far as it is known.
     pub(crate) holder: Holder,
 }
 

@@ -142,8 +142,8 @@ pub enum Command {
     /// Print the IAM policy with the least privilege for a use of the table
     ///
     /// No request is sent. The policy is printed on standard output, and explanations on standard error. The resource
-    /// is the table of the store options, for example --table Lock. It contains <REGION> and <ACCOUNT> where neither
-    /// the table's ARN, nor --region, $AWS_REGION and --account give a value.
+    /// is the table of the store options, for example --table Lock. Its Region and account are placeholders where
+    /// neither the table's ARN, nor --region, $AWS_REGION and --account give a value.
     Policy(PolicyArgs),
     /// Estimate what locks in DynamoDB cost in a month
     ///

@@ -11,7 +11,7 @@ pub struct PolicyArgs {
     /// Use of locks that the policy permits
     #[arg(value_name = "USE")]
     pub permitted: PermittedUse,
-    /// Permit only locks whose names begin with P
+    /// Permit only locks with names that begin with P
     #[arg(long, value_name = "P", value_parser = values::prefix)]
     pub prefix: Option<String>,
     /// AWS account of the table, 12 digits

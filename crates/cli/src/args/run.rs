@@ -50,7 +50,7 @@ pub struct RunArgs {
     /// the command exits with code 0, after SIGTERM or SIGINT, or if SIGHUP or SIGQUIT ends the command.
     #[arg(long, conflicts_with_all = ["nonblock", "skip"])]
     pub forever: bool,
-    /// Rehearse the loss of the lock: lost[@DUR], revoked[@DUR] or slow-store
+    /// Rehearse the loss of the lock: lost, revoked or slow-store, with a time as in lost@30s
     ///
     /// The command is ended as in earnest, and the exit code is 76. lost: as if no renewal succeeded, so that the grace
     /// begins DUR after the acquisition. revoked: as if the lock were revoked then. DUR is 10s by default. slow-store:

@@ -137,7 +137,7 @@ fn statements(table: &TableArn, permitted: Use, prefix: Option<&str>) -> Vec<Str
     statements
 }
 
-/// Returns the condition that admits only rows whose key begins with the prefix.
+/// Returns the condition that admits only rows with a key that begins with the prefix.
 ///
 /// `ForAllValues` is also true for a request without the condition key, so `Null` requires that it has one.
 fn condition(prefix: &str) -> String {

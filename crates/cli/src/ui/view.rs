@@ -159,7 +159,7 @@ impl View {
         COLUMNS.iter().map(|column| (column.cell)(self)).collect()
     }
 
-    /// Returns the holders of a lock that can have several whose leases have not expired.
+    /// Returns the holders with unexpired leases, of a lock that can have several.
     fn live_holders(&self) -> Vec<&SharedHolder> {
         self.holders.iter().filter(|entry| entry.may_end.is_some()).collect()
     }

@@ -185,7 +185,7 @@ fn describe_held(name: &LockName, holder: Option<&Holder>, limit: Option<Duratio
     }
 }
 
-/// Returns the advice to a user whose run did not get the lock after a wait of at most `limit`.
+/// Returns the advice to a user after a run did not get the lock in a wait of at most `limit`.
 pub fn later(limit: Option<Duration>) -> String {
     match limit.filter(|limit| !limit.is_zero()) {
         None => "try again later, or wait with -w".to_owned(),

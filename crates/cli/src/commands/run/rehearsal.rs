@@ -134,7 +134,7 @@ impl Rehearsal {
     }
 }
 
-/// A store whose answers can be held back, so that its client gives their requests up. The requests take effect.
+/// A store with answers that can be held back, so that its client gives their requests up. The requests take effect.
 #[derive(Debug)]
 struct SlowStore {
     inner: Arc<dyn Store>,
