@@ -31,7 +31,7 @@ enum Phase {
     /// The lock was acquired at this time.
     Running { acquired_at: ClockReading, announced: bool },
     /// The command has ended. With `--forever`, no further run of it is a drill.
-    Over,
+    Ended,
 }
 
 /// Switch that holds back the answers of a [`SlowStore`].
@@ -66,7 +66,7 @@ impl Rehearsal {
 
     /// Returns the drill, unless it has ended.
     pub fn drill(&self) -> Option<Drill> {
-        (self.phase.get() != Phase::Over).then_some(self.drill)
+        (self.phase.get() != Phase::Ended).then_some(self.drill)
     }
 
     /// Begins the drill, because the lock was acquired and the command is about to start.
@@ -84,7 +84,7 @@ impl Rehearsal {
     /// Ends the drill, because the command has ended. Returns its name for the result if the loss was rehearsed.
     pub fn end(&self) -> Option<Drill> {
         self.answers.set(false);
-        let announced = matches!(self.phase.replace(Phase::Over), Phase::Running { announced: true, .. });
+        let announced = matches!(self.phase.replace(Phase::Ended), Phase::Running { announced: true, .. });
         announced.then_some(self.drill)
     }
 
@@ -117,7 +117,7 @@ impl Rehearsal {
     fn elapsed(&self) -> Option<Duration> {
         match self.phase.get() {
             Phase::Running { acquired_at, .. } => Some(clock::now().holder_elapsed_since(acquired_at)),
-            Phase::Ahead | Phase::Over => None,
+            Phase::Ahead | Phase::Ended => None,
         }
     }
 

@@ -51,7 +51,7 @@ export function kind(lock) {
   return lock.state === 'unreadable' ? '' : 'lock';
 }
 
-/** Returns how the last hold ended and by whom, or an empty string. */
+/** Returns the end of the last hold and its holder, or an empty string. */
 export function last(hold, now) {
   if (!hold) return '';
   const code = hold.exitCode === null || hold.exitCode === undefined ? '' : ` with exit code ${hold.exitCode}`;

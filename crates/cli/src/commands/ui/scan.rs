@@ -6,16 +6,12 @@ use dynamo_lock::{Client, clock::ClockReading};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use crate::{clock, failure::Failure, ui::view::View};
+use crate::{clock, failure::Failure, read_units, ui::view::View};
 
 /// Maximum number of locks of a scan, so that memory is bounded. A scan ends there.
 pub const LOCKS_MAX: usize = 20_000;
 /// Minimum age of a scan that a request for a fresh one replaces.
 const FRESH_FOR: Duration = Duration::from_secs(1);
-
-/// Estimated read units for one lock: a row has at most 1 KB, and an eventually consistent read costs half a unit for
-/// 4 KB.
-const UNITS_PER_LOCK: f64 = 0.5 / 4.0;
 
 /// The scans of a store.
 pub struct Scans {
@@ -89,8 +85,7 @@ impl Scans {
 
     /// Estimates the read units of a scan of this number of locks.
     fn units(&self, locks: usize) -> f64 {
-        let halves = (locks as f64 * UNITS_PER_LOCK * 2.0).ceil().max(1.0);
-        if self.is_charged { halves / 2.0 } else { 0.0 }
+        if self.is_charged { read_units::of_listing(locks as u64) } else { 0.0 }
     }
 
     async fn scan(&self) -> Result<Locks, Failure> {
