@@ -7,7 +7,7 @@ use dynamo_lock::{DynamoDb, TableError};
 
 use crate::args::{TableArgs, TableCommand};
 use crate::commands::template;
-use crate::failure::{CREATE_TABLE, Failure};
+use crate::failure::{CREATE_TABLE, Failure, FailureKind};
 use crate::ui::{output, prompt};
 use crate::{clock, exit::Exit, plan, store};
 
@@ -38,7 +38,11 @@ pub async fn table(url: Option<StoreUrl>, command: TableCommand) -> Result<Exit,
                     other => other.to_string(),
                 });
             }
-            Ok(if faults.iter().all(|fault| fault.is_warning()) { Exit::Success } else { Exit::CheckFailed })
+            Ok(if faults.iter().all(|fault| fault.is_warning()) {
+                Exit::Success
+            } else {
+                Exit::CheckFailed(FailureKind::Configuration)
+            })
         }
     }
 }

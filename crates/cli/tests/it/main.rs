@@ -3,6 +3,8 @@
 mod at_least;
 mod contention;
 mod cost;
+mod doctor;
+mod doctor_sqlite;
 mod documents;
 mod drill;
 mod environment;
