@@ -15,7 +15,7 @@ use serde_json::json;
 use self::check::{Checks, State};
 use self::secrets::Secrets;
 use crate::args::DoctorArgs;
-use crate::ui::escape::{escape, escape_json};
+use crate::ui::escape::escape;
 use crate::ui::output;
 use crate::{exit::Exit, failure::Failure, plan, store};
 
@@ -51,7 +51,7 @@ fn print(store: &str, checks: &Checks, secrets: &Secrets, as_json: bool) -> Resu
         };
         let all: Vec<_> = checks.0.iter().map(check).collect();
         let report = json!({ "store": store, "state": checks.state().name(), "checks": all });
-        return output::print(&escape_json(&report.to_string()));
+        return output::print(&output::json_line(&report));
     }
     let line = |state: &str, name: &str, message: &str| {
         output::print(&format!("{state:<8} {name:<19} {}", escape(&secrets.hide(message))))
