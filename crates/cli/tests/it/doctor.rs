@@ -427,7 +427,7 @@ fn healthy_table_of_emulator_is_not_changed() {
     let table = format!("doctor-{}", std::process::id());
     let fixture = Fixture::with_store(&server_table_url(&table, &server));
     fixture.run(&["table", "create"]).exits_with(0);
-    fixture.run(&["hold", "dynamo-lock-doctor", "1h"]).exits_with(0);
+    fixture.run(&["run", "dynamo-lock-doctor", "true"]).exits_with(0);
     let before = fixture.run(&["ls", "--json"]).exits_with(0).stdout;
     let report = Report::of(fixture.run(&["doctor", "--json"]).exits_with(0));
     report.is_healthy();
