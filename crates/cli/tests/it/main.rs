@@ -11,6 +11,7 @@ mod errors;
 mod examples;
 mod forever;
 mod hold;
+mod json;
 mod listing;
 mod manual;
 mod metrics_file;
