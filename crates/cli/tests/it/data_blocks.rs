@@ -3,11 +3,14 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use crate::recipes::documents;
+use crate::recipes::{blocks, documents};
 use crate::support::{Finished, report_skipped};
 
 /// Names of the environment variables with the folder of Python packages, which include one for YAML, and of the Python.
 const TOOLS: [&str; 2] = ["DYNAMO_LOCK_TEST_AWS_TOOLS", "DYNAMO_LOCK_TEST_PYTHON"];
+
+/// Name of the first test, for its report.
+const NAME: &str = "data_blocks_of_documents_are_valid";
 
 const LANGUAGES: [&str; 4] = ["json", "toml", "yaml", "ini"];
 
@@ -40,20 +43,12 @@ fn parse(language: &str, block: &str) -> Option<Result<(), String>> {
 fn data_blocks_of_documents_are_valid() {
     let mut count = 0;
     for (path, document) in documents() {
-        for language in LANGUAGES {
-            for block in document.split(&format!("\n```{language}\n")).skip(1) {
-                let block = block.split("```").next().unwrap_or_default();
-                match parse(language, block) {
-                    Some(parsed) => parsed.unwrap_or_else(|error| panic!("{path}: {block}\n{error}")),
-                    None => {
-                        return report_skipped(
-                            "data_blocks_of_documents_are_valid",
-                            "`cargo xtask test` installs the tools",
-                        );
-                    }
-                }
-                count += 1;
+        for block in blocks(&document).iter().filter(|block| LANGUAGES.contains(&block.language.as_str())) {
+            match parse(&block.language, &block.code) {
+                Some(parsed) => parsed.unwrap_or_else(|error| panic!("{path}: {}\n{error}", block.code)),
+                None => return report_skipped(NAME, "`cargo xtask test` installs the tools"),
             }
+            count += 1;
         }
     }
     assert!(count >= 5, "the blocks were not found");

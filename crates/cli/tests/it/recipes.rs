@@ -38,12 +38,34 @@ pub fn documents() -> Vec<(String, String)> {
     found.iter().map(|path| (path.display().to_string(), read(path))).collect()
 }
 
-/// Returns the marked blocks of a document, each with the options of its mark.
-fn blocks(document: &str) -> impl Iterator<Item = (&str, &str)> {
-    document.split(MARK).skip(1).filter_map(|rest| {
-        let (options, rest) = rest.split_once(" -->\n```sh\n")?;
-        Some((options, rest.split("```").next().unwrap_or_default()))
-    })
+/// A fenced code block of a document, which may be indented in a list.
+pub struct Block {
+    /// The line before the opening fence.
+    mark: String,
+    pub language: String,
+    pub code: String,
+}
+
+/// Returns the code blocks of a document.
+pub fn blocks(document: &str) -> Vec<Block> {
+    let (mut blocks, mut lines, mut mark) = (Vec::new(), document.lines(), "");
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            let indent = line.len() - line.trim_start().len();
+            let content = lines.by_ref().take_while(|line| line.trim_start() != "```");
+            let code = content.map(|line| format!("{}\n", line.get(indent..).unwrap_or_default())).collect();
+            blocks.push(Block { mark: mark.trim().to_owned(), language: language.to_owned(), code });
+        }
+        mark = line;
+    }
+    blocks
+}
+
+impl Block {
+    /// Returns the options of the mark of a shell block that is run. `None` for other blocks.
+    fn options(&self) -> Option<&str> {
+        self.mark.strip_prefix(MARK).and_then(|rest| rest.strip_suffix(" -->")).filter(|_| self.language == "sh")
+    }
 }
 
 /// Returns the documented output of a block. A line that begins with `#` and three blanks continues the one before.
@@ -132,17 +154,15 @@ fn every_recipe_works_as_written() {
     let server = server_url("every_recipe_works_as_written (those with --table)");
     let mut count = 0;
     for (path, document) in documents() {
-        for (options, block) in blocks(&document) {
-            if !needs_server(block) || server.is_some() {
-                run_block(block, options, server.as_deref()).unwrap_or_else(|error| panic!("{path}: {error}"));
+        for block in blocks(&document) {
+            let Some(options) = block.options() else { continue };
+            if !needs_server(&block.code) || server.is_some() {
+                run_block(&block.code, options, server.as_deref()).unwrap_or_else(|error| panic!("{path}: {error}"));
             }
             count += 1;
         }
-        if path.ends_with("recipes.md") {
-            assert!(blocks(&document).count() >= 5, "the marks were not found");
-        }
     }
-    assert!(count >= 15, "the documents were not found");
+    assert!(count >= 30, "the documents were not found");
 }
 
 /// Blocks that need more than a test has, for example another host, are at least valid for the shell.
@@ -153,9 +173,8 @@ fn blocks_that_are_not_run_have_valid_syntax() {
         |block: &str| Running::spawn(fixture.command_of("bash", &["-n", "-c", block])).wait().code == Some(0);
     let mut count = 0;
     for (path, document) in documents() {
-        for rest in document.split("<!-- not run: ").skip(1) {
-            let block = rest.split_once("```sh\n").and_then(|(_, rest)| rest.split("```").next()).expect("a block");
-            assert!(is_valid(block), "{path}: {block}");
+        for block in blocks(&document).iter().filter(|block| block.mark.starts_with("<!-- not run: ")) {
+            assert!(is_valid(&block.code), "{path}: {}", block.code);
             count += 1;
         }
     }
@@ -173,6 +192,10 @@ fn control_broken_recipe_is_detected() {
     run_block("echo one 12\n# → one 13", VALUES_DIFFER, None).expect("only a number differs");
     assert!(run_block("echo one 12\n# → two 12", VALUES_DIFFER, None).is_err());
     assert!(run_block("false", NOT_SHOWN, None).is_err());
+    let [block] = &blocks("a\n   <!-- tested: values differ -->\n   ```sh\n   b\n     c\n   ```\n")[..] else {
+        panic!("one")
+    };
+    assert_eq!((block.options(), block.code.as_str()), (Some(VALUES_DIFFER), "b\n  c\n"));
     let terminals = "echo one; sleep 9\necho two   # in another terminal\n";
     run_block(&format!("{terminals}# → one\n# → two"), "", None).expect("both terminals");
     assert!(run_block(&format!("{terminals}# → two"), "", None).is_err());
