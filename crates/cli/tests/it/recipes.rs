@@ -162,6 +162,10 @@ fn every_recipe_works_as_written() {
             count += 1;
         }
     }
+    if server.is_some() {
+        let delete = "dynamo-lock table delete --yes --table Lock";
+        run_block(delete, NOT_SHOWN, server.as_deref()).unwrap_or_else(|error| panic!("{error}"));
+    }
     assert!(count >= 30, "the documents were not found");
 }
 
