@@ -3,6 +3,7 @@
 mod at_least;
 mod contention;
 mod cost;
+mod data_blocks;
 mod doctor;
 mod doctor_sqlite;
 mod documents;
