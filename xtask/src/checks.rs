@@ -1,9 +1,9 @@
 //! Checks of the repository as a whole: documentation, features, dependencies and language.
 
 use crate::language::{self, Figures};
-use crate::links;
 use crate::sh::{self, cargo, root};
 use crate::tally::Tally;
+use crate::{blocks, links};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,6 +44,7 @@ fn list() -> Result<Vec<Check>, String> {
         ("the tests that the track record names exist".into(), Box::new(named_tests)),
         ("every link inside the documents leads to a file and a heading".into(), Box::new(broken_links)),
         ("the book has every page of docs/".into(), Box::new(pages)),
+        ("every code block of the documents is checked by a test".into(), Box::new(code_blocks)),
         ("comments, messages and documents use plain words".into(), Box::new(words)),
         ("names of tests are at most 60 characters long".into(), Box::new(test_names)),
         ("the protocol depends on nothing".into(), Box::new(protocol_is_pure)),
@@ -161,6 +162,15 @@ fn pages() -> Result<(), String> {
     let pages = files(&["docs/*.md"])?;
     let pages: Vec<String> = pages.iter().map(|path| relative(path)["docs/".len()..].to_owned()).collect();
     none(links::unlisted(&read(&root().join("docs/SUMMARY.md"))?, &pages), "add these pages to docs/SUMMARY.md")
+}
+
+fn code_blocks() -> Result<(), String> {
+    let compiled = read(&root().join("crates/doc-tests/src/lib.rs"))?;
+    let mut found = Vec::new();
+    for path in files(&["README.md", "docs/*.md"])? {
+        found.extend(blocks::unchecked(&relative(&path), &read(&path)?, &compiled));
+    }
+    none(found, "run or compile the block in a test, or mark it: see \"Documents\" in CONTRIBUTING.md")
 }
 
 fn words() -> Result<(), String> {

@@ -4,6 +4,7 @@ mod alarms;
 mod at_least;
 mod contention;
 mod cost;
+mod data_blocks;
 mod documents;
 mod drill;
 mod environment;
