@@ -55,11 +55,16 @@ fn list() -> Result<Vec<Check>, String> {
         let name = format!("comments in {folder} read like those of the model crates");
         checks.push((name, Box::new(move || comments(folder))));
     }
-    for feature in features(&manifest) {
-        checks.push((
-            format!("the library builds with only these features: `{feature}`"),
-            Box::new(move || builds_with(&feature)),
-        ));
+    let command = read(&root().join("crates/cli/Cargo.toml"))?;
+    for (name, package, manifest) in
+        [("library", "dynamo-lock", manifest), ("command line", "dynamo-lock-cli", command)]
+    {
+        for feature in features(&manifest) {
+            checks.push((
+                format!("the {name} builds with only these features: `{feature}`"),
+                Box::new(move || builds_with(package, &feature)),
+            ));
+        }
     }
     checks.push(("the documentation builds without warnings".into(), Box::new(documentation)));
     Ok(checks)
@@ -238,9 +243,9 @@ fn tree(options: &str) -> Result<Vec<String>, String> {
 }
 
 /// Uses `cargo check` in the shared target directory, so that each feature set compiles only once.
-fn builds_with(feature: &str) -> Result<(), String> {
-    let mut command = cargo("check --quiet --locked -p dynamo-lock --no-default-features");
-    let (ok, _, stderr) = sh::output(command.args(["--features", feature]))?;
+fn builds_with(package: &str, feature: &str) -> Result<(), String> {
+    let mut command = cargo("check --quiet --locked --no-default-features");
+    let (ok, _, stderr) = sh::output(command.args(["-p", package, "--features", feature]))?;
     if ok && !warns(&stderr) { Ok(()) } else { Err(sh::tail(&stderr, 40)) }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the command line that share one binary, because each runs `dynamo-lock` as a process of its own.
 
+mod alarms;
 mod at_least;
 mod contention;
 mod cost;
