@@ -50,6 +50,15 @@ fn lease_or_heartbeat_out_of_range_is_refused() {
     heartbeat(ms(6_600)).expect("a third of 20 s");
 }
 
+/// A row has at most 1 KB and contains two owners.
+#[tokio::test]
+async fn row_contains_first_128_bytes_of_label() {
+    let client = builder().owner(format!("x{}", "é".repeat(127))).build().unwrap();
+    let _guard = client.lock("a").unwrap().acquire().await.unwrap();
+    let Ok(Inspection::Held { holder, .. }) = client.lock("a").unwrap().inspect().await else { panic!("held") };
+    assert!(holder.owner.unwrap().starts_with(&format!("x{} (", "é".repeat(63))));
+}
+
 #[test]
 fn empty_or_long_owner_is_refused() {
     for owner in [String::new(), "x".repeat(257)] {
