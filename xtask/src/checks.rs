@@ -1,8 +1,10 @@
 //! Checks of the repository as a whole: documentation, features, dependencies and language.
 
 use crate::language::{self, Figures};
+use crate::links;
 use crate::sh::{self, cargo, root};
 use crate::tally::Tally;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,6 +42,8 @@ fn list() -> Result<Vec<Check>, String> {
         ("no file names a registry or a path of this machine".into(), Box::new(leaks)),
         ("ARCHITECTURE.md names only files that exist".into(), Box::new(architecture)),
         ("the tests that the track record names exist".into(), Box::new(named_tests)),
+        ("every link inside the documents leads to a file and a heading".into(), Box::new(broken_links)),
+        ("the book has every page of docs/".into(), Box::new(pages)),
         ("comments, messages and documents use plain words".into(), Box::new(words)),
         ("names of tests are at most 60 characters long".into(), Box::new(test_names)),
         ("the protocol depends on nothing".into(), Box::new(protocol_is_pure)),
@@ -137,6 +141,21 @@ fn missing_tests(table: &str, sources: &str) -> Vec<String> {
         None => ["fn NAME(", "'NAME'", "\"NAME\"", "`NAME`"].iter().any(|p| sources.contains(&p.replace("NAME", name))),
     };
     names.filter(|name| !exists(name)).map(str::to_owned).collect()
+}
+
+fn broken_links() -> Result<(), String> {
+    let mut documents = BTreeMap::new();
+    for path in files(&["*.md"])? {
+        documents.insert(relative(&path), read(&path)?);
+    }
+    let existing: Vec<String> = files(&["*"])?.iter().map(|path| relative(path)).collect();
+    none(links::broken(&documents, &existing), "correct these links")
+}
+
+fn pages() -> Result<(), String> {
+    let pages = files(&["docs/*.md"])?;
+    let pages: Vec<String> = pages.iter().map(|path| relative(path)["docs/".len()..].to_owned()).collect();
+    none(links::unlisted(&read(&root().join("docs/SUMMARY.md"))?, &pages), "add these pages to docs/SUMMARY.md")
 }
 
 fn words() -> Result<(), String> {

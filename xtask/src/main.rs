@@ -1,12 +1,15 @@
-//! Development commands: `cargo xtask test`, `check`, `sim`, `bench`, `node`, `ministack`.
+//! Development commands: `cargo xtask test`, `check`, `sim`, `bench`, `book`, `node`, `ministack`.
 //!
 //! Uses only the standard library, because every other command waits for this crate to compile.
 
 mod aws_tools;
 mod bench;
+mod book;
 mod browser;
 mod checks;
 mod language;
+mod links;
+mod markdown;
 mod ministack;
 mod node;
 mod npm;
@@ -32,6 +35,7 @@ usage: cargo xtask COMMAND
   sim mutants [NAME...]            insert faults on purpose and report which check notices them
   sim mutants --generated [ARGS]   the same with the mutants that cargo-mutants generates from the product's code
   bench [OPTIONS]                  compare speed and cost with other lock libraries; --help lists the options
+  book                             build the book of docs/ with mdBook, which is installed once
   node [--release]                 build the addon, so that require('./bindings/node') works
   node-bench                       compare the cost of acquire and release in JavaScript and in Rust
   ministack                        run a DynamoDB server for manual work; ctrl-C ends it
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         ["check", filter] if !filter.starts_with('-') => checks::run(Some(filter)),
         ["sim", ref rest @ ..] => sim::run(rest),
         ["bench", ref rest @ ..] => bench::run(rest),
+        ["book"] => book::build(),
         ["node"] => node::build(false),
         ["node", "--release"] => node::build(true),
         ["node-bench"] => node::bench(),

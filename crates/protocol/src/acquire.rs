@@ -230,11 +230,16 @@ impl Acquire {
 
     /// Takes a row that this operation does not hold: takes its lock over, or waits.
     fn observe(&mut self, now: &Now<'_>, row: &Row, response: Response<'_>, (source, sent): (Source, SentAt)) {
+        let times = RoundTrip::ending(sent, now);
         let state = match row.state_for(self.request.kind) {
             Ok(state) => state,
+            Err(_) if self.poller.ignores_unusable(source, times) => {
+                self.hints.begin_pause(now, None, self.poller.pause_length());
+                return self.pause();
+            }
             Err(error) => return self.phase = Phase::Ended(AcquireEnd::RowError(error)),
         };
-        let (facts, times) = (RowFacts::of(row), RoundTrip::ending(sent, now));
+        let facts = RowFacts::of(row);
         if !self.poller.observe(&facts, state == RowState::Free, source, times) {
             self.begin_pause(now);
             return self.pause();

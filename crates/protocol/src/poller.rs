@@ -125,6 +125,13 @@ pub enum Source {
     Write,
 }
 
+impl Source {
+    /// Returns whether the row may be older than one that was returned before.
+    fn may_be_stale(self) -> bool {
+        matches!(self, Self::Look | Self::HintedLook)
+    }
+}
+
 /// State of one attempt to acquire a lock, as far as it concerns the times of looks.
 ///
 /// Whatever the rows contain, an attempt sends at most 4 looks, and 11 more for each second since it began. Two looks
@@ -180,6 +187,20 @@ impl Poller {
         self.stale >= STALE_MAX
     }
 
+    /// Takes a row that cannot be used. Returns whether it must be ignored, because it may be stale: the name may have had
+    /// a row of another kind before. The next look is then scheduled, and it is strongly consistent.
+    pub(crate) fn ignores_unusable(&mut self, source: Source, times: RoundTrip) -> bool {
+        let ignored = source.may_be_stale();
+        if ignored {
+            self.begin(times.sent.0);
+            self.count_look();
+            self.unanswered = 0;
+            self.stale = STALE_MAX;
+            self.schedule_after(times.sent, FLOOR);
+        }
+        ignored
+    }
+
     /// Returns whether this attempt has looked.
     pub(crate) fn has_looked(&self) -> bool {
         self.looks > 0
@@ -199,8 +220,7 @@ impl Poller {
             self.count_look();
         }
         self.unanswered = 0;
-        let may_be_stale = matches!(source, Source::Look | Source::HintedLook);
-        if may_be_stale && row.token.is_some_and(|token| known.is_some_and(|known| token < known)) {
+        if source.may_be_stale() && row.token.is_some_and(|token| known.is_some_and(|known| token < known)) {
             self.stale = self.stale.saturating_add(1);
             self.schedule_after(times.sent, FLOOR);
             return false;

@@ -340,6 +340,10 @@ impl SharedAcquire {
         let sent = self.read_sent.take().unwrap_or(SentAt(now.at));
         match row.map(|row| row.shared(self.waiter.access.kind)) {
             Some(Ok(row)) => self.observe(now, &row, response, (source, sent)),
+            Some(Err(_)) if self.poller.ignores_unusable(source, RoundTrip::ending(sent, now)) => {
+                self.hints.begin_pause(now, None, self.poller.pause_length());
+                self.pause();
+            }
             Some(Err(error)) => self.refuse_row(now, error, false),
             None => {
                 self.poller.count_look();

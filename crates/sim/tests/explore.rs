@@ -3,7 +3,10 @@
 mod common;
 
 use common::{assert_sound, explored};
-use dynamo_lock_sim::mutants::list;
+use dynamo_lock_sim::explore::{
+    Context, World, actions::Action, actions::Delivery, actions::enabled, actions::successor,
+};
+use dynamo_lock_sim::{explore::configs, mutants::MutantConfig, mutants::list};
 
 #[test]
 fn leases_with_different_lengths_are_sound() {
@@ -136,5 +139,22 @@ fn mutants_are_noticed_with_trace() {
         let first = trace.lines().next().unwrap_or_default();
         let expected = if *name == "purge-soon" { "time passes" } else { "A requests the lock" };
         assert!(first.contains(expected) && first.contains("| no row"), "{name}: {trace}");
+    }
+}
+
+/// The configuration `rw-three` has three clients, and only its first may be late.
+#[test]
+fn only_slow_client_is_delayed() {
+    let config = configs::find("rw-three").expect("the configuration exists");
+    let context = Context { config: &config, mutant: &MutantConfig::NONE };
+    for host in 0..3 {
+        let world = successor(&World::initial(&config), Action::Begin(host), &context);
+        let world = world.expect("no violation").expect("the client begins");
+        let is_delay = |action: &Action| {
+            matches!(action, Action::Send(_, Delivery::RequestDelayed | Delivery::ResponseDelayed(_)))
+        };
+        assert_eq!(enabled(&world, &context).iter().any(is_delay), host == 0, "requests of client {host}");
+        let waited = successor(&world, Action::Tick, &context).expect("no violation");
+        assert_eq!(waited.is_some(), host == 0, "steps of client {host}");
     }
 }

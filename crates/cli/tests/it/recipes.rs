@@ -1,16 +1,35 @@
-//! The shell blocks of `docs/recipes.md` that are marked `<!-- tested -->`, run as written.
+//! The shell blocks of the documents that are marked `<!-- tested -->`, run as written.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 
 use crate::support::{Fixture, PROGRAM, Running};
 
-const RECIPES: &str = include_str!("../../../../docs/recipes.md");
 const MARK: &str = "<!-- tested -->\n```sh\n";
 const PRINTS: &str = "# → ";
 
-/// Returns the marked blocks.
-fn blocks() -> impl Iterator<Item = &'static str> {
-    RECIPES.split(MARK).skip(1).map(|rest| rest.split("```").next().unwrap_or_default())
+/// Returns the paths and the texts of the README and of all pages below `docs/`.
+fn documents() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let (mut folders, mut found) = (vec![root.join("docs")], vec![root.join("README.md")]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let is_page = path.extension().is_some_and(|extension| extension == "md");
+            if path.is_dir() {
+                folders.push(path)
+            } else if is_page {
+                found.push(path)
+            }
+        }
+    }
+    let read = |path: &Path| std::fs::read_to_string(path).expect("a page");
+    found.iter().map(|path| (path.display().to_string(), read(path))).collect()
+}
+
+/// Returns the marked blocks of a document.
+fn blocks(document: &str) -> impl Iterator<Item = &str> {
+    document.split(MARK).skip(1).map(|rest| rest.split("```").next().unwrap_or_default())
 }
 
 /// Runs a block, with stubs of the scripts that it calls. Returns an error unless its output is as documented.
@@ -38,13 +57,19 @@ fn run_block(block: &str) -> Result<(), String> {
 
 #[test]
 fn every_recipe_works_as_written() {
-    for block in blocks() {
-        run_block(block).unwrap_or_else(|error| panic!("{error}"));
+    let mut count = 0;
+    for (path, document) in documents() {
+        for block in blocks(&document) {
+            run_block(block).unwrap_or_else(|error| panic!("{path}: {error}"));
+            count += 1;
+        }
+        if path.ends_with("recipes.md") {
+            assert!(blocks(&document).count() >= 5, "the marks were not found");
+            // All blocks that start with the program are tested.
+            assert_eq!(document.replace(MARK, "").matches("```sh\ndynamo-lock").count(), 0);
+        }
     }
-    assert!(blocks().count() >= 5, "the marks were not found");
-    // All blocks that start with the program are tested.
-    let untested = RECIPES.replace(MARK, "").matches("```sh\ndynamo-lock").count();
-    assert_eq!(untested, 0);
+    assert!(count >= 15, "the documents were not found");
 }
 
 #[test]

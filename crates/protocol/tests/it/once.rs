@@ -219,10 +219,15 @@ fn row_of_another_kind_is_refused_by_name() {
         let mut host = TestHost::without_dates(1);
         let mut machine = Acquire::new(Request { kind: requested, ..request(20, WaitMode::Wait) }, None);
         match requested {
-            Kind::Once => look(&mut host, 0, &mut machine, Some(&stored), false),
+            Kind::Once => {
+                // The first look may be stale.
+                look(&mut host, 0, &mut machine, Some(&stored), false);
+                assert!(matches!(host.next(10, &mut machine), Step::Pause(_)));
+                look(&mut host, 25, &mut machine, Some(&stored), true);
+            }
             _ => host.write(&mut Some(stored), &mut machine, 0, 10, None),
         }
-        let Step::Done(AcquireEnd::RowError(error)) = host.next(10, &mut machine) else { panic!("{requested}") };
+        let Step::Done(AcquireEnd::RowError(error)) = host.next(50, &mut machine) else { panic!("{requested}") };
         assert_eq!(error, RowError::OtherKind { found, requested });
         let message = error.to_string();
         assert!(message.contains(&format!("kind {found}")) && message.contains(&format!("kind {requested}")));

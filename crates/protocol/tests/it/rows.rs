@@ -4,11 +4,11 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use dynamo_lock_protocol::{
-    AcquireEnd, FencingToken, Number, Outcome, Revoke, Row, RowError, Step, Target, Value, Verdict, apply, attr,
-    check_partition_key,
+    AcquireEnd, FencingToken, Kind, Number, Outcome, Response, Revoke, Row, RowError, Step, Target, Value, Verdict,
+    apply, attr, check_partition_key,
 };
 
-use crate::support::{EPOCH_MS, TestHost, date, held_row, name, now, row, waiter, write};
+use crate::support::{EPOCH_MS, TestHost, date, held_row, name, now, pause_ms, row, waiter, write};
 
 #[test]
 fn token_out_of_range_is_refused_without_overflow() {
@@ -103,6 +103,37 @@ fn row_with_largest_token_is_refused_at_once() {
         let step = host.next(received_ms, &mut machine);
         let Step::Done(AcquireEnd::RowError(error)) = step else { panic!("{step:?}") };
         assert!(matches!(error, RowError::Malformed { attribute: attr::TOKEN, .. }), "{error:?}");
+    }
+}
+
+/// A name may have had a row of another kind until a moment ago, which an eventually consistent read still returns.
+#[test]
+fn stale_row_of_another_kind_does_not_end_a_wait() {
+    for kind in [Kind::Once, Kind::Semaphore] {
+        let mut stale = held_row(1_000);
+        stale.set(attr::KIND, kind.to_string().as_str().into());
+        for is_stale in [true, false] {
+            let (mut host, mut machine) = (TestHost::without_dates(1), waiter(20));
+            host.write(&mut Some(held_row(20_000)), &mut machine, 0, 10, None);
+            let mut ms = 10;
+            let mut strong = Vec::new();
+            let end = loop {
+                match host.next(ms, &mut machine) {
+                    Step::Pause(length) => ms += pause_ms(length),
+                    Step::Read { strong: is_strong } if strong.len() < 3 => {
+                        strong.push(is_strong);
+                        let current = held_row(20_000);
+                        let row = if is_strong && is_stale { &current } else { &stale };
+                        host.handle(ms, &mut machine, Response::row(Some(row)));
+                    }
+                    step => break step,
+                }
+            };
+            // The third read follows the consistent one, which has returned a usable row.
+            let expected: &[bool] = if is_stale { &[false, true, false] } else { &[false, true] };
+            assert_eq!(strong, expected, "{kind}: {end:?}");
+            assert_eq!(matches!(end, Step::Done(AcquireEnd::RowError(_))), !is_stale, "{kind}: {end:?}");
+        }
     }
 }
 

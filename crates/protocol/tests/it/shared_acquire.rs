@@ -6,7 +6,7 @@ use dynamo_lock_protocol::{
     WaitMode, apply,
 };
 
-use crate::support::{TestHost, name, pause_ms, request, row, write};
+use crate::support::{TestHost, held_row, name, pause_ms, request, row, write};
 
 /// Lease of all clients, in milliseconds.
 const LEASE_MS: u64 = 10_000;
@@ -579,4 +579,32 @@ fn unreadable_row_is_not_changed() {
     let mut text = Some(row(&[("v", 1.into()), ("kind", "rwlock".into()), ("guid", "g".into())]));
     let end = Run::waiting(2, Access::write()).run(&mut text, &mut ms, 100);
     assert!(matches!(end, Some(AcquireEnd::RowError(_))), "{end:?}");
+}
+
+/// The name may have had a row of another kind until a moment ago, which an eventually consistent read still returns.
+#[test]
+fn stale_row_of_another_kind_does_not_end_a_shared_wait() {
+    let stale = held_row(1_000);
+    for is_stale in [true, false] {
+        let mut row = None;
+        let mut ms = 0;
+        Run::waiting(1, Access::permit(1)).acquires(&mut row, &mut ms, 1_000);
+        let mut waiter = Run::waiting(2, Access::permit(1));
+        assert!(waiter.run(&mut row, &mut ms, 30).is_none(), "the only slot is taken");
+        let mut reads = Vec::new();
+        let end = loop {
+            match waiter.host.next(ms, &mut waiter.machine) {
+                Step::Pause(length) => ms += pause_ms(length),
+                Step::Read { strong } if reads.len() < 3 => {
+                    reads.push(strong);
+                    let answer = if strong && is_stale { row.as_ref() } else { Some(&stale) };
+                    waiter.host.handle(ms, &mut waiter.machine, Response::row(answer));
+                }
+                step => break step,
+            }
+        };
+        let expected: &[bool] = if is_stale { &[false, true, false] } else { &[false, true] };
+        assert_eq!(reads, expected, "{end:?}");
+        assert_eq!(matches!(end, Step::Done(AcquireEnd::RowError(_))), !is_stale, "{end:?}");
+    }
 }

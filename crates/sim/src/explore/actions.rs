@@ -148,13 +148,14 @@ fn deliveries(world: &World, context: &Context<'_>, i: u8, flight: &InFlight, ac
     let in_flight = task.flight.is_some();
     let mut add = |delivery| actions.push(Action::Send(i, delivery));
     let is_write = matches!(request, RequestBody::Write(_));
+    let may_be_late = left.delay > 0 && context.may_be_late(task);
     let dates = 0..context.config.dates.len().max(1) as u8;
     dates.clone().for_each(|date| add(Delivery::Immediate(date)));
-    if left.delay > 0 && !in_flight {
+    if may_be_late && !in_flight {
         add(Delivery::RequestDelayed);
     }
     // A waiter counts from its receipt of the response, so its read may as well have been applied then.
-    if left.delay > 0 && is_write {
+    if may_be_late && is_write {
         dates.for_each(|date| add(Delivery::ResponseDelayed(date)));
     }
     if left.unknown > 0 {
@@ -387,7 +388,11 @@ fn tick(world: &mut World, context: &Context<'_>) -> Result<bool, Violation> {
     let mut pending = false;
     for i in 0..world.tasks.len() {
         let acts = || step(&mut world.clone(), context, i as u8);
-        pending |= world.tasks[i].flight.is_some() || !matches!(acts(), Ok(StepResult::Pending(_)));
+        let is_pending = world.tasks[i].flight.is_some() || !matches!(acts(), Ok(StepResult::Pending(_)));
+        if is_pending && !context.may_be_late(&world.tasks[i]) {
+            return Ok(false);
+        }
+        pending |= is_pending;
     }
     if pending {
         if world.left.delay == 0 {

@@ -66,6 +66,11 @@ impl Config {
         Self { budget, ..self }
     }
 
+    /// Delays only the client with this number.
+    pub fn slow(self, host: u8) -> Self {
+        Self { slow: Some(host), ..self }
+    }
+
     pub fn dates(self, dates: &[Option<i64>]) -> Self {
         Self { dates: dates.to_vec(), ..self }
     }

@@ -57,6 +57,11 @@ impl Context<'_> {
         }
     }
 
+    /// Returns whether the steps and requests of a task may be late.
+    pub fn may_be_late(&self, task: &Task) -> bool {
+        self.config.slow.is_none_or(|slow| slow == task.host)
+    }
+
     pub fn client(&self, host: u8) -> &Client {
         let clients = self.config.clients.iter().chain(&self.config.newcomers);
         clients.clone().nth(host.into()).unwrap_or(&NEWCOMER)

@@ -108,7 +108,7 @@ fn semaphores() -> Vec<Config> {
             Budget { forces: 1, copies: 1, unknown: 1, ..NONE },
         ),
         shared("sem-deleted", "the table is deleted", [0, 500], pair(), Budget { deletions: 1, ..UNKNOWN }),
-        shared("sem-three", "three clients, two permits", [0, 1000], three.clone(), DELAY),
+        shared("sem-three", "three clients, two permits, one is slow", [0, 1000], three.clone(), DELAY).slow(0),
         shared("sem-three-lost", "the same, lost answers", [0, 1000], three, Budget { unknown: 1, ..NONE }),
         shared("sem-limits", "three clients with unequal limits", [0, 1000], limits, NONE),
     ]
@@ -190,9 +190,11 @@ fn locks() -> Vec<Config> {
     vec![
         shared("rw", "a reader and a writer, slow requests", half(1500), [twice(entry(read)), entry(write)], DELAY),
         shared("rw-writers", "two writers, slow requests", half(1500), writers, DELAY),
-        shared("rw-three", "two readers and a writer", [0, 1000], readers.clone(), DELAY),
+        shared("rw-three", "two readers, one of them slow, and a writer", [0, 1000], readers.clone(), DELAY).slow(0),
+        shared("rw-three-slow", "the same, the writer is slow", [0, 1000], readers.clone(), DELAY).slow(2),
         shared("rw-three-lost", "the same, lost answers", [0, 1000], readers, Budget { unknown: 1, ..NONE }),
-        shared("rw-two-writers", "a reader and two writers", [0, 1000], both.clone(), DELAY),
+        shared("rw-two-writers", "a reader, a writer and a slow writer", [0, 1000], both.clone(), DELAY).slow(2),
+        shared("rw-two-writers-slow", "the same, the reader is slow", [0, 1000], both.clone(), DELAY).slow(0),
         shared("rw-two-writers-lost", "the same, lost answers", [0, 1000], both, Budget { unknown: 1, ..NONE }),
     ]
 }

@@ -26,6 +26,8 @@ pub struct Config {
     /// Kind of all locks.
     pub work: Work,
     pub budget: Budget,
+    /// The only client whose steps and requests may be late. `None`: those of all clients may be.
+    pub slow: Option<u8>,
     /// Possible deviations of a `Date` from service time in seconds. `None` is a response without a date. Empty: the
     /// store has no service clock.
     pub dates: Vec<Option<i64>>,

@@ -48,6 +48,7 @@ pub const EXPLORED: &[(&str, &str)] = &[
     ("take-exclusive-without-forced-lease-id", "rw-force-copies"),
     ("announce-without-x", "rw-two-writers"),
     ("promote-without-x-revoked", "rw-revoke"),
+    ("promote-without-x-renewal-seq", "rw-late"),
     ("renew-shared-without-e-renewal-seq", "sem-copies"),
     ("renew-shared-without-e-revoked", "sem-revoke"),
     ("renew-exclusive-without-x-revoked", "rw-revoke-writers"),

@@ -126,7 +126,6 @@ pub const RARE: &[(&str, &str)] = &[
     ("promote-without-x-lease-id", "promote_needs_the_own_announcement_alone"),
     ("renew-announcement-without-x-lease-id", "renewal_of_an_announcement_needs_it_to_wait"),
     ("promote-without-holders", "promote_needs_the_own_announcement_alone"),
-    ("promote-without-x-renewal-seq", "promote_needs_the_own_announcement_alone"),
     ("renew-shared-without-token", "renewal_of_a_reader_needs_its_entry_and_token"),
     ("renew-announcement-without-x-renewal-seq", "renewal_of_an_announcement_needs_it_to_wait"),
     ("evict-announcement-without-x-lease-id", "evict_needs_the_entry_that_was_seen"),

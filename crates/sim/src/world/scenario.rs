@@ -3,12 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use dynamo_lock::{Client, LockName};
-use dynamo_lock_protocol::{Kind, attr};
+use dynamo_lock_protocol::attr;
 use tokio::{task::JoinHandle, time::sleep};
 
 use super::{Host, Process, Stop, World, actors::external_writers, actors::worker::Worker, lock};
 
-use super::actors::FINISH;
+use super::actors::{
+    FINISH,
+    sharing::{RW_LOCK, SEMAPHORE},
+};
 /// Samples of the service clock count for ten minutes. The idle gap is almost as long, from the beginning of
 /// quiescence.
 const IDLE_GAP: Duration = Duration::from_secs(595);
@@ -240,7 +243,7 @@ impl Scenario {
                 let entry = &table.locks[&name];
                 (entry.row.clone(), world.time() - entry.written)
             };
-            if row.as_ref().is_some_and(|row| row.kind().is_ok_and(Kind::is_shared)) {
+            if [SEMAPHORE, RW_LOCK].contains(&name.as_str()) {
                 let process = Process::new(world, &Arc::new(Host::right(91)));
                 let client = process.client(world.plan.longest);
                 let worker = Worker { process, client: client.clone(), lease: world.plan.longest };

@@ -173,7 +173,7 @@ impl Worker {
                 }
                 // At its limit an acquisition sends one release only, which may be lost.
                 if !(2..=4).contains(&way) || self.world().time() - began < limit * 9 / 10 {
-                    self.world().check_failed(&self.process, lock.name().as_str(), began);
+                    self.world().check_failed(&self.process, lock.name().as_str(), began, terms.max_hold);
                 }
                 self.world()
                     .check(!self.world().plan.fault_free, "fault_free", || format!("{} failed: {error}", lock.name()));
@@ -408,7 +408,7 @@ impl Worker {
                 world.trace(|| format!("{:?} {} hold failed: {error}", self.process, lock.name()));
                 world.count("hold failed");
                 if matches!(error, HoldError::Acquire(AcquireError::Store(_))) {
-                    world.check_failed(&self.process, lock.name().as_str(), called);
+                    world.check_failed(&self.process, lock.name().as_str(), called, None);
                 }
             }
         }

@@ -60,11 +60,17 @@ impl World {
         self.trace(|| format!("{process:?} {}: {access:?} reported as {}", access.name(), lease_id.as_str()));
         let live = hold.is_valid();
         self.check(live, "A (R5)", || format!("{} was lost when it was reported", access.name()));
+        let is_in_row = self.has_entry(access.name(), &lease_id);
         {
             let mut sharing = lock(&self.sharing);
             let sharing = &mut *sharing;
             let present = Present { process: process.clone(), access, hold: hold.clone() };
             sharing.present.insert(lease_id.as_str().to_owned(), present);
+            // A copy of the write that adds it may be applied after it was forced out, because the row names only the
+            // last holder that was forced out. It then holds the lock like any other.
+            if is_in_row {
+                sharing.forced.remove(lease_id.as_str());
+            }
             // A holder that was removed by force may have been reported before and after this one.
             if let Some(token) = hold.token().filter(|_| live && sharing.forced.is_empty()) {
                 let (reader, writer) = (sharing.largest_reader, sharing.largest_writer);
@@ -132,11 +138,7 @@ impl World {
 
     /// Checks the result of a release. `live` is whether the holder was valid when the release began.
     pub fn check_shared_release(&self, name: &str, lease_id: &LeaseId, live: bool, answer: &Result<(), ReleaseError>) {
-        let is_left = {
-            let table = lock(&self.table);
-            let row = table.locks.get(name).and_then(|entry| entry.row.as_ref());
-            row.is_some_and(|row| contains(row, lease_id.as_str()))
-        };
+        let is_left = self.has_entry(name, lease_id);
         let (revoked, forced, has_left) = {
             let (sharing, id) = (lock(&self.sharing), lease_id.as_str());
             let forced = sharing.forced.contains(id);
@@ -164,6 +166,12 @@ impl World {
             Err(_) => self.count("shared: release refused"),
         }
         self.check(answer.is_ok() || !live || !self.plan.fault_free, "fault_free", || format!("{name}: {answer:?}"));
+    }
+
+    fn has_entry(&self, name: &str, lease_id: &LeaseId) -> bool {
+        let table = lock(&self.table);
+        let row = table.locks.get(name).and_then(|entry| entry.row.as_ref());
+        row.is_some_and(|row| contains(row, lease_id.as_str()))
     }
 
     /// Returns the time after which the entries of a row have certainly expired for a new client.

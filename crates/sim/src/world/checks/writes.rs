@@ -227,8 +227,9 @@ impl World {
     }
 
     /// Checks that an acquisition that this task called and that has failed has left no lease that is valid (E). An
-    /// attempt after which it received another row may still be applied, and its lease is never reported.
-    pub fn check_failed(&self, process: &Process, name: &str, called: Duration) {
+    /// attempt after which it received another row may still be applied, and its lease is never reported. A lock is lost
+    /// after `max_hold`, also if it has not been reported by then.
+    pub fn check_failed(&self, process: &Process, name: &str, called: Duration, max_hold: Option<Duration>) {
         let Some(task) = tokio::task::try_id() else { return };
         let at = process.host.clock(self);
         let table = lock(&self.table);
@@ -237,7 +238,8 @@ impl World {
             let lease_id = acquisition.lease_id.as_str();
             let sent = table.senders.get(lease_id).is_some_and(|(sender, time)| *sender == task && *time >= called);
             let valid = acquisition.writes.first().is_some_and(|(sent_at, lease)| {
-                holder_elapsed(at, *sent_at) < *lease - *lease / 100 - Duration::from_millis(10)
+                let validity = *lease - *lease / 100 - Duration::from_millis(10);
+                holder_elapsed(at, *sent_at) < max_hold.map_or(validity, |max_hold| max_hold.min(validity))
             });
             sent && valid && entry.is_held_by(**token) && !table.given_up_ids.contains(lease_id)
         });

@@ -1,0 +1,82 @@
+//! `cargo xtask book`: builds the book of `docs/` with mdBook, which is installed once into the cache directory.
+
+use crate::{links, markdown, node, sh};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Version of mdBook. Its output is not checked in, so that a new version changes no file here.
+const MDBOOK: &str = "0.5.4";
+
+/// Builds the book in the target directory, and prints the path of its first page.
+pub fn build() -> Result<bool, String> {
+    let mdbook = install()?;
+    let folder = node::target()?.join("book");
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
+    }
+    let listed = sh::stdout(
+        Command::new("git")
+            .args(["ls-files", "-co", "--exclude-standard", "book.toml", "docs"])
+            .current_dir(sh::root()),
+    )?;
+    for path in listed.lines().filter(|path| sh::root().join(path).exists()) {
+        copy(path, &folder)?;
+    }
+    let built = sh::succeeds(Command::new(mdbook).arg("build").arg(&folder).stdin(Stdio::null()))?;
+    println!("{}", folder.join("book/index.html").display());
+    Ok(built)
+}
+
+/// Copies a file. Links of a page that lead out of `docs/` become links to the repository, because the book contains
+/// only `docs/`.
+fn copy(path: &str, folder: &Path) -> Result<(), String> {
+    let (from, to) = (sh::root().join(path), folder.join(path));
+    let failed = |error: std::io::Error| format!("cannot copy {path} to {}: {error}", folder.display());
+    std::fs::create_dir_all(to.parent().unwrap_or(folder)).map_err(failed)?;
+    if path.ends_with(".md") {
+        let text = std::fs::read_to_string(&from).map_err(failed)?;
+        std::fs::write(&to, with_links_out(path, &text)).map_err(failed)
+    } else {
+        std::fs::copy(&from, &to).map_err(failed).map(drop)
+    }
+}
+
+/// Returns the text of the page at `path` with links to the repository in place of those that leave `docs/`.
+fn with_links_out(path: &str, text: &str) -> String {
+    let mut text = text.to_owned();
+    let targets: Vec<String> =
+        markdown::prose(&text).into_iter().flat_map(|(_, line)| markdown::targets(line)).collect();
+    for target in targets.iter().filter(|target| target.starts_with("..")) {
+        if let Some((to, anchor)) = links::inside(path, target).filter(|(to, _)| !to.starts_with("docs/")) {
+            let anchor = if anchor.is_empty() { anchor } else { format!("#{anchor}") };
+            text = text.replace(&format!("]({target})"), &format!("]({}{to}{anchor})", links::REPOSITORY));
+        }
+    }
+    text
+}
+
+/// Returns the path of mdBook. It is compiled outside of the repository, so that neither its settings nor its target
+/// directory are used.
+fn install() -> Result<PathBuf, String> {
+    let directory = sh::once("mdBook, which takes some minutes,", &format!("mdbook-{MDBOOK}"), |to| {
+        let mut cargo = sh::cargo("install mdbook --locked --quiet");
+        cargo.arg(format!("--version={MDBOOK}")).arg("--root").arg(to).current_dir("/").env_remove("CARGO_TARGET_DIR");
+        sh::stdout(&mut cargo).map(drop)
+    })?;
+    Ok(directory.join("bin").join(format!("mdbook{}", std::env::consts::EXE_SUFFIX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_out_of_the_book_lead_to_the_repository() {
+        let text = "[a](../b.md#c) [d](../docs/e.md) [f](g.md)";
+        let expected = "[a](https://github.com/dynamo-lock/dynamo-lock/blob/main/b.md#c) [d](../docs/e.md) [f](g.md)";
+        assert_eq!(with_links_out("docs/h.md", text), expected);
+        let nested = "[a](../../b.md) [c](../d.md)";
+        let expected = "[a](https://github.com/dynamo-lock/dynamo-lock/blob/main/b.md) [c](../d.md)";
+        assert_eq!(with_links_out("docs/i/j.md", nested), expected);
+    }
+}
