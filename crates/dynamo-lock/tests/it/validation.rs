@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use dynamo_lock::{AcquireError, Client, ClientBuilder, DynamoDb, HoldError, LockOptions, Memory, StoreErrorKind};
+use dynamo_lock::{
+    AcquireError, Client, ClientBuilder, DynamoDb, HoldError, Inspection, LockOptions, Memory, StoreErrorKind,
+};
 use serde_json::{Value as Json, json};
 use test_support::{LocalDynamoDb, ServerFault, World, ms, secs};
 
