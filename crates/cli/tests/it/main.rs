@@ -15,6 +15,7 @@ mod examples;
 mod forever;
 mod hold;
 mod json;
+mod last_hold;
 mod listing;
 mod manual;
 mod metrics_file;
