@@ -41,6 +41,8 @@ pub fn check(world: &World, config: &Config, before: Option<&Row>, row: &Row, op
     let is_after_begin = || row.whole(attr::LAST_ENDED_ON) >= before.whole(service::TRUE_ACQUIRED_ON);
     let is_released = || is_recorded_as("released") && is_after_begin();
     let hands_over = config.clients.iter().any(|client| client.next_lease_ms.is_some());
+    // The largest reported token is known where all locks are plain and the table was not deleted.
+    let knows_reports = !config.is_shared() && world.past.deleted.is_empty();
     let is_true = match (&op.kind, before.state()) {
         (OpKind::LegacyGet { .. } | OpKind::Convert(_), _) => {
             ATTRIBUTES.into_iter().all(|name| row.get(name).is_none())
@@ -48,16 +50,16 @@ pub fn check(world: &World, config: &Config, before: Option<&Row>, row: &Row, op
         // A hold that was reported to a user is recorded. An acquisition that was abandoned is not, unless the release
         // is that of an earlier user of the same client, from whom the lock could not be handed over.
         (OpKind::Release { token: Some(token), .. }, _) if token.get() <= world.past.reported => is_released(),
-        (OpKind::Release { .. }, _) if hands_over => is_kept || is_released(),
+        (OpKind::Release { .. }, _) if hands_over || !knows_reports => is_kept || is_released(),
         (OpKind::Finish { .. }, _) => is_released(),
         (OpKind::TakeOver { .. }, Ok(RowState::Held(_))) if before.get(attr::REVOKED_TOKEN).is_none() => {
             is_recorded_as("expired")
         }
         (OpKind::Revoke { target: Target::Token(_), .. }, Ok(RowState::Held(_))) => is_recorded_as("revoked"),
         (OpKind::ForceRevoke { target: Target::Token(_), .. }, Ok(RowState::Held(_))) => is_recorded_as("forced"),
-        (OpKind::Revoke { target: Target::Token(_), .. } | OpKind::ForceRevoke { target: Target::Token(_), .. }, _) => {
-            true
-        }
+        // A row of npm dynamo-lock with a token, which has no owner, or a row that the condition of a takeover excludes.
+        (OpKind::Revoke { target: Target::Token(_), .. } | OpKind::ForceRevoke { target: Target::Token(_), .. }, _)
+        | (OpKind::TakeOver { .. }, Ok(RowState::Free | RowState::Done(_)) | Err(_)) => true,
         _ => is_kept,
     };
     match is_true {
