@@ -122,6 +122,7 @@ pub const EQUIVALENT: &[(&str, &str)] = &[
 /// Mutants that have an effect too rarely for the simulator, each with the test of the product that notices it.
 pub const RARE: &[(&str, &str)] = &[
     ("legacy-get-without-token", "seen_version_with_another_token_is_not_overwritten"),
+    ("child-is-ignored", "child_that_is_ignored_is_noticed_over_sqlite"),
     ("join-without-e", "join_needs_a_place_beside_readers"),
     ("promote-without-x-lease-id", "promote_needs_the_own_announcement_alone"),
     ("renew-announcement-without-x-lease-id", "renewal_of_an_announcement_needs_it_to_wait"),
