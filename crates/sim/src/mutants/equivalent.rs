@@ -124,12 +124,7 @@ pub const RARE: &[(&str, &str)] = &[
     ("legacy-get-without-token", "seen_version_with_another_token_is_not_overwritten"),
     ("child-is-ignored", "child_that_is_ignored_is_noticed_over_sqlite"),
     ("join-without-e", "join_needs_a_place_beside_readers"),
-    ("promote-without-x-lease-id", "promote_needs_the_own_announcement_alone"),
-    ("renew-announcement-without-x-lease-id", "renewal_of_an_announcement_needs_it_to_wait"),
     ("promote-without-holders", "promote_needs_the_own_announcement_alone"),
     ("renew-shared-without-token", "renewal_of_a_reader_needs_its_entry_and_token"),
-    ("renew-announcement-without-x-renewal-seq", "renewal_of_an_announcement_needs_it_to_wait"),
-    ("evict-announcement-without-x-lease-id", "evict_needs_the_entry_that_was_seen"),
     ("revoke-announcement-without-x-lease-id", "revoke_marks_one_entry"),
-    ("force-out-announcement-without-x-lease-id", "force_out_removes_one_entry_and_names_it"),
 ];
