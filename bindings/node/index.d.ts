@@ -103,6 +103,20 @@ export interface Client {
   close(): Promise<void>;
 
   /**
+   * Creates the table of this client, on demand unless units are given, enables the deletion of idle rows, and waits
+   * until it is active, at most two minutes.
+   *
+   * Rejects with a `StoreError`: `TABLE_EXISTS` if there is a table with this name, `NOT_DYNAMODB` for another store.
+   */
+  createTable(options?: TableOptions): Promise<void>;
+
+  /**
+   * Checks all properties of the table on which locks depend. Sends only reads. Resolves to the problems, an empty array
+   * if there is none. Rejects with a `StoreError`.
+   */
+  checkTable(): Promise<TableProblem[]>;
+
+  /**
    * Acquires a lock for a time, like npm dynamo-lock 0.1.3: there is no renewal, no release and no fencing, and the
    * expiry depends on wall clocks. `Lock.hold` is the safe equivalent.
    *
@@ -138,6 +152,34 @@ type AbortSignal = typeof globalThis extends { AbortSignal: { prototype: infer T
 
 /** Callback of the calls of npm dynamo-lock. Called exactly once, after the call has returned. */
 export type LegacyCallback = (error: string | null, success?: 'SUCCESS' | null) => void;
+
+/** Options of `createTable`. */
+export interface TableOptions {
+  /** Provisioned capacity, with `writeUnits`. Default: on-demand capacity. */
+  readUnits?: number;
+  /** Provisioned capacity, with `readUnits`. */
+  writeUnits?: number;
+  /** Whether DynamoDB deletes the rows of idle locks by the attribute `ttl`. Default: true. */
+  ttl?: boolean;
+  /** Whether the table cannot be deleted until this is turned off. Default: false. */
+  deletionProtection?: boolean;
+  /** Tags of the table. */
+  tags?: Record<string, string>;
+}
+
+/** A problem of a table. */
+export interface TableProblem {
+  /** One line with the fix. */
+  message: string;
+  /** Whether locks work nevertheless. */
+  warning: boolean;
+}
+
+/** Options of the calls that do not wait: `tryAcquire`, `tryRead` and `tryWrite`. */
+export interface HeldOption {
+  /** Called with a holder if the lock is held, before the promise resolves to `null`. */
+  onHeld?: (holder: Holder) => void;
+}
 
 /** Options of `tryAcquire`. Times are in milliseconds. */
 export interface TryOptions {
@@ -207,7 +249,7 @@ export interface Lock {
   acquire(options?: AcquireOptions): Promise<HeldLock>;
 
   /** Acquires the lock if it is free or expired, else resolves to `null`. Rejects like `acquire`. */
-  tryAcquire(options?: TryOptions): Promise<HeldLock | null>;
+  tryAcquire(options?: TryOptions & HeldOption): Promise<HeldLock | null>;
 
   /**
    * Acquires the lock, calls `work`, releases the lock, and resolves to the result of `work`. If the lock is lost
@@ -318,6 +360,23 @@ export interface Held {
   isValid(): boolean;
 
   /**
+   * Renews the lock now, and waits for the result. Locks are renewed in the background anyway: use it before work that
+   * must not be interrupted.
+   *
+   * Rejects with a `LockLostError` if the lock is lost before the store has confirmed the renewal, or with a `StoreError`
+   * with the code `RELEASED`. A release waits for its end.
+   */
+  renew(): Promise<void>;
+
+  /**
+   * Throws unless the lease is valid for `leastMs` from now, also if no further renewal succeeds. Sends no request.
+   *
+   * Throws a `DynamoLockError` with the code `LEASE_TOO_SHORT` and the property `timeLeftMs`, a `LockLostError`, or a
+   * `StoreError` with the code `RELEASED`. After `LEASE_TOO_SHORT` call `renew` and check again.
+   */
+  ensure(leastMs: number): void;
+
+  /**
    * Releases the lock, and retries until the store responds or the lease has expired.
    *
    * Rejects with a `LockLostError` if the lock was lost before, or with a `StoreError`; after `UNANSWERED` the lease
@@ -346,6 +405,14 @@ export interface HeldLock extends Held {
    */
   readonly token: bigint;
 
+  /**
+   * Replaces the payload in the row with a renewal, and waits for the result.
+   *
+   * Rejects like `renew`, and with an `ArgumentError` if the payload has more than 4 KiB, or for a read/write lock, whose
+   * row has no payload.
+   */
+  updateData(data: string): Promise<void>;
+
   /** Returns the name, and the token as text, because JSON has no bigint. */
   toJSON(): { name: string; token: string };
 }
@@ -372,6 +439,11 @@ export interface HeldLocks {
   watchRisk(options: RiskOptions): () => void;
   /** Like that of `HeldLock`. The lease that ends first counts. */
   riskSignal(marginMs?: number): AbortSignal;
+
+  /** Renews all locks now. Rejects like that of `HeldLock`. */
+  renew(): Promise<void>;
+  /** Like that of `HeldLock`. The lease that ends first counts. */
+  ensure(leastMs: number): void;
 
   /**
    * Returns whether all leases are still valid, computed from this host's clocks when called. Sends no request. Once

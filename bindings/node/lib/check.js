@@ -56,6 +56,12 @@ function object(value, name) {
   return value;
 }
 
+/** Checks an object whose values are strings. */
+function textFields(value, name) {
+  for (const [key, each] of Object.entries(object(value, name))) text(each, `${name}.${key}`);
+  return value;
+}
+
 function signal(value, name) {
   if (typeof value?.addEventListener !== 'function' || typeof value.aborted !== 'boolean') {
     throw new ArgumentError(`${name} must be an AbortSignal, for example \`AbortSignal.timeout(5000)\``);
@@ -99,4 +105,4 @@ function options(value, name, checks) {
   return checked;
 }
 
-module.exports = { text, texts, millis, whole, callable, flag, object, signal, token, options, warnOnce };
+module.exports = { text, texts, millis, whole, callable, flag, object, textFields, signal, token, options, warnOnce };

@@ -11,6 +11,14 @@ const { RwLock } = require('./rw-lock');
 const { Semaphore } = require('./semaphore');
 const { optionsAndWork, workUnder } = require('./work-under');
 
+const TABLE_OPTIONS = {
+  readUnits: check.whole,
+  writeUnits: check.whole,
+  ttl: check.flag,
+  deletionProtection: check.flag,
+  tags: check.textFields,
+};
+
 // A symbol and not private members, so that the methods also work on a proxy of a client, and on an object whose
 // prototype is a client. Users of npm dynamo-lock have such objects.
 const INTERNAL = Symbol('internal');
@@ -97,6 +105,20 @@ class Client {
   /** Ends waiting acquisitions, and waits for background work, at most one lease. Held locks stay held. */
   async close() {
     await this[INTERNAL].connection.call('close', {});
+  }
+
+  /** Creates the table of this client, and waits until it is active. */
+  async createTable(options) {
+    const checked = check.options(options, 'the options of createTable', TABLE_OPTIONS);
+    if ((checked.readUnits === undefined) !== (checked.writeUnits === undefined)) {
+      throw new ArgumentError('the options of createTable need both readUnits and writeUnits, or neither');
+    }
+    await this[INTERNAL].connection.call('createNewTable', checked);
+  }
+
+  /** Resolves to the problems of the table, an empty array if there is none. */
+  async checkTable() {
+    return this[INTERNAL].connection.call('checkTable', {});
   }
 
   /** Acquires a lock like `getLock` of npm dynamo-lock 0.1.3. */

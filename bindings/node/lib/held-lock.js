@@ -1,7 +1,8 @@
 'use strict';
 
+const check = require('./check');
 const { toToken } = require('./decode');
-const { Held } = require('./held');
+const { Held, USE } = require('./held');
 
 /** A held lock, also that of a reader or writer. */
 class HeldLock extends Held {
@@ -9,6 +10,11 @@ class HeldLock extends Held {
     super(connection, name, acquired, options);
     /** Fencing token, a bigint. */
     this.token = toToken(acquired.token);
+  }
+
+  /** Renews the lock now with another payload, at most 4 KiB. */
+  async updateData(data) {
+    await this[USE]('updateData', { data: check.text(data, 'the data') });
   }
 }
 

@@ -40,6 +40,16 @@ class HeldLocks {
     return this.#held.riskSignal(marginMs);
   }
 
+  /** Renews all locks now. Rejects with a LockLostError if one of them is lost. */
+  renew() {
+    return this.#held.renew();
+  }
+
+  /** Like `HeldLock.ensure`. The lease that ends first counts. */
+  ensure(leastMs) {
+    this.#held.ensure(leastMs);
+  }
+
   /** Releases all locks. Rejects with a LockLostError if one of them was lost before. */
   release() {
     return this.#held.release();

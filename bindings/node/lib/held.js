@@ -8,6 +8,9 @@ const { withTextTokens } = require('./json');
 /** Name of the method that records a success in place of the release. */
 const SUCCEED = Symbol('succeed');
 
+/** Name of the method that makes a call with the guard. */
+const USE = Symbol('use');
+
 /** Name of the method that loses the lock in a test. It takes a function that returns the error. */
 const LOSE = Symbol('lose');
 
@@ -32,6 +35,8 @@ class Held {
   #released;
   /** Whether the guard is kept after a loss, because the success of its work may still be recorded. */
   #keepsAfterLoss;
+  /** Calls that use the guard. */
+  #calls = new Set();
   #riskWatches = new Set();
   #riskControllers = new Set();
 
@@ -89,6 +94,42 @@ class Held {
     return end;
   }
 
+  /** Renews the lock now. Rejects with a LockLostError if it is lost before the store has confirmed the renewal. */
+  async renew() {
+    await this[USE]('renew');
+  }
+
+  /** Throws unless the lease is valid for `leastMs` from now, also if no further renewal succeeds. */
+  ensure(leastMs) {
+    check.millis(leastMs, 'the time of ensure');
+    const timeLeftMs = this.timeLeftMs;
+    if (timeLeftMs > 0 && timeLeftMs >= leastMs) return;
+    this.#checkUsable();
+    const message = `the lease ends in ${timeLeftMs} ms, but ${leastMs} ms are required; renew it first, or use a longer lease`;
+    throw new DynamoLockError(message, 'LEASE_TOO_SHORT', { timeLeftMs });
+  }
+
+  #checkUsable() {
+    if (this.#lost) throw this.#lost;
+    if (this.#released) throw new StoreError(`cannot use ${this.#noun} "${this.name}": it was released`, 'RELEASED');
+  }
+
+  /** Makes a call that needs the guard. A release waits for it. */
+  async [USE](method, args) {
+    this.#checkUsable();
+    const call = this.#connection.call(method, { guard: this.#guard, ...args });
+    const ended = call.catch(() => {});
+    this.#calls.add(ended);
+    try {
+      await call;
+    } catch (error) {
+      if (error instanceof LockLostError) this.#onLost(error);
+      throw error;
+    } finally {
+      this.#calls.delete(ended);
+    }
+  }
+
   /** Returns a signal that is aborted when less than `marginMs` of the lease is left, or when the lock is lost. */
   riskSignal(marginMs) {
     const controller = newAbortController();
@@ -138,6 +179,7 @@ class Held {
     this.#connection.letGo(this.#guard);
     this.#endRiskWatches();
     try {
+      await Promise.all(this.#calls);
       await this.#connection.call(method, { guard: this.#guard });
     } catch (error) {
       if (error instanceof LockLostError) this.#setLost(error);
@@ -194,4 +236,4 @@ function atRiskError(subject, timeLeftMs) {
   return new DynamoLockError(message, 'LOCK_AT_RISK', { timeLeftMs });
 }
 
-module.exports = { Held, LOSE, SUCCEED };
+module.exports = { Held, LOSE, SUCCEED, USE };

@@ -6,6 +6,7 @@ const { CALL, CONNECTION, Handle } = require('./handle');
 const { HeldLock } = require('./held-lock');
 const { lead } = require('./lead');
 const { runOnce } = require('./once');
+const { TRY_ONLY, tryAcquire } = require('./try-acquire');
 
 const TRY_OPTIONS = { signal: check.signal, leaseMs: check.millis, maxHoldMs: check.millis, data: check.text };
 const ACQUIRE_OPTIONS = { waitMs: check.millis, ...TRY_OPTIONS };
@@ -26,8 +27,8 @@ class Lock extends Handle {
 
   /** Acquires the lock if it is free, else resolves to null. */
   async tryAcquire(options) {
-    const checked = check.options(options, 'the options of tryAcquire', TRY_OPTIONS);
-    const acquired = await this[CALL]('acquire', { ...checked, try: true });
+    const checked = check.options(options, 'the options of tryAcquire', { ...TRY_ONLY, ...TRY_OPTIONS });
+    const acquired = await tryAcquire(checked, (args) => this[CALL]('acquire', args));
     return acquired && this.#toHeldLock(acquired);
   }
 

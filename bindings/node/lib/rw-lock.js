@@ -4,6 +4,7 @@ const check = require('./check');
 const { CALL, CONNECTION } = require('./handle');
 const { HeldLock } = require('./held-lock');
 const { ACQUIRE_OPTIONS, SharedHandle, TRY_OPTIONS } = require('./shared-handle');
+const { TRY_ONLY, tryAcquire } = require('./try-acquire');
 const { optionsAndWork, workUnder } = require('./work-under');
 
 /** Handle of a read/write lock: several readers hold it at the same time, or one writer alone. */
@@ -55,8 +56,8 @@ class RwLock extends SharedHandle {
   }
 
   async #tryAcquire(access, options, method) {
-    const checked = check.options(options, `the options of ${method}`, TRY_OPTIONS);
-    const acquired = await this[CALL](access, { ...checked, try: true });
+    const checked = check.options(options, `the options of ${method}`, { ...TRY_ONLY, ...TRY_OPTIONS });
+    const acquired = await tryAcquire(checked, (args) => this[CALL](access, args));
     return acquired && this.#toHeldLock(acquired);
   }
 

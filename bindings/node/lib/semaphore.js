@@ -6,6 +6,7 @@ const { CALL, CONNECTION } = require('./handle');
 const { checkSlots } = require('./native');
 const { Permit } = require('./permit');
 const { ACQUIRE_OPTIONS, SharedHandle, TRY_OPTIONS } = require('./shared-handle');
+const { TRY_ONLY, tryAcquire } = require('./try-acquire');
 const { optionsAndWork, workUnder } = require('./work-under');
 
 /** Handle of a semaphore: a limited number of holders have a permit at the same time. */
@@ -25,8 +26,9 @@ class Semaphore extends SharedHandle {
 
   /** Acquires a permit if a slot is free, else resolves to null. */
   async tryAcquire(options) {
-    const checked = check.options(options, 'the options of tryAcquire', TRY_OPTIONS);
-    return this.#acquire({ ...checked, try: true });
+    const checked = check.options(options, 'the options of tryAcquire', { ...TRY_ONLY, ...TRY_OPTIONS });
+    const acquired = await tryAcquire(checked, (args) => this.#acquired(args));
+    return acquired && new Permit(this[CONNECTION], this.name, acquired);
   }
 
   /** Acquires a permit, calls `work`, and releases the permit. Rejects if `work` or the release fails. */
@@ -37,8 +39,11 @@ class Semaphore extends SharedHandle {
   }
 
   async #acquire(options) {
-    const acquired = await this[CALL]('acquirePermit', { slots: this.slots, ...options });
-    return acquired && new Permit(this[CONNECTION], this.name, acquired);
+    return new Permit(this[CONNECTION], this.name, await this.#acquired(options));
+  }
+
+  #acquired(options) {
+    return this[CALL]('acquirePermit', { slots: this.slots, ...options });
   }
 }
 

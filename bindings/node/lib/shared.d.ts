@@ -1,7 +1,7 @@
-import type { AcquireOptions, Held, HeldLock, Inspection, TryOptions } from '../index';
+import type { AcquireOptions, Held, HeldLock, HeldOption, Inspection, TryOptions } from '../index';
 
 /** Options of `tryAcquire`, `tryRead` and `tryWrite`. A row that can have several holders has no payload. */
-export type SharedTryOptions = Omit<TryOptions, 'data'>;
+export type SharedTryOptions = Omit<TryOptions, 'data'> & HeldOption;
 
 /** Options of `acquire`, `read` and `write`, and of the calls with a function. */
 export type SharedAcquireOptions = Omit<AcquireOptions, 'data'>;

@@ -27,7 +27,7 @@ pub(crate) struct Connection {
     pub(crate) port: Arc<Port>,
     /// Client and store, once a call has needed them.
     pub(crate) opened: OnceCell<Opened>,
-    guards: Mutex<HashMap<u32, Held>>,
+    guards: Mutex<HashMap<u32, Arc<Held>>>,
     pub(crate) lists: Mutex<HashMap<u32, List>>,
     calls: Mutex<HashMap<u32, CancellationToken>>,
     /// Watches of the time that is left of the leases of held locks.
@@ -92,20 +92,27 @@ impl Connection {
     pub(crate) fn add_guard(self: &Arc<Self>, guard: Held) -> u32 {
         let id = self.next_guard.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(watch(Arc::downgrade(self), id, guard.cancellation()));
-        lock(&self.guards).insert(id, guard);
+        lock(&self.guards).insert(id, Arc::new(guard));
         if self.abandoned.is_cancelled() {
             self.forget(id);
         }
         id
     }
 
+    /// Removes a guard. Returns `None` if it was released or forgotten, or if a call still uses it, which
+    /// `lib/held.js` excludes.
     pub(crate) fn take_guard(&self, id: u32) -> Option<Held> {
-        lock(&self.guards).remove(&id)
+        lock(&self.guards).remove(&id).and_then(Arc::into_inner)
+    }
+
+    /// Returns a guard for a call that waits. Returns `None` if it was released or forgotten.
+    pub(crate) fn guard(&self, id: u32) -> Option<Arc<Held>> {
+        lock(&self.guards).get(&id).cloned()
     }
 
     /// Calls `f` with a guard. Returns `None` if it was released or forgotten.
     pub(crate) fn with_guard<T>(&self, id: u32, f: impl FnOnce(&Held) -> T) -> Option<T> {
-        lock(&self.guards).get(&id).map(f)
+        lock(&self.guards).get(&id).map(|held| f(held))
     }
 
     /// Starts the watch `id`, which posts a message when less than `margin` of a guard's lease is left, and when a
@@ -149,7 +156,7 @@ impl Connection {
 
     /// Drops a guard, which releases its lock in the background.
     pub(crate) fn forget(&self, id: u32) {
-        drop(self.take_guard(id));
+        lock(&self.guards).remove(&id);
     }
 
     /// Cancels all calls and drops all guards, because no JavaScript can receive messages any more.

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use dynamo_lock::{
     AcquireAllError, AcquireError, ConvertError, HoldError, Holder, InspectError, LegacyError, LockName, LossReason,
     Lost, RecordError, ReleaseAllError, ReleaseError, ResetError, RevokeError, StoreError, StoreErrorKind, TableError,
-    store::StoreErrorCause,
+    UpdateError, store::StoreErrorCause,
 };
 use serde_json::{Value as Json, json};
 
@@ -88,7 +88,7 @@ impl From<StoreError> for Failure {
 }
 
 /// Fixes that name the JavaScript API. The fixes in errors of the Rust library name the Rust API.
-const CREATE_TABLE: &str = "create it with client.createLockTable(), or check name, region and endpoint";
+const CREATE_TABLE: &str = "create it with client.createTable(), or check name, region and endpoint";
 const SET_PARTITION_KEY: &str = "set `partitionKey` to the name of the table's key, or create another table";
 
 /// Returns the message of `error` with another fix.
@@ -153,6 +153,15 @@ impl From<Lost> for Failure {
         Self::new("lost", "LOCK_LOST", &lost)
             .with("reason", loss_reason(lost.reason))
             .with("token", lost.token.to_string())
+    }
+}
+
+impl From<UpdateError> for Failure {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::Lost(lost) => lost.into(),
+            other => Self::argument(other),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use dynamo_lock::{Guard, GuardSet, Lost, OnceGuard, Permit, RiskWatch};
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::CallResult;
+use crate::failure::Failure;
 use crate::methods::without_value;
 
 /// The guard behind a `HeldLock`, a `Permit` or a `HeldLocks` of JavaScript.
@@ -61,6 +62,25 @@ impl Held {
             Self::Once(guard) => guard.risk_watch(),
             Self::Permit(permit) => permit.risk_watch(),
             Self::All(guards) => guards.risk_watch(),
+        }
+    }
+
+    /// Renews the lock now, and waits for the result.
+    pub(crate) async fn renew(&self) -> CallResult {
+        without_value(match self {
+            Self::One(guard) => guard.renew().await,
+            Self::Once(guard) => guard.renew().await,
+            Self::Permit(permit) => permit.renew().await,
+            Self::All(guards) => guards.renew().await,
+        })
+    }
+
+    /// Replaces the payload in the row with a renewal, and waits for the result.
+    pub(crate) async fn update_data(&self, data: &str) -> CallResult {
+        match self {
+            Self::One(guard) => without_value(guard.update_data(data).await),
+            Self::Once(guard) => without_value(guard.update_data(data).await),
+            Self::Permit(_) | Self::All(_) => Err(Failure::argument("only a single lock has a payload")),
         }
     }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dynamo_lock::store::StoreOperation;
+use dynamo_lock::store::{StoreOperation, TableFault};
 use dynamo_lock::{
     Client, FencingToken, Lock, LockOptions, LockSetOptions, OnceStart, StoreErrorKind, TableError, TableOptions,
     TryAcquire,
@@ -35,6 +35,8 @@ impl Connection {
             "write" => self.acquire(named_rw_lock(&opened.client, args)?.write_options(), args).await,
             "acquireAll" => self.acquire_all(&opened.client, args).await,
             "release" => self.release(args).await,
+            "renew" => self.guard_of(args)?.renew().await,
+            "updateData" => self.guard_of(args)?.update_data(args["data"].as_str().unwrap_or_default()).await,
             "once" => self.once(&named_lock()?, args).await,
             "succeed" => self.succeed(args).await,
             "resetSuccess" => without_value(named_lock()?.reset_success(token(args)?).await),
@@ -66,18 +68,24 @@ impl Connection {
             "createTable" => {
                 accepted(table()?.create_table(TableOptions::default().provisioned(1, 1).ttl(false))).await
             }
+            "createNewTable" => without_value(table()?.create_table(table_options(args)).await),
+            "checkTable" => {
+                let faults = table()?.check_table().await.map_err(Failure::from)?;
+                let fault = |fault: &TableFault| json!({ "message": fault.to_string(), "warning": fault.is_warning() });
+                Ok(faults.iter().map(fault).collect())
+            }
             "deleteTable" => accepted(table()?.delete_table()).await,
             other => Err(Failure::argument(format!("unknown method {other:?}"))),
         }
     }
 
-    /// Acquires a lock. Returns what describes its guard, or null if `try` is set and the lock is held.
+    /// Acquires a lock. Returns what describes its guard, or its holder if `try` is set and the lock is held.
     async fn acquire(self: &Arc<Self>, options: LockOptions, args: &Json) -> CallResult {
         let options = acquire_options(options, args);
         let guard = match (args["try"].as_bool(), millis(&args["waitMs"])) {
             (Some(true), _) => match options.try_acquire().await? {
                 TryAcquire::Acquired(guard) => guard,
-                TryAcquire::Held(_) => return Ok(Json::Null),
+                TryAcquire::Held(holder) => return Ok(json!({ "holder": json::holder(&holder) })),
             },
             (_, Some(limit)) => options.acquire_within(limit).await?,
             (_, None) => options.acquire().await?,
@@ -126,6 +134,11 @@ impl Connection {
         let tokens = guards.tokens().iter().map(|(name, token)| json!([name.as_str(), token.to_string()]));
         let tokens: Json = tokens.collect();
         Ok(json!({ "guard": self.add_guard(Held::All(guards)), "tokens": tokens }))
+    }
+
+    /// Returns the guard of a call that waits.
+    fn guard_of(&self, args: &Json) -> Result<Arc<Held>, Failure> {
+        self.guard(number(&args["guard"])).ok_or_else(Failure::cancelled)
     }
 
     /// Releases a lock. Does nothing if its guard was released or forgotten before.
@@ -180,6 +193,25 @@ fn acquire_all_options(mut options: LockSetOptions, args: &Json) -> LockSetOptio
         options = options.data(data);
     }
     options
+}
+
+fn table_options(args: &Json) -> TableOptions {
+    let mut options = TableOptions::default();
+    let units = |json: &Json| json.as_u64().and_then(|units| u32::try_from(units).ok());
+    if let (Some(read), Some(write)) = (units(&args["readUnits"]), units(&args["writeUnits"])) {
+        options = options.provisioned(read, write);
+    }
+    if let Some(ttl) = args["ttl"].as_bool() {
+        options = options.ttl(ttl);
+    }
+    if let Some(protected) = args["deletionProtection"].as_bool() {
+        options = options.deletion_protection(protected);
+    }
+    args["tags"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .fold(options, |options, (key, value)| options.tag(key, value.as_str().unwrap_or_default()))
 }
 
 async fn revoke(lock: &Lock, args: &Json) -> CallResult {

@@ -10,14 +10,14 @@ use crate::methods::without_value;
 use crate::{failure::Failure, held::Held, json, settings::millis};
 
 impl Connection {
-    /// Acquires a slot of a semaphore. Returns the number of its guard and its lease ID, or null if `try` is set and all
-    /// slots are taken.
+    /// Acquires a slot of a semaphore. Returns the number of its guard and its lease ID, or a holder if `try` is set and
+    /// all slots are taken.
     pub(crate) async fn acquire_permit(self: &Arc<Self>, client: &Client, args: &Json) -> CallResult {
         let options = permit_options(client, args)?;
         let permit = match (args["try"].as_bool(), millis(&args["waitMs"])) {
             (Some(true), _) => match options.try_acquire().await? {
                 TryPermit::Acquired(permit) => permit,
-                TryPermit::Full(_) => return Ok(Json::Null),
+                TryPermit::Full(holder) => return Ok(json!({ "holder": json::holder(&holder) })),
             },
             (_, Some(limit)) => options.acquire_within(limit).await?,
             (_, None) => options.acquire().await?,

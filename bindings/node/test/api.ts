@@ -3,7 +3,7 @@ import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, S
 import type {
   AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LeadOptions, LegacyCallback, LockEvents, OnceOptions, OnceResult,
   Held, Listed, Lock, Permit, PlainInspection, RevokeOptions, RiskOptions, RwLock, Semaphore, SharedAcquireOptions, SharedHandle, SharedHolder, SharedInspection, SharedTryOptions,
-  StoreErrorCode, TryOptions,
+  HeldOption, StoreErrorCode, TableOptions, TableProblem, TryOptions,
 } from 'dynamo-lock';
 import * as index from 'dynamo-lock/index';
 import * as AWS from 'aws-sdk';
@@ -44,6 +44,34 @@ export async function legacy(client: Client): Promise<void> {
   if (client.db && 'getItem' in client.db) client.db.getItem({ TableName: table }, () => {});
   const result: 'SUCCESS' = await client.getLock('a', 1000);
   await Promise.all([result, client.createLockTable(), client.deleteLockTable()]);
+}
+
+export async function tables(client: Client): Promise<void> {
+  const options: TableOptions = { readUnits: 1, writeUnits: 1, ttl: false, deletionProtection: true, tags: { team: 'ops' } };
+  await client.createTable(options);
+  await client.createTable();
+  const problems: TableProblem[] = await client.checkTable();
+  console.log(problems.map(({ message, warning }) => (warning ? 'warning' : message)));
+}
+
+export async function held(client: Client): Promise<void> {
+  const option: HeldOption = { onHeld: (holder: Holder) => console.log(holder.owner) };
+  const lock: HeldLock | null = await client.lock('a').tryAcquire(option);
+  await lock?.renew();
+  await lock?.updateData('x');
+  lock?.ensure(1000);
+  const permit = await client.semaphore('s', 1).tryAcquire({ ...option, leaseMs: 1000 });
+  await permit?.renew();
+  // @ts-expect-error: a permit has no payload
+  await permit?.updateData('x');
+  await client.rwLock('rw').tryRead(option);
+  await client.rwLock('rw').tryWrite(option);
+  // @ts-expect-error: a call that waits reports the holder with its error
+  await client.lock('a').acquire({ onHeld: () => {} });
+  await client.withLocks(['a'], async (locks: HeldLocks) => {
+    await locks.renew();
+    locks.ensure(1);
+  });
 }
 
 export function events(client: Client): void {

@@ -75,7 +75,7 @@ test('errors, locks and inspections convert to JSON', async () => {
 
 test('missing table is reported with its fix', needsServer, async () => {
   const client = createClient(tableName(), { awsConfig });
-  const fix = /there is no table .*createLockTable/;
+  const fix = /there is no table .*createTable/;
   const lock = client.lock('a');
   for (const action of [() => lock.acquire(), () => lock.tryAcquire(), () => lock.hold(1000), () => lock.inspect(), () => lock.revoke(1n)]) {
     await assertFails(action, StoreError, 'MISCONFIGURED', fix);

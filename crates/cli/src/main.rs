@@ -95,20 +95,20 @@ async fn execute_command(Args { verbose, store, command }: Args, outcome: &mut R
             let task = RunTask { verbose, ..plan::run_task(args, env::variable)? };
             commands::run::run(&open().await?, &task, outcome).await
         }
-        Command::Once(args) if args.reset => commands::reset::reset(&open().await?, &args.name, args.yes).await,
+        Command::Once(args) if args.reset => commands::reset::reset(&open().await?, &args).await,
         Command::Once(args) => {
             let task = RunTask { verbose, ..plan::once_task(args, env::variable)? };
             commands::run::run(&open().await?, &task, outcome).await
         }
-        Command::Hold { name, duration, owner } => {
+        Command::Hold { name, duration, owner, json } => {
             let owner = plan::owner(owner, env::variable)?;
-            commands::hold::hold(&open().await?, &name, duration, owner).await
+            commands::hold::hold(&open().await?, &name, duration, owner, json).await
         }
         Command::Show { name, json } => commands::show::show(&open().await?, name, json).await,
         Command::Ls(args) => commands::list::list(&open().await?, &args).await,
         #[cfg(feature = "ui")]
         Command::Ui(args) => commands::ui::ui(&open().await?, &args).await,
-        Command::Reset { name } => commands::reset::make_plain(&open().await?, &name).await,
+        Command::Reset { name, json } => commands::reset::make_plain(&open().await?, name, json).await,
         Command::Revoke(args) => commands::revoke::revoke(&open().await?, &args).await,
         Command::Table(command) => {
             let url = plan::choose_store(&store, env::variable)?;

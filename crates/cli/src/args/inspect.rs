@@ -50,4 +50,7 @@ pub struct RevokeArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     pub yes: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }

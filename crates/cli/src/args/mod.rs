@@ -106,6 +106,9 @@ pub enum Command {
         /// The host name, the process ID and a random number are appended to it.
         #[arg(long, value_name = "TEXT")]
         owner: Option<String>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Print the state of a lock
     Show {
@@ -135,6 +138,9 @@ pub enum Command {
     Reset {
         /// Name of the lock
         name: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Create, print, delete or check the DynamoDB table
     #[command(subcommand)]

@@ -90,6 +90,9 @@ pub struct OnceArgs {
     /// Do not ask for confirmation
     #[arg(long)]
     pub yes: bool,
+    /// Print the result of --reset as one JSON object
+    #[arg(long, conflicts_with_all = ["argv", "command"])]
+    pub json: bool,
     #[command(flatten)]
     pub waiting: WaitArgs,
     #[command(flatten)]
@@ -172,7 +175,7 @@ pub struct ExecutionArgs {
     /// Write facts about the run to FILE in the text format of Prometheus, for node_exporter
     ///
     /// Written at the end of the run, as --report is, for the textfile collector: name a file in its directory that ends
-    /// in .prom, one for each job. The time of the last success is kept from an earlier run.
+    /// in .prom, one for each job. The time of the last success is kept from an earlier run. - is standard output.
     #[arg(long, value_name = "FILE")]
     pub metrics_file: Option<PathBuf>,
     /// Do not report that the lock is held, waited for, or kept

@@ -20,9 +20,16 @@ pub enum TableCommand {
         /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
     },
     /// Check that the table can be used for locks, and report problems
-    Check,
+    Check {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Properties of the table.
@@ -37,6 +44,9 @@ pub struct TableArgs {
     /// Protect the table from deletion
     #[arg(long)]
     pub deletion_protection: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Arguments of `table print`.

@@ -18,4 +18,7 @@ pub struct UiArgs {
     /// Let the page revoke acquisitions, after the name of the lock was typed
     #[arg(long)]
     pub allow_revoke: bool,
+    /// Print the address as one JSON object
+    #[arg(long)]
+    pub json: bool,
 }

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use dynamo_lock::{Client, FencingToken, Inspection, LeaseId, Lock, RevokeError, Role};
+use dynamo_lock::{Client, FencingToken, InspectError, Inspection, LeaseId, Lock, RevokeError, Role};
+use serde_json::json;
 
 use crate::failure::{Failure, FailureKind};
-use crate::ui::{format, output, prompt};
+use crate::ui::{format, output, prompt, view::View};
 use crate::{args::RevokeArgs, clock, exit::Exit, store::OpenStore};
 
 /// Revokes the acquisition with the given token, or without one the acquisition that the user confirms.
@@ -22,6 +23,9 @@ pub async fn revoke(store: &OpenStore, args: &RevokeArgs) -> Result<Exit, Failur
     };
     let revoked = if args.force { lock.force_revoke(token).await } else { lock.revoke(token).await };
     revoked.map_err(|error| failure(name, error))?;
+    if args.json {
+        return print_json(args, Some(token), lock.inspect().await);
+    }
     if args.force {
         output::message(&format!(
             "lock {name:?} is free now, which is unsafe if its holder is still running: the holder continues until its \
@@ -49,6 +53,9 @@ async fn revoke_holder(client: &Client, args: &RevokeArgs, id: &str) -> Result<E
     }
     let revoked = if args.force { lock.force_revoke(&holder).await } else { lock.revoke(&holder).await };
     revoked.map_err(|error| failure(name, error))?;
+    if args.json {
+        return print_json(args, None, lock.inspect().await);
+    }
     output::message(&match args.force {
         false if entry.role == Role::Waiting => format!("{description} is revoked: it begins its wait again"),
         true => format!(
@@ -58,6 +65,22 @@ async fn revoke_holder(client: &Client, args: &RevokeArgs, id: &str) -> Result<E
         false => format!("{description} is revoked: others can take its place when its lease has expired"),
     });
     Ok(Exit::Success)
+}
+
+/// Prints the revocation as one JSON object, with the lock as it is now.
+fn print_json(
+    args: &RevokeArgs,
+    token: Option<FencingToken>,
+    now: Result<Inspection, InspectError>,
+) -> Result<Exit, Failure> {
+    let object = json!({
+        "name": args.name,
+        "token": token.map(FencingToken::get),
+        "holder": args.holder,
+        "force": args.force,
+        "lock": View::object_after_change(&args.name, now),
+    });
+    output::print(&output::json_line(&object)).map(|()| Exit::Success)
 }
 
 /// Shows the current holder, asks whether to revoke its acquisition, and returns the token of that acquisition. With

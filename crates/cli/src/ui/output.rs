@@ -6,8 +6,10 @@ use std::{convert::Infallible, os::fd::AsFd as _, time::Duration};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde_json::Value;
 
-use crate::{env, failure::Failure, failure::FailureKind, startup, ui::escape::escape};
+use crate::ui::escape::{escape, escape_json};
+use crate::{env, failure::Failure, failure::FailureKind, startup};
 
 /// Maximum time to wait for standard error to accept a message.
 pub const STDERR_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,6 +80,20 @@ pub fn print(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
         written => written.map_err(stdout_failure),
     }
+}
+
+/// Returns a JSON object as one line, which cannot control a terminal.
+pub fn json_line(object: &Value) -> String {
+    escape_json(&object.to_string())
+}
+
+/// Prints the result of a command: with `--json` as an object on standard output, else as a message on standard error.
+pub fn result(json: bool, object: impl FnOnce() -> Value, text: &str) -> Result<(), Failure> {
+    if json {
+        return print(&json_line(&object()));
+    }
+    message(text);
+    Ok(())
 }
 
 /// Returns whether the terminal understands control sequences.

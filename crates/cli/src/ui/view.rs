@@ -2,12 +2,14 @@
 
 use std::{fmt::Write as _, ops::RangeInclusive, time::Duration, time::SystemTime};
 
-use dynamo_lock::{FencingToken, Holder, Inspection, Kind, Role, SharedHolder, SharedInspection, Success};
+use dynamo_lock::{
+    FencingToken, Holder, InspectError, Inspection, Kind, Role, SharedHolder, SharedInspection, Success,
+};
 use dynamo_lock_protocol::LEASE_MAX;
 use serde_json::{Value, json};
 
-use crate::ui::escape::{escape, escape_json};
-use crate::ui::format;
+use crate::ui::escape::escape;
+use crate::ui::{format, output};
 
 /// A column of the table that `ls` prints.
 pub struct Column {
@@ -82,6 +84,11 @@ impl View {
         Self { state, kind: Some(kind), token: Some(token), slots, holders, ..self }
     }
 
+    /// Returns the JSON object of a lock that this command has changed, `null` if it cannot be read.
+    pub fn object_after_change(name: &str, read: Result<Inspection, InspectError>) -> Value {
+        read.map_or(Value::Null, |inspection| Self::new(name.to_owned(), inspection).object())
+    }
+
     /// Creates the view of a row that cannot be read as a lock.
     pub fn unreadable(name: String, error: String) -> Self {
         Self { name, state: "unreadable", error: Some(error), ..Self::default() }
@@ -130,11 +137,16 @@ impl View {
         out.trim_end().to_owned()
     }
 
-    /// Returns one JSON object. It always has the same keys; unknown values are `null`.
+    /// Returns one JSON object as a line.
     pub fn json(&self) -> String {
+        output::json_line(&self.object())
+    }
+
+    /// Returns one JSON object. It always has the same keys; unknown values are `null`.
+    pub fn object(&self) -> Value {
         let (holder, success) = (self.holder.as_ref(), self.success.as_ref());
         let time = |time: Option<SystemTime>| time.map(format::epoch_ms);
-        let object = json!({
+        json!({
             "name": self.name,
             "state": self.state,
             "token": self.token.map(FencingToken::get),
@@ -150,8 +162,7 @@ impl View {
             "doneUntilMs": time(success.and_then(|success| success.until)),
             "data": self.data,
             "error": self.error,
-        });
-        escape_json(&object.to_string())
+        })
     }
 
     /// Returns the cells of a table row, in the order of [`COLUMNS`].

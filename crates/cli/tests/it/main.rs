@@ -10,6 +10,7 @@ mod errors;
 mod examples;
 mod forever;
 mod hold;
+mod json;
 mod listing;
 mod manual;
 mod metrics_file;

@@ -41,10 +41,11 @@ fn flags_select_table_endpoint_and_owner() {
 #[test]
 fn table_is_created_on_demand_or_provisioned() {
     let (fixture, requests) = recording_server("200 OK", r#"{"Table":{"TableName":"Lock","TableStatus":"ACTIVE"}}"#);
-    fixture.run(&["table", "create"]).exits_with(0);
+    fixture.run(&["table", "create"]).exits_with(0).prints_line("created table Lock (on-demand, TTL on ttl)");
     assert!(requests.lock().unwrap()[0].contains("PAY_PER_REQUEST"), "{requests:?}");
     requests.lock().unwrap().clear();
-    fixture.run(&["table", "create", "--provisioned", "3,4"]).exits_with(0);
+    let finished = fixture.run(&["table", "create", "--provisioned", "3,4"]).exits_with(0);
+    finished.prints_line("created table Lock (3 read units, 4 write units, TTL on ttl)");
     let request = requests.lock().unwrap()[0].clone();
     assert!(request.contains(r#""ReadCapacityUnits":3"#) && request.contains(r#""WriteCapacityUnits":4"#), "{request}");
     let error = dynamodb_error("ResourceInUseException", "Table already exists: Lock");

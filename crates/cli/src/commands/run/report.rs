@@ -8,10 +8,7 @@ use dynamo_lock::{FencingToken, LockName};
 use dynamo_lock_protocol::ClockReading;
 use serde_json::json;
 
-use crate::{
-    clock, drill::Drill, exit, exit::Exit, failure::Failure, output_file::OutputFile, ui::escape::escape_json,
-    ui::output,
-};
+use crate::{clock, drill::Drill, exit, exit::Exit, failure::Failure, output_file::OutputFile, ui::output};
 
 /// Facts about a run, collected while it proceeds.
 #[derive(Debug)]
@@ -147,5 +144,5 @@ fn line(names: &[String], outcome: &RunOutcome, result: &Result<Exit, Failure>) 
         "message": message,
         "lastError": outcome.last_error.as_deref().filter(|_| lost),
     });
-    escape_json(&object.to_string()) + "\n"
+    output::json_line(&object) + "\n"
 }

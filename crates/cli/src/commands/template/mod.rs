@@ -6,6 +6,7 @@ mod cloudformation;
 mod terraform;
 
 use dynamo_lock::store::{DynamoDbUrl, TableDefinition, attr};
+use serde_json::json;
 
 use crate::{args::PrintArgs, exit::Exit, failure::Failure, ui::output};
 
@@ -13,16 +14,20 @@ use crate::{args::PrintArgs, exit::Exit, failure::Failure, ui::output};
 pub fn print(url: &DynamoDbUrl, args: &PrintArgs) -> Result<Exit, Failure> {
     let key = url.partition_key.as_deref().unwrap_or(attr::NAME);
     let definition = TableDefinition::new(&url.table, key, args.table.options()?);
-    let text = if args.terraform {
-        terraform::render(&definition)
+    let (tool, text) = if args.terraform {
+        ("terraform", terraform::render(&definition))
     } else if args.cloudformation {
-        cloudformation::render(&definition)
+        ("cloudformation", cloudformation::render(&definition))
     } else if args.cdk {
-        cdk::render(&definition)
+        ("cdk", cdk::render(&definition))
     } else {
-        aws_cli::render(&definition, url)
+        ("aws-cli", aws_cli::render(&definition, url))
     };
-    output::print(text.trim_end())?;
+    if args.table.json {
+        output::print(&output::json_line(&json!({ "table": url.table, "tool": tool, "template": text })))?;
+    } else {
+        output::print(text.trim_end())?;
+    }
     Ok(Exit::Success)
 }
 

@@ -23,7 +23,11 @@ pub async fn ui(store: &OpenStore, args: &UiArgs) -> Result<Exit, Failure> {
     let access = Access::new(port)?;
     let address = access.address();
     let api = Api::new(access, client, store, args);
-    output::print(&address)?;
+    if args.json {
+        output::print(&output::json_line(&serde_json::json!({ "address": address })))?;
+    } else {
+        output::print(&address)?;
+    }
     output::message(&format!(
         "this address shows the locks of {} to this machine; Ctrl-C ends it",
         if store.url.is_empty() { "the store" } else { &store.url }
