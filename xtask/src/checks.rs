@@ -1,9 +1,9 @@
 //! Checks of the repository as a whole: documentation, features, dependencies and language.
 
 use crate::language::{self, Figures};
-use crate::links;
 use crate::sh::{self, cargo, root};
 use crate::tally::Tally;
+use crate::{blocks, links};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -44,6 +44,7 @@ fn list() -> Result<Vec<Check>, String> {
         ("the tests that the track record names exist".into(), Box::new(named_tests)),
         ("every link inside the documents leads to a file and a heading".into(), Box::new(broken_links)),
         ("the book has every page of docs/".into(), Box::new(pages)),
+        ("every code block of the documents is checked by a test".into(), Box::new(code_blocks)),
         ("comments, messages and documents use plain words".into(), Box::new(words)),
         ("names of tests are at most 60 characters long".into(), Box::new(test_names)),
         ("the protocol depends on nothing".into(), Box::new(protocol_is_pure)),
@@ -54,11 +55,16 @@ fn list() -> Result<Vec<Check>, String> {
         let name = format!("comments in {folder} read like those of the model crates");
         checks.push((name, Box::new(move || comments(folder))));
     }
-    for feature in features(&manifest) {
-        checks.push((
-            format!("the library builds with only these features: `{feature}`"),
-            Box::new(move || builds_with(&feature)),
-        ));
+    let command = read(&root().join("crates/cli/Cargo.toml"))?;
+    for (name, package, manifest) in
+        [("library", "dynamo-lock", manifest), ("command line", "dynamo-lock-cli", command)]
+    {
+        for feature in features(&manifest) {
+            checks.push((
+                format!("the {name} builds with only these features: `{feature}`"),
+                Box::new(move || builds_with(package, &feature)),
+            ));
+        }
     }
     checks.push(("the documentation builds without warnings".into(), Box::new(documentation)));
     Ok(checks)
@@ -158,6 +164,15 @@ fn pages() -> Result<(), String> {
     none(links::unlisted(&read(&root().join("docs/SUMMARY.md"))?, &pages), "add these pages to docs/SUMMARY.md")
 }
 
+fn code_blocks() -> Result<(), String> {
+    let compiled = read(&root().join("crates/doc-tests/src/lib.rs"))?;
+    let mut found = Vec::new();
+    for path in files(&["README.md", "docs/*.md"])? {
+        found.extend(blocks::unchecked(&relative(&path), &read(&path)?, &compiled));
+    }
+    none(found, "run or compile the block in a test, or mark it: see \"Documents\" in CONTRIBUTING.md")
+}
+
 fn words() -> Result<(), String> {
     let mut found = Vec::new();
     for path in files(&["*.rs", "*.js", "*.ts", "*.md"])? {
@@ -228,9 +243,9 @@ fn tree(options: &str) -> Result<Vec<String>, String> {
 }
 
 /// Uses `cargo check` in the shared target directory, so that each feature set compiles only once.
-fn builds_with(feature: &str) -> Result<(), String> {
-    let mut command = cargo("check --quiet --locked -p dynamo-lock --no-default-features");
-    let (ok, _, stderr) = sh::output(command.args(["--features", feature]))?;
+fn builds_with(package: &str, feature: &str) -> Result<(), String> {
+    let mut command = cargo("check --quiet --locked --no-default-features");
+    let (ok, _, stderr) = sh::output(command.args(["-p", package, "--features", feature]))?;
     if ok && !warns(&stderr) { Ok(()) } else { Err(sh::tail(&stderr, 40)) }
 }
 

@@ -4,6 +4,7 @@
 
 mod aws_tools;
 mod bench;
+mod blocks;
 mod book;
 mod browser;
 mod checks;

@@ -1,16 +1,39 @@
-//! The parts of a Markdown file that the checks need: its lines outside of code, its links, and its headings.
+//! The parts of a Markdown file that the checks need: its code blocks, its other lines, its links, and its headings.
+
+/// A fenced code block.
+pub struct Block<'a> {
+    /// Number of the line with the opening fence, from 1.
+    pub line: usize,
+    /// Text after the opening fence, for example `sh` or `rust,no_run`.
+    pub info: &'a str,
+    /// The line before the opening fence.
+    pub before: &'a str,
+}
+
+/// Returns the code blocks of `text`.
+pub fn blocks(text: &str) -> Vec<Block<'_>> {
+    parse(text).0
+}
 
 /// Returns the lines of `text` outside of code blocks, with their numbers from 1.
 pub fn prose(text: &str) -> Vec<(usize, &str)> {
-    let (mut lines, mut in_code) = (Vec::new(), false);
+    parse(text).1
+}
+
+fn parse(text: &str) -> (Vec<Block<'_>>, Vec<(usize, &str)>) {
+    let (mut blocks, mut prose) = (Vec::new(), Vec::new());
+    let (mut in_code, mut before) = (false, "");
     for (index, line) in text.lines().enumerate() {
-        let is_fence = line.trim_start().starts_with("```");
-        if !in_code && !is_fence {
-            lines.push((index + 1, line));
+        let fence = line.trim_start().strip_prefix("```");
+        match fence {
+            Some(info) if !in_code => blocks.push(Block { line: index + 1, info: info.trim(), before }),
+            None if !in_code => prose.push((index + 1, line)),
+            _ => {}
         }
-        in_code ^= is_fence;
+        in_code ^= fence.is_some();
+        before = line.trim();
     }
-    lines
+    (blocks, prose)
 }
 
 /// Returns the targets of the links and images in a line, without those in backticks.
@@ -59,8 +82,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_is_no_prose() {
-        assert_eq!(prose("a\n```sh\n# b\n```\nc"), [(1, "a"), (5, "c")]);
+    fn blocks_and_prose_are_separated() {
+        let text = "a\n<!-- b -->\n```sh\n# c\n```\nd";
+        let found: Vec<_> = blocks(text).iter().map(|block| (block.line, block.info, block.before)).collect();
+        assert_eq!(found, [(3, "sh", "<!-- b -->")]);
+        assert_eq!(prose(text), [(1, "a"), (2, "<!-- b -->"), (6, "d")]);
     }
 
     #[test]

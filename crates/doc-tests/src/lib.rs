@@ -9,6 +9,10 @@ pub struct Readme;
 #[doc = include_str!("../../../docs/recipes.md")]
 pub struct Recipes;
 
+/// The quick start in Rust.
+#[doc = include_str!("../../../docs/start/rust.md")]
+pub struct QuickStart;
+
 /// The README of the library's crate.
 #[doc = include_str!("../../dynamo-lock/README.md")]
 pub struct LibraryReadme;

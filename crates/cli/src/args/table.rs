@@ -65,6 +65,11 @@ pub struct PrintArgs {
     /// Print a shell script that calls the AWS command line
     #[arg(long, group = "tool")]
     pub aws_cli: bool,
+    /// Add CloudWatch alarms for throttled requests and system errors of the table
+    ///
+    /// One for each metric and operation of locks. They have no action: add the SNS topic that is to be notified.
+    #[arg(long)]
+    pub alarms: bool,
     #[command(flatten)]
     pub table: TableArgs,
 }

@@ -118,6 +118,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "Describe it for CloudFormation",
                 "dynamo-lock --table Lock table print --cloudformation > lock.json",
             ),
+            example(
+                "With alarms for CloudWatch",
+                "dynamo-lock --table Lock table print --terraform --alarms > lock.tf",
+            ),
         ],
     ),
     ("table delete", &[example("Delete the table without a question", "dynamo-lock --table Lock table delete --yes")]),

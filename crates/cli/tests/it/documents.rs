@@ -34,12 +34,40 @@ fn rust_version_is_the_same_everywhere() {
 /// Track record: the comparison with flock and consul lock called options missing that had been built.
 #[test]
 fn comparisons_with_other_tools_have_no_missing_entries() {
-    let recipes = read("docs/recipes.md");
-    for tool in ["flock", "consul lock"] {
-        let section = recipes.split(&format!("\n## Instead of {tool}\n")).nth(1).expect(tool);
-        let section = section.split("\n## ").next().unwrap_or_default();
-        assert!(!section.contains("not yet") && section.contains("--slots"), "{tool}: {section}");
+    for tool in ["flock", "consul"] {
+        let page = read(&format!("docs/migration/{tool}.md"));
+        assert!(!page.contains("not yet") && page.contains("--slots"), "{tool}: {page}");
     }
+}
+
+/// Returns the texts of all source files below the folder.
+fn sources(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let text = |path: std::path::PathBuf| {
+        if path.is_dir() { sources(&path) } else { fs::read_to_string(path).unwrap_or_default() }
+    };
+    entries.map(text).collect()
+}
+
+/// The page of messages has only messages that the programs can print. Text may stand between their parts.
+#[test]
+fn messages_of_troubleshooting_are_in_the_sources() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folders = ["crates/cli/src", "crates/dynamo-lock/src", "crates/protocol/src"];
+    let sources: String = folders.map(|folder| sources(&root.join(folder))).concat();
+    // Comments do not count, and a text may continue on the next line.
+    let code = sources.lines().map(str::trim).filter(|line| !line.starts_with("//"));
+    let code = code.fold(String::new(), |all, line| all + line.strip_suffix('\\').unwrap_or(line));
+    let page = read("docs/troubleshooting.md");
+    let quoted = |line: &str| line.split('`').nth(1).map(str::to_owned);
+    let messages = page.lines().filter(|line| line.starts_with("### `") || line.starts_with("| `")).filter_map(quoted);
+    let parts: Vec<String> = messages
+        .flat_map(|message| message.split('…').map(|part| part.trim().to_owned()).collect::<Vec<_>>())
+        .collect();
+    let missing = |parts: &[String]| parts.iter().filter(|part| !code.contains(*part)).cloned().collect::<Vec<_>>();
+    assert!(parts.len() > 25, "the messages were not found");
+    assert_eq!(missing(&parts), [""; 0]);
+    assert_eq!(missing(&["this text is not in the sources".to_owned()]).len(), 1, "control");
 }
 
 /// Track record: on Windows, the command failed with the errors of a dependency, and no document named the platforms.

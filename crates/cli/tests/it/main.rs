@@ -1,8 +1,10 @@
 //! Tests of the command line that share one binary, because each runs `dynamo-lock` as a process of its own.
 
+mod alarms;
 mod at_least;
 mod contention;
 mod cost;
+mod data_blocks;
 mod documents;
 mod drill;
 mod environment;

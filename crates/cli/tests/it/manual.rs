@@ -25,7 +25,10 @@ const COMMANDS: &[(&str, &str)] = &[
     ("reset", "<NAME> --json"),
     ("policy", "<USE> --prefix --account --json"),
     ("table create", "--provisioned --tag --deletion-protection --json"),
-    ("table print", "--terraform --cloudformation --cdk --aws-cli --provisioned --tag --deletion-protection --json"),
+    (
+        "table print",
+        "--terraform --cloudformation --cdk --aws-cli --alarms --provisioned --tag --deletion-protection --json",
+    ),
     ("table delete", "--yes --json"),
     ("table check", "--json"),
     ("cost", "--locks --lease --holders --waiters --acquisitions --from-table --write-price --read-price --json"),

@@ -32,15 +32,15 @@ struct Requests {
 }
 
 /// A server that accepts all requests, and the table at it.
-struct Case {
-    fixture: Fixture,
+pub struct Case {
+    pub fixture: Fixture,
     requests: std::sync::Arc<std::sync::Mutex<Vec<String>>>,
     store: String,
     options: &'static [&'static str],
 }
 
 impl Case {
-    fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> {
         KEYS.into_iter().flat_map(|key| OPTIONS.map(|options| Self::new(key, options)))
     }
 
@@ -68,8 +68,8 @@ impl Case {
         Requests { creation: sorted(with("KeySchema")), ttl: ttl["TimeToLiveSpecification"].clone() }
     }
 
-    fn print(&self, tool: &str) -> String {
-        let arguments = [&["table", "print", tool, "--store", &self.store], self.options].concat();
+    pub fn print(&self, tool: &str, further: &[&str]) -> String {
+        let arguments = [&["table", "print", tool, "--store", &self.store], self.options, further].concat();
         let finished = self.fixture.run(&arguments).exits_with(0);
         assert_eq!(finished.stderr, "");
         finished.stdout
@@ -269,7 +269,7 @@ fn parse_aws_cli(fixture: &Fixture, text: &str) -> Requests {
 }
 
 /// Returns the name of the parameter that an option of the AWS command line sets.
-fn parameter(option: &str) -> String {
+pub fn parameter(option: &str) -> String {
     let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
     option.split('-').map(capital).collect()
 }
@@ -277,28 +277,28 @@ fn parameter(option: &str) -> String {
 #[test]
 fn terraform_resource_is_the_created_table() {
     for case in Case::all() {
-        assert_eq!(parse_terraform(&case.print("--terraform")), case.created());
+        assert_eq!(parse_terraform(&case.print("--terraform", &[])), case.created());
     }
 }
 
 #[test]
 fn cloudformation_template_is_the_created_table() {
     for case in Case::all() {
-        assert_eq!(parse_cloudformation(&case.print("--cloudformation")), case.created());
+        assert_eq!(parse_cloudformation(&case.print("--cloudformation", &[])), case.created());
     }
 }
 
 #[test]
 fn cdk_construct_is_the_created_table() {
     for case in Case::all() {
-        assert_eq!(parse_cdk(&case.print("--cdk")), case.created());
+        assert_eq!(parse_cdk(&case.print("--cdk", &[])), case.created());
     }
 }
 
 #[test]
 fn aws_cli_script_makes_the_created_table() {
     for case in Case::all() {
-        assert_eq!(parse_aws_cli(&case.fixture, &case.print("--aws-cli")), case.created());
+        assert_eq!(parse_aws_cli(&case.fixture, &case.print("--aws-cli", &[])), case.created());
     }
 }
 
@@ -308,11 +308,11 @@ fn control_templates_of_other_tables_are_detected() {
     let [plain, other] = [OPTIONS[0], OPTIONS[1]].map(|options| Case::new("name", options));
     let created = plain.created();
     assert_ne!(created, other.created());
-    assert_ne!(parse_terraform(&other.print("--terraform")), created);
-    assert_ne!(parse_cloudformation(&other.print("--cloudformation")), created);
-    assert_ne!(parse_cdk(&other.print("--cdk")), created);
-    assert_ne!(parse_aws_cli(&other.fixture, &other.print("--aws-cli")), created);
-    let without_ttl = plain.print("--terraform").replace("\"ttl\"", "\"expiresOn\"");
+    assert_ne!(parse_terraform(&other.print("--terraform", &[])), created);
+    assert_ne!(parse_cloudformation(&other.print("--cloudformation", &[])), created);
+    assert_ne!(parse_cdk(&other.print("--cdk", &[])), created);
+    assert_ne!(parse_aws_cli(&other.fixture, &other.print("--aws-cli", &[])), created);
+    let without_ttl = plain.print("--terraform", &[]).replace("\"ttl\"", "\"expiresOn\"");
     assert_ne!(parse_terraform(&without_ttl), created);
 }
 
@@ -334,29 +334,37 @@ fn template_needs_one_tool_and_a_table() {
 
 #[test]
 fn terraform_accepts_the_format() {
-    if Command::new("terraform").arg("-version").output().is_err() {
-        return report_skipped("terraform_accepts_the_format", "terraform is not installed");
+    if !has_terraform("terraform_accepts_the_format") {
+        return;
     }
-    let format = |text: &str| {
-        let mut command = Command::new("terraform");
-        command
-            .args(["fmt", "-check", "-diff", "-"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
-        Finished::from_output(child.wait_with_output().expect("it ends"))
-    };
+    let format = format_terraform;
     for case in Case::all() {
-        format(&case.print("--terraform")).exits_with(0);
+        format(&case.print("--terraform", &[])).exits_with(0);
     }
     assert_ne!(format("resource \"a\" \"b\" {\n  a   = 1\n}\n").code, Some(0), "control: a wrong format");
     assert_ne!(format("resource \"a\" \"b\" {\n").code, Some(0), "control: a syntax error");
 }
 
+/// Returns whether Terraform is installed. Without it, reports the test as skipped.
+pub fn has_terraform(test: &str) -> bool {
+    let is_installed = Command::new("terraform").arg("-version").output().is_ok();
+    if !is_installed {
+        report_skipped(test, "terraform is not installed");
+    }
+    is_installed
+}
+
+/// Compares a text with the format of Terraform.
+pub fn format_terraform(text: &str) -> Finished {
+    let mut command = Command::new("terraform");
+    command.args(["fmt", "-check", "-diff", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    Finished::from_output(child.wait_with_output().expect("it ends"))
+}
+
 /// Returns a command of a tool in Python. Without the tools, reports the test as skipped and returns `None`.
-fn tool(test: &str, fixture: &Fixture, module: &str) -> Option<Command> {
+pub fn tool(test: &str, fixture: &Fixture, module: &str) -> Option<Command> {
     let [Some(folder), Some(python)] = TOOLS.map(|name| std::env::var(name).ok()) else {
         report_skipped(test, &format!("{} names no tools; `cargo xtask test` installs them", TOOLS[0]));
         return None;
@@ -366,20 +374,23 @@ fn tool(test: &str, fixture: &Fixture, module: &str) -> Option<Command> {
     Some(fixture.command_of(&python, &["-I", "-c", &script, &folder]))
 }
 
+/// Checks templates with cfn-lint. Without it, reports the test as skipped and returns `None`.
+pub fn lint(test: &str, templates: &[String]) -> Option<Finished> {
+    let fixture = Fixture::new();
+    let mut command = tool(test, &fixture, "cfnlint.runner")?;
+    command.args(["--include-checks", "I", "--"]);
+    for (number, text) in templates.iter().enumerate() {
+        let name = format!("{number}.json");
+        std::fs::write(fixture.path(&name), text).expect("a file");
+        command.arg(name);
+    }
+    Some(Running::spawn(command).wait())
+}
+
 #[test]
 fn cfn_lint_accepts_every_template() {
-    let fixture = Fixture::new();
-    let lint = |templates: &[String]| {
-        let mut command = tool("cfn_lint_accepts_every_template", &fixture, "cfnlint.runner")?;
-        command.args(["--include-checks", "I", "--"]);
-        for (number, text) in templates.iter().enumerate() {
-            let name = format!("{number}.json");
-            std::fs::write(fixture.path(&name), text).expect("a file");
-            command.arg(name);
-        }
-        Some(Running::spawn(command).wait())
-    };
-    let templates: Vec<_> = Case::all().map(|case| case.print("--cloudformation")).collect();
+    let lint = |templates: &[String]| lint("cfn_lint_accepts_every_template", templates);
+    let templates: Vec<_> = Case::all().map(|case| case.print("--cloudformation", &[])).collect();
     let Some(finished) = lint(&templates) else { return };
     finished.exits_with(0);
     let wrong = lint(&[templates[0].replace("BillingMode", "BillingModes")]);
@@ -397,7 +408,7 @@ fn aws_cli_sends_the_requests_of_create() {
         let words: Vec<_> = std::iter::once(tool.get_program()).chain(tool.get_args()).collect();
         let words = words.iter().map(|word| format!("'{}'", word.to_string_lossy()));
         let aws = format!("aws() {{ {} \"$@\"; }}\n", words.collect::<Vec<_>>().join(" "));
-        case.fixture.run_script(&(aws + &case.print("--aws-cli"))).exits_with(0);
+        case.fixture.run_script(&(aws + &case.print("--aws-cli", &[]))).exits_with(0);
         assert_eq!(case.recorded(), case.created());
     }
 }

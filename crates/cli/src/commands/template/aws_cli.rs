@@ -2,11 +2,11 @@
 
 use dynamo_lock::store::{DynamoDbUrl, TableDefinition};
 
-use super::quoted;
+use super::{alarms, quoted};
 
 /// Returns a shell script with the requests that `table create` sends. Structures are JSON, because the shorthand of
-/// the AWS command line has no escapes for all names.
-pub fn render(table: &TableDefinition, url: &DynamoDbUrl) -> String {
+/// the AWS command line has no escapes for all names. The calls for the alarms follow if requested.
+pub fn render(table: &TableDefinition, url: &DynamoDbUrl, with_alarms: bool) -> String {
     let key = quoted(&table.partition_key);
     let mut create = vec![
         format!("--attribute-definitions {}", shell(&format!(r#"[{{"AttributeName":{key},"AttributeType":"S"}}]"#))),
@@ -34,15 +34,48 @@ pub fn render(table: &TableDefinition, url: &DynamoDbUrl) -> String {
         let ttl = format!(r#"{{"AttributeName":{},"Enabled":true}}"#, quoted(attribute));
         script += &call(table, url, "update-time-to-live", &[format!("--time-to-live-specification {}", shell(&ttl))]);
     }
+    if with_alarms {
+        script += &alarms(table, url);
+    }
     script
+}
+
+/// Returns the calls that create the alarms. The endpoint of the URL is that of DynamoDB, so they do not use it.
+fn alarms(table: &TableDefinition, url: &DynamoDbUrl) -> String {
+    let name = table.table_name();
+    let alarm = |(metric, description): (&str, &str)| {
+        let mut all = vec!["  aws cloudwatch put-metric-alarm".to_owned()];
+        all.extend([("region", &url.region), ("profile", &url.profile)].into_iter().filter_map(option));
+        all.extend([
+            format!("--alarm-name \"{}\"", alarms::name(table, metric, "$operation")),
+            format!("--alarm-description {}", shell(description)),
+            format!("--namespace {}", alarms::NAMESPACE),
+            format!("--metric-name {metric}"),
+            format!("--dimensions \"Name=TableName,Value={name}\" \"Name=Operation,Value=$operation\""),
+            "--statistic Sum".to_owned(),
+            format!("--period {}", alarms::PERIOD),
+            format!("--evaluation-periods {}", alarms::PERIODS),
+            format!("--datapoints-to-alarm {}", alarms::FAILING),
+            "--threshold 0".to_owned(),
+            "--comparison-operator GreaterThanThreshold".to_owned(),
+            "--treat-missing-data notBreaching".to_owned(),
+        ]);
+        all.join(" \\\n    ") + "\n"
+    };
+    let calls: String = alarms::METRICS.into_iter().map(alarm).collect();
+    format!("for operation in {}; do\n{calls}done\n", alarms::operations().join(" "))
+}
+
+/// Returns an option of the AWS command line, if it has a value.
+fn option((name, value): (&str, &Option<String>)) -> Option<String> {
+    value.as_deref().map(|value| format!("--{name} {}", shell(value)))
 }
 
 /// Returns one call, with the table and the place of the store's URL.
 fn call(table: &TableDefinition, url: &DynamoDbUrl, operation: &str, arguments: &[String]) -> String {
     let mut all = vec![format!("aws dynamodb {operation}"), format!("--table-name {}", shell(&table.table))];
-    let place = [("region", &url.region), ("profile", &url.profile), ("endpoint-url", &url.endpoint)]
-        .map(|(name, value)| value.as_deref().map(|value| format!("--{name} {}", shell(value))));
-    all.extend(place.into_iter().flatten());
+    let place = [("region", &url.region), ("profile", &url.profile), ("endpoint-url", &url.endpoint)];
+    all.extend(place.into_iter().filter_map(option));
     all.extend_from_slice(arguments);
     all.join(" \\\n  ") + "\n"
 }

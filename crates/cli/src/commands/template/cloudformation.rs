@@ -2,10 +2,10 @@
 
 use dynamo_lock::store::TableDefinition;
 
-use super::quoted;
+use super::{alarms, quoted};
 
-/// Returns the template, in JSON.
-pub fn render(table: &TableDefinition) -> String {
+/// Returns the template, in JSON, with the alarms if requested.
+pub fn render(table: &TableDefinition, with_alarms: bool) -> String {
     let key = quoted(&table.partition_key);
     let mut properties = vec![
         format!("\"TableName\": {}", quoted(table.table_name())),
@@ -33,6 +33,7 @@ pub fn render(table: &TableDefinition) -> String {
         properties.push(format!("\"Tags\": [{}\n        ]", tags.join(",")));
     }
     let properties = properties.join(",\n        ");
+    let alarms = if with_alarms { alarms(table) } else { String::new() };
     // The table outlives its stack, because a new one would begin with small fencing tokens.
     format!(
         r#"{{
@@ -46,9 +47,44 @@ pub fn render(table: &TableDefinition) -> String {
       "Properties": {{
         {properties}
       }}
-    }}
+    }}{alarms}
   }}
 }}
 "#
     )
+}
+
+/// Returns the resources of the alarms, each after a comma.
+fn alarms(table: &TableDefinition) -> String {
+    let mut resources = String::new();
+    for (metric, description) in alarms::METRICS {
+        for operation in alarms::operations() {
+            let dimension = format!(r#"{{ "Name": "Operation", "Value": {} }}"#, quoted(operation));
+            let properties = [
+                format!("\"AlarmName\": {}", quoted(&alarms::name(table, metric, operation))),
+                format!("\"AlarmDescription\": {}", quoted(description)),
+                format!("\"Namespace\": {}", quoted(alarms::NAMESPACE)),
+                format!("\"MetricName\": {}", quoted(metric)),
+                format!(r#""Dimensions": [{{ "Name": "TableName", "Value": {{ "Ref": "LockTable" }} }}, {dimension}]"#),
+                "\"Statistic\": \"Sum\"".to_owned(),
+                format!("\"Period\": {}", alarms::PERIOD),
+                format!("\"EvaluationPeriods\": {}", alarms::PERIODS),
+                format!("\"DatapointsToAlarm\": {}", alarms::FAILING),
+                "\"Threshold\": 0".to_owned(),
+                "\"ComparisonOperator\": \"GreaterThanThreshold\"".to_owned(),
+                "\"TreatMissingData\": \"notBreaching\"".to_owned(),
+            ];
+            resources += &format!(
+                r#",
+    "LockTable{metric}{operation}": {{
+      "Type": "AWS::CloudWatch::Alarm",
+      "Properties": {{
+        {}
+      }}
+    }}"#,
+                properties.join(",\n        ")
+            );
+        }
+    }
+    resources
 }

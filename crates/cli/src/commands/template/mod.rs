@@ -1,5 +1,6 @@
-//! `table print`: templates of the table that `table create` makes, for other tools.
+//! `table print`: templates of the table that `table create` makes, for other tools, with alarms if requested.
 
+mod alarms;
 mod aws_cli;
 mod cdk;
 mod cloudformation;
@@ -15,13 +16,13 @@ pub fn print(url: &DynamoDbUrl, args: &PrintArgs) -> Result<Exit, Failure> {
     let key = url.partition_key.as_deref().unwrap_or(attr::NAME);
     let definition = TableDefinition::new(&url.table, key, args.table.options()?);
     let (tool, text) = if args.terraform {
-        ("terraform", terraform::render(&definition))
+        ("terraform", terraform::render(&definition, args.alarms))
     } else if args.cloudformation {
-        ("cloudformation", cloudformation::render(&definition))
+        ("cloudformation", cloudformation::render(&definition, args.alarms))
     } else if args.cdk {
-        ("cdk", cdk::render(&definition))
+        ("cdk", cdk::render(&definition, args.alarms))
     } else {
-        ("aws-cli", aws_cli::render(&definition, url))
+        ("aws-cli", aws_cli::render(&definition, url, args.alarms))
     };
     if args.table.json {
         output::print(&output::json_line(&json!({ "table": url.table, "tool": tool, "template": text })))?;

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use dynamo_lock::store::TableDefinition;
 
-/// Returns the resource.
-pub fn render(table: &TableDefinition) -> String {
+use super::alarms;
+
+/// Returns the resource of the table, and those of the alarms if requested.
+pub fn render(table: &TableDefinition, with_alarms: bool) -> String {
     let mut text =
         "# The table that `dynamo-lock table create` makes.\nresource \"aws_dynamodb_table\" \"lock\" {\n".to_owned();
     let mut arguments = vec![("name", string(table.table_name()))];
@@ -29,7 +31,39 @@ pub fn render(table: &TableDefinition) -> String {
         let _ = write!(text, "\n  tags = {{\n{}  }}\n", aligned(4, tags));
     }
     // A new table would begin with small fencing tokens.
-    text + &block("lifecycle", &[("prevent_destroy", "true".to_owned())]) + "}\n"
+    text += &(block("lifecycle", &[("prevent_destroy", "true".to_owned())]) + "}\n");
+    let metrics = alarms::METRICS.iter().filter(|_| with_alarms);
+    text + &metrics.map(|(metric, description)| alarm(table, metric, description)).collect::<String>()
+}
+
+/// Returns a resource with an alarm for each operation.
+fn alarm(table: &TableDefinition, metric: &str, description: &str) -> String {
+    // The names of resources are in snake case.
+    let resource: String =
+        metric.chars().map(|c| if c.is_uppercase() { format!("_{}", c.to_lowercase()) } else { c.into() }).collect();
+    let operations: Vec<_> = alarms::operations().into_iter().map(string).collect();
+    let first = [("for_each", format!("toset([{}])", operations.join(", ")))];
+    let arguments = [
+        ("alarm_name", format!("\"{}\"", alarms::name(table, metric, "${each.value}"))),
+        ("alarm_description", string(description)),
+        ("namespace", string(alarms::NAMESPACE)),
+        ("metric_name", string(metric)),
+        ("statistic", string("Sum")),
+        ("period", alarms::PERIOD.to_string()),
+        ("evaluation_periods", alarms::PERIODS.to_string()),
+        ("datapoints_to_alarm", alarms::FAILING.to_string()),
+        ("threshold", "0".to_owned()),
+        ("comparison_operator", string("GreaterThanThreshold")),
+        ("treat_missing_data", string("notBreaching")),
+    ];
+    let dimensions = [("TableName", "aws_dynamodb_table.lock.name"), ("Operation", "each.value")];
+    let owned = |(name, value): (&str, String)| (name.to_owned(), value);
+    format!(
+        "\nresource \"aws_cloudwatch_metric_alarm\" \"lock{resource}\" {{\n{}\n{}\n  dimensions = {{\n{}  }}\n}}\n",
+        aligned(2, first.into_iter().map(owned)),
+        aligned(2, arguments.into_iter().map(owned)),
+        aligned(4, dimensions.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter()),
+    )
 }
 
 fn block(name: &str, arguments: &[(&str, String)]) -> String {
