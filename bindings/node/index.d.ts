@@ -500,11 +500,33 @@ export interface Holder {
   data: string | null;
 }
 
+/**
+ * Last hold of a lock that has ended, as its row describes it. The times are from the wall clocks of the holder and of
+ * the client that ended the hold, so they are only for display. Another client wrote the owner, so escape it before you
+ * print it on a terminal.
+ */
+export interface LastHold {
+  owner: string | null;
+  /** Time of the acquisition by the holder's wall clock. */
+  acquiredAt: Date | null;
+  /** Length of the hold. `null` if the time of the acquisition is not known. */
+  heldMs: number | null;
+  /** `expired`: another acquisition took the lock over. `forced`: an operator revoked the lease and freed the lock. */
+  end: 'released' | 'expired' | 'revoked' | 'forced';
+  /** Exit code of the command of `run` or `once`, `null` if it is not known. */
+  exitCode: number | null;
+}
+
 /** State of a lock at the time of the read. That of a semaphore or a read/write lock has a `kind`. */
 export type Inspection = (PlainInspection & { kind?: undefined }) | SharedInspection;
 
-/** State of a lock that has one holder at a time. */
-export type PlainInspection =
+/**
+ * State of a lock that has one holder at a time. `last` is the last hold that has ended, before the present one, `null` if
+ * none has since the row exists.
+ */
+export type PlainInspection = { last: LastHold | null } & PlainState;
+
+type PlainState =
   /** The lock is free. `token` is the last token, and `data` the last payload. */
   | { state: 'free'; token: bigint | null; data: string | null }
   | {

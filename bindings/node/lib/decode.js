@@ -15,14 +15,20 @@ function toError({ class: type, code, message, cause, ...rest }) {
   return new (CLASSES[type] ?? DynamoLockError)(message, code, fields);
 }
 
-function toInspection({ state, holder, token, mayEndMs, data, kind, slots, holders, ...success }) {
+function toInspection({ state, holder, token, mayEndMs, data, last, kind, slots, holders, ...success }) {
   if (kind) return withToJson({ state, kind, token: toToken(token), slots: slots ?? null, holders: holders.map(toSharedHolder) });
-  if (state === 'free') return withToJson({ state, token: toToken(token), data: data ?? null });
-  if (state === 'held') return { state, holder: toHolder(holder), mayEndMs };
+  if (state === 'free') return withToJson({ state, token: toToken(token), data: data ?? null, last: toLast(last) });
+  if (state === 'held') return { state, holder: toHolder(holder), mayEndMs, last: toLast(last) };
   if (state === 'done') {
-    return withToJson({ state, ...toSuccess({ token, ...success }), data: data ?? null });
+    return withToJson({ state, ...toSuccess({ token, ...success }), data: data ?? null, last: toLast(last) });
   }
-  return { state, holder: toHolder(holder) };
+  return { state, holder: toHolder(holder), last: toLast(last) };
+}
+
+function toLast(last) {
+  if (!last) return null;
+  const { owner, acquiredAtMs, heldMs, end, exitCode } = last;
+  return { owner: owner ?? null, acquiredAt: toDate(acquiredAtMs), heldMs: heldMs ?? null, end, exitCode: exitCode ?? null };
 }
 
 function toSuccess({ token, by, startedAtMs, finishedAtMs, untilMs }) {

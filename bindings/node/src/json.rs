@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck};
-use dynamo_lock::{FencingToken, Holder, Inspection, LeaseId, Role, SharedHolder, SharedInspection, Success};
+use dynamo_lock::{FencingToken, Holder, Inspection, LastHold, LeaseId, Role, SharedHolder, SharedInspection, Success};
 use serde_json::{Map, Value as Json, json};
 
 /// Returns a duration in whole milliseconds, rounded down.
@@ -47,26 +47,40 @@ pub(crate) fn success(success: &Success) -> Json {
 
 pub(crate) fn inspection(inspection: &Inspection) -> Json {
     match inspection {
-        Inspection::Free { token: last, data } => {
-            json!({ "state": "free", "token": token(*last), "data": data })
+        Inspection::Free { token: of, data, last } => {
+            json!({ "state": "free", "token": token(*of), "data": data, "last": last_hold(last.as_ref()) })
         }
-        Inspection::Held { holder: by, may_end: range } => json!({
+        Inspection::Held { holder: by, may_end: range, last } => json!({
             "state": "held",
             "holder": holder(by),
             "mayEndMs": may_end(range),
+            "last": last_hold(last.as_ref()),
         }),
-        Inspection::Expired { holder: by } => {
-            json!({ "state": "expired", "holder": holder(by) })
+        Inspection::Expired { holder: by, last } => {
+            json!({ "state": "expired", "holder": holder(by), "last": last_hold(last.as_ref()) })
         }
-        Inspection::Done { success: done, data } => {
+        Inspection::Done { success: done, data, last } => {
             let mut json = success(done);
             json["state"] = "done".into();
             json["data"] = json!(data);
+            json["last"] = last_hold(last.as_ref());
             json
         }
         Inspection::Shared(shared) => shared_inspection(shared),
         other => json!({ "state": format!("{other:?}") }),
     }
+}
+
+/// Returns the last hold with the keys of `dynamo-lock show --json`.
+fn last_hold(last: Option<&LastHold>) -> Json {
+    let Some(last) = last else { return Json::Null };
+    json!({
+        "owner": last.owner,
+        "acquiredAtMs": last.acquired_at.and_then(epoch_ms),
+        "heldMs": last.held.map(millis),
+        "end": last.end.as_str(),
+        "exitCode": last.exit_code,
+    })
 }
 
 /// Returns a state with the keys of `dynamo-lock show --json`.

@@ -1,7 +1,7 @@
 // Uses the whole API that `index.d.ts` declares. `types.test.js` compiles it as an ES module and as a CommonJS module.
 import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, StoreError, ArgumentError } from 'dynamo-lock';
 import type {
-  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LeadOptions, LegacyCallback, LockEvents, OnceOptions, OnceResult,
+  AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LastHold, LeadOptions, LegacyCallback, LockEvents, OnceOptions, OnceResult,
   Held, Listed, Lock, Permit, PlainInspection, RevokeOptions, RiskOptions, RwLock, Semaphore, SharedAcquireOptions, SharedHandle, SharedHolder, SharedInspection, SharedTryOptions,
   HeldOption, StoreErrorCode, TableOptions, TableProblem, TryOptions,
 } from 'dynamo-lock';
@@ -185,6 +185,8 @@ export async function severalHolders(client: Client, signal: AbortSignal): Promi
   const inspection: Inspection = await semaphore.inspect();
   if (!inspection.kind) {
     const plain: PlainInspection = inspection;
+    const last: LastHold | null = plain.last;
+    console.log(last?.owner, last?.acquiredAt?.getTime(), last?.heldMs, last?.end === 'released', last?.exitCode);
     return [plain.state];
   }
   const { kind, slots, token, holders }: SharedInspection = inspection;

@@ -51,10 +51,11 @@ test('errors, locks and inspections convert to JSON', async () => {
   const { state, mayEndMs, holder: inspected } = parsed(await lock.inspect());
   assert.deepStrictEqual([state, typeof mayEndMs.latest, inspected.token], ['held', 'number', token]);
   for await (const listed of client.list()) assert.deepStrictEqual([parsed(listed).name, parsed(listed).holder.token], ['a', token]);
-  assert.deepStrictEqual(Object.keys(await lock.inspect()), ['state', 'holder', 'mayEndMs'], 'the conversion is not a field');
+  assert.deepStrictEqual(Object.keys(await lock.inspect()), ['state', 'holder', 'mayEndMs', 'last'], 'the conversion is not a field');
 
   await held.release();
-  const free = { state: 'free', token, data: 'x' };
+  const { last } = await lock.inspect();
+  const free = { state: 'free', token, data: 'x', last: parsed(last) };
   assert.deepStrictEqual(parsed(await lock.inspect()), free);
   for await (const listed of client.list()) assert.deepStrictEqual(parsed(listed), { name: 'a', ...free });
   assert.deepStrictEqual(parsed(await failure(lock.revoke(held.token - 1n))).code, 'LEASE_ENDED');

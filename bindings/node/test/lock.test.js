@@ -66,14 +66,18 @@ for (const [store, open] of Object.entries(stores)) {
 
   test(`${store}: inspect shows free and held lock`, async () => {
     const client = open();
-    assert.deepStrictEqual(await client.lock('a').inspect(), { state: 'free', token: null, data: null });
+    assert.deepStrictEqual(await client.lock('a').inspect(), { state: 'free', token: null, data: null, last: null });
     const held = await client.lock('a').acquire({ data: 'shard 7', leaseMs: 5000 });
-    const { state, holder, mayEndMs } = await client.lock('a').inspect();
-    assert.deepStrictEqual([state, holder.token, holder.data, holder.leaseMs], ['held', held.token, 'shard 7', 5000]);
+    const { state, holder, mayEndMs, last } = await client.lock('a').inspect();
+    assert.deepStrictEqual([last, state, holder.token, holder.data, holder.leaseMs], [null, 'held', held.token, 'shard 7', 5000]);
     assert.ok(Math.abs(Date.now() - holder.acquiredAt) < 600_000 && Math.abs(Date.now() - holder.expiresAt) < 600_000);
     assert.ok(mayEndMs.earliest >= 0 && mayEndMs.latest <= 5000);
     await held.release();
-    assert.deepStrictEqual(await client.lock('a').inspect(), { state: 'free', token: held.token, data: 'shard 7' });
+    const { last: ended, ...free } = await client.lock('a').inspect();
+    assert.deepStrictEqual(free, { state: 'free', token: held.token, data: 'shard 7' });
+    const { acquiredAt, heldMs, ...rest } = ended;
+    assert.deepStrictEqual(rest, { owner: holder.owner, end: 'released', exitCode: null });
+    assert.ok(acquiredAt.getTime() === holder.acquiredAt.getTime() && heldMs >= 0 && heldMs < 600_000);
   });
 
   test(`${store}: revoked lock is lost and aborts its signal`, async () => {

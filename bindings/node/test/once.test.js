@@ -27,7 +27,8 @@ for (const [store, open] of Object.entries(stores)) {
     const { ran, success } = await lock.once(() => assert.fail('it runs again'));
     assert.ok(!ran && success.token === token && success.by.length > 0 && success.until === null);
     assert.ok(success.startedAt <= success.finishedAt && success.finishedAt <= new Date());
-    const { state, data, ...inspected } = await lock.inspect();
+    const { state, data, last, ...inspected } = await lock.inspect();
+    assert.deepStrictEqual([last.end, last.owner, last.exitCode], ['released', inspected.by, null]);
     assert.deepStrictEqual({ state, data, inspected }, { state: 'done', data: null, inspected: { ...success } });
     assert.strictEqual(JSON.parse(JSON.stringify(success)).token, String(token));
   });

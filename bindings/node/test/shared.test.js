@@ -130,7 +130,7 @@ for (const [store, open] of Object.entries(stores)) {
   test(`${store}: inspection and listing show all holders`, async () => {
     const [one, two] = open();
     const [semaphore, lock] = [one.semaphore('jobs', 2), two.rwLock('tables')];
-    assert.deepStrictEqual(await semaphore.inspect(), { state: 'free', token: null, data: null }, 'no row');
+    assert.deepStrictEqual(await semaphore.inspect(), { state: 'free', token: null, data: null, last: null }, 'no row');
     const permits = [await semaphore.acquire({ leaseMs: 5000 }), await two.semaphore('jobs', 3).acquire()];
     const writer = await lock.write();
 

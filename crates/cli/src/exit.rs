@@ -71,16 +71,24 @@ pub enum Exit {
     CheckFailed,
 }
 
+/// Returns the exit code of a process as a shell reports it: 128 + N if signal N ended it.
+pub fn code_of(status: ExitStatus) -> u8 {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code as u8,
+        (None, signal) => signal.map_or(FailureKind::Internal as u8, signal_code),
+    }
+}
+
+/// Returns the exit code after this signal. An exit code has 8 bits, and signal numbers are at most 64.
+fn signal_code(signal: i32) -> u8 {
+    128 + signal as u8
+}
+
 /// Returns the exit code of this result and the message to print.
 pub fn code_and_message(result: &Result<Exit, Failure>) -> (u8, Option<&str>) {
-    // An exit code has 8 bits, and signal numbers are at most 64.
-    let signal_code = |signal: i32| 128 + signal as u8;
     match result {
         Ok(Exit::Success) => (0, None),
-        Ok(Exit::Child(status)) => match (status.code(), status.signal()) {
-            (Some(code), _) => (code as u8, None),
-            (None, signal) => (signal.map_or(FailureKind::Internal as u8, signal_code), None),
-        },
+        Ok(Exit::Child(status)) => (code_of(*status), None),
         Ok(Exit::NotAcquired { code, message }) => (*code, message.as_deref()),
         Ok(Exit::Skipped(message)) => (0, message.as_deref()),
         Ok(Exit::NotRecorded(message)) => (NOT_RECORDED, Some(message)),

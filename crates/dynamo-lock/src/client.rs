@@ -20,6 +20,9 @@ use crate::{
 
 const DEFAULT_LEASE: Duration = Duration::from_secs(20);
 
+/// Maximum length of the label in a row, in bytes. A row contains two owners and has at most 1 KB.
+const STORED_LABEL_MAX: usize = 128;
+
 /// Factory of [`Lock`]s on one store.
 ///
 /// Create one client per process and clone it: clones are cheap and share their state. A client remembers up to 1,024
@@ -165,8 +168,9 @@ impl ClientBuilder {
     /// Sets the owner label, which is stored with every lock and shown to others: 1 to 256 bytes. Default: the name of
     /// the program.
     ///
-    /// The client appends the host name, the process ID and a random instance ID. The label is for people only; clients
-    /// with equal labels still exclude each other.
+    /// The client appends the host name, the process ID and a random instance ID. A row contains the first 128 bytes of
+    /// the label, so that the owners of the present and of the last hold fit into 1 KB. The label is for people only;
+    /// clients with equal labels still exclude each other.
     pub fn owner(mut self, owner: impl Into<String>) -> Self {
         self.owner = Some(owner.into());
         self
@@ -280,6 +284,7 @@ impl ClientBuilder {
             timing = timing.with_legacy_skew(skew);
         }
         let instance = self.random.bits() as u32;
+        let label = &label[..label.floor_char_boundary(STORED_LABEL_MAX)];
         let owner = format!("{label} ({}, pid {}, {instance:08x})", host(), std::process::id());
         let service_clock = self.service_clock.unwrap_or_else(|| self.store.service_clock());
         let thread = self.dedicated_thread.then(DedicatedThread::start).transpose()?;
@@ -313,16 +318,14 @@ fn program() -> String {
     name[..name.floor_char_boundary(OWNER_MAX)].to_owned()
 }
 
-#[cfg(unix)]
+/// Returns the name of this host, at most 64 bytes.
 fn host() -> String {
+    #[cfg(unix)]
     let name = nix::unistd::gethostname().unwrap_or_default();
+    #[cfg(not(unix))]
+    let name = std::env::var_os("COMPUTERNAME").unwrap_or_default();
     let name = name.to_string_lossy();
     name[..name.floor_char_boundary(64)].to_owned()
-}
-
-#[cfg(not(unix))]
-fn host() -> String {
-    std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
 /// Row of a [`List`].

@@ -154,6 +154,15 @@ impl Guard {
         })
     }
 
+    /// Sets the exit code of the work, as a shell reports it. The release records it in the row, where
+    /// [`LastHold::exit_code`](crate::LastHold::exit_code) returns it. Does nothing in a forked child process, and for a
+    /// lock with several holders.
+    pub fn set_exit_code(&self, code: u8) {
+        if !self.is_forked() {
+            self.holding.lease.with(|held| held.set_exit_code(code));
+        }
+    }
+
     /// Waits until the lock is lost, and returns the reason.
     ///
     /// A local timer ends the wait at the end of the lease, even if a request to the store hangs. A revocation, a

@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use dynamo_lock_protocol::{
-    EXPIRY_PAD, Evidence, Expiry, Kind, Liveness, Role, Row, RowState, ServiceDate, SharedEntry, SharedRow, Success,
-    attr, entry_expiry, expiry,
+    EXPIRY_PAD, Evidence, Expiry, Kind, LastHold, Liveness, Role, Row, RowState, ServiceDate, SharedEntry, SharedRow,
+    Success, attr, entry_expiry, expiry,
 };
 
 use crate::{FencingToken, Holder, InspectError, LockName, RowError, core::Core, store::Consistency, sync::lock};
@@ -23,6 +23,9 @@ pub enum Inspection {
         token: Option<FencingToken>,
         /// Data that the last holder stored. Escape it before printing, because another process wrote it.
         data: Option<String>,
+        /// Last hold: who held the lock, since when, for how long, and how the hold ended. `None` if there is no row, or
+        /// no hold has ended since it exists.
+        last: Option<LastHold>,
     },
     /// The lock is held, or its holder has crashed and the end of its lease is not proven yet.
     Held {
@@ -35,6 +38,8 @@ pub enum Inspection {
         /// Linux is known to 3 s. With the SQLite store it takes longer while a child process
         /// that was started under the lock is running.
         may_end: RangeInclusive<Duration>,
+        /// Last hold that has ended, before the present one. `None` if none has.
+        last: Option<LastHold>,
     },
     /// The holder did not release the lock, but its lease has expired and no other client has acquired it since. Any
     /// client that can prove the same can acquire it now.
@@ -44,8 +49,10 @@ pub enum Inspection {
     /// end of a [`hold`](crate::Lock::hold). Rows of npm dynamo-lock are compared with the service's clock alone, or
     /// with the local wall clock where the store has no service clock.
     Expired {
-        /// The last holder. Escape its text before printing it, because another process wrote it.
+        /// The holder whose lease has expired. Escape its text before printing it, because another process wrote it.
         holder: Holder,
+        /// Last hold that has ended, before that of `holder`. `None` if none has. The next acquisition ends that hold.
+        last: Option<LastHold>,
     },
     /// The work of the lock has succeeded, and does not run again unless the success is reset or does not count any more.
     Done {
@@ -53,6 +60,8 @@ pub enum Inspection {
         success: Success,
         /// Data that the successful run stored. Escape it before printing, because another process wrote it.
         data: Option<String>,
+        /// Last hold, usually that of the successful run.
+        last: Option<LastHold>,
     },
     /// The row has several holders, or can have several: it is one of a [`Semaphore`](crate::Semaphore) or a
     /// [`RwLock`](crate::RwLock).
@@ -107,15 +116,15 @@ impl Core {
 
     /// Returns the state that `row` describes. The row was read just now, by a response with this date.
     pub(crate) fn inspection(&self, row: Option<&Row>, date: Option<ServiceDate>) -> Result<Inspection, RowError> {
-        let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None }) };
+        let Some(row) = row else { return Ok(Inspection::Free { token: None, data: None, last: None }) };
         let kind = row.kind()?;
         if kind.is_shared() {
             return Ok(Inspection::Shared(self.shared_inspection(row, &row.shared(kind)?, date)));
         }
-        let (holder, state) = (self.now(|now| Holder::of(row, now)), row.state()?);
+        let (holder, last, state) = (self.now(|now| Holder::of(row, now)), LastHold::of(row), row.state()?);
         let state = match state {
-            RowState::Free => return Ok(Inspection::Free { token: holder.token, data: holder.data }),
-            RowState::Done(done) => return Ok(Inspection::Done { success: done.success, data: holder.data }),
+            RowState::Free => return Ok(Inspection::Free { token: holder.token, data: holder.data, last }),
+            RowState::Done(done) => return Ok(Inspection::Done { success: done.success, data: holder.data, last }),
             state => state,
         };
         let at = self.clock.now();
@@ -125,7 +134,7 @@ impl Core {
         let legacy_skew = self.timing.legacy_skew();
         let evidence = Evidence { at, service: service.as_deref(), date, liveness, watch: None, legacy_skew };
         Ok(match expiry(&state, &evidence) {
-            Expiry::Expired => Inspection::Expired { holder },
+            Expiry::Expired => Inspection::Expired { holder, last },
             Expiry::Running { earliest, latest } => {
                 let key = row.text(attr::LIVENESS_KEY);
                 let may_end = match key.and_then(|key| self.store.hold_time_left(key)) {
@@ -133,7 +142,7 @@ impl Core {
                     Some(left) => left.saturating_sub(EXPIRY_PAD).min(latest)..=left.min(latest),
                     None => earliest..=latest,
                 };
-                Inspection::Held { holder, may_end }
+                Inspection::Held { holder, may_end, last }
             }
         })
     }

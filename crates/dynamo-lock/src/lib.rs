@@ -335,8 +335,8 @@ pub use blocking_thread::{THREAD_KEEP_ALIVE, reserve_thread};
 pub use change_row::ConvertError;
 pub use client::{Client, ClientBuilder, List, Listed};
 pub use dynamo_lock_protocol::{
-    ConfigError, FencingToken, Holder, Kind, LeaseId, LockName, LockNamesError, LossReason, NameError, Renewal, Role,
-    RowError, Success,
+    ConfigError, FencingToken, HoldEnd, Holder, Kind, LastHold, LeaseId, LockName, LockNamesError, LossReason,
+    NameError, Renewal, Role, RowError, Success,
 };
 pub use error::{
     AcquireError, EnsureError, HoldError, InspectError, Lost, ReleaseError, RevokeError, UpdateError, WithError,

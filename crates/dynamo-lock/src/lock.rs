@@ -162,7 +162,7 @@ impl Lock {
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let client = Client::builder(Memory::new()).build()?;
     /// # let lock = client.lock("a")?;
-    /// if let Inspection::Held { holder, may_end } = lock.inspect().await? {
+    /// if let Inspection::Held { holder, may_end, .. } = lock.inspect().await? {
     ///     println!("held by {:?}, for at most {:?} unless renewed", holder.owner, may_end.end());
     /// }
     /// # Ok(())

@@ -146,7 +146,7 @@ impl Acquire {
         let Phase::Won(held) = &mut self.phase else { return self.next(now) };
         match held.next(now) {
             HeldStep::Lost(loss) => {
-                self.clean_up = Some(Release::of(held, now));
+                self.clean_up = Some(Release::of_unreported(held, now));
                 // If no renewal was answered for a whole lease, or none with a date, then the store does not work.
                 match loss == LossReason::Expired && !held.is_confirmed {
                     true => self.phase = Phase::Ended(AcquireEnd::Unanswered),
@@ -422,7 +422,7 @@ impl Machine for Acquire {
 
     fn cancel(&mut self, now: &Now<'_>) -> Option<Release> {
         match &self.phase {
-            Phase::Won(held) => self.clean_up = Some(Release::of(held, now)),
+            Phase::Won(held) => self.clean_up = Some(Release::of_unreported(held, now)),
             Phase::Write(_) => self.abandon(now),
             _ => {}
         }

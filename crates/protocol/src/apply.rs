@@ -34,6 +34,10 @@ pub fn apply(row: Option<&Row>, op: &Op) -> Verdict {
     for change in op.changes() {
         match change {
             Change::Set(path, value) => possible &= next.set_at(&path, value),
+            Change::Copy { to, from, default } => {
+                let value = row.and_then(|row| row.at(&from)).cloned().unwrap_or(default);
+                possible &= next.set_at(&to, value);
+            }
             Change::Remove(path) => possible &= next.remove_at(&path),
             Change::Replace(row) => next = row,
             Change::Next(path, floor) => {

@@ -46,6 +46,7 @@ impl Finish {
             token: held.token(),
             done: Done::new(held, done_by, lasts, now),
             next_lease_id: LeaseId::from_random(now.entropy.lease_id),
+            ended: Some(held.ended(now.at)),
         };
         let lost = held.clone().check(now.at);
         let is_known =

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, FencingToken, HoldRecord, Kind, LeaseId, LockName, LossReason,
-    Now, Op, OpKind, Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing, held_entry::HeldEntry, holds,
-    lease_end::ends, loss::loss_reason, retry::Backoff, retry::RETRY_MIN, stored_lease::StoredEnd,
-    stored_lease::WrittenLease, stored_lease::needs_bound, time::millis, validity::DatedTry, validity::Validity,
-    validity::row_deadline,
+    Body, ClockReading, Condition, Deadline, EXPIRY_PAD, EndedHold, FencingToken, HoldEnd, HoldRecord, Kind, LeaseId,
+    LockName, LossReason, Now, Op, OpKind, Outcome, Refusal, Renewal, Request, Response, Row, SentAt, Timing,
+    held_entry::HeldEntry, holds, lease_end::ends, loss::loss_reason, retry::Backoff, retry::RETRY_MIN,
+    stored_lease::StoredEnd, stored_lease::WrittenLease, stored_lease::needs_bound, time::millis, validity::DatedTry,
+    validity::Validity, validity::row_deadline,
 };
 
 /// Time after which the first renewal is due if the row has no service timestamp (§5).
@@ -82,6 +82,7 @@ pub struct Held {
     counts_handovers: bool,
     lost: Option<LossReason>,
     record: HoldRecord,
+    exit_code: Option<u8>,
     /// Entry of a shared row. `None` for a plain lock.
     pub(crate) entry: Option<Box<HeldEntry>>,
 }
@@ -133,6 +134,7 @@ impl Held {
             counts_handovers: entry.is_none() && holds(Some(row), &Condition::counts_handovers()),
             lost: None,
             record,
+            exit_code: None,
             entry,
             timing,
         }
@@ -161,6 +163,16 @@ impl Held {
     /// Returns the facts about this hold that its release writes, and that the client keeps.
     pub fn record(&self) -> &HoldRecord {
         &self.record
+    }
+
+    /// Sets the exit code of the work, which the release of this hold records.
+    pub fn set_exit_code(&mut self, code: u8) {
+        self.exit_code = Some(code);
+    }
+
+    /// Returns the record of this hold, which its holder ends at this time.
+    pub(crate) fn ended(&self, at: ClockReading) -> EndedHold {
+        EndedHold { exit_code: self.exit_code, ..EndedHold::new(HoldEnd::Released, self.record.ended_on(at)) }
     }
 
     /// Returns whether the row lasts as long as the lease, so that the lock needs no renewal before its lease ends. It

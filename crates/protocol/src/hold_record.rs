@@ -1,6 +1,6 @@
 //! [`HoldRecord`]: facts about a hold that its release writes to the row, and that the client keeps.
 
-use crate::{ClockReading, HoldHistory, OwnHold, SentAt};
+use crate::{ClockReading, HoldHistory, OwnHold, SentAt, time::millis};
 
 /// Facts about the present hold, from its acquisition to its release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +25,12 @@ impl HoldRecord {
     /// Returns the time before the first byte of the acquisition was sent.
     pub fn acquired(&self) -> SentAt {
         self.acquired
+    }
+
+    /// Returns the end of a hold that is released at this time, in milliseconds since 1970. It counts from the wall clock
+    /// at the acquisition, so that a step of that clock does not change the length of the hold.
+    pub(crate) fn ended_on(&self, released: ClockReading) -> u64 {
+        self.acquired.0.wall_ms.saturating_add(millis(released.lease_elapsed_since(self.acquired.0)))
     }
 
     /// Returns the history that a release sent at this time writes.

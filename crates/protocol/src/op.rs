@@ -1,10 +1,11 @@
 //! Writes to the row of a lock, as data.
 
 use crate::{
-    Change, Condition, Convert, Done, Ends, FencingToken, HoldHistory, Kind, Lease, LeaseId, LockName, NextLease, Now,
-    Path, RecordVersion, Row, SharedWrite, Target, attr, change::increment, change::remove, change::set,
-    condition::Condition::All, condition::Condition::Any, condition::above, condition::below, condition::differs,
-    condition::equals, condition::missing, npm_format::npm_row, schema::DONE_ONLY, schema::HELD_ONLY,
+    Change, Condition, Convert, Done, EndedHold, Ends, FencingToken, HoldHistory, Kind, Lease, LeaseId, LockName,
+    NextLease, Now, Path, RecordVersion, Row, SharedWrite, Target, attr, change::increment, change::remove,
+    change::set, condition::Condition::All, condition::Condition::Any, condition::above, condition::below,
+    condition::differs, condition::equals, condition::missing, npm_format::npm_row, schema::DONE_ONLY,
+    schema::HELD_ONLY,
 };
 
 use Change::{Replace, Set};
@@ -35,6 +36,8 @@ pub enum OpKind {
         seen: RecordVersion,
         /// Token that was observed with it.
         seen_token: Option<FencingToken>,
+        /// Record of the hold that ends. `None` keeps the present record.
+        ended: Option<EndedHold>,
     },
     /// Starts work anew after its success has ceased to count, if the row is still the one that was observed.
     StartAnew {
@@ -79,6 +82,8 @@ pub enum OpKind {
         ttl: u64,
         /// History with the hold that ends. `None` keeps the present one.
         history: Option<HoldHistory>,
+        /// Record of the hold that ends. `None` keeps the present record.
+        ended: Option<EndedHold>,
     },
     /// Records the success of the holder's work, in place of the release. The row stays until the success is reset.
     Finish {
@@ -90,6 +95,8 @@ pub enum OpKind {
         done: Done,
         /// A fresh lease ID that no client owns, so that late writes of the holder fail.
         next_lease_id: LeaseId,
+        /// Record of the hold that ends. `None` keeps the present record.
+        ended: Option<EndedHold>,
     },
     /// Forgets a success, so that the work may run again.
     Reset {
@@ -106,6 +113,8 @@ pub enum OpKind {
         target: Target,
         /// A fresh lease ID that no client owns, so that the holder's conditional writes fail.
         lease_id: LeaseId,
+        /// Record of the hold that ends. `None` keeps the present record.
+        ended: Option<EndedHold>,
     },
     /// Revokes an acquisition and frees the lock at once. Unsafe while the holder is alive.
     ForceRevoke {
@@ -115,6 +124,8 @@ pub enum OpKind {
         lease_id: LeaseId,
         /// Time for DynamoDB's TTL, in seconds since 1970.
         ttl: u64,
+        /// Record of the hold that ends. `None` keeps the present record.
+        ended: Option<EndedHold>,
     },
     /// Writes to a row with several holders.
     Shared(SharedWrite),
@@ -200,7 +211,7 @@ impl Op {
                 all.extend(self.own_kind());
                 All(all)
             }
-            OpKind::Revoke { target, lease_id } | OpKind::ForceRevoke { target, lease_id, .. } => {
+            OpKind::Revoke { target, lease_id, .. } | OpKind::ForceRevoke { target, lease_id, .. } => {
                 self.revocable_condition(target, lease_id)
             }
             OpKind::Shared(write) => All(write.conditions(self.row_kind, &self.version)),
@@ -262,9 +273,21 @@ impl Op {
         Row::new(self.changes().into_iter().filter_map(set))
     }
 
+    /// Returns the record of the hold that the write ends.
+    pub(crate) fn ended(&self) -> Option<&EndedHold> {
+        match &self.kind {
+            OpKind::TakeOver { ended, .. } | OpKind::Release { ended, .. } | OpKind::Finish { ended, .. } => {
+                ended.as_ref()
+            }
+            OpKind::Revoke { ended, .. } | OpKind::ForceRevoke { ended, .. } => ended.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Returns the changes that the write makes if its condition holds.
     pub fn changes(&self) -> Vec<Change> {
         let mut changes = vec![set(attr::GUID, self.version.as_str().into())];
+        changes.extend(self.ended().into_iter().flat_map(EndedHold::changes));
         match &self.kind {
             OpKind::Acquire(lease) | OpKind::TakeOver { lease, .. } => changes.extend(lease.changes()),
             OpKind::StartAnew { lease, .. } => {
@@ -295,8 +318,8 @@ impl Op {
                 changes.extend(free(*ttl));
                 changes.extend(DONE_ONLY.map(remove));
             }
-            OpKind::Revoke { target, lease_id } => changes.extend(target.changes(lease_id)),
-            OpKind::ForceRevoke { target, lease_id, ttl } => {
+            OpKind::Revoke { target, lease_id, .. } => changes.extend(target.changes(lease_id)),
+            OpKind::ForceRevoke { target, lease_id, ttl, .. } => {
                 changes.extend(target.changes(lease_id));
                 changes.retain(|change| *change != set(attr::RENEWAL_SEQ, 0.into()));
                 changes.extend(free(*ttl));

@@ -47,7 +47,12 @@ impl Operation {
         };
         let kind = match (start, seen) {
             (Start::Anew { seen, token }, _) => OpKind::StartAnew { lease, seen, token },
-            (_, Some(watch)) => OpKind::TakeOver { lease, seen: watch.version.clone(), seen_token: watch.token },
+            (_, Some(watch)) => OpKind::TakeOver {
+                lease,
+                seen: watch.version.clone(),
+                seen_token: watch.token,
+                ended: watch.ended(now.at),
+            },
             (_, None) => OpKind::Acquire(lease),
         };
         let (write, sent_at) = (RepeatedWrite::new(Op::new(&request.name, request.kind, kind, now)), SentAt(now.at));

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, Deadline, FencingToken, Held, HoldHistory, Kind, LeaseId, LockName, LossReason, Machine, Now, Op, OpKind,
-    Outcome, Refusal, Response, Row, RowState, SentAt, Step, attr, entry_release::EntryConflict,
+    Body, Deadline, EndedHold, FencingToken, Held, HoldHistory, Kind, LeaseId, LockName, LossReason, Machine, Now, Op,
+    OpKind, Outcome, Refusal, Response, Row, RowState, SentAt, Step, attr, entry_release::EntryConflict,
     entry_release::EntryRelease, held_entry::HeldEntry, lease_end::ttl, loss::loss_reason, retry::RETRY_MAX,
     retry::RepeatedWrite, validity::Validity,
 };
@@ -52,13 +52,22 @@ pub struct Release {
 impl Release {
     /// Starts the release of a held lock.
     pub fn of(held: &Held, now: &Now<'_>) -> Self {
+        Self::ending(held, Some(held.ended(now.at)), now)
+    }
+
+    /// Starts the release of a lock whose acquisition was not reported, so that the row has no record of this hold.
+    pub(crate) fn of_unreported(held: &Held, now: &Now<'_>) -> Self {
+        Self::ending(held, None, now)
+    }
+
+    fn ending(held: &Held, ended: Option<EndedHold>, now: &Now<'_>) -> Self {
         let lost = held.clone().check(now.at);
         // A hold that was lost had no release, so its length means nothing.
         let history = lost.is_none().then(|| held.record().history_after(now.at));
         let held_under = (held.lease_id.clone(), Some(held.token()));
         let mut release = match &held.entry {
             Some(entry) => Self::of_entry(held.name(), (**entry).clone(), held.validity, now),
-            None => Self::new((held.name(), held.kind()), held_under, held.validity, history, now),
+            None => Self::new((held.name(), held.kind()), held_under, held.validity, (history, ended), now),
         };
         release.lost = lost;
         release.end = match lost {
@@ -74,7 +83,11 @@ impl Release {
         let (lease_id, kind) = (entry.holder.lease_id.clone(), entry.kind);
         let entry = EntryRelease { entry, was_held: true };
         let write = RepeatedWrite::new(entry.op(name, now));
-        Self { write, entry: Some(Box::new(entry)), ..Self::new((name, kind), (lease_id, None), validity, None, now) }
+        Self {
+            write,
+            entry: Some(Box::new(entry)),
+            ..Self::new((name, kind), (lease_id, None), validity, (None, None), now)
+        }
     }
 
     /// Starts the clean-up of an entry that an abandoned operation may have left. It is retried until `until`, when the
@@ -88,7 +101,7 @@ impl Release {
     /// Starts the clean-up after an abandoned acquire with this lease ID. It is retried until `until`, when the lease
     /// would have ended anyway.
     pub(crate) fn clean_up(lock: (&LockName, Kind), lease_id: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
-        Self::new(lock, (lease_id, None), Validity { sent: until, row: None }, None, now)
+        Self::new(lock, (lease_id, None), Validity { sent: until, row: None }, (None, None), now)
     }
 
     /// Starts the clean-up after an abandoned hold that may last `duration` from now.
@@ -99,8 +112,8 @@ impl Release {
     /// Starts the release of a lock that was not handed over. Its user has released it, so its validity may have ended
     /// since without a loss.
     pub(crate) fn instead_of_handover(held: &Held, now: &Now<'_>) -> Self {
-        let history = Some(held.record().history_after(now.at));
-        Self::new((held.name(), held.kind()), (held.lease_id.clone(), Some(held.token())), held.validity, history, now)
+        let record = (Some(held.record().history_after(now.at)), Some(held.ended(now.at)));
+        Self::new((held.name(), held.kind()), (held.lease_id.clone(), Some(held.token())), held.validity, record, now)
     }
 
     /// Starts the release of a lock after an unanswered handover to the lease ID `handed_to`. The release prevents a late
@@ -109,7 +122,8 @@ impl Release {
     pub(crate) fn after_handover(held: &Held, handed_to: LeaseId, until: Deadline, now: &Now<'_>) -> Self {
         let validity = Validity { sent: until, row: None };
         let held_under = (held.lease_id.clone(), Some(held.token()));
-        let release = Self::new((held.name(), held.kind()), held_under, validity, None, now);
+        let record = (None, Some(held.ended(now.at)));
+        let release = Self::new((held.name(), held.kind()), held_under, validity, record, now);
         Self { handed_to: Some(handed_to), ..release }
     }
 
@@ -117,10 +131,10 @@ impl Release {
         lock: (&LockName, Kind),
         (lease_id, token): (LeaseId, Option<FencingToken>),
         validity: Validity,
-        history: Option<HoldHistory>,
+        record: (Option<HoldHistory>, Option<EndedHold>),
         now: &Now<'_>,
     ) -> Self {
-        let write = RepeatedWrite::new(release_op(lock, &lease_id, token, history, now));
+        let write = RepeatedWrite::new(release_op(lock, &lease_id, token, record, now));
         Self { write, lease_id, token, handed_to: None, entry: None, validity, lost: None, refused: false, end: None }
     }
 
@@ -138,7 +152,8 @@ impl Release {
     /// Releases the lease of the handover, because no guard owns it.
     fn release_next(&mut self, now: &Now<'_>) {
         if let Some(next) = self.handed_to.clone() {
-            let write = RepeatedWrite::new(release_op((self.name(), self.write.op.row_kind), &next, None, None, now));
+            let record = (None, self.write.op.ended().copied());
+            let write = RepeatedWrite::new(release_op((self.name(), self.write.op.row_kind), &next, None, record, now));
             (self.write, self.lease_id, self.token) = (write, next, None);
         }
     }
@@ -185,11 +200,11 @@ fn release_op(
     (name, row_kind): (&LockName, Kind),
     lease_id: &LeaseId,
     token: Option<FencingToken>,
-    history: Option<HoldHistory>,
+    (history, ended): (Option<HoldHistory>, Option<EndedHold>),
     now: &Now<'_>,
 ) -> Op {
     let ttl = ttl(Duration::ZERO, now);
-    Op::new(name, row_kind, OpKind::Release { lease_id: lease_id.clone(), token, ttl, history }, now)
+    Op::new(name, row_kind, OpKind::Release { lease_id: lease_id.clone(), token, ttl, history, ended }, now)
 }
 
 impl Machine for Release {

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use crate::{
-    Body, Deadline, FencingToken, Kind, LeaseId, LockName, Machine, Now, Op, OpKind, Outcome, Response, Row, SentAt,
-    Step, Target, attr, lease_end::ttl, retry::RETRY_MAX, retry::RepeatedWrite,
+    Body, Deadline, EndedHold, FencingToken, HoldEnd, Kind, LeaseId, LockName, Machine, Now, Op, OpKind, Outcome,
+    Response, Row, SentAt, Step, Target, attr, lease_end::ttl, retry::RETRY_MAX, retry::RepeatedWrite,
 };
 
 /// Time during which an unanswered revocation is retried.
@@ -41,9 +41,15 @@ impl Revoke {
     /// is free at once, which is unsafe while the holder is alive.
     pub fn new(name: &LockName, target: Target, force: bool, now: &Now<'_>) -> Self {
         let lease_id = LeaseId::from_random(now.entropy.lease_id);
+        // A row without a token is one of npm dynamo-lock, which records no hold.
+        let is_native = matches!(target, Target::Token(_));
+        let ended = |end| is_native.then(|| EndedHold::new(end, now.at.wall_ms));
         let kind = match force {
-            false => OpKind::Revoke { target, lease_id },
-            true => OpKind::ForceRevoke { target, lease_id, ttl: ttl(Duration::ZERO, now) },
+            false => OpKind::Revoke { target, lease_id, ended: ended(HoldEnd::Revoked) },
+            true => {
+                let ttl = ttl(Duration::ZERO, now);
+                OpKind::ForceRevoke { target, lease_id, ttl, ended: ended(HoldEnd::Forced) }
+            }
         };
         // The condition holds on rows of both kinds.
         Self::write(Op::new(name, Kind::Mutex, kind, now), now)

@@ -43,6 +43,16 @@ pub mod attr {
     pub const RECENT_HOLDS_MS: &str = "recentHoldsMs";
     /// `N`: moving average of the waiting processes, in hundredths. Waiters derive from it when to look next.
     pub const WAITER_ESTIMATE: &str = "waiterEstimate";
+    /// `S`: [`OWNER`] of the last hold that has ended. For display, like the four attributes that follow.
+    pub const LAST_OWNER: &str = "lastOwner";
+    /// `N`: [`ACQUIRED_ON`] of the last hold that has ended.
+    pub const LAST_ACQUIRED_ON: &str = "lastAcquiredOn";
+    /// `N`: end of the last hold, in milliseconds since 1970, on the wall clock of the client that ended it.
+    pub const LAST_ENDED_ON: &str = "lastEndedOn";
+    /// `S`: how the last hold ended: `released`, `expired`, `revoked` or `forced`.
+    pub const LAST_END: &str = "lastEnd";
+    /// `N`: exit code of the work of the last hold, from 0 to 255. Absent if it is not known.
+    pub const LAST_EXIT_CODE: &str = "lastExitCode";
     /// `N`: token of the successful run of a finished row.
     pub const DONE_TOKEN: &str = "doneToken";
     /// `N`: time of the success on its host's wall clock, in milliseconds since 1970. Only for display.
@@ -87,7 +97,7 @@ pub mod attr {
 }
 
 /// Attributes of a lock besides its partition key. `session` and `wanted` are reserved for later versions.
-const NON_KEY: [&str; 29] = [
+const NON_KEY: [&str; 34] = [
     attr::V,
     attr::KIND,
     attr::GUID,
@@ -103,6 +113,11 @@ const NON_KEY: [&str; 29] = [
     attr::ACQUIRED_ON,
     attr::RECENT_HOLDS_MS,
     attr::WAITER_ESTIMATE,
+    attr::LAST_OWNER,
+    attr::LAST_ACQUIRED_ON,
+    attr::LAST_ENDED_ON,
+    attr::LAST_END,
+    attr::LAST_EXIT_CODE,
     attr::DONE_TOKEN,
     attr::DONE_ON,
     attr::DONE_BY,
@@ -139,7 +154,7 @@ pub(crate) const DONE_ONLY: [&str; 5] =
     [attr::DONE_TOKEN, attr::DONE_ON, attr::DONE_BY, attr::DONE_UNTIL, attr::DONE_CLOCK];
 
 /// Attributes of a plain lock that a shared row does not have.
-pub(crate) const LOCK_ONLY: [&str; 12] = [
+pub(crate) const LOCK_ONLY: [&str; 17] = [
     attr::LEASE_ID,
     attr::EXPIRY_CLOCK,
     attr::REVOKED_TOKEN,
@@ -150,6 +165,11 @@ pub(crate) const LOCK_ONLY: [&str; 12] = [
     attr::ACQUIRED_ON,
     attr::RECENT_HOLDS_MS,
     attr::WAITER_ESTIMATE,
+    attr::LAST_OWNER,
+    attr::LAST_ACQUIRED_ON,
+    attr::LAST_ENDED_ON,
+    attr::LAST_END,
+    attr::LAST_EXIT_CODE,
     attr::DATA,
     attr::LIVENESS_KEY,
 ];
@@ -159,4 +179,15 @@ pub(crate) const SHARED_ONLY: [&str; 3] = [attr::HOLDERS, attr::LIMIT, attr::FOR
 
 /// Attributes that a row in the format of npm dynamo-lock must not contain, besides those in [`HELD_ONLY`]. The payload
 /// is not among them, because it survives.
-pub(crate) const NATIVE_ONLY: [&str; 5] = [attr::V, attr::LEASE_ID, attr::TOKEN, attr::REVOKED_TOKEN, attr::TTL];
+pub(crate) const NATIVE_ONLY: [&str; 10] = [
+    attr::V,
+    attr::LEASE_ID,
+    attr::TOKEN,
+    attr::REVOKED_TOKEN,
+    attr::TTL,
+    attr::LAST_OWNER,
+    attr::LAST_ACQUIRED_ON,
+    attr::LAST_ENDED_ON,
+    attr::LAST_END,
+    attr::LAST_EXIT_CODE,
+];

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::{
     Evidence, Expiry, FencingToken, Holder, LeaseId, LegacyRow, Liveness, Now, ReceivedAt, Response, Row, RowState,
-    Watch, abandoned::Abandoned, expiry,
+    Watch, abandoned::Abandoned, attr, expiry,
 };
 
 /// Time that is added to the present time for the token floor of a row that has lost its token, because the first token
@@ -97,6 +97,7 @@ impl Waiter {
             lease,
             received_at: ReceivedAt(now.at),
             tokenless_since,
+            is_revoked: row.get(attr::REVOKED_TOKEN).is_some(),
             holder: Holder::of(row, now),
         });
     }

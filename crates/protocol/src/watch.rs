@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
-    ClockReading, EXPIRY_PAD, FencingToken, Kind, LeaseId, Now, ReceivedAt, RecordVersion, Row, SharedEntry, SharedRow,
-    attr, lease_end::shown_end, time::millis, time::system_time,
+    ClockReading, EXPIRY_PAD, EndedHold, FencingToken, HoldEnd, Kind, LeaseId, Now, ReceivedAt, RecordVersion, Row,
+    SharedEntry, SharedRow, attr, lease_end::shown_end, time::millis, time::system_time,
 };
 
 /// The holder of a lock, as described by the lock's row.
@@ -96,6 +96,8 @@ pub struct Watch {
     /// For a row without a token: a second of service time by which this version existed already. The next token must
     /// be derived from a later second, because two holders could otherwise get the same token.
     pub(crate) tokenless_since: Option<u64>,
+    /// Whether the row has recorded the end of this hold already, because its lease was revoked.
+    pub(crate) is_revoked: bool,
     /// Holder that the row describes.
     pub holder: Holder,
 }
@@ -106,5 +108,15 @@ impl Watch {
     pub(crate) fn expires_in(&self, at: ClockReading) -> Option<Duration> {
         let lease = self.lease?;
         Some(lease.saturating_sub(at.waiter_elapsed_since(self.received_at.0)))
+    }
+
+    /// Returns the record of the hold that a takeover sent at this time ends. `None` for rows of npm dynamo-lock, and if
+    /// the end of the hold is recorded already.
+    pub(crate) fn ended(&self, at: ClockReading) -> Option<EndedHold> {
+        let is_native = self.lease.is_some();
+        let shown_end = self.holder.expires_at.filter(|_| is_native && !self.is_revoked)?;
+        let shown_end = shown_end.duration_since(SystemTime::UNIX_EPOCH).map_or(0, millis);
+        // The lock may be taken over early, for example if the holder's process has ended.
+        Some(EndedHold::new(HoldEnd::Expired, shown_end.min(at.wall_ms)))
     }
 }

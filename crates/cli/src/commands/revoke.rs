@@ -98,7 +98,7 @@ async fn confirm(lock: &Lock, args: &RevokeArgs) -> Result<FencingToken, Failure
     }
     let (is_held, holder) = match lock.inspect().await? {
         Inspection::Held { holder, .. } => ("is held", holder),
-        Inspection::Expired { holder } => ("was last held", holder),
+        Inspection::Expired { holder, .. } => ("was last held", holder),
         Inspection::Shared(_) => {
             return Err(Failure::usage(format!(
                 "cannot revoke lock {name:?}: it can have several holders; run `dynamo-lock show {name}` to find them, \
@@ -133,7 +133,7 @@ async fn confirm(lock: &Lock, args: &RevokeArgs) -> Result<FencingToken, Failure
 /// Describes when other clients can acquire the lock after token `revoked` was revoked.
 async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
     let (may_end, token) = match lock.inspect().await {
-        Ok(Inspection::Held { may_end, holder }) => (may_end, holder.token),
+        Ok(Inspection::Held { may_end, holder, .. }) => (may_end, holder.token),
         Ok(_) => return "its lease has expired, so others can acquire the lock now".to_owned(),
         Err(_) => return "others can acquire the lock when its lease has expired".to_owned(),
     };

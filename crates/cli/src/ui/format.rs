@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dynamo_lock::{Holder, Success};
+use dynamo_lock::{Holder, LastHold, Success};
 
 use crate::{clock, ui::escape::escape};
 
@@ -23,6 +23,15 @@ pub fn holder(holder: &Holder) -> String {
 /// Returns the holder's label, escaped.
 pub fn owner(holder: &Holder) -> String {
     holder.owner.as_deref().map_or_else(|| "an unknown owner".to_owned(), escape)
+}
+
+/// Returns who held the lock last, since when, for how long, and how the hold ended.
+pub fn last(hold: &LastHold) -> String {
+    let owner = hold.owner.as_deref().map_or_else(|| "an unknown owner".to_owned(), escape);
+    let since = hold.acquired_at.map(|at| format!(", since {}", moment(at))).unwrap_or_default();
+    let held = hold.held.map(|held| format!(", for {}", given(held))).unwrap_or_default();
+    let code = hold.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
+    format!("{owner}{since}{held}, {}{code}", hold.end.as_str())
 }
 
 /// Returns when and by whom a success was recorded, and until when it counts, as the rest of a sentence.

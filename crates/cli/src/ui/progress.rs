@@ -87,7 +87,7 @@ async fn inspect(store: &OpenStore, lock: &Lock) -> Status {
     let answer = async {
         match lock.inspect().await {
             Err(InspectError::Store(error)) if error.kind() == StoreErrorKind::Unanswered => pending().await,
-            Ok(Inspection::Held { holder, may_end }) => {
+            Ok(Inspection::Held { holder, may_end, .. }) => {
                 Status::Held { holder, latest: *may_end.end(), inspected_at: clock::now() }
             }
             Ok(Inspection::Shared(shared)) => {

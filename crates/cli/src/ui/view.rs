@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, ops::RangeInclusive, time::Duration, time::SystemTime};
 
 use dynamo_lock::{
-    FencingToken, Holder, InspectError, Inspection, Kind, Role, SharedHolder, SharedInspection, Success,
+    FencingToken, Holder, InspectError, Inspection, Kind, LastHold, Role, SharedHolder, SharedInspection, Success,
 };
 use dynamo_lock_protocol::LEASE_MAX;
 use serde_json::{Value, json};
@@ -52,6 +52,8 @@ pub struct View {
     holders: Vec<SharedHolder>,
     /// Maximum number of holders in the most recent acquisition.
     slots: Option<u64>,
+    /// Last hold that has ended.
+    last: Option<LastHold>,
     /// Success of the work in the state `done`.
     success: Option<Success>,
     /// Time from now in which the lease may end.
@@ -65,17 +67,17 @@ impl View {
     /// Creates the view of a lock that was inspected.
     pub fn new(name: String, inspection: Inspection) -> Self {
         let view = Self { name, state: "unknown", ..Self::default() };
-        let (state, holder, may_end) = match inspection {
+        let (state, holder, may_end, last) = match inspection {
             Inspection::Shared(shared) => return view.shared(shared),
-            Inspection::Free { token, data } => return Self { state: "free", token, data, ..view },
-            Inspection::Held { holder, may_end } => ("held", holder, Some(may_end)),
-            Inspection::Expired { holder } => ("expired", holder, None),
-            Inspection::Done { success, data } => {
-                return Self { state: "done", token: Some(success.token), success: Some(success), data, ..view };
+            Inspection::Free { token, data, last } => return Self { state: "free", token, data, last, ..view },
+            Inspection::Held { holder, may_end, last } => ("held", holder, Some(may_end), last),
+            Inspection::Expired { holder, last } => ("expired", holder, None, last),
+            Inspection::Done { success, data, last } => {
+                return Self { state: "done", token: Some(success.token), success: Some(success), data, last, ..view };
             }
             _ => return view,
         };
-        Self { state, token: holder.token, data: holder.data.clone(), holder: Some(holder), may_end, ..view }
+        Self { state, token: holder.token, data: holder.data.clone(), holder: Some(holder), may_end, last, ..view }
     }
 
     fn shared(self, shared: SharedInspection) -> Self {
@@ -133,6 +135,7 @@ impl View {
             let unless = if self.is_hold() { "" } else { ", unless the holder renews its lease" };
             field("may end", &format!("{}{unless}", end(range, self.holder.as_ref())));
         }
+        self.last.iter().for_each(|last| field("last", &format::last(last)));
         self.data.iter().for_each(|data| field("data", data));
         out.trim_end().to_owned()
     }
@@ -160,6 +163,7 @@ impl View {
             "holders": self.holders.iter().map(json_of).collect::<Vec<_>>(),
             "doneAtMs": time(success.and_then(|success| success.finished_at)),
             "doneUntilMs": time(success.and_then(|success| success.until)),
+            "last": self.last.as_ref().map(last),
             "data": self.data,
             "error": self.error,
         })
@@ -270,6 +274,17 @@ fn line_of(entry: &SharedHolder) -> String {
     format!("{} {}{state}", id(entry), format::holder(&entry.holder))
 }
 
+/// Returns the object of the last hold, with the keys of the Node package.
+fn last(hold: &LastHold) -> Value {
+    json!({
+        "owner": hold.owner,
+        "acquiredAtMs": hold.acquired_at.map(format::epoch_ms),
+        "heldMs": hold.held.map(ms),
+        "end": hold.end.as_str(),
+        "exitCode": hold.exit_code,
+    })
+}
+
 fn json_of(entry: &SharedHolder) -> Value {
     let holder = &entry.holder;
     json!({
@@ -292,7 +307,8 @@ mod tests {
     #[test]
     fn json_is_escaped_and_parses_to_the_original_text() {
         let text = "\u{1b}[2J\u{202e}\u{9b}ü";
-        let json = View::new("n".to_owned(), Inspection::Free { token: None, data: Some(text.to_owned()) }).json();
+        let json =
+            View::new("n".to_owned(), Inspection::Free { token: None, data: Some(text.to_owned()), last: None }).json();
         assert_eq!(escape(&json), json);
         let parsed: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
         assert_eq!(parsed["data"], text);

@@ -13,6 +13,7 @@ mod examples;
 mod forever;
 mod hold;
 mod json;
+mod last_hold;
 mod listing;
 mod manual;
 mod metrics_file;

@@ -3,8 +3,8 @@ use std::time::Duration;
 use super::rng::Rng;
 use super::samples::free_row;
 use crate::store::{
-    Done, DoneUntil, Ends, FencingToken, HoldHistory, Kind, Lease, LeaseId, LockName, NextLease, Number, Op, OpKind,
-    RecordVersion, Row, Target, Value, Verdict, apply,
+    Done, DoneUntil, EndedHold, Ends, FencingToken, HoldEnd, HoldHistory, Kind, Lease, LeaseId, LockName, NextLease,
+    Number, Op, OpKind, RecordVersion, Row, Target, Value, Verdict, apply,
 };
 
 /// Maximum number of ops in a case.
@@ -273,6 +273,7 @@ impl Rng {
                     token,
                     ttl: 1_800_000_002,
                     history: self.history(),
+                    ended: self.ended(),
                 }
             }
             8 => self.legacy_get(row),
@@ -297,6 +298,7 @@ impl Rng {
                 token: self.seen_token(row),
                 done: self.success(),
                 next_lease_id: lease_id,
+                ended: self.ended(),
             },
         };
         Op { name: name.clone(), version, row_kind: Kind::Once, kind }
@@ -318,6 +320,12 @@ impl Rng {
         (!self.once_in(3)).then(|| HoldHistory::new(holds, self.below(100_000)))
     }
 
+    fn ended(&mut self) -> Option<EndedHold> {
+        let end = self.one_of(&[HoldEnd::Released, HoldEnd::Expired, HoldEnd::Revoked, HoldEnd::Forced]);
+        let exit_code = self.one_of(&[None, Some(0), Some(143)]);
+        (!self.once_in(3)).then_some(EndedHold { end, ended_on: 1_700_000_030_000, exit_code })
+    }
+
     /// Returns a legacy get, mostly one that has seen the current row. Stores do not check whether the lease in it has
     /// expired.
     fn legacy_get(&mut self, row: Option<&Row>) -> OpKind {
@@ -333,17 +341,22 @@ impl Rng {
     }
 
     fn revoke(&mut self, lease_id: LeaseId, row: Option<&Row>) -> OpKind {
-        let target = self.target(row);
+        let (target, ended) = (self.target(row), self.ended());
         match self.below(2) {
-            0 => OpKind::Revoke { target, lease_id },
-            _ => OpKind::ForceRevoke { target, lease_id, ttl: 1_800_000_003 },
+            0 => OpKind::Revoke { target, lease_id, ended },
+            _ => OpKind::ForceRevoke { target, lease_id, ttl: 1_800_000_003, ended },
         }
     }
 
     fn take_over(&mut self, lease_id: LeaseId, row: Option<&Row>) -> OpKind {
         let stale = self.once_in(5);
         let seen_token = if stale { Some(self.seen_token(row)) } else { row.and_then(Row::token) };
-        OpKind::TakeOver { lease: self.lease(lease_id, row), seen: self.seen_version(row), seen_token }
+        OpKind::TakeOver {
+            lease: self.lease(lease_id, row),
+            seen: self.seen_version(row),
+            seen_token,
+            ended: self.ended(),
+        }
     }
 
     fn lease(&mut self, fresh: LeaseId, row: Option<&Row>) -> Lease {

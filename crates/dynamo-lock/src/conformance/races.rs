@@ -64,7 +64,7 @@ pub(super) async fn acquire_race(harness: &Harness<'_>, name: &LockName) -> Chec
 pub(super) async fn take_over(harness: &Harness<'_>, name: &LockName) -> CheckResult {
     let take_over = |id| {
         let (seen, seen_token) = (RecordVersion::from_random(1), Some(FencingToken::new(7)));
-        op(name, id, OpKind::TakeOver { lease: lease(id), seen, seen_token })
+        op(name, id, OpKind::TakeOver { lease: lease(id), seen, seen_token, ended: None })
     };
     one_winner_per_round(harness, name, |_| Some(held_row(3, 7)), take_over).await
 }

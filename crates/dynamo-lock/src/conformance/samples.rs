@@ -62,5 +62,5 @@ pub(super) fn renew(name: &LockName, version: u128, lease_id: u128, token: u64, 
 
 pub(super) fn release(name: &LockName, version: u128, lease_id: u128, token: u64) -> Op {
     let (lease_id, token) = (LeaseId::from_random(lease_id), Some(FencingToken::new(token)));
-    op(name, version, OpKind::Release { lease_id, token, ttl: 1_800_000_002, history: None })
+    op(name, version, OpKind::Release { lease_id, token, ttl: 1_800_000_002, history: None, ended: None })
 }

@@ -232,6 +232,13 @@ impl GuardSet {
         }
     }
 
+    /// Sets the exit code of the work, which the release of each lock records. See [`Guard::set_exit_code`].
+    pub fn set_exit_code(&self, code: u8) {
+        if !self.is_forked() {
+            self.members.holdings.iter().for_each(|holding| holding.lease.with(|held| held.set_exit_code(code)));
+        }
+    }
+
     /// Renews all leases now, and waits until the store has confirmed a renewal of each. See [`Guard::renew`].
     ///
     /// # Errors

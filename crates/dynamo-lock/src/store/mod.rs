@@ -16,10 +16,10 @@ pub(crate) mod sqlite;
 mod url;
 
 pub use dynamo_lock_protocol::{
-    Change, Condition, Convert, Done, DoneUntil, Ends, EntryKey, EntryLease, FencingToken, HoldHistory, Kind, Lease,
-    LeaseId, Liveness, LockName, NAME_MAX, NewEntry, NextLease, Number, Op, OpKind, Outcome, Path, RecordVersion, Role,
-    Row, ServiceDate, SharedHolder, SharedOp, SharedWrite, Target, Value, Verdict, apply, attr, check_partition_key,
-    holds,
+    Change, Condition, Convert, Done, DoneUntil, EndedHold, Ends, EntryKey, EntryLease, FencingToken, HoldEnd,
+    HoldHistory, Kind, Lease, LeaseId, Liveness, LockName, NAME_MAX, NewEntry, NextLease, Number, Op, OpKind, Outcome,
+    Path, RecordVersion, Role, Row, ServiceDate, SharedHolder, SharedOp, SharedWrite, Target, Value, Verdict, apply,
+    attr, check_partition_key, holds,
 };
 
 pub use self::answer::{Answer, Consistency, Page};

@@ -17,7 +17,7 @@ async fn inspect_returns_range_in_which_lease_ends() {
     sleep(secs(1)).await;
     let token = guard.token();
     host.link.set_all(LinkFault::Hang);
-    let Inspection::Held { holder, may_end } = operator.inspect().await.unwrap() else { panic!("held") };
+    let Inspection::Held { holder, may_end, .. } = operator.inspect().await.unwrap() else { panic!("held") };
     assert_eq!(holder.token, Some(token));
     let asked = world.time();
     let next = world.host().acquire().await;
@@ -62,7 +62,7 @@ async fn inspect_reports_expired_lease_with_its_holder() {
     sleep(secs(60)).await;
     let operator = world.host().lock();
     let inspection = operator.inspect().await.unwrap();
-    let Inspection::Expired { holder } = inspection else { panic!("{inspection:?}") };
+    let Inspection::Expired { holder, .. } = inspection else { panic!("{inspection:?}") };
     assert_eq!(holder.token, Some(token));
     assert!(holder.owner.unwrap().starts_with("test ("));
     assert!(try_acquire(&operator).await.is_some());

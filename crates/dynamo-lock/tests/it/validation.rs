@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use dynamo_lock::{AcquireError, Client, ClientBuilder, DynamoDb, HoldError, LockOptions, Memory, StoreErrorKind};
+use dynamo_lock::{
+    AcquireError, Client, ClientBuilder, DynamoDb, HoldError, Inspection, LockOptions, Memory, StoreErrorKind,
+};
 use serde_json::{Value as Json, json};
 use test_support::{LocalDynamoDb, ServerFault, World, ms, secs};
 
@@ -48,6 +50,15 @@ fn lease_or_heartbeat_out_of_range_is_refused() {
         check_message(&heartbeat(out_of_range).unwrap_err(), &["heartbeat", "shorten"]);
     }
     heartbeat(ms(6_600)).expect("a third of 20 s");
+}
+
+/// A row has at most 1 KB and contains two owners.
+#[tokio::test]
+async fn row_contains_first_128_bytes_of_label() {
+    let client = builder().owner(format!("x{}", "é".repeat(127))).build().unwrap();
+    let _guard = client.lock("a").unwrap().acquire().await.unwrap();
+    let Ok(Inspection::Held { holder, .. }) = client.lock("a").unwrap().inspect().await else { panic!("held") };
+    assert!(holder.owner.unwrap().starts_with(&format!("x{} (", "é".repeat(63))));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod change_row;
 mod handover;
 mod hints;
 mod hold_history;
+mod last_hold;
 mod liveness;
 mod npm_format;
 mod once;

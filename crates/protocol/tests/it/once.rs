@@ -122,7 +122,7 @@ fn each_conjunct_of_a_condition_is_tested() {
             .concat(),
         ),
         (
-            OpKind::TakeOver { lease: lease(), seen: "g".into(), seen_token: Some(token) },
+            OpKind::TakeOver { lease: lease(), seen: "g".into(), seen_token: Some(token), ended: None },
             held(),
             [other_kind(), success_there(), vec![(attr::GUID, text("h")), (attr::TOKEN, number(8))]].concat(),
         ),
@@ -142,17 +142,17 @@ fn each_conjunct_of_a_condition_is_tested() {
             [owner(), other_kind(), vec![(attr::RENEWAL_SEQ, number(1)), (attr::RENEWAL_SEQ, None)]].concat(),
         ),
         (
-            OpKind::Finish { lease_id: mine.clone(), token, done: success, next_lease_id: "f".into() },
+            OpKind::Finish { lease_id: mine.clone(), token, done: success, next_lease_id: "f".into(), ended: None },
             held(),
             [owner(), other_kind(), success_there()].concat(),
         ),
         (
-            OpKind::Release { lease_id: mine.clone(), token: Some(token), ttl: 9, history: None },
+            OpKind::Release { lease_id: mine.clone(), token: Some(token), ttl: 9, history: None, ended: None },
             held(),
             [owner(), other_kind()].concat(),
         ),
         (
-            OpKind::Release { lease_id: mine, token: None, ttl: 9, history: None },
+            OpKind::Release { lease_id: mine, token: None, ttl: 9, history: None, ended: None },
             held(),
             [owner().into_iter().filter(|(attribute, _)| *attribute != attr::TOKEN).collect(), other_kind()].concat(),
         ),
@@ -168,12 +168,12 @@ fn each_conjunct_of_a_condition_is_tested() {
             .concat(),
         ),
         (
-            OpKind::Revoke { target: target(), lease_id: "f".into() },
+            OpKind::Revoke { target: target(), lease_id: "f".into(), ended: None },
             held(),
             [other_kind()[1..].to_vec(), success_there(), vec![(attr::TOKEN, number(8))]].concat(),
         ),
         (
-            OpKind::ForceRevoke { target: target(), lease_id: "f".into(), ttl: 9 },
+            OpKind::ForceRevoke { target: target(), lease_id: "f".into(), ttl: 9, ended: None },
             held(),
             [other_kind()[1..].to_vec(), success_there(), vec![(attr::TOKEN, number(8))]].concat(),
         ),

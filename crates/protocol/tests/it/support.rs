@@ -84,6 +84,21 @@ pub fn held_row(lease_ms: u64) -> Row {
     ])
 }
 
+/// Returns the size of a row as an item of DynamoDB without its key, in bytes.
+pub fn row_bytes(row: &Row) -> usize {
+    row.attributes().map(|(name, value)| name.len() + value_bytes(value)).sum()
+}
+
+/// Returns the size of a value. A number has a byte for two digits, and one more.
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::S(text) => text.len(),
+        Value::N(number) => number.to_string().trim_end_matches('0').len().div_ceil(2) + 1,
+        Value::Map(parts) => 3 + parts.iter().map(|(name, part)| 1 + name.len() + value_bytes(part)).sum::<usize>(),
+        _ => 1,
+    }
+}
+
 /// Writes to the table, as specified by [`apply`].
 pub fn write(row: &mut Option<Row>, op: &Op) -> Outcome {
     let verdict = apply(row.as_ref(), op);

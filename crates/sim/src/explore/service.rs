@@ -2,7 +2,7 @@
 
 use dynamo_lock_protocol::{Op, OpKind, Outcome, Row, ServiceDate, Verdict, attr};
 
-use super::{Config, Context, EPOCH_MS, Past, Shared, TaskState, World, driver::lease_id_of, entries, once};
+use super::{Config, Context, EPOCH_MS, Past, Shared, TaskState, World, driver::lease_id_of, entries, last_hold, once};
 
 /// Description of a broken promise, in one sentence.
 pub type Violation = String;
@@ -10,7 +10,14 @@ pub type Violation = String;
 /// Applies a request to the row, and checks what the row may never do.
 pub fn write(world: &mut World, context: &Context<'_>, op: &Op) -> Result<Outcome, Violation> {
     let before = world.row.as_deref().cloned();
-    let mut verdict = context.mutant.apply(before.as_ref(), op);
+    let stored = before.as_ref().map(last_hold::with_old_record);
+    let mut verdict = match context.mutant.apply(stored.as_ref(), op) {
+        Verdict::Applied(row) => {
+            last_hold::check(world, context.config, stored.as_ref(), &row, op)?;
+            Verdict::Applied(last_hold::without_record(row))
+        }
+        Verdict::Conflict(_) => Verdict::Conflict(before.clone()),
+    };
     if let Verdict::Applied(row) = &mut verdict {
         make_hostile(row, op);
         note(world, before.as_ref(), op);

@@ -125,6 +125,27 @@ const CHANGES: &[(&str, ChangeFault)] = &[
         let is_success = |change: &Change| matches!(change, Change::Remove(Path::Attribute(attr::DONE_TOKEN)));
         changes.retain(|change| !is(op, OpTag::StartAnew) || !is_success(change));
     }),
+    ("release-unrecorded", |op, _, changes| changes.retain(|change| !is(op, OpTag::Release) || !is_record(change))),
+    ("take-over-unrecorded", |op, _, changes| changes.retain(|change| !is(op, OpTag::TakeOver) || !is_record(change))),
+    ("take-over-records-itself", |op, _, changes| {
+        let OpKind::TakeOver { lease, .. } = &op.kind else { return };
+        for change in changes.iter_mut().filter(|change| set_name(change) == Some(attr::LAST_OWNER)) {
+            *change = Change::Set(attr::LAST_OWNER.into(), lease.owner.as_str().into());
+        }
+    }),
+    ("revoke-unrecorded", |op, _, changes| changes.retain(|change| !is(op, OpTag::Revoke) || !is_record(change))),
+    ("force-revoke-as-revoke", |op, _, changes| {
+        for change in changes.iter_mut().filter(|change| is(op, OpTag::ForceRevoke) && is_record(change)) {
+            if let Change::Set(Path::Attribute(attr::LAST_END), end) = change {
+                *end = "revoked".into();
+            }
+        }
+    }),
+    ("clean-up-recorded", |op, _, changes| record(is(op, OpTag::CleanUp), changes)),
+    ("hand-over-recorded", |op, _, changes| record(is(op, OpTag::HandOver), changes)),
+    ("exit-code-stays", |_, _, changes| {
+        changes.retain(|change| !matches!(change, Change::Remove(Path::Attribute(attr::LAST_EXIT_CODE))));
+    }),
     ("legacy-drops-token", |_, _, changes| strip(changes, attr::TOKEN)),
     ("legacy-drops-data", |_, _, changes| strip(changes, attr::DATA)),
 ];
@@ -243,6 +264,14 @@ const EXPLORED_WRITES: &[(&str, &str)] = &[
     ("finish-until-stays-out", "once-for-wall"),
     ("finish-soon", "once-ttl"),
     ("start-anew-keeps-success", "once-for-wall"),
+    ("release-unrecorded", "release"),
+    ("take-over-unrecorded", "crash"),
+    ("take-over-records-itself", "crash"),
+    ("revoke-unrecorded", "revoke"),
+    ("force-revoke-as-revoke", "force"),
+    ("clean-up-recorded", "drops"),
+    ("hand-over-recorded", "handover"),
+    ("exit-code-stays", "release"),
 ];
 
 /// Returns all mutants.
@@ -348,6 +377,23 @@ fn omit(applies: bool, attribute: &str, changes: &mut Vec<Change>) {
 fn remove(applies: bool, attribute: &'static str, changes: &mut Vec<Change>) {
     omit(applies, attribute, changes);
     changes.extend(applies.then_some(Change::Remove(attribute.into())));
+}
+
+/// Returns whether a change is part of the record of a hold that ends.
+fn is_record(change: &Change) -> bool {
+    let to = match change {
+        Change::Remove(path) => path.attribute(),
+        other => set_name(other),
+    };
+    to.is_some_and(|name| name.starts_with("last"))
+}
+
+/// Records the present hold as released, if the fault applies.
+fn record(applies: bool, changes: &mut Vec<Change>) {
+    let copy =
+        |to: &'static str, from: &'static str| Change::Copy { to: to.into(), from: from.into(), default: 0.into() };
+    changes.extend(applies.then(|| copy(attr::LAST_OWNER, attr::OWNER)));
+    changes.extend(applies.then(|| Change::Set(attr::LAST_END.into(), "released".into())));
 }
 
 /// Ends a row with a service timestamp this much earlier.

@@ -51,16 +51,22 @@ fn ops() -> Vec<Op> {
     legacy.set(attr::TOKEN, 7.into());
     let kinds = [
         OpKind::Acquire(lease.clone()),
-        OpKind::TakeOver { lease: lease.clone(), seen: version.clone(), seen_token: Some(token) },
+        OpKind::TakeOver { lease: lease.clone(), seen: version.clone(), seen_token: Some(token), ended: None },
         OpKind::Renew { lease_id: lease_id.clone(), token, renewal_seq: 1, lease_ms: 1000, ends, data: None },
         OpKind::StartAnew { lease: lease.clone(), seen: version.clone(), token },
-        OpKind::Finish { lease_id: lease_id.clone(), token, done, next_lease_id: lease_id.clone() },
+        OpKind::Finish { lease_id: lease_id.clone(), token, done, next_lease_id: lease_id.clone(), ended: None },
         OpKind::Reset { token, lease_id: lease_id.clone(), ttl: 9 },
         OpKind::HandOver { lease_id: lease_id.clone(), token, next },
-        OpKind::Release { lease_id: lease_id.clone(), token: Some(token), ttl: 9, history: Some(history()) },
-        OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9, history: None },
-        OpKind::Revoke { target: target(), lease_id: lease_id.clone() },
-        OpKind::ForceRevoke { target: target(), lease_id, ttl: 9 },
+        OpKind::Release {
+            lease_id: lease_id.clone(),
+            token: Some(token),
+            ttl: 9,
+            history: Some(history()),
+            ended: None,
+        },
+        OpKind::Release { lease_id: lease_id.clone(), token: None, ttl: 9, history: None, ended: None },
+        OpKind::Revoke { target: target(), lease_id: lease_id.clone(), ended: None },
+        OpKind::ForceRevoke { target: target(), lease_id, ttl: 9, ended: None },
         OpKind::LegacyGet { seen: Some(legacy), expires_on: 9 },
     ];
     let name = LockName::new("a").expect("the name is valid");

@@ -307,6 +307,10 @@ impl MutantConfig {
         for change in self.changes(row, op) {
             match change {
                 Change::Set(path, value) => possible &= entries::change_at(&mut next, &path, Some(value)),
+                Change::Copy { to, from, default } => {
+                    let value = row.and_then(|row| row.at(&from)).cloned().unwrap_or(default);
+                    possible &= entries::change_at(&mut next, &to, Some(value));
+                }
                 Change::Remove(path) => possible &= entries::change_at(&mut next, &path, None),
                 Change::Replace(row) => next = row,
                 Change::Next(path, floor) => {
@@ -347,7 +351,7 @@ fn kebab(name: &str) -> String {
 /// Returns the attribute that a change sets.
 fn set_name(change: &Change) -> Option<&'static str> {
     match change {
-        Change::Set(path, _) | Change::Next(path, _) => path.attribute(),
+        Change::Set(path, _) | Change::Next(path, _) | Change::Copy { to: path, .. } => path.attribute(),
         Change::Remove(_) | Change::Replace(_) => None,
     }
 }

@@ -164,7 +164,7 @@ impl Entry {
     pub fn passes_check(&self, mutant: &MutantConfig, name: &str, lease_id: &str, token: u64) -> bool {
         let Ok(name) = LockName::new(name) else { return false };
         let token = Some(FencingToken::new(token));
-        let kind = OpKind::Release { lease_id: lease_id.into(), token, ttl: 0, history: None };
+        let kind = OpKind::Release { lease_id: lease_id.into(), token, ttl: 0, history: None, ended: None };
         let op = Op { name, version: RecordVersion::from_random(0), row_kind: Kind::Mutex, kind };
         mutant.holds(OpTag::Check, self.row.as_ref(), op.condition())
     }

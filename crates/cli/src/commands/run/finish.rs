@@ -8,7 +8,7 @@ use dynamo_lock_protocol::ClockReading;
 use super::{held::Held, report::RunOutcome, supervised, terminal::Terminal, watch::CommandEnd};
 use crate::supervisor::ending::CLOCK_CHECK_INTERVAL;
 use crate::ui::{format, output};
-use crate::{clock, drill::Drill, exit::Exit, failure::Failure, plan::RunTask, signals::Signals};
+use crate::{clock, drill::Drill, exit, exit::Exit, failure::Failure, plan::RunTask, signals::Signals};
 
 /// Shortest time of keeping the lock that is reported.
 const REPORTED_KEEP_MIN: Duration = Duration::from_secs(1);
@@ -29,6 +29,7 @@ pub async fn finish(
         CommandEnd::Ended { status, forced } => {
             outcome.child_status = Some(*status);
             outcome.completed = !forced;
+            held.set_exit_code(exit::code_of(*status));
             if let Some(terminal) = terminal.filter(|_| *forced || status.signal().is_some()) {
                 terminal.restore();
             }

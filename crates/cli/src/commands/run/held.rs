@@ -87,6 +87,17 @@ impl Held {
         }
     }
 
+    /// Sets the exit code of the command, which the releases record.
+    pub fn set_exit_code(&self, code: u8) {
+        match self {
+            Self::One(guard) => guard.set_exit_code(code),
+            // The row of a permit has no room for the last hold.
+            Self::Permit(_) => {}
+            Self::Once(guard) => guard.set_exit_code(code),
+            Self::All(guards) => guards.set_exit_code(code),
+        }
+    }
+
     /// Releases all locks, and returns the result of each.
     pub async fn release(self) -> Vec<Result<(), ReleaseError>> {
         match self {

@@ -90,7 +90,7 @@ impl Writer<'_> {
             }
             Part::All(count) => (count, "AND", "OR"),
             Part::Any(count) => (count, "OR", "AND"),
-            Part::Next(..) | Part::Remove(_) => unreachable!("only an update has these parts"),
+            Part::Next(..) | Part::Copy(..) | Part::Remove(_) => unreachable!("only an update has these parts"),
         };
         match count {
             // An empty `All` always holds, and an empty `Any` never does.
@@ -119,6 +119,10 @@ impl Writer<'_> {
                 Part::Next(place, floor, one) => {
                     let place = self.place(place);
                     set.push(format!("{place} = if_not_exists({place}, :{floor}) + :{one}"));
+                }
+                Part::Copy(to, from, default) => {
+                    let (to, from) = (self.place(to), self.place(from));
+                    set.push(format!("{to} = if_not_exists({from}, :{default})"));
                 }
                 Part::Remove(place) => remove.push(self.place(place)),
                 _ => unreachable!("only a condition has the other parts"),

@@ -42,6 +42,8 @@ pub(super) enum Part {
     Any(usize),
     /// Value of an attribute that is present, else a token floor, and the number that is added.
     Next(Place, usize, usize),
+    /// Place that is set, place that is read, and the value that is set if the latter is missing.
+    Copy(Place, Place, usize),
     Remove(Place),
 }
 
@@ -71,6 +73,9 @@ impl Shape {
                 Change::Set(path, value) => Part::Compare(shape.place(&path), "=", shape.value(&value)),
                 Change::Next(path, floor) => {
                     Part::Next(shape.place(&path), shape.value(&floor.into()), shape.value(&1.into()))
+                }
+                Change::Copy { to, from, default } => {
+                    Part::Copy(shape.place(&to), shape.place(&from), shape.value(&default))
                 }
                 Change::Remove(path) => Part::Remove(shape.place(&path)),
                 // An op that replaces the row makes no other change.

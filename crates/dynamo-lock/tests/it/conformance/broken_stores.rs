@@ -302,13 +302,16 @@ fn apply_unconditionally(row: Option<&Row>, op: &Op) -> Row {
     for change in op.changes() {
         match change {
             Change::Set(Path::Attribute(name), value) => next.set(name, value),
+            Change::Copy { to: Path::Attribute(name), from, default } => {
+                next.set(name, row.and_then(|row| row.at(&from)).cloned().unwrap_or(default));
+            }
             Change::Remove(Path::Attribute(name)) => next.remove(name),
             Change::Next(Path::Attribute(name), floor) => {
                 next.set(name, (next.whole(name).unwrap_or(floor) + 1).into());
             }
             Change::Replace(row) => next = row,
             // Only the changes of attributes are made, which is enough for a wrong row.
-            Change::Set(..) | Change::Remove(_) | Change::Next(..) => {}
+            Change::Set(..) | Change::Copy { .. } | Change::Remove(_) | Change::Next(..) => {}
         }
     }
     next

@@ -5,7 +5,8 @@ use std::time::Duration;
 use dynamo_lock::store::Page;
 use dynamo_lock::{FencingToken, LockName, StoreError, StoreErrorKind};
 use dynamo_lock_protocol::{
-    Done, DoneUntil, Ends, HoldHistory, Lease, NextLease, Number, Op, OpKind, Outcome, Row, Target, Value,
+    Done, DoneUntil, EndedHold, Ends, HoldEnd, HoldHistory, Lease, NextLease, Number, Op, OpKind, Outcome, Row, Target,
+    Value,
 };
 use serde_json::{Value as Json, json};
 
@@ -120,16 +121,18 @@ pub fn page_of(json: &Json) -> Page {
 pub fn op(op: &Op) -> Json {
     let kind = match &op.kind {
         OpKind::Acquire(new) => json!({ "is": "acquire", "lease": lease(new) }),
-        OpKind::TakeOver { lease: new, seen, seen_token } => {
+        OpKind::TakeOver { lease: new, seen, seen_token, ended: end } => {
             let seen_token = seen_token.map(FencingToken::get);
-            json!({ "is": "take over", "lease": lease(new), "seen": seen.as_str(), "seenToken": seen_token })
+            json!({
+                "is": "take over", "lease": lease(new), "seen": seen.as_str(), "seenToken": seen_token, "ended": ended(end),
+            })
         }
         OpKind::StartAnew { lease: new, seen, token } => {
             json!({ "is": "start anew", "lease": lease(new), "seen": seen.as_str(), "token": token.get() })
         }
-        OpKind::Finish { lease_id, token, done: new, next_lease_id } => json!({
+        OpKind::Finish { lease_id, token, done: new, next_lease_id, ended: end } => json!({
             "is": "finish", "leaseId": lease_id.as_str(), "token": token.get(), "done": done(new),
-            "nextLeaseId": next_lease_id.as_str(),
+            "nextLeaseId": next_lease_id.as_str(), "ended": ended(end),
         }),
         OpKind::Reset { token, lease_id, ttl } => {
             json!({ "is": "reset", "token": token.get(), "leaseId": lease_id.as_str(), "ttl": ttl })
@@ -141,17 +144,20 @@ pub fn op(op: &Op) -> Json {
         OpKind::HandOver { lease_id, token, next } => json!({
             "is": "hand over", "leaseId": lease_id.as_str(), "token": token.get(), "next": next_lease(next),
         }),
-        OpKind::Release { lease_id, token, ttl, history } => {
+        OpKind::Release { lease_id, token, ttl, history, ended: end } => {
             let token = token.map(FencingToken::get);
             let history = history.map(|history| json!([history.holds_ms(), history.waiters()]));
-            json!({ "is": "release", "leaseId": lease_id.as_str(), "token": token, "ttl": ttl, "history": history })
+            json!({
+                "is": "release", "leaseId": lease_id.as_str(), "token": token, "ttl": ttl, "history": history,
+                "ended": ended(end),
+            })
         }
-        OpKind::Revoke { target: of, lease_id } => {
-            json!({ "is": "revoke", "target": target(of), "leaseId": lease_id.as_str() })
+        OpKind::Revoke { target: of, lease_id, ended: end } => {
+            json!({ "is": "revoke", "target": target(of), "leaseId": lease_id.as_str(), "ended": ended(end) })
         }
-        OpKind::ForceRevoke { target: of, lease_id, ttl } => {
-            json!({ "is": "force revoke", "target": target(of), "leaseId": lease_id.as_str(), "ttl": ttl })
-        }
+        OpKind::ForceRevoke { target: of, lease_id, ttl, ended: end } => json!({
+            "is": "force revoke", "target": target(of), "leaseId": lease_id.as_str(), "ttl": ttl, "ended": ended(end),
+        }),
         OpKind::Shared(write) => json!({ "is": "shared", "write": shared::write(write) }),
         OpKind::Convert(convert) => json!({ "is": "convert", "convert": shared::convert(convert) }),
         OpKind::LegacyGet { seen, expires_on } => {
@@ -171,6 +177,7 @@ pub fn op_of(json: &Json) -> Op {
             lease: lease_of(&kind["lease"]),
             seen: text(&kind["seen"]).into(),
             seen_token: maybe_token(&kind["seenToken"]),
+            ended: ended_of(&kind["ended"]),
         },
         "start anew" => OpKind::StartAnew {
             lease: lease_of(&kind["lease"]),
@@ -182,6 +189,7 @@ pub fn op_of(json: &Json) -> Op {
             token: FencingToken::new(whole(&kind["token"])),
             done: done_of(&kind["done"]),
             next_lease_id: text(&kind["nextLeaseId"]).into(),
+            ended: ended_of(&kind["ended"]),
         },
         "reset" => OpKind::Reset {
             token: FencingToken::new(whole(&kind["token"])),
@@ -208,13 +216,18 @@ pub fn op_of(json: &Json) -> Op {
                 token,
                 ttl: whole(&kind["ttl"]),
                 history: history_of(&kind["history"]),
+                ended: ended_of(&kind["ended"]),
             }
         }
-        "revoke" => OpKind::Revoke { target: target_of(&kind["target"]), lease_id: lease_id() },
-        "force revoke" => {
-            let target = target_of(&kind["target"]);
-            OpKind::ForceRevoke { target, lease_id: lease_id(), ttl: whole(&kind["ttl"]) }
+        "revoke" => {
+            OpKind::Revoke { target: target_of(&kind["target"]), lease_id: lease_id(), ended: ended_of(&kind["ended"]) }
         }
+        "force revoke" => OpKind::ForceRevoke {
+            target: target_of(&kind["target"]),
+            lease_id: lease_id(),
+            ttl: whole(&kind["ttl"]),
+            ended: ended_of(&kind["ended"]),
+        },
         "shared" => OpKind::Shared(shared::write_of(&kind["write"])),
         "convert" => OpKind::Convert(shared::convert_of(&kind["convert"])),
         "legacy get" => OpKind::LegacyGet { seen: maybe_row_of(&kind["seen"]), expires_on: whole(&kind["expiresOn"]) },
@@ -222,6 +235,19 @@ pub fn op_of(json: &Json) -> Op {
     };
     let row_kind = shared::kind_of(&json["rowKind"]);
     Op { name: name_of(&json["name"]), version: text(&json["version"]).into(), row_kind, kind }
+}
+
+fn ended(ended: &Option<EndedHold>) -> Json {
+    json!(ended.map(|EndedHold { end, ended_on, exit_code }| json!([end.as_str(), ended_on, exit_code])))
+}
+
+fn ended_of(json: &Json) -> Option<EndedHold> {
+    let ends = [HoldEnd::Released, HoldEnd::Expired, HoldEnd::Revoked, HoldEnd::Forced];
+    (!json.is_null()).then(|| EndedHold {
+        end: ends.into_iter().find(|end| json[0] == end.as_str()).expect("an end"),
+        ended_on: whole(&json[1]),
+        exit_code: json[2].as_u64().map(|code| code.try_into().expect("an exit code")),
+    })
 }
 
 fn done(done: &Done) -> Json {

@@ -19,7 +19,7 @@ fn release() -> Op {
         name: name(),
         version: "g2".into(),
         row_kind: Kind::Mutex,
-        kind: OpKind::Release { lease_id: "r1".into(), token: None, ttl: 9, history: None },
+        kind: OpKind::Release { lease_id: "r1".into(), token: None, ttl: 9, history: None, ended: None },
     }
 }
 

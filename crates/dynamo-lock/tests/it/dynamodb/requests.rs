@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use dynamo_lock::store::{Condition, Consistency};
 use dynamo_lock::{Client, DynamoDb, FenceExpression, FencingToken, LockName, Memory, Store, StoreErrorKind};
 use dynamo_lock_protocol::{
-    Ends, EntryKey, HoldHistory, Kind, Lease, Number, Op, OpKind, Outcome, Path, Row, Target, Value, Verdict, apply,
-    holds,
+    EndedHold, Ends, EntryKey, HoldEnd, HoldHistory, Kind, Lease, Number, Op, OpKind, Outcome, Path, Row, Target,
+    Value, Verdict, apply, holds,
 };
 use serde_json::json;
 use test_support::{LocalDynamoDb, Reply, ServerFault, row};
@@ -116,6 +116,7 @@ fn history() -> HoldHistory {
 
 fn ops() -> Vec<Op> {
     let token = FencingToken::new(7);
+    let ended = |exit_code| Some(EndedHold { end: HoldEnd::Released, ended_on: 41_000, exit_code });
     let renew = |renewal_seq, service_timestamp, data| OpKind::Renew {
         lease_id: "r1".into(),
         token,
@@ -128,7 +129,8 @@ fn ops() -> Vec<Op> {
         version: "g1".into(),
         expires_on: Number::parse(expires_on).expect("a number"),
     };
-    let take = |seen_token| OpKind::TakeOver { lease: lease("r3", true), seen: "g1".into(), seen_token };
+    let take =
+        |seen_token| OpKind::TakeOver { lease: lease("r3", true), seen: "g1".into(), seen_token, ended: ended(None) };
     vec![
         op(OpKind::Acquire(lease("r2", false))),
         op(OpKind::Acquire(Lease { liveness_key: Some("4".to_owned()), data: None, ..lease("r2", true) })),
@@ -136,13 +138,24 @@ fn ops() -> Vec<Op> {
         op(take(None)),
         op(renew(3, true, None)),
         op(renew(3, false, Some("new".to_owned()))),
-        op(OpKind::Release { lease_id: "r1".into(), token: Some(token), ttl: 950, history: Some(history()) }),
-        op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 950, history: None }),
-        op(OpKind::Revoke { target: Target::Token(token), lease_id: "fresh".into() }),
-        op(OpKind::Revoke { target: version("40000"), lease_id: "fresh".into() }),
-        op(OpKind::Revoke { target: version("40000.5"), lease_id: "fresh".into() }),
-        op(OpKind::ForceRevoke { target: Target::Token(token), lease_id: "fresh".into(), ttl: 950 }),
-        op(OpKind::ForceRevoke { target: version("40000"), lease_id: "fresh".into(), ttl: 950 }),
+        op(OpKind::Release {
+            lease_id: "r1".into(),
+            token: Some(token),
+            ttl: 950,
+            history: Some(history()),
+            ended: ended(Some(3)),
+        }),
+        op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 950, history: None, ended: None }),
+        op(OpKind::Revoke { target: Target::Token(token), lease_id: "fresh".into(), ended: ended(None) }),
+        op(OpKind::Revoke { target: version("40000"), lease_id: "fresh".into(), ended: None }),
+        op(OpKind::Revoke { target: version("40000.5"), lease_id: "fresh".into(), ended: None }),
+        op(OpKind::ForceRevoke {
+            target: Target::Token(token),
+            lease_id: "fresh".into(),
+            ttl: 950,
+            ended: ended(None),
+        }),
+        op(OpKind::ForceRevoke { target: version("40000"), lease_id: "fresh".into(), ttl: 950, ended: None }),
     ]
 }
 
@@ -381,7 +394,7 @@ async fn conflict_without_row_on_failure_is_refused() {
     assert!(error.to_string().contains("ReturnValuesOnConditionCheckFailure"), "{error}");
     // A deleted row explains the conflict of a release.
     server.faults().push(failed());
-    let release = op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 1, history: None });
+    let release = op(OpKind::Release { lease_id: "r1".into(), token: None, ttl: 1, history: None, ended: None });
     assert_eq!(store.write(&release).await.result.expect("an answer"), Outcome::Conflict(None));
 }
 

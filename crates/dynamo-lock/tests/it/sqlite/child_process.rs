@@ -63,13 +63,13 @@ pub fn acquire(name: &LockName, n: u128) -> Op {
 /// Returns an op that takes over the lock of the row `seen` with lease ID `n`.
 pub fn take_over(name: &LockName, n: u128, seen: &Row) -> Op {
     let version = seen.version().unwrap_or(RecordVersion::from("none"));
-    let kind = OpKind::TakeOver { lease: lease(n), seen: version, seen_token: seen.token() };
+    let kind = OpKind::TakeOver { lease: lease(n), seen: version, seen_token: seen.token(), ended: None };
     Op { name: name.clone(), version: RecordVersion::from_random(n), row_kind: Kind::Mutex, kind }
 }
 
 /// Returns an op with record version `n` that releases lease ID `of`.
 pub fn release(name: &LockName, n: u128, of: u128) -> Op {
-    let kind = OpKind::Release { lease_id: lease_id(of), token: None, ttl: 1_900_700_000, history: None };
+    let kind = OpKind::Release { lease_id: lease_id(of), token: None, ttl: 1_900_700_000, history: None, ended: None };
     Op { name: name.clone(), version: RecordVersion::from_random(n), row_kind: Kind::Mutex, kind }
 }
 
