@@ -4,8 +4,8 @@
 //! thread, so virtual time does not advance until the store has answered.
 
 use std::{
-    collections::BTreeMap, fmt, os::fd::OwnedFd, pin::pin, sync::Arc, sync::Mutex, sync::Weak, task::Context,
-    task::Poll, task::Wake, task::Waker, thread, thread::Thread, time::Duration,
+    collections::BTreeMap, collections::btree_map::Entry, fmt, os::fd::OwnedFd, pin::pin, sync::Arc, sync::Mutex,
+    sync::Weak, task::Context, task::Poll, task::Wake, task::Waker, thread, thread::Thread, time::Duration,
 };
 
 use dynamo_lock::store::{Answer, BoxFuture, Consistency, Liveness, Op, Outcome, Page, Row};
@@ -52,12 +52,14 @@ impl Disk {
     ) -> Result<T, StoreError> {
         let mut handles = lock(&self.handles);
         handles.retain(|_, handles| handles.owner.upgrade().is_some_and(|owner| !owner.is_dead()));
-        if !handles.contains_key(&process.id) {
-            let first = self.open(process)?;
-            let current = first.clone();
-            handles.insert(process.id, Handles { owner: Arc::downgrade(process), first, current });
+        match handles.entry(process.id) {
+            Entry::Occupied(mut occupied) => use_handles(occupied.get_mut()),
+            Entry::Vacant(vacant) => {
+                let first = self.open(process)?;
+                let current = first.clone();
+                use_handles(vacant.insert(Handles { owner: Arc::downgrade(process), first, current }))
+            }
         }
-        handles.get_mut(&process.id).map(use_handles).expect("the handles were inserted")
     }
 
     /// Returns the handle for a request of a process.
