@@ -67,8 +67,8 @@ pub enum Exit {
     Lost(String),
     /// A signal ended the wait for the lock.
     Signal(i32),
-    /// A check found problems, which have been printed.
-    CheckFailed,
+    /// A check found problems, which have been printed. Contains the kind of the first one.
+    CheckFailed(FailureKind),
 }
 
 /// Returns the exit code of a process as a shell reports it: 128 + N if signal N ended it.
@@ -94,7 +94,7 @@ pub fn code_and_message(result: &Result<Exit, Failure>) -> (u8, Option<&str>) {
         Ok(Exit::NotRecorded(message)) => (NOT_RECORDED, Some(message)),
         Ok(Exit::Lost(message)) => (LOST, Some(message)),
         Ok(Exit::Signal(signal)) => (signal_code(*signal), None),
-        Ok(Exit::CheckFailed) => (FailureKind::Configuration as u8, None),
+        Ok(Exit::CheckFailed(kind)) => (*kind as u8, None),
         Err(failure) => (failure.kind as u8, Some(&failure.message)),
     }
 }

@@ -114,6 +114,7 @@ async fn execute_command(Args { verbose, store, command }: Args, outcome: &mut R
             let url = plan::choose_store(&store, env::variable)?;
             commands::table::table(url, command).await
         }
+        Command::Doctor(args) => commands::doctor::doctor(plan::choose_store(&store, env::variable)?, &args).await,
         Command::Policy(args) => {
             let url = plan::choose_table(plan::choose_store(&store, env::variable)?)?;
             commands::policy::policy(&url, &args, env::variable)

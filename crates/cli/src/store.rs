@@ -3,7 +3,7 @@
 use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use dynamo_lock::store::{IntoStore as _, OpenedStore, Store, StoreUrl};
-use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite, reserve_thread};
+use dynamo_lock::{Client, ClientBuilder, DynamoDb, Sqlite};
 use tokio::runtime::Handle;
 
 use crate::{exit, failure::Failure, plan, ui::output};
@@ -20,11 +20,7 @@ pub struct OpenStore {
 /// reports that.
 pub async fn open(url: Option<StoreUrl>) -> Result<OpenStore, Failure> {
     if let Some(StoreUrl::DynamoDb(_)) = &url {
-        let reserved =
-            exit::catch_panic(|| reserve_thread(&Handle::current())).unwrap_or_else(|m| Err(io::Error::other(m)));
-        reserved.map_err(|error| {
-            Failure::internal(format!("cannot start a thread for requests: {error}; try again with less load"))
-        })?;
+        reserve_thread()?;
     }
     let store = match &url {
         // Nothing else runs yet, so that it may block and needs no thread.
@@ -48,6 +44,15 @@ pub async fn open(url: Option<StoreUrl>) -> Result<OpenStore, Failure> {
         _ => url.map(|url| url.to_string()).unwrap_or_default(),
     };
     Ok(OpenStore { store, url })
+}
+
+/// Starts the thread on which requests look up host names.
+pub fn reserve_thread() -> Result<(), Failure> {
+    let reserve = || dynamo_lock::reserve_thread(&Handle::current());
+    let reserved = exit::catch_panic(reserve).unwrap_or_else(|message| Err(io::Error::other(message)));
+    reserved.map_err(|error| {
+        Failure::internal(format!("cannot start a thread for requests: {error}; try again with less load"))
+    })
 }
 
 impl OpenStore {

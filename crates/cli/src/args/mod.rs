@@ -1,6 +1,7 @@
 //! The command line as typed.
 
 mod cost;
+mod doctor;
 mod inspect;
 mod policy;
 mod run;
@@ -13,6 +14,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use clap::{ArgAction, Args as ClapArgs, FromArgMatches, Parser, Subcommand, error::ContextKind};
 
 pub use cost::{CostArgs, PRICES_AS_OF};
+pub use doctor::DoctorArgs;
 pub use inspect::{ListArgs, RevokeArgs};
 pub use policy::{PermittedUse, PolicyArgs};
 pub use run::{ExecutionArgs, OnceArgs, RunArgs, SupervisionArgs, WaitArgs};
@@ -145,6 +147,14 @@ pub enum Command {
     /// Create, print, delete or check the DynamoDB table
     #[command(subcommand)]
     Table(TableCommand),
+    /// Check that locks can be used on the store, and name each fault with its fix
+    ///
+    /// Prints one line for each check: ok, warning, fault or untested. Nothing is changed or created: the requests read,
+    /// or write under a condition that never holds. The output contains no secrets and can be passed on.
+    ///
+    /// The exit code is 0 without a fault, also with warnings, and else that of the first fault: 69, 77 or 78. Of the
+    /// permissions, only those of `run` are required.
+    Doctor(DoctorArgs),
     /// Print the IAM policy with the least privilege for a use of the table
     ///
     /// No request is sent. The policy is printed on standard output, and explanations on standard error. The resource

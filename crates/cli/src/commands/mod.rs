@@ -1,6 +1,7 @@
 //! The commands, one file or folder each.
 
 pub mod cost;
+pub mod doctor;
 pub mod hold;
 pub mod list;
 pub mod man;

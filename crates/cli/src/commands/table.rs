@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::args::{TableArgs, TableCommand};
 use crate::commands::template;
-use crate::failure::{CREATE_TABLE, Failure};
+use crate::failure::{CREATE_TABLE, Failure, FailureKind};
 use crate::ui::{output, prompt};
 use crate::{clock, exit::Exit, plan, store};
 
@@ -100,7 +100,7 @@ async fn check(table: &DynamoDb, json: bool) -> Result<Exit, Failure> {
             output::message(&format!("table {name} can be used for locks"));
         }
     }
-    Ok(if is_usable { Exit::Success } else { Exit::CheckFailed })
+    Ok(if is_usable { Exit::Success } else { Exit::CheckFailed(FailureKind::Configuration) })
 }
 
 /// Returns the name of a fault in JSON.

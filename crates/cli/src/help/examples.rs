@@ -137,6 +137,16 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "doctor",
+        &[
+            example("Check the way to a table, and the table", "dynamo-lock --table Lock doctor"),
+            example(
+                "List what is not ok with the default store",
+                "dynamo-lock doctor --json | jq -r '.checks[] | select(.state != \"ok\")'",
+            ),
+        ],
+    ),
+    (
         "policy",
         &[
             example(

@@ -19,6 +19,7 @@ const COMMANDS: &[&str] = &[
     "table create",
     "table print",
     "policy",
+    "doctor",
     "table check",
     "table delete",
     "cost",

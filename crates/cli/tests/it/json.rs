@@ -147,6 +147,7 @@ documented! {
     table_print_prints_the_documented_keys: "table print" => table_print;
     table_check_prints_the_documented_keys: "table check" => table_check;
     table_delete_prints_the_documented_keys: "table delete" => table_delete;
+    doctor_prints_the_documented_keys: "doctor" => doctor;
     policy_prints_the_documented_keys: "policy" => policy;
     cost_prints_the_documented_keys: "cost" => cost;
     ui_prints_the_documented_keys: "ui" => ui;
@@ -268,6 +269,11 @@ fn table_delete() -> Vec<Value> {
         _ => ("200 OK", "{}".to_owned()),
     });
     vec![run(&server, &["table", "delete", "--yes", "--json"])]
+}
+
+fn doctor() -> Vec<Value> {
+    let missing = Fixture::with_store("sqlite:///proc/self/locks.db").run(&["doctor", "--json"]).exits_with(78);
+    vec![run(&Fixture::new(), &["doctor", "--json"]), object(missing)]
 }
 
 fn policy() -> Vec<Value> {

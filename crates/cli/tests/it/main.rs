@@ -5,6 +5,8 @@ mod at_least;
 mod contention;
 mod cost;
 mod data_blocks;
+mod doctor;
+mod doctor_sqlite;
 mod documents;
 mod drill;
 mod environment;

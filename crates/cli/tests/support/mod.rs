@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use std::{fmt::Display, io::Read, io::Write as _, path::PathBuf};
 
 pub use server::{
-    dynamodb_error, recording_server, server_by_operation, server_with_response, silent_server, table_url,
+    Request, dynamodb_error, recording_server, respond_with, server_by_operation, server_with_response, silent_server,
+    table_url,
 };
 use terminal::Terminal;
 

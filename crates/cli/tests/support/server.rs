@@ -94,7 +94,12 @@ impl Request {
 }
 
 /// Sends a response.
-pub fn respond(mut to: &TcpStream, status: &str, body: &str) -> io::Result<()> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close");
+pub fn respond(to: &TcpStream, status: &str, body: &str) -> io::Result<()> {
+    respond_with(to, status, "Content-Type: application/x-amz-json-1.0", body)
+}
+
+/// Sends a response with these headers, separated by line ends.
+pub fn respond_with(mut to: &TcpStream, status: &str, headers: &str, body: &str) -> io::Result<()> {
+    let head = format!("HTTP/1.1 {status}\r\n{headers}\r\nConnection: close");
     write!(to, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }

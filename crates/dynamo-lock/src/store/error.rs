@@ -69,6 +69,8 @@ pub enum StoreErrorCause {
     RejectedCredentials,
     /// The clock of this host differs so much from the service's that AWS rejects signatures.
     WrongClock,
+    /// No TLS connection to the service can be made, for example because its certificate is not accepted.
+    TlsFailure,
     /// The table does not exist.
     MissingTable,
     /// The table has another partition key, or a sort key.

@@ -29,9 +29,15 @@ pub use self::error::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperatio
 pub use self::url::{DynamoDbUrl, OpenedStore, StoreUrl, UrlError};
 pub use crate::boxed_future::BoxFuture;
 
+#[cfg(all(feature = "dynamodb", feature = "config"))]
+#[doc(hidden)] // for the command line
+pub use self::dynamodb::examination;
 #[cfg(feature = "dynamodb")]
 #[doc(hidden)] // for the command line
 pub use self::dynamodb::iam;
+#[cfg(all(feature = "sqlite", unix))]
+#[doc(hidden)] // for the command line
+pub use self::sqlite::examination as file_examination;
 #[cfg(feature = "dynamodb")]
 pub use {
     self::dynamodb::SenderError, self::dynamodb::TableDefinition, self::dynamodb::TableFault,

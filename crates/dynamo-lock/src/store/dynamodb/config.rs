@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::{self, ProfileFileCredentialsProvider, ProfileFileRegionProvider, ProfileSet};
-use aws_config::{BehaviorVersion, ConfigLoader, Region};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_config::{imds::region::ImdsRegionProvider, provider_config::ProviderConfig, retry::RetryConfig};
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_types::os_shim_internal::{Env, Fs};
@@ -75,17 +75,26 @@ impl DynamoDb {
 
     /// Opens the table of a URL. Sends no request to DynamoDB.
     pub(crate) async fn open(url: &DynamoDbUrl) -> Result<Self, StoreError> {
-        let profile = url.profile.as_deref();
+        Self::from_config(url, &Self::load_config(url).await?)
+    }
+
+    /// Loads AWS's configuration for a URL.
+    pub(super) async fn load_config(url: &DynamoDbUrl) -> Result<SdkConfig, StoreError> {
         let region = url.named_region().map(|region| Region::new(region.to_owned()));
         let region_fix = "set AWS_REGION, or `region` in the profile, or add ?region=… to the store URL";
-        let loader = Self::config_loader(region, profile, region_fix).await?;
-        let mut config = aws_sdk_dynamodb::config::Builder::from(&loader.load().await);
+        let loader = Self::config_loader(region, url.profile.as_deref(), region_fix).await?;
+        Ok(loader.load().await)
+    }
+
+    /// Opens the table of a URL with the configuration that was loaded for it.
+    pub(super) fn from_config(url: &DynamoDbUrl, config: &SdkConfig) -> Result<Self, StoreError> {
+        let mut config = aws_sdk_dynamodb::config::Builder::from(config);
         if let Some(endpoint) = &url.endpoint {
             // Set only on the DynamoDB client, because STS and SSO must keep their own endpoints.
             config = config.endpoint_url(endpoint);
         }
         let mut store = Self::new(aws_sdk_dynamodb::Client::from_conf(config.build()), &url.table);
-        store.profile = profile.map(Into::into);
+        store.profile = url.profile.as_deref().map(Into::into);
         if let Some(key) = &url.partition_key {
             store = store.partition_key(key).map_err(|error| misconfigured(error.to_string()).with_source(error))?;
         }

@@ -58,7 +58,7 @@ fn has_default_resolver(components: &RuntimeComponents) -> bool {
 
 /// Returns whether a custom endpoint belongs to AWS, for example a VPC endpoint. A proxy may rewrite the `Date` of
 /// responses unless they are encrypted.
-fn is_aws(url: &str) -> bool {
+pub(super) fn is_aws(url: &str) -> bool {
     let Some(host) = url.strip_prefix("https://") else { return false };
     let host = host.split(['/', '?', '#', ':']).next().unwrap_or_default().to_ascii_lowercase();
     [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| host.ends_with(end))

@@ -11,15 +11,19 @@ use super::iam::denied_action;
 use crate::store::{StoreError, StoreErrorCause, StoreErrorKind, StoreOperation, error::one_line};
 
 use StoreErrorCause::{
-    ExpiredCredentials, KeySchema, MissingCredentials, MissingRegion, MissingTable, RejectedCredentials, WrongClock,
+    ExpiredCredentials, KeySchema, MissingCredentials, MissingRegion, MissingTable, RejectedCredentials, TlsFailure,
+    WrongClock,
 };
 use StoreErrorKind::{AccessDenied, Misconfigured, Refused, Throttled, Unanswered};
+
+/// Words in the texts of errors of a TLS connection.
+const TLS_WORDS: &[&str] = &["certificate", "unknownissuer", "tls", "handshake"];
 
 /// Errors of a connection: words in the texts of the SDK, the cause and the fix. The first entry with a matching word
 /// applies.
 const CONNECTION_ERRORS: [(&[&str], &str, &str); 4] = [
     (
-        &["certificate", "unknownissuer", "tls", "handshake"],
+        TLS_WORDS,
         "the TLS connection failed",
         "check the endpoint's certificate, this host's CA certificates and HTTPS proxies",
     ),
@@ -50,6 +54,8 @@ impl Action {
     pub(super) const UPDATE_ITEM: Self = Self("UpdateItem", StoreOperation::Write);
     pub(super) const PUT_ITEM: Self = Self("PutItem", StoreOperation::Write);
     pub(super) const SCAN: Self = Self("Scan", StoreOperation::List);
+    #[cfg(feature = "config")]
+    pub(super) const TRANSACT: Self = Self("TransactWriteItems", StoreOperation::Write);
     pub(super) const CREATE_TABLE: Self = Self("CreateTable", StoreOperation::CreateTable);
     pub(super) const DELETE_TABLE: Self = Self("DeleteTable", StoreOperation::DeleteTable);
     pub(super) const DESCRIBE_TABLE: Self = Self("DescribeTable", StoreOperation::DescribeTable);
@@ -140,7 +146,7 @@ impl Request<'_> {
     }
 
     /// Converts an error that DynamoDB has sent.
-    fn coded(self, code: &str, message: &str) -> StoreError {
+    pub(super) fn coded(self, code: &str, message: &str) -> StoreError {
         let (Action(action, _), place, detail) = (self.action, self.place(), one_line(message));
         let is_clock = detail.contains("expired") || detail.contains("not yet current");
         match code {
@@ -227,8 +233,9 @@ impl Request<'_> {
             misconfigured(ExpiredCredentials, "the AWS credentials have expired", "renew them")
         } else if has(&["credential", "identity", "no auth options", "auth scheme"]) {
             self.missing_credentials(texts)
-        } else if let Some((_, cause, fix)) = CONNECTION_ERRORS.iter().find(|(words, ..)| has(words)) {
-            self.unanswered(cause, &format!("{fix}{}", proxies()))
+        } else if let Some((words, cause, fix)) = CONNECTION_ERRORS.iter().find(|(words, ..)| has(words)) {
+            let error = self.unanswered(cause, &format!("{fix}{}", proxies()));
+            if *words == TLS_WORDS { error.with_cause(TlsFailure) } else { error }
         } else if has(&["timeout", "timed out"]) {
             self.timed_out()
         } else {

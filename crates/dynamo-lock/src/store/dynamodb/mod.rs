@@ -9,6 +9,8 @@ mod credentials_error;
 mod date_source;
 mod error;
 mod error_chain;
+#[cfg(feature = "config")]
+pub mod examination;
 mod expression;
 mod fence;
 pub mod iam;

@@ -167,25 +167,22 @@ impl DynamoDb {
         let Some(table) = self.describe().await? else {
             return Ok(vec![TableFault::Missing { table: self.table.to_string() }]);
         };
-        let mut faults = self.check_key(&table);
-        match table.table_status() {
-            None | Some(TableStatus::Active | TableStatus::Updating) => {}
-            Some(status) => faults.insert(0, TableFault::NotActive { status: status.to_string() }),
-        }
-        let is_strong = table.multi_region_consistency() == Some(&MultiRegionConsistency::Strong);
+        let mut faults: Vec<_> = check_status(&table).into_iter().chain(self.check_key(&table)).collect();
         // A global table with strong consistency has no time to live.
-        if !is_strong {
+        if !is_strong(&table) {
             faults.extend(self.check_ttl().await?);
         }
+        faults.extend(self.check_replicas(&table).await?);
+        Ok(faults)
+    }
+
+    pub(super) async fn check_replicas(&self, table: &TableDescription) -> Result<Option<TableFault>, StoreError> {
         let regions: Vec<_> = match table.replicas() {
             [] => self.old_replicas().await?,
-            _ if is_strong => Vec::new(),
+            _ if is_strong(table) => Vec::new(),
             replicas => replicas.iter().filter_map(|replica| replica.region_name().map(str::to_owned)).collect(),
         };
-        if !regions.is_empty() {
-            faults.push(TableFault::EventualReplicas { regions });
-        }
-        Ok(faults)
+        Ok((!regions.is_empty()).then_some(TableFault::EventualReplicas { regions }))
     }
 
     /// Returns the Regions of a global table of version 2017.11.29, which `DescribeTable` does not return. They are
@@ -206,7 +203,7 @@ impl DynamoDb {
         Ok(names.filter(|region| Some(&**region) != own).collect())
     }
 
-    fn check_key(&self, table: &TableDescription) -> Vec<TableFault> {
+    pub(super) fn check_key(&self, table: &TableDescription) -> Vec<TableFault> {
         let mut faults = Vec::new();
         for element in table.key_schema() {
             let name = element.attribute_name().to_owned();
@@ -227,7 +224,7 @@ impl DynamoDb {
         faults
     }
 
-    async fn check_ttl(&self) -> Result<Option<TableFault>, StoreError> {
+    pub(super) async fn check_ttl(&self) -> Result<Option<TableFault>, StoreError> {
         let output = match self.client.describe_time_to_live().table_name(&*self.table).send().await {
             Ok(output) => output,
             Err(error) if is_unknown_operation(&error) => return Ok(None),
@@ -252,7 +249,7 @@ impl DynamoDb {
         }
     }
 
-    async fn describe(&self) -> Result<Option<TableDescription>, StoreError> {
+    pub(super) async fn describe(&self) -> Result<Option<TableDescription>, StoreError> {
         match self.client.describe_table().table_name(&*self.table).send().await {
             Ok(output) => Ok(output.table),
             Err(error) if error::definite(&error).is_some_and(|error| error.is_resource_not_found_exception()) => {
@@ -275,6 +272,18 @@ impl DynamoDb {
         let not_yet = || Err(TableError::NotYet { table: self.table.to_string() });
         timeout(&SystemClock, POLLS_LIMIT, looks).await.unwrap_or_else(not_yet)
     }
+}
+
+pub(super) fn check_status(table: &TableDescription) -> Option<TableFault> {
+    match table.table_status() {
+        None | Some(TableStatus::Active | TableStatus::Updating) => None,
+        Some(status) => Some(TableFault::NotActive { status: status.to_string() }),
+    }
+}
+
+/// Returns whether the table is a global table with strong consistency.
+pub(super) fn is_strong(table: &TableDescription) -> bool {
+    table.multi_region_consistency() == Some(&MultiRegionConsistency::Strong)
 }
 
 /// Returns whether the server does not support the operation, for example because it is an emulator.

@@ -80,16 +80,35 @@ impl Database {
         let connection =
             Connection::open_with_flags(path.path(), flags).map_err(|error| without_effect(path.path(), error))?;
         let mut database = Self { connection, path, file_id };
-        // Some versions of rusqlite need unique access.
-        let connection = &mut database.connection;
-        let set = connection.busy_handler(Some(wait_for_other_process));
-        set.map_err(|error| database.error(error))?;
-        database.wait_until(Deadline::new(SentAt(SystemClock.now()), BUSY_LIMIT));
+        database.set_busy_handler()?;
         let created = prepare(&database)?;
         // Other users with write access to the directory could have created files since the first check.
         database.path.check_siblings()?;
         database.check_not_replaced()?;
         Ok((database, created))
+    }
+
+    /// Opens the database without the ability to change it, and returns its contents.
+    #[cfg(unix)]
+    pub(super) fn read_contents(path: DatabasePath) -> Result<Contents, StoreError> {
+        let file_id = path.file_id()?;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let connection =
+            Connection::open_with_flags(path.path(), flags).map_err(|error| without_effect(path.path(), error))?;
+        let mut database = Self { connection, path, file_id };
+        database.set_busy_handler()?;
+        database.execute("BEGIN")?;
+        contents(&database)
+    }
+
+    fn set_busy_handler(&mut self) -> Result<(), StoreError> {
+        // Some versions of rusqlite need unique access.
+        let connection = &mut self.connection;
+        let set = connection.busy_handler(Some(wait_for_other_process));
+        set.map_err(|error| self.error(error))?;
+        self.wait_until(Deadline::new(SentAt(SystemClock.now()), BUSY_LIMIT));
+        Ok(())
     }
 
     pub(super) fn connection(&self) -> &Connection {
@@ -132,7 +151,7 @@ impl Database {
         }
         self.execute("ROLLBACK")?;
         checked.and_then(|_| leave_write_ahead_log(self, 1))?;
-        Err(write_ahead_log_in_use(self))
+        Err(write_ahead_log_in_use(self.path()))
     }
 
     /// Returns the journal mode, after an attempt to change it if `change` is not empty.
@@ -154,8 +173,8 @@ impl Database {
 }
 
 /// Contents of a database that is not refused.
-#[derive(Clone, Copy, PartialEq)]
-enum Contents {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Contents {
     Empty,
     Version2,
     Current,
@@ -247,10 +266,10 @@ fn leave_write_ahead_log(database: &Database, tries: u32) -> Result<(), StoreErr
             _ => std::thread::sleep(BUSY_LIMIT / CONVERSION_TRIES),
         }
     }
-    Err(write_ahead_log_in_use(database))
+    Err(write_ahead_log_in_use(database.path()))
 }
 
-fn write_ahead_log_in_use(database: &Database) -> StoreError {
-    let problem = format!("another program uses the lock database {:?} with a write-ahead log", database.path());
+pub(super) fn write_ahead_log_in_use(database: &Path) -> StoreError {
+    let problem = format!("another program uses the lock database {database:?} with a write-ahead log");
     StoreError::new(StoreErrorKind::Throttled, problem).with_fix("close the database in that program and try again")
 }

@@ -20,6 +20,16 @@ pub(super) enum FileSystems {
     Any,
 }
 
+/// Part of a store that a check of its path concerns, in the order of the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Part {
+    Directory,
+    FileSystem,
+    Modes,
+    Mount,
+    Liveness,
+}
+
 /// Path of a database that has passed all checks.
 #[derive(Clone, Debug)]
 pub(super) struct DatabasePath {
@@ -72,29 +82,39 @@ pub(super) fn default_path(state: Option<OsString>, home: Option<OsString>) -> R
 impl DatabasePath {
     /// Checks a path and its surroundings. Writes nothing.
     pub(super) fn check(path: &Path, file_systems: FileSystems) -> Result<Self, StoreError> {
+        Self::check_parts(path, file_systems).map_err(|(_, error)| error)
+    }
+
+    /// Like [`check`](Self::check), with the part that an error concerns.
+    pub(super) fn check_parts(path: &Path, file_systems: FileSystems) -> Result<Self, (Part, StoreError)> {
+        let of = |part| move |error| (part, error);
         let Some(file) = path.file_name() else {
-            return Err(misconfigured(format!("{path:?} names no file"), "name one for the lock database"));
+            let error = misconfigured(format!("{path:?} names no file"), "name one for the lock database");
+            return Err((Part::Directory, error));
         };
-        let resolved = resolve_directory(path)?;
-        check_length(&resolved.join(file))?;
+        let resolved = resolve_directory(path).map_err(of(Part::Directory))?;
+        check_length(&resolved.join(file)).map_err(of(Part::Directory))?;
         if file_systems == FileSystems::Local {
-            check_file_system(&resolved)?;
+            check_file_system(&resolved).map_err(of(Part::FileSystem))?;
         }
         #[cfg(unix)]
-        let directory = unix::check_directory(&resolved)?;
+        let directory = unix::check_directory(&resolved).map_err(of(Part::Modes))?;
         let checked = Self {
             path: resolved.join(file),
             #[cfg(unix)]
             directory,
             file_systems,
         };
-        if let Some(found) = metadata_of(&checked.path)? {
-            checked.check_file(&checked.path, &found)?;
+        if let Some(found) = metadata_of(&checked.path).map_err(of(Part::Modes))? {
+            checked.check_file(&checked.path, &found).map_err(of(Part::Modes))?;
             #[cfg(unix)]
-            unix::check_access(&checked.path, &found)?;
-            check_mount(&checked.path, &resolved)?;
+            unix::check_access(&checked.path, &found).map_err(of(Part::Modes))?;
+            check_mount(&checked.path, &resolved).map_err(of(Part::Mount))?;
         }
-        checked.check_siblings()?;
+        for suffix in SIBLINGS {
+            let part = if suffix == LIVENESS_SUFFIX { Part::Liveness } else { Part::Modes };
+            checked.check_sibling(suffix).map_err(of(part))?;
+        }
         Ok(checked)
     }
 
@@ -103,7 +123,7 @@ impl DatabasePath {
         &self.path
     }
 
-    fn beside(&self, suffix: &str) -> PathBuf {
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(suffix);
         PathBuf::from(name)
@@ -139,13 +159,12 @@ impl DatabasePath {
 
     /// Checks the files of SQLite and of this crate beside the database, because they are as trusted as the database.
     pub(super) fn check_siblings(&self) -> Result<(), StoreError> {
-        for suffix in ["-wal", "-shm", "-journal", LIVENESS_SUFFIX] {
-            let path = self.beside(suffix);
-            if let Some(found) = metadata_of(&path)? {
-                self.check_file(&path, &found)?;
-            }
-        }
-        Ok(())
+        SIBLINGS.into_iter().try_for_each(|suffix| self.check_sibling(suffix))
+    }
+
+    pub(super) fn check_sibling(&self, suffix: &str) -> Result<(), StoreError> {
+        let path = self.beside(suffix);
+        metadata_of(&path)?.map_or(Ok(()), |found| self.check_file(&path, &found))
     }
 
     /// Refuses a file that is not a regular one, that another user has prepared, or that other users could change.
@@ -171,7 +190,10 @@ impl DatabasePath {
 const OTHER_PLACE: &str = "name another place for the database";
 
 /// Suffix of the liveness file.
-const LIVENESS_SUFFIX: &str = "-live";
+pub(super) const LIVENESS_SUFFIX: &str = "-live";
+
+/// Suffixes of the files beside the database.
+pub(super) const SIBLINGS: [&str; 4] = ["-wal", "-shm", "-journal", LIVENESS_SUFFIX];
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 impl DatabasePath {
@@ -248,7 +270,7 @@ fn mount_id(path: &Path) -> Option<u64> {
 }
 
 /// Returns the metadata of a file or link without following the link, or `None` if there is none.
-fn metadata_of(path: &Path) -> Result<Option<Metadata>, StoreError> {
+pub(super) fn metadata_of(path: &Path) -> Result<Option<Metadata>, StoreError> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -261,7 +283,7 @@ fn inaccessible(path: &Path, error: std::io::Error) -> StoreError {
 }
 
 #[cfg(unix)]
-mod unix {
+pub(super) mod unix {
     use super::{Directory, Metadata, OTHER_PLACE, Path, StoreError, fs, inaccessible, misconfigured};
     use nix::unistd::{AccessFlags, access, geteuid};
     use std::fs::{File, Permissions};
@@ -315,6 +337,14 @@ mod unix {
             return Ok(());
         };
         Err(misconfigured(problem, fix))
+    }
+
+    /// Refuses a directory in which this user cannot create the files beside the database.
+    pub(in super::super) fn check_directory_access(directory: &Path) -> Result<(), StoreError> {
+        access(directory, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| {
+            let problem = format!("cannot create files in {directory:?}: {}", errno.desc());
+            misconfigured(problem, "let this user write the directory, or name another place for the database")
+        })
     }
 
     pub(super) fn check_access(path: &Path, found: &Metadata) -> Result<(), StoreError> {

@@ -178,6 +178,30 @@ impl LivenessLock {
     }
 }
 
+/// Returns how the kernel reports the end of a holder, as the file shows it. Creates and locks nothing.
+///
+/// # Errors
+/// The reason why only leases decide, as [`LivenessLock::acquire`] would find it.
+pub(super) fn examine(path: &DatabasePath) -> Result<&'static str, StoreError> {
+    let Some(file) = open(path, Access::Read)? else { return Ok("the first lock creates its file") };
+    let mut found = range(libc::F_RDLCK, 0, 0);
+    let tested = fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found));
+    let is_whole = libc::c_int::from(found.l_type) != libc::F_UNLCK && (found.l_start, found.l_len) == (0, 0);
+    let problem = match tested {
+        Err(errno) => format!("cannot test the locks of {:?}: {}", path.liveness_path(), errno.desc()),
+        Ok(_) if is_whole => format!("another program has locked {:?}", path.liveness_path()),
+        Ok(_) => return Ok("the kernel reports the end of a holder"),
+    };
+    Err(refused(problem, "only leases decide until this is corrected"))
+}
+
+/// Returns whether another process has a lock on this byte of a file, exclusive or shared.
+pub(super) fn has_lock(file: &File, byte: u64) -> bool {
+    let mut found = range(libc::F_WRLCK, byte, 1);
+    let tested = fcntl(file, FcntlArg::F_OFD_GETLK(&mut found));
+    tested.is_ok() && libc::c_int::from(found.l_type) != libc::F_UNLCK
+}
+
 fn client_byte(number: u64) -> u64 {
     2 * number
 }

@@ -11,6 +11,8 @@ mod codec;
 mod database;
 mod database_path;
 pub(crate) mod error;
+#[cfg(unix)]
+pub mod examination;
 mod file_system;
 mod hold_expiry;
 #[cfg_attr(not(all(target_os = "linux", target_pointer_width = "64")), path = "liveness_unsupported.rs")]
