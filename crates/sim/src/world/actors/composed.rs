@@ -81,7 +81,7 @@ impl Worker {
         let lock = self.client.lock(name).expect("valid");
         let mut longest = self.lease * 2;
         if world.plan.workers > 6 {
-            // So many workers wait for each other.
+            // Each of the workers waits for the terms of all others.
             longest = longest * world.plan.hold_percent as u32 / 100;
         }
         let (process, called, mut last) = (self.process.clone(), world.time(), 0);
