@@ -49,7 +49,7 @@ pub enum Inspection {
     /// end of a [`hold`](crate::Lock::hold). Rows of npm dynamo-lock are compared with the service's clock alone, or
     /// with the local wall clock where the store has no service clock.
     Expired {
-        /// The holder, with an expired lease. Escape its text before printing it, because another process wrote it.
+        /// Holder of the expired lease. Escape its text before printing it, because another process wrote it.
         holder: Holder,
         /// Last hold that has ended, before that of `holder`. `None` if none has. The next acquisition ends that hold.
         last: Option<LastHold>,
