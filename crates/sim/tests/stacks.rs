@@ -50,6 +50,18 @@ fn worlds_with_shared_rows_over_real_stores_are_sound() {
     }
 }
 
+/// Children of crashed holders keep mutexes and entries of shared rows, and the lock of an ended holder is acquired at
+/// once. The check notices a store that ignores the children.
+#[test]
+fn child_that_is_ignored_is_noticed_over_sqlite() {
+    for args in [&["--from", "28", "--seeds", "1"][..], &["--shared", "--from", "22", "--seeds", "1"]] {
+        let report = printed(&run("sqlite", args));
+        assert!(report.contains(" 0 failed") && times(&report, "child of a crashed holder") > 0, "{report}");
+        let report = printed(&run("sqlite", &[args, &["--mutant", "child-is-ignored"]].concat()));
+        assert!(report.contains("fails: A (child)"), "{report}");
+    }
+}
+
 #[test]
 fn seed_over_real_store_has_same_trace_in_every_process() {
     for world in ["sdk", "sqlite"] {

@@ -87,7 +87,8 @@ pub fn note(world: &mut World, before: Option<&Row>, op: &Op) {
 }
 
 /// Checks a write that was applied to the row `before`: the row was of its kind, the lease of a revoked entry is not
-/// extended, and no entry is changed or removed besides the one that the write names.
+/// extended, the renewal number of an entry never becomes smaller, a writer holds the lock alone, and no entry is
+/// revoked, changed or removed besides the one that the write names.
 pub fn check_write(world: &World, before: Option<&Row>, op: &Op) -> Result<(), Violation> {
     let kind = op.row_kind;
     let OpKind::Shared(SharedWrite { op, .. }) = &op.kind else { return Ok(()) };
@@ -118,6 +119,24 @@ pub fn check_write(world: &World, before: Option<&Row>, op: &Op) -> Result<(), V
     let (Some(before), Some(after)) = (parse(before), parse(world.row.as_deref())) else { return Ok(()) };
     if extended.is_some_and(|lease_id| after.entry(lease_id).is_none()) {
         return Err("E: a write extends the lease of another holder".into());
+    }
+    let is_back = |entry: &SharedEntry| {
+        before.entry(&entry.holder.lease_id).is_some_and(|before| entry.renewal_seq < before.renewal_seq)
+    };
+    if after.entries.iter().any(is_back) {
+        return Err("E: a write makes the renewal number of an entry smaller".into());
+    }
+    let revoked = if let SharedOp::Revoke { holder } = op { Some(&holder.lease_id) } else { None };
+    let is_revoked = |entry: &SharedEntry| {
+        let lease_id = &entry.holder.lease_id;
+        entry.revoked && revoked != Some(lease_id) && before.entry(lease_id).is_none_or(|before| !before.revoked)
+    };
+    if after.entries.iter().any(is_revoked) {
+        return Err("E: a write revokes another holder".into());
+    }
+    let has_writer = after.entries.iter().any(|entry| entry.holder.role == Role::Exclusive);
+    if has_writer && after.entries.len() > 1 {
+        return Err("E: a writer's entry holds the lock beside others".into());
     }
     let is_lost = |entry: &SharedEntry| {
         let lease_id = &entry.holder.lease_id;

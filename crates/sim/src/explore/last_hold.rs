@@ -40,16 +40,18 @@ pub fn check(world: &World, config: &Config, before: Option<&Row>, row: &Row, op
     // The times of a hold that its holder ends are from one clock.
     let is_after_begin = || row.whole(attr::LAST_ENDED_ON) >= before.whole(service::TRUE_ACQUIRED_ON);
     let is_released = || is_recorded_as("released") && is_after_begin();
+    // The largest token that was reported, also where a row can have several holders.
+    let reported = world.past.reported.max(world.past.entries.token);
     let hands_over = config.clients.iter().any(|client| client.next_lease_ms.is_some());
-    // The largest reported token is known where all locks are plain and the table was not deleted.
-    let knows_reports = !config.is_shared() && world.past.deleted.is_empty();
+    // The deletion of the table ends the facts about the tokens that were reported before.
+    let knows_reports = world.past.deleted.is_empty();
     let is_true = match (&op.kind, before.state()) {
         (OpKind::LegacyGet { .. } | OpKind::Convert(_), _) => {
             ATTRIBUTES.into_iter().all(|name| row.get(name).is_none())
         }
         // A hold that was reported to a user is recorded. An acquisition that was abandoned is not, unless the release
         // is that of an earlier user of the same client, from whom the lock could not be handed over.
-        (OpKind::Release { token: Some(token), .. }, _) if token.get() <= world.past.reported => is_released(),
+        (OpKind::Release { token: Some(token), .. }, _) if token.get() <= reported => is_released(),
         (OpKind::Release { .. }, _) if hands_over || !knows_reports => is_kept || is_released(),
         (OpKind::Finish { .. }, _) => is_released(),
         (OpKind::TakeOver { .. }, Ok(RowState::Held(_))) if before.get(attr::REVOKED_TOKEN).is_none() => {

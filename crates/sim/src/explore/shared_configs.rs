@@ -204,6 +204,7 @@ fn lock_faults() -> Vec<Config> {
     let pair = || [renewed(read), renewed(write)];
     let writers = || [renewed(write), entry(write)];
     let again = [twice(renewed(read)), entry(write)];
+    let rounds = || [twice(entry(read)), twice(entry(write))];
     let crashes = Budget { crashes: 1, late: 1, stale: 1, ..DELAY };
     vec![
         shared("rw-lost", "a reader and a writer, lost answers", half(1000), [entry(read), entry(write)], UNKNOWN),
@@ -231,6 +232,48 @@ fn lock_faults() -> Vec<Config> {
             Budget { forces: 1, ..UNKNOWN },
         ),
         shared("rw-writers-copies", "two writers, a copy", half(1500), writers(), Budget { copies: 1, ..DELAY }),
+        shared(
+            "rw-again",
+            "a reader and a writer, twice each, dropped acquires, a late request",
+            [0, 500],
+            rounds(),
+            Budget { drops: 1, unknown: 1, late: 1, ..NONE },
+        ),
+        shared(
+            "rw-again-operator",
+            "a reader and a writer twice, dropped acquires, an operator",
+            [0],
+            [entry(read), twice(entry(write))],
+            Budget { drops: 1, forces: 1, ..NONE },
+        ),
+        shared(
+            "rw-again-copies",
+            "a reader twice and a writer, a copy",
+            [0, 500, 1000],
+            [twice(entry(read)), entry(write)],
+            Budget { copies: 1, ..DELAY },
+        ),
+        shared(
+            "rw-readers-copies",
+            "two readers, a copy",
+            half(1000),
+            [renewed(read), entry(read)],
+            Budget { copies: 1, ..DELAY },
+        ),
+        shared(
+            "rw-again-revoke",
+            "a reader and a writer twice, dropped acquires, a revocation",
+            [0],
+            [entry(read), twice(entry(write))],
+            Budget { drops: 1, revokes: 1, ..NONE },
+        ),
+        shared(
+            "rw-two-copies",
+            "a reader and a writer, two copies",
+            [0],
+            [twice(entry(read)), entry(write)],
+            Budget { copies: 2, ..NONE },
+        ),
         shared("rw-deleted", "the table is deleted", [0, 500], pair(), Budget { deletions: 1, ..UNKNOWN }),
     ]
 }

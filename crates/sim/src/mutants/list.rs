@@ -227,6 +227,7 @@ const WORLDS: &[(&str, Fault)] = &[
     ("release-after-loss-is-ok", Fault::LostReleaseIsOk),
     ("revoke-reports-done", Fault::EndedRevokeIsOk),
     ("refusal-ends-revoke", Fault::RefusalEndsRevoke),
+    ("child-is-ignored", Fault::ChildIsIgnored),
     ("handovers-unlimited", Fault::HandoversUnlimited),
     ("series-without-end", Fault::SeriesWithoutEnd),
     ("no-rest", Fault::NoRest),

@@ -267,6 +267,8 @@ pub enum Fault {
     LostReleaseIsOk,
     /// A revocation of a lease that had ended reports success.
     EndedRevokeIsOk,
+    /// The child of a crashed holder counts as the holder itself, whose lease decides. Worlds over SQLite.
+    ChildIsIgnored,
     /// A client hands a lock over any number of times in a row.
     HandoversUnlimited,
     /// A client hands a lock over for any time after its acquisition.

@@ -48,6 +48,7 @@ pub struct World {
     pub table: Mutex<table::Table>,
     pub validities: Mutex<checks::validity::Validities>,
     pub sharing: Mutex<checks::sharing::Sharing>,
+    pub children: Mutex<checks::children::Children>,
     pub history: Mutex<history::History>,
     pub burst_until: Mutex<Duration>,
     /// Results that callers received.
@@ -86,6 +87,7 @@ impl World {
             table: Mutex::default(),
             validities: Mutex::default(),
             sharing: Mutex::default(),
+            children: Mutex::default(),
             history: Mutex::new(history::History::new(tracing)),
             burst_until: Mutex::default(),
             ids: AtomicU64::new(0),

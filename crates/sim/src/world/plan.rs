@@ -49,6 +49,8 @@ pub struct Plan {
     /// No faults except crashes, so that waiting times can be checked.
     pub fault_free: bool,
     pub crashes: bool,
+    /// A process that crashes may leave a child behind.
+    pub children: bool,
     pub pauses: bool,
     pub suspends: bool,
     /// Stops that only the wall clock counts, as of a virtual machine that is migrated.
@@ -172,6 +174,7 @@ impl Plan {
             fault_rates,
             fault_free,
             crashes,
+            children: false,
             pauses,
             suspends,
             freezes: false,

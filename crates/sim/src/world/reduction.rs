@@ -18,6 +18,7 @@ const PARTS: &[Part] = &[
     ("clones", |plan| plan.clones = false),
     ("operator", |plan| plan.operator = false),
     ("crashes", |plan| plan.crashes = false),
+    ("children", |plan| plan.children = false),
     ("pauses", |plan| plan.pauses = false),
     ("suspends", |plan| plan.suspends = false),
     ("freezes", |plan| plan.freezes = false),

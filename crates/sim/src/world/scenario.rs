@@ -1,6 +1,6 @@
 //! Scenario of a world: phases with faults, each followed by quiescence, in which every lock must become free.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use dynamo_lock::{Client, LockName};
 use dynamo_lock_protocol::attr;
@@ -123,6 +123,7 @@ impl Scenario {
     /// Makes one fault, if the plan of this world has faults of the kind that was drawn.
     fn make_fault(&mut self) {
         let world = self.world.clone();
+        world.end_children(world.time());
         let plan = &world.plan;
         let (kind, index, length, ms) = {
             let mut rng = lock(&world.rng);
@@ -173,10 +174,25 @@ impl Scenario {
         self.world.trace(|| format!("{:?} crashes", running.process));
         self.world.count("crash");
         self.crashed = true;
+        let child = self.start_child(&running.process);
         running.process.crash();
         // The process has ended, so the releases of its guards are never sent.
-        drop(self.world.take_guards(&running.process));
-        drop(self.world.take_shared(&running.process));
+        let (guards, shared) = (self.world.take_guards(&running.process), self.world.take_shared(&running.process));
+        if let Some((liveness, until)) = child {
+            self.world.record_child(&running.process, liveness, until, &guards, &shared);
+        }
+    }
+
+    /// Starts a child of a process that is about to crash, in some worlds. A process that is stopped starts none.
+    fn start_child(&self, process: &Arc<Process>) -> Option<(OwnedFd, Duration)> {
+        let world = &self.world;
+        let length = {
+            let mut rng = lock(&world.rng);
+            (world.plan.children && rng.chance(500)).then(|| rng.up_to(world.plan.longest * 4))
+        };
+        let length = length.filter(|_| !process.host.is_paused(world))?;
+        let liveness = world.real_store.as_ref()?.start_child(process)?;
+        Some((liveness, world.time() + length))
     }
 
     /// Turns faults off and waits until all workers have finished and all requests have arrived.
@@ -184,6 +200,7 @@ impl Scenario {
         let world = self.world.clone();
         world.trace(|| "quiescence".to_owned());
         world.set_phase(true, true);
+        world.end_children(Duration::MAX);
         for host in &self.hosts {
             sleep(host.paused_until().saturating_sub(world.time())).await;
         }

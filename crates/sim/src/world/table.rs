@@ -232,6 +232,7 @@ impl World {
                 if let (OpKind::HandOver { .. }, Some(before)) = (&op.kind, &before) {
                     self.check_handover(op, before, row);
                 }
+                before.iter().for_each(|before| self.check_children(process, op, before));
                 if let (OpKind::TakeOver { .. }, Some(before)) = (&op.kind, &before) {
                     own_takeover = self.check_takeover(process, op, before, entry, given_up_ids);
                 }

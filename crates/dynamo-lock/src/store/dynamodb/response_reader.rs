@@ -24,7 +24,7 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// Makes a request whose response can be read with [`date`](Self::date) and [`has_body`](Self::has_body).
+    /// Makes a request with a response that can be read with [`date`](Self::date) and [`has_body`](Self::has_body).
     pub(super) fn scope<F: Future>(request: F) -> TaskLocalFuture<Self, F> {
         RESPONSE.scope(Self::default(), request)
     }

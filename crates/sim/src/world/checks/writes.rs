@@ -214,12 +214,16 @@ impl World {
         if let OpKind::TakeOver { seen, .. } = &op.kind {
             let quiet = received.get(&(process.id, seen.as_str().to_owned())).map(|first| self.time() - *first);
             let is_own = |token| entry.acquisitions.get(&token).is_some_and(|taken| taken.process == process.id);
+            let has_ended = |token| entry.acquisitions.get(&token).is_some_and(|taken| self.is_dead(taken.process));
             self.count(match before.and_then(|row| row.state().ok()) {
                 Some(RowState::Legacy(_)) => "takeover of a legacy row",
                 Some(RowState::Held(held)) if quiet.is_some_and(|quiet| quiet >= held.lease * 98 / 100) => {
                     "takeover by R2"
                 }
                 Some(RowState::Held(held)) if is_own(held.token.get()) => "takeover of an abandoned lock",
+                Some(RowState::Held(held)) if !self.plan.service_clock && has_ended(held.token.get()) => {
+                    "takeover from an ended holder"
+                }
                 _ => "takeover by §5",
             });
         }

@@ -12,6 +12,7 @@ const LEAST: &[(u64, &[&str])] = &[
     (10, &["takeover of a legacy row", "guarded write refused", "ttl deletion"]),
     (20, &["take over conflict with other row", "renew conflict with own row", "renew conflict with other row"]),
     (20, &["release conflict with other row", "revoke applied", "legacy overwrites a free row"]),
+    (20, &["child of a crashed holder", "takeover from an ended holder"]),
     (20, &["force revoke applied", "legacy clients without dates", "table deleted", "retry refused"]),
     (50, &["takeover by §5", "acquire conflict with own row", "release conflict with own row"]),
     (50, &["legacy get applied", "hold", "wild date"]),
@@ -26,6 +27,7 @@ const LEAST: &[(u64, &[&str])] = &[
 /// Required numbers per 1,000 seeds in worlds with shared rows, and the events that must occur as often.
 const LEAST_SHARED: &[(u64, &[&str])] = &[
     (1, &["revoke announcement applied", "force out exclusive applied", "revoke exclusive applied"]),
+    (20, &["child of a crashed holder"]),
     (20, &["revoke shared applied", "force out shared applied", "evict exclusive applied"]),
     (20, &["promote conflict with own row", "withdraw applied", "evict announcement applied"]),
     (50, &["join conflict with own row", "renew shared conflict with own row", "leave shared conflict with own row"]),

@@ -12,7 +12,7 @@ mod sqlite;
 #[cfg(feature = "stacks")]
 mod wire;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, str::FromStr, sync::Arc, time::Duration};
 
 use dynamo_lock::store::{Op, Outcome, Row};
 use dynamo_lock::{LockName, Store};
@@ -65,8 +65,8 @@ impl StoreKind {
     /// Returns whether an event can occur in worlds with this store.
     pub fn can_meet(self, what: &str) -> bool {
         let absent: &[_] = match self {
-            Self::Model => &[],
-            Self::Sdk => &["wild", "table deleted"],
+            Self::Model => &["child", "ended holder"],
+            Self::Sdk => &["wild", "table deleted", "child", "ended holder"],
             Self::Sqlite => &["wild", "table deleted", "legacy", "§5", "ttl"],
         };
         !absent.iter().any(|absent| what.contains(absent))
@@ -83,6 +83,8 @@ impl StoreKind {
         if self == Self::Sqlite {
             // SQLite has no service clock, no legacy clients and no stale reads.
             (plan.service_clock, plan.legacy, plan.ttl, plan.stale) = (false, 0, false, Duration::ZERO);
+            // A child makes waiters wait for longer than is promised without faults.
+            plan.children = plan.crashes && !plan.fault_free;
         }
     }
 
@@ -103,6 +105,12 @@ pub trait RealStore: Send + Sync {
     /// Returns the store of a client, by default the network.
     fn store(self: Arc<Self>, process: &Arc<Process>, _lease: Duration) -> Arc<dyn Store> {
         Arc::new(Link(process.clone()))
+    }
+
+    /// Starts a child of a process, which lives until the descriptor is closed. `None` if the store cannot detect
+    /// children.
+    fn start_child(&self, _process: &Arc<Process>) -> Option<OwnedFd> {
+        None
     }
 
     /// Applies a write that the model has just applied, and returns the outcome.

@@ -4,23 +4,33 @@
 //! thread, so virtual time does not advance until the store has answered.
 
 use std::{
-    collections::BTreeMap, pin::pin, sync::Arc, sync::Mutex, sync::Weak, task::Context, task::Poll, task::Wake,
-    task::Waker, thread, thread::Thread, time::Duration,
+    collections::BTreeMap, collections::btree_map::Entry, fmt, os::fd::OwnedFd, pin::pin, sync::Arc, sync::Mutex,
+    sync::Weak, task::Context, task::Poll, task::Wake, task::Waker, thread, thread::Thread, time::Duration,
 };
 
-use dynamo_lock::store::{Consistency, Op, Outcome, Row};
+use dynamo_lock::store::{Answer, BoxFuture, Consistency, Liveness, Op, Outcome, Page, Row};
 use dynamo_lock::{LockName, Sqlite, Store, StoreError};
 use tempfile::TempDir;
 
-use crate::world::{Process, lock, show_op, stack::RealStore, stack::response::Response};
+use crate::mutants::Fault;
+use crate::world::{Link, Process, lock, show_op, stack::RealStore, stack::response::Response};
 
-/// Requests before which a process reopens its store, per thousand.
+/// Requests before which a process opens its store once more, per thousand.
 const REOPENED: u64 = 5;
 
 /// Disk of one host, with one database.
 pub struct Disk {
-    handles: Mutex<BTreeMap<u64, (Weak<Process>, Sqlite)>>,
+    handles: Mutex<BTreeMap<u64, Handles>>,
     directory: TempDir,
+}
+
+/// Handles of one process.
+struct Handles {
+    owner: Weak<Process>,
+    /// Shows that the process is alive, so it is open until the process ends.
+    first: Sqlite,
+    /// Performs the requests. It is reopened now and then.
+    current: Sqlite,
 }
 
 impl Disk {
@@ -29,26 +39,105 @@ impl Disk {
         Self { handles: Mutex::default(), directory }
     }
 
-    /// Returns the handle of a process. Handles of crashed processes are closed, and the last one deletes the log of
-    /// the file.
-    fn handle(&self, process: &Arc<Process>) -> Result<Sqlite, StoreError> {
-        let mut handles = lock(&self.handles);
-        let reopened = process.draw(|rng| rng.chance(REOPENED));
-        handles.retain(|id, (owner, _)| {
-            let lives = owner.upgrade().is_some_and(|owner| !owner.is_dead());
-            lives && !(reopened && *id == process.id)
-        });
-        if let Some((_, store)) = handles.get(&process.id) {
-            return Ok(store.clone());
-        }
+    fn open(&self, process: &Process) -> Result<Sqlite, StoreError> {
         process.world.count("store opened");
-        let store = Sqlite::open(self.directory.path().join("locks.db"))?;
-        handles.insert(process.id, (Arc::downgrade(process), store.clone()));
-        Ok(store)
+        Sqlite::open(self.directory.path().join("locks.db"))
+    }
+
+    /// Returns the result of `use_handles` for the handles of a process. Handles of crashed processes are closed.
+    fn with_handles<T>(
+        &self,
+        process: &Arc<Process>,
+        use_handles: impl FnOnce(&mut Handles) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut handles = lock(&self.handles);
+        handles.retain(|_, handles| handles.owner.upgrade().is_some_and(|owner| !owner.is_dead()));
+        match handles.entry(process.id) {
+            Entry::Occupied(mut occupied) => use_handles(occupied.get_mut()),
+            Entry::Vacant(vacant) => {
+                let first = self.open(process)?;
+                let current = first.clone();
+                use_handles(vacant.insert(Handles { owner: Arc::downgrade(process), first, current }))
+            }
+        }
+    }
+
+    /// Returns the handle for a request of a process.
+    fn handle(&self, process: &Arc<Process>) -> Result<Sqlite, StoreError> {
+        let reopened = process.draw(|rng| rng.chance(REOPENED));
+        self.with_handles(process, |handles| {
+            if reopened {
+                handles.current = self.open(process)?;
+            }
+            Ok(handles.current.clone())
+        })
+    }
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disk").finish_non_exhaustive()
+    }
+}
+
+/// Store of one process: requests go over the network, and checks of liveness to the kernel.
+#[derive(Debug)]
+struct Local {
+    link: Link,
+    disk: Arc<Disk>,
+    liveness_key: Option<String>,
+}
+
+impl Store for Local {
+    fn read<'a>(&'a self, name: &'a LockName, consistency: Consistency) -> BoxFuture<'a, Answer<Option<Row>>> {
+        self.link.read(name, consistency)
+    }
+
+    fn write<'a>(&'a self, op: &'a Op) -> BoxFuture<'a, Answer<Outcome>> {
+        self.link.write(op)
+    }
+
+    fn list<'a>(&'a self, after: Option<&'a str>) -> BoxFuture<'a, Answer<Page>> {
+        self.link.list(after)
+    }
+
+    fn service_clock(&self) -> bool {
+        self.link.service_clock()
+    }
+
+    fn changed(&self, name: &LockName) -> Option<BoxFuture<'static, ()>> {
+        self.link.changed(name)
+    }
+
+    fn npm_clients(&self) -> bool {
+        self.link.npm_clients()
+    }
+
+    fn liveness_key(&self) -> Option<&str> {
+        self.liveness_key.as_deref()
+    }
+
+    fn liveness(&self, liveness_key: &str) -> Liveness {
+        let process = &self.link.0;
+        let liveness = self.disk.with_handles(process, |handles| Ok(handles.first.liveness(liveness_key)));
+        match liveness.unwrap_or(Liveness::Unknown) {
+            Liveness::ChildAlive if process.world.mutant.is(Fault::ChildIsIgnored) => Liveness::ProcessAlive,
+            liveness => liveness,
+        }
     }
 }
 
 impl RealStore for Disk {
+    fn store(self: Arc<Self>, process: &Arc<Process>, _: Duration) -> Arc<dyn Store> {
+        let liveness_key = self.with_handles(process, |handles| Ok(handles.first.liveness_key().map(str::to_owned)));
+        let liveness_key = liveness_key.expect("a database in a new directory can be opened");
+        Arc::new(Local { link: Link(process.clone()), disk: self, liveness_key })
+    }
+
+    fn start_child(&self, process: &Arc<Process>) -> Option<OwnedFd> {
+        self.with_handles(process, |handles| handles.first.child_liveness()).expect("the process has no other child")
+    }
+
     fn write_row(&self, process: &Arc<Process>, op: &Op, model: Outcome) -> Outcome {
         let handle = self.handle(process);
         let real = handle.clone().and_then(|store| block_on(store.write(op)).result);
