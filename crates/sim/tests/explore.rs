@@ -63,7 +63,7 @@ const OUTDATED: &str = "C: an acquisition is reported with a token that is not a
 
 /// Mutants, and the promises that their counterexamples break.
 const NOTICED: &[(&str, &str)] = &[
-    ("take-over-without-guid", "A: two guards are valid"),
+    ("take-over-without-guid", "E: the record of the last hold is not that of the hold that the write ends"),
     ("waits-twice", "D: C has waited for"),
     ("renews-released", "E: a task of A has not ended"),
     ("purge-soon", OUTDATED),
@@ -82,7 +82,7 @@ const NOTICED: &[(&str, &str)] = &[
     ("hold-key-without-pad", "A: two guards are valid"),
     ("refusal-ends-acquire", "E: A reports Refused, and its lease is valid"),
     ("refusal-ends-release", "E: a release was given up before its lease ended"),
-    ("missing-table-is-refusal", "A: a guard is valid although its client has received that its row is gone"),
+    ("missing-table-is-refusal", "E: the record of the last hold is not that of the hold that the write ends"),
     ("handover-not-cleaned-up", "E: A has no task"),
     ("handover-releases-old-only", "E: A has no task"),
     ("hand-over-without-expires-on", "E: A has no task"),
@@ -99,7 +99,7 @@ const NOTICED: &[(&str, &str)] = &[
 /// The same for shared rows.
 const NOTICED_ENTRIES: &[(&str, &str)] = &[
     ("create-shared-without-name", "E: a write removes the entry of another holder"),
-    ("join-without-x", "D: B has waited for"),
+    ("join-without-x", "E: a writer's entry holds the lock beside others"),
     ("join-without-holders", "A: 2 guards are valid"),
     ("take-exclusive-without-holders", "E: a write removes the entry of another holder"),
     ("renew-shared-without-e-revoked", "E: the lease of a revoked entry is extended"),

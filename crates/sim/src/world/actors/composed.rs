@@ -79,12 +79,7 @@ impl Worker {
         self.process.record_call(&name);
         self.process.record_other_work();
         let lock = self.client.lock(name).expect("valid");
-        let mut longest = self.lease * 2;
-        if world.plan.workers > 6 {
-            // Each of the workers waits for the terms of all others.
-            longest = longest * world.plan.hold_percent as u32 / 100;
-        }
-        let (process, called, mut last) = (self.process.clone(), world.time(), 0);
+        let (process, longest, called, mut last) = (self.process.clone(), self.lease * 2, world.time(), 0);
         let work = async move |guard: &Guard| {
             let (world, token) = (process.world.clone(), guard.token().get());
             world.check(token > last, "F (terms)", || format!("a term has token {token} after {last}"));

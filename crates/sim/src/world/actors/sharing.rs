@@ -91,7 +91,7 @@ impl Worker {
                 _ => Way::Wait,
             };
             let drops = rng.chance(world.plan.drops).then(|| rng.up_to(most));
-            (access, way, drops, world.plan.operator && rng.chance(150))
+            (access, way, drops, world.plan.operator && rng.chance(60))
         });
         if operates {
             let operator = Self { process: self.process.clone(), client: self.client.clone(), lease: self.lease };
