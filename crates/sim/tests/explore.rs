@@ -63,7 +63,7 @@ const OUTDATED: &str = "C: an acquisition is reported with a token that is not a
 
 /// Mutants, and the promises that their counterexamples break.
 const NOTICED: &[(&str, &str)] = &[
-    ("take-over-without-guid", "E: the record of the last hold is not that of the hold that the write ends"),
+    ("take-over-without-guid", "A: two guards are valid"),
     ("waits-twice", "D: C has waited for"),
     ("renews-released", "E: a task of A has not ended"),
     ("purge-soon", OUTDATED),
@@ -82,7 +82,7 @@ const NOTICED: &[(&str, &str)] = &[
     ("hold-key-without-pad", "A: two guards are valid"),
     ("refusal-ends-acquire", "E: A reports Refused, and its lease is valid"),
     ("refusal-ends-release", "E: a release was given up before its lease ended"),
-    ("missing-table-is-refusal", "E: the record of the last hold is not that of the hold that the write ends"),
+    ("missing-table-is-refusal", "A: a guard is valid although its client has received that its row is gone"),
     ("handover-not-cleaned-up", "E: A has no task"),
     ("handover-releases-old-only", "E: A has no task"),
     ("hand-over-without-expires-on", "E: A has no task"),
