@@ -204,7 +204,6 @@ fn lock_faults() -> Vec<Config> {
     let pair = || [renewed(read), renewed(write)];
     let writers = || [renewed(write), entry(write)];
     let again = [twice(renewed(read)), entry(write)];
-    let rounds = || [twice(entry(read)), twice(entry(write))];
     let crashes = Budget { crashes: 1, late: 1, stale: 1, ..DELAY };
     vec![
         shared("rw-lost", "a reader and a writer, lost answers", half(1000), [entry(read), entry(write)], UNKNOWN),
@@ -236,7 +235,7 @@ fn lock_faults() -> Vec<Config> {
             "rw-again",
             "a reader and a writer, twice each, dropped acquires, a late request",
             [0, 500],
-            rounds(),
+            [twice(entry(read)), twice(entry(write))],
             Budget { drops: 1, unknown: 1, late: 1, ..NONE },
         ),
         shared(
@@ -244,7 +243,7 @@ fn lock_faults() -> Vec<Config> {
             "a reader and a writer twice, dropped acquires, an operator",
             [0],
             [entry(read), twice(entry(write))],
-            Budget { drops: 1, forces: 1, ..NONE },
+            Budget { drops: 1, revokes: 1, forces: 1, ..NONE },
         ),
         shared(
             "rw-again-copies",
@@ -259,13 +258,6 @@ fn lock_faults() -> Vec<Config> {
             half(1000),
             [renewed(read), entry(read)],
             Budget { copies: 1, ..DELAY },
-        ),
-        shared(
-            "rw-again-revoke",
-            "a reader and a writer twice, dropped acquires, a revocation",
-            [0],
-            [entry(read), twice(entry(write))],
-            Budget { drops: 1, revokes: 1, ..NONE },
         ),
         shared(
             "rw-two-copies",

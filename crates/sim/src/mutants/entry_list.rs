@@ -52,7 +52,7 @@ pub const EXPLORED: &[(&str, &str)] = &[
     ("promote-without-x-lease-id", "rw-again"),
     ("renew-announcement-without-x-lease-id", "rw-again"),
     ("renew-announcement-without-x-renewal-seq", "rw-copies"),
-    ("revoke-announcement-without-x-lease-id", "rw-again-revoke"),
+    ("revoke-announcement-without-x-lease-id", "rw-again-operator"),
     ("evict-announcement-without-x-lease-id", "rw-again-copies"),
     ("join-without-e", "rw-readers-copies"),
     ("promote-without-holders", "rw-two-copies"),
