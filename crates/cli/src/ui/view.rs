@@ -36,7 +36,8 @@ const EXPIRED: &str =
     "expired: the holder did not renew its lease in time, and no other client has acquired the lock since";
 
 /// Description of the state `held` in the lines that `show` prints, after a revocation.
-const REVOKED: &str = "held, but revoked: the holder cannot renew its lease, and others wait until the lease has expired";
+const REVOKED: &str =
+    "held, but revoked: the holder cannot renew its lease, and others wait until the lease has expired";
 
 /// Description of the state `done` in the lines that `show` prints.
 const DONE: &str = "done: the work has succeeded, so it is skipped";

@@ -51,7 +51,9 @@ fn revoke_of_renewed_lease_names_wait_of_later_clients() {
     let shown = fixture.run(&["show", "a"]).exits_with(0).stdout;
     assert!(shown.contains("\nlease   8s\n") && shown.contains("unless the holder renews"), "{shown}");
     let token = fixture.token("a");
-    revoke(&fixture, &token, &[]).exits_with(0).prints("a client that begins to wait later needs up to 8s from then, so use -w and not -n");
+    revoke(&fixture, &token, &[])
+        .exits_with(0)
+        .prints("a client that begins to wait later needs up to 8s from then, so use -w and not -n");
     run.wait().exits_with(76);
 }
 
