@@ -1,4 +1,4 @@
-//! Development commands: `cargo xtask test`, `check`, `sim`, `bench`, `book`, `node`, `ministack`.
+//! Development commands: `cargo xtask test`, `check`, `sim`, `bench`, `book`, `node`, `release`, `ministack`.
 //!
 //! Uses only the standard library, because every other command waits for this crate to compile.
 
@@ -14,6 +14,7 @@ mod markdown;
 mod ministack;
 mod node;
 mod npm;
+mod release;
 mod sh;
 mod sim;
 mod tally;
@@ -39,6 +40,7 @@ usage: cargo xtask COMMAND
   book                             build the book of docs/ with mdBook, which is installed once
   node [--release]                 build the addon, so that require('./bindings/node') works
   node-bench                       compare the cost of acquire and release in JavaScript and in Rust
+  release [--quick]                build every artefact of a release and use each once, see docs/releasing.md
   ministack                        run a DynamoDB server for manual work; ctrl-C ends it
 
   --endpoint URL   run the tests against this DynamoDB (http or https) instead of starting ministack
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
         ["node"] => node::build(false),
         ["node", "--release"] => node::build(true),
         ["node-bench"] => node::bench(),
+        ["release"] => release::run(false),
+        ["release", "--quick"] => release::run(true),
         ["ministack"] => ministack::run_until_interrupted(),
         [] | ["-h" | "--help" | "help", ..] => {
             println!("{USAGE}");
