@@ -47,6 +47,7 @@ fn list() -> Result<Vec<Check>, String> {
         ("every code block of the documents is checked by a test".into(), Box::new(code_blocks)),
         ("comments, messages and documents use plain words".into(), Box::new(words)),
         ("names of tests are at most 60 characters long".into(), Box::new(test_names)),
+        ("every action of the workflows is pinned to a commit".into(), Box::new(pinned_actions)),
         ("the protocol depends on nothing".into(), Box::new(protocol_is_pure)),
         ("the library without features does not depend on the AWS SDK".into(), Box::new(no_sdk)),
         ("the packed crates contain their sources, README and licences".into(), Box::new(packed_files)),
@@ -190,6 +191,24 @@ fn test_names() -> Result<(), String> {
     none(found, "shorten these to subject_condition_outcome, and move the story into the doc comment")
 }
 
+fn pinned_actions() -> Result<(), String> {
+    let mut found = Vec::new();
+    for path in files(&["*.yml"])? {
+        found.extend(unpinned(&read(&path)?).iter().map(|action| format!("{}: {action}", relative(&path))));
+    }
+    none(found, "write `OWNER/NAME@COMMIT # vVERSION`, because a tag can be moved to another commit")
+}
+
+/// Returns the actions of a workflow that are not named by a full commit with its version in a comment.
+fn unpinned(workflow: &str) -> Vec<&str> {
+    let used = workflow.lines().filter_map(|line| line.trim_start_matches([' ', '-']).strip_prefix("uses: "));
+    let is_pinned = |action: &str| {
+        let commit = action.split_once('@').and_then(|(_, version)| version.split_once(" # v"));
+        commit.is_some_and(|(commit, _)| commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    used.filter(|action| !is_pinned(action)).collect()
+}
+
 fn comments(folder: &str) -> Result<(), String> {
     let mut figures = Figures::default();
     for path in files(&[&format!("{folder}/*.rs")])? {
@@ -316,6 +335,13 @@ mod tests {
         assert_eq!(unexpected_files(complete), [""; 0]);
         let listed = complete.replace("LICENSE-MIT\n", "") + "tests/it.rs\n";
         assert_eq!(unexpected_files(&listed), ["LICENSE-MIT is missing", "tests/it.rs does not belong into it"]);
+    }
+
+    #[test]
+    fn action_that_is_not_pinned_is_found() {
+        let commit = "08c6903cd8c0fde910a37f88322edcfb5dd907a8";
+        let workflow = format!("steps:\n  - uses: a/b@{commit} # v5.0.0\n  - uses: c/d@v5\n    uses: e/f@{commit}\n");
+        assert_eq!(unpinned(&workflow), ["c/d@v5", &format!("e/f@{commit}")]);
     }
 
     #[test]

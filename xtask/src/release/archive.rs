@@ -52,11 +52,17 @@ pub fn pack(release: &mut Release, program: &Path) -> Result<PathBuf, String> {
     Ok(content)
 }
 
-/// Writes the checksums of all artefacts, and verifies them as a user does.
+/// Writes the checksums of all artefacts, verifies them, and installs the program as a user does.
 pub fn write_sums(release: &mut Release) -> Result<(), String> {
-    let script = "sha256sum -- * > SHA256SUMS.part && mv SHA256SUMS.part SHA256SUMS && sha256sum --check --strict --quiet SHA256SUMS";
+    let script = "sha256sum -- * > ../SHA256SUMS && mv ../SHA256SUMS . && sha256sum --check --strict SHA256SUMS";
     sh::stdout(Command::new("sh").args(["-ec", script]).current_dir(&release.folder))?;
-    release.verified(&release.folder.join("SHA256SUMS"), "sha256sum --check");
+    let to = super::target()?.join("installed");
+    super::empty(&to)?;
+    let mut install = Command::new("sh");
+    install.arg("install.sh").arg("--from").arg(format!("file://{}", release.folder.display())).arg("--to").arg(&to);
+    sh::stdout(install.current_dir(sh::root()))?;
+    binary::require_version(&to.join("dynamo-lock"), &release.version)?;
+    release.verified(&release.folder.join("SHA256SUMS"), "sha256sum --check, and install.sh over it");
     Ok(())
 }
 

@@ -14,6 +14,7 @@ mod errors;
 mod examples;
 mod forever;
 mod hold;
+mod install;
 mod json;
 mod last_hold;
 mod listing;
