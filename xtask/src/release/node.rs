@@ -34,7 +34,7 @@ pub fn pack(release: &mut Release) -> Result<(), String> {
     let glibc = elf::require_glibc(&addon, GLIBC)?;
     elf::require_crate_list(&addon)?;
     let folder = super::target()?.join("npm");
-    let packed = pack_with(&folder, &addon)?;
+    let packed = pack_with(&folder, Some(&addon))?;
 
     let home = folder.join("home");
     write(&home.join("package.json"), "{}")?;
@@ -69,14 +69,14 @@ pub fn pack(release: &mut Release) -> Result<(), String> {
 
 /// Checks the package without its addon.
 pub fn check(release: &mut Release) -> Result<(), String> {
-    let [_, package] = pack_with(&super::target()?.join("npm"), Path::new("/dev/null"))?;
+    let [_, package] = pack_with(&super::target()?.join("npm"), None)?;
     release.verified(&package, "publint and attw");
     Ok(())
 }
 
 /// Lays out all packages with this addon, checks the main package, and returns the archives of the addon's package and
 /// of the main package.
-fn pack_with(folder: &Path, addon: &Path) -> Result<[PathBuf; 2], String> {
+fn pack_with(folder: &Path, addon: Option<&Path>) -> Result<[PathBuf; 2], String> {
     empty(folder)?;
     let source = sh::root().join("bindings/node");
     let platforms = std::fs::read_dir(source.join("npm")).map_err(|error| error.to_string())?;
@@ -85,7 +85,9 @@ fn pack_with(folder: &Path, addon: &Path) -> Result<[PathBuf; 2], String> {
         let addons = folder.join("addons");
         write(&addons.join(format!("dynamo-lock.{platform}.node")), "")?;
     }
-    copy(addon, &folder.join("addons"), &format!("dynamo-lock.{PLATFORM}.node"))?;
+    if let Some(addon) = addon {
+        copy(addon, &folder.join("addons"), &format!("dynamo-lock.{PLATFORM}.node"))?;
+    }
     sh::stdout(Command::new("node").arg(source.join("pack.js")).arg(folder).arg(folder.join("addons")))?;
     let checks = npm::install_checks()?.join("node_modules/.bin");
     let pack = |package: &str| {
