@@ -498,6 +498,11 @@ export interface Holder {
    */
   expiresAt: Date | null;
   data: string | null;
+  /**
+   * Whether an operator has revoked the acquisition. The holder cannot renew its lease then, but other clients still wait
+   * for the end of the lease.
+   */
+  revoked: boolean;
 }
 
 /**
