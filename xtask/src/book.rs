@@ -1,7 +1,7 @@
 //! `cargo xtask book`: builds the book of `docs/` with mdBook, which is installed once into the cache directory.
 
 use crate::{links, markdown, node, sh};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Version of mdBook. Its output is not checked in, so that a new version changes no file here.
@@ -12,7 +12,7 @@ const BEFORE_HELP: &str = "- [The command line](cli.md)\n";
 
 /// Builds the book in the target directory, and prints the path of its first page.
 pub fn build() -> Result<bool, String> {
-    let mdbook = install()?;
+    let mdbook = sh::tool("mdbook", MDBOOK, "")?.join(format!("mdbook{}", std::env::consts::EXE_SUFFIX));
     let folder = node::target()?.join("book");
     if folder.exists() {
         std::fs::remove_dir_all(&folder).map_err(|error| format!("cannot empty {}: {error}", folder.display()))?;
@@ -89,17 +89,6 @@ fn with_links_out(path: &str, text: &str) -> String {
         }
     }
     text
-}
-
-/// Returns the path of mdBook. It is compiled outside of the repository, so that neither its settings nor its target
-/// directory are used.
-fn install() -> Result<PathBuf, String> {
-    let directory = sh::once("mdBook, which takes some minutes,", &format!("mdbook-{MDBOOK}"), |to| {
-        let mut cargo = sh::cargo("install mdbook --locked --quiet");
-        cargo.arg(format!("--version={MDBOOK}")).arg("--root").arg(to).current_dir("/").env_remove("CARGO_TARGET_DIR");
-        sh::stdout(&mut cargo).map(drop)
-    })?;
-    Ok(directory.join("bin").join(format!("mdbook{}", std::env::consts::EXE_SUFFIX)))
 }
 
 #[cfg(test)]

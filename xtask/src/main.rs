@@ -1,4 +1,5 @@
-//! Development commands: `cargo xtask test`, `check`, `sim`, `bench`, `book`, `recording`, `node`, `ministack`.
+//! Development commands: `cargo xtask test`, `check`, `sim`, `bench`, `book`, `recording`, `node`, `release`,
+//! `ministack`.
 //!
 //! Uses only the standard library, because every other command waits for this crate to compile.
 
@@ -15,6 +16,7 @@ mod ministack;
 mod node;
 mod npm;
 mod recording;
+mod release;
 mod sh;
 mod sim;
 mod tally;
@@ -41,6 +43,7 @@ usage: cargo xtask COMMAND
   recording                        run two terminals and draw them as the picture of the README
   node [--release]                 build the addon, so that require('./bindings/node') works
   node-bench                       compare the cost of acquire and release in JavaScript and in Rust
+  release [--quick]                build every artefact of a release and use each once, see docs/releasing.md
   ministack                        run a DynamoDB server for manual work; ctrl-C ends it
 
   --endpoint URL   run the tests against this DynamoDB (http or https) instead of starting ministack
@@ -65,6 +68,8 @@ fn main() -> ExitCode {
         ["node"] => node::build(false),
         ["node", "--release"] => node::build(true),
         ["node-bench"] => node::bench(),
+        ["release"] => release::run(false),
+        ["release", "--quick"] => release::run(true),
         ["ministack"] => ministack::run_until_interrupted(),
         [] | ["-h" | "--help" | "help", ..] => {
             println!("{USAGE}");

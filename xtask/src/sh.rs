@@ -72,6 +72,16 @@ pub fn once(what: &str, name: &str, make: impl FnOnce(&Path) -> Result<(), Strin
     moved.map(|()| directory)
 }
 
+/// Compiles a tool of the crates registry once, and returns the folder of its programs. `options` are separated by
+/// blanks. It is compiled outside of the repository, so that neither its settings nor its target directory are used.
+pub fn tool(name: &str, version: &str, options: &str) -> Result<PathBuf, String> {
+    let directory = once(&format!("{name}, which takes some minutes,"), &format!("{name}-{version}"), |to| {
+        let mut install = cargo(&format!("install {name} --version ={version} --locked --quiet {options} --root"));
+        stdout(install.arg(to).current_dir("/").env_remove("CARGO_TARGET_DIR")).map(drop)
+    })?;
+    Ok(directory.join("bin"))
+}
+
 /// Returns the 64-bit FNV-1a hash of `bytes`, which is the same for every compiler version.
 pub fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))

@@ -17,7 +17,7 @@ const AWS_TOOLS: (&str, &str) = ("DYNAMO_LOCK_TEST_AWS_TOOLS", "DYNAMO_LOCK_TEST
 
 /// Settings that the SDK needs to sign requests; a local server accepts every key. The user's own settings are hidden,
 /// because they may name another endpoint, and the instance metadata service is not asked for credentials.
-const DUMMIES: [(&str, &str); 6] = [
+pub const DUMMIES: [(&str, &str); 6] = [
     ("AWS_ACCESS_KEY_ID", "test"),
     ("AWS_SECRET_ACCESS_KEY", "test"),
     ("AWS_REGION", "us-east-1"),
