@@ -401,7 +401,7 @@ export interface Held {
 export interface HeldLock extends Held {
   /**
    * Fencing token. It is greater than the token of every earlier holder of this lock. That of a reader is greater than
-   * that of every earlier writer, and equal to that of the readers beside it.
+   * that of every earlier writer, and equal to that of the readers that hold the lock at the same time.
    */
   readonly token: bigint;
 
@@ -498,6 +498,11 @@ export interface Holder {
    */
   expiresAt: Date | null;
   data: string | null;
+  /**
+   * Whether an operator has revoked the acquisition. The holder cannot renew its lease then, but other clients still wait
+   * for the end of the lease.
+   */
+  revoked: boolean;
 }
 
 /**

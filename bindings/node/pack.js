@@ -1,6 +1,6 @@
 'use strict';
 // `node pack.js TO ADDONS` creates the packages to publish: one per platform in TO/npm, with its addon from ADDONS,
-// and the main package in TO/package. CONTRIBUTING.md describes the release.
+// and the main package in TO/package. docs/releasing.md describes the release.
 
 const { cpSync, existsSync, mkdirSync, readdirSync } = require('node:fs');
 const { join, resolve } = require('node:path');

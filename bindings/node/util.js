@@ -3,8 +3,9 @@
 
 const { randomUUID } = require('crypto');
 
-module.exports = {
-  getRandomToken: () => randomUUID(),
-  isEmptyObject: (object) => Object.keys(object).length === 0,
-  getNMillisInFuture: (ms) => Date.now() + ms,
-};
+const getRandomToken = () => randomUUID();
+const isEmptyObject = (object) => Object.keys(object).length === 0;
+const getNMillisInFuture = (ms) => Date.now() + ms;
+
+// Only names alone are found by an import of an ES module.
+module.exports = { getRandomToken, isEmptyObject, getNMillisInFuture };

@@ -12,7 +12,7 @@ use std::process::Command;
 const PRODUCT: [&str; 4] = ["crates/protocol/src", "crates/dynamo-lock/src", "crates/cli/src", "bindings/node/src"];
 
 /// The crates that are published, in the order of their dependencies.
-const PUBLISHED: [&str; 3] = ["dynamo-lock-protocol", "dynamo-lock", "dynamo-lock-cli"];
+pub const PUBLISHED: [&str; 3] = ["dynamo-lock-protocol", "dynamo-lock", "dynamo-lock-cli"];
 
 /// A property that must hold, and the function that checks it.
 type Check = (String, Box<dyn Fn() -> Result<(), String>>);

@@ -1,4 +1,5 @@
-//! Development commands: `cargo xtask test`, `check`, `api`, `sim`, `bench`, `book`, `node`, `ministack`.
+//! Development commands: `cargo xtask test`, `check`, `api`, `sim`, `bench`, `book`, `recording`, `node`, `release`,
+//! `ministack`.
 //!
 //! Uses only the standard library, because every other command waits for this crate to compile.
 
@@ -16,6 +17,8 @@ mod markdown;
 mod ministack;
 mod node;
 mod npm;
+mod recording;
+mod release;
 mod sh;
 mod sim;
 mod tally;
@@ -40,8 +43,10 @@ usage: cargo xtask COMMAND
   sim mutants --generated [ARGS]   the same with the mutants that cargo-mutants generates from the product's code
   bench [OPTIONS]                  compare speed and cost with other lock libraries; --help lists the options
   book                             build the book of docs/ with mdBook, which is installed once
+  recording                        run two terminals and draw them as the picture of the README
   node [--release]                 build the addon, so that require('./bindings/node') works
   node-bench                       compare the cost of acquire and release in JavaScript and in Rust
+  release [--quick]                build every artefact of a release and use each once, see docs/releasing.md
   ministack                        run a DynamoDB server for manual work; ctrl-C ends it
 
   --endpoint URL   run the tests against this DynamoDB (http or https) instead of starting ministack
@@ -66,9 +71,12 @@ fn main() -> ExitCode {
         ["sim", ref rest @ ..] => sim::run(rest),
         ["bench", ref rest @ ..] => bench::run(rest),
         ["book"] => book::build(),
+        ["recording"] => recording::write(),
         ["node"] => node::build(false),
         ["node", "--release"] => node::build(true),
         ["node-bench"] => node::bench(),
+        ["release"] => release::run(false),
+        ["release", "--quick"] => release::run(true),
         ["ministack"] => ministack::run_until_interrupted(),
         [] | ["-h" | "--help" | "help", ..] => {
             println!("{USAGE}");

@@ -26,6 +26,16 @@ pub fn install_for_bench() -> Result<PathBuf, String> {
     install("npm-bench", "bench/peers", &["package.json", "package-lock.json"])
 }
 
+/// Installs publint and attw, which check the packed Node package.
+pub fn install_checks() -> Result<PathBuf, String> {
+    install("npm-checks", "packaging/npm-checks", &["package.json", "package-lock.json"])
+}
+
+/// Installs the versions of Node.js that use the packed Node package.
+pub fn install_node_versions() -> Result<PathBuf, String> {
+    install("node-versions", "packaging/node-versions", &["package.json", "package-lock.json"])
+}
+
 /// Installs the packages that `folder` lists, and returns the directory that contains their `node_modules`.
 fn install(name: &str, folder: &str, files: &[&str]) -> Result<PathBuf, String> {
     let from = sh::root().join(folder);

@@ -2,7 +2,7 @@
 
 use crate::ministack::Server;
 use crate::tally::Tally;
-use crate::{aws_tools, browser, checks, node, npm, sh};
+use crate::{aws_tools, browser, checks, node, npm, recording, sh};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
@@ -17,7 +17,7 @@ const AWS_TOOLS: (&str, &str) = ("DYNAMO_LOCK_TEST_AWS_TOOLS", "DYNAMO_LOCK_TEST
 
 /// Settings that the SDK needs to sign requests; a local server accepts every key. The user's own settings are hidden,
 /// because they may name another endpoint, and the instance metadata service is not asked for credentials.
-const DUMMIES: [(&str, &str); 6] = [
+pub const DUMMIES: [(&str, &str); 6] = [
     ("AWS_ACCESS_KEY_ID", "test"),
     ("AWS_SECRET_ACCESS_KEY", "test"),
     ("AWS_REGION", "us-east-1"),
@@ -25,6 +25,9 @@ const DUMMIES: [(&str, &str); 6] = [
     ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),
     ("AWS_EC2_METADATA_DISABLED", "true"),
 ];
+
+/// Name of the check of the README's picture. It comes after the tests, because they build the command.
+const RECORDING: &str = "the recording of two terminals shows what the programs print";
 
 /// Command for the tests with loom. It is separate, because the dependencies of loom would change the features of others.
 const LOOM: &str = "test --package dynamo-lock-loom-tests --features loom --locked";
@@ -64,6 +67,9 @@ pub fn run(endpoint: Option<&str>, filter: Option<&str>) -> Result<bool, String>
         cargo.env(AWS_TOOLS.0, folder).env(AWS_TOOLS.1, python);
     }
     run_and_count(&mut cargo, &mut tally, Tally::line)?;
+    if filter.is_none_or(|part| RECORDING.contains(part)) {
+        tally.check(RECORDING, recording::check());
+    }
     let mut loom = sh::cargo(LOOM);
     if let Some(filter) = filter {
         loom.args(["--", filter]);

@@ -51,6 +51,7 @@ function toHolder(holder) {
     leaseMs: holder.leaseMs ?? null,
     expiresAt: toDate(holder.expiresAtMs),
     data: holder.data ?? null,
+    revoked: holder.revoked,
   });
 }
 

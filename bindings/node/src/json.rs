@@ -28,6 +28,7 @@ pub(crate) fn holder(holder: &Holder) -> Json {
         "leaseMs": holder.lease.map(millis),
         "expiresAtMs": holder.expires_at.and_then(epoch_ms),
         "data": holder.data,
+        "revoked": holder.revoked,
     })
 }
 

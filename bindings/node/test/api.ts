@@ -129,7 +129,7 @@ export async function locks(client: Client, signal: AbortSignal): Promise<string
   if (inspection.kind) console.log(inspection.holders.length);
   else if (inspection.state === 'held') {
     const holder: Holder = inspection.holder;
-    console.log(holder.owner, holder.token, holder.acquiredAt?.getTime(), holder.leaseMs, holder.expiresAt?.getTime(), holder.data);
+    console.log(holder.owner, holder.token, holder.acquiredAt?.getTime(), holder.leaseMs, holder.expiresAt?.getTime(), holder.data, holder.revoked);
     console.log(inspection.mayEndMs.earliest, inspection.mayEndMs.latest);
   } else if (inspection.state === 'free') console.log(inspection.token, inspection.data);
   else if (inspection.state === 'done') console.log(inspection.by, inspection.until?.getTime(), inspection.data);

@@ -80,6 +80,15 @@ for (const [store, open] of Object.entries(stores)) {
     assert.ok(acquiredAt.getTime() === holder.acquiredAt.getTime() && heldMs >= 0 && heldMs < 600_000);
   });
 
+  test(`${store}: inspect shows that a held lock was revoked`, async () => {
+    const client = open();
+    const token = await client.lock('a').hold(60_000);
+    assert.strictEqual((await client.lock('a').inspect()).holder.revoked, false);
+    await client.lock('a').revoke(token);
+    const { state, holder } = await client.lock('a').inspect();
+    assert.deepStrictEqual([state, holder.revoked], ['held', true]);
+  });
+
   test(`${store}: revoked lock is lost and aborts its signal`, async () => {
     const client = open();
     const held = await client.lock('a').acquire({ leaseMs: 1000 });

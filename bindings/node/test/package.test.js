@@ -67,7 +67,7 @@ test('oldest supported SDK is required as a peer', () => {
 test('packed files are complete and minimal', () => {
   const folder = layOut();
   const files = (from) => JSON.parse(npm(folder, 'pack', '--dry-run', '--json', join(folder, from)))[0].files.map(({ path }) => path).sort();
-  const needed = ['README.md', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'logger.js', 'package.json', 'util.js'];
+  const needed = ['README.md', 'index.d.mts', 'index.d.ts', 'index.js', 'index.mjs', 'logger.d.ts', 'logger.js', 'package.json', 'util.d.ts', 'util.js'];
   const lib = readdirSync(join(root, 'lib')).map((file) => `lib/${file}`);
   assert.deepStrictEqual(files('package'), [...needed, ...lib, ...LICENCES].sort());
   for (const one of readdirSync(join(root, 'npm'))) {

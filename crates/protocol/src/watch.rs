@@ -29,6 +29,9 @@ pub struct Holder {
     pub expires_at: Option<SystemTime>,
     /// Payload that the holder stored.
     pub data: Option<String>,
+    /// Whether an operator has revoked the acquisition. The holder cannot renew its lease then, but other clients still
+    /// wait for the end of the lease.
+    pub revoked: bool,
 }
 
 impl Holder {
@@ -42,6 +45,7 @@ impl Holder {
             lease: row.whole(attr::LEASE_MS).map(Duration::from_millis),
             expires_at: shown_end(row, now).map(system_time),
             data: row.text(attr::DATA).map(str::to_owned),
+            revoked: row.whole(attr::REVOKED_TOKEN).is_some(),
         }
     }
 }
@@ -58,6 +62,7 @@ impl Holder {
             lease: Some(entry.lease),
             expires_at: entry.expires_on.map(shown_end),
             data: None,
+            revoked: entry.revoked,
         }
     }
 }

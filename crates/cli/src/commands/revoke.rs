@@ -90,7 +90,7 @@ async fn confirm(lock: &Lock, args: &RevokeArgs) -> Result<FencingToken, Failure
     if expected.is_none() && !prompt::is_interactive() {
         return Err(Failure::usage(format!(
             "cannot revoke lock {name:?}: no token was given; run `dynamo-lock show {name}` to find it, and add \
-             --token N"
+             --token N --yes"
         )));
     }
     if !args.yes {
@@ -140,7 +140,11 @@ async fn next_acquisition(lock: &Lock, revoked: FencingToken) -> String {
     let latest = *may_end.end();
     let at = format::time(UNIX_EPOCH + Duration::from_millis(clock::now().wall_ms) + latest);
     let latest = format::span_up(latest);
-    let wait = format!("others can acquire the lock when its lease has expired, in at most {latest} ({at})");
+    let mut wait = format!("others can acquire the lock when its lease has expired, in at most {latest} ({at})");
+    if may_end.start().is_zero() {
+        // Nothing proves how old the lease is, so each client watches the row for the whole lease.
+        wait += &format!("; a client that begins to wait later needs up to {latest} from then, so use -w and not -n");
+    }
     // A revocation increments the token by one. A greater token belongs to a new holder.
     match token.filter(|token| token.get() == revoked.get() + 1) {
         Some(token) => format!(

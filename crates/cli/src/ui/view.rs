@@ -20,7 +20,7 @@ pub struct Column {
 /// Columns of the table that `ls` prints.
 pub const COLUMNS: [Column; 6] = [
     Column { heading: "NAME", cell: |view| escape(&view.name) },
-    Column { heading: "STATE", cell: |view| view.state.to_owned() },
+    Column { heading: "STATE", cell: |view| if view.is_revoked() { "revoked" } else { view.state }.to_owned() },
     Column { heading: "TOKEN", cell: |view| or_dash(view.token.map(|token| token.to_string())) },
     Column { heading: "OWNER", cell: View::owner_cell },
     Column { heading: "AGE", cell: |view| or_dash(view.since().map(format::age)) },
@@ -34,6 +34,10 @@ const BOUNDS_TOLERANCE: Duration = Duration::from_secs(6);
 /// Description of the state `expired` in the lines that `show` prints.
 const EXPIRED: &str =
     "expired: the holder did not renew its lease in time, and no other client has acquired the lock since";
+
+/// Description of the state `held` in the lines that `show` prints, after a revocation.
+const REVOKED: &str =
+    "held, but revoked: the holder cannot renew its lease, and others wait until the lease has expired";
 
 /// Description of the state `done` in the lines that `show` prints.
 const DONE: &str = "done: the work has succeeded, so it is skipped";
@@ -111,6 +115,7 @@ impl View {
         field("lock", &self.name);
         let state = match self.state {
             "expired" => EXPIRED,
+            "held" if self.is_revoked() => REVOKED,
             "done" => DONE,
             state => state,
         };
@@ -129,10 +134,13 @@ impl View {
             field("done", &or_unknown(success.finished_at));
             field("until", &success.until.map_or("it is reset".to_owned(), format::moment));
         }
+        let lease = self.holder.as_ref().and_then(|holder| holder.lease);
+        lease.iter().for_each(|lease| field("lease", &format::given(*lease)));
         let last = if self.state == "free" && self.kind.is_none() { " (of the last holder)" } else { "" };
         field("token", &self.token.map_or("none".to_owned(), |token| format!("{token}{last}")));
         if let Some(range) = &self.may_end {
-            let unless = if self.is_hold() { "" } else { ", unless the holder renews its lease" };
+            let is_final = self.is_hold() || self.is_revoked();
+            let unless = if is_final { "" } else { ", unless the holder renews its lease" };
             field("may end", &format!("{}{unless}", end(range, self.holder.as_ref())));
         }
         self.last.iter().for_each(|last| field("last", &format::last(last)));
@@ -157,6 +165,7 @@ impl View {
             "acquiredAtMs": time(holder.map_or(success.and_then(|s| s.started_at), |holder| holder.acquired_at)),
             "expiresAtMs": holder.and_then(|holder| holder.expires_at).map(format::epoch_ms),
             "leaseMs": holder.and_then(|holder| holder.lease).map(ms),
+            "revoked": self.is_revoked(),
             "mayEndMs": range(self.may_end.as_ref()),
             "kind": self.kind.map(|kind| kind.to_string()),
             "slots": self.slots,
@@ -210,6 +219,11 @@ impl View {
             (None, Some((range, holder))) => end(range, Some(holder)),
             (None, None) => "-".to_owned(),
         }
+    }
+
+    /// Returns whether an operator has revoked the lease of the one holder, and it has not expired.
+    fn is_revoked(&self) -> bool {
+        self.state == "held" && self.holder.as_ref().is_some_and(|holder| holder.revoked)
     }
 
     /// Returns whether the lease is too long for one that is renewed.

@@ -226,6 +226,10 @@ describe('page', { skip: skipped() }, () => {
       await tab.keyboard.press('Enter');
       await tab.waitForFunction(() => document.getElementById('result').textContent.includes('is revoked'));
       assert.strictEqual(store.show(name).token, token + 1);
+      // The lock stays held until its lease has expired, and there is nothing left to revoke.
+      await tab.waitForFunction(() => document.getElementById('details-state').textContent === 'revoked');
+      assert.strictEqual(await tab.textContent('#rows .state'), 'revoked');
+      assert.strictEqual(await tab.locator('#details-body .danger').count(), 0);
       await tab.keyboard.press('Escape');
     }
     // One of several holders.

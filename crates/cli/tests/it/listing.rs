@@ -51,25 +51,25 @@ fn json_objects() -> Vec<String> {
     let objects = r#"
 {"acquiredAtMs":null,"data":null,"doneAtMs":null,"doneUntilMs":null,"error":null,"expiresAtMs":null,
     "holders":[],"kind":null,"last":null,"leaseMs":null,"mayEndMs":null,
-    "name":"\u001b[2J\u202e","owner":null,"slots":null,"state":"free","token":9}
+    "name":"\u001b[2J\u202e","owner":null,"revoked":false,"slots":null,"state":"free","token":9}
 {"acquiredAtMs":null,"data":"left","doneAtMs":null,"doneUntilMs":null,"error":null,"expiresAtMs":null,
     "holders":[],"kind":null,"last":null,"leaseMs":null,"mayEndMs":null,
-    "name":"a/free","owner":null,"slots":null,"state":"free","token":7}
+    "name":"a/free","owner":null,"revoked":false,"slots":null,"state":"free","token":7}
 {"acquiredAtMs":1789999990000,"data":null,"doneAtMs":null,"doneUntilMs":null,"error":null,"expiresAtMs":1790000017000,
     "holders":[],"kind":null,"last":null,"leaseMs":20000,
     "mayEndMs":{"earliest":0,"latest":20000},
-    "name":"a/held","owner":"ops (host, pid 1, 00000001)","slots":null,"state":"held","token":8}
+    "name":"a/held","owner":"ops (host, pid 1, 00000001)","revoked":false,"slots":null,"state":"held","token":8}
 {"acquiredAtMs":null,"data":null,"doneAtMs":null,"doneUntilMs":null,
     "error":"the row of this name has no `guid`, so it is not a lock but other data: use another lock name or a table \
     of its own","expiresAtMs":null,
     "holders":[],"kind":null,"last":null,"leaseMs":null,"mayEndMs":null,
-    "name":"b/data","owner":null,"slots":null,"state":"unreadable","token":null}
+    "name":"b/data","owner":null,"revoked":false,"slots":null,"state":"unreadable","token":null}
 {"acquiredAtMs":null,"data":null,"doneAtMs":null,"doneUntilMs":null,"error":null,"expiresAtMs":1000,
     "holders":[],"kind":null,"last":null,"leaseMs":null,"mayEndMs":null,
-    "name":"b/legacy","owner":null,"slots":null,"state":"expired","token":null}
+    "name":"b/legacy","owner":null,"revoked":false,"slots":null,"state":"expired","token":null}
 {"acquiredAtMs":null,"data":null,"doneAtMs":null,"doneUntilMs":null,"error":null,"expiresAtMs":null,
     "holders":[],"kind":null,"last":null,"leaseMs":null,"mayEndMs":null,
-    "name":"never","owner":null,"slots":null,"state":"free","token":null}
+    "name":"never","owner":null,"revoked":false,"slots":null,"state":"free","token":null}
 "#;
     // Continuation lines are indented. A backslash stands for a line break within a string.
     objects.replace("\\\n    ", "").replace("\n    ", "").trim().lines().map(str::to_owned).collect()

@@ -30,11 +30,31 @@ fn revoked_lock_stays_held_until_its_lease_expires() {
     assert_ne!(next, held);
     let advice = format!("its token is now {next}, and `dynamo-lock revoke a --token {next} --force` frees the lock");
     finished.prints(&advice);
+    let shown = fixture.run(&["show", "a"]).exits_with(0).stdout;
+    assert!(shown.contains("\nstate   held, but revoked: the holder cannot renew its lease"), "{shown}");
+    let listed = fixture.run(&["ls"]).exits_with(0).stdout;
+    assert!(listed.lines().any(|line| line.split_whitespace().take(2).eq(["a", "revoked"])), "{listed}");
+    let object: serde_json::Value = serde_json::from_str(&fixture.run(&["show", "a", "--json"]).stdout).expect("JSON");
+    assert_eq!((&object["state"], &object["revoked"]), (&"held".into(), &true.into()));
     // A repetition succeeds and changes nothing.
     revoke(&fixture, &held, &[]).exits_with(0).prints(&advice);
     assert_eq!(fixture.token("a"), next);
     revoke(&fixture, &next, &["--force"]).exits_with(0);
     fixture.run(&["run", "-n", "a", "true"]).exits_with(0);
+}
+
+/// Without a service clock, a client knows the age of a lease only from what it has watched itself.
+#[test]
+fn revoke_of_renewed_lease_names_wait_of_later_clients() {
+    let fixture = Fixture::new();
+    let run = fixture.start(&["run", "--lease", "8", "a", "-c", "touch ready; exec sleep 100"]);
+    let shown = fixture.run(&["show", "a"]).exits_with(0).stdout;
+    assert!(shown.contains("\nlease   8s\n") && shown.contains("unless the holder renews"), "{shown}");
+    let token = fixture.token("a");
+    revoke(&fixture, &token, &[])
+        .exits_with(0)
+        .prints("a client that begins to wait later needs up to 8s from then, so use -w and not -n");
+    run.wait().exits_with(76);
 }
 
 #[test]

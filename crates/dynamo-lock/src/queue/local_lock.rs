@@ -200,6 +200,7 @@ impl LocalLock {
             lease: Some(held.timing().lease()),
             expires_at: time_of(at.wall_ms).and_then(|now| now.checked_add(left)),
             data: held.data().map(str::to_owned),
+            revoked: false,
         })
     }
 

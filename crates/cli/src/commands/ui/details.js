@@ -1,11 +1,12 @@
 // The details of one lock, and the revocation of a holder after its name was typed.
 
-import { escape, kind, last, make, setText, span, time } from './format.js';
+import { escape, kind, last, make, setText, shownState, span, time } from './format.js';
 import { drawLease, makeLease } from './lease.js';
 
 const MEANINGS = {
   free: 'No lease covers the lock.',
   held: 'A client holds the lock, or held it so recently that its lease may not have expired.',
+  revoked: 'An operator has revoked the lock. Others can acquire it when the lease has expired.',
   expired: 'The holder did not renew its lease in time, and no other client has acquired the lock since.',
   done: 'The work has succeeded, so it is skipped.',
   unreadable: 'The row has an unexpected format. It may be a lock of a later version.',
@@ -61,9 +62,9 @@ export class Details {
       this.#drawn = key;
       setText($('details-name'), escape(this.#name));
       $('details-state').className = `state ${lock?.state ?? 'free'}`;
-      setText($('details-state'), lock?.state ?? 'gone');
+      setText($('details-state'), lock ? shownState(lock) : 'gone');
       setText($('details-kind'), lock ? kind(lock) : '');
-      setText($('details-meaning'), lock ? MEANINGS[lock.state] ?? '' : 'The store has no row of this name any more.');
+      setText($('details-meaning'), lock ? MEANINGS[shownState(lock)] ?? '' : 'The store has no row of this name any more.');
       this.#leases = [];
       $('details-body').replaceChildren(...(lock ? this.#body(lock, mayRevoke, clock) : []));
       // The acquisition may have ended while its name was typed.
@@ -102,7 +103,7 @@ export class Details {
         ['Problem', lock.error === null ? null : escape(lock.error)],
       ]),
     );
-    if (lock.state === 'held' && !isShared) {
+    if (lock.state === 'held' && !lock.revoked && !isShared) {
       const why = lock.token === null ? 'This holder has no token, so it cannot be revoked.' : null;
       parts.push(this.#revocation(mayRevoke, { key: `token ${lock.token}`, token: lock.token, of: lock.owner }, why));
     }

@@ -44,6 +44,9 @@ export function number(value) {
 
 const KINDS = { semaphore: 'semaphore', rwlock: 'read/write' };
 
+/** Returns the state of a lock as the page shows it. */
+export const shownState = (lock) => (lock.revoked ? 'revoked' : lock.state);
+
 /** Returns the kind of a lock. The rows of plain locks and of unfinished work of `once` have none. */
 export function kind(lock) {
   if (lock.kind) return KINDS[lock.kind] ?? lock.kind;

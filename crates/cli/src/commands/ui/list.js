@@ -1,6 +1,6 @@
 // The list of the locks: filter, order, and the rows of one page of it.
 
-import { escape, kind, last, make, number, setText, span } from './format.js';
+import { escape, kind, last, make, number, setText, shownState, span } from './format.js';
 import { drawLease, holders, longestLease } from './lease.js';
 
 /** Rows in the document at a time. */
@@ -255,7 +255,7 @@ function drawRow(row, item, clock) {
   setText(row.name, name);
   if (row.name.title !== name) row.name.title = name;
   if (row.state.className !== `state ${lock.state}`) row.state.className = `state ${lock.state}`;
-  setText(row.state, lock.state);
+  setText(row.state, shownState(lock));
   setText(row.kind, item.kind);
   setText(row.token, lock.token === null ? '' : String(lock.token));
   const past = item.holders !== '' ? '' : lock.error ? escape(lock.error) : last(lock.last, clock.now);
