@@ -11,7 +11,7 @@ pub fn differences(inventory: &str, sources: &[(String, String)]) -> Vec<String>
     let counted = sources.iter().map(|(path, text)| (path.as_str(), count(text))).filter(|(_, count)| *count > 0);
     let counted: BTreeMap<&str, usize> = counted.collect();
     let paths: std::collections::BTreeSet<&str> = listed.keys().chain(counted.keys()).copied().collect();
-    let number = |of: &BTreeMap<&str, usize>, path| of.get(path).copied().unwrap_or(0);
+    let number = |of: &BTreeMap<&str, usize>, path: &str| of.get(path).copied().unwrap_or(0);
     let different = paths.into_iter().filter(|path| number(&listed, path) != number(&counted, path));
     different
         .map(|path| format!("{path}: {} listed, {} in the source", number(&listed, path), number(&counted, path)))
