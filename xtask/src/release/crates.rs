@@ -3,7 +3,7 @@
 use super::{Release, copy, read, write};
 use crate::checks::PUBLISHED;
 use crate::sh;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Packs the crates and uses the packed ones.
@@ -13,7 +13,7 @@ pub fn pack(release: &mut Release) -> Result<(), String> {
     sh::stdout(&mut sh::cargo(&format!("package --locked --allow-dirty --no-verify {packages}")))?;
     sh::stdout(&mut sh::cargo("publish --workspace --dry-run --locked --allow-dirty --no-verify"))?;
 
-    let folder = super::target()?.join("crates");
+    let folder = unpacked()?;
     super::empty(&folder)?;
     for name in PUBLISHED {
         let file = format!("{name}-{}.crate", release.version);
@@ -40,6 +40,11 @@ pub fn pack(release: &mut Release) -> Result<(), String> {
         release.verified(&release.folder.join(format!("{name}-{}.crate", release.version)), &how);
     }
     Ok(())
+}
+
+/// Returns the folder with the content of the packed crates.
+pub fn unpacked() -> Result<PathBuf, String> {
+    Ok(super::target()?.join("crates"))
 }
 
 /// Writes a workspace with the packed crates and a new project, which has the first program of the README.
