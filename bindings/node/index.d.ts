@@ -401,7 +401,7 @@ export interface Held {
 export interface HeldLock extends Held {
   /**
    * Fencing token. It is greater than the token of every earlier holder of this lock. That of a reader is greater than
-   * that of every earlier writer, and equal to that of the readers beside it.
+   * that of every earlier writer, and equal to that of the readers that hold the lock at the same time.
    */
   readonly token: bigint;
 

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 /// Version of mdBook. Its output is not checked in, so that a new version changes no file here.
 const MDBOOK: &str = "0.5.4";
 
+/// Line of the contents that the page with the help of each command follows.
+const BEFORE_HELP: &str = "- [The command line](cli.md)\n";
+
 /// Builds the book in the target directory, and prints the path of its first page.
 pub fn build() -> Result<bool, String> {
     let mdbook = sh::tool("mdbook", MDBOOK, "")?.join(format!("mdbook{}", std::env::consts::EXE_SUFFIX));
@@ -22,9 +25,42 @@ pub fn build() -> Result<bool, String> {
     for path in listed.lines().filter(|path| sh::root().join(path).exists()) {
         copy(path, &folder)?;
     }
+    write_help(&folder)?;
     let built = sh::succeeds(Command::new(mdbook).arg("build").arg(&folder).stdin(Stdio::null()))?;
     println!("{}", folder.join("book/index.html").display());
     Ok(built)
+}
+
+/// Writes a page with the help of each command, and adds it to the contents. It is made from the program, so it is not
+/// checked in.
+fn write_help(folder: &Path) -> Result<(), String> {
+    if !sh::succeeds(&mut sh::cargo("build --workspace --bin dynamo-lock --locked --quiet"))? {
+        return Err("the command cannot be built".into());
+    }
+    let program = node::target()?.join(format!("debug/dynamo-lock{}", std::env::consts::EXE_SUFFIX));
+    let mut page = String::from("# Help of each command\n\nMade from the program: the text that `--help` prints.\n");
+    let mut rest: Vec<Vec<String>> = vec![Vec::new()];
+    while let Some(command) = rest.pop() {
+        let help = sh::stdout(Command::new(&program).args(&command).arg("--help").env_clear())?;
+        let name = ["dynamo-lock"].into_iter().chain(command.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+        let level = "#".repeat(command.len() + 2);
+        page += &format!("\n{level} `{name}`\n\n```text\n{}\n```\n", help.trim_end());
+        rest.extend(subcommands(&help).rev().map(|sub| [command.as_slice(), &[sub.to_owned()]].concat()));
+    }
+    let failed = |error: std::io::Error| format!("cannot write to {}: {error}", folder.display());
+    std::fs::write(folder.join("docs/help.md"), page).map_err(failed)?;
+    let summary = folder.join("docs/SUMMARY.md");
+    let contents = std::fs::read_to_string(&summary).map_err(failed)?;
+    let (before, after) = contents.split_once(BEFORE_HELP).ok_or(format!("SUMMARY.md has no `{BEFORE_HELP}`"))?;
+    std::fs::write(&summary, format!("{before}{BEFORE_HELP}  - [Help of each command](help.md)\n{after}"))
+        .map_err(failed)
+}
+
+/// Returns the names below `Commands:` in a help text.
+fn subcommands(help: &str) -> impl DoubleEndedIterator<Item = &str> {
+    let lines = help.split_once("\nCommands:\n").map_or("", |(_, lines)| lines).lines();
+    let names: Vec<&str> = lines.map_while(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
+    names.into_iter().filter(|name| *name != "help")
 }
 
 /// Copies a file. Links of a page that lead out of `docs/` become links to the repository, because the book contains
@@ -58,6 +94,14 @@ fn with_links_out(path: &str, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_found_in_help() {
+        let help =
+            "Usage\n\nCommands:\n  run   Run it\n  ls    List\n  help  Print this\n\nOptions:\n  -v, --verbose\n";
+        assert_eq!(subcommands(help).collect::<Vec<_>>(), ["run", "ls"]);
+        assert_eq!(subcommands("Usage\n\nOptions:\n  -h\n").count(), 0);
+    }
 
     #[test]
     fn links_out_of_the_book_lead_to_the_repository() {

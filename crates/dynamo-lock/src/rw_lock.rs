@@ -53,10 +53,10 @@ impl RwLock {
         LockOptions::new(self.client.core.clone(), self.name.clone()).access(Access::write())
     }
 
-    /// Waits until no writer holds the lock or waits for it, and acquires it beside other readers.
+    /// Waits until no writer holds the lock or waits for it, and acquires it together with other readers.
     ///
     /// The [token](Guard::token) of a reader is greater than that of every earlier writer, and equal to that of the
-    /// readers beside it.
+    /// readers that hold the lock at the same time.
     ///
     /// **Do not call it while the same task holds a guard of a reader of the same name**: once a writer waits, the inner
     /// reader waits for the writer, and the writer for the outer reader.

@@ -45,6 +45,32 @@ fn cost_as_json_has_exact_units_and_given_prices() {
     fixture.run(&["cost", "--from-table", "--locks", "3"]).exits_with(64);
 }
 
+/// The page states what the formulas of its own text and `cost` give.
+#[test]
+fn table_of_leases_in_the_page_on_tuning_is_exact() {
+    let fixture = Fixture::new();
+    let page = include_str!("../../../../docs/tuning.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| lease | renewed every")).skip(2);
+    let mut leases = 0;
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let lease = cells[0].trim_end_matches(" (default)").replace(' ', "");
+        let length = humantime::parse_duration(&lease).expect("a lease").as_secs_f64();
+        let interval =
+            humantime::parse_duration(&cells[1].replace(' ', "").replace("0.25s", "250ms").replace("2.5s", "2500ms"));
+        assert_eq!(interval.expect("an interval").as_secs_f64(), (length / 4.0).min(300.0), "{row}");
+        let end = length * 1.005 + (length / 20.0).clamp(0.25, 1.0);
+        let shown =
+            if end < 3600.0 { format!("{:.1} s", (end * 10.0 - 1e-6).ceil() / 10.0) } else { "1 h 19 s".into() };
+        assert_eq!(cells[2], shown, "{row}");
+        assert!(end < 3600.0 || end.round() == 3619.0, "{end}");
+        let dollars = estimate(&fixture, &["--lease", &lease])["dollars"].as_f64().expect("a number");
+        assert_eq!(cells[4], format!("${dollars:.2}"), "{row}");
+        leases += 1;
+    }
+    assert_eq!(leases, 6);
+}
+
 /// Two locks of a lease of 20 s are held, and a hold. A free lock costs nothing.
 #[test]
 fn cost_from_table_counts_its_leases() {
