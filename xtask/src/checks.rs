@@ -3,7 +3,7 @@
 use crate::language::{self, Figures};
 use crate::sh::{self, cargo, root};
 use crate::tally::Tally;
-use crate::{blocks, links};
+use crate::{blocks, inventory, links};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,6 +48,7 @@ fn list() -> Result<Vec<Check>, String> {
         ("comments, messages and documents use plain words".into(), Box::new(words)),
         ("names of tests are at most 60 characters long".into(), Box::new(test_names)),
         ("every action of the workflows is pinned to a commit".into(), Box::new(pinned_actions)),
+        ("SECURITY.md lists all unsafe code".into(), Box::new(unsafe_code)),
         ("the protocol depends on nothing".into(), Box::new(protocol_is_pure)),
         ("the library without features does not depend on the AWS SDK".into(), Box::new(no_sdk)),
         ("the packed crates contain their sources, README and licences".into(), Box::new(packed_files)),
@@ -207,6 +208,14 @@ fn unpinned(workflow: &str) -> Vec<&str> {
         commit.is_some_and(|(commit, _)| commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit()))
     };
     used.filter(|action| !is_pinned(action)).collect()
+}
+
+fn unsafe_code() -> Result<(), String> {
+    let mut sources = Vec::new();
+    for path in files(&["crates/*.rs", "bindings/*.rs"])? {
+        sources.push((relative(&path), read(&path)?));
+    }
+    none(inventory::differences(&read(&root().join("SECURITY.md"))?, &sources), "correct the table, with a reason")
 }
 
 fn comments(folder: &str) -> Result<(), String> {

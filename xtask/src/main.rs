@@ -1,14 +1,16 @@
-//! Development commands: `cargo xtask test`, `check`, `sim`, `bench`, `book`, `recording`, `node`, `release`,
+//! Development commands: `cargo xtask test`, `check`, `api`, `sim`, `bench`, `book`, `recording`, `node`, `release`,
 //! `ministack`.
 //!
 //! Uses only the standard library, because every other command waits for this crate to compile.
 
+mod api;
 mod aws_tools;
 mod bench;
 mod blocks;
 mod book;
 mod browser;
 mod checks;
+mod inventory;
 mod language;
 mod links;
 mod markdown;
@@ -29,6 +31,7 @@ usage: cargo xtask COMMAND
 
   test [--endpoint URL] [FILTER]   run the checks and all tests, with a DynamoDB server; the last line is the sum
   check [FILTER]                   run the checks alone
+  api [--check] [TOOLCHAIN]        write or compare the lists of the public API, with a nightly toolchain
   sim [--from N] [--seeds M]       run random worlds with the real client; --seed N --trace prints one
   sim shrink SEED [--mutant M]     reduce a failing world to a smaller one that breaks the same promise
   sim explore [--all | CONFIG]     search small configurations exhaustively
@@ -61,6 +64,10 @@ fn main() -> ExitCode {
         }
         ["check"] => checks::run(None),
         ["check", filter] if !filter.starts_with('-') => checks::run(Some(filter)),
+        ["api"] => api::run(false, "nightly"),
+        ["api", "--check"] => api::run(true, "nightly"),
+        ["api", "--check", toolchain] => api::run(true, toolchain),
+        ["api", toolchain] => api::run(false, toolchain),
         ["sim", ref rest @ ..] => sim::run(rest),
         ["bench", ref rest @ ..] => bench::run(rest),
         ["book"] => book::build(),

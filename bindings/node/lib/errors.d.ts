@@ -1,10 +1,20 @@
 import type { Holder } from '../index';
 
-/** Base class of the errors with a `code`. */
-export class DynamoLockError extends Error {
-  constructor(message: string, code: string, fields?: object);
-  /** Code for programs. Messages are for people and may change. */
-  readonly code: string;
+/**
+ * The errors of this package apart from `ArgumentError`. A comparison of `code` narrows the type:
+ *
+ *     if (error instanceof DynamoLockError && error.code === 'LOCK_LOST') console.log(error.reason);
+ */
+export type DynamoLockError = LockHeldError | LockLostError | StoreError | TimeLeftError;
+
+/** Base class of these errors. */
+export const DynamoLockError: {
+  new (message: string, code: string, fields?: object): DynamoLockError;
+  readonly prototype: DynamoLockError;
+};
+
+/** What all errors of this package have. Messages are for people and may change. */
+interface ErrorWithCode extends Error {
   /**
    * Returns name, message, code and the other fields, with the token as text. Omits `output` and `cause`. Called by
    * `JSON.stringify`.
@@ -12,8 +22,20 @@ export class DynamoLockError extends Error {
   toJSON(): object;
 }
 
+/**
+ * Less of the lease is left than is needed: `LEASE_TOO_SHORT` is thrown by `ensure`, and `LOCK_AT_RISK` is the reason of
+ * a `riskSignal`.
+ */
+export interface TimeLeftError extends ErrorWithCode {
+  readonly code: 'LEASE_TOO_SHORT' | 'LOCK_AT_RISK';
+  /** Time left of the lease, in milliseconds. */
+  readonly timeLeftMs: number;
+}
+
+export interface LockHeldError extends ErrorWithCode {}
 /** Another client holds the lock. */
-export class LockHeldError extends DynamoLockError {
+export class LockHeldError extends Error {
+  constructor(message: string, code: string, fields?: object);
   readonly code: 'LOCK_HELD';
   /** The holder, if it is known. After `getLock` only its `expiresAt` is known. */
   readonly holder?: Holder | null;
@@ -23,8 +45,10 @@ export class LockHeldError extends DynamoLockError {
   readonly lockName?: string;
 }
 
+export interface LockLostError extends ErrorWithCode {}
 /** A held lock was lost. */
-export class LockLostError extends DynamoLockError {
+export class LockLostError extends Error {
+  constructor(message: string, code: string, fields?: object);
   readonly code: 'LOCK_LOST';
   readonly reason: 'expired' | 'takenOver' | 'revoked' | 'rowGone' | 'maxHold' | 'suspended' | 'renewalStopped' | 'other';
   /** Token of the lost lock. That of a permit orders nothing. */
@@ -49,11 +73,13 @@ export type StoreErrorCode =
   | 'RELEASED'
   | 'NOT_DYNAMODB';
 
+export interface StoreError extends ErrorWithCode {}
 /**
  * The store rejected the request or did not respond. After `UNANSWERED` and `THROTTLED` the same call may succeed
  * later.
  */
-export class StoreError extends DynamoLockError {
+export class StoreError extends Error {
+  constructor(message: string, code: string, fields?: object);
   readonly code: StoreErrorCode;
   /** The current holder, if `code` is `LEASE_ENDED`. */
   readonly holder?: Holder | null;

@@ -3,7 +3,7 @@ import { createClient, connect, DynamoLockError, LockHeldError, LockLostError, S
 import type {
   AcquireOptions, AwsConfig, Client, ClientOptions, ConditionCheck, ConnectOptions, HeldLock, HeldLocks, Holder, Inspection, LastHold, LeadOptions, LegacyCallback, LockEvents, OnceOptions, OnceResult,
   Held, Listed, Lock, Permit, PlainInspection, RevokeOptions, RiskOptions, RwLock, Semaphore, SharedAcquireOptions, SharedHandle, SharedHolder, SharedInspection, SharedTryOptions,
-  HeldOption, StoreErrorCode, TableOptions, TableProblem, TryOptions,
+  HeldOption, StoreErrorCode, TimeLeftError, TableOptions, TableProblem, TryOptions,
 } from 'dynamo-lock';
 import * as index from 'dynamo-lock/index';
 import * as AWS from 'aws-sdk';
@@ -205,6 +205,33 @@ export function errors(error: unknown): string | undefined {
   }
   if (error instanceof ArgumentError) return `${error.code} ${JSON.stringify(error.toJSON())}`;
   return error instanceof DynamoLockError ? error.code : undefined;
+}
+
+/** The code narrows the type, so that the compiler knows the fields of each error. */
+export function codes(error: unknown): string | undefined {
+  if (!(error instanceof DynamoLockError)) return undefined;
+  // @ts-expect-error: not every error has a reason
+  void error.reason;
+  // @ts-expect-error: there is no such code
+  if (error.code === 'LOCKLOST') return undefined;
+  switch (error.code) {
+    case 'LOCK_HELD': return `${error.holder?.owner} ${error.waitedMs}`;
+    case 'LOCK_LOST': {
+      const token: bigint = error.token;
+      // @ts-expect-error: a lost lock has no holder
+      return `${error.reason} ${token} ${error.holder}`;
+    }
+    case 'LEASE_TOO_SHORT':
+    case 'LOCK_AT_RISK': {
+      const timed: TimeLeftError = error;
+      return `${timed.timeLeftMs}`;
+    }
+    case 'LEASE_ENDED': return error.holder?.owner ?? undefined;
+    default: {
+      const store: StoreError = error;
+      return `${store.code} ${store.output}`;
+    }
+  }
 }
 
 // The following lines must not compile.

@@ -72,7 +72,7 @@ export function waited(error: LockHeldError | LockLostError | StoreError) {
 /** Compares the exports, and the members of the interfaces that have a class. */
 test('declarations match the exported API', () => {
   const text = ['index.d.ts', 'lib/errors.d.ts', 'lib/settings.d.ts', 'lib/shared.d.ts'].map((file) => readFileSync(join(root, file), 'utf8')).join('\n');
-  const values = [...text.matchAll(/^export (?:function|class) (\w+)/gm)].map(([, name]) => name);
+  const values = [...text.matchAll(/^export (?:function|class|const) (\w+)/gm)].map(([, name]) => name);
   assert.deepStrictEqual(Object.keys(library).sort(), [...new Set(values)].sort());
   const { Client } = require('../lib/client');
   const { Lock } = require('../lib/lock');

@@ -1,6 +1,6 @@
 //! The item schema: names, types and meanings of the attributes of the item that represents a lock.
 //!
-//! `docs/protocol.md` §2 has the same table with the rules. `row.rs` interprets the attributes, and `op.rs` writes
+//! `docs/item-format.md` has the same table with the ranges. `row.rs` interprets the attributes, and `op.rs` writes
 //! them.
 
 use crate::config::{ATTRIBUTE_NAME_MAX, ConfigError};

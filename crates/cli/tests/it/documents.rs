@@ -22,11 +22,26 @@ fn words_after<'a>(text: &'a str, before: &str) -> Vec<&'a str> {
 fn rust_version_is_the_same_everywhere() {
     let manifest = read("Cargo.toml");
     let [version] = words_after(&manifest, "rust-version = \"")[..] else { panic!("one version of Rust") };
-    for path in ["README.md", "CONTRIBUTING.md"] {
-        let document = read(path);
-        let versions: Vec<_> =
-            words_after(&document, "Rust ").into_iter().filter(|word| word.starts_with("1.")).collect();
-        assert!(!versions.is_empty() && versions.iter().all(|found| *found == version), "{path}: {versions:?}");
+    let documents = "README.md CONTRIBUTING.md .ci/run crates/cli/README.md docs/start/rust.md docs/start/shell.md";
+    for (before, paths) in [
+        ("Rust ", documents),
+        ("Rust is ", "docs/versioning.md"),
+        ("rust:", "docs/kubernetes.md .github/workflows/release.yml"),
+        (
+            "rustup default ",
+            ".github/workflows/advisories.yml .github/workflows/links.yml .github/workflows/release.yml",
+        ),
+        ("toolchain install ", ".github/workflows/ci.yml .github/workflows/release.yml"),
+    ] {
+        for path in paths.split(' ') {
+            let document = read(path);
+            let found =
+                words_after(&document, before).into_iter().map(|word| word.split(['-', '\n']).next().unwrap_or(word));
+            let found: Vec<_> =
+                found.filter(|word| word.starts_with("1.")).map(|word| word.trim_end_matches('.')).collect();
+            assert!(found.iter().all(|found| *found == version), "{path}: {found:?}");
+            assert!(!found.is_empty(), "{path} names no version after {before:?}");
+        }
     }
     assert_eq!(words_after(&read("bench/Cargo.toml"), "rust-version = \""), [version]);
 }

@@ -16,6 +16,7 @@ mod events;
 mod examples;
 mod hold;
 mod inspect;
+mod item_format;
 mod lead;
 mod lock_set;
 mod loss;
