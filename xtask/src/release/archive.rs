@@ -108,15 +108,21 @@ fn write_notices(file: &Path) -> Result<(), String> {
     sh::stdout(about.arg(file).current_dir(sh::root())).map(drop)
 }
 
-/// Writes the list of the program's crates in CycloneDX.
+/// Writes the list of the program's crates in CycloneDX. The packed crates are listed, because the tool leaves a file in
+/// each folder of a workspace.
 fn list_components(release: &mut Release, crates: &[String]) -> Result<(), String> {
+    let packed = super::crates::unpacked()?;
+    let folder = packed.join(format!("dynamo-lock-cli-{}", release.version));
     let mut cyclonedx = Command::new(sh::tool("cargo-cyclonedx", CYCLONEDX, "")?.join("cargo-cyclonedx"));
-    cyclonedx.args(["cyclonedx", "--format", "json", "--manifest-path", "crates/cli/Cargo.toml"]);
-    cyclonedx.args(["--target", binary::TARGET, "--override-filename", "sbom"]);
-    sh::stdout(cyclonedx.current_dir(sh::root()))?;
+    cyclonedx.args(["cyclonedx", "--format", "json", "--spec-version", "1.5", "--override-filename", "sbom"]);
+    sh::stdout(cyclonedx.args(["--target", binary::TARGET]).current_dir(&folder))?;
+    let text = read(&folder.join("sbom.json"))?.replace(&format!("{}/", packed.display()), "");
+    if text.contains(&*sh::root().to_string_lossy()) {
+        return Err("the CycloneDX list contains a path of this host".into());
+    }
+    none(&unnamed(crates, "\"pkg:cargo/NAME@VERSION", &text), "the CycloneDX list lacks these crates")?;
     let list = release.folder.join(format!("dynamo-lock-{}.cdx.json", release.version));
-    std::fs::rename(sh::root().join("crates/cli/sbom.json"), &list).map_err(|error| error.to_string())?;
-    none(&unnamed(crates, "\"pkg:cargo/NAME@VERSION", &read(&list)?), "the CycloneDX list lacks these crates")?;
+    write(&list, &text)?;
     release.verified(&list, &format!("CycloneDX, contains all {} crates", crates.len()));
     Ok(())
 }
