@@ -200,17 +200,17 @@ for (const [store, open] of Object.entries(stores)) {
     const [lock, rwLock, semaphore] = [client.lock('a'), client.rwLock('a'), client.semaphore('a', 2)];
     const held = await lock.acquire();
     const refused = (promise, found, requested) => assert.rejects(promise, (error) => {
-      assert.match(error.message, new RegExp(`lock "a": the row of this name is of kind ${found}, and a lock of kind ${requested} was`));
+      assert.match(error.message, new RegExp(`lock "a": the row of this name is that of ${found}, but ${requested} was`));
       return error instanceof StoreError && error.code === 'BAD_ROW';
     });
-    await refused(rwLock.read(), 'mutex', 'rwlock');
-    await refused(semaphore.tryAcquire(), 'mutex', 'semaphore');
+    await refused(rwLock.read(), 'a plain lock', 'a read/write lock');
+    await refused(semaphore.tryAcquire(), 'a plain lock', 'a semaphore');
     const isHeld = (error) => error instanceof LockHeldError && /cannot change the kind of a lock that is held/.test(error.message);
     await assert.rejects(rwLock.convert(), isHeld);
     await held.release();
 
     await rwLock.convert();
-    await refused(lock.acquire(), 'rwlock', 'mutex');
+    await refused(lock.acquire(), 'a read/write lock', 'a plain lock');
     const writer = await rwLock.write();
     assert.ok(writer.token > held.token);
     await assert.rejects(lock.reset(), isHeld);

@@ -59,13 +59,14 @@ impl fmt::Display for RowError {
             ),
             Self::OtherKind { found, requested } => {
                 let fix = match requested {
-                    Kind::Mutex => "make it a plain lock with `reset`",
-                    _ => "delete the row",
+                    Kind::Mutex => ", or make it a plain lock with `reset` while the lock is not held",
+                    _ => "",
                 };
                 write!(
                     f,
-                    "the row of this name is of kind {found}, and a lock of kind {requested} was requested: \
-                     use another name, or {fix} while the lock is not held"
+                    "the row of this name is that of {}, but {} was requested: use another name{fix}",
+                    described(*found),
+                    described(*requested)
                 )
             }
             Self::UnreleasedFormat => write!(
@@ -79,6 +80,16 @@ impl fmt::Display for RowError {
                  correct it, or delete the row while the lock is not held"
             ),
         }
+    }
+}
+
+/// Returns the words that the documents use for locks of this kind.
+fn described(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Mutex => "a plain lock",
+        Kind::Semaphore => "a semaphore",
+        Kind::RwLock => "a read/write lock",
+        Kind::Once => "work that runs once",
     }
 }
 

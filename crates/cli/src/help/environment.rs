@@ -59,7 +59,7 @@ pub const READ: &[Variable] = &[
     variable(&["BUILD_TAG"], "default owner label in Jenkins", Owner),
     variable(&["POD_NAMESPACE", "POD_NAME"], "default owner label in Kubernetes, from the downward API", Owner),
     variable(&["ECS_CONTAINER_METADATA_URI_V4"], "default owner label in Amazon ECS: the container's ID", Owner),
-    variable(&["USER", "LOGNAME"], "default owner label elsewhere", Owner),
+    variable(&["USER", "LOGNAME"], "default owner label elsewhere; `dynamo-lock` without them", Owner),
     variable(&["RUST_LOG"], "log on standard error, for example `dynamo_lock=debug`, unless `-v` is given", Everywhere),
     variable(&["TERM"], "terminal; an empty value or `dumb` disables what `run` and `ls --watch` redraw", Store),
     variable(&["NO_COLOR"], "not empty: no colors in help and error messages", Everywhere),

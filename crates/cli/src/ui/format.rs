@@ -46,7 +46,7 @@ pub fn success(success: &Success) -> String {
 pub fn moment(at: SystemTime) -> String {
     match time_until(at) {
         Duration::ZERO => format!("{} ({} ago)", time(at), age(at)),
-        left => format!("{} (in {})", time(at), largest_unit(left)),
+        left => format!("{} (in {})", time(at), span_up(left)),
     }
 }
 

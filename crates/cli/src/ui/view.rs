@@ -33,7 +33,7 @@ const BOUNDS_TOLERANCE: Duration = Duration::from_secs(6);
 
 /// Description of the state `expired` in the lines that `show` prints.
 const EXPIRED: &str =
-    "expired: the holder did not renew its lease in time, and no other client has acquired the lock since";
+    "expired: the holder did not renew its lease in time or has ended, and no other client has acquired the lock since";
 
 /// Description of the state `held` in the lines that `show` prints, after a revocation.
 const REVOKED: &str =
@@ -140,7 +140,7 @@ impl View {
         field("token", &self.token.map_or("none".to_owned(), |token| format!("{token}{last}")));
         if let Some(range) = &self.may_end {
             let is_final = self.is_hold() || self.is_revoked();
-            let unless = if is_final { "" } else { ", unless the holder renews its lease" };
+            let unless = if is_final { "" } else { ", unless it is renewed, which a hold is not" };
             field("may end", &format!("{}{unless}", end(range, self.holder.as_ref())));
         }
         self.last.iter().for_each(|last| field("last", &format::last(last)));

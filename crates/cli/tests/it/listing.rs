@@ -150,7 +150,7 @@ fn hold_counts_down_to_its_end() {
     assert!(latest - shown["mayEndMs"]["earliest"].as_u64().expect("a number") <= 3000, "{shown}");
     // A hold is never renewed.
     let shown = fixture.run(&["show", "late"]).exits_with(0).stdout;
-    assert!(shown.contains("\nmay end in ") && !shown.contains("renews"), "{shown}");
+    assert!(shown.contains("\nmay end in ") && !shown.contains("renewed"), "{shown}");
     let listed = fixture.run(&["ls", "--prefix", "late"]).exits_with(0).stdout;
     assert!(listed.trim_end().rsplit("  ").next().is_some_and(|ends| ends.starts_with("in ")), "{listed}");
 }
@@ -188,7 +188,7 @@ fn show_of_each_state_prints_same_object_as_ls() {
     let text = fixture.run(&["show", "never"]).exits_with(0).stdout;
     assert_eq!(text, "lock    never\nstate   free\ntoken   none\n");
     let text = fixture.run(&["show", "a/held"]).exits_with(0).stdout;
-    assert!(text.contains("\nmay end within 20s, unless the holder renews its lease\n"), "{text}");
+    assert!(text.contains("\nmay end within 20s, unless it is renewed, which a hold is not\n"), "{text}");
 }
 
 #[test]

@@ -158,9 +158,12 @@ fn report_has_whether_the_success_is_recorded() {
 fn row_of_another_kind_is_refused() {
     let fixture = Fixture::new();
     fixture.run(&["run", "job", "true"]).exits_with(0);
-    fixture.run(&["once", "job", "true"]).exits_with(78).prints_line("of kind mutex");
+    fixture
+        .run(&["once", "job", "true"])
+        .exits_with(78)
+        .prints_line("is that of a plain lock, but work that runs once was requested: use another name");
     fixture.run(&["once", "other", "true"]).exits_with(0);
-    fixture.run(&["run", "other", "true"]).exits_with(78).prints_line("of kind once");
+    fixture.run(&["run", "other", "true"]).exits_with(78).prints_line("is that of work that runs once");
 }
 
 /// A nested `once` would wait for itself.

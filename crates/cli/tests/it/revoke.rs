@@ -49,7 +49,7 @@ fn revoke_of_renewed_lease_names_wait_of_later_clients() {
     let fixture = Fixture::new();
     let run = fixture.start(&["run", "--lease", "8", "a", "-c", "touch ready; exec sleep 100"]);
     let shown = fixture.run(&["show", "a"]).exits_with(0).stdout;
-    assert!(shown.contains("\nlease   8s\n") && shown.contains("unless the holder renews"), "{shown}");
+    assert!(shown.contains("\nlease   8s\n") && shown.contains("unless it is renewed"), "{shown}");
     let token = fixture.token("a");
     revoke(&fixture, &token, &[])
         .exits_with(0)

@@ -106,7 +106,7 @@ fn nested_run_of_a_shared_lock_is_refused() {
 fn reset_makes_a_free_name_a_plain_lock() {
     let fixture = Fixture::new();
     let holder = fixture.start(&["run", "--slots", "2", "a", "-c", HOLD]);
-    fixture.run(&["run", "-n", "a", "true"]).exits_with(78).prints_line("of kind semaphore");
+    fixture.run(&["run", "-n", "a", "true"]).exits_with(78).prints_line("is that of a semaphore");
     fixture.run(&["reset", "a"]).exits_with(64).prints_line("it is held");
     holder.signal("TERM");
     holder.wait().exits_with(143);

@@ -177,7 +177,7 @@ async fn malformed_row_is_refused_by_every_operation() {
         (row(&[("v", 1.into()), ("guid", "g".into()), ("reign", "r".into())]), vec!["unreleased", "delete the row"]),
         (free_but(&[("v", 2.into())]), vec!["`v` = 2", "upgrade"]),
         (free_but(&[("kind", "sundial".into())]), vec!["`kind` \"sundial\"", "upgrade"]),
-        (free_but(&[("kind", "semaphore".into())]), vec!["of kind semaphore", "of kind mutex", "another name"]),
+        (free_but(&[("kind", "semaphore".into())]), vec!["that of a semaphore", "but a plain lock", "`reset`"]),
         (row(&[("customer", "Smith".into())]), vec!["no `guid`", "another lock name"]),
         (row(&[("guid", "g".into()), ("kind", "order".into())]), vec!["`kind` \"order\""]),
         (free_but(&[("expiresOn", 9.into()), ("leaseMs", "long".into())]), vec!["`leaseMs`", "30 days"]),

@@ -101,7 +101,7 @@ fn row_of_another_kind_is_an_error_that_names_both() {
     let error = shared.state().expect_err("no plain lock");
     assert_eq!(error, RowError::OtherKind { found: Kind::RwLock, requested: Kind::Mutex });
     let message = error.to_string();
-    assert!(message.contains("of kind rwlock") && message.contains("of kind mutex"), "{message}");
+    assert!(message.contains("that of a read/write lock") && message.contains("but a plain lock"), "{message}");
     let error = shared.shared(Kind::Semaphore).expect_err("no semaphore");
     assert_eq!(error, RowError::OtherKind { found: Kind::RwLock, requested: Kind::Semaphore });
     let mut plain = shared.clone();

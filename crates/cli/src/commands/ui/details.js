@@ -7,7 +7,7 @@ const MEANINGS = {
   free: 'No lease covers the lock.',
   held: 'A client holds the lock, or held it so recently that its lease may not have expired.',
   revoked: 'An operator has revoked the lock. Others can acquire it when the lease has expired.',
-  expired: 'The holder did not renew its lease in time, and no other client has acquired the lock since.',
+  expired: 'The holder did not renew its lease in time or has ended, and no other client has acquired the lock since.',
   done: 'The work has succeeded, so it is skipped.',
   unreadable: 'The row has an unexpected format. It may be a lock of a later version.',
 };
