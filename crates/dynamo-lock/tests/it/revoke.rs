@@ -60,7 +60,7 @@ async fn force_revoke_after_revoke_needs_the_new_token() {
     assert!(error.to_string().contains("a new token because it was revoked before"), "{error}");
     let Ok(Inspection::Held { holder, .. }) = operator.inspect().await else { panic!("held") };
     operator.force_revoke(holder.token.expect("a token")).await.unwrap();
-    try_acquire(&operator).await.expect("free");
+    assert!(try_acquire(&operator).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]
