@@ -18,7 +18,8 @@ pub fn pack(release: &mut Release) -> Result<(), String> {
     for name in PUBLISHED {
         let file = format!("{name}-{}.crate", release.version);
         copy(&crate::node::target()?.join("package").join(&file), &release.folder, &file)?;
-        sh::stdout(Command::new("tar").arg("-xzf").arg(release.folder.join(&file)).arg("-C").arg(&folder))?;
+        // With the time of now, because cargo packs all files with one time and would see no change since the last run.
+        sh::stdout(Command::new("tar").arg("-xzmf").arg(release.folder.join(&file)).arg("-C").arg(&folder))?;
     }
     write_project(&folder, &release.version)?;
     let cargo = |arguments: &str| {
