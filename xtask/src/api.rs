@@ -5,10 +5,11 @@ use crate::{node, sh};
 /// Version of cargo-public-api. It reads the format of the nightly toolchain that the workflow of CI names.
 const PUBLIC_API: &str = "0.52.0";
 
-/// The libraries: package, folder, and the features that users have. The others are for this repository alone.
+/// The libraries: package, folder, and the features with a public API. `default-https-client` has none, and the others
+/// are for this repository alone.
 const LIBRARIES: [(&str, &str, &str); 2] = [
     ("dynamo-lock-protocol", "crates/protocol", ""),
-    ("dynamo-lock", "crates/dynamo-lock", "dynamodb,default-https-client,sqlite,config,metrics,conformance"),
+    ("dynamo-lock", "crates/dynamo-lock", "dynamodb,sqlite,config,metrics,conformance"),
 ];
 
 /// Writes the lists, or with `check` compares them with the code.
@@ -19,8 +20,12 @@ pub fn run(check: bool, toolchain: &str) -> Result<bool, String> {
         let file = sh::root().join(folder).join("public-api.txt");
         let mut command = std::process::Command::new(&program);
         // Without blanket, automatic and derived implementations, which hide the rest.
-        command.args(["--toolchain", toolchain, "-p", package, "-sss", "--features", features, "--target-dir"]);
-        let listed = sh::stdout(command.arg(node::target()?.join("api")).current_dir(sh::root()))?;
+        command.args(["-p", package, "-sss", "--no-default-features", "--features", features]).current_dir(sh::root());
+        command
+            .env("RUSTUP_TOOLCHAIN", toolchain)
+            .env("CARGO_TARGET_DIR", node::target()?.join("api"))
+            .env_remove("CARGO");
+        let listed = sh::stdout(&mut command)?;
         if !check {
             std::fs::write(&file, listed).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
             continue;

@@ -1,6 +1,6 @@
 //! The archive with the program and its documents, the list of its components, and the checksums.
 
-use super::{Release, binary, copy, none, read, write};
+use super::{Release, binary, copy, none, read, source, write};
 use crate::sh;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,7 +78,7 @@ fn tar(parent: &Path, name: &str, archive: &Path) -> Result<(), String> {
 /// Returns all crates of the program as `name version`.
 fn crates() -> Result<Vec<String>, String> {
     let options = format!("tree --locked -p dynamo-lock-cli -e normal --prefix none --target {}", binary::TARGET);
-    let printed = sh::stdout(&mut sh::cargo(&options))?;
+    let printed = sh::stdout(&mut source::cargo(&options)?)?;
     let mut crates: Vec<String> = printed.lines().filter_map(name_and_version).collect();
     crates.sort();
     crates.dedup();
@@ -105,7 +105,7 @@ fn write_notices(file: &Path) -> Result<(), String> {
     let mut about = Command::new(sh::tool("cargo-about", ABOUT, "--features cli")?.join("cargo-about"));
     about.args(["generate", "--locked", "--fail", "--manifest-path", "crates/cli/Cargo.toml"]);
     about.args(["--config", "packaging/about.toml", "--target", binary::TARGET, "packaging/about.hbs", "-o"]);
-    sh::stdout(about.arg(file).current_dir(sh::root())).map(drop)
+    sh::stdout(about.arg(file).current_dir(source::folder()?)).map(drop)
 }
 
 /// Writes the list of the program's crates in CycloneDX. The packed crates are listed, because the tool leaves a file in

@@ -1,6 +1,7 @@
 //! Builds with zig as C compiler and linker, which brings the C libraries of other systems with it: musl, and the
 //! symbols of old versions of glibc.
 
+use super::source;
 use crate::{ministack, sh};
 use std::process::Command;
 
@@ -19,7 +20,7 @@ pub fn build(package: &str, profile: &str, target: &str) -> Result<Command, Stri
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&path)));
     let options = format!("--locked -p {package} --profile {profile} --target {target}");
-    let mut cargo = sh::cargo(&format!("auditable zigbuild {options}"));
+    let mut cargo = source::cargo(&format!("auditable zigbuild {options}"))?;
     cargo.arg("--target-dir").arg(super::target()?);
     cargo.env("PATH", path.map_err(|error| error.to_string())?).env("CARGO_ZIGBUILD_ZIG_PATH", zig.join("ziglang/zig"));
     Ok(cargo)

@@ -14,6 +14,7 @@ mod deleted_table;
 mod dynamodb;
 mod events;
 mod examples;
+mod fuzz_bodies;
 mod hold;
 mod inspect;
 mod item_format;
