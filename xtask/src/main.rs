@@ -46,7 +46,7 @@ usage: cargo xtask COMMAND
   recording                        run two terminals and draw them as the picture of the README
   node [--release]                 build the addon, so that require('./bindings/node') works
   node-bench                       compare the cost of acquire and release in JavaScript and in Rust
-  release [--quick]                build every artefact of a release and use each once, see docs/releasing.md
+  release [--quick | --source]     build every artefact of a release and use each once, see docs/releasing.md
   ministack                        run a DynamoDB server for manual work; ctrl-C ends it
 
   --endpoint URL   run the tests against this DynamoDB (http or https) instead of starting ministack
@@ -75,6 +75,7 @@ fn main() -> ExitCode {
         ["node"] => node::build(false),
         ["node", "--release"] => node::build(true),
         ["node-bench"] => node::bench(),
+        ["release", "--source"] => release::source::prepare().map(|()| true),
         ["release"] => release::run(false),
         ["release", "--quick"] => release::run(true),
         ["ministack"] => ministack::run_until_interrupted(),

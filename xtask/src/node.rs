@@ -2,23 +2,24 @@
 
 use crate::ministack::Server;
 use crate::tally::Tally;
-use crate::{sh, test};
+use crate::{release::source, sh, test};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 const FOLDER: &str = "bindings/node";
 
-/// Runs `cargo xtask node`: builds the addon and prints its path.
+/// Runs `cargo xtask node`: builds the addon and prints its path. That of a release is built from the source of releases.
 pub fn build(release: bool) -> Result<bool, String> {
-    let mut cargo = sh::cargo("build --locked -p dynamo-lock-node");
-    if release {
-        cargo.arg("--release");
-    }
+    let (mut cargo, folder) = if release {
+        source::prepare()?;
+        (source::cargo("build --locked --release -p dynamo-lock-node")?, "dist/release")
+    } else {
+        (sh::cargo("build --locked -p dynamo-lock-node"), "debug")
+    };
     if !sh::succeeds(&mut cargo)? {
         return Ok(false);
     }
-    let profile = if release { "release" } else { "debug" };
-    let addon = place(&target()?.join(profile).join(library()))?;
+    let addon = place(&target()?.join(folder).join(library()))?;
     println!("{}", addon.display());
     Ok(true)
 }

@@ -180,6 +180,13 @@ fn acquire_type(error: &AcquireError) -> &'static str {
     }
 }
 
+/// Returns a file of the repository. It is read at run time, so that the tests compile in the packed crate too.
+#[cfg(test)]
+pub(crate) fn document(name: &str) -> String {
+    let path = format!("{}/../../docs/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read_to_string(path).expect("a clone of the repository")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -189,8 +196,6 @@ mod tests {
 
     use super::*;
     use crate::{Client, Memory};
-
-    const PAGE: &str = include_str!("../../../docs/observability.md");
 
     /// Name, level and fields of a span or an event.
     type Record = (String, String, Vec<String>);
@@ -238,7 +243,8 @@ mod tests {
 
     /// Returns the rows of the page's table under this heading.
     fn rows(heading: &str) -> BTreeSet<Record> {
-        let section = PAGE.split("\n## ").find(|section| section.starts_with(heading)).expect("the section exists");
+        let page = document("observability.md");
+        let section = page.split("\n## ").find(|section| section.starts_with(heading)).expect("the section exists");
         let lines = section.lines().filter(|line| line.starts_with("| `lock."));
         let mut rows = BTreeSet::new();
         for line in lines {
@@ -298,8 +304,9 @@ mod tests {
         let losses = [Expired, TakenOver, Revoked, RowGone, MaxHold, Suspended, RenewalStopped].map(loss_type);
         use StoreErrorKind::{AccessDenied, Misconfigured, Refused, Throttled, Unanswered};
         let kinds = [Unanswered, Throttled, AccessDenied, Misconfigured, Refused].map(store_type);
+        let page = document("observability.md");
         for name in losses.iter().chain(&kinds).chain(&["held", "timed_out", "row", "config"]) {
-            assert!(PAGE.contains(&format!("| `{name}` |")), "{name} is in a table of error types");
+            assert!(page.contains(&format!("| `{name}` |")), "{name} is in a table of error types");
         }
     }
 }

@@ -175,11 +175,8 @@ mod tests {
     };
 
     use super::*;
+    use crate::log::document;
     use crate::{Client, Memory, TryAcquire};
-
-    const PAGE: &str = include_str!("../../../docs/observability.md");
-    const DASHBOARD: &str = include_str!("../../../docs/observability/dashboard.json");
-    const ALERTS: &str = include_str!("../../../docs/observability/alerts.yml");
 
     /// Recorder that keeps the sum of the values of each key, as `name{label=value}`.
     #[derive(Clone, Default)]
@@ -313,7 +310,8 @@ mod tests {
 
     #[test]
     fn metrics_are_those_of_the_page() {
-        let section = PAGE.split("\n## ").find(|section| section.starts_with("Metrics of the library"));
+        let page = document("observability.md");
+        let section = page.split("\n## ").find(|section| section.starts_with("Metrics of the library"));
         let lines = section.expect("the section exists").lines().filter(|line| line.starts_with("| `dynamo_lock_"));
         let cell = |text: &str| text.trim().trim_matches('`').to_owned();
         let rows: BTreeSet<_> = lines.map(|line| line.split('|').skip(1).take(5).map(cell).collect()).collect();
@@ -343,10 +341,11 @@ mod tests {
 
     #[test]
     fn dashboard_and_alerts_have_only_metrics_that_exist() {
-        assert_eq!(unknown_names(DASHBOARD), [""; 0]);
-        assert_eq!(unknown_names(ALERTS), [""; 0]);
+        let (dashboard, alerts) = (document("observability/dashboard.json"), document("observability/alerts.yml"));
+        assert_eq!(unknown_names(&dashboard), [""; 0]);
+        assert_eq!(unknown_names(&alerts), [""; 0]);
         for Metric { name, .. } in METRICS {
-            assert!(DASHBOARD.contains(name), "no panel shows {name}");
+            assert!(dashboard.contains(name), "no panel shows {name}");
         }
         let control = "rate(dynamo_lock_loses_total[5m]) / dynamo_lock_wait_seconds";
         assert_eq!(unknown_names(control), ["dynamo_lock_loses_total", "dynamo_lock_wait_seconds"]);

@@ -1,6 +1,6 @@
 //! The archive with the program and its documents, the list of its components, and the checksums.
 
-use super::{Release, binary, copy, none, read, write};
+use super::{Release, binary, copy, none, read, source, write};
 use crate::sh;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -78,7 +78,7 @@ fn tar(parent: &Path, name: &str, archive: &Path) -> Result<(), String> {
 /// Returns all crates of the program as `name version`.
 fn crates() -> Result<Vec<String>, String> {
     let options = format!("tree --locked -p dynamo-lock-cli -e normal --prefix none --target {}", binary::TARGET);
-    let printed = sh::stdout(&mut sh::cargo(&options))?;
+    let printed = sh::stdout(&mut source::cargo(&options)?)?;
     let mut crates: Vec<String> = printed.lines().filter_map(name_and_version).collect();
     crates.sort();
     crates.dedup();
@@ -105,18 +105,24 @@ fn write_notices(file: &Path) -> Result<(), String> {
     let mut about = Command::new(sh::tool("cargo-about", ABOUT, "--features cli")?.join("cargo-about"));
     about.args(["generate", "--locked", "--fail", "--manifest-path", "crates/cli/Cargo.toml"]);
     about.args(["--config", "packaging/about.toml", "--target", binary::TARGET, "packaging/about.hbs", "-o"]);
-    sh::stdout(about.arg(file).current_dir(sh::root())).map(drop)
+    sh::stdout(about.arg(file).current_dir(source::folder()?)).map(drop)
 }
 
-/// Writes the list of the program's crates in CycloneDX.
+/// Writes the list of the program's crates in CycloneDX. The packed crates are listed, because the tool leaves a file in
+/// each folder of a workspace.
 fn list_components(release: &mut Release, crates: &[String]) -> Result<(), String> {
+    let packed = super::crates::unpacked()?;
+    let folder = packed.join(format!("dynamo-lock-cli-{}", release.version));
     let mut cyclonedx = Command::new(sh::tool("cargo-cyclonedx", CYCLONEDX, "")?.join("cargo-cyclonedx"));
-    cyclonedx.args(["cyclonedx", "--format", "json", "--manifest-path", "crates/cli/Cargo.toml"]);
-    cyclonedx.args(["--target", binary::TARGET, "--override-filename", "sbom"]);
-    sh::stdout(cyclonedx.current_dir(sh::root()))?;
+    cyclonedx.args(["cyclonedx", "--format", "json", "--spec-version", "1.5", "--override-filename", "sbom"]);
+    sh::stdout(cyclonedx.args(["--target", binary::TARGET]).current_dir(&folder))?;
+    let text = read(&folder.join("sbom.json"))?.replace(&format!("{}/", packed.display()), "");
+    if text.contains(&*sh::root().to_string_lossy()) {
+        return Err("the CycloneDX list contains a path of this host".into());
+    }
+    none(&unnamed(crates, "\"pkg:cargo/NAME@VERSION", &text), "the CycloneDX list lacks these crates")?;
     let list = release.folder.join(format!("dynamo-lock-{}.cdx.json", release.version));
-    std::fs::rename(sh::root().join("crates/cli/sbom.json"), &list).map_err(|error| error.to_string())?;
-    none(&unnamed(crates, "\"pkg:cargo/NAME@VERSION", &read(&list)?), "the CycloneDX list lacks these crates")?;
+    write(&list, &text)?;
     release.verified(&list, &format!("CycloneDX, contains all {} crates", crates.len()));
     Ok(())
 }

@@ -8,14 +8,17 @@ use std::process::Command;
 /// A program for this target contains its C library, which also looks up host names.
 pub const TARGET: &str = "x86_64-unknown-linux-musl";
 
+/// Profile in Cargo.toml.
+const PROFILE: &str = "dist";
+
 /// Upper bound of the program's size in bytes.
 const MOST: u64 = 15_000_000;
 
 /// Builds the program and returns its path.
 pub fn build(release: &mut Release) -> Result<PathBuf, String> {
     install_target()?;
-    sh::stdout(&mut zig::build("dynamo-lock-cli", TARGET)?)?;
-    let program = super::target()?.join(TARGET).join("release/dynamo-lock");
+    sh::stdout(&mut zig::build("dynamo-lock-cli", PROFILE, TARGET)?)?;
+    let program = super::target()?.join(TARGET).join(PROFILE).join("dynamo-lock");
     elf::require_static(&program)?;
     elf::require_crate_list(&program)?;
     at_most(&program, MOST)?;

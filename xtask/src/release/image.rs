@@ -44,7 +44,7 @@ pub fn assemble(release: &mut Release, content: &Path) -> Result<(), String> {
         let mut command = Command::new("unshare");
         command.args(["--fork", "--pid", "--kill-child"]).arg(format!("--mount-proc={}", root.join("proc").display()));
         command.args(["chroot", &format!("--userspec={}", image.user)]).arg(&root).arg(&image.program).args(arguments);
-        sh::stdout(command.env_clear().envs(DUMMIES))
+        sh::stdout(command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").envs(DUMMIES))
     };
     let require = |what: &str, printed: String| match printed == expected {
         true => Ok(()),

@@ -7,6 +7,7 @@ mod crates;
 mod elf;
 mod image;
 mod node;
+pub mod source;
 mod zig;
 
 use crate::sh;
@@ -40,6 +41,7 @@ pub fn run(is_quick: bool) -> Result<bool, String> {
     let (version, folder) = (env!("CARGO_PKG_VERSION").to_owned(), crate::node::target()?.join("release-artifacts"));
     empty(&folder)?;
     let mut release = Release { version, is_quick, folder, lines: Vec::new() };
+    source::prepare()?;
     let steps: &[(&str, Step)] = if is_quick { &QUICK } else { &ALL };
     let mut good = true;
     for (name, step) in steps {

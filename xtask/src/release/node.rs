@@ -29,7 +29,7 @@ await client.withLock('demo', async (lock) => console.log(`${process.version} ${
 
 /// Builds the addon, packs the packages and uses them.
 pub fn pack(release: &mut Release) -> Result<(), String> {
-    sh::stdout(&mut zig::build("dynamo-lock-node", &format!("{TARGET}.{}.{}", GLIBC.0, GLIBC.1))?)?;
+    sh::stdout(&mut zig::build("dynamo-lock-node", "release", &format!("{TARGET}.{}.{}", GLIBC.0, GLIBC.1))?)?;
     let addon = super::target()?.join(TARGET).join("release/libdynamo_lock_node.so");
     let glibc = elf::require_glibc(&addon, GLIBC)?;
     elf::require_crate_list(&addon)?;
