@@ -1,3 +1,5 @@
+/// <reference lib="es2020" />
+/// <reference lib="esnext.disposable" />
 import type { DynamoLockError, StoreError } from './lib/errors';
 import type { LockEvents } from './lib/events';
 import type { ClientOptions, ConnectOptions, DynamoDb, DynamoDbClient } from './lib/settings';
@@ -52,9 +54,10 @@ export interface Client {
   /**
    * Acquires the lock, calls `work`, releases the lock, and resolves to the result of `work`.
    *
-   * If `work` fails, the promise rejects with its error; if the release has failed as well, its error is the property
-   * `releaseError`. If only the release fails, for example because the lock was lost, the promise rejects with that
-   * error and its property `output` is the result of `work`. `work` is not interrupted when the lock is lost: use
+   * If `work` fails, the promise rejects with its error. If the lock was lost as well, or its release has failed, that
+   * error is the property `releaseError`, unless it is the error of `work` itself. If only the release fails, for
+   * example because the lock was lost, the promise rejects with that error and its property `output` is the result of
+   * `work`. `work` is not interrupted when the lock is lost: use
    * `lock.signal`. The process stays alive until `work` has ended.
    */
   withLock<T>(name: string, options: AcquireOptions | undefined, work: (lock: HeldLock) => T | Promise<T>): Promise<T>;
@@ -212,7 +215,9 @@ export interface OnceOptions extends AcquireOptions {
 }
 
 /** Result of `once`. `output` is the result of the work, and `success` the earlier success for which it was skipped. */
-export type OnceResult<T> = { ran: true; output: T } | { ran: false; success: Success };
+export type OnceResult<T> =
+  | { ran: true; output: T; success?: undefined }
+  | { ran: false; output?: undefined; success: Success };
 
 /**
  * Recorded success of work. Fields that the row does not have, or that are malformed, are `null`.
@@ -304,7 +309,8 @@ export interface Lock {
    * Revokes the lease with this token: its holder can no longer renew it, and other clients acquire the lock when the
    * lease has expired. Two clients never hold the lock at the same time.
    *
-   * Rejects with a `StoreError` with the code `LEASE_ENDED` if this lease has ended before.
+   * The token in the row is then one greater. Rejects with a `StoreError` with the code `LEASE_ENDED` if this lease has
+   * ended before.
    */
   revoke(token: bigint | number): Promise<void>;
 
@@ -312,7 +318,7 @@ export interface Lock {
    * Revokes the lease with this token and frees the lock at once.
    *
    * **Unsafe if the holder may still be working**: it continues until its next renewal fails, and another client may
-   * hold the lock during that time. Rejects like `revoke`.
+   * hold the lock during that time. Rejects like `revoke`, also with the old token after `revoke`: inspect again before.
    */
   forceRevoke(token: bigint | number): Promise<void>;
 
@@ -522,8 +528,17 @@ export interface LastHold {
   exitCode: number | null;
 }
 
-/** State of a lock at the time of the read. That of a semaphore or a read/write lock has a `kind`. */
-export type Inspection = (PlainInspection & { kind?: undefined }) | SharedInspection;
+/**
+ * State of a lock at the time of the read. That of a semaphore or a read/write lock has a `kind`. Properties that a state
+ * does not have are `undefined`.
+ */
+export type Inspection = OneOf<PlainInspection | SharedInspection>;
+
+/** Gives each member of a union the properties of the others as `undefined`, so that a destructuring can name them all. */
+type OneOf<Union, All = Union> = Union extends Union
+  ? Union & { [Key in Exclude<KeyOf<All>, keyof Union>]?: undefined }
+  : never;
+type KeyOf<Union> = Union extends Union ? keyof Union : never;
 
 /**
  * State of a lock that has one holder at a time. `last` is the last hold that has ended, before the present one, `null` if
@@ -548,4 +563,6 @@ type PlainState =
   | ({ state: 'done'; data: string | null } & Success);
 
 /** A lock in a listing. */
-export type Listed = { name: string } & (Inspection | { state: 'unreadable'; kind?: undefined; error: DynamoLockError });
+export type Listed = { name: string } & OneOf<
+  PlainInspection | SharedInspection | { state: 'unreadable'; error: DynamoLockError }
+>;

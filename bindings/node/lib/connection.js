@@ -157,6 +157,11 @@ class Connection {
     this.#updateObserved();
   }
 
+  /** Reports an event that does not come from the addon. */
+  emit(event) {
+    this.#events.emit(event);
+  }
+
   /**
    * Starts or stops the events of the addon. Called before each call too, because a channel does not report its
    * subscribers.

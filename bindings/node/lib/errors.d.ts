@@ -37,7 +37,10 @@ export interface LockHeldError extends ErrorWithCode {}
 export class LockHeldError extends Error {
   constructor(message: string, code: string, fields?: object);
   readonly code: 'LOCK_HELD';
-  /** The holder, if it is known. After `getLock` only its `expiresAt` is known. */
+  /**
+   * The holder. `null` or `undefined` if it is not known: each time it was released, others were quicker, or the call
+   * was `reset` or `convert`. After `getLock` at most its `expiresAt` is known.
+   */
   readonly holder?: Holder | null;
   /** Time that `acquire` has waited, in milliseconds. */
   readonly waitedMs?: number;

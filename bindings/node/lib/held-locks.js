@@ -65,9 +65,9 @@ class HeldLocks {
     return this.#held.conditionCheck();
   }
 
-  [LOSE](toError) {
+  [LOSE](reason) {
     const [[name, token]] = this.tokens;
-    this.#held[LOSE](() => toError(name, token));
+    this.#held[LOSE](reason, { name, token });
   }
 
   /** Returns the tokens for `JSON.stringify`. */

@@ -1,5 +1,7 @@
 'use strict';
 
+// From the module, because test environments such as jsdom replace the global.
+const { performance } = require('perf_hooks');
 const { newAbortController } = require('./abort');
 const check = require('./check');
 const { DynamoLockError, StoreError, LockLostError } = require('./errors');
@@ -11,7 +13,7 @@ const SUCCEED = Symbol('succeed');
 /** Name of the method that makes a call with the guard. */
 const USE = Symbol('use');
 
-/** Name of the method that loses the lock in a test. It takes a function that returns the error. */
+/** Name of the method that loses the lock in a test. It takes the reason, and the lock if there are several. */
 const LOSE = Symbol('lose');
 
 const COMPARE = 'compare lock.token in your resource';
@@ -31,6 +33,7 @@ class Held {
   #noun;
   #instead;
   #controller;
+  #acquiredAt = performance.now();
   #lost;
   #released;
   /** Whether the guard is kept after a loss, because the success of its work may still be recorded. */
@@ -207,8 +210,11 @@ class Held {
     return withTextTokens(this);
   }
 
-  [LOSE](toError) {
-    this.#onLost(toError(this.name, this.token));
+  [LOSE](reason, { name, token } = this) {
+    if (this.#lost || this.#released) return;
+    this.#onLost(new LockLostError(`lock "${name}" was lost by a test (${reason})`, 'LOCK_LOST', { reason, token }));
+    const heldMs = Math.round(performance.now() - this.#acquiredAt);
+    this.#connection.emit({ type: 'lost', name, token, reason, heldMs, lastError: null });
   }
 
   #onLost(error) {

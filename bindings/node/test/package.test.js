@@ -123,8 +123,8 @@ test('packed packages install and run the README examples', needsServer, async (
   assert.strictEqual(code, 0, errorOutput);
   assert.ok(output.startsWith(expectedOutput), output);
   assert.deepStrictEqual(output.slice(expectedOutput.length).trim().split('\n').sort(), [
-    'account/42 free', 'account/7 free', 'conversions free', 'has a slot: true', 'migrated with status 200', 'nightly held', 'orders/migration-7 done', 'orders/rebuild free', 'orders/scheduler free',
-    'orders/tables free', 'reads beside other readers: true',
+    'account/42 free', 'account/7 free', 'after the loss: revoked, valid: false', 'conversions free', 'has a slot: true', 'migrated with status 200', 'nightly held', 'orders/migration-7 done', 'orders/rebuild free', 'orders/scheduler free',
+    'orders/tables free', 'orders/tested free', 'reads beside other readers: true', 'rebuilds: true',
   ]);
   assert.match(String(fences), /^\d+(,\d+){4}$/, 'the tokens of one lock, of one of several, of a writer, of a leader, and of work that runs once');
 

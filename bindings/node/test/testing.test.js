@@ -3,8 +3,9 @@
 
 const test = require('node:test');
 const assert = require('node:assert');
+const diagnostics = require('node:diagnostics_channel');
 const { once } = require('node:events');
-const { library } = require('./support');
+const { library, sleep, until } = require('./support');
 const { loseLock } = require('../lib/testing');
 const manifest = require('../package.json');
 
@@ -36,6 +37,42 @@ test('work of withLock is aborted by loseLock', async () => {
   };
   const error = await client.withLock('a', work).then(assert.fail, (error) => error);
   assert.deepStrictEqual([error.code, error.reason, error.output], ['LOCK_LOST', 'expired', true]);
+  await client.close();
+});
+
+test('lost lock is reported as an event, before its release', async () => {
+  const client = library.connect('memory:');
+  const [events, published] = [[], []];
+  for (const type of ['lost', 'released']) client.on(type, (event) => events.push(event));
+  const subscriber = (event) => published.push(event);
+  diagnostics.subscribe('dynamo-lock:lost', subscriber);
+  const lock = await client.lock('a').acquire();
+  for (const reason of ['revoked', 'expired']) loseLock(lock, reason);
+  await until(() => events.length === 2, 'the release');
+  diagnostics.unsubscribe('dynamo-lock:lost', subscriber);
+  assert.deepStrictEqual(events.map(({ type }) => type), ['lost', 'released']);
+  const [{ heldMs, ...lost }] = events;
+  assert.deepStrictEqual(lost, { type: 'lost', name: 'a', token: lock.token, reason: 'revoked', lastError: null });
+  assert.ok(Number.isInteger(heldMs) && heldMs >= 0);
+  assert.deepStrictEqual(published, [events[0]]);
+});
+
+/** Track record: without `releaseError`, the loss was only the `cause` of an error that the work had not thrown itself. */
+test('error of work that was aborted by the loss has the loss', async () => {
+  const client = library.connect('memory:');
+  const failure = (work) => client.withLock('a', work).then(assert.fail, (error) => error);
+  const aborted = await failure((lock) => {
+    const slept = sleep(60_000, undefined, { signal: lock.signal });
+    loseLock(lock);
+    return slept;
+  });
+  assert.deepStrictEqual([aborted.name, aborted.releaseError.reason], ['AbortError', 'expired']);
+  assert.strictEqual(aborted.releaseError, aborted.cause);
+  const lost = await failure((lock) => {
+    loseLock(lock);
+    lock.signal.throwIfAborted();
+  });
+  assert.deepStrictEqual([lost.code, 'releaseError' in lost], ['LOCK_LOST', false]);
   await client.close();
 });
 

@@ -11,7 +11,8 @@ const { library, modules, needsPackages, directory } = require('./support');
 const root = join(__dirname, '..');
 
 const PACKAGES = ['aws-sdk', '@aws-sdk', '@smithy', '@types', 'undici-types'];
-const NODE = ['--lib', 'es2022,esnext.disposable,dom', '--types', 'node'];
+const MODERN = ['--module', 'nodenext', '--target', 'es2022'];
+const NODE = [...MODERN, '--lib', 'es2022,esnext.disposable,dom', '--types', 'node'];
 
 function compile(text, ...names) {
   return compileWith(PACKAGES, NODE, text, ...names);
@@ -26,7 +27,7 @@ function compileWith(links, environment, text, ...names) {
   }
   symlinkSync(root, join(folder, 'node_modules', 'dynamo-lock'));
   for (const name of names) writeFileSync(join(folder, name), text);
-  const flags = ['--strict', '--noEmit', '--skipLibCheck', 'false', '--module', 'nodenext', '--target', 'es2022', ...environment, '--preserveSymlinks'];
+  const flags = ['--strict', '--noEmit', '--skipLibCheck', 'false', ...environment, '--preserveSymlinks'];
   return spawnSync(process.execPath, [join(modules, 'typescript', 'bin', 'tsc'), ...flags, ...names], { cwd: folder, encoding: 'utf8' });
 }
 
@@ -48,8 +49,8 @@ test('declarations need no other package', needsPackages, () => {
   const text = `import { connect } from 'dynamo-lock';
 export const acquire = (signal: AbortSignal) => connect('memory:').lock('a').acquire({ signal });\n`;
   const wrong = `import { connect } from 'dynamo-lock';\nconnect('memory:').lock('a').acquire({ signal: 7 });\n`;
-  const dom = ['--lib', 'es2022,esnext.disposable,dom'];
-  const none = ['--lib', 'es2022,esnext.disposable'];
+  const dom = [...MODERN, '--lib', 'es2022,esnext.disposable,dom'];
+  const none = [...MODERN, '--lib', 'es2022,esnext.disposable'];
   const own = text.replace('AbortSignal', '{ aborted: boolean; reason: unknown }');
   for (const [environment, right] of [[dom, text], [none, own]]) {
     assert.strictEqual(compileWith([], environment, right, 'a.mts').stdout, '');
@@ -67,6 +68,49 @@ export function waited(error: LockHeldError | LockLostError | StoreError) {
 }\n`;
   assert.strictEqual(compile(text, 'a.mts').stdout, '');
   assert.match(compile(text.replace('LOCK_HELD', 'LOCK_HOLD'), 'a.mts').stdout, /a\.mts\(3,/);
+});
+
+/** Track record: without `lib` in the configuration, `Symbol.asyncDispose` was unknown (TS2550). */
+test('declarations compile with the default configuration', needsPackages, () => {
+  const text = `import { connect } from 'dynamo-lock';
+import { loseLock } from 'dynamo-lock/testing';
+connect('memory:').lock('a').acquire().then(loseLock);\n`;
+  for (const environment of [[], MODERN]) assert.strictEqual(compileWith([], environment, text, 'a.ts').stdout, '');
+});
+
+/** Returns the JavaScript blocks of a document, without those that use the AWS SDK. */
+function blocks(path) {
+  const text = readFileSync(join(root, path), 'utf8');
+  return [...text.matchAll(/^```js\n(.*?)^```/gms)].map(([, code]) => code).filter((code) => !code.includes('TransactWriteItems'));
+}
+
+/** Track record: `holder` of an inspection and `output` of `once` existed only in one member of their union. */
+test('examples of the README and of the quick start are strict TypeScript', needsPackages, () => {
+  const given = `declare const url: string;\n`;
+  const [readme, first, ...others] = [blocks('README.md').join(''), ...blocks('../../docs/start/node.md')];
+  assert.match(readme, /const \{ state, holder \}[^]*const \{ ran, output, success \}[^]*const \{ holders = \[\] \}/);
+  const client = `import { connect } from 'dynamo-lock';\nconst client = connect('memory:');\n`;
+  for (const code of [readme, first, ...others.map((code) => (code.includes('import') ? code : client + code))]) {
+    assert.strictEqual(compile(given + code, 'a.mts').stdout, '');
+  }
+});
+
+test('state, kind and ran narrow the types of their unions', needsPackages, () => {
+  const text = `import type { Client, Holder, SharedHolder, Success } from 'dynamo-lock';
+export async function narrow(client: Client) {
+  const inspection = await client.lock('a').inspect();
+  if (inspection.state === 'expired') { const holder: Holder = inspection.holder; void holder; }
+  if (inspection.state === 'held' && !inspection.kind) { const holder: Holder = inspection.holder; void holder; }
+  if (inspection.kind) { const holders: SharedHolder[] = inspection.holders; void holders; }
+  const { state, holder, holders, mayEndMs, last } = inspection;
+  if (state === 'held') console.log(holder?.token, mayEndMs?.latest, last?.owner, holders?.length);
+  const { ran, output, success } = await client.lock('b').once(() => 7);
+  const result: number | Success = ran ? output : success;
+  for await (const { name, state, error, holder } of client.list()) console.log(name, state === 'unreadable' ? error.code : holder?.owner);
+  return result;
+}\n`;
+  assert.strictEqual(compile(text, 'a.mts').stdout, '');
+  assert.match(compile(text.replace(' && !inspection.kind', ''), 'a.mts').stdout, /a\.mts\(5,/, 'a semaphore is held too');
 });
 
 /** Compares the exports, and the members of the interfaces that have a class. */

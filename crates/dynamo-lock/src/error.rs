@@ -12,8 +12,9 @@ use crate::{ConfigError, FencingToken, Holder, LeaseId, LockName, LossReason, Ro
 pub enum AcquireError {
     /// Another client held the lock for the whole time limit. Only returned if there is a limit.
     #[error(
-        "cannot acquire the lock within {waited:?}: another client holds it; \
-         wait longer, or find the holder with `inspect`"
+        "cannot acquire the lock within {:?}: another client holds it; \
+         wait longer, or find the holder with `inspect`",
+        rounded(*waited)
     )]
     TimedOut {
         /// Last holder that was seen, `None` if the row was seen free but not acquired in time. Escape the text before
@@ -49,6 +50,13 @@ impl AcquireError {
             Self::Config(error) => error.is_retryable(),
         }
     }
+}
+
+/// Returns a duration as messages show it: rounded up to milliseconds, or to seconds from 10 s.
+fn rounded(duration: Duration) -> Duration {
+    let unit = if duration < Duration::from_secs(10) { 1_000_000 } else { 1_000_000_000 };
+    let above = duration.saturating_add(Duration::from_nanos(u64::from(unit) - 1));
+    above - Duration::from_nanos((above.subsec_nanos() % unit).into())
 }
 
 /// Error returned by [`Lock::hold`](crate::Lock::hold).
@@ -96,10 +104,12 @@ pub struct Lost<T = ()> {
 fn explain(reason: LossReason, last_error: Option<&StoreError>) -> String {
     let cause = match reason {
         LossReason::Expired => "no renewal succeeded before its lease ended; check the store and the network",
-        LossReason::TakenOver => "another client has taken it over; the lease may be too short for this host",
+        LossReason::TakenOver => {
+            "another client has taken it over; the lease may be too short for this host, or a revocation was forced"
+        }
         LossReason::Revoked => "it was revoked by an operator",
         LossReason::RowGone => "its row was deleted; do not delete rows of held locks",
-        LossReason::MaxHold => "its maximum hold time has passed; raise `max_hold`, or do less work at a time",
+        LossReason::MaxHold => "its maximum hold time has passed; raise the limit, or do less work at a time",
         LossReason::Suspended => {
             "the host was suspended, its clock jumped past the end of the lease, or the process was forked"
         }
@@ -176,7 +186,8 @@ pub enum WithError<T: fmt::Debug> {
     /// The lock was lost during the work. The work was cancelled unless [`Lost::output`] contains its output.
     #[error(transparent)]
     Lost(Lost<T>),
-    /// The work completed while the lock was held, but the release failed.
+    /// The work completed while the guard was valid, but the release failed. If its error is [`ReleaseError::Lost`], the
+    /// loss was noticed only then, for example a revocation since the last renewal.
     #[error("the work completed, but the lock was not released: {error}")]
     Release {
         /// Output of the work.
@@ -190,8 +201,12 @@ pub enum WithError<T: fmt::Debug> {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevokeError {
-    /// The acquisition with this token had already ended, or never existed. Nothing was changed.
-    #[error("cannot revoke token {token}: its lease has ended; find the current holder with `inspect`")]
+    /// The acquisition with this token had already ended, never existed, or has another token since it was revoked
+    /// before. Nothing was changed.
+    #[error(
+        "cannot revoke token {token}: its acquisition has ended, or has a new token because it was revoked before; \
+         find the current token with `inspect`"
+    )]
     Ended {
         /// The requested token.
         token: FencingToken,

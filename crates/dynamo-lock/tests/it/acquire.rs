@@ -119,6 +119,19 @@ async fn acquire_within_timeout_names_the_holder() {
     assert!(waited >= secs(3));
 }
 
+/// Track record: the message had the time in nanoseconds, such as "303.893399ms".
+#[test]
+fn message_of_time_limit_has_a_rounded_time() {
+    let rounded =
+        [(0, "0ns"), (529_560, "1ms"), (303_893_399, "304ms"), (9_000_000_001, "9.001s"), (60_400_000_000, "61s")];
+    for (nanos, text) in rounded {
+        let error = AcquireError::TimedOut { holder: None, waited: Duration::from_nanos(nanos) };
+        assert!(error.to_string().starts_with(&format!("cannot acquire the lock within {text}: ")), "{error}");
+    }
+    let error = AcquireError::TimedOut { holder: None, waited: Duration::MAX };
+    assert!(error.to_string().contains("615s: "), "{error}");
+}
+
 /// A caller that takes "held" for "done by another process" would skip its work while the store is down.
 #[tokio::test(start_paused = true)]
 async fn failing_store_is_not_reported_as_a_holder() {

@@ -158,4 +158,7 @@ async fn max_hold_ends_lock_despite_renewals() {
     let guard = world.host().lock().options().max_hold(secs(25)).acquire().await.unwrap();
     assert_eq!(guard.lost().await, LossReason::MaxHold);
     assert!(world.time() <= ms(25_010));
+    // The limit has another name in Node, which shows the same message.
+    let error = guard.release().await.unwrap_err();
+    assert!(error.to_string().ends_with("raise the limit, or do less work at a time"), "{error}");
 }

@@ -44,6 +44,23 @@ async fn force_revoke_frees_lock_at_once() {
     let next = try_acquire(&operator).await.expect("free");
     assert!(next.token() > guard.token());
     assert_eq!(guard.lost().await, LossReason::TakenOver);
+    let error = guard.release().await.unwrap_err();
+    assert!(error.to_string().ends_with("or a revocation was forced"), "{error}");
+}
+
+/// The first revocation changes the token, so that the lease has not ended although its old token is refused.
+#[tokio::test(start_paused = true)]
+async fn force_revoke_after_revoke_needs_the_new_token() {
+    let world = World::new();
+    let token = world.host().acquire().await.token();
+    let operator = world.host().lock();
+    operator.revoke(token).await.unwrap();
+    let error = operator.force_revoke(token).await.unwrap_err();
+    assert!(matches!(error, RevokeError::Ended { holder: Some(_), .. }), "{error}");
+    assert!(error.to_string().contains("a new token because it was revoked before"), "{error}");
+    let Ok(Inspection::Held { holder, .. }) = operator.inspect().await else { panic!("held") };
+    operator.force_revoke(holder.token.expect("a token")).await.unwrap();
+    try_acquire(&operator).await.expect("free");
 }
 
 #[tokio::test(start_paused = true)]
