@@ -7,8 +7,20 @@ use std::process::{Command, Stdio};
 /// Version of mdBook. Its output is not checked in, so that a new version changes no file here.
 const MDBOOK: &str = "0.5.4";
 
-/// Line of the contents that the page with the help of each command follows.
-const BEFORE_HELP: &str = "- [The command line](cli.md)\n";
+/// Generated pages: the line of the contents that each follows, its file and its title.
+const HELP: [&str; 3] = ["- [The command line](cli.md)\n", "help.md", "Help of each command"];
+const POLICIES: [&str; 3] = ["- [Tables and policies](infrastructure.md)\n", "policies.md", "IAM policies"];
+const COST: [&str; 3] = ["- [Tuning](tuning.md)\n", "cost.md", "Cost"];
+
+/// Uses of `dynamo-lock policy`.
+const USES: [&str; 5] = ["run", "list", "operate", "admin", "transaction"];
+
+/// Typical uses of a table, and the options with which `dynamo-lock cost` calculates their price.
+const PRICED: [(&str, &str); 3] = [
+    ("A leader that renews its lock all month", "--locks 1"),
+    ("100 jobs that run for a minute once an hour", "--locks 100 --acquisitions 24 --holders 1.7"),
+    ("A lock for which nine processes always wait", "--locks 1 --waiters 9"),
+];
 
 /// Builds the book in the target directory, and prints the path of its first page.
 pub fn build() -> Result<bool, String> {
@@ -25,35 +37,53 @@ pub fn build() -> Result<bool, String> {
     for path in listed.lines().filter(|path| sh::root().join(path).exists()) {
         copy(path, &folder)?;
     }
-    write_help(&folder)?;
+    write_generated(&folder)?;
     let built = sh::succeeds(Command::new(mdbook).arg("build").arg(&folder).stdin(Stdio::null()))?;
     println!("{}", folder.join("book/index.html").display());
     Ok(built)
 }
 
-/// Writes a page with the help of each command, and adds it to the contents. It is made from the program, so it is not
-/// checked in.
-fn write_help(folder: &Path) -> Result<(), String> {
+/// Writes the pages that are made from the program, and adds them to the contents. They are not checked in.
+fn write_generated(folder: &Path) -> Result<(), String> {
     if !sh::succeeds(&mut sh::cargo("build --workspace --bin dynamo-lock --locked --quiet"))? {
         return Err("the command cannot be built".into());
     }
     let program = node::target()?.join(format!("debug/dynamo-lock{}", std::env::consts::EXE_SUFFIX));
-    let mut page = String::from("# Help of each command\n\nMade from the program: the text that `--help` prints.\n");
+    let output = |arguments: &[&str]| {
+        sh::stdout(Command::new(&program).args(arguments).env_clear().env("AWS_REGION", "eu-west-1"))
+    };
+    let mut help = String::from("The text that `--help` prints.\n");
     let mut rest: Vec<Vec<String>> = vec![Vec::new()];
     while let Some(command) = rest.pop() {
-        let help = sh::stdout(Command::new(&program).args(&command).arg("--help").env_clear())?;
-        let name = ["dynamo-lock"].into_iter().chain(command.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let text = output(&[&words[..], &["--help"]].concat())?;
         let level = "#".repeat(command.len() + 2);
-        page += &format!("\n{level} `{name}`\n\n```text\n{}\n```\n", help.trim_end());
-        rest.extend(subcommands(&help).rev().map(|sub| [command.as_slice(), &[sub.to_owned()]].concat()));
+        let name = [&["dynamo-lock"], &words[..]].concat().join(" ");
+        help += &format!("\n{level} `{name}`\n\n```text\n{}\n```\n", text.trim_end());
+        rest.extend(subcommands(&text).rev().map(|sub| [command.as_slice(), &[sub.to_owned()]].concat()));
     }
+    let mut policies = String::from("[The command line](cli.md#policy) states what each use permits.\n");
+    for one in USES {
+        let policy = output(&["policy", one, "--table", "Lock"])?;
+        policies += &format!("\n## `dynamo-lock policy {one} --table Lock`\n\n```json\n{}\n```\n", policy.trim_end());
+    }
+    let mut cost = String::from("[The command line](cli.md#cost) has the options and what is left out.\n");
+    for (title, options) in PRICED {
+        let table = output(&[&["cost"], &options.split(' ').collect::<Vec<_>>()[..]].concat())?;
+        cost += &format!("\n## {title}\n\n`dynamo-lock cost {options}`:\n\n```text\n{}\n```\n", table.trim_end());
+    }
+    [(HELP, help), (POLICIES, policies), (COST, cost)].iter().try_for_each(|(page, text)| add(folder, *page, text))
+}
+
+/// Writes a page, and adds it to the contents below another one.
+fn add(folder: &Path, [before, file, title]: [&str; 3], text: &str) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("cannot write to {}: {error}", folder.display());
-    std::fs::write(folder.join("docs/help.md"), page).map_err(failed)?;
+    let page = format!("# {title}\n\nMade from the program. {text}");
+    std::fs::write(folder.join("docs").join(file), page).map_err(failed)?;
     let summary = folder.join("docs/SUMMARY.md");
     let contents = std::fs::read_to_string(&summary).map_err(failed)?;
-    let (before, after) = contents.split_once(BEFORE_HELP).ok_or(format!("SUMMARY.md has no `{BEFORE_HELP}`"))?;
-    std::fs::write(&summary, format!("{before}{BEFORE_HELP}  - [Help of each command](help.md)\n{after}"))
-        .map_err(failed)
+    let (start, end) = contents.split_once(before).ok_or(format!("SUMMARY.md has no `{before}`"))?;
+    std::fs::write(&summary, format!("{start}{before}  - [{title}]({file})\n{end}")).map_err(failed)
 }
 
 /// Returns the names below `Commands:` in a help text.

@@ -186,7 +186,8 @@ pub enum WithError<T: fmt::Debug> {
     /// The lock was lost during the work. The work was cancelled unless [`Lost::output`] contains its output.
     #[error(transparent)]
     Lost(Lost<T>),
-    /// The work completed while the lock was held, but the release failed.
+    /// The work completed while the guard was valid, but the release failed. If its error is [`ReleaseError::Lost`], the
+    /// loss was noticed only then, for example a revocation since the last renewal.
     #[error("the work completed, but the lock was not released: {error}")]
     Release {
         /// Output of the work.

@@ -10,7 +10,7 @@ use crate::{
 /// The holder of a lock, as described by the lock's row.
 ///
 /// Every client with access to the table can write these fields, so escape the texts before printing them on a
-/// terminal.
+/// terminal, for example by printing them with `{:?}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Holder {
     /// Label that the holder chose, with its host, process ID and instance ID, for example

@@ -12,7 +12,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let guard = lock.acquire().await?; // waits for the current holder
     println!("acquired: {}", guard.is_valid());
 
-    // The lock is held, so these return its holder.
+    // The lock is held, so the next two calls do not acquire it.
     if let TryAcquire::Held(holder) = lock.try_acquire().await? {
         println!("held with the same token: {}", holder.token == Some(guard.token()));
     }
@@ -25,6 +25,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("the work returned {sum}");
     guard.release().await?; // dropping the guard releases it too, but hides errors
 
-    client.close().await; // waits, within bounds, for background work
+    client.close().await; // waits for background work, for a limited time
     Ok(())
 }
