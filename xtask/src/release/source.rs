@@ -49,7 +49,7 @@ pub fn prepare() -> Result<(), String> {
 
 /// Returns whether the source has this file of the repository.
 fn is_released(path: &str) -> bool {
-    let is_tool = ["xtask/", "bench/", "fuzz/"].iter().any(|tool| path.starts_with(tool));
+    let is_tool = path.starts_with("xtask/");
     let is_other_crate = path.starts_with("crates/") && !MEMBERS.contains(path.split('/').nth(1).unwrap_or_default());
     !is_tool && !is_other_crate
 }
