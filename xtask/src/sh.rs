@@ -27,11 +27,11 @@ pub fn output(command: &mut Command) -> Result<(bool, String, String), String> {
     Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
 }
 
-/// Runs `command` and returns its standard output. If it fails, the error contains the end of its standard error.
+/// Runs `command` and returns its standard output. If it fails, the error contains the end of its output.
 pub fn stdout(command: &mut Command) -> Result<String, String> {
     let (ok, stdout, stderr) = output(command)?;
     let program = command.get_program().to_string_lossy();
-    if ok { Ok(stdout) } else { Err(format!("`{program}` failed:\n{}", tail(&stderr, 40))) }
+    if ok { Ok(stdout) } else { Err(format!("`{program}` failed:\n{}", tail(&(stdout + &stderr), 40))) }
 }
 
 /// Returns the message for a program that could not be started.
