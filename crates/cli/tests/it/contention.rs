@@ -24,7 +24,7 @@ fn advice_after_wait_is_to_wait_longer() {
     let fixture = Fixture::new();
     let _holder = fixture.start(HOLD);
     let once = fixture.run(&["run", "-n", "a", "true"]).exits_with(75);
-    assert!(once.stderr.ends_with("; use -w to wait, even if the holder has crashed\n"), "{once:?}");
+    assert!(once.stderr.ends_with("; use -w to wait, which also works if the holder has crashed\n"), "{once:?}");
     let waited = fixture.run(&["run", "-w", "200ms", "a", "true"]).exits_with(75);
     assert!(waited.stderr.ends_with("; waited for 200ms; try again later, or wait longer with -w\n"), "{waited:?}");
     let _holder = fixture.start(&["run", "--slots", "1", "s", "-c", "touch ready2; exec sleep 100"]);

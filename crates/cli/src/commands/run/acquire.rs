@@ -188,7 +188,7 @@ fn describe_held(name: &LockName, holder: Option<&Holder>, limit: Option<Duratio
 /// Returns the advice to a user after a run did not get the lock in a wait of at most `limit`.
 pub fn later(limit: Option<Duration>) -> String {
     match limit.filter(|limit| !limit.is_zero()) {
-        None => "use -w to wait, even if the holder has crashed".to_owned(),
+        None => "use -w to wait, which also works if the holder has crashed".to_owned(),
         Some(limit) => format!("waited for {}; try again later, or wait longer with -w", format::given(limit)),
     }
 }
