@@ -6,7 +6,6 @@
 #![expect(clippy::disallowed_methods, reason = "the picture shows real time")]
 
 use crate::sh;
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -241,23 +240,19 @@ fn wrap(text: &str) -> Vec<String> {
     lines
 }
 
-/// Returns the text of each terminal in a picture, without the places where it is wrapped, and with `0` in place of each
-/// number and each part of one, also of a hexadecimal one.
+/// Returns the lines of a picture without the places where they are wrapped, and masked, because numbers and hosts differ in
+/// each run.
 fn shown(picture: &str) -> String {
-    let mut lines: BTreeMap<(String, usize), String> = BTreeMap::new();
+    let mut lines: Vec<(&str, String)> = Vec::new();
     for line in picture.lines().filter(|line| line.contains(r#"xml:space="preserve""#)) {
-        let key = line.split('"').nth(1).unwrap_or_default().to_owned();
+        let key = line.split('"').nth(1).unwrap_or_default();
         let text = line.split_once("preserve\">").map_or("", |(_, text)| text.trim_end_matches("</text>"));
-        let number = lines.len();
-        let same = lines.iter_mut().find(|((old, _), _)| *old == key);
-        match same {
-            Some((_, joined)) => joined.push_str(text.trim_start()),
-            None => _ = lines.insert((key, number), text.to_owned()),
+        match lines.last_mut() {
+            Some((last, joined)) if *last == key => joined.push_str(text.trim_start()),
+            _ => lines.push((key, text.to_owned())),
         }
     }
-    let mut lines: Vec<_> = lines.into_iter().map(|((_, number), text)| (number, masked(&text))).collect();
-    lines.sort();
-    lines.into_iter().map(|(_, text)| text + "\n").collect()
+    lines.iter().map(|(_, text)| masked(text) + "\n").collect()
 }
 
 /// Replaces each word that contains a digit by `0`, with the punctuation around it kept, and the host name by `HOST`.

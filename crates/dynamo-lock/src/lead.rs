@@ -13,9 +13,9 @@ impl Lock {
     /// lock again, and runs `work` again.
     ///
     /// Each acquisition is a term. `work` receives the guard of its term, and so the fencing token, which is greater
-    /// than those of all earlier leaders. It runs at most once per term, and terms do not overlap: when the lock is lost, `work` is
-    /// dropped, as by [`Guard::run`], before the next term begins. It must therefore be able to start anew. Work that
-    /// was spawned onto other tasks continues; stop such work with [`Guard::cancellation`].
+    /// than those of all earlier leaders. It runs at most once per term, and terms do not overlap: when the lock is
+    /// lost, `work` is dropped, as by [`Guard::run`], before the next term begins. It must therefore be able to start
+    /// anew. Work that was spawned onto other tasks continues; stop such work with [`Guard::cancellation`].
     ///
     /// ```
     /// # use dynamo_lock::{Client, FencingToken, Memory};

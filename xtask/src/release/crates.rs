@@ -37,9 +37,8 @@ pub fn pack(release: &mut Release) -> Result<(), String> {
         let skipped = "-- --skip of_the_page --skip dashboard_and_alerts";
         cargo(&format!("test --quiet --offline --all-features -p dynamo-lock-protocol -p dynamo-lock {skipped}"))?;
         cargo("build --quiet --offline -p dynamo-lock-cli")?;
-        // The tests of the command, most of which use the SQLite store. The skipped one reads the manifest of the benchmark.
-        let arguments = "--test it -- --skip rust_version_is_the_same_everywhere";
-        let mut tests = source::cargo(&format!("test --quiet --locked -p dynamo-lock-cli {arguments}"))?;
+        // The tests of the command, most of which use the SQLite store.
+        let mut tests = source::cargo("test --quiet --locked -p dynamo-lock-cli --test it")?;
         sh::stdout(tests.env("CARGO_TARGET_DIR", folder.with_file_name("crates-target")))?;
         how += ", its own tests, and those of the command";
     }

@@ -35,10 +35,7 @@ pub fn prepare() -> Result<(), String> {
     for path in listed.lines().filter(|path| sh::root().join(path).is_file() && is_released(path)) {
         copy(&sh::root().join(path), &folder, path)?;
     }
-    edit(&folder.join("Cargo.toml"), |line| match line {
-        line if line.starts_with("members = ") => Some(MEMBERS.into()),
-        line => Some(line.into()),
-    })?;
+    edit(&folder.join("Cargo.toml"), |line| Some(if line.starts_with("members = ") { MEMBERS } else { line }.into()))?;
     let library = folder.join("crates/dynamo-lock/Cargo.toml");
     edit(&library, |line| (!line.starts_with("dynamo-lock-test-support")).then(|| line.into()))?;
     sh::stdout(&mut cargo(&format!("update --package rusqlite --precise {RUSQLITE}"))?)?;
@@ -50,7 +47,9 @@ pub fn prepare() -> Result<(), String> {
 /// Returns whether the source has this file of the repository.
 fn is_released(path: &str) -> bool {
     let is_tool = path.starts_with("xtask/");
-    let is_other_crate = path.starts_with("crates/") && !MEMBERS.contains(path.split('/').nth(1).unwrap_or_default());
+    let mut folders = path.split('/');
+    let is_other_crate = folders.next() == Some("crates")
+        && folders.next().is_some_and(|name| !MEMBERS.contains(&format!("\"crates/{name}\"")));
     !is_tool && !is_other_crate
 }
 
@@ -87,8 +86,14 @@ mod tests {
 
     #[test]
     fn crates_of_tests_are_not_released() {
-        let all =
-            ["Cargo.toml", "crates/protocol/src/lib.rs", "crates/sim/src/lib.rs", "xtask/src/main.rs", "docs/cli.md"];
+        let all = [
+            "Cargo.toml",
+            "crates/protocol/src/lib.rs",
+            "crates/sim/src/lib.rs",
+            "crates/lock/src/lib.rs",
+            "xtask/src/main.rs",
+            "docs/cli.md",
+        ];
         let released: Vec<&str> = all.into_iter().filter(|path| is_released(path)).collect();
         assert_eq!(released, ["Cargo.toml", "crates/protocol/src/lib.rs", "docs/cli.md"]);
     }
